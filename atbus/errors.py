@@ -1,0 +1,541 @@
+"""
+What can go wrong, and what it is called.
+
+One enum, `Status`, names every outcome. The same member is the number on the wire, the field in
+a log line, the label of a counter and what a test asserts (wire protocol, section 9). Exceptions
+carry values; the sentence is made in ``__str__``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from atbus.address import Address
+
+
+class Status(enum.IntEnum):
+    """
+    The outcome of a registration, a message or a link (wire protocol, section 9).
+
+    Numbers are fixed: 0 is success, 1-31 refuse a registration, 32-95 are fates of messages,
+    96-127 are breaches of the protocol and 128-191 say why a link ended.
+    """
+
+    OK = 0
+
+    UNSUPPORTED_VERSION = 1
+    ACCESS_DENIED = 2
+    BUS_ID_MISMATCH = 3
+    ID_CONFLICT = 4
+    INVALID_ID = 5
+    SUBNET_CONFLICT = 6
+    NOT_ADMITTED = 7
+    SECOND_UPSTREAM = 8
+    NO_FREE_ID = 9
+    OVERLOADED = 10
+    CROSSED_DIAL = 11
+    SELF_CONNECT = 12
+    UNKNOWN_ENDPOINT = 13
+
+    NO_ROUTE = 32
+    NOT_CONNECTED = 33
+    HOP_LIMIT = 34
+    SOURCE_REFUSED = 35
+    MESSAGE_TOO_LARGE = 36
+    BACKPRESSURE = 37
+    BUFFER_LIMIT = 38
+    TIMEOUT = 39
+    CLOSING = 40
+    UNCERTAIN = 41
+    HANDLER_FAILED = 42
+    NO_RESPONDERS = 43
+    LOOP = 44
+    NOT_REGISTERED = 45
+    NOT_STARTED = 46
+    UNKNOWN_COMMAND = 47
+    POLICY_DENIED = 48
+    SOURCE_UNVERIFIED = 49
+    FRAGMENT_LOST = 50
+
+    MALFORMED_FRAME = 96
+    FRAME_TOO_LARGE = 97
+    OUT_OF_TURN = 98
+    UNKNOWN_MANDATORY = 99
+    NOT_ATBUS = 100
+
+    LINK_LOST = 128
+    HEARTBEAT_LOST = 129
+    HANDSHAKE_TIMEOUT = 130
+    CONNECT_FAILED = 131
+    REPLACED = 132
+    GOODBYE = 133
+    SLOW_CONSUMER = 134
+    NO_DATA_CONNECTION = 135
+    STOPPED = 136
+    DISCONNECTED = 137
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether this refuses a registration."""
+        return 1 <= self <= 31
+
+    @property
+    def is_fate(self) -> bool:
+        """Tell whether this is what became of a message that was not delivered."""
+        return 32 <= self <= 95
+
+    @property
+    def is_breach(self) -> bool:
+        """Tell whether the other side broke the protocol."""
+        return 96 <= self <= 127
+
+    @classmethod
+    def from_wire(cls, number: int) -> Status:
+        """
+        Read a number from the wire; one we do not know yet keeps its class, not its name.
+
+        :param number: An unsigned 16-bit number.
+        :returns: The member, or the most general member of the number's range.
+        """
+        try:
+            return cls(number)
+        except ValueError:
+            if number <= 31:
+                return cls.NOT_ADMITTED
+            if number <= 95:
+                return cls.NO_ROUTE
+            return cls.MALFORMED_FRAME if number <= 127 else cls.LINK_LOST
+
+
+class AtbusError(Exception):
+    """Everything that atbus raises on purpose; nothing raises this class itself."""
+
+
+@attrs.define(slots=False, eq=False)
+class LocalProtocolError(AtbusError):
+    """
+    We were asked to break the protocol: a bug on this side, never caught inside atbus.
+
+    :param detail: What was asked for, and why it may not be.
+    """
+
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return printable(self.detail) or "this side was asked to break the protocol"
+
+
+@attrs.define(slots=False, eq=False)
+class RemoteProtocolError(AtbusError):
+    """
+    The other side broke the protocol; the link ends.
+
+    :param status: What is said to the other side before the link is closed.
+    :param detail: What was wrong, with the numbers that show it.
+    """
+
+    status: Status
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _sentence(self.status, self.detail)
+
+
+@attrs.define(slots=False, eq=False)
+class MalformedFrame(RemoteProtocolError):
+    """Bytes that cannot be read as the frame they claim to be."""
+
+    status: Status = attrs.field(default=Status.MALFORMED_FRAME, init=False)
+
+
+@attrs.define(slots=False, eq=False)
+class FrameTooLarge(RemoteProtocolError):
+    """A frame announced as longer than this link allows; found before it is buffered."""
+
+    status: Status = attrs.field(default=Status.FRAME_TOO_LARGE, init=False)
+
+
+@attrs.define(slots=False, eq=False)
+class OutOfTurn(RemoteProtocolError):
+    """A readable frame that must not come now."""
+
+    status: Status = attrs.field(default=Status.OUT_OF_TURN, init=False)
+
+
+@attrs.define(slots=False, eq=False)
+class UnknownMandatory(RemoteProtocolError):
+    """A type or an extra that we do not know and may not ignore."""
+
+    status: Status = attrs.field(default=Status.UNKNOWN_MANDATORY, init=False)
+
+
+@attrs.define(slots=False, eq=False)
+class RegistrationRefused(AtbusError):
+    """
+    One side did not want the other as its neighbor.
+
+    :param status: The reason.
+    :param detail: The reason in words, for people.
+    :param by_peer: Whether the other side refused; otherwise we did.
+    """
+
+    status: Status
+    detail: str = ""
+    by_peer: bool = False
+
+    def __str__(self) -> str:
+        who = "the other side" if self.by_peer else "this side"
+        return f"registration refused by {who}: {_sentence(self.status, self.detail)}"
+
+
+@attrs.define(slots=False, eq=False)
+class Undeliverable(AtbusError):
+    """
+    A message did not reach its target, or nobody can say whether it did.
+
+    :param status: What became of it; `Status.UNCERTAIN` when it may have arrived.
+    :param target: The bus id it was meant for.
+    :param sequence: Its sequence in the flow to that target; 0 when it never got one.
+    :param gave_up_at: The bus id of the node that gave up; 0 when that was this node.
+    :param detail: The reason in words, for people.
+    """
+
+    status: Status
+    target: int
+    sequence: int = 0
+    gave_up_at: int = 0
+    detail: str = ""
+
+    @property
+    def reason(self) -> Status:
+        """The same as `status`."""
+        return self.status
+
+    def __str__(self) -> str:
+        what = f"message {self.sequence}" if self.sequence else "message"
+        where = f" at {self.gave_up_at:#x}" if self.gave_up_at else ""
+        return f"{what} for {self.target:#x}{where}: {_sentence(self.status, self.detail)}"
+
+
+@attrs.define(slots=False, eq=False)
+class ChannelClosed(AtbusError):
+    """
+    The channel was closed on this side, so nothing can be sent over it.
+
+    :param detail: Which channel, or why it was closed.
+    """
+
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _with_detail("channel closed", self.detail)
+
+
+@attrs.define(slots=False, eq=False)
+class ChannelBroken(AtbusError):
+    """
+    The world broke the channel; the cause is chained.
+
+    :param detail: Which channel, or what happened to it.
+    """
+
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _with_detail("channel broken", self.detail)
+
+
+@attrs.define(slots=False, eq=False)
+class ListenFailed(AtbusError):
+    """
+    An address cannot be listened on; the cause, if there is one, is chained.
+
+    :param address: The address, parsed or as it was given.
+    :param detail: What stood in the way.
+    """
+
+    address: Address | str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _with_detail(f"cannot listen on {printable(str(self.address))}", self.detail)
+
+
+@attrs.define(slots=False, eq=False)
+class ConnectFailed(AtbusError):
+    """
+    An address cannot be reached; the cause, if there is one, is chained.
+
+    :param address: The address, parsed or as it was given.
+    :param detail: What stood in the way.
+    """
+
+    address: Address | str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _with_detail(f"cannot connect to {printable(str(self.address))}", self.detail)
+
+
+@attrs.define(slots=False, eq=False)
+class DiscoveryError(AtbusError):
+    """
+    A discovery backend failed; the cause is chained.
+
+    :param detail: Which backend, and what it was asked.
+    """
+
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _with_detail("discovery failed", self.detail)
+
+
+@attrs.define(slots=False, eq=False)
+class ConfigurationError(AtbusError):
+    """
+    A configuration that cannot be used.
+
+    :param faults: Every fault found, one sentence each, not only the first.
+    """
+
+    faults: list[str]
+
+    def __str__(self) -> str:
+        count = len(self.faults)
+        noun = "fault" if count == 1 else "faults"
+        return f"{count} {noun} in the configuration: {printable('; '.join(self.faults))}"
+
+
+@attrs.define(slots=False, eq=False)
+class AddressError(AtbusError, ValueError):
+    """
+    A text that is not an address.
+
+    :param text: The text.
+    :param fault: What is wrong with it.
+    """
+
+    text: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{_quoted(self.text)} is not an address: {printable(self.fault)}"
+
+
+@attrs.define(slots=False, eq=False)
+class BusIdError(AtbusError, ValueError):
+    """
+    A text or number that is not a bus id or a subnet.
+
+    :param text: The text, or the number as text.
+    :param fault: What is wrong with it.
+    """
+
+    text: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{_quoted(self.text)} is not a bus id or subnet: {printable(self.fault)}"
+
+
+def printable(text: str) -> str:
+    """
+    Escape whatever would break a line of a log or move the cursor of a terminal.
+
+    Texts of other nodes end in our logs and on our terminals.
+
+    :param text: Any text.
+    :returns: The same text with each unprintable character as a Python escape.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _QUOTED_LETTERS else text[:_QUOTED_LETTERS] + "...")
+
+
+def _sentence(status: Status, detail: str) -> str:
+    return _with_detail(status.name, detail)
+
+
+def _with_detail(sentence: str, detail: str) -> str:
+    return f"{sentence}: {printable(detail)}" if detail else sentence
+
+
+# Enough of a wrong text to recognize it, not enough to fill a log with it.
+_QUOTED_LETTERS = 80
+
+
+# libatbus (the C++ original): its code, its name, what it means, and those of our outcomes to which
+# it is the nearest. Several of ours share one of its codes: ours say more.
+_LIBATBUS: Final[Mapping[int, tuple[str, str, *tuple[Status, ...]]]] = {
+    0: ("SUCCESS", "success", Status.OK),
+    -1: ("PARAMS", "an argument is wrong", Status.UNKNOWN_COMMAND),
+    -2: ("INNER", "internal error", Status.HANDLER_FAILED),
+    -3: ("NO_DATA", "there is no data", Status.FRAGMENT_LOST),
+    -4: (
+        "BUFF_LIMIT",
+        "a buffer is full",
+        Status.BACKPRESSURE,
+        Status.BUFFER_LIMIT,
+        Status.SLOW_CONSUMER,
+    ),
+    -5: ("MALLOC", "out of memory"),
+    -6: ("SCHEME", "the scheme of an address is unknown"),
+    -7: ("BAD_DATA", "data do not pass their check", Status.NOT_ATBUS),
+    -8: (
+        "INVALID_SIZE",
+        "a size is outside its limits",
+        Status.MESSAGE_TOO_LARGE,
+        Status.FRAME_TOO_LARGE,
+    ),
+    -9: ("NOT_INITED", "not initialized yet", Status.NOT_STARTED),
+    -10: ("ALREADY_INITED", "initialized already"),
+    -11: (
+        "ACCESS_DENY",
+        "access denied",
+        Status.ACCESS_DENIED,
+        Status.NOT_ADMITTED,
+        Status.POLICY_DENIED,
+        Status.SOURCE_REFUSED,
+        Status.SOURCE_UNVERIFIED,
+    ),
+    -12: ("UNPACK", "a message cannot be decoded", Status.MALFORMED_FRAME),
+    -13: ("PACK", "a message cannot be encoded"),
+    -14: (
+        "UNSUPPORTED_VERSION",
+        "the protocol version is not supported",
+        Status.UNSUPPORTED_VERSION,
+    ),
+    -15: (
+        "CLOSING",
+        "closing or closed",
+        Status.CLOSING,
+        Status.CROSSED_DIAL,
+        Status.REPLACED,
+        Status.GOODBYE,
+        Status.STOPPED,
+        Status.DISCONNECTED,
+    ),
+    -16: ("ALGORITHM_NOT_SUPPORT", "the algorithm is not supported"),
+    -17: ("MESSAGE_NOT_FINISH_YET", "a message is not complete yet"),
+    -65: (
+        "ATNODE_NOT_FOUND",
+        "the node is not known",
+        Status.UNKNOWN_ENDPOINT,
+        Status.NO_RESPONDERS,
+    ),
+    -66: (
+        "ATNODE_INVALID_ID",
+        "the bus id may not be used here",
+        Status.INVALID_ID,
+        Status.NO_FREE_ID,
+        Status.SECOND_UPSTREAM,
+        Status.NO_ROUTE,
+    ),
+    -67: (
+        "ATNODE_NO_CONNECTION",
+        "there is no connection to the node",
+        Status.NOT_CONNECTED,
+        Status.NO_DATA_CONNECTION,
+    ),
+    -68: (
+        "ATNODE_FAULT_TOLERANT",
+        "the node failed more often than is tolerated",
+        Status.HEARTBEAT_LOST,
+    ),
+    -69: (
+        "ATNODE_INVALID_MSG",
+        "the message is not valid here",
+        Status.OUT_OF_TURN,
+        Status.UNKNOWN_MANDATORY,
+    ),
+    -70: ("ATNODE_BUS_ID_NOT_MATCH", "the bus id is not the expected one", Status.BUS_ID_MISMATCH),
+    -71: ("ATNODE_TTL", "the message passed too many nodes", Status.HOP_LIMIT),
+    -72: ("ATNODE_MASK_CONFLICT", "subnets are in conflict", Status.SUBNET_CONFLICT),
+    -73: ("ATNODE_ID_CONFLICT", "the bus id is in use", Status.ID_CONFLICT),
+    -75: (
+        "ATNODE_SRC_DST_IS_SAME",
+        "source and destination are the same",
+        Status.SELF_CONNECT,
+        Status.LOOP,
+    ),
+    -101: ("CHANNEL_SIZE_TOO_SMALL", "the channel's memory is too small"),
+    -102: ("CHANNEL_BUFFER_INVALID", "the channel's memory is damaged"),
+    -103: ("CHANNEL_ADDR_INVALID", "the channel's address is invalid"),
+    -104: ("CHANNEL_CLOSING", "the channel is closing"),
+    -105: ("CHANNEL_NOT_SUPPORT", "the channel is not supported here"),
+    -106: ("CHANNEL_UNSUPPORTED_VERSION", "the channel's layout has another version"),
+    -107: ("CHANNEL_ALIGN_SIZE_MISMATCH", "the channel's alignment differs"),
+    -108: ("CHANNEL_ARCH_SIZE_T_MISMATCH", "the channel's word size differs"),
+    -202: ("NODE_BAD_BLOCK_NODE_NUM", "a block has a wrong number of slots"),
+    -203: ("NODE_BAD_BLOCK_BUFF_SIZE", "a block has a wrong size"),
+    -204: ("NODE_BAD_BLOCK_WSEQ_ID", "a block was written by another writer"),
+    -205: ("NODE_BAD_BLOCK_CSEQ_ID", "a block fails its check on reading"),
+    -211: ("NODE_TIMEOUT", "timed out", Status.TIMEOUT, Status.HANDSHAKE_TIMEOUT),
+    -231: ("CRYPTO_DECRYPT", "decryption failed"),
+    -232: ("CRYPTO_ENCRYPT", "encryption failed"),
+    -233: ("CRYPTO_ALGORITHM_NOT_SUPPORT", "the cipher is not supported"),
+    -234: ("CRYPTO_ALGORITHM_NOT_MATCH", "the two sides chose different ciphers"),
+    -235: ("CRYPTO_INVALID_IV", "the initialization vector is invalid"),
+    -236: ("CRYPTO_HANDSHAKE_MAKE_KEY_PAIR", "no key pair could be made"),
+    -237: ("CRYPTO_HANDSHAKE_READ_PEER_KEY", "the other side's key cannot be read"),
+    -238: ("CRYPTO_HANDSHAKE_MAKE_SECRET", "no shared secret could be made"),
+    -239: ("CRYPTO_HANDSHAKE_SEQUENCE_EXPIRED", "the key exchange came too late"),
+    -240: ("CRYPTO_HANDSHAKE_NO_AVAILABLE_ALGORITHM", "no cipher in common"),
+    -241: ("CRYPTO_HANDSHAKE_KDF_ERROR", "the key derivation failed"),
+    -242: ("CRYPTO_HANDSHAKE_KDF_NOT_SUPPORT", "the key derivation is not supported"),
+    -251: ("COMPRESSION_ALGORITHM_NOT_SUPPORT", "the compression is not supported"),
+    -301: ("SHM_GET_FAILED", "shared memory cannot be had"),
+    -302: ("SHM_NOT_FOUND", "shared memory is not there"),
+    -303: ("SHM_CLOSE_FAILED", "shared memory cannot be closed"),
+    -304: ("SHM_PATH_INVALID", "the name of the shared memory is invalid"),
+    -305: ("SHM_MAP_FAILED", "shared memory cannot be mapped"),
+    -401: ("SOCK_BIND_FAILED", "the socket cannot be bound"),
+    -402: ("SOCK_LISTEN_FAILED", "the socket cannot listen"),
+    -403: ("SOCK_CONNECT_FAILED", "the socket cannot connect", Status.CONNECT_FAILED),
+    -501: ("PIPE_BIND_FAILED", "the unix socket cannot be bound"),
+    -502: ("PIPE_LISTEN_FAILED", "the unix socket cannot listen"),
+    -503: ("PIPE_CONNECT_FAILED", "the unix socket cannot connect"),
+    -504: ("PIPE_ADDR_TOO_LONG", "the path of the unix socket is too long"),
+    -505: ("PIPE_REMOVE_FAILED", "the old unix socket cannot be removed"),
+    -506: ("PIPE_PATH_EXISTS", "the path of the unix socket is in use"),
+    -507: ("PIPE_LOCK_PATH_FAILED", "the path of the unix socket cannot be locked"),
+    -601: ("DNS_GETADDR_FAILED", "the name cannot be resolved"),
+    -602: ("CONNECTION_NOT_FOUND", "the connection is not known"),
+    -603: ("WRITE_FAILED", "writing failed", Status.UNCERTAIN),
+    -604: ("READ_FAILED", "reading failed", Status.LINK_LOST),
+    -605: ("EV_RUN", "the event loop failed"),
+    -606: ("NO_LISTEN", "nothing is listened on"),
+    -607: ("NOT_READY", "not ready", Status.NOT_REGISTERED, Status.OVERLOADED),
+}
+
+#: For tools that count or show libatbus's codes: every member has one.
+LIBATBUS_CODES: Final[Mapping[Status, int]] = MappingProxyType(
+    {status: code for code, (_, _, *members) in _LIBATBUS.items() for status in members}
+)
+
+
+def libatbus_text(code: int) -> str:
+    """
+    Name one of libatbus's codes as libatbus does.
+
+    :param code: A code, as a value of `LIBATBUS_CODES` or out of a log of the original.
+    :returns: ``NAME(code): description``, also for a code that nobody knows.
+    """
+    if code not in _LIBATBUS:
+        return f"ATBUS_ERROR_TYPE({code}): unknown"
+    name, description, *_ = _LIBATBUS[code]
+    return f"EN_ATBUS_ERR_{name}({code}): {description}"
