@@ -1,0 +1,236 @@
+"""
+The seam between the bus and whatever carries its frames.
+
+A channel carries whole frames, never single bytes and never messages: a stream, a ring in shared
+memory and a queue in one process look the same from above. One conformance suite,
+`atbus.testing.channels.ChannelContract`, is run against every implementation.
+
+The life of a channel, as its receiver sees it:
+
+1. ``channel_opened(channel)``, once and before anything else;
+2. ``frames_received``, ``channel_drained``, ``channel_fault`` while it lasts;
+3. ``channel_closed(status, detail)``, once and after everything else.
+
+Nothing here blocks, and no method of a channel calls its receiver before it returns.
+"""
+
+# ruff: noqa: N805 - the methods of a zope interface have no self.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from atbus.address import Address
+from atbus.errors import RemoteProtocolError, Status
+
+
+@attrs.frozen(kw_only=True)
+class ChannelOptions:
+    """
+    What every channel of one node is made with.
+
+    :param heartbeat_seconds: How often the node pings; the kernel's own timers follow it.
+    :param tolerance: How many pings may stay unanswered.
+    :param connect_timeout_seconds: How long a dial may take, the look-up of a name included.
+    :param linger_seconds: How long a closing channel waits without any progress before it gives
+        up: bytes that cannot be written, or another side that does not end.
+    :param frame_limit: How long a received frame may be at first, in bytes; the handshake raises
+        it through `IChannel.frame_limit`.
+    :param backlog: How many connections the kernel may hold that were not accepted yet.
+    :param overwrite_listen_path: Take a unix socket's path over from a living listener.
+    :param allow_insecure: Listen for plain TCP also where other machines can reach it.
+    """
+
+    heartbeat_seconds: float = 8.0
+    tolerance: int = 2
+    connect_timeout_seconds: float = 5.0
+    linger_seconds: float = 5.0
+    frame_limit: int = 64 * 1024
+    backlog: int = 256
+    overwrite_listen_path: bool = False
+    allow_insecure: bool = False
+
+    @property
+    def unheard_seconds(self) -> float:
+        """The time after which a silent peer is dead: what the kernel is told as well."""
+        return self.heartbeat_seconds * (self.tolerance + 1)
+
+
+class IChannel(Interface):
+    """
+    A way for whole frames to one other node and back.
+
+    None of its methods blocks, and none calls the receiver before it returns.
+    """
+
+    address: Address = Attribute(
+        "The address that was dialled, or the one listened on when the other side dialled."
+    )
+    peer: str = Attribute(
+        "Who is at the other end, for people and for counting: an address of the other side like"
+        " 'ipv4://192.0.2.1:40712', or 'unix:pid=12,uid=0' as the kernel tells it."
+    )
+    dialled: bool = Attribute("Whether this side dialled.")
+    queued_bytes: int = Attribute(
+        "Bytes given to `send` that the kernel has not taken yet. Never too small; too large by"
+        " at most 64 KiB, the piece being written. 0 means that all of it was taken."
+    )
+    written_bytes: int = Attribute(
+        "Bytes the kernel has taken since the channel was opened. As long as this grows the other"
+        " side reads; it grows in steps of at most 64 KiB when the other side reads slowly."
+    )
+    frame_limit: int = Attribute(
+        "How long a received frame may be, in bytes; may be set at any time."
+    )
+
+    def send(frames: Sequence[bytes]) -> None:
+        """
+        Send whole frames, in order, after everything sent before.
+
+        The channel owns the frames from now on: do not change a buffer that was handed over. It
+        accepts any number of bytes; whoever sends watches `queued_bytes`.
+
+        :param frames: Encoded frames; a part of the sequence is never sent without the rest,
+            unless the channel ends.
+        :raises ChannelClosed: After `close` or `abort`, or when `channel_closed` was called.
+        """
+
+    def close(status: Status = Status.DISCONNECTED, detail: str = "") -> None:
+        """
+        Write everything queued, say that nothing more comes, read to the other side's end, close.
+
+        Frames that arrive until then are still delivered. The channel gives up when neither
+        writing nor the other side's end made any progress for `ChannelOptions.linger_seconds`.
+        Closing twice does no harm, the first status counts.
+
+        :param status: What `channel_closed` shall report when everything was written; otherwise
+            it reports `Status.LINK_LOST`.
+        :param detail: The reason in words.
+        """
+
+    def abort(detail: str, status: Status = Status.LINK_LOST) -> None:
+        """
+        End the channel now; what is queued is lost, and no more frames are delivered.
+
+        ``channel_closed`` is called soon, not before this returns. Does no harm when the channel
+        has ended, and overrules a `close` that is still under way.
+
+        :param detail: The reason in words.
+        :param status: What `channel_closed` shall report.
+        """
+
+    def pause_reading() -> None:
+        """
+        Stop reading, so that the other side cannot send for long; frames stay in the kernel.
+
+        Frames of the read under way are still delivered. The other side's end is not noticed
+        either until reading is resumed.
+        """
+
+    def resume_reading() -> None:
+        """Read again; does no harm when reading was not paused."""
+
+
+class IChannelReceiver(Interface):
+    """
+    What a channel reports to; one receiver serves one channel.
+
+    A receiver that raises anything is logged and its channel is aborted; nothing else suffers.
+    """
+
+    def channel_opened(channel: IChannel) -> None:
+        """
+        Learn which channel this is; frames can be sent from now on, also from in here.
+
+        :param channel: The open channel.
+        """
+
+    def frames_received(frames: list[bytes]) -> None:
+        """
+        Take frames that have arrived.
+
+        :param frames: One or more whole frames in order, heads included; the receiver owns them.
+        """
+
+    def channel_drained() -> None:
+        """
+        Go on sending: the kernel has taken everything that had been queued.
+
+        Called each time `IChannel.queued_bytes` falls to 0 after a `send` that left some of it,
+        as long as the channel is not closing.
+        """
+
+    def channel_fault(error: RemoteProtocolError) -> None:
+        """
+        Learn that the bytes from the other side are not frames; called at most once.
+
+        Nothing is delivered after it. The receiver may `send` a last frame and `close` or `abort`;
+        a channel still open when this returns closes itself with the error's status.
+
+        :param error: What was wrong.
+        """
+
+    def channel_closed(status: Status, detail: str) -> None:
+        """
+        Learn that the channel has ended.
+
+        :param status: What `close` or `abort` or the fault said; `Status.LINK_LOST` when the other
+            side or the world ended it, or when closing lost bytes.
+        :param detail: The reason in a few words.
+        """
+
+
+class IChannelListener(Interface):
+    """Something that listens on one address."""
+
+    address: Address = Attribute("The real address, with the port that was chosen for port 0.")
+
+    def stop() -> Deferred[None]:
+        """
+        Stop listening; channels that are open stay open.
+
+        Stopping twice does no harm.
+
+        :returns: Fires when the address is free again; does not fail.
+        """
+
+
+Accept: TypeAlias = Callable[[str], IChannelReceiver | None]
+"""
+Called with `IChannel.peer` of each connection that comes in, before anything is read from it.
+Returns the receiver of the new channel, or `None` to have the connection closed at once.
+"""
+
+
+class IChannelScheme(Interface):
+    """One kind of channel: how to listen and how to dial."""
+
+    def listen(address: Address, accept: Accept) -> Deferred[IChannelListener]:
+        """
+        Listen on an address.
+
+        :param address: An address of this scheme.
+        :param accept: Called for each connection that comes in.
+        :returns: Fires when connections can come in; fails with `ListenFailed`.
+        """
+
+    def connect(
+        address: Address, receiver: IChannelReceiver, timeout_seconds: float | None = None
+    ) -> Deferred[IChannel]:
+        """
+        Dial an address.
+
+        Cancelling the result ends the attempt, leaves no socket and fails with `CancelledError`.
+
+        :param address: An address of this scheme.
+        :param receiver: The receiver of the new channel.
+        :param timeout_seconds: How long to try; `None` for
+            `ChannelOptions.connect_timeout_seconds`.
+        :returns: Fires after ``receiver.channel_opened(channel)`` has returned; fails with
+            `ConnectFailed`, and then the receiver was never called.
+        """
