@@ -1,7 +1,286 @@
-"""Every bound of atbus, with its reason."""
+"""
+Every bound of atbus, with its reason.
+
+Nothing in a bus may grow without end, so whatever is counted, buffered or waited for has its bound
+here and nowhere else. Those that a node's configuration can change are defaults; the others are
+what makes two nodes of different makers understand each other. Units stand last in the name, bytes
+are bytes, seconds are seconds; ``MAX`` and ``MIN`` only where the name would not say which it is.
+
+The bounds depend on each other; ``tests/test_limits.py`` does the arithmetic.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-ADDRESS_BYTES: Final = 512
+# ---------------------------------------------------------------------------------------------
+# Frames and messages
+
+#: The head of every frame (wire protocol, section 2).
+FRAME_HEAD_BYTES: Final = 48
+
+#: The longest frame unless the two sides settle on less. 64 KiB is what one read of a socket
+#: brings, so that bulk cannot keep a ping waiting for long; zenoh's batches are as long.
+FRAME_BYTES: Final = 65_536
+
+#: The least a side may ask for: a registration has to fit.
+FRAME_BYTES_MIN: Final = 4_096
+
+#: The most a side may ask for. More buys no speed (fragments are cheap) and costs latency.
+FRAME_BYTES_MAX: Final = 1_048_576
+
+#: All extras of one frame together: a full trace and the headers of a request, and still half
+#: of the smallest frame is left for the body.
+EXTRAS_BYTES: Final = 2_048
+
+#: Messages in one DATA frame. At 16 bytes each the frame is full before; this bounds the work on
+#: frames of empty messages.
+RUN_COUNT_MAX: Final = 4_096
+
+#: The longest payload unless configured; as in NATS. libatbus has 256 KiB.
+MESSAGE_BYTES: Final = 1_048_576
+
+#: The longest payload that can be configured; as in NATS. Beyond it a bus is the wrong tool.
+MESSAGE_BYTES_MAX: Final = 67_108_864
+
+#: Fragments put together again, per neighbor: as much as may be queued towards one, because
+#: the fragments of several flows arrive between each other.
+REASSEMBLY_BYTES: Final = 8_388_608
+
+#: Nodes that may pass a message on; libatbus's number. A tree three regions deep needs eight.
+HOPS: Final = 16
+
+#: What is given as the reason in words: enough for a sentence, too little to carry an attack.
+DETAIL_BYTES: Final = 256
+
+#: The bytes of hostile input that get into one line of a log.
+LOGGED_INPUT_BYTES: Final = 32
+
+# ---------------------------------------------------------------------------------------------
+# Before registration: what a stranger can make a node hold
+
+#: The longest frame before registration: NATS allows as much for its CONNECT line.
+HANDSHAKE_BYTES: Final = 4_096
+
+#: From accepting or dialing to registered. NATS has 2 s, tight for Python when a thousand nodes
+#: come back at once; libatbus has 30 s, which is a gift to whoever holds connections open.
+HANDSHAKE_SECONDS: Final = 5.0
+
+#: From dialing to connected. The kernel would try for two minutes.
+CONNECT_SECONDS: Final = 5.0
+
+#: Unregistered connections per listener; libatbus's backlog. The oldest silent one gives way.
+PENDING_HANDSHAKES_MAX: Final = 128
+
+#: The same, from one remote address: one stranger cannot use up all places.
+PENDING_HANDSHAKES_PER_ADDRESS_MAX: Final = 32
+
+#: Handshakes a node begins in one second, about a third of a core; the rest wait for their turn.
+HANDSHAKES_PER_SECOND: Final = 300
+
+#: Breaches of the protocol from one address in a minute before it is not listened to.
+BREACHES_PER_MINUTE: Final = 5
+
+#: How long it is not listened to then.
+BAN_SECONDS: Final = 60.0
+
+#: Tokens valid at once; libatbus's number. Rotation needs two.
+ACCESS_TOKENS_MAX: Final = 5
+
+#: One token. HMAC hashes what is longer than 64 bytes anyway.
+ACCESS_TOKEN_BYTES: Final = 1_024
+
+#: One proof: SHA-256.
+PROOF_BYTES: Final = 32
+
+#: The challenge in HELLO: nobody meets the same one twice.
+NONCE_BYTES: Final = 16
+
+# ---------------------------------------------------------------------------------------------
+# What a node may say about itself; all of it fits HANDSHAKE_BYTES
+
+#: Ranges of one node. Merged ranges of a planned range are one or two.
+SUBNETS_MAX: Final = 16
+
+#: Addresses of one node: mem, shm, unix, and a few of the network, with and without TLS.
+ADDRESSES_MAX: Final = 8
+
+#: One address. The longest that means anything is a name of 253 bytes under ``tls+dns``: 269.
+ADDRESS_BYTES: Final = 272
+
+#: Labels of one node.
+LABELS_MAX: Final = 16
+
+#: All labels of one node, keys and values together.
+LABELS_BYTES: Final = 512
+
+#: A host identity: two identifiers of 32 digits and what stands between.
+HOST_BYTES: Final = 96
+
+#: A process identity: the host's short name, pid and start.
+PROCESS_BYTES: Final = 96
+
+#: A host name, as DNS has it.
+HOSTNAME_BYTES: Final = 253
+
+#: The name and version of the program.
+SOFTWARE_BYTES: Final = 64
+
+# ---------------------------------------------------------------------------------------------
+# Liveness
+
+#: Between two pings; libatbus's number, which came down from 60.
+HEARTBEAT_SECONDS: Final = 8.0
+
+#: Unanswered pings that are forgiven; the next one is not: 8 s x (2 + 1) = 24 s.
+HEARTBEAT_TOLERANCE: Final = 2
+
+#: The same for ``profile = "fast"``: 4 s, well before the 7 s within which even a vanished host
+#: has to be known.
+FAST_HEARTBEAT_SECONDS: Final = 1.0
+FAST_HEARTBEAT_TOLERANCE: Final = 3
+
+#: The part of an interval that is taken off at random, so that the pings of a thousand nodes
+#: spread. Only taken off: added, it would make the 24 s untrue.
+HEARTBEAT_JITTER: Final = 0.1
+
+#: A node whose own loop was late by more than this part of an interval accuses nobody in it.
+SELF_LAG_FRACTION: Final = 0.5
+
+#: A callback that holds the loop for longer is named in an event.
+LAG_SECONDS: Final = 0.25
+
+#: How long the holder of an id has to answer when somebody else claims it; the claimant is
+#: waiting in its handshake.
+CHALLENGE_SECONDS: Final = 2.0
+
+# ---------------------------------------------------------------------------------------------
+# Connecting again
+
+#: The first wait, before the random part: a process that restarts is back in less.
+RECONNECT_SECONDS: Final = 0.25
+
+#: Each wait is so many times the one before: ten of them to the longest.
+RECONNECT_FACTOR: Final = 1.7
+
+#: The longest wait, as in NATS: what is dead for a minute costs nothing, what comes back is
+#: found within half a minute.
+RECONNECT_SECONDS_MAX: Final = 30.0
+
+#: The wait after an explicit refusal: asking again at once changes no mind.
+REFUSED_SECONDS: Final = 30.0
+
+# ---------------------------------------------------------------------------------------------
+# Queues
+
+#: Towards one endpoint: above this the neighbors that feed it are told to pause. Two thresholds
+#: as in Redis, scaled to Python.
+QUEUED_BYTES_SOFT: Final = 2_097_152
+
+#: Below this they are told to resume. Half, so that pausing does not flutter.
+QUEUED_BYTES_LOW: Final = 1_048_576
+
+#: Above this messages are refused by name.
+QUEUED_BYTES_HARD: Final = 8_388_608
+
+#: Control traffic has its own room: a full queue must not keep out what would drain it.
+CONTROL_QUEUED_BYTES: Final = 262_144
+
+#: All queues of a node together. A node in a container of 256 MiB stays alive.
+NODE_QUEUED_BYTES: Final = 67_108_864
+
+#: Above the soft bound for so long, an endpoint is slow and is named.
+SLOW_SECONDS: Final = 10.0
+
+#: Without one byte of progress for so long, its link is closed; NATS's number.
+WRITE_DEADLINE_SECONDS: Final = 10.0
+
+#: Messages to one target whose connection is being made: bytes, count, and time. libatapp waits
+#: 8 s as well; a connection that takes longer has failed once and is in its backoff.
+PENDING_BYTES: Final = 2_097_152
+PENDING_COUNT_MAX: Final = 4_096
+PENDING_SECONDS: Final = 8.0
+
+#: Runs whose source cannot be verified yet, because a record may travel on another connection.
+UNVERIFIED_SECONDS: Final = 0.2
+UNVERIFIED_RUNS_MAX: Final = 64
+
+# ---------------------------------------------------------------------------------------------
+# Links
+
+#: A frame that nothing answers is acknowledged after this time. Long enough to find something
+#: to ride on, short enough that sixteen hops of it stay within a second.
+ACK_DELAY_SECONDS: Final = 0.05
+
+#: Or after so many frames.
+ACK_FRAMES_MAX: Final = 32
+
+#: Frames on their way, per link; more wait. All of them are uncertain when the link dies.
+UNACKNOWLEDGED_FRAMES_MAX: Final = 1_024
+
+#: A planned change of path waits so long for its FLUSH; then the order is given up, and said so.
+FLUSH_SECONDS: Final = 1.0
+
+#: From GOODBYE to the other side's GOODBYE_ACK: it may have a full queue to write before.
+GOODBYE_SECONDS: Final = 1.5
+
+#: Reading on after the last word, so that closing does not reset what is in flight.
+LINGER_SECONDS: Final = 0.5
+
+#: Remote nodes with a registration. More belong behind another proxy.
+ENDPOINTS_MAX: Final = 4_096
+
+# ---------------------------------------------------------------------------------------------
+# Requests and commands
+
+#: How long ``request`` waits unless told otherwise.
+REQUEST_SECONDS: Final = 5.0
+
+#: How long ``deliver`` waits unless told otherwise: a pending queue's time, so that it hears
+#: from it.
+DELIVER_SECONDS: Final = 8.0
+
+#: Answers that one node waits for at once.
+EXPECTATIONS_MAX: Final = 65_536
+
+#: One command with its arguments, or one response with its lines; they are not fragmented.
+COMMAND_BYTES: Final = 32_768
+
+#: Arguments of one command.
+COMMAND_ARGUMENTS_MAX: Final = 256
+
+#: Lines of one response; with the four bytes of length that each costs they fit the frame.
+COMMAND_LINES_MAX: Final = 1_024
+
+# ---------------------------------------------------------------------------------------------
+# Route tables and subjects
+
+#: Records in one ROUTE_BATCH; the sender ends it earlier when the frame is full.
+ROUTE_BATCH_RECORDS_MAX: Final = 1_000
+
+#: A subject; as in NATS, where more is legal and nobody does it.
+SUBJECT_BYTES: Final = 255
+
+#: Its tokens. Matching is iterative, this bounds the work of one match.
+SUBJECT_TOKENS_MAX: Final = 16
+
+# ---------------------------------------------------------------------------------------------
+# Leaving
+
+#: A drain in all, less than the 30 s after which Kubernetes kills.
+DRAIN_SECONDS: Final = 20.0
+
+#: Its parts: until everybody has heard, ...
+DRAIN_NOTICE_SECONDS: Final = 3.0
+
+#: ... until the downstreams have another upstream and the senders another path, ...
+DRAIN_MOVE_SECONDS: Final = 15.0
+
+#: ... and until every link has had its GOODBYE.
+DRAIN_CLOSE_SECONDS: Final = 2.0
+
+# ---------------------------------------------------------------------------------------------
+# Logs
+
+#: One line per event and peer in this time, then a line that counts the rest.
+LOG_INTERVAL_SECONDS: Final = 10.0
