@@ -55,9 +55,7 @@ def prove(
     :returns: The proofs, 32 bytes each.
     """
     text = _LABEL + side.value + transcript + exporter
-    return tuple(
-        hmac.digest(token, text, hashlib.sha256) for token in tokens[:ACCESS_TOKENS_MAX]
-    )
+    return tuple(hmac.digest(token, text, hashlib.sha256) for token in tokens[:ACCESS_TOKENS_MAX])
 
 
 def verify(
