@@ -1,0 +1,47 @@
+# Everything that is done with a fresh clone. Needs python3.11 with venv, git and make; all else goes to .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+JOBS ?= 2
+COUNT ?= 1000000
+
+BIN := .venv/bin
+# A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
+
+.PHONY: run test check lint types docs fuzz clean
+.DEFAULT_GOAL := run
+
+run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
+	$(BIN)/atbus demo
+
+test: .venv/stamp-dev  ## every test, in JOBS processes (JOBS=1: in this one)
+	$(BIN)/python -m twisted.trial $(if $(filter-out 1,$(JOBS)),-j$(JOBS)) tests
+
+check: lint types test docs  ## all that has to be clean before a change is offered; the house rules are tests
+
+lint: .venv/stamp-dev  ## ruff, and the contracts between the layers
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+
+types: .venv/stamp-dev  ## mypy, strict, with zope interfaces
+	$(BIN)/mypy
+
+docs: .venv/stamp-dev  ## the manual and the API reference in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+
+fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces the network
+	$(BIN)/python -m atbus.testing.fuzz --count $(COUNT)
+
+clean:  ## forget what was built; .venv stays
+	rm -rf build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+
+# One environment, two stamps: to see it run takes the runtime alone, which is quick.
+.venv/stamp-run: setup.cfg pyproject.toml
+	test -e $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(INSTALL) -e ".[cli]"
+	touch $@
+
+.venv/stamp-dev: setup.cfg pyproject.toml
+	test -e $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(INSTALL) -e ".[cli,dev]"
+	touch .venv/stamp-run $@
