@@ -250,7 +250,7 @@ class MeaningTests(SynchronousTestCase):
             *("tls+ipv4://127.0.0.1:80", "tls+ipv6://[::1]:80"),
         ):
             self.assertEqual(parse_address(text).locality, Locality.HOST, text)
-        for text in ("ipv4://1.2.3.4:1", "ipv6://2000::1:1", "dns://localhost:1", "ipv4://0.0.0.0:1"):
+        for text in ("ipv4://1.2.3.4:1", "ipv6://2000::1:1", "dns://localhost:1", "ipv4://0.0.0.0"):
             self.assertEqual(parse_address(text).locality, Locality.NETWORK, text)
 
     def test_same_process(self) -> None:
