@@ -1,0 +1,122 @@
+"""
+Answers that somebody waits for, each until its deadline.
+
+Deadlines differ from one to the next, so they stand in a heap. An answer that comes in time
+leaves its place in the heap empty; such places are skipped when they come to the top, and swept
+out when they outnumber the living, so that a long deadline costs memory only while it is awaited.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import attrs
+
+from atbus.errors import LocalProtocolError, Status
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+# Below this many places sweeping gains nothing.
+_SWEEP_MIN = 64
+
+
+@attrs.define(eq=False)
+class Expectations(Generic[K, T]):
+    """
+    What we asked and have not been told.
+
+    :param count_max: How many answers may be awaited at once.
+    """
+
+    count_max: int = attrs.field(validator=attrs.validators.ge(1))
+    # The number tells two expectations of one key apart, and orders equal deadlines.
+    _awaited: dict[K, tuple[int, T]] = attrs.field(factory=dict, init=False, repr=False)
+    _heap: list[tuple[float, int, K]] = attrs.field(factory=list, init=False, repr=False)
+    _added: int = attrs.field(default=0, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self._awaited)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._awaited
+
+    @property
+    def deadline(self) -> float | None:
+        """When the first of them is over; None when nothing is awaited."""
+        self._drop_answered()
+        return self._heap[0][0] if self._heap else None
+
+    def add(self, key: K, token: T, deadline: float) -> Status | None:
+        """
+        Await an answer.
+
+        :param key: What the answer will be known by.
+        :param token: What `resolve` or `expire` gives back.
+        :param deadline: When to stop waiting, seconds.
+        :returns: None when it is awaited, `Status.BUFFER_LIMIT` when too many are.
+        :raises LocalProtocolError: if an answer with this key is awaited already.
+        """
+        if key in self._awaited:
+            raise LocalProtocolError(f"an answer to {key!r} is awaited already")
+        if len(self._awaited) >= self.count_max:
+            return Status.BUFFER_LIMIT
+        self._added += 1
+        self._awaited[key] = (self._added, token)
+        heapq.heappush(self._heap, (deadline, self._added, key))
+        return None
+
+    def resolve(self, key: K) -> T | None:
+        """
+        Take out what waits for an answer that came.
+
+        :param key: What the answer is known by.
+        :returns: The token, or None when nobody waits: never asked, answered before, or too late.
+        """
+        entry = self._awaited.pop(key, None)
+        if entry is None:
+            return None
+        if len(self._heap) > _SWEEP_MIN and len(self._heap) > 2 * len(self._awaited):
+            self._sweep()
+        return entry[1]
+
+    def expire(self, now: float) -> list[tuple[K, T]]:
+        """
+        Take out all whose time is over.
+
+        :param now: The time, seconds.
+        :returns: Keys and tokens, the earliest deadline first.
+        """
+        expired: list[tuple[K, T]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, number, key = heapq.heappop(heap)
+            if self._is_awaited(number, key):
+                expired.append((key, self._awaited.pop(key)[1]))
+        return expired
+
+    def clear(self) -> list[tuple[K, T]]:
+        """
+        Stop waiting for anything.
+
+        :returns: Keys and tokens in the order in which they were added.
+        """
+        cleared = [(key, token) for key, (_, token) in self._awaited.items()]
+        self._awaited.clear()
+        self._heap.clear()
+        return cleared
+
+    def _is_awaited(self, number: int, key: K) -> bool:
+        entry = self._awaited.get(key)
+        return entry is not None and entry[0] == number
+
+    def _drop_answered(self) -> None:
+        heap = self._heap
+        while heap and not self._is_awaited(heap[0][1], heap[0][2]):
+            heapq.heappop(heap)
+
+    def _sweep(self) -> None:
+        self._heap = [place for place in self._heap if self._is_awaited(place[1], place[2])]
+        heapq.heapify(self._heap)

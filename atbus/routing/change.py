@@ -1,0 +1,219 @@
+"""
+A planned change of path keeps the order of what is on its way.
+
+The old way and the new one differ in length, so a message sent on the new one could arrive before
+its predecessor. Therefore, per destination:
+
+1. FLUSH goes down the old way, behind everything that was sent there. Until its answer is back
+   nothing is sent to the destination: messages wait, in order, bounded.
+2. The destination's FLUSH_ACK, wherever it comes along, says that all has arrived: the new way
+   opens and what waited goes first.
+3. If the answer takes longer than a second the new way opens all the same, and the order is given
+   up. So it is when the old way breaks: what was on it is uncertain anyway, and its link says so.
+4. If the new way breaks first, the old one opens again: nothing has left it, so order holds.
+5. A better way found meanwhile takes the place of the new one; the FLUSH under way serves it too.
+
+Whoever holds a gate asks it for every message to the destination: `is_changing`, then `push`.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeAlias, TypeVar
+
+import attrs
+
+from atbus.errors import LocalProtocolError, Status
+from atbus.routing.pending import PendingQueue
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+
+@attrs.frozen
+class SendFlush(Generic[P]):
+    """
+    Send FLUSH behind everything that went to the destination before.
+
+    :param destination: Whom it is for.
+    :param path: The old way.
+    :param token: What the answer repeats.
+    """
+
+    destination: int
+    path: P
+    token: int
+
+
+@attrs.frozen
+class OpenPath(Generic[P, T]):
+    """
+    Send what waited, then use this way.
+
+    :param destination: Whose way it is.
+    :param path: The way that is open from now on.
+    :param held: What waited, in order.
+    :param status: `Status.OK` when the order is kept. Otherwise it is given up, which is to be
+        told: `Status.TIMEOUT` when no answer came, `Status.LINK_LOST` when the old way broke.
+    """
+
+    destination: int
+    path: P
+    held: tuple[T, ...] = attrs.field(repr=False)
+    status: Status
+
+    @property
+    def order_kept(self) -> bool:
+        """Whether nothing can overtake what was sent on the old way."""
+        return self.status is Status.OK
+
+
+Effect: TypeAlias = SendFlush[P] | OpenPath[P, T]
+
+
+@attrs.define(eq=False)
+class _Change(Generic[P, T]):
+    """One destination between two ways."""
+
+    old: P
+    new: P
+    token: int
+    deadline: float
+    held: PendingQueue[T]
+
+
+@attrs.define(eq=False)
+class PathChanges(Generic[P, T]):
+    """
+    The gates of all destinations whose path is being changed.
+
+    :param bytes_max: How many bytes may wait for one destination.
+    :param count_max: How many messages may wait for one destination.
+    :param seconds: How long the answer to FLUSH is awaited.
+    """
+
+    bytes_max: int
+    count_max: int
+    seconds: float = attrs.field(default=1.0, validator=attrs.validators.gt(0))
+    # In the order of their deadlines, for all wait equally long.
+    _changes: dict[int, _Change[P, T]] = attrs.field(factory=dict, init=False, repr=False)
+    _last_token: int = attrs.field(default=0, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    @property
+    def deadline(self) -> float | None:
+        """When to tick next, seconds; None when no path is being changed."""
+        for change in self._changes.values():
+            return change.deadline
+        return None
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes wait for all destinations together."""
+        return sum(change.held.queued_bytes for change in self._changes.values())
+
+    def is_changing(self, destination: int) -> bool:
+        """
+        Tell whether messages to a destination must wait.
+
+        :param destination: The bus id.
+        :returns: Whether its gate is closed.
+        """
+        return destination in self._changes
+
+    def begin(self, destination: int, old: P, new: P, now: float) -> list[Effect[P, T]]:
+        """
+        Change the way to a destination.
+
+        :param destination: The bus id.
+        :param old: The way used until now; ignored when the destination is changing already.
+        :param new: The way to use.
+        :param now: The time, seconds.
+        :returns: The FLUSH to send; nothing when one is under way; the old way again when the
+            change is called off by asking for that.
+        """
+        change = self._changes.get(destination)
+        if change is not None:
+            change.new = new
+            return [self._open(destination, new, Status.OK)] if new == change.old else []
+        if old == new:
+            return []
+        self._last_token += 1
+        held: PendingQueue[T] = PendingQueue(self.bytes_max, self.count_max, self.seconds)
+        deadline = now + self.seconds
+        self._changes[destination] = _Change(old, new, self._last_token, deadline, held)
+        return [SendFlush(destination, old, self._last_token)]
+
+    def push(self, destination: int, item: T, size_bytes: int, now: float) -> Status | None:
+        """
+        Let a message wait for the new way.
+
+        :param destination: A bus id whose path is being changed.
+        :param item: The message.
+        :param size_bytes: What it counts.
+        :param now: The time, seconds.
+        :returns: None when it waits, `Status.BUFFER_LIMIT` when there is no room for it.
+        :raises LocalProtocolError: if nothing has to wait for this destination.
+        """
+        change = self._changes.get(destination)
+        if change is None:
+            raise LocalProtocolError(f"the way to {destination:#x} is not being changed")
+        return change.held.push(item, size_bytes, now)
+
+    def acknowledged(self, destination: int, token: int) -> list[Effect[P, T]]:
+        """
+        Receive FLUSH_ACK.
+
+        :param destination: Who sent it.
+        :param token: What it repeats.
+        :returns: The new way to open; nothing for an answer that nobody waits for any more.
+        """
+        change = self._changes.get(destination)
+        if change is None or change.token != token:
+            return []
+        return [self._open(destination, change.new, Status.OK)]
+
+    def lost(self, path: P) -> list[Effect[P, T]]:
+        """
+        Learn that a way broke.
+
+        :param path: The way.
+        :returns: The ways to open now, for each destination that was to leave it or to take it.
+        """
+        effects: list[Effect[P, T]] = []
+        for destination, change in list(self._changes.items()):
+            if change.old == path:
+                effects.append(self._open(destination, change.new, Status.LINK_LOST))
+            elif change.new == path:
+                effects.append(self._open(destination, change.old, Status.OK))
+        return effects
+
+    def tick(self, now: float) -> list[Effect[P, T]]:
+        """
+        Stop waiting for answers that are overdue.
+
+        :param now: The time, seconds.
+        :returns: The new ways to open, with the order given up.
+        """
+        due = [
+            (destination, change.new)
+            for destination, change in self._changes.items()
+            if change.deadline <= now
+        ]
+        return [self._open(destination, new, Status.TIMEOUT) for destination, new in due]
+
+    def forget(self, destination: int) -> list[T]:
+        """
+        Give up on a destination: it has no way any more, or the node is closing.
+
+        :param destination: The bus id.
+        :returns: What waited, in order, each to be answered.
+        """
+        change = self._changes.pop(destination, None)
+        return [] if change is None else change.held.take()
+
+    def _open(self, destination: int, path: P, status: Status) -> OpenPath[P, T]:
+        change = self._changes.pop(destination)
+        return OpenPath(destination, path, tuple(change.held.take()), status)
+

@@ -1,0 +1,96 @@
+"""
+Messages that wait for the connection to their target.
+
+1. Order is kept, and nothing overtakes: while anything waits, what comes later waits behind it.
+   The owner asks ``if queue or not connected: queue.push(...)``.
+2. Bounded in count, in bytes and in time. A message that does not fit is refused by name and
+   changes nothing; a size that reaches the limit exactly fits.
+3. Each message leaves exactly once: taken, expired (`Status.TIMEOUT`) or, when the target is
+   given up, taken to be answered `Status.CLOSING`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+import attrs
+
+from atbus.errors import Status
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class PendingQueue(Generic[T]):
+    """
+    A queue of messages for one target.
+
+    :param bytes_max: How many bytes may wait.
+    :param count_max: How many messages may wait.
+    :param seconds: How long one may wait.
+    """
+
+    bytes_max: int = attrs.field(validator=attrs.validators.ge(0))
+    count_max: int = attrs.field(validator=attrs.validators.ge(0))
+    seconds: float = attrs.field(validator=attrs.validators.gt(0))
+    #: How many bytes wait.
+    queued_bytes: int = attrs.field(default=0, init=False)
+    # (item, size in bytes, when its time is over), oldest first.
+    _waiting: deque[tuple[T, int, float]] = attrs.field(factory=deque, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the oldest message's time is over; None when nothing waits."""
+        return self._waiting[0][2] if self._waiting else None
+
+    def push(self, item: T, size_bytes: int, now: float) -> Status | None:
+        """
+        Let a message wait behind all others.
+
+        :param item: The message.
+        :param size_bytes: What it counts.
+        :param now: The time, seconds.
+        :returns: None when it waits, `Status.BUFFER_LIMIT` when there is no room for it.
+        """
+        queued_bytes = self.queued_bytes + size_bytes
+        if queued_bytes > self.bytes_max or len(self._waiting) >= self.count_max:
+            return Status.BUFFER_LIMIT
+        self.queued_bytes = queued_bytes
+        self._waiting.append((item, size_bytes, now + self.seconds))
+        return None
+
+    def take(self, count_max: int | None = None) -> list[T]:
+        """
+        Take messages from the front.
+
+        :param count_max: How many at most; None takes all.
+        :returns: The oldest messages, in order.
+        """
+        waiting = self._waiting
+        if count_max is None or count_max >= len(waiting):
+            taken = [item for item, _, _ in waiting]
+            waiting.clear()
+            self.queued_bytes = 0
+            return taken
+        return [self._pop() for _ in range(count_max)]
+
+    def expire(self, now: float) -> list[T]:
+        """
+        Take out the messages whose time is over.
+
+        :param now: The time, seconds.
+        :returns: Those messages, oldest first, each to be answered `Status.TIMEOUT`.
+        """
+        expired: list[T] = []
+        while self._waiting and self._waiting[0][2] <= now:
+            expired.append(self._pop())
+        return expired
+
+    def _pop(self) -> T:
+        item, size_bytes, _ = self._waiting.popleft()
+        self.queued_bytes -= size_bytes
+        return item
