@@ -1,0 +1,176 @@
+"""
+Extras: what travels between head and body, and who must understand it (wire protocol, section 3).
+
+An extra is a type, a length and a value. Nodes on the way pass extras on untouched; only TRACE
+grows, by one id at each of them. The node that reads the body must know every extra whose type has
+bit 15 set.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
+from atbus.wire.head import HEAD_SIZE, body_start, peek
+from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType
+
+EXTRAS_BYTES_MAX: Final = 0xFFFF
+TRACE_IDS_MAX: Final = 255
+
+_ENTRY: Final = struct.Struct("<HH")
+_LENGTH: Final = struct.Struct("<I")
+_EXTRAS_LENGTH: Final = struct.Struct("<H")
+_ID: Final = struct.Struct("<Q")
+_KNOWN: Final = frozenset(map(int, ExtraType))
+
+
+def pack_extras(extras: Iterable[Extra]) -> bytes:
+    """
+    Write extras one behind the other.
+
+    :param extras: In the order they travel in.
+    :returns: The extras area of a frame.
+    :raises LocalProtocolError: When a number does not fit, or all together do not.
+    """
+    parts: list[bytes] = []
+    try:
+        for extra in extras:
+            parts += (_ENTRY.pack(extra.type, len(extra.value)), extra.value)
+    except struct.error as error:
+        raise LocalProtocolError(f"an extra does not fit: {error}") from None
+    area = b"".join(parts)
+    if len(area) > EXTRAS_BYTES_MAX:
+        raise LocalProtocolError(f"{len(area)} bytes of extras, {EXTRAS_BYTES_MAX} fit")
+    return area
+
+
+def unpack_extras(area: bytes) -> tuple[Extra, ...]:
+    """
+    Read an extras area as the one it is meant for.
+
+    :param area: The bytes between head and body.
+    :returns: All extras, in order, also the ignorable ones that we do not know.
+    :raises MalformedFrame: When the lengths do not add up.
+    :raises UnknownMandatory: When there is one that we do not know and may not ignore.
+    """
+    extras: list[Extra] = []
+    position = 0
+    while position < len(area):
+        if len(area) - position < _ENTRY.size:
+            raise MalformedFrame("half an extra at the end")
+        number, length = _ENTRY.unpack_from(area, position)
+        position += _ENTRY.size
+        if length > len(area) - position:
+            raise MalformedFrame(f"extra {number:#x} claims {length} bytes")
+        if number & MANDATORY_EXTRA_BIT and number not in _KNOWN:
+            raise UnknownMandatory(f"extra {number:#x}")
+        extras.append(Extra(number, area[position : position + length]))
+        position += length
+    return tuple(extras)
+
+
+def find_extra(extras: Iterable[Extra], wanted: int) -> bytes | None:
+    """
+    Find the first extra of a type.
+
+    :param extras: Where to look.
+    :param wanted: The type.
+    :returns: Its value, or None.
+    """
+    return next((extra.value for extra in extras if extra.type == wanted), None)
+
+
+def number_extra(extra_type: ExtraType, value: int) -> Extra:
+    """
+    Make an IN_REPLY_TO or a DEADLINE.
+
+    :param extra_type: Which.
+    :param value: An unsigned 64-bit number.
+    :returns: The extra.
+    :raises LocalProtocolError: When the number does not fit.
+    """
+    try:
+        return Extra(extra_type, _ID.pack(value))
+    except struct.error:
+        raise LocalProtocolError(f"{value} is no unsigned 64-bit number") from None
+
+
+def read_number(extras: Iterable[Extra], extra_type: ExtraType) -> int | None:
+    """
+    Read an IN_REPLY_TO or a DEADLINE.
+
+    :param extras: Where to look.
+    :param extra_type: Which.
+    :returns: Its number, or None when there is none.
+    :raises MalformedFrame: When it is not 8 bytes long.
+    """
+    value = find_extra(extras, extra_type)
+    if value is None:
+        return None
+    if len(value) != _ID.size:
+        raise MalformedFrame(f"{extra_type.name} of {len(value)} bytes")
+    number: int = _ID.unpack(value)[0]
+    return number
+
+
+def trace_extra(ids: Iterable[int]) -> Extra:
+    """
+    Make a TRACE.
+
+    :param ids: The nodes passed so far; a sender begins with none.
+    :returns: The extra.
+    :raises LocalProtocolError: When one is no bus id.
+    """
+    try:
+        return Extra(ExtraType.TRACE, b"".join(map(_ID.pack, ids)))
+    except struct.error:
+        raise LocalProtocolError("a trace holds unsigned 64-bit numbers") from None
+
+
+def read_trace(extras: Iterable[Extra]) -> tuple[int, ...]:
+    """
+    Read the nodes that a frame has passed, in order.
+
+    :param extras: Where to look.
+    :returns: Their bus ids; empty without a TRACE.
+    :raises MalformedFrame: When it is no list of ids.
+    """
+    value = find_extra(extras, ExtraType.TRACE) or b""
+    if len(value) % _ID.size:
+        raise MalformedFrame(f"TRACE of {len(value)} bytes")
+    return tuple(number for (number,) in _ID.iter_unpack(value))
+
+
+def append_trace(frame: bytes, bus_id: int) -> bytes:
+    """
+    Add a relay to the TRACE of a frame it passes on.
+
+    A frame without the extra, or whose trace is full, comes back as it is: tracing never costs a
+    message.
+
+    :param frame: A whole frame whose TRACE flag is set.
+    :param bus_id: The relay.
+    :returns: The frame with the longer trace.
+    :raises MalformedFrame: When head and extras do not add up.
+    """
+    head = peek(frame)
+    start = body_start(frame, head)
+    position = HEAD_SIZE
+    while position + _ENTRY.size <= start:
+        number, length = _ENTRY.unpack_from(frame, position)
+        end = position + _ENTRY.size + length
+        if end > start:
+            raise MalformedFrame(f"extra {number:#x} claims {length} bytes")
+        if number == ExtraType.TRACE:
+            full = length >= TRACE_IDS_MAX * _ID.size
+            if full or head[11] + _ID.size > EXTRAS_BYTES_MAX:
+                return frame
+            grown = bytearray(frame[:end] + _ID.pack(bus_id) + frame[end:])
+            _LENGTH.pack_into(grown, 0, head[0] + _ID.size)
+            _EXTRAS_LENGTH.pack_into(grown, 42, head[11] + _ID.size)
+            _ENTRY.pack_into(grown, position, number, length + _ID.size)
+            return bytes(grown)
+        position = end
+    return frame

@@ -1,0 +1,139 @@
+"""
+Runs of messages under one head: the hot path of DATA and PUBLISH (wire protocol, 7.20 and 7.23).
+
+The shapes were measured: one table walked by ``iter_unpack`` and one slice per payload on the way
+in; one join of head, table and payloads on the way out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from atbus.errors import LocalProtocolError, MalformedFrame
+from atbus.wire.head import HEAD, HEAD_SIZE, body_start, peek
+from atbus.wire.messages import HOP_LIMIT_DEFAULT, MessageType
+
+RUN_COUNT_MAX: Final = 0xFFFF
+
+TABLE_ENTRY: Final = struct.Struct("<Ii")
+_HEAD_AND_ENTRY: Final = struct.Struct("<IBBBBQQQIIHHIIi")
+_DATA: Final = int(MessageType.DATA)
+
+
+def split_run(frame: bytes, start: int, count: int) -> list[tuple[int, bytes]]:
+    """
+    Cut the messages out of a run, all or none.
+
+    :param frame: A whole frame.
+    :param start: Where the table begins.
+    :param count: How many messages the head announces.
+    :returns: Pairs of kind and payload, in order.
+    :raises MalformedFrame: When there is no message, or the lengths do not fill the frame exactly.
+    """
+    end = len(frame)
+    position = start + 8 * count
+    if not count or position > end:
+        raise MalformedFrame(f"a run of {count} messages in {end - start} bytes")
+    if count == 1:
+        length, kind = TABLE_ENTRY.unpack_from(frame, start)
+        if position + length != end:
+            raise MalformedFrame(f"a message of {length} bytes, {end - position} are there")
+        return [(kind, frame[position:])]
+    messages: list[tuple[int, bytes]] = []
+    for length, kind in TABLE_ENTRY.iter_unpack(frame[start:position]):
+        stop = position + length
+        messages.append((kind, frame[position:stop]))
+        position = stop
+    # A length beyond the end has cut empty slices: nothing was copied, and it shows here.
+    if position != end:
+        raise MalformedFrame(f"messages that end at {position} in a frame of {end} bytes")
+    return messages
+
+
+def iter_run(frame: bytes) -> list[tuple[int, bytes]]:
+    """
+    Take a DATA frame apart without making a message of it; its extras are not looked at.
+
+    :param frame: A whole DATA frame.
+    :returns: Pairs of kind and payload, in order; the i-th has the head's sequence + i.
+    :raises MalformedFrame: When the frame is not what it says.
+    """
+    head = peek(frame)
+    return split_run(frame, body_start(frame, head), head[10])
+
+
+def pack_table(kinds: Sequence[int], payloads: Sequence[bytes]) -> tuple[bytes, int]:
+    """
+    Write the table of a run.
+
+    :param kinds: One signed 32-bit number per message.
+    :param payloads: As many.
+    :returns: The table, and the size of all payloads together in bytes.
+    :raises LocalProtocolError: When a run cannot have this many messages, or a kind does not fit.
+    """
+    count = len(payloads)
+    if not 0 < count <= RUN_COUNT_MAX or len(kinds) != count:
+        raise LocalProtocolError(f"a run of {count} messages and {len(kinds)} kinds")
+    lengths = list(map(len, payloads))
+    table = lengths + lengths
+    table[::2] = lengths
+    table[1::2] = kinds
+    try:
+        return struct.pack("<" + "Ii" * count, *table), sum(lengths)
+    except struct.error as error:
+        raise LocalProtocolError(f"kinds are signed 32-bit numbers: {error}") from None
+
+
+def pack_run(
+    source: int,
+    destination: int,
+    sequence: int,
+    epoch: int,
+    kinds: Sequence[int],
+    payloads: Sequence[bytes],
+    *,
+    flags: int = 0,
+    hop_limit: int = HOP_LIMIT_DEFAULT,
+    frame: int = 0,
+    ack: int = 0,
+    extras: bytes = b"",
+) -> bytes:
+    """
+    Make a DATA frame of consecutive messages of one flow.
+
+    :param source: Bus id of the sender.
+    :param destination: Bus id of the receiver.
+    :param sequence: Sequence of the first message.
+    :param epoch: Incarnation of the source.
+    :param kinds: One signed 32-bit number per message.
+    :param payloads: As many, each in one piece.
+    :param flags: See `atbus.wire.messages.Flags`.
+    :param hop_limit: How many more nodes may pass this on.
+    :param frame: The link's number for the frame; 0 when it is patched in later.
+    :param ack: Highest frame number discharged in the other direction.
+    :param extras: What `atbus.wire.extras.pack_extras` made.
+    :returns: The whole frame.
+    :raises LocalProtocolError: When a number does not fit into its field.
+    """
+    try:
+        if len(payloads) == len(kinds) == 1 and not extras:
+            # The single message of a quiet link: one pack, one copy (measured: a third of the time).
+            payload = payloads[0]
+            size = len(payload)
+            return (
+                _HEAD_AND_ENTRY.pack(
+                    size + 56, _DATA, flags, hop_limit, 0, source, destination, sequence, epoch,
+                    frame, 1, 0, ack, size, kinds[0],
+                )
+                + payload
+            )  # fmt: skip
+        table, size = pack_table(kinds, payloads)
+        head = HEAD.pack(
+            HEAD_SIZE + len(extras) + len(table) + size, _DATA, flags, hop_limit, 0, source,
+            destination, sequence, epoch, frame, len(payloads), len(extras), ack,
+        )  # fmt: skip
+    except struct.error as error:
+        raise LocalProtocolError(f"a number does not fit into the head: {error}") from None
+    return b"".join((head, extras, table, *payloads))

@@ -1,0 +1,200 @@
+"""
+Between the schema's plain layouts and the values of messages.
+
+Each pair of functions is the two directions of one adapter: ``read_*`` takes what construct has
+parsed, ``write_*`` makes what it builds. A ValueError says that there is no such value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from atbus.wire.messages import InterestEntry, RouteRecord
+from atbus.wire.rules import RECORDS_MAX, check_labels
+
+
+def read_truth(number: int) -> bool:
+    """
+    Read a byte that is 0 or 1.
+
+    :param number: The byte.
+    :returns: What it says.
+    :raises ValueError: When it is neither.
+    """
+    if number > 1:
+        raise ValueError(f"{number} is neither 0 nor 1")
+    return bool(number)
+
+
+def read_run(run: Any) -> tuple[tuple[int, bytes], ...]:
+    """
+    Pair the kinds of a run's table with the payloads behind it.
+
+    :param run: ``table`` and ``payloads``.
+    :returns: Pairs of kind and payload.
+    :raises ValueError: When there is no message.
+    """
+    if not run.table:
+        raise ValueError("a run without a message")
+    return tuple(
+        (kind, payload) for (_, kind), payload in zip(run.table, run.payloads, strict=True)
+    )
+
+
+def write_run(messages: Any) -> dict[str, Any]:
+    """
+    Lay out a run.
+
+    :param messages: Pairs of kind and payload.
+    :returns: ``table`` and ``payloads``.
+    :raises ValueError: When there is no message.
+    """
+    if not messages:
+        raise ValueError("a run without a message")
+    return {
+        "table": [(len(payload), kind) for kind, payload in messages],
+        "payloads": [payload for _, payload in messages],
+    }
+
+
+def read_publication(body: Any) -> dict[str, Any]:
+    """
+    Read the fields of a PUBLISH.
+
+    :param body: Its layout.
+    :returns: The fields of the message.
+    :raises ValueError: When a text is no UTF-8.
+    """
+    return {
+        "subject": body.subject.decode(),
+        "reply_to": body.reply_to.decode(),
+        "queues": tuple(body.queues),
+        "served": tuple(body.served),
+        "messages": body.messages,
+    }
+
+
+def write_publication(fields: Any) -> dict[str, Any]:
+    """
+    Lay out a PUBLISH.
+
+    :param fields: The fields of the message.
+    :returns: Its layout, with lengths and counts.
+    :raises ValueError: When a text has no UTF-8 form.
+    """
+    subject, reply_to = fields["subject"].encode(), fields["reply_to"].encode()
+    return {
+        **fields,
+        "subject": subject,
+        "reply_to": reply_to,
+        "subject_length": len(subject),
+        "reply_to_length": len(reply_to),
+        "queue_count": len(fields["queues"]),
+        "served_count": len(fields["served"]),
+    }
+
+
+def read_interest(entry: Any) -> InterestEntry:
+    """
+    Read one entry of an INTEREST.
+
+    :param entry: Weight, subject, queue.
+    :returns: The entry.
+    """
+    weight, subject, queue = entry
+    return InterestEntry(weight=weight, subject=subject, queue=queue)
+
+
+def write_interest(entry: InterestEntry) -> tuple[int, str, str]:
+    """
+    Lay out one entry of an INTEREST.
+
+    :param entry: The entry.
+    :returns: Weight, subject, queue.
+    """
+    return (entry.weight, entry.subject, entry.queue)
+
+
+def read_batch(body: Any) -> dict[str, Any]:
+    """
+    Read the fields of a ROUTE_BATCH, with texts in the place of references to them.
+
+    :param body: Its layout.
+    :returns: The fields of the message.
+    :raises ValueError: When there are too many records, a reference leads nowhere, or labels are
+        not in order.
+    """
+    if body.record_count > RECORDS_MAX:
+        raise ValueError(f"{body.record_count} records, {RECORDS_MAX} are allowed")
+    strings: list[str] = ["", *body.strings]
+
+    def text(place: int) -> str:
+        if place >= len(strings):
+            raise ValueError(f"text {place} of {len(strings) - 1}")
+        return strings[place]
+
+    records = tuple(
+        RouteRecord(
+            operation=record.operation,
+            bus_id=record.bus_id,
+            epoch=record.epoch,
+            seq=record.seq,
+            upstream_id=record.upstream_id,
+            node_flags=record.node_flags,
+            subnets=tuple(record.subnets),
+            labels=check_labels((text(key), text(value)) for key, value in record.labels),
+            addresses=tuple(text(place) for place in record.addresses),
+            host=text(record.host),
+            process=text(record.process),
+        )
+        for record in body.records
+    )
+    return {
+        "snapshot_id": body.snapshot_id,
+        "index": body.index,
+        "last": body.last,
+        "dump": body.dump,
+        "records": records,
+    }
+
+
+def write_batch(fields: Any) -> dict[str, Any]:
+    """
+    Lay out a ROUTE_BATCH; texts get their places in the order of first use.
+
+    That order is: host, process, labels, addresses; record after record.
+
+    :param fields: The fields of the message.
+    :returns: Its layout, with the table of texts and all counts.
+    :raises ValueError: When there are too many records, or labels are not in order.
+    """
+    if len(fields["records"]) > RECORDS_MAX:
+        raise ValueError(f"{len(fields['records'])} records, {RECORDS_MAX} fit")
+    places: dict[str, int] = {"": 0}
+
+    def place(text: str) -> int:
+        return places.setdefault(text, len(places))
+
+    records = [
+        {
+            **attrs.asdict(record, recurse=False),
+            "host": place(record.host),
+            "process": place(record.process),
+            "labels": [(place(key), place(value)) for key, value in check_labels(record.labels)],
+            "addresses": [place(address) for address in record.addresses],
+            "subnet_count": len(record.subnets),
+            "label_count": len(record.labels),
+            "address_count": len(record.addresses),
+        }
+        for record in fields["records"]
+    ]
+    strings = list(places)[1:]
+    return {
+        **fields,
+        "records": records,
+        "record_count": len(records),
+        "strings": strings,
+        "string_count": len(strings),
+    }
