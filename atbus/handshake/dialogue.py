@@ -22,6 +22,7 @@ from atbus.handshake.effects import (
     Send,
 )
 from atbus.handshake.terms import Admitted, LocalTerms, PeerTerms
+from atbus.limits import DETAIL_BYTES
 from atbus.wire.codec import encode
 from atbus.wire.messages import (
     Goodbye,
@@ -32,6 +33,14 @@ from atbus.wire.messages import (
     RegisterResponse,
     Role,
 )
+
+
+def _shorten(detail: str) -> str:
+    # Words come from everywhere, and a response has room for few of them.
+    words = detail.encode(errors="backslashreplace")
+    if len(words) > DETAIL_BYTES:
+        words = words[: DETAIL_BYTES - 3] + b"..."
+    return words.decode(errors="ignore")
 
 
 @attrs.frozen(kw_only=True)
@@ -206,7 +215,7 @@ class Dialogue:
                     destination=self._peer_id,
                     epoch=self.local.epoch,
                     status=status,
-                    detail=detail,
+                    detail=_shorten(detail),
                     assigned_id=assigned_id,
                     known_epoch=known_epoch,
                 )
