@@ -1,0 +1,148 @@
+"""
+Byte chunks to whole frames (wire protocol, section 2.1).
+
+A frame begins with its own length, so a stream is cut without looking at anything else. A length
+that cannot be is found when its four bytes are there, before any more is kept; so a buffer never
+holds more than the limit and one chunk, whatever the other side sends.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from atbus.errors import FrameTooLarge, MalformedFrame, RemoteProtocolError, Status
+from atbus.wire.head import HEAD_SIZE
+
+_LENGTH: Final = struct.Struct("<I")
+_CHUNKS_KEPT: Final = 64
+_CHUNK_BYTES: Final = 1024
+
+# What other protocols say first, and what that means to whoever runs the two ends.
+_STRANGERS: Final = (
+    (b"\x16\x03", "a TLS handshake: the other side dials tls+..., this listener has no TLS"),
+    (b"\x15\x03", "a TLS alert: the other side speaks TLS, this side does not"),
+    (b"HTTP", "an HTTP answer: the address dialled is a web server's"),
+    (b"GET ", "an HTTP request: a browser or a health check asks at the bus's own port"),
+    (b"HEAD", "an HTTP request: a browser or a health check asks at the bus's own port"),
+    (b"POST", "an HTTP request"),
+    (b"PUT ", "an HTTP request"),
+    (b"PRI ", "an HTTP/2 request"),
+    (b"OPTI", "an HTTP request"),
+    (b"CONN", "an HTTP or NATS CONNECT: NATS clients have a gateway of their own"),
+    (b"INFO", "a NATS server's INFO: NATS servers are reached through the gateway"),
+    (b"SSH-", "an SSH banner"),
+    (b"PROX", "a PROXY protocol header: a load balancer in front adds it"),
+    (b"\r\n\r\n", "a PROXY protocol header: a load balancer in front adds it"),
+)
+
+
+class FrameBuffer:
+    """
+    Cuts one direction of one stream into frames.
+
+    Frames that are whole in the chunk are sliced out of it, and a chunk that is exactly one frame
+    is handed on as it is. Chunks of an unfinished frame are kept as they came and joined once.
+
+    :param limit: The longest frame allowed, in bytes; may be changed between two calls.
+    """
+
+    __slots__ = ("_chunks", "_fault", "_kept_bytes", "_needed_bytes", "_opened", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._chunks: list[bytes] = []
+        self._kept_bytes = 0
+        self._needed_bytes = _LENGTH.size
+        self._opened = False
+        self._fault: RemoteProtocolError | None = None
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of an unfinished frame, at most the limit."""
+        return self._kept_bytes
+
+    @property
+    def fault(self) -> RemoteProtocolError | None:
+        """What ended this stream; once set, `feed` only raises it."""
+        return self._fault
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """
+        Take what has arrived and give what is whole now.
+
+        Frames before a fault are not lost: they are returned, `fault` is set, and the next call
+        raises it. Without any, the fault is raised at once.
+
+        :param chunk: The next bytes of the stream; none is allowed.
+        :returns: Whole frames, in order.
+        :raises FrameTooLarge: When a frame says that it is longer than the limit.
+        :raises MalformedFrame: When a frame says that it is shorter than a head.
+        :raises RemoteProtocolError: NOT_ATBUS, when the first bytes are another protocol's.
+        """
+        if self._fault is not None:
+            raise self._fault
+        if self._chunks:
+            self._chunks.append(chunk)
+            self._kept_bytes += len(chunk)
+            if self._kept_bytes < self._needed_bytes:
+                # Whoever sends byte by byte must not make us keep an object for every byte.
+                if len(self._chunks) > _CHUNKS_KEPT + self._kept_bytes // _CHUNK_BYTES:
+                    self._chunks = [b"".join(self._chunks)]
+                return []
+            chunk = b"".join(self._chunks)
+            self._chunks.clear()
+            self._kept_bytes = 0
+        return self._cut(chunk)
+
+    def _cut(self, chunk: bytes) -> list[bytes]:
+        """
+        Slice the whole frames off a chunk and keep the rest.
+
+        :param chunk: Begins with a frame.
+        :returns: Whole frames, in order.
+        :raises RemoteProtocolError: As `feed`.
+        """
+        frames: list[bytes] = []
+        position, end, limit = 0, len(chunk), self.limit
+        read_length = _LENGTH.unpack_from
+        needed = _LENGTH.size
+        while end - position >= 4:
+            (length,) = read_length(chunk, position)
+            if not HEAD_SIZE <= length <= limit:
+                self._fault = self._explain(chunk, position, length)
+                if frames:
+                    return frames
+                raise self._fault
+            self._opened = True
+            stop = position + length
+            if stop > end:
+                needed = length
+                break
+            # bytes slices of a whole bytes object are the object itself: no copy of a lone frame.
+            frames.append(chunk[position:stop])
+            position = stop
+        if position < end:
+            rest = chunk[position:]
+            self._chunks.append(rest)
+            self._kept_bytes = len(rest)
+            self._needed_bytes = needed
+        return frames
+
+    def _explain(self, chunk: bytes, position: int, length: int) -> RemoteProtocolError:
+        """
+        Say what is wrong with a length.
+
+        :param chunk: What is there.
+        :param position: Where the frame begins.
+        :param length: What it says.
+        :returns: The error to raise.
+        """
+        if not self._opened:
+            first = chunk[position : position + 4]
+            for beginning, hint in _STRANGERS:
+                if first.startswith(beginning):
+                    return RemoteProtocolError(Status.NOT_ATBUS, hint)
+        if length < HEAD_SIZE:
+            return MalformedFrame(f"a frame of {length} bytes, a head has {HEAD_SIZE}")
+        return FrameTooLarge(f"a frame of {length} bytes, {self.limit} are allowed")
