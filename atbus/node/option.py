@@ -1,0 +1,273 @@
+"""
+Every option of a configuration, described: for the reference, for files, and for the bounds.
+
+`NodeConfig` has one field for each, in this order; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from atbus import limits
+
+# Shorter times are met by no scheduler, longer ones are mistakes of the unit.
+_SECONDS_MIN: Final = 0.001
+_SECONDS_MAX: Final = 86_400.0
+
+# More bytes than any machine has.
+_BYTES_MAX: Final = 2**50
+
+
+@attrs.frozen(kw_only=True)
+class Option:
+    """
+    What is to be known of one option.
+
+    :param kind: What its value is, in the words of the reference.
+    :param meaning: What it does, in a sentence or two.
+    :param key: Where it stands in a file, dotted; None when under its own name.
+    :param unit: The unit of a number.
+    :param least: The smallest number that makes sense.
+    :param most: The largest number that makes sense.
+    :param reloadable: Whether it may change while the node runs.
+    :param secret: Whether its value must never be shown.
+    """
+
+    kind: str
+    meaning: str
+    key: str | None = None
+    unit: str = ""
+    least: float | None = None
+    most: float | None = None
+    reloadable: bool = False
+    secret: bool = False
+
+    def fault_in(self, value: object) -> str | None:
+        """
+        Compare a number with its bounds.
+
+        :param value: The value as its reader made it.
+        :returns: What is wrong with it, to stand behind the name of the option, or None; None
+            also when it is not a number.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        unit = f" {self.unit}" if self.unit else ""
+        if self.least is not None and value < self.least:
+            return f": must be at least {_plain(self.least)}{unit}, not {_plain(value)}"
+        if self.most is not None and value > self.most:
+            return f": must be at most {_plain(self.most)}{unit}, not {_plain(value)}"
+        return None
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def _seconds(meaning: str, key: str | None = None, *, least: float = _SECONDS_MIN) -> Option:
+    return Option(
+        kind="number",
+        meaning=meaning,
+        key=key,
+        unit="seconds",
+        least=least,
+        most=_SECONDS_MAX,
+        reloadable=True,
+    )
+
+
+def _bytes(meaning: str, key: str, *, least: int = 1, most: int = _BYTES_MAX) -> Option:
+    return Option(
+        kind="integer",
+        meaning=meaning,
+        key=key,
+        unit="bytes",
+        least=least,
+        most=most,
+        reloadable=True,
+    )
+
+
+def _count(meaning: str, key: str, *, least: int = 1, most: int) -> Option:
+    return Option(kind="integer", meaning=meaning, key=key, least=least, most=most, reloadable=True)
+
+
+def _switch(meaning: str, *, reloadable: bool) -> Option:
+    return Option(kind="boolean", meaning=meaning, reloadable=reloadable)
+
+
+_IDENTITY: Final = {
+    "id": Option(
+        kind="integer or text",
+        meaning='The bus id: a number, "0x12345678", "1.2.3.4", "auto" (the upstream assigns '
+        "one), or 0 (a temporary node: it dials and asks, but cannot be sent to).",
+    ),
+    "mask": Option(
+        kind="text", meaning="Bits of each part of a dotted id, the most significant first."
+    ),
+    "name": Option(kind="text", meaning="A name for people, in logs and tables."),
+    "hostname": Option(
+        kind="text",
+        meaning='Which host this is: "auto" (machine and boot), "mac" (physical MAC addresses) or '
+        "any text. Nodes that say the same try the channels of one host.",
+    ),
+    "labels": Option(kind="table of texts", meaning="What others can choose this node by."),
+}
+
+_CONNECTIONS: Final = {
+    "listen": Option(
+        kind="list of addresses", meaning="Where other nodes can connect to this one."
+    ),
+    "upstream": Option(
+        kind="address",
+        meaning="The next hop towards the rest of the bus. A node without one is a root.",
+    ),
+    "upstreams": Option(
+        kind="list of addresses",
+        meaning="Several of them in order of preference, instead of upstream.",
+    ),
+    "subnets": Option(
+        kind="list of subnets",
+        meaning='The ids of this node and of what hangs below it; "0x12340000/16" leaves 16 bits '
+        "free. A prefix of 0 is the node's own id, which belongs to it in any case.",
+    ),
+    "accept_subnets": Option(
+        kind="list of subnets",
+        meaning="The ids that may register here; empty: any.",
+        reloadable=True,
+    ),
+    "access_tokens": Option(
+        kind="list of texts",
+        meaning="Secrets. Two nodes register if they have one in common, or if both have none.",
+        reloadable=True,
+        secret=True,
+    ),
+    "allow_insecure": _switch(
+        "Let listeners without TLS take connections from other hosts.", reloadable=False
+    ),
+    "overwrite_listen_path": _switch(
+        "Replace a file that lies where a unix socket is to be.", reloadable=False
+    ),
+    "direct_notice": _switch(
+        "Tell nodes that talk to each other through this one their addresses, so that they "
+        "connect directly.",
+        reloadable=True,
+    ),
+    "accept_notices": _switch("Connect to nodes that the upstream tells of.", reloadable=True),
+}
+
+_LIFE: Final = {
+    "require_upstream_within_seconds": attrs.evolve(
+        _seconds(
+            "Stop if no upstream has registered this node so long after its start; left out, it "
+            "tries for ever."
+        ),
+        reloadable=False,
+    ),
+    "linger_seconds": _seconds(
+        "How long a stop waits until every link has written what is queued and said goodbye.",
+        least=0,
+    ),
+    "drain_seconds": _seconds("How long a drain may take in all.", least=0),
+    "record_events": Option(
+        kind="text",
+        meaning="A file to append the fate of each message to, for the checker "
+        "(python -m atbus.testing.checker); left out, none is written.",
+    ),
+}
+
+_LIMITS: Final = {
+    "message_bytes_max": _bytes(
+        "The longest payload to send or to take.",
+        "limits.message_bytes_max",
+        most=limits.MESSAGE_BYTES_MAX,
+    ),
+    "frame_bytes_max": attrs.evolve(
+        _bytes(
+            "The longest frame; two nodes use the smaller of theirs.",
+            "limits.frame_bytes_max",
+            least=limits.FRAME_BYTES_MIN,
+            most=limits.FRAME_BYTES_MAX,
+        ),
+        reloadable=False,
+    ),
+    "hops": _count("Nodes that may pass on a message of ours.", "limits.hops", most=255),
+    "endpoints_max": _count(
+        "Nodes that may be registered here at once.", "limits.endpoints_max", most=1_000_000
+    ),
+    "handshake_seconds": _seconds(
+        "How long a connection may take to register.", "limits.handshake_seconds"
+    ),
+    "pending_handshakes": _count(
+        "Connections per listener that have not registered yet; beyond it the oldest goes.",
+        "limits.pending_handshakes",
+        most=65_536,
+    ),
+    "queued_bytes_soft": _bytes(
+        "Queued towards one node, above which those who feed the queue are told to pause.",
+        "limits.queued_bytes_soft",
+    ),
+    "queued_bytes_hard": _bytes(
+        "Queued towards one node, above which messages are refused.", "limits.queued_bytes_hard"
+    ),
+}
+
+_LIVENESS: Final = {
+    "profile": Option(
+        kind="text",
+        meaning='What the heartbeat is unless given: "default" (8 s, 2 forgiven) or "fast" (1 s, '
+        "3 forgiven).",
+        key="heartbeat.profile",
+        reloadable=True,
+    ),
+    "heartbeat_seconds": _seconds("Between two pings to a neighbor.", "heartbeat.seconds"),
+    "heartbeat_tolerance": _count(
+        "Unanswered pings that are forgiven.", "heartbeat.tolerance", least=0, most=1_000
+    ),
+    "retry_initial_seconds": _seconds(
+        "The longest wait before the first new attempt to connect.", "retry.initial_seconds"
+    ),
+    "retry_factor": Option(
+        kind="number",
+        meaning="Each further wait is so many times the one before.",
+        key="retry.factor",
+        least=1,
+        most=100,
+        reloadable=True,
+    ),
+    "retry_seconds_max": _seconds("The longest wait between two attempts.", "retry.seconds_max"),
+    "pending_bytes_max": _bytes(
+        "Payload bytes held for one node while a connection to it is made.", "pending.bytes_max"
+    ),
+    "pending_count_max": _count(
+        "Messages held for one node while a connection to it is made.",
+        "pending.count_max",
+        most=10_000_000,
+    ),
+    "pending_seconds": _seconds(
+        "How long a message is held while a connection is made.", "pending.seconds"
+    ),
+}
+
+_APPLICATION: Final = {
+    "application": Option(
+        kind="text",
+        meaning='A "module:callable" to run in the node\'s process: called with the node and the '
+        "settings, it may return a service.",
+        key="application.callable",
+    ),
+    "application_settings": Option(
+        kind="table", meaning="Whatever the application wants to know.", key="application.settings"
+    ),
+}
+
+OPTIONS: Final = MappingProxyType(
+    {**_IDENTITY, **_CONNECTIONS, **_LIFE, **_LIMITS, **_LIVENESS, **_APPLICATION}
+)
+"""Each option under its name."""
+
+RELOADABLE: Final = frozenset(name for name, option in OPTIONS.items() if option.reloadable)
+"""The names of the options that may change while a node runs."""
