@@ -82,14 +82,16 @@ class Address:
 
     def __attrs_post_init__(self) -> None:
         text = f"{self.scheme.value}://{self.host}"
+        if self.port is not None:
+            text = f"{text}:{self.port}"
         if self.scheme in _TCP:
             # No port means any port, as in libatbus.
             port = 0 if self.port is None else self.port
             if not 0 <= port <= _PORT_MAX:
-                raise AddressError(f"{text}:{port}", f"port outside 0..{_PORT_MAX}")
+                raise AddressError(text, f"port outside 0..{_PORT_MAX}")
             object.__setattr__(self, "port", port)
         elif self.port is not None:
-            raise AddressError(f"{text}:{self.port}", f"{self.scheme.value} has no ports")
+            raise AddressError(text, f"{self.scheme.value} has no ports")
         # The class is frozen; only here, before anybody has seen the value, is it completed.
         object.__setattr__(self, "host", _canonical_host(self.scheme, self.host, text))
 
