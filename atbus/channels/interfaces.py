@@ -25,6 +25,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from atbus import limits
 from atbus.address import Address
 from atbus.errors import RemoteProtocolError, Status
 
@@ -37,27 +38,30 @@ class ChannelOptions:
     :param heartbeat_seconds: How often the node pings; the kernel's own timers follow it.
     :param tolerance: How many pings may stay unanswered.
     :param connect_timeout_seconds: How long a dial may take, the look-up of a name included.
-    :param linger_seconds: How long a closing channel waits without any progress before it gives
-        up: bytes that cannot be written, or another side that does not end.
-    :param frame_limit: How long a received frame may be at first, in bytes; the handshake raises
-        it through `IChannel.frame_limit`.
+    :param write_deadline_seconds: How long a closing channel that still has bytes to write waits
+        for the other side to take one of them.
+    :param linger_seconds: How long a closing channel that has written everything waits for the
+        other side's end.
+    :param frame_limit: How long a received frame may be at first, in bytes; after the handshake
+        the receiver raises it through `IChannel.frame_limit`.
     :param backlog: How many connections the kernel may hold that were not accepted yet.
     :param overwrite_listen_path: Take a unix socket's path over from a living listener.
     :param allow_insecure: Listen for plain TCP also where other machines can reach it.
     """
 
-    heartbeat_seconds: float = 8.0
-    tolerance: int = 2
-    connect_timeout_seconds: float = 5.0
-    linger_seconds: float = 5.0
-    frame_limit: int = 64 * 1024
-    backlog: int = 256
+    heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
+    tolerance: int = limits.HEARTBEAT_TOLERANCE
+    connect_timeout_seconds: float = limits.CONNECT_SECONDS
+    write_deadline_seconds: float = limits.WRITE_DEADLINE_SECONDS
+    linger_seconds: float = limits.LINGER_SECONDS
+    frame_limit: int = limits.HANDSHAKE_BYTES
+    backlog: int = limits.PENDING_HANDSHAKES_MAX
     overwrite_listen_path: bool = False
     allow_insecure: bool = False
 
     @property
     def unheard_seconds(self) -> float:
-        """The time after which a silent peer is dead: what the kernel is told as well."""
+        """The time after which a silent peer is dead; the kernel is told the same."""
         return self.heartbeat_seconds * (self.tolerance + 1)
 
 
@@ -104,9 +108,9 @@ class IChannel(Interface):
         """
         Write everything queued, say that nothing more comes, read to the other side's end, close.
 
-        Frames that arrive until then are still delivered. The channel gives up when neither
-        writing nor the other side's end made any progress for `ChannelOptions.linger_seconds`.
-        Closing twice does no harm, the first status counts.
+        Frames that arrive until then are still delivered, so reading is resumed if it was paused.
+        The channel waits no longer than `ChannelOptions` says without any progress; it needs no
+        timer of the caller. Closing twice does no harm, the first status counts.
 
         :param status: What `channel_closed` shall report when everything was written; otherwise
             it reports `Status.LINK_LOST`.

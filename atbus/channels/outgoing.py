@@ -1,0 +1,150 @@
+"""
+Bytes on their way out: counted exactly, and given to the kernel as soon as it takes them.
+
+A Twisted transport takes any amount of bytes and says neither how many it holds nor how many it
+got rid of. So the queue is ours and the transport is kept nearly empty:
+
+1. As long as the transport holds nothing, bytes go straight to its socket, which never blocks.
+2. When the kernel takes no more, one piece of the rest, at most 64 KiB, is given to the
+   transport, which waits until the socket is writable; everything behind it stays here.
+3. A transport asks its pull producer for more each time it has written everything out: the one
+   moment in which Twisted says how many bytes have gone. Then we go on with 1.
+
+So the count is never too small, and too large by at most the piece in the transport.
+
+A transport without a socket of its own (one in a test) goes through 2 and 3 only.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IConsumer, IPullProducer, ISystemHandle, ITransport
+from zope.interface import implementer
+
+#: The piece that waits in the transport: what is counted though the kernel may have it.
+PIECE_BYTES: Final = 64 * 1024
+
+#: One call to the kernel: as much as a socket takes at once, and few enough buffers (a limit of
+#: the kernel is 1024).
+_CALL_BYTES: Final = 256 * 1024
+_CALL_BUFFERS: Final = 512
+
+#: Below this average, frames are joined: copying is cheaper than one buffer each.
+_JOIN_BYTES: Final = 1024
+
+#: One channel's share of a turn of the reactor; others want to write as well.
+_TURN_BYTES: Final = 1024 * 1024
+
+
+@implementer(IPullProducer)
+class OutgoingBytes:
+    """
+    The queue between `IChannel.send` and the kernel.
+
+    :param transport: A connected transport that has no producer; nobody else may write to it.
+    :param emptied: Called each time everything has been taken after something had to wait; never
+        from within `put`.
+    """
+
+    def __init__(self, transport: ITransport, emptied: Callable[[], None]) -> None:
+        self.queued_bytes = 0
+        self.written_bytes = 0
+        self._emptied = emptied
+        self._transport = transport
+        self._frames: deque[bytes | memoryview] = deque()
+        # Of queued_bytes: those in the transport. Frames wait only while this is not 0.
+        self._handed_bytes = 0
+        handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+        self._socket = handle if isinstance(handle, socket.socket) else None
+        IConsumer(transport).registerProducer(self, False)
+
+    def put(self, frames: Sequence[bytes]) -> None:
+        """
+        Write frames, or queue what the kernel does not take now.
+
+        :param frames: Owned from now on.
+        """
+        self.queued_bytes += sum(map(len, frames))
+        self._frames.extend(frames)
+        if not self._handed_bytes:
+            self._push()
+
+    def finish(self) -> None:
+        """Let the transport end: nothing more is put."""
+        IConsumer(self._transport).unregisterProducer()
+
+    def resumeProducing(self) -> None:
+        """Take note that the transport has written everything out, and go on."""
+        written, self._handed_bytes = self._handed_bytes, 0
+        self._count(written)
+        self._push()
+        if written and not self.queued_bytes:
+            self._emptied()
+
+    def stopProducing(self) -> None:
+        """Forget everything: the transport is gone. The counts stay."""
+        self._frames.clear()
+        self._socket = None
+
+    def _push(self) -> None:
+        room = _TURN_BYTES
+        while self._socket is not None and self._frames and room > 0:
+            batch, size = self._next_batch()
+            taken = _write(self._socket, batch, size)
+            self._count(taken)
+            if taken < size:
+                self._frames.extendleft(reversed(_rest(batch, taken)))
+                break
+            room -= taken
+        if self._frames:
+            self._hand_over()
+
+    def _next_batch(self) -> tuple[list[bytes | memoryview], int]:
+        batch: list[bytes | memoryview] = []
+        size = 0
+        while self._frames and size < _CALL_BYTES and len(batch) < _CALL_BUFFERS:
+            frame = self._frames.popleft()
+            batch.append(frame)
+            size += len(frame)
+        return batch, size
+
+    def _hand_over(self) -> None:
+        parts: list[bytes | memoryview] = []
+        room = PIECE_BYTES
+        while self._frames and room > 0:
+            frame = self._frames.popleft()
+            if len(frame) > room:
+                self._frames.appendleft(memoryview(frame)[room:])
+                frame = memoryview(frame)[:room]
+            parts.append(frame)
+            room -= len(frame)
+        self._handed_bytes = PIECE_BYTES - room
+        self._transport.write(b"".join(parts))
+
+    def _count(self, written: int) -> None:
+        self.queued_bytes -= written
+        self.written_bytes += written
+
+
+def _write(sock: socket.socket, batch: list[bytes | memoryview], size: int) -> int:
+    try:
+        if len(batch) == 1:
+            return sock.send(batch[0])
+        if size < len(batch) * _JOIN_BYTES:
+            return sock.send(b"".join(batch))
+        return sock.sendmsg(batch)
+    except OSError:
+        # Full, or broken: the transport, which gets the next piece, finds out which.
+        return 0
+
+
+def _rest(batch: list[bytes | memoryview], taken: int) -> list[bytes | memoryview]:
+    for index, frame in enumerate(batch):
+        if taken < len(frame):
+            return [memoryview(frame)[taken:], *batch[index + 1 :]]
+        taken -= len(frame)
+    return []

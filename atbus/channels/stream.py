@@ -1,0 +1,382 @@
+"""
+Frames over a byte stream: what every scheme with a socket has in common.
+
+The life of a `StreamProtocol`::
+
+    connectionMade            OPEN     greeted (who is there?), and given a receiver; else ENDED
+    OPEN --close()----------> CLOSING  write everything, end our direction, read to the other's end
+    OPEN --fault------------> CLOSING  the same, with the fault's status; input is thrown away
+    OPEN --other side's end-> ENDED    reported at once; what is queued is still written
+    any  --abort()----------> ENDED    the transport drops everything
+    any  --connectionLost---> ENDED    reported, unless it was before
+
+Closing reads on, because a socket closed with unread input resets the connection, and that
+destroys what the other side has not read yet (RFC 1122, section 4.2.2.13).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ITransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from atbus.address import Address
+from atbus.channels.interfaces import Accept, ChannelOptions, IChannel, IChannelReceiver
+from atbus.channels.outgoing import OutgoingBytes
+from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, RemoteProtocolError, Status
+from atbus.wire.framing import FrameBuffer
+
+#: One read: large enough that reading bulk costs few turns.
+READ_BYTES: Final = 256 * 1024
+
+_ENDED_BY_PEER = "the other side ended the connection"
+
+
+class _Phase(enum.Enum):
+    OPEN = enum.auto()
+    CLOSING = enum.auto()
+    ENDED = enum.auto()
+
+
+@implementer(IChannel, IHalfCloseableProtocol)
+class StreamProtocol(Protocol):
+    """
+    One connection and its channel.
+
+    :param factory: What all connections of one listener, or one dial, have in common.
+    """
+
+    _log = Logger()
+
+    def __init__(self, factory: StreamFactory) -> None:
+        self._factory = factory
+        self.address = factory.address
+        self.dialled = factory.dialled
+        self.peer = ""
+        self.refusal = ""
+        self._phase = _Phase.ENDED
+        self._receiver: IChannelReceiver | None = None
+        self._outgoing: OutgoingBytes | None = None
+        self._frame_limit = factory.options.frame_limit
+        # None once nothing more is to be delivered.
+        self._incoming: FrameBuffer | None = FrameBuffer(self._frame_limit)
+        self._verdict = (Status.LINK_LOST, _ENDED_BY_PEER)
+        self._patience: IDelayedCall | None = None
+
+    # What a channel offers
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._outgoing.queued_bytes if self._outgoing else 0
+
+    @property
+    def written_bytes(self) -> int:
+        return self._outgoing.written_bytes if self._outgoing else 0
+
+    @property
+    def frame_limit(self) -> int:
+        return self._frame_limit
+
+    @frame_limit.setter
+    def frame_limit(self, limit: int) -> None:
+        self._frame_limit = limit
+        if self._incoming is not None:
+            self._incoming.limit = limit
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        if self._phase is not _Phase.OPEN or self._outgoing is None:
+            raise ChannelClosed(f"{self.address} to {self.peer}")
+        self._outgoing.put(frames)
+
+    def close(self, status: Status = Status.DISCONNECTED, detail: str = "") -> None:
+        if self._phase is not _Phase.OPEN:
+            return
+        self._phase = _Phase.CLOSING
+        self._verdict = (status, detail)
+        self._await_progress()
+        self._transport.resumeProducing()
+        if not self.queued_bytes:
+            self._end_writing()
+
+    def abort(self, detail: str, status: Status = Status.LINK_LOST) -> None:
+        if self._phase is _Phase.ENDED:
+            return
+        self._phase = _Phase.ENDED
+        self._verdict = (status, detail)
+        self._incoming = None
+        self._transport.abortConnection()
+
+    def pause_reading(self) -> None:
+        if self._phase is _Phase.OPEN:
+            self._transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        if self._phase is _Phase.OPEN:
+            self._transport.resumeProducing()
+
+    # What the transport tells
+
+    def connectionMade(self) -> None:
+        """Find out who is there and open the channel, or end the connection."""
+        transport = self._transport
+        transport.bufferSize = READ_BYTES
+        try:
+            self.peer = self._factory.greet(transport)
+        except OSError as error:
+            self.refusal = str(error)
+            self._log.info(
+                "connection at {address} not used: {refusal}",
+                address=str(self.address),
+                refusal=self.refusal,
+            )
+        else:
+            self._receiver = self._ask_for_receiver()
+        if self._receiver is None:
+            transport.abortConnection()
+            return
+        self._phase = _Phase.OPEN
+        self._outgoing = OutgoingBytes(transport, self._emptied)
+        self._tell("channel_opened", self._receiver.channel_opened, self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Cut bytes into frames and deliver them."""
+        incoming = self._incoming
+        if incoming is None or self._receiver is None:
+            return
+        kept_bytes, limit = incoming.pending_bytes, incoming.limit
+        try:
+            frames = incoming.feed(data)
+        except RemoteProtocolError as error:
+            self._fault(error)
+            return
+        if frames:
+            try:
+                self._receiver.frames_received(frames)
+            except Exception:  # noqa: BLE001 - whatever it is, only this channel suffers
+                self._receiver_failed("frames_received")
+            if incoming.fault is not None and self._incoming is not None:
+                cut_bytes = sum(map(len, frames)) - kept_bytes
+                self._judge_again(incoming.fault, limit, data[cut_bytes:])
+
+    def readConnectionLost(self) -> None:
+        """Take note that the other side has said its last."""
+        if self._phase is _Phase.OPEN:
+            self._phase = _Phase.ENDED
+            self._await_progress()
+            self._report(Status.LINK_LOST, _ENDED_BY_PEER)
+        if not self.queued_bytes:
+            self._end_writing()
+        # With a producer this waits until everything is written.
+        self._transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our direction has been ended, as we wanted: nothing to do."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Report the end, if it is not known yet."""
+        self._stop_waiting()
+        status, detail = self._verdict
+        if self._phase is _Phase.CLOSING and self.queued_bytes:
+            status = Status.LINK_LOST
+            detail = f"closed, but {self.queued_bytes} bytes could not be written"
+        elif self._phase is _Phase.OPEN and not isinstance(reason.value, ConnectionDone):
+            detail = "the connection was lost"
+        self._phase = _Phase.ENDED
+        self._incoming = None
+        self._report(status, detail)
+
+    # What follows
+
+    @property
+    def _transport(self) -> Any:
+        # Any: abortConnection and bufferSize are of no interface that all transports provide.
+        return self.transport
+
+    def _ask_for_receiver(self) -> IChannelReceiver | None:
+        try:
+            return self._factory.accept(self.peer)
+        except Exception:  # noqa: BLE001 - nobody is accepted then, and nothing else suffers
+            self._log.failure(
+                "accepting {peer} at {address} failed", peer=self.peer, address=str(self.address)
+            )
+            return None
+
+    def _emptied(self) -> None:
+        if self._phase is not _Phase.OPEN:
+            self._await_progress()
+            self._end_writing()
+        elif self._receiver is not None:
+            self._tell("channel_drained", self._receiver.channel_drained)
+
+    def _end_writing(self) -> None:
+        if self._outgoing is not None:
+            self._outgoing.finish()
+        if IHalfCloseableDescriptor.providedBy(self.transport):
+            self._transport.loseWriteConnection()
+        else:
+            self._transport.loseConnection()
+
+    def _judge_again(self, fault: RemoteProtocolError, limit: int, rest: bytes) -> None:
+        """
+        Judge a bad frame once those before it have been delivered, by the limit that counts now.
+
+        The last frame of a handshake, upon which the receiver raises the limit, and the first
+        long frame may arrive in one read.
+
+        :param fault: What was found.
+        :param limit: The limit by which it was found.
+        :param rest: The bytes from the bad frame on.
+        """
+        if isinstance(fault, FrameTooLarge) and self._frame_limit > limit:
+            self._incoming = FrameBuffer(self._frame_limit)
+            self.dataReceived(rest)
+        else:
+            self._fault(fault)
+
+    def _fault(self, error: RemoteProtocolError) -> None:
+        self._incoming = None
+        if self._receiver is not None:
+            self._tell("channel_fault", self._receiver.channel_fault, error)
+        self.close(error.status, error.detail)
+
+    def _await_progress(self) -> None:
+        self._stop_waiting()
+        options = self._factory.options
+        seconds = options.write_deadline_seconds if self.queued_bytes else options.linger_seconds
+        self._patience = self._factory.timers.callLater(
+            seconds, self._lose_patience, self.queued_bytes
+        )
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+
+    def _lose_patience(self, queued_bytes: int) -> None:
+        if self.queued_bytes < queued_bytes:
+            self._await_progress()
+        elif self.queued_bytes:
+            self._transport.abortConnection()
+        else:
+            # Everything is with the kernel, which goes on delivering it.
+            self._transport.loseConnection()
+
+    def _tell(self, call: str, method: Callable[..., None], *arguments: object) -> None:
+        try:
+            method(*arguments)
+        except Exception:  # noqa: BLE001 - whatever it is, only this channel suffers
+            self._receiver_failed(call)
+
+    def _receiver_failed(self, call: str) -> None:
+        self._log.failure(
+            "{call} failed for the channel to {peer} at {address}",
+            call=call,
+            peer=self.peer,
+            address=str(self.address),
+        )
+        self.abort(f"{call} failed on this side")
+
+    def _report(self, status: Status, detail: str) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            self._tell("channel_closed", receiver.channel_closed, status, detail)
+
+
+class StreamFactory(Factory):
+    """
+    What the connections of one listener, or of one dial, have in common.
+
+    :param address: The address dialled or listened on.
+    :param accept: Gives each connection its receiver.
+    :param greet: Called with each new transport: sets its socket up and tells who is there; raises
+        `OSError` when that is nobody to talk to.
+    :param dialled: Whether this side dials.
+    :param options: The node's options.
+    :param timers: For the patience of a closing channel.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        address: Address,
+        accept: Accept,
+        *,
+        greet: Callable[[ITransport], str],
+        dialled: bool,
+        options: ChannelOptions,
+        timers: IReactorTime,
+    ) -> None:
+        self.address = address
+        self.accept = accept
+        self.greet = greet
+        self.dialled = dialled
+        self.options = options
+        self.timers = timers
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+        """
+        Make the protocol of one connection.
+
+        :param addr: The other side's address; a channel asks its transport instead.
+        :returns: A protocol that is not connected yet.
+        """
+        return StreamProtocol(self)
+
+
+def dial(
+    endpoint: IStreamClientEndpoint, factory: StreamFactory, timeout_seconds: float
+) -> Deferred[IChannel]:
+    """
+    Connect an endpoint and give its channel.
+
+    :param endpoint: Where to.
+    :param factory: Makes the protocol.
+    :param timeout_seconds: How long to try.
+    :returns: As `IChannelScheme.connect` promises.
+    """
+
+    def give_up(result: Deferred[IChannel]) -> None:
+        result.errback(CancelledError())
+        attempt.cancel()
+
+    def out_of_time(_failure: object, seconds: float) -> NoReturn:
+        raise ConnectFailed(factory.address, f"no answer within {seconds:g} s")
+
+    def connected(protocol: StreamProtocol) -> None:
+        if result.called:
+            protocol.abort("cancelled")
+        elif protocol.refusal:
+            result.errback(ConnectFailed(factory.address, protocol.refusal))
+        else:
+            result.callback(protocol)
+
+    def failed(failure: Failure) -> None:
+        if result.called:
+            return
+        error = failure.value
+        if not isinstance(error, ConnectFailed):
+            error = ConnectFailed(factory.address, failure.getErrorMessage())
+            error.__cause__ = failure.value
+        result.errback(error)
+
+    result: Deferred[IChannel] = Deferred(give_up)
+    attempt: Deferred[Any] = endpoint.connect(factory)
+    _ = attempt.addTimeout(timeout_seconds, factory.timers, out_of_time)
+    _ = attempt.addCallbacks(connected, failed)
+    return result
