@@ -13,7 +13,7 @@ from typing import Any, Final
 from atbus.busid import MASK_BITS_MAX, Subnet
 from atbus.errors import LocalProtocolError, MalformedFrame
 from atbus.wire.messages import RouteBatch, RouteOperation, RouteRecord
-from atbus.wire.rules import RECORDS_MAX, check_labels
+from atbus.wire.rules import check
 
 _BATCH: Final = struct.Struct("<IIBBHH")
 _RECORD: Final = struct.Struct("<HBBQQIQHHHHH")
@@ -29,12 +29,11 @@ def pack_batch(batch: RouteBatch) -> bytes:
 
     :param batch: The message.
     :returns: The body.
-    :raises LocalProtocolError: When there are too many records or texts, or a number does not fit.
+    :raises LocalProtocolError: When a value does not fit into its field, or breaks a rule.
     """
-    if len(batch.records) > RECORDS_MAX:
-        raise LocalProtocolError(f"{len(batch.records)} records, {RECORDS_MAX} fit")
     strings: dict[str, int] = {"": 0}
     try:
+        check(batch)
         records = [_pack_record(record, strings) for record in batch.records]
         head = _BATCH.pack(
             batch.snapshot_id, batch.index, batch.last, batch.dump, len(strings) - 1, len(records)
@@ -60,8 +59,6 @@ def unpack_batch(frame: bytes, start: int) -> dict[str, Any]:
         )
         if last > 1 or dump > 1:
             raise MalformedFrame("a flag that is neither 0 nor 1")
-        if record_count > RECORDS_MAX:
-            raise MalformedFrame(f"{record_count} records, {RECORDS_MAX} are allowed")
         strings, position = _unpack_strings(frame, start + _BATCH.size, string_count)
         records: list[RouteRecord] = []
         for _ in range(record_count):
@@ -90,13 +87,12 @@ def _pack_record(record: RouteRecord, strings: dict[str, int]) -> bytes:
     :param record: The record.
     :param strings: Place of every text so far; changed.
     :returns: The record, its length in front.
-    :raises ValueError: When the labels are not in order.
     """
     host = strings.setdefault(record.host, len(strings))
     process = strings.setdefault(record.process, len(strings))
     parts = [b""]
     parts += [_SUBNET.pack(subnet.first, subnet.mask_bits) for subnet in record.subnets]
-    for key, value in check_labels(record.labels):
+    for key, value in record.labels:
         first = strings.setdefault(key, len(strings))
         parts.append(_PAIR.pack(first, strings.setdefault(value, len(strings))))
     parts += [
@@ -149,10 +145,11 @@ def _unpack_record(frame: bytes, position: int, strings: list[str]) -> tuple[Rou
     :param position: Where the record begins.
     :param strings: The batch's texts.
     :returns: The record, and where the next one begins.
-    :raises MalformedFrame: When its length, a subnet or its labels are wrong.
+    :raises MalformedFrame: When its length or a subnet is wrong.
     """
-    (length, operation, node_flags, bus_id, upstream_id, epoch, seq,
-     subnet_count, label_count, address_count, host, process) = _RECORD.unpack_from(frame, position)  # fmt: skip
+    fields = _RECORD.unpack_from(frame, position)
+    length, operation, node_flags, bus_id, upstream_id, epoch, seq = fields[:7]
+    subnet_count, label_count, address_count, host, process = fields[7:]
     subnets_at = position + _RECORD.size
     labels_at = subnets_at + 9 * subnet_count
     addresses_at = labels_at + 4 * label_count
@@ -165,7 +162,7 @@ def _unpack_record(frame: bytes, position: int, strings: list[str]) -> tuple[Rou
         subnets = _read_subnets(frame[subnets_at:labels_at])
     labels: tuple[tuple[str, str], ...] = ()
     if label_count:
-        labels = check_labels(
+        labels = tuple(
             (strings[key], strings[value])
             for key, value in _PAIR.iter_unpack(frame[labels_at:addresses_at])
         )

@@ -198,10 +198,13 @@ def _write_batch(message: RouteBatch) -> bytes:
 
 
 def _read_batch(frame: bytes, start: int, _count: int, envelope: Envelope) -> RouteBatch:
-    return RouteBatch(**unpack_batch(frame, start), **envelope)
+    message = RouteBatch(**unpack_batch(frame, start), **envelope)
+    check(message)
+    return message
 
 
 def _write_publish(message: Publish) -> bytes:
+    check(message)
     subject, reply_to = message.subject.encode(), message.reply_to.encode()
     payloads = [payload for _, payload in message.messages]
     table, _ = pack_table([kind for kind, _ in message.messages], payloads)
@@ -229,7 +232,7 @@ def _read_publish(frame: bytes, start: int, count: int, envelope: Envelope) -> P
             raise ValueError(f"a queue name of {length} bytes")
         queues.append(frame[position + _TEXT_LENGTH.size : end].decode())
         position = end
-    return Publish(
+    message = Publish(
         subject=frame[subject_at:reply_at].decode(),
         reply_to=frame[reply_at:served_at].decode(),
         queues=tuple(queues),
@@ -237,6 +240,8 @@ def _read_publish(frame: bytes, start: int, count: int, envelope: Envelope) -> P
         messages=tuple(split_run(frame, position, count)),
         **envelope,
     )
+    check(message)
+    return message
 
 
 def _pack_text(text: str) -> bytes:

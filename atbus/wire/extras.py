@@ -13,11 +13,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
+from atbus.limits import EXTRAS_BYTES, FRAME_BYTES_MAX
 from atbus.wire.head import HEAD_SIZE, body_start, peek
 from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType
-
-EXTRAS_BYTES_MAX: Final = 0xFFFF
-TRACE_IDS_MAX: Final = 255
 
 _ENTRY: Final = struct.Struct("<HH")
 _LENGTH: Final = struct.Struct("<I")
@@ -41,8 +39,8 @@ def pack_extras(extras: Iterable[Extra]) -> bytes:
     except struct.error as error:
         raise LocalProtocolError(f"an extra does not fit: {error}") from None
     area = b"".join(parts)
-    if len(area) > EXTRAS_BYTES_MAX:
-        raise LocalProtocolError(f"{len(area)} bytes of extras, {EXTRAS_BYTES_MAX} fit")
+    if len(area) > EXTRAS_BYTES:
+        raise LocalProtocolError(f"{len(area)} bytes of extras, {EXTRAS_BYTES} fit")
     return area
 
 
@@ -55,6 +53,8 @@ def unpack_extras(area: bytes) -> tuple[Extra, ...]:
     :raises MalformedFrame: When the lengths do not add up.
     :raises UnknownMandatory: When there is one that we do not know and may not ignore.
     """
+    if len(area) > EXTRAS_BYTES:
+        raise MalformedFrame(f"{len(area)} bytes of extras, {EXTRAS_BYTES} are allowed")
     extras: list[Extra] = []
     position = 0
     while position < len(area):
@@ -143,20 +143,23 @@ def read_trace(extras: Iterable[Extra]) -> tuple[int, ...]:
     return tuple(number for (number,) in _ID.iter_unpack(value))
 
 
-def append_trace(frame: bytes, bus_id: int) -> bytes:
+def append_trace(frame: bytes, bus_id: int, frame_bytes_max: int = FRAME_BYTES_MAX) -> bytes:
     """
     Add a relay to the TRACE of a frame it passes on.
 
-    A frame without the extra, or whose trace is full, comes back as it is: tracing never costs a
-    message.
+    A frame without the extra, or without room for one id more, comes back as it is: tracing never
+    costs a message.
 
     :param frame: A whole frame whose TRACE flag is set.
     :param bus_id: The relay.
+    :param frame_bytes_max: The longest frame that the next hop accepts.
     :returns: The frame with the longer trace.
     :raises MalformedFrame: When head and extras do not add up.
     """
     head = peek(frame)
     start = body_start(frame, head)
+    if head[0] + _ID.size > frame_bytes_max or head[11] + _ID.size > EXTRAS_BYTES:
+        return frame
     position = HEAD_SIZE
     while position + _ENTRY.size <= start:
         number, length = _ENTRY.unpack_from(frame, position)
@@ -164,9 +167,6 @@ def append_trace(frame: bytes, bus_id: int) -> bytes:
         if end > start:
             raise MalformedFrame(f"extra {number:#x} claims {length} bytes")
         if number == ExtraType.TRACE:
-            full = length >= TRACE_IDS_MAX * _ID.size
-            if full or head[11] + _ID.size > EXTRAS_BYTES_MAX:
-                return frame
             grown = bytearray(frame[:end] + _ID.pack(bus_id) + frame[end:])
             _LENGTH.pack_into(grown, 0, head[0] + _ID.size)
             _EXTRAS_LENGTH.pack_into(grown, 42, head[11] + _ID.size)

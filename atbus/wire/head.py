@@ -10,9 +10,11 @@ import struct
 from typing import Final
 
 from atbus.errors import MalformedFrame
+from atbus.limits import FRAME_HEAD_BYTES as HEAD_SIZE
+
+__all__ = ["HEAD", "HEAD_SIZE", "Head", "body_start", "patch", "peek"]
 
 HEAD: Final = struct.Struct("<IBBBBQQQIIHHI")
-HEAD_SIZE: Final = 48
 
 Head = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 """
@@ -75,5 +77,5 @@ def patch(frame: bytes, *, hop_limit: int, frame_number: int, ack: int) -> bytes
         front, middle, counts = _KEPT.unpack_from(frame)
     except struct.error:
         raise MalformedFrame(f"{len(frame)} bytes are no frame") from None
-    # One copy of the body; a bytearray patched in place costs two (measured, 54 KiB: 1.6 us, 1.7 us).
+    # One copy of the body; a bytearray that is patched in place and made bytes again costs two.
     return _PATCHED.pack(front, hop_limit, middle, frame_number, counts, ack) + frame[HEAD_SIZE:]

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame
+from atbus.limits import RUN_COUNT_MAX
 from atbus.wire.head import HEAD, HEAD_SIZE, body_start, peek
 from atbus.wire.messages import HOP_LIMIT_DEFAULT, MessageType
-
-RUN_COUNT_MAX: Final = 0xFFFF
 
 TABLE_ENTRY: Final = struct.Struct("<Ii")
 _HEAD_AND_ENTRY: Final = struct.Struct("<IBBBBQQQIIHHIIi")
@@ -34,7 +33,7 @@ def split_run(frame: bytes, start: int, count: int) -> list[tuple[int, bytes]]:
     """
     end = len(frame)
     position = start + 8 * count
-    if not count or position > end:
+    if not 0 < count <= RUN_COUNT_MAX or position > end:
         raise MalformedFrame(f"a run of {count} messages in {end - start} bytes")
     if count == 1:
         length, kind = TABLE_ENTRY.unpack_from(frame, start)
@@ -119,7 +118,7 @@ def pack_run(
     """
     try:
         if len(payloads) == len(kinds) == 1 and not extras:
-            # The single message of a quiet link: one pack, one copy (measured: a third of the time).
+            # The single message of a quiet link: one pack, one copy, a third of the time.
             payload = payloads[0]
             size = len(payload)
             return (

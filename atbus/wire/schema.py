@@ -48,6 +48,8 @@ from atbus.errors import (
     Status,
     UnknownMandatory,
 )
+from atbus.limits import EXTRAS_BYTES, NONCE_BYTES
+from atbus.limits import FRAME_HEAD_BYTES as HEAD_SIZE
 from atbus.wire import shapes
 from atbus.wire.messages import (
     IGNORABLE_BIT,
@@ -65,13 +67,11 @@ from atbus.wire.messages import (
     RouteOperation,
     Unknown,
 )
-from atbus.wire.rules import check, check_labels, count_of
+from atbus.wire.rules import check, count_of, cut_detail
 
 if TYPE_CHECKING:
     # Generic only in its stubs; they say little about adapters, the properties in tests say it all.
     Layout = Construct[Any, Any]
-
-HEAD_SIZE: Final = 48
 
 
 # ---- words ---------------------------------------------------------------------------------------
@@ -102,7 +102,8 @@ STATUS = _adapt(Int16ul, Status.from_wire, int)
 TEXT: Layout = PascalString(Int16ul, "utf8")
 SHORT_BLOB: Layout = Prefixed(Int16ul, GreedyBytes)
 BLOB: Layout = Prefixed(Int32ul, GreedyBytes)
-LABELS = _adapt(PrefixedArray(Int16ul, Sequence(TEXT, TEXT)), check_labels, check_labels)
+# A reason in words is for people: it is cut on both sides, not refused.
+DETAIL = _adapt(TEXT, cut_detail, cut_detail)
 SUBNET = _adapt(
     Sequence(Int64ul, Int8ul),
     lambda pair: Subnet(*pair),
@@ -207,7 +208,7 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             Padding(2),
             "capabilities" / Int64ul,
             "frame_max" / Int32ul,
-            "nonce" / Bytes(16),
+            "nonce" / Bytes(NONCE_BYTES),
         ),
         MessageType.REGISTER_REQUEST: Struct(
             "wanted_id" / Int64ul,
@@ -218,19 +219,19 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             "hostname" / TEXT,
             "software" / TEXT,
             "subnets" / _tuple(SUBNET),
-            "labels" / LABELS,
+            "labels" / _tuple(_adapt(Sequence(TEXT, TEXT), tuple, list)),
             "addresses" / _tuple(TEXT),
         ),
         MessageType.REGISTER_RESPONSE: Struct(
             "status" / STATUS,
             "assigned_id" / Int64ul,
             "known_epoch" / Int32ul,
-            "detail" / TEXT,
+            "detail" / DETAIL,
         ),
         MessageType.PING: DIGESTS,
         MessageType.PONG: DIGESTS,
         MessageType.LINK_ACK: Struct("lane" / Int32ul),
-        MessageType.GOODBYE: Struct("status" / STATUS, "detail" / TEXT),
+        MessageType.GOODBYE: Struct("status" / STATUS, "detail" / DETAIL),
         MessageType.GOODBYE_ACK: Struct(),
         MessageType.ADDRESS_UPDATE: Struct("addresses" / _tuple(TEXT)),
         MessageType.CONNECT_NOTICE: Struct("target" / Int64ul, "addresses" / _tuple(TEXT)),
@@ -258,7 +259,7 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             "generation" / Int32ul, "barrier" / Int64ul, "digest" / Int64ul
         ),
         MessageType.PUBLISH: _adapt(PUBLICATION, shapes.read_publication, shapes.write_publication),
-        MessageType.DRAIN: Struct("grace_ms" / Int32ul, "detail" / TEXT),
+        MessageType.DRAIN: Struct("grace_ms" / Int32ul, "detail" / DETAIL),
         MessageType.DRAIN_ACK: Struct("status" / STATUS, "upstream_id" / Int64ul),
         MessageType.DATA: Struct("messages" / RUN, Terminated),
         MessageType.FRAGMENT: Struct(
@@ -271,7 +272,7 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             "origin_epoch" / Int32ul,
             "count" / Int32ul,
             "status" / STATUS,
-            "detail" / TEXT,
+            "detail" / DETAIL,
         ),
         MessageType.FLUSH: TOKEN,
         MessageType.FLUSH_ACK: TOKEN,
@@ -286,7 +287,7 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
         MessageType.STREAM_CREDIT: Struct(*STREAM, "limit" / Int64ul),
         MessageType.STREAM_HALF_CLOSE: Struct(*STREAM, "final_offset" / Int64ul),
         MessageType.STREAM_CLOSE: Struct(*STREAM),
-        MessageType.STREAM_RESET: Struct(*STREAM, "status" / STATUS, "detail" / TEXT),
+        MessageType.STREAM_RESET: Struct(*STREAM, "status" / STATUS, "detail" / DETAIL),
     }
 )
 
@@ -361,6 +362,8 @@ def build(message: Message, frame: int = 0, ack: int = 0) -> bytes:
     fields = {name: getattr(message, name) for name in _ENVELOPE}
     try:
         extras = b"".join(EXTRA.build(extra) for extra in message.extras)
+        if len(extras) > EXTRAS_BYTES:
+            raise LocalProtocolError(f"{len(extras)} bytes of extras, {EXTRAS_BYTES} are allowed")
         fields |= {
             "length": HEAD_SIZE + len(extras) + len(body),
             "type": message.message_type,
@@ -404,6 +407,8 @@ def parse(frame: bytes) -> Message:
 
 
 def _parse_extras(area: bytes) -> tuple[Extra, ...]:
+    if len(area) > EXTRAS_BYTES:
+        raise MalformedFrame(f"{len(area)} bytes of extras, {EXTRAS_BYTES} are allowed")
     stream = io.BytesIO(area)
     extras: list[Extra] = []
     while stream.tell() < len(area):

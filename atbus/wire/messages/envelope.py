@@ -36,7 +36,7 @@ class Message:
     The part of a message that the frame head carries from end to end (wire protocol, section 2.2).
 
     :param source: Bus id of the sender; 0 for a node without one.
-    :param destination: Bus id of the receiver; of the neighbor, or 0, in messages that are not routed.
+    :param destination: Bus id of the receiver; the neighbor's, or 0, in what is not routed.
     :param sequence: Number of the first message in its flow; what it means elsewhere, each says.
     :param epoch: Incarnation of the source.
     :param hop_limit: How many more nodes may pass this on.
@@ -60,7 +60,7 @@ class Unknown(Message):
     """
     A frame of an ignorable type that this version does not know: its receiver skips it.
 
-    Skipping a numbered frame discharges it (wire protocol, section 4.1).
+    Skipping a numbered frame discharges it (wire protocol, section 3.3).
 
     :param type_number: Has bit 7 set.
     :param body: What came after the extras.

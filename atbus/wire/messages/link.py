@@ -154,7 +154,7 @@ class Goodbye(Message):
 
 @attrs.frozen(kw_only=True)
 class GoodbyeAck(Message):
-    """The very last frame in its direction, after a GOODBYE was read (wire protocol, section 7.8)."""
+    """The very last frame in its direction, after GOODBYE was read (wire protocol, section 7.8)."""
 
     message_type: ClassVar[MessageType] = MessageType.GOODBYE_ACK
 

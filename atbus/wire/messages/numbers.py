@@ -1,7 +1,7 @@
 """
 Every number that the protocol gives a meaning to, except `atbus.errors.Status`.
 
-Numbers are never reused and never renumbered (wire protocol, section 4).
+Numbers are never reused and never renumbered (wire protocol, section 3).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MessageType(enum.IntEnum):
 
     @property
     def is_numbered(self) -> bool:
-        """Tell whether links number and acknowledge this (wire protocol, section 5)."""
+        """Tell whether links number and acknowledge this (wire protocol, section 4)."""
         return self.is_routed or self is MessageType.PUBLISH
 
 
@@ -96,7 +96,11 @@ class Flags(enum.IntFlag):
 
 
 class ExtraType(enum.IntEnum):
-    """What an extra is (wire protocol, section 3); bit 15 set: who must read the frame must know it."""
+    """
+    What an extra is (wire protocol, section 3.2).
+
+    Bit 15 set: the node that reads the body must know it.
+    """
 
     TRACE = 0x0001
     TRACEPARENT = 0x0002
@@ -107,7 +111,7 @@ class ExtraType(enum.IntEnum):
 
 
 class Capability(enum.IntFlag):
-    """What a node can do beyond version 1's core (wire protocol, section 4.3); unknown bits are kept."""
+    """What a node can do beyond the core (wire protocol, section 3.6); unknown bits are kept."""
 
     ROUTE_TABLE = 0x01
     SUBJECTS = 0x02
@@ -134,7 +138,7 @@ class Mode(enum.IntEnum):
 
 
 class NodeFlag(enum.IntFlag):
-    """What a node says of itself, in REGISTER_REQUEST and in route records; unknown bits are kept."""
+    """What a node says of itself, to neighbors and in route records; unknown bits are kept."""
 
     DRAINING = 0x01
     PROXY = 0x02

@@ -50,7 +50,9 @@ class StreamData(Message):
 @attrs.frozen(kw_only=True)
 class StreamCredit(Message):
     """
-    Leave to send up to an offset; the first one from the service accepts (wire protocol, section 7.32).
+    Leave to send up to an offset (wire protocol, section 7.32).
+
+    The first one from the service says that it accepts the stream.
 
     :param stream_id: From STREAM_OPEN.
     :param from_opener: Whether the sender of this opened the stream.
