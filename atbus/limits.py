@@ -43,9 +43,19 @@ MESSAGE_BYTES: Final = 1_048_576
 #: The longest payload that can be configured; as in NATS. Beyond it a bus is the wrong tool.
 MESSAGE_BYTES_MAX: Final = 67_108_864
 
-#: Fragments put together again, per neighbor: as much as may be queued towards one, because
-#: the fragments of several flows arrive between each other.
-REASSEMBLY_BYTES: Final = 8_388_608
+#: Messages being put together from fragments, those of one source: as much as may be queued
+#: towards it. Raised with the longest payload where that is configured.
+REASSEMBLY_SOURCE_BYTES_MAX: Final = 8_388_608
+
+#: The same for all sources of a node: half of what it may queue.
+REASSEMBLY_BYTES_MAX: Final = 33_554_432
+
+#: How many they may be: each costs its own bookkeeping, however short it is.
+REASSEMBLY_COUNT_MAX: Final = 1_024
+
+#: How long one of them may make no progress. Fragments follow each other on one path, so a gap
+#: as long as a slow link's deadline means that the rest was lost.
+REASSEMBLY_SECONDS: Final = 10.0
 
 #: Nodes that may pass a message on; libatbus's number. A tree three regions deep needs eight.
 HOPS: Final = 16
@@ -135,9 +145,11 @@ HEARTBEAT_SECONDS: Final = 8.0
 #: Unanswered pings that are forgiven; the next one is not: 8 s x (2 + 1) = 24 s.
 HEARTBEAT_TOLERANCE: Final = 2
 
-#: The same for ``profile = "fast"``: 4 s, well before the 7 s within which even a vanished host
-#: has to be known.
+#: Between two pings with ``profile = "fast"``.
 FAST_HEARTBEAT_SECONDS: Final = 1.0
+
+#: Unanswered pings forgiven then: 1 s x (3 + 1) = 4 s, well before the 7 s within which even a
+#: vanished host has to be known.
 FAST_HEARTBEAT_TOLERANCE: Final = 3
 
 #: The part of an interval that is taken off at random, so that the pings of a thousand nodes
@@ -195,14 +207,22 @@ SLOW_SECONDS: Final = 10.0
 #: Without one byte of progress for so long, its link is closed; NATS's number.
 WRITE_DEADLINE_SECONDS: Final = 10.0
 
-#: Messages to one target whose connection is being made: bytes, count, and time. libatapp waits
-#: 8 s as well; a connection that takes longer has failed once and is in its backoff.
+#: Messages to one target whose connection is being made: as much as its queue takes without
+#: anybody being told to pause.
 PENDING_BYTES: Final = 2_097_152
+
+#: How many they may be: each costs its own bookkeeping, however short it is.
 PENDING_COUNT_MAX: Final = 4_096
+
+#: How long they wait, as in libatapp; a connection that takes longer has failed once and is in
+#: its backoff.
 PENDING_SECONDS: Final = 8.0
 
-#: Runs whose source cannot be verified yet, because a record may travel on another connection.
+#: Runs whose source cannot be verified yet wait so long: a record that vouches for it may travel
+#: on another connection.
 UNVERIFIED_SECONDS: Final = 0.2
+
+#: And so many of them, per neighbor.
 UNVERIFIED_RUNS_MAX: Final = 64
 
 # ---------------------------------------------------------------------------------------------
@@ -230,6 +250,36 @@ LINGER_SECONDS: Final = 0.5
 #: Remote nodes with a registration. More belong behind another proxy.
 ENDPOINTS_MAX: Final = 4_096
 
+#: What is kept of nodes that are gone, so that the next life of each begins above its last one.
+EPOCHS_REMEMBERED_MAX: Final = 16_384
+
+# ---------------------------------------------------------------------------------------------
+# What is remembered to be quick, or to say things once; the oldest is forgotten, or all of it
+
+#: Targets that this node sends to, each with its next sequence. Ten thousand nodes are usual
+#: in a large bus, and none of them may fall out in each round.
+FLOWS_MAX: Final = 32_768
+
+#: Targets whose next hop is known to this version of the table.
+COMPILED_TARGETS_MAX: Final = 16_384
+
+#: Sources that one neighbor has been found to speak for.
+VOUCHED_SOURCES_MAX: Final = 16_384
+
+#: Failures already told to the program, so that each is told once.
+FATES_REMEMBERED_MAX: Final = 4_096
+
+#: Pairs of neighbors that were told of each other's address.
+NOTICES_REMEMBERED_MAX: Final = 4_096
+
+#: A pair is told again after this time, if it still talks through here: a dial and a handshake
+#: have failed by then.
+NOTICE_INTERVAL_SECONDS: Final = 15.0
+
+#: Messages of a node to itself that are delivered in one turn; libatbus's number. The loop gets
+#: its turn even when each message makes the next.
+SELF_MESSAGES_PER_TURN: Final = 128
+
 # ---------------------------------------------------------------------------------------------
 # Requests and commands
 
@@ -251,6 +301,15 @@ COMMAND_ARGUMENTS_MAX: Final = 256
 
 #: Lines of one response; with the four bytes of length that each costs they fit the frame.
 COMMAND_LINES_MAX: Final = 1_024
+
+#: All responses to one command together: as long as a message.
+COMMAND_ANSWER_BYTES: Final = 1_048_576
+
+#: Answers whose way back is just gone wait for the next one: so many, ...
+PARKED_RESPONSES_MAX: Final = 1_024
+
+#: ... and so long. Whoever waits for them is gone soon after.
+PARKED_RESPONSE_SECONDS: Final = 5.0
 
 # ---------------------------------------------------------------------------------------------
 # Route tables and subjects

@@ -189,7 +189,11 @@ class QueueTests(SynchronousTestCase):
 
     def test_longest_default_message_is_accepted(self) -> None:
         """An idle endpoint, a pending queue and a reassembly each take the longest message."""
-        for room in (limits.QUEUED_BYTES_SOFT, limits.PENDING_BYTES, limits.REASSEMBLY_BYTES):
+        for room in (
+            limits.QUEUED_BYTES_SOFT,
+            limits.PENDING_BYTES,
+            limits.REASSEMBLY_SOURCE_BYTES_MAX,
+        ):
             self.assertLessEqual(limits.MESSAGE_BYTES + limits.FRAME_BYTES, room)
 
     def test_frame_in_flight_does_not_refuse(self) -> None:
@@ -201,6 +205,11 @@ class QueueTests(SynchronousTestCase):
         """What was held for a target fits its endpoint's queue when the connection is there."""
         table = limits.PENDING_COUNT_MAX * (limits.FRAME_HEAD_BYTES + RUN_ENTRY_BYTES)
         self.assertLessEqual(limits.PENDING_BYTES + table, limits.QUEUED_BYTES_HARD)
+
+    def test_one_source_cannot_take_all_of_the_reassembly(self) -> None:
+        """Half-sent messages of one source leave room for those of others, and for queues."""
+        self.assertLessEqual(2 * limits.REASSEMBLY_SOURCE_BYTES_MAX, limits.REASSEMBLY_BYTES_MAX)
+        self.assertLessEqual(2 * limits.REASSEMBLY_BYTES_MAX, limits.NODE_QUEUED_BYTES)
 
     def test_held_runs_are_a_part_of_the_hard_bound(self) -> None:
         """Runs that wait for their source to be verified take no more than an endpoint may."""
@@ -222,6 +231,39 @@ class QueueTests(SynchronousTestCase):
     def test_window_is_unambiguous(self) -> None:
         """Frame numbers of 32 bits can be compared (RFC 1982) within the window."""
         self.assertLess(limits.UNACKNOWLEDGED_FRAMES_MAX, 2**31)
+
+
+class MemoryTests(SynchronousTestCase):
+    """What is remembered suffices for a large bus."""
+
+    def test_ten_thousand_nodes_stay_remembered(self) -> None:
+        """A bus of ten thousand nodes does not make its members forget in each round."""
+        for kept in (
+            limits.FLOWS_MAX,
+            limits.COMPILED_TARGETS_MAX,
+            limits.VOUCHED_SOURCES_MAX,
+            limits.EPOCHS_REMEMBERED_MAX,
+        ):
+            self.assertGreaterEqual(kept, 10_000)
+
+    def test_epochs_outlive_the_endpoints(self) -> None:
+        """A restart of everybody at once is remembered whole."""
+        self.assertGreater(limits.EPOCHS_REMEMBERED_MAX, limits.ENDPOINTS_MAX)
+
+    def test_notice_is_repeated_after_the_first_has_failed(self) -> None:
+        """A pair is not told again while it still tries what it was told."""
+        trying = limits.CONNECT_SECONDS + limits.HANDSHAKE_SECONDS
+        self.assertGreater(limits.NOTICE_INTERVAL_SECONDS, trying)
+
+    def test_parked_answer_is_still_awaited(self) -> None:
+        """An answer waits for a way back no longer than somebody waits for it."""
+        self.assertLessEqual(
+            limits.PARKED_RESPONSE_SECONDS, min(limits.REQUEST_SECONDS, limits.DELIVER_SECONDS)
+        )
+
+    def test_answer_in_parts_holds_a_longest_part(self) -> None:
+        """The longest single response is a small part of the longest answer."""
+        self.assertLessEqual(8 * limits.COMMAND_BYTES, limits.COMMAND_ANSWER_BYTES)
 
 
 class NameTests(SynchronousTestCase):
