@@ -65,10 +65,11 @@ class Linker(linker._EpydocLinker):  # noqa: SLF001 - pydoctor offers no public 
         if self._is_parameter(identifier) or _is_foreign(self.obj.expandName(identifier)):
             # What link_xref() takes for "print it without a link".
             raise LookupError(identifier)
-        return self._find_member(identifier) or super()._resolve_identifier_xref(identifier, lineno)
+        member = self._find_member(identifier)
+        return member or super()._resolve_identifier_xref(identifier, lineno)
 
     def _find_member(self, identifier: str) -> model.Documentable | None:
-        """Find what enum member a name in capitals means; one of its own module, if several have it."""
+        """Find the enum member that a name in capitals means, one of its own module first."""
         if not identifier.isupper():
             return None
         members = [
