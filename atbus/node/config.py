@@ -288,7 +288,7 @@ class NodeConfig:
         for index, address in _readable(self.upstreams):
             place = "upstream" if one else f"upstreams[{index}]"
             if not address.is_duplex:
-                yield f"{place}: {address.scheme.value} goes one way only; name a unix or tcp address"
+                yield f"{place}: {address.scheme.value} goes one way only; use unix or tcp"
             elif not address.is_dialable:
                 yield f"{place}: {address} names no port to connect to"
 

@@ -223,9 +223,14 @@ _LIVENESS: Final = {
         key="heartbeat.profile",
         reloadable=True,
     ),
-    "heartbeat_seconds": _seconds("Between two pings to a neighbor.", "heartbeat.seconds"),
+    "heartbeat_seconds": _seconds(
+        "Between two pings to a neighbor; left out: as the profile has it.", "heartbeat.seconds"
+    ),
     "heartbeat_tolerance": _count(
-        "Unanswered pings that are forgiven.", "heartbeat.tolerance", least=0, most=1_000
+        "Unanswered pings that are forgiven; left out: as the profile has it.",
+        "heartbeat.tolerance",
+        least=0,
+        most=1_000,
     ),
     "retry_initial_seconds": _seconds(
         "The longest wait before the first new attempt to connect.", "retry.initial_seconds"
