@@ -162,6 +162,10 @@ SELF_LAG_FRACTION: Final = 0.5
 #: A callback that holds the loop for longer is named in an event.
 LAG_SECONDS: Final = 0.25
 
+#: Between two looks at what has no timer of its own. It is also how a node notices its own lag,
+#: so a look and the lag that is tolerated fit half of the shortest heartbeat.
+SWEEP_SECONDS: Final = 0.25
+
 #: How long the holder of an id has to answer when somebody else claims it; the claimant is
 #: waiting in its handshake.
 CHALLENGE_SECONDS: Final = 2.0
@@ -178,6 +182,12 @@ RECONNECT_FACTOR: Final = 1.7
 #: The longest wait, as in NATS: what is dead for a minute costs nothing, what comes back is
 #: found within half a minute.
 RECONNECT_SECONDS_MAX: Final = 30.0
+
+#: Between two attempts to make a data connection to an endpoint that has none; libatbus's number.
+DATA_REDIAL_SECONDS: Final = 3.0
+
+#: An endpoint that still has none then is given up; libatbus's number. Ten attempts.
+DATA_CONNECTION_SECONDS: Final = 30.0
 
 #: The wait after an explicit refusal: asking again at once changes no mind.
 REFUSED_SECONDS: Final = 30.0
@@ -246,6 +256,9 @@ GOODBYE_SECONDS: Final = 1.5
 
 #: Reading on after the last word, so that closing does not reset what is in flight.
 LINGER_SECONDS: Final = 0.5
+
+#: Between two looks at connections that are closing: a fraction of what either step may take.
+LEAVING_POLL_SECONDS: Final = 0.02
 
 #: Remote nodes with a registration. More belong behind another proxy.
 ENDPOINTS_MAX: Final = 4_096

@@ -139,6 +139,23 @@ class TimeTests(SynchronousTestCase):
             limits.LAG_SECONDS, limits.SELF_LAG_FRACTION * limits.FAST_HEARTBEAT_SECONDS
         )
 
+    def test_every_lag_that_matters_is_seen(self) -> None:
+        """A loop that is late by half a fast heartbeat is late by too much for a sweep."""
+        seen = limits.SWEEP_SECONDS + limits.LAG_SECONDS
+        self.assertLessEqual(seen, limits.SELF_LAG_FRACTION * limits.FAST_HEARTBEAT_SECONDS)
+
+    def test_data_connection_has_many_attempts(self) -> None:
+        """An endpoint without data is given up after several dials, not after one."""
+        self.assertGreaterEqual(limits.DATA_CONNECTION_SECONDS, 5 * limits.DATA_REDIAL_SECONDS)
+        self.assertGreater(
+            limits.DATA_CONNECTION_SECONDS, limits.CONNECT_SECONDS + limits.HANDSHAKE_SECONDS
+        )
+
+    def test_closing_is_looked_at_often(self) -> None:
+        """What closes is looked at many times within each step of closing."""
+        steps = min(limits.GOODBYE_SECONDS, limits.LINGER_SECONDS)
+        self.assertLessEqual(10 * limits.LEAVING_POLL_SECONDS, steps)
+
     def test_backoff_reaches_its_bound(self) -> None:
         """Ten failed attempts come to the longest wait, nine do not."""
         waits = [limits.RECONNECT_SECONDS * limits.RECONNECT_FACTOR**turn for turn in range(11)]
