@@ -116,9 +116,7 @@ class TcpScheme:
         if target.scheme is Scheme.DNS:
             return HostnameEndpoint(self._reactor, target.host, port, timeout=patience)
         if target.scheme is Scheme.IPV6:
-            return TCP6ClientEndpoint(  # type: ignore[no-untyped-call]  # Twisted has no types there
-                self._reactor, target.host, port, timeout=patience
-            )
+            return TCP6ClientEndpoint(self._reactor, target.host, port, timeout=patience)
         return TCP4ClientEndpoint(self._reactor, target.host, port, timeout=patience)
 
     def _factory(self, address: Address, accept: Accept, *, dialled: bool) -> StreamFactory:

@@ -128,9 +128,7 @@ class UnixScheme:
         factory = self._factory(address, lambda _peer: receiver, dialled=True)
         # The endpoint's own timer runs on the reactor's clock, which may be stepped; `dial` has
         # the one that counts.
-        endpoint = UNIXClientEndpoint(  # type: ignore[no-untyped-call]  # Twisted has no types there
-            self._reactor, address.host, timeout=timeout_seconds * 2
-        )
+        endpoint = UNIXClientEndpoint(self._reactor, address.host, timeout=timeout_seconds * 2)
         return dial(endpoint, factory, timeout_seconds)
 
     def _factory(self, address: Address, accept: Accept, *, dialled: bool) -> StreamFactory:
@@ -179,7 +177,7 @@ class _Port(unix.Port):
     """A port that leaves its path alone: only the lock knows whether it is still ours."""
 
     def connectionLost(self, reason: Failure) -> None:
-        tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]  # as above
+        tcp.Port.connectionLost(self, reason)
 
 
 @attrs.define(eq=False)
