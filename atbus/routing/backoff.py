@@ -10,6 +10,13 @@ from __future__ import annotations
 
 import attrs
 
+from atbus.limits import (
+    RECONNECT_FACTOR,
+    RECONNECT_SECONDS,
+    RECONNECT_SECONDS_MAX,
+    REFUSED_SECONDS,
+)
+
 
 @attrs.define(eq=False)
 class Backoff:
@@ -19,11 +26,13 @@ class Backoff:
     :param initial: The first ceiling, seconds.
     :param factor: By how much the ceiling grows with each failure, at least 1.
     :param cap: The largest ceiling, seconds.
+    :param refused_seconds: The wait after an explicit refusal.
     """
 
-    initial: float = attrs.field(default=0.25, validator=attrs.validators.gt(0))
-    factor: float = attrs.field(default=1.7, validator=attrs.validators.ge(1))
-    cap: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    initial: float = attrs.field(default=RECONNECT_SECONDS, validator=attrs.validators.gt(0))
+    factor: float = attrs.field(default=RECONNECT_FACTOR, validator=attrs.validators.ge(1))
+    cap: float = attrs.field(default=RECONNECT_SECONDS_MAX, validator=attrs.validators.gt(0))
+    refused_seconds: float = attrs.field(default=REFUSED_SECONDS, validator=attrs.validators.gt(0))
     #: The ceiling of the next wait, seconds.
     ceiling: float = attrs.field(init=False)
 
@@ -45,12 +54,13 @@ class Backoff:
         """
         Wait after the other side refused us: asking again soon will not change its mind.
 
-        The whole cap, without jitter: those who are refused dialled at different moments.
+        Without jitter: those who are refused dialled at different moments already. The waits
+        after this one have the cap for their ceiling.
 
         :returns: How long to wait, seconds.
         """
         self.ceiling = self.cap
-        return self.cap
+        return self.refused_seconds
 
     def reset(self) -> None:
         """Begin anew, after a registration that succeeded."""

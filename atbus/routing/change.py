@@ -216,4 +216,3 @@ class PathChanges(Generic[P, T]):
     def _open(self, destination: int, path: P, status: Status) -> OpenPath[P, T]:
         change = self._changes.pop(destination)
         return OpenPath(destination, path, tuple(change.held.take()), status)
-

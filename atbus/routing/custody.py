@@ -1,5 +1,5 @@
 """
-Who answers for a frame: the two ledgers of a link (wire protocol, section on custody).
+Who answers for a frame: the two ledgers of a link (wire protocol, section 4).
 
 Each direction of a link numbers its frames 1, 2, 3 ... 2**32 - 1 and then 1 again; 0 is never
 given, it marks a frame outside the numbering. The sender keeps what it sent in an
@@ -18,9 +18,8 @@ acknowledged by the next hop, or answered with a failure. The receiver keeps cou
 4. When the link dies, what was not acknowledged may or may not have been discharged: `abandon`
    hands it back, to be reported as uncertain, once.
 
-A relay joins two links: a frame that it passed on is discharged on the link it came from when the
-next hop has acknowledged it. `Custody` is that tie; it counts shares, because one frame may leave
-as several (a publication to three neighbors, a run split for a link with smaller frames).
+A relay joins two links: what it records for a frame that it passes on names the link and the number
+under which the frame came, so that the next hop's acknowledgement discharges it there.
 
 This runs once per frame, so the usual cases - in order, all at once - are plain arithmetic.
 """
@@ -28,7 +27,6 @@ This runs once per frame, so the usual cases - in order, all at once - are plain
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import attrs
@@ -36,7 +34,6 @@ import attrs
 from atbus.errors import LocalProtocolError, OutOfTurn
 
 T = TypeVar("T")
-L = TypeVar("L")
 
 #: How many frame numbers there are, and the largest of them; the one after it is 1.
 FRAME_NUMBERS = 2**32 - 1
@@ -206,57 +203,3 @@ class IncomingLedger:
             raise LocalProtocolError(detail)
         self._early.add(frame)
         return False
-
-
-@attrs.define(eq=False)
-class Custody(Generic[L]):
-    """
-    Our duty to the link that a frame came from, until all that became of it is settled.
-
-    :param link: Whatever the owner calls the link; given back by `release_all`.
-    :param ledger: The link's incoming ledger.
-    :param frame: The number that the frame came with.
-    :param shares: How many parts must be settled, at least 1.
-    """
-
-    link: L
-    ledger: IncomingLedger
-    frame: int
-    shares: int = attrs.field(default=1, validator=attrs.validators.ge(1))
-
-    def share(self, count: int = 1) -> None:
-        """
-        Wait for more parts than were foreseen.
-
-        :param count: How many more.
-        :raises LocalProtocolError: if the frame is discharged already.
-        """
-        if not self.shares:
-            raise LocalProtocolError(f"frame {self.frame} is discharged, it cannot be shared")
-        self.shares += count
-
-    def release(self) -> bool:
-        """
-        Settle one part: delivered, acknowledged by a next hop, or answered.
-
-        :returns: Whether the link's acknowledgement moved, so that the previous hop can be told.
-        :raises LocalProtocolError: if every part was settled before.
-        """
-        if not self.shares:
-            raise LocalProtocolError(f"frame {self.frame} is released more often than shared")
-        self.shares -= 1
-        return not self.shares and self.ledger.discharge(self.frame)
-
-
-def release_all(custodies: Iterable[Custody[L]]) -> list[L]:
-    """
-    Settle what a next hop's acknowledgement settles.
-
-    :param custodies: One share each is released; the same one may stand here more than once.
-    :returns: The links whose acknowledgement moved, each once.
-    """
-    moved: dict[int, L] = {}
-    for custody in custodies:
-        if custody.release():
-            moved.setdefault(id(custody.ledger), custody.link)
-    return list(moved.values())

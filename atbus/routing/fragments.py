@@ -3,8 +3,8 @@ Messages larger than a frame: cut up at the origin, put together at the destinat
 
 A message travels as FRAGMENTs of its flow, in order and on one channel. So at most one message of
 a flow is under way at a time, each fragment begins where the last one ended, and whatever does not
-fit means that something between them was lost: the message is given up, once, with its name, and
-the rest of it is ignored when it still comes.
+fit means that something between them was lost: the message is given up, once, with its name.
+Whatever still comes of a message that has ended, whole or lost, is ignored.
 
 1. Nothing is allocated on the word of a length: bytes are kept as they arrive. But the *room* is
    reserved by the total that the first fragment announces, so that a message once begun is never
@@ -26,9 +26,6 @@ from atbus.errors import LocalProtocolError, MalformedFrame, Status
 
 #: What tells flows apart: source, destination, epoch of the source.
 FlowKey: TypeAlias = tuple[int, int, int]
-
-# How many given-up messages are remembered, so that their rest is not reported again.
-_GIVEN_UP_MAX = 1024
 
 
 @attrs.frozen
@@ -100,7 +97,8 @@ class Reassembly:
     :param bytes_max: How many bytes all of them together may need.
     :param source_bytes_max: How many bytes those of one source may need.
     :param message_bytes_max: How large a message may be.
-    :param count_max: How many messages may be under way.
+    :param count_max: How many messages may be under way. Of as many flows it is remembered which
+        message ended last.
     :param seconds: How long one may make no progress.
     """
 
@@ -116,8 +114,8 @@ class Reassembly:
         factory=OrderedDict, init=False, repr=False
     )
     _reserved_by_source: dict[int, int] = attrs.field(factory=dict, init=False, repr=False)
-    # Flow -> the message given up last, least recent first.
-    _given_up: OrderedDict[FlowKey, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    # Flow -> the message that ended last, whole or lost; least recent first.
+    _ended: OrderedDict[FlowKey, int] = attrs.field(factory=OrderedDict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self._partials)
@@ -160,7 +158,7 @@ class Reassembly:
         partial = self._partials.get(flow)
         if partial is None or partial.sequence != sequence:
             outcomes = self.interrupt(flow)
-            if self._given_up.get(flow) == sequence:
+            if self._ended.get(flow) == sequence:
                 return outcomes
             status = self._begin(flow, _Partial(sequence, total, kind, now), offset)
             if status is not None:
@@ -214,8 +212,8 @@ class Reassembly:
         ]
         for flow, _ in abandoned:
             self._remove(flow)
-        for flow in [flow for flow in self._given_up if flow[0] == source]:
-            del self._given_up[flow]
+        for flow in [flow for flow in self._ended if flow[0] == source]:
+            del self._ended[flow]
         return abandoned
 
     def _begin(self, flow: FlowKey, partial: _Partial, offset: int) -> Status | None:
@@ -245,6 +243,7 @@ class Reassembly:
             self._partials.move_to_end(flow)
             return []
         self._remove(flow)
+        self._remember(flow, partial.sequence)
         return [Whole(flow, partial.sequence, partial.kind, bytes(partial.received))]
 
     def _remove(self, flow: FlowKey) -> _Partial | None:
@@ -259,9 +258,12 @@ class Reassembly:
         return partial
 
     def _give_up(self, flow: FlowKey, sequence: int, status: Status) -> Lost:
-        """Remember the message, so that the rest of it is ignored."""
-        self._given_up[flow] = sequence
-        self._given_up.move_to_end(flow)
-        if len(self._given_up) > _GIVEN_UP_MAX:
-            self._given_up.popitem(last=False)
+        self._remember(flow, sequence)
         return Lost(flow, sequence, status)
+
+    def _remember(self, flow: FlowKey, sequence: int) -> None:
+        """Note that a message has ended, so that whatever else comes of it is ignored."""
+        self._ended[flow] = sequence
+        self._ended.move_to_end(flow)
+        if len(self._ended) > self.count_max:
+            self._ended.popitem(last=False)

@@ -8,7 +8,8 @@ Whether a neighbor lives.
 3. The neighbor is dead when ``tolerance + 1`` pings are unanswered and as many intervals have
    passed since the last sign of life: 24 s with the defaults, 8 s and 2, never later. To keep that
    word whatever the lots say, the pings that are still to be sent share evenly the time that is
-   left, where that is shorter than the interval.
+   left, where that is shorter than the interval. (With a tolerance of 0 it takes a little longer,
+   for the only ping must have time to be answered.)
 4. A node whose own loop was late by more than half an interval accuses nobody for an interval: the
    proof of life may lie unread in a buffer. A tick that comes late is such a proof against
    ourselves, also when nobody measured the lag.
@@ -21,11 +22,10 @@ from typing import TypeAlias
 import attrs
 
 from atbus.errors import Status
+from atbus.limits import HEARTBEAT_JITTER, SELF_LAG_FRACTION
 
-# A tenth up, a tenth down.
-_JITTER = 0.1
-
-# No ping is given less of an interval than this to be answered; it matters where the tolerance is 0.
+# The last ping has no less of an interval than this to be answered; it matters where the
+# tolerance is 0.
 _SHARE_MIN = 0.25
 
 
@@ -137,29 +137,28 @@ class Heartbeat:
         deadline = self.deadline
         if deadline is None:
             return []
-        if max(lag_seconds, now - deadline) > self.interval_seconds / 2:
+        if max(lag_seconds, now - deadline) > SELF_LAG_FRACTION * self.interval_seconds:
             self._patient_until = now + self.interval_seconds
         if now < deadline:
             return []
-        if self.unanswered > self.tolerance and now >= max(self._dead_at, self._patient_until):
+        if self.unanswered > self.tolerance and now >= self._patient_until:
             self._open = False
             return [DeclareDead(Status.HEARTBEAT_LOST)]
         self._sequence += 1
         self.unanswered += 1
         self._pinged_at = now
         self._due_if_heard = now + self._spacing(jitter)
-        self._due_if_silent = min(self._due_if_heard, now + self._share(now))
+        self._due_if_silent = self._due_in_silence(now)
         return [SendPing(self._sequence)]
 
-    @property
-    def _dead_at(self) -> float:
-        return self.heard_at + (self.tolerance + 1) * self.interval_seconds
-
-    def _share(self, now: float) -> float:
-        """Say how long the ping that just went out may remain unanswered, seconds."""
-        time_left = max(self._dead_at, self._patient_until) - now
-        pings_left = max(0, self.tolerance + 1 - self.unanswered)
-        return max(time_left / (pings_left + 1), _SHARE_MIN * self.interval_seconds)
+    def _due_in_silence(self, now: float) -> float:
+        """Say when to ping again or, after the last ping, when to declare the death."""
+        dead_at = self.heard_at + (self.tolerance + 1) * self.interval_seconds
+        dead_at = max(dead_at, self._patient_until, now + _SHARE_MIN * self.interval_seconds)
+        pings_left = self.tolerance + 1 - self.unanswered
+        if pings_left <= 0:
+            return dead_at
+        return min(self._due_if_heard, now + (dead_at - now) / (pings_left + 1))
 
     def _spacing(self, jitter: float) -> float:
-        return self.interval_seconds * (1 - _JITTER + 2 * _JITTER * jitter)
+        return self.interval_seconds * (1 + HEARTBEAT_JITTER * (2 * jitter - 1))
