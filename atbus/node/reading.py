@@ -102,7 +102,11 @@ def read_number(value: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _expected(float, "a number", value)
-    return float(value) if math.isfinite(value) else _expected(float, "a finite number", value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return _unreadable(float, ": expected a finite number, got an integer beyond all bounds")
+    return number if math.isfinite(number) else _expected(float, "a finite number", value)
 
 
 def read_number_or_none(value: float | None) -> float | None:
@@ -149,7 +153,7 @@ def read_path_or_none(value: str | os.PathLike[str] | None) -> str | None:
         return None
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if path == "":
-        return _unreadable(str, ": the path of a file is empty; leave the option out")
+        return _unreadable(str, ": the path of a file is empty; leave it out")
     return read_text(path)
 
 
