@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import attrs
 
-from atbus.errors import LocalProtocolError, OutOfTurn, RegistrationRefused, Status
+from atbus.errors import (
+    LocalProtocolError,
+    MalformedFrame,
+    OutOfTurn,
+    RegistrationRefused,
+    Status,
+)
 from atbus.handshake.access_token import Side, hash_transcript, prove, verify
 from atbus.handshake.effects import (
     AddEndpoint,
@@ -22,7 +28,7 @@ from atbus.handshake.effects import (
     Send,
 )
 from atbus.handshake.terms import Admitted, LocalTerms, PeerTerms
-from atbus.limits import DETAIL_BYTES
+from atbus.limits import FRAME_BYTES_MIN
 from atbus.wire.codec import encode
 from atbus.wire.messages import (
     Goodbye,
@@ -33,14 +39,6 @@ from atbus.wire.messages import (
     RegisterResponse,
     Role,
 )
-
-
-def _shorten(detail: str) -> str:
-    # Words come from everywhere, and a response has room for few of them.
-    words = detail.encode(errors="backslashreplace")
-    if len(words) > DETAIL_BYTES:
-        words = words[: DETAIL_BYTES - 3] + b"..."
-    return words.decode(errors="ignore")
 
 
 @attrs.frozen(kw_only=True)
@@ -215,7 +213,7 @@ class Dialogue:
                     destination=self._peer_id,
                     epoch=self.local.epoch,
                     status=status,
-                    detail=_shorten(detail),
+                    detail=detail,
                     assigned_id=assigned_id,
                     known_epoch=known_epoch,
                 )
@@ -241,6 +239,7 @@ class Dialogue:
         :param hello: The peer's first frame.
         :param raw: Its bytes, as they came.
         :raises RegistrationRefused: If there is nothing to settle.
+        :raises MalformedFrame: If it says what nobody may say.
         """
         local = self.local
         version = min(local.version_max, hello.version_max)
@@ -258,6 +257,10 @@ class Dialogue:
             frame_max=min(local.frame_max, hello.frame_max),
             transcript=hash_transcript(own, raw) if self.dialled else hash_transcript(raw, own),
         )
+        if hello.frame_max < FRAME_BYTES_MIN:
+            raise MalformedFrame(
+                f"frames of at most {hello.frame_max} bytes, {FRAME_BYTES_MIN} is the least"
+            )
         # The nonce alone tells: an automatic node knows no id yet when it dials itself, and
         # nobody else draws the same 16 random bytes.
         if hello.nonce == local.nonce or hello.nonce in local.own_nonces:

@@ -19,7 +19,9 @@ from atbus.wire.messages import Hello, Message, RegisterRequest
 @attrs.frozen
 class Send:
     """
-    Write this message on the connection, unnumbered (frame 0, ack 0).
+    Write this message on the connection, unnumbered: ``encode(message, frame=0, ack=0)``.
+
+    The bytes of HELLO are part of what both sides prove, so they must be exactly these.
 
     :param message: What to write.
     """

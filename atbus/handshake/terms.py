@@ -35,7 +35,7 @@ class LocalTerms:
     :param expected_id: The only id the other side may have, 0 if any. A data connection, and a
         dial after a connect notice, know whom they want to meet.
     :param own_nonces: Nonces of this node's other registrations in progress, so that a node that
-        dials itself recognises its own hello.
+        dials itself recognizes its own hello.
     """
 
     bus_id: int

@@ -5,8 +5,8 @@ Two registration machines and a wire between them, without sockets and without t
     pair.run()
     pair.dialler.registered     # what the dialler knows of the listener, or None
 
-Frames are really encoded and decoded. Nothing moves by itself: `deliver` hands over one frame, `run`
-everything there is, `advance` lets time pass on both sides.
+Frames are really encoded and decoded. Nothing moves by itself: `HandshakeEnd.deliver` hands over
+one frame, `run` and `settle` all there are, `advance` lets time pass on both sides.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from atbus.handshake.effects import (
     Registered,
     Send,
 )
-from atbus.handshake.terms import Admitted, Verdict
+from atbus.handshake.terms import Admitted, LocalTerms, PeerTerms, Verdict
 from atbus.testing.conversation import HandshakePair, make_terms
 from atbus.wire.messages import Hello, Mode, RegisterRequest, RegisterResponse, Role, Unknown
 
@@ -27,6 +27,21 @@ def names(effects: list[Effect]) -> list[str]:
         type(effect.message).__name__ if isinstance(effect, Send) else type(effect).__name__
         for effect in effects
     ]
+
+
+def hello_of(terms: LocalTerms) -> Hello:
+    """Say hello as an ordinary node does for a control connection."""
+    return Hello(
+        source=terms.bus_id,
+        epoch=terms.epoch,
+        version_min=terms.version_min,
+        version_max=terms.version_max,
+        capabilities=terms.capabilities,
+        role=Role.CONTROL,
+        mode=Mode.NODE,
+        nonce=terms.nonce,
+        frame_max=terms.frame_max,
+    )
 
 
 class OrdinaryTests(SynchronousTestCase):
@@ -92,38 +107,23 @@ class OrdinaryTests(SynchronousTestCase):
         sent_request = pair.dialler.sent[1]
         assert isinstance(sent_request, RegisterRequest)
         self.assertEqual(len(sent_request.proofs), 1)
-        registered = pair.dialler.registered
-        assert registered is not None
-        self.assertEqual(
-            (
-                registered.bus_id,
-                registered.epoch,
-                registered.version,
-                registered.capabilities,
-                registered.frame_max,
-                registered.known_epoch,
-                registered.my_id,
-                registered.dialled,
-                registered.request,
-            ),
-            (2, 9, 1, 0b0101, 50_000, 70, 1, True, attrs.evolve(request, proofs=())),
+        registered = PeerTerms(
+            bus_id=2,
+            epoch=9,
+            role=Role.CONTROL,
+            mode=Mode.NODE,
+            version=1,
+            capabilities=0b0101,
+            frame_max=50_000,
+            request=attrs.evolve(request, proofs=()),
+            known_epoch=70,
+            my_id=1,
+            dialled=True,
         )
         self.assertEqual(
             pair.dialler.effects,
             [
-                Send(
-                    Hello(
-                        source=1,
-                        epoch=7,
-                        version_min=1,
-                        version_max=1,
-                        capabilities=0b0111,
-                        role=Role.CONTROL,
-                        mode=Mode.NODE,
-                        nonce=local.nonce,
-                        frame_max=60_000,
-                    )
-                ),
+                Send(hello_of(local)),
                 Send(
                     attrs.evolve(
                         local.request,
@@ -155,28 +155,23 @@ class OrdinaryTests(SynchronousTestCase):
         assert isinstance(request, RegisterRequest)
         sent_request = pair.listener.sent[1]
         assert isinstance(sent_request, RegisterRequest)
-        registered = pair.listener.registered
-        assert registered is not None
-        self.assertEqual(
-            (registered.bus_id, registered.epoch, registered.known_epoch, registered.my_id),
-            (1, 7, 90, 2),
+        registered = PeerTerms(
+            bus_id=1,
+            epoch=7,
+            role=Role.CONTROL,
+            mode=Mode.NODE,
+            version=1,
+            capabilities=0b0101,
+            frame_max=50_000,
+            request=attrs.evolve(request, proofs=()),
+            known_epoch=90,
+            my_id=2,
+            dialled=False,
         )
         self.assertEqual(
             pair.listener.effects,
             [
-                Send(
-                    Hello(
-                        source=2,
-                        epoch=9,
-                        version_min=1,
-                        version_max=1,
-                        capabilities=0b1101,
-                        role=Role.CONTROL,
-                        mode=Mode.NODE,
-                        nonce=local.nonce,
-                        frame_max=50_000,
-                    )
-                ),
+                Send(hello_of(local)),
                 AskAdmission(hello=hello, request=request, dialled=False),
                 AddEndpoint(attrs.evolve(registered, known_epoch=0)),
                 Send(
