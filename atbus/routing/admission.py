@@ -21,7 +21,8 @@ The checks that follow version and proof, in this order; the first that fails na
    everybody's.
 8. Its subnets are among those that the configuration lets in: `NOT_ADMITTED`.
 
-The *upstream* is who we dialed as such. Wide subnets make nobody upstream.
+The *upstream* is who we dialed as such, or who bears the id that our upstream is known by. Wide
+subnets make nobody upstream. A temporary node answers for nobody, so its neighbors need not fit.
 """
 
 from __future__ import annotations
@@ -101,19 +102,18 @@ def after_challenge(
     :param own: This node, now.
     :param registered: Everybody registered here now.
     :param applicant: Who wants the id.
-    :returns: `Rejected` with `ID_CONFLICT` for a holder that lives, `Replace` for one that does not
-        and is still there, or what `judge` says now; that may be another challenge when the id has
-        a new holder.
+    :returns: `Rejected` with `ID_CONFLICT` for a holder that lives and is still registered, else
+        what `judge` says now: usually `Replace`, or `Admit` when the holder left; another challenge
+        when the id has a new holder.
     """
-    if alive:
-        return _conflict(challenge.holder)
-    dead = challenge.holder
-    now = [
-        attrs.evolve(each, alive=False)
-        if (each.bus_id, each.host, each.process) == (dead.bus_id, dead.host, dead.process)
-        else each
-        for each in registered
-    ]
+    now: list[Registered] = []
+    for each in registered:
+        if not _is_same_holder(each, challenge.holder):
+            now.append(each)
+        elif alive:
+            return _conflict(each)
+        else:
+            now.append(attrs.evolve(each, alive=False))
     return judge(own, now, applicant)
 
 
@@ -160,10 +160,7 @@ def _number(
         mine = intersection(mine, own.accept_subnets)
     taken = [Subnet(own.bus_id, 0), *own.reserved_subnets]
     for each in registered:
-        if each.position is Position.UPSTREAM:
-            taken.append(Subnet(each.bus_id, 0))
-        else:
-            taken += each.subnets
+        taken += _claims(each)
     if find_subnet(mine, wanted) and first_conflict([Subnet(wanted, 0)], taken) is None:
         return BusId(wanted)
     return assign_auto_id(mine, taken, number)
@@ -210,13 +207,15 @@ def _judge_newcomer(
     else:
         is_below = find_subnet(mine, applicant.bus_id) is not None
         position = Position.DOWNSTREAM if is_below else Position.PEER
-        fault = (
-            _overload(others)
-            or _position_fault(own, position, applicant.bus_id)
-            or _own_subnet_fault(own, mine, position, subnets)
-            or _neighbor_subnet_fault(others, applicant.bus_id, subnets)
-            or _allowance_fault(own, subnets)
-        )
+        fault = _overload(others)
+        if not own.temporary:
+            fault = (
+                fault
+                or _position_fault(own, position, applicant.bus_id)
+                or _own_subnet_fault(own, mine, position, subnets)
+                or _neighbor_subnet_fault(others, applicant.bus_id, subnets)
+                or _allowance_fault(own, subnets)
+            )
     if fault is not None:
         return fault
     return Admit(bus_id=BusId(applicant.bus_id), position=position, subnets=subnets)
@@ -285,12 +284,9 @@ def _own_subnet_fault(
 def _neighbor_subnet_fault(
     others: Sequence[Registered], bus_id: int, subnets: tuple[Subnet, ...]
 ) -> Rejected | None:
-    """Check against what other neighbors own; of the upstream only its id is not to be had."""
+    """Check against what other neighbors claim."""
     for each in others:
-        owned = each.subnets
-        if each.position is Position.UPSTREAM:
-            owned = (Subnet(each.bus_id, 0),)
-        overlap = first_conflict(subnets, owned)
+        overlap = first_conflict(subnets, _claims(each))
         if overlap is not None:
             return Rejected(
                 Status.SUBNET_CONFLICT,
@@ -305,6 +301,20 @@ def _allowance_fault(own: OwnNode, subnets: tuple[Subnet, ...]) -> Rejected | No
         if not covers(own.accept_subnets, [subnet]):
             return Rejected(Status.NOT_ADMITTED, f"{subnet} is not among the accepted subnets")
     return None
+
+
+def _claims(neighbor: Registered) -> tuple[Subnet, ...]:
+    """
+    List what nobody else may own.
+
+    :returns: The id of the neighbor and its subnets; those of the upstream go around everybody's.
+    """
+    alone = Subnet(neighbor.bus_id, 0)
+    return (alone,) if neighbor.position is Position.UPSTREAM else (alone, *neighbor.subnets)
+
+
+def _is_same_holder(one: Registered, other: Registered) -> bool:
+    return (one.bus_id, one.host, one.process) == (other.bus_id, other.host, other.process)
 
 
 def _is_same_process(holder: Registered, applicant: Applicant) -> bool:

@@ -24,7 +24,7 @@ class OwnNode:
     :param bus_id: Our id; 0 for a temporary node, and for an automatic one that has none yet.
     :param subnets: What lies below us; our own id belongs to it in any case.
     :param host: Identity of our host.
-    :param process: Identity of our process on it.
+    :param process: Identity of our process, as we tell it to others.
     :param temporary: Whether we are a temporary node.
     :param accepts_downstreams: Whether others may hang below us.
     :param accept_subnets: What downstreams and peers may own; anything when empty.
@@ -49,7 +49,7 @@ class Registered:
     A node that is registered here.
 
     :param bus_id: Its id; 0 for a temporary one.
-    :param subnets: What it owns, as `Admit` or `Replace` said.
+    :param subnets: What it owns; its own id belongs to it in any case.
     :param position: On which side of us it is.
     :param host: Identity of its host.
     :param process: Identity of its process.
@@ -79,8 +79,9 @@ class Applicant:
     :param mode: What kind of participant it is.
     :param role: What the connection is for.
     :param host: Identity of its host.
-    :param process: Identity of its process, which changes with each start.
-    :param subnets: What it announces.
+    :param process: Identity of its process: equal for all its connections, and for nobody else,
+        not even for itself after a restart.
+    :param subnets: What it announces; its own id belongs to it in any case.
     :param wanted_id: The id that an automatic node had before; 0 for any.
     :param dialled: Whether we dialed this connection.
     :param to_upstream: Whether we dialed it at an address configured as our upstream.

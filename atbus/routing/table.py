@@ -31,17 +31,13 @@ from typing import Final, TypeAlias
 import attrs
 from zope.interface import implementer
 
+from atbus import limits
 from atbus.address import Address
 from atbus.busid import BusId, Subnet, find_subnet, format_bus_id, merge_subnets
 from atbus.errors import LocalProtocolError, Status
 from atbus.routing.interfaces import IRouter
 from atbus.routing.relation import Relation
 from atbus.routing.subnet_index import SubnetIndex
-
-#: Decisions remembered under one version. Targets may come from hostile heads, so the memory is
-#: bounded; an overflow forgets all of them, which costs one look-up each.
-DECISIONS_MAX: Final = 8_192
-
 
 class Position(enum.Enum):
     """On which side of us a neighbor is."""
@@ -57,7 +53,7 @@ class Neighbor:
     A node that is registered here.
 
     :param bus_id: Its id, never 0.
-    :param subnets: All it owns, its own id included.
+    :param subnets: What it owns; its own id belongs to it in any case.
     :param position: On which side of us it is.
     :param listens: The addresses it announced.
     """
@@ -367,7 +363,8 @@ class Table:
         self._decisions.clear()
 
     def _remember(self, target: int) -> tuple[Decision, BusId | None]:
-        if len(self._decisions) >= DECISIONS_MAX:
+        # Targets may come from hostile heads; to forget all costs one look-up each.
+        if len(self._decisions) >= limits.COMPILED_TARGETS_MAX:
             self._decisions.clear()
         decision = self._decide(target, _NOBODY, no_upstream=False)
         known = self._decisions[target] = (decision, _hop_of(decision))
