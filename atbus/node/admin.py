@@ -1,0 +1,241 @@
+"""
+What a node tells about itself, and does for a tool that asks: the built-in commands.
+
+Every answer is one line of JSON. The names begin with ``atbus.``; the command-line tools use
+nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from atbus import __version__
+from atbus.busid import BusId, format_bus_id, parse_bus_id
+from atbus.errors import AtbusError, Status, Undeliverable
+from atbus.routing.table import Deliver, Refuse
+from atbus.wire.messages import Flags
+
+if TYPE_CHECKING:
+    from atbus.node.commands import Commands, Executor
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.events import Fate
+    from atbus.node.fates import Fates
+    from atbus.node.registrar import Registrar
+    from atbus.node.sending import Sender
+
+_SECONDS = 5.0
+Words = tuple[bytes, ...]
+
+
+class Admin:
+    """Answer the built-in commands of one node."""
+
+    asked: Commands
+
+    def __init__(
+        self, context: Context, registrar: Registrar, sender: Sender, fates: Fates
+    ) -> None:
+        self._context = context
+        self._registrar = registrar
+        self._sender = sender
+        self._fates = fates
+
+    @property
+    def commands(self) -> Mapping[bytes, Executor]:
+        """The built-in commands by name."""
+        answers: dict[bytes, Callable[[Words], object]] = {
+            b"atbus.status": self._status,
+            b"atbus.nodes": self._nodes,
+            b"atbus.links": self._links,
+            b"atbus.routes": self._routes,
+            b"atbus.route": self._route,
+            b"atbus.ping": self._ping,
+            b"atbus.send": self._send,
+            b"atbus.request": self._request,
+            b"atbus.command": self._command,
+            b"atbus.trace": self._trace,
+        }
+        return {name: _reading(answer) for name, answer in answers.items()}
+
+    # Looking.
+
+    def _status(self, _words: Words) -> object:
+        context = self._context
+        return {
+            "id": format_bus_id(context.bus_id),
+            "name": context.config.name,
+            "version": __version__,
+            "epoch": context.epoch,
+            "host": context.identity.hostname,
+            "process": context.identity.process,
+            "subnets": [str(subnet) for subnet in context.table.own_subnets],
+            "labels": dict(context.config.labels),
+            "statistics": context.statistics.as_dict(),
+        }
+
+    def _nodes(self, _words: Words) -> object:
+        return [self._node_row(e) for _, e in sorted(self._registrar.endpoints.items())]
+
+    def _node_row(self, endpoint: Endpoint) -> dict[str, Any]:
+        link = endpoint.data_link
+        return {
+            "id": format_bus_id(endpoint.bus_id),
+            "relation": str(self._context.table.relation_to(BusId(endpoint.bus_id))),
+            "state": endpoint.gate.value,
+            "hostname": endpoint.peer.request.hostname,
+            "labels": dict(endpoint.peer.request.labels),
+            "subnets": [str(subnet) for subnet in endpoint.peer.request.subnets],
+            "rtt_seconds": endpoint.rtt_seconds,
+            "channel": None if link is None else link.connection.address.scheme.value,
+            "queued_bytes": 0 if link is None else link.queued_bytes,
+            "waiting": len(endpoint.pending),
+        }
+
+    def _links(self, _words: Words) -> object:
+        endpoints = [*self._registrar.endpoints.values(), *self._registrar.temporary]
+        rows = [self._link_row(e, c) for e in endpoints for c in e.connections]
+        return sorted(rows, key=lambda row: (str(row["id"]), str(row["role"])))
+
+    def _link_row(self, endpoint: Endpoint, connection: Connection) -> dict[str, Any]:
+        channel = connection.channel
+        link = connection.link
+        return {
+            "id": format_bus_id(endpoint.bus_id),
+            "role": connection.role.name.lower(),
+            "channel": connection.address.scheme.value,
+            "address": str(connection.address),
+            "dialled": connection.dialled,
+            "peer": "" if channel is None else channel.peer,
+            "queued_bytes": 0 if link is None else link.queued_bytes,
+            "age_seconds": round(self._context.now - connection.opened_at, 3),
+        }
+
+    def _routes(self, _words: Words) -> object:
+        table = self._context.table
+        rows = [
+            {"subnet": str(subnet), "via": format_bus_id(table.own_id), "rule": "self"}
+            for subnet in table.own_subnets
+        ]
+        for neighbor in table.neighbors:
+            via = format_bus_id(neighbor.bus_id)
+            rule = neighbor.position.value
+            subnets = neighbor.subnets or ()
+            rows += [{"subnet": str(subnet), "via": via, "rule": rule} for subnet in subnets]
+        if table.upstream is not None:
+            via = format_bus_id(table.upstream.bus_id)
+            rows.append({"subnet": "*", "via": via, "rule": "default route"})
+        return rows
+
+    def _route(self, words: Words) -> object:
+        target = _bus_id(words, 1)
+        decision = self._context.table.next_hop(BusId(target))
+        if isinstance(decision, Refuse):
+            return {"refused": decision.status.name, "rule": decision.rule}
+        relation = str(self._context.table.relation_to(BusId(target)))
+        if isinstance(decision, Deliver):
+            return {"id": format_bus_id(target), "relation": relation, "rule": decision.rule}
+        via = format_bus_id(decision.bus_id)
+        return {"id": via, "relation": relation, "rule": decision.rule}
+
+    # Doing.
+
+    def _ping(self, words: Words) -> object:
+        if len(words) < 2:
+            return {"id": format_bus_id(self._context.bus_id)}
+        target = _bus_id(words, 1)
+        began = self._context.now
+        asking = self.asked.ask(target, [b"atbus.ping"], _SECONDS)
+        return asking.addCallback(
+            lambda _: {"id": format_bus_id(target), "rtt_seconds": self._context.now - began}
+        )
+
+    def _send(self, words: Words) -> Deferred[object]:
+        target = _bus_id(words, 1)
+        payload = words[2] if len(words) > 2 else b""
+        kind = int(words[3]) if len(words) > 3 else 0
+        began = self._context.now
+        sequence = self._sender.send_with(target, payload, kind, flags=Flags.ANSWER)
+
+        def answered(fate: Fate) -> object:
+            return {
+                "status": fate.status.name,
+                "sequence": sequence,
+                "seconds": self._context.now - began,
+            }
+
+        return self._fates.expect_fate(target, sequence, _SECONDS).addCallback(answered)
+
+    def _request(self, words: Words) -> Deferred[object]:
+        target = _bus_id(words, 1)
+        payload = words[2] if len(words) > 2 else b""
+        sequence = self._sender.send_with(target, payload, flags=Flags.REQUEST)
+        replying = self._fates.expect_reply(target, sequence, _SECONDS)
+        return replying.addCallback(lambda reply: {"reply": reply.decode("latin-1")})
+
+    def _command(self, words: Words) -> Deferred[object]:
+        asking = self.asked.ask(_bus_id(words, 1), words[2:], _SECONDS)
+        return asking.addCallback(
+            lambda lines: {"lines": [line.decode("utf-8", "replace") for line in lines]}
+        )
+
+    def _trace(self, words: Words) -> Deferred[object]:
+        return Deferred.fromCoroutine(self.trace(_bus_id(words, 1)))
+
+    async def trace(self, target: int) -> list[dict[str, Any]]:
+        """
+        Find the nodes on the way to *target* and how far each is.
+
+        As with traceroute, question after question may travel one node further; the one that must
+        give up answers.
+
+        :returns: One row per hop: number, id, round trip in seconds, and what it answered.
+        """
+        rows: list[dict[str, Any]] = []
+        for hops in range(1, self._context.config.hops + 1):
+            began = self._context.now
+            status = Status.OK
+            who = target
+            try:
+                await self.asked.ask(target, [b"atbus.ping"], _SECONDS, hops)
+            except Undeliverable as error:
+                status = error.status
+                who = error.gave_up_at
+            rows.append(
+                {
+                    "hop": hops,
+                    "id": format_bus_id(who),
+                    "rtt_seconds": self._context.now - began,
+                    "status": status.name,
+                }
+            )
+            if status is not Status.HOP_LIMIT:
+                break
+        return rows
+
+
+def _bus_id(words: Words, place: int) -> int:
+    if len(words) <= place:
+        raise AtbusError("a bus id is missing")
+    return parse_bus_id(words[place].decode("ascii", "replace"))
+
+
+def _reading(answer: Callable[[Words], object]) -> Executor:
+    """Make an executor of something that answers with plain values."""
+
+    def execute(_source: int, words: Words) -> object:
+        result = answer(words)
+        if isinstance(result, Deferred):
+            return result.addCallback(_line)
+        return _line(result)
+
+    return execute
+
+
+def _line(value: object) -> list[bytes]:
+    return [json.dumps(value, separators=(",", ":")).encode()]

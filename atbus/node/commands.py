@@ -1,0 +1,357 @@
+"""
+Commands: a few words to a node, a few lines back.
+
+A command is executed by the node that it is addressed to and by nobody on the way. Names that begin
+with ``atbus.`` are answered by the node itself (`atbus.node.admin`), all others by the program.
+A temporary node has no id that an answer could find; the first node on the way asks in its stead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from atbus import limits
+from atbus.errors import Status, Undeliverable
+from atbus.node.context import Alarm
+from atbus.node.outbox import Custody, Routed
+from atbus.routing.answers import Expectations
+from atbus.wire import codec
+from atbus.wire.head import Head
+from atbus.wire.messages import CommandRequest, CommandResponse
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.link import Link
+    from atbus.node.traffic import Traffic
+
+Executor = Callable[[int, tuple[bytes, ...]], object]
+BUILT_IN_PREFIX = b"atbus."
+# Fits into the smallest frames that two nodes can settle on.
+_PART_BYTES = 3_072
+
+
+@attrs.define(eq=False)
+class _Asked:
+    """A command that waits for its answer."""
+
+    target: int
+    answer: Deferred[list[bytes]]
+    lines: list[bytes] = attrs.field(factory=list)
+    size_bytes: int = 0
+
+
+class Commands:
+    """
+    Ask other nodes, and answer them.
+
+    :param traffic: Routes requests and responses.
+    :param built_in: What this node answers itself, by name.
+    """
+
+    def __init__(
+        self, context: Context, traffic: Traffic, built_in: Mapping[bytes, Executor]
+    ) -> None:
+        self.executor: Executor | None = None
+        self.unfinished = 0
+        self.refusal: Status | None = Status.NOT_STARTED
+        self._context = context
+        self._traffic = traffic
+        self._built_in = built_in
+        self._asked: Expectations[int, _Asked] = Expectations(limits.EXPECTATIONS_MAX)
+        self._sequence = 0
+        self._alarm = Alarm(context.timers, self._expire)
+
+    # Asking.
+
+    def ask(
+        self,
+        target: int,
+        arguments: Iterable[bytes],
+        timeout: float = limits.REQUEST_SECONDS,
+        hop_limit: int | None = None,
+    ) -> Deferred[list[bytes]]:
+        """
+        Have a node execute a command.
+
+        :param target: Bus id of the node; this one is allowed.
+        :param arguments: The command's name and what follows it.
+        :param timeout: Seconds.
+        :param hop_limit: How many nodes it may pass.
+        :returns: Fires with the lines of the answer, or fails with `Undeliverable`.
+        """
+        words = tuple(bytes(word) for word in arguments)
+        refusal = self._check(words)
+        context = self._context
+        if refusal is not None:
+            return self._failing(refusal, target)
+        if target == context.bus_id and target:
+            return self._ask_self(words)
+        self._sequence += 1
+        request = CommandRequest(
+            source=context.bus_id,
+            destination=target,
+            sequence=self._sequence,
+            epoch=context.epoch,
+            hop_limit=hop_limit or context.config.hops,
+            arguments=words,
+        )
+        key = self._sequence
+        answer: Deferred[list[bytes]] = Deferred(lambda _: self._forget(key))
+        full = self._asked.add(key, _Asked(target, answer), context.now + timeout)
+        if full is not None:
+            return self._failing(full, target)
+        self._alarm.set(self._asked.deadline)
+        status = self._traffic.route(Routed.of(request))
+        if status is not None:
+            self._failed(key, status)
+        return answer
+
+    def _forget(self, key: int) -> None:
+        """Wait no more for an answer that nobody wants."""
+        self._asked.resolve(key)
+
+    def _check(self, words: tuple[bytes, ...]) -> Status | None:
+        size = sum(len(word) for word in words)
+        if size > limits.COMMAND_BYTES or len(words) > limits.COMMAND_ARGUMENTS_MAX:
+            return Status.MESSAGE_TOO_LARGE
+        return self.refusal
+
+    def _failing(self, status: Status, target: int) -> Deferred[list[bytes]]:
+        failed: Deferred[list[bytes]] = Deferred()
+        failed.errback(Undeliverable(status, target, 0, self._context.bus_id))
+        return failed
+
+    def _ask_self(self, words: tuple[bytes, ...]) -> Deferred[list[bytes]]:
+        answer: Deferred[list[bytes]] = Deferred()
+        me = self._context.bus_id
+
+        def finish(status: Status, lines: list[bytes]) -> None:
+            if status is Status.OK:
+                answer.callback(lines)
+            else:
+                detail = b" ".join(lines).decode("utf-8", "replace")
+                answer.errback(Undeliverable(status, me, 0, me, detail))
+
+        self._execute(me, words, finish)
+        return answer
+
+    def _failed(self, key: int, status: Status) -> None:
+        asked = self._asked.resolve(key)
+        if asked is not None:
+            me = self._context.bus_id
+            asked.answer.errback(Undeliverable(status, asked.target, key, me))
+
+    def lost(self, item: Routed, status: Status) -> None:
+        """Tell whoever asked that the way of a request broke."""
+        if item.source == self._context.bus_id:
+            self._failed(item.sequence, status)
+            if item.custody is not None:
+                item.custody.discharge()
+        else:
+            self._respond(item.source, item.sequence, status, [], item.custody)
+
+    def response_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Collect an answer, or pass it on to whom it is for."""
+        if head[6] != self._context.bus_id:
+            self._traffic.pass_on(link, frame, head)
+            return
+        link.discharge(head[9])
+        message = codec.decode(frame)
+        if isinstance(message, CommandResponse):
+            self._collect(message)
+
+    def _collect(self, message: CommandResponse) -> None:
+        # A node on the way that gave up answers in its own name: the sequence says what.
+        key = message.sequence
+        asked = self._asked.resolve(key)
+        if asked is None:
+            self._context.statistics.late_frames += 1
+            return
+        asked.lines.extend(message.lines)
+        asked.size_bytes += sum(len(line) for line in message.lines)
+        if message.status is not Status.OK:
+            detail = b" ".join(message.lines).decode("utf-8", "replace")
+            status = message.status
+        elif message.last:
+            asked.answer.callback(asked.lines)
+            return
+        elif asked.size_bytes > limits.COMMAND_ANSWER_BYTES:
+            status = Status.MESSAGE_TOO_LARGE
+            detail = f"the answer is longer than {limits.COMMAND_ANSWER_BYTES} bytes"
+        else:
+            self._asked.add(key, asked, self._context.now + limits.REQUEST_SECONDS)
+            self._alarm.set(self._asked.deadline)
+            return
+        asked.answer.errback(Undeliverable(status, asked.target, key, message.source, detail))
+
+    def _expire(self) -> None:
+        me = self._context.bus_id
+        for key, asked in self._asked.expire(self._context.now):
+            asked.answer.errback(Undeliverable(Status.TIMEOUT, asked.target, key, me))
+        self._alarm.set(self._asked.deadline)
+
+    def close(self, status: Status = Status.CLOSING) -> None:
+        """End every command that waits for an answer."""
+        self._alarm.set(None)
+        me = self._context.bus_id
+        for key, asked in self._asked.clear():
+            asked.answer.errback(Undeliverable(status, asked.target, key, me))
+
+    # Answering.
+
+    def request_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Execute a command that is for us; pass on one that is not."""
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            self._ask_instead(link, frame, head)
+            return
+        if head[6] != self._context.bus_id:
+            status = self._traffic.forward_routed(link, frame, head)
+            if status is not None:
+                self._respond(head[5], head[7], status, [], Custody(link, head[9]))
+            return
+        message = codec.decode(frame)
+        if not isinstance(message, CommandRequest):
+            return
+        custody = Custody(link, head[9])
+        source, sequence = message.source, message.sequence
+
+        def finish(status: Status, lines: list[bytes]) -> None:
+            self._respond(source, sequence, status, lines, custody)
+
+        self._execute(source, message.arguments, finish)
+
+    def _ask_instead(self, link: Link, frame: bytes, head: Head) -> None:
+        """Serve a temporary node: ask in its stead, answer on its own connection."""
+        message = codec.decode(frame)
+        link.discharge(head[9])
+        if not isinstance(message, CommandRequest):
+            return
+
+        def finish(status: Status, lines: list[bytes]) -> None:
+            for item in self._parts(0, message.sequence, status, lines, None):
+                if not link.closed:
+                    link.put(item)
+
+        if message.destination in (0, self._context.bus_id):
+            self._execute(0, message.arguments, finish)
+            return
+        if message.hop_limit <= 1:
+            finish(Status.HOP_LIMIT, [])
+            return
+        asking = self.ask(
+            message.destination, message.arguments, hop_limit=message.hop_limit - 1
+        )
+
+        def refused(failure: Failure) -> None:
+            error = failure.value
+            status = error.status if isinstance(error, Undeliverable) else Status.HANDLER_FAILED
+            finish(status, [str(error).encode()])
+
+        asking.addCallbacks(lambda lines: finish(Status.OK, lines), refused)
+
+    def _execute(
+        self,
+        source: int,
+        arguments: tuple[bytes, ...],
+        finish: Callable[[Status, list[bytes]], None],
+    ) -> None:
+        name = arguments[0] if arguments else b""
+        executor = self._built_in.get(name) if name.startswith(BUILT_IN_PREFIX) else self.executor
+        if not name.startswith(BUILT_IN_PREFIX):
+            self._context.events.on_custom_command(source, arguments)
+        if executor is None:
+            finish(Status.UNKNOWN_COMMAND, [b"unknown command: " + name[:64]])
+            return
+        self.unfinished += 1
+        self._context.calling += 1
+        try:
+            waiting = maybeDeferred(executor, source, arguments)
+        finally:
+            self._context.calling -= 1
+
+        def done(lines: object) -> None:
+            self.unfinished -= 1
+            finish(Status.OK, _as_lines(lines))
+
+        def failed(failure: Failure) -> None:
+            self.unfinished -= 1
+            error = failure.value
+            if isinstance(error, Undeliverable):
+                finish(error.status, [str(error).encode()])
+                return
+            self._context.statistics.callback_failures += 1
+            self._context.log.failure("command {name} failed", failure=failure, name=name)
+            finish(Status.HANDLER_FAILED, [f"{type(error).__name__}: {error}".encode()])
+
+        waiting.addCallback(_check_lines).addCallbacks(done, failed)
+
+    def _respond(
+        self,
+        destination: int,
+        sequence: int,
+        status: Status,
+        lines: list[bytes],
+        custody: Custody | None,
+    ) -> None:
+        for item in self._parts(destination, sequence, status, lines, custody):
+            self._traffic.route(item)
+
+    def _parts(
+        self,
+        destination: int,
+        sequence: int,
+        status: Status,
+        lines: list[bytes],
+        custody: Custody | None,
+    ) -> list[Routed]:
+        """Cut an answer into frames; the last one carries the custody of the request."""
+        parts: list[list[bytes]] = [[]]
+        size = 0
+        for line in lines:
+            if parts[-1] and size + len(line) > _PART_BYTES:
+                parts.append([])
+                size = 0
+            parts[-1].append(line)
+            size += len(line)
+        return [
+            Routed.of(
+                CommandResponse(
+                    source=self._context.bus_id,
+                    destination=destination,
+                    sequence=sequence,
+                    epoch=self._context.epoch,
+                    hop_limit=self._context.config.hops,
+                    status=status,
+                    lines=tuple(part),
+                    last=place == len(parts) - 1,
+                ),
+                custody if place == len(parts) - 1 else None,
+            )
+            for place, part in enumerate(parts)
+        ]
+
+
+def _check_lines(lines: object) -> object:
+    """
+    Refuse an answer that is not lines.
+
+    :raises TypeError: The executor returned something else.
+    """
+    _as_lines(lines)
+    return lines
+
+
+def _as_lines(lines: object) -> list[bytes]:
+    if lines is None:
+        return []
+    if isinstance(lines, bytes):
+        return [lines]
+    if isinstance(lines, list | tuple) and all(isinstance(line, bytes) for line in lines):
+        return list(lines)
+    raise TypeError(f"a command answers with bytes or a list of bytes, not {lines!r:.60}")

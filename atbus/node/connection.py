@@ -1,0 +1,295 @@
+"""
+One channel to one remote node: first a registration, then a link, at the end a conversation.
+
+A connection drives the sans-I/O machine of its registration and performs what it asks for; it
+decides nothing about who may register (`atbus.node.registrar`) and nothing about messages
+(`atbus.node.traffic`). Closing is a conversation (wire protocol, section 8): GOODBYE is the last
+frame of who closes, GOODBYE_ACK the last of the other side, both read to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from zope.interface import implementer
+
+from atbus import limits
+from atbus.address import Address
+from atbus.channels.interfaces import IChannel, IChannelReceiver
+from atbus.errors import ChannelClosed, RemoteProtocolError, Status
+from atbus.handshake.effects import (
+    AddEndpoint,
+    AskAdmission,
+    Close,
+    Effect,
+    Refused,
+    Registered,
+    Send,
+)
+from atbus.handshake.terms import PeerTerms, Verdict
+from atbus.node.context import Alarm
+from atbus.node.outbox import Notice
+from atbus.wire import codec
+from atbus.wire.messages import Goodbye, GoodbyeAck, Hello, Message, Role
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.link import Link
+    from atbus.node.registrar import Registrar
+    from atbus.wire.head import Head
+
+
+class Machine(Protocol):
+    """The face that both registration machines show."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When to tick, seconds."""
+
+    def open(self, now: float) -> list[Effect]:
+        """Begin."""
+
+    def receive(self, message: Message, raw: bytes, now: float) -> list[Effect]:
+        """Take a message."""
+
+    def judged(self, verdict: Verdict, now: float) -> list[Effect]:
+        """Take the node's verdict."""
+
+    def tick(self, now: float) -> list[Effect]:
+        """Look at the time."""
+
+
+@implementer(IChannelReceiver)
+class Connection:
+    """
+    A channel of this node, from its first byte to its last.
+
+    :param machine: The registration, not opened yet.
+    :param address: What was dialled, or what is listened on.
+    :param role: Control or data; of an accepted connection it is known after HELLO.
+    :param upstream: Whether we dialled it to reach our upstream.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        registrar: Registrar,
+        machine: Machine,
+        *,
+        address: Address,
+        dialled: bool,
+        role: Role = Role.CONTROL,
+        upstream: bool = False,
+    ) -> None:
+        self.address = address
+        self.dialled = dialled
+        self.role = role
+        self.upstream = upstream
+        self.channel: IChannel | None = None
+        self.endpoint: Endpoint | None = None
+        self.peer: PeerTerms | None = None
+        self.link: Link | None = None
+        self.hello_id = 0
+        self.opened_at = 0.0
+        self.closed: Status | None = None
+        self.leaving = False
+        self._context = context
+        self._registrar = registrar
+        self._machine = machine
+        self._alarm = Alarm(context.timers, self._tick)
+        self._said_goodbye = False
+        self._heard_goodbye = False
+        self._end_status: Status | None = None
+
+    def __repr__(self) -> str:
+        direction = "to" if self.dialled else "from"
+        return f"<Connection {direction} {self.address} {self.role.name.lower()}>"
+
+    @property
+    def bus_id(self) -> int:
+        """The remote node's id; 0 before it is known, and for a temporary node."""
+        return 0 if self.peer is None else self.peer.bus_id
+
+    @property
+    def registered(self) -> bool:
+        """Tell whether application data may flow."""
+        return self.link is not None and self.closed is None
+
+    # The channel reports.
+
+    def channel_opened(self, channel: IChannel) -> None:
+        """Begin the registration."""
+        self.channel = channel
+        self.opened_at = self._context.now
+        self._context.events.on_new_connection(self)
+        self._perform(self._machine.open(self._context.now))
+
+    def frames_received(self, frames: Sequence[bytes]) -> None:
+        """Feed the registration, and from its end on the link."""
+        try:
+            for place, frame in enumerate(frames):
+                if self.link is not None:
+                    self.link.receive(frames[place:] if place else frames)
+                    break
+                if self.closed is not None or self._end_status is not None:
+                    self._context.statistics.late_frames += 1
+                    continue
+                self._register_with(frame)
+        except RemoteProtocolError as error:
+            self.breach(error)
+        endpoint = self.endpoint
+        if endpoint is not None:
+            endpoint.heartbeat.heard(self._context.now)
+
+    def _register_with(self, frame: bytes) -> None:
+        message = codec.decode(frame)
+        if isinstance(message, Hello):
+            self.hello_id = message.source
+        self._perform(self._machine.receive(message, frame, self._context.now))
+
+    def channel_drained(self) -> None:
+        """Allow as many queued bytes as at the beginning."""
+        if self.link is not None:
+            self.link.measure()
+
+    def channel_fault(self, error: RemoteProtocolError) -> None:
+        """End a connection whose bytes are not frames."""
+        self.breach(error)
+
+    def channel_closed(self, status: Status, detail: str) -> None:
+        """Hand over what this connection still held; nothing comes after this."""
+        if self.closed is not None:
+            return
+        if self._end_status is not None:
+            status = self._end_status
+        elif self._heard_goodbye:
+            status = Status.GOODBYE
+        self.closed = status
+        self._alarm.set(None)
+        self._context.statistics.closed[status] += 1
+        self._registrar.closed(self, status, detail)
+
+    # The machine's effects.
+
+    def judged(self, verdict: Verdict) -> None:
+        """Tell the registration what the node thinks of the peer."""
+        if self.closed is None:
+            self._perform(self._machine.judged(verdict, self._context.now))
+
+    def _tick(self) -> None:
+        if self._said_goodbye or self._heard_goodbye:
+            self.close(self._end_status or Status.GOODBYE)
+        elif self.link is None:
+            self._perform(self._machine.tick(self._context.now))
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(message=message):
+                    self._write(codec.encode(message))
+                case AskAdmission():
+                    self._registrar.ask(self, effect)
+                case AddEndpoint(peer=peer):
+                    self.peer = peer
+                    self.role = peer.role
+                    self._registrar.add(self, peer)
+                case Registered(peer=peer):
+                    self.peer = peer
+                    self.role = peer.role
+                    self._alarm.set(None)
+                    self._registrar.registered(self, peer)
+                case Refused(status=status, detail=detail, by_peer=by_peer):
+                    self._registrar.refused(self, status, detail, by_peer)
+                case Close(status=status, detail=detail):
+                    self.close(status, detail)
+        if self.link is None and self.closed is None:
+            self._alarm.set(self._machine.deadline)
+
+    def _write(self, frame: bytes) -> None:
+        if self.channel is not None:
+            try:
+                self.channel.send([frame])
+            except ChannelClosed:
+                self._context.statistics.late_frames += 1
+
+    # The end.
+
+    def say_goodbye(self, status: Status, detail: str = "") -> None:
+        """
+        Close in good order: our last frame is GOODBYE, and we read until theirs.
+
+        :param status: Why; told to the other side and reported here.
+        """
+        if self.link is None:
+            self.close(status, detail)
+            return
+        if self._said_goodbye or self.closed is not None:
+            return
+        self._said_goodbye = True
+        self.leaving = True
+        self._end_status = self._end_status or status
+        goodbye = Goodbye(source=self._context.bus_id, status=status, detail=detail)
+        self.link.put(Notice(goodbye))
+        self._alarm.set(self._context.now + limits.GOODBYE_SECONDS)
+
+    @staticmethod
+    def goodbye_frame(link: Link, frame: bytes, head: Head) -> None:
+        """Take the other side's goodbye on *link*."""
+        message = codec.decode(frame)
+        if isinstance(message, Goodbye):
+            link.connection.goodbye_received(message)
+
+    @staticmethod
+    def goodbye_answer_frame(link: Link, frame: bytes, head: Head) -> None:
+        """Take the answer to our goodbye on *link*."""
+        link.connection.goodbye_answered()
+
+    def goodbye_received(self, message: Goodbye) -> None:
+        """Answer with our last frame; the other side closes when it has read it."""
+        if self._heard_goodbye or self.link is None:
+            return
+        self._heard_goodbye = True
+        self.leaving = True
+        self._registrar.left(self, message.status, message.detail)
+        self.link.put(Notice(GoodbyeAck(source=self._context.bus_id)))
+        self.link.flush()
+        if not self._said_goodbye:
+            self._alarm.set(self._context.now + limits.GOODBYE_SECONDS)
+
+    def goodbye_answered(self) -> None:
+        """Close: everything of both sides has been read."""
+        if self._said_goodbye:
+            self.close(self._end_status or Status.GOODBYE)
+
+    def breach(self, error: RemoteProtocolError) -> None:
+        """Report that the other side broke the protocol, tell it so, and close."""
+        self._context.log.warn(
+            "protocol broken on {connection}: {error}", connection=self, error=error
+        )
+        self._context.events.on_error(error.status, f"{self}: {error}")
+        if self.link is not None:
+            goodbye = Goodbye(
+                source=self._context.bus_id, status=error.status, detail=str(error)[:200]
+            )
+            self.link.put(Notice(goodbye))
+            self.link.flush()
+        else:
+            self._registrar.refused(self, error.status, str(error), by_peer=False)
+        self.close(error.status, str(error))
+
+    def close(self, status: Status, detail: str = "") -> None:
+        """Write what is queued, then close; `channel_closed` follows."""
+        if self._end_status is None:
+            self._end_status = status
+        if self.link is not None:
+            self.link.flush()
+        if self.channel is not None and self.closed is None:
+            self.channel.close(status, detail)
+
+    def abort(self, status: Status, detail: str = "") -> None:
+        """End at once; what is queued is lost and reported as such."""
+        self._end_status = status
+        if self.channel is not None and self.closed is None:
+            self.channel.abort(detail, status)

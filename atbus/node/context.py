@@ -1,0 +1,117 @@
+"""
+What the parts of one node share: values and services, no decisions.
+
+Several nodes live in one process, so nothing here is global: clock, randomness, counters and log
+belong to the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from atbus.node.config import NodeConfig
+from atbus.node.events import NodeEvents
+from atbus.node.statistics import Statistics
+from atbus.routing.table import Table
+from atbus.wire.messages import Mode
+
+if TYPE_CHECKING:
+    from atbus.node.identity import Identity
+
+
+class Timers(Protocol):
+    """The clock of a node: monotonic seconds and delayed calls."""
+
+    def seconds(self) -> float:
+        """Give the time, in seconds since nothing in particular."""
+
+    def callLater(  # Twisted's name
+        self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
+    ) -> IDelayedCall:
+        """Call *callable* after *delay* seconds."""
+
+
+class Turn:
+    """Run things once, at the end of this reactor turn, in the order of asking."""
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._calls: list[Callable[[], None]] = []
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call *call* when the present callbacks have returned to the reactor."""
+        if not self._calls:
+            self._timers.callLater(0, self._run)
+        self._calls.append(call)
+
+    def _run(self) -> None:
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+
+
+class Alarm:
+    """
+    One delayed call that can be moved: the reactor's side of a machine's ``deadline``.
+
+    :param ring: Called at the deadline; it sets the next one if there is one.
+    """
+
+    def __init__(self, timers: Timers, ring: Callable[[], None]) -> None:
+        self._timers = timers
+        self._ring = ring
+        self._call: IDelayedCall | None = None
+        self._at: float | None = None
+
+    def set(self, deadline: float | None) -> None:
+        """Ring at *deadline* (seconds on the node's clock), or not at all if it is None."""
+        if deadline == self._at and self._call is not None:
+            return
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._at = deadline
+        if deadline is not None:
+            delay = max(0.0, deadline - self._timers.seconds())
+            self._call = self._timers.callLater(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._call = None
+        self._at = None
+        self._ring()
+
+
+@attrs.define(eq=False, kw_only=True)
+class Context:
+    """
+    Values and services of one node.
+
+    :param bus_id: Our id; 0 while temporary, or automatic and not assigned.
+    :param epoch: Ours; raised when a neighbor knows a higher one for our id.
+    :param calling: How many application callbacks are on the stack.
+    """
+
+    config: NodeConfig
+    timers: Timers
+    turn: Turn
+    events: NodeEvents
+    statistics: Statistics
+    table: Table
+    random: Random
+    log: Logger
+    identity: Identity
+    bus_id: int
+    mode: Mode
+    epoch: int
+    calling: int = 0
+
+    @property
+    def now(self) -> float:
+        """The time on the node's clock, seconds."""
+        return self.timers.seconds()

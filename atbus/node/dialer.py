@@ -1,0 +1,315 @@
+"""
+Listening and dialling: where connections come from.
+
+An attempt to connect ends with an endpoint that can take messages, or with the reason why there is
+none. Dials that cross are no failure: the one that was given up waits for the one that stays.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from atbus import limits
+from atbus.address import Address
+from atbus.channels.interfaces import IChannel, IChannelListener, IChannelScheme
+from atbus.errors import (
+    AtbusError,
+    ChannelBroken,
+    ConnectFailed,
+    RegistrationRefused,
+    Status,
+)
+from atbus.handshake.active import ActiveHandshake
+from atbus.handshake.passive_stream import PassiveHandshake
+from atbus.handshake.terms import LocalTerms
+from atbus.node.connection import Connection
+from atbus.wire.messages import Mode, RegisterRequest, Role
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.registrar import Registrar
+
+PROTOCOL_VERSION = 1
+
+
+@attrs.define(eq=False)
+class _Attempt:
+    """A dial by the program, or for the upstream, that has not ended."""
+
+    address: Address
+    result: Deferred[Endpoint]
+    connection: Connection | None = None
+    dialling: Deferred[IChannel] | None = None
+    awaited_id: int = 0
+    timeout: IDelayedCall | None = None
+
+
+class Dialer:
+    """
+    Make connections.
+
+    :param channels: Listens on and dials addresses of any scheme.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        registrar: Registrar,
+        channels: IChannelScheme,
+    ) -> None:
+        self.listeners: list[IChannelListener] = []
+        self.connections: set[Connection] = set()
+        self._context = context
+        self._registrar = registrar
+        self._channels = channels
+        self._attempts: list[_Attempt] = []
+        self._stopping = False
+
+    # Listening.
+
+    def listen(self, address: Address) -> Deferred[Address]:
+        """
+        Listen on one more address.
+
+        :returns: Fires with the real address, the chosen port in it; fails with `ListenFailed`.
+        """
+
+        def listening(listener: IChannelListener) -> Address:
+            self.listeners.append(listener)
+            return listener.address
+
+        place: list[Address] = [address]
+        waiting = self._channels.listen(address, lambda peer: self._accept(place[0]))
+
+        def remember(listener: IChannelListener) -> IChannelListener:
+            place[0] = listener.address
+            return listener
+
+        return waiting.addCallback(remember).addCallback(listening)
+
+    def _accept(self, address: Address) -> Connection | None:
+        unfinished = sum(1 for c in self.connections if not c.dialled and c.link is None)
+        if unfinished >= self._context.config.pending_handshakes or self._stopping:
+            self._context.events.on_error(Status.OVERLOADED, f"{address}: too many handshakes")
+            return None
+        machine = PassiveHandshake(self._terms(Role.CONTROL, 0))
+        connection = Connection(
+            self._context, self._registrar, machine, address=address, dialled=False
+        )
+        self.connections.add(connection)
+        return connection
+
+    def stop_listening(self) -> Deferred[None]:
+        """Free every address; connections stay."""
+        self._stopping = True
+        listeners, self.listeners = self.listeners, []
+        stopped = gatherResults([listener.stop() for listener in listeners])
+        return stopped.addCallback(lambda _: None)
+
+    def reopen(self) -> None:
+        """Allow connections again, for a node that is started once more."""
+        self._stopping = False
+
+    # Dialling.
+
+    def connect(
+        self, address: Address, *, upstream: bool = False, expected_id: int = 0
+    ) -> Deferred[Endpoint]:
+        """
+        Dial and register.
+
+        A second call for an address whose attempt has not ended shares it.
+
+        :param upstream: Whether this is how we reach our upstream.
+        :param expected_id: The only id that may answer; 0 for any.
+        :returns: Fires when the endpoint can take messages; fails with `ConnectFailed`,
+            `RegistrationRefused` or `ChannelBroken`.
+        """
+        shared: Deferred[Endpoint] = Deferred()
+        for attempt in self._attempts:
+            if attempt.address == address and not upstream:
+                attempt.result.addBoth(_tell(shared))
+                return shared
+        attempt = _Attempt(address, Deferred(lambda _: self._give_up(attempt)))
+        self._attempts.append(attempt)
+        self._dial(attempt, expected_id=expected_id, upstream=upstream)
+        return attempt.result
+
+    def connect_data(self, endpoint: Endpoint, address: Address) -> Deferred[IChannel]:
+        """
+        Dial one data connection to an endpoint.
+
+        :returns: Fires when the channel is open; fails with `ConnectFailed`.
+        """
+        connection = Connection(
+            self._context,
+            self._registrar,
+            ActiveHandshake(self._terms(Role.DATA, endpoint.bus_id)),
+            address=address,
+            dialled=True,
+            role=Role.DATA,
+        )
+        return self._open(connection)
+
+    def _dial(self, attempt: _Attempt, *, expected_id: int, upstream: bool) -> None:
+        attempt.connection = Connection(
+            self._context,
+            self._registrar,
+            ActiveHandshake(self._terms(Role.CONTROL, expected_id)),
+            address=attempt.address,
+            dialled=True,
+            upstream=upstream,
+        )
+        dialling = self._open(attempt.connection)
+        attempt.dialling = dialling
+        dialling.addErrback(lambda failure: self._dial_failed(attempt, failure))
+
+    def _open(self, connection: Connection) -> Deferred[IChannel]:
+        self.connections.add(connection)
+        dialling = self._channels.connect(connection.address, connection)
+
+        def failed(failure: Failure) -> Failure:
+            self.connections.discard(connection)
+            return failure
+
+        return dialling.addErrback(failed)
+
+    def _dial_failed(self, attempt: _Attempt, failure: Failure) -> None:
+        attempt.dialling = None
+        if attempt in self._attempts:
+            if failure.check(ConnectFailed):
+                self._context.events.on_error(Status.CONNECT_FAILED, str(failure.value))
+            self._finish(attempt, failure)
+
+    def _give_up(self, attempt: _Attempt) -> None:
+        """End an attempt that nobody waits for any more."""
+        if attempt in self._attempts:
+            self._attempts.remove(attempt)
+        if attempt.timeout is not None and attempt.timeout.active():
+            attempt.timeout.cancel()
+        if attempt.dialling is not None:
+            attempt.dialling.cancel()
+        connection = attempt.connection
+        if connection is not None and connection.endpoint is None:
+            connection.abort(Status.DISCONNECTED, "the attempt was given up")
+
+    def cancel_attempts(self) -> None:
+        """End every attempt: the node stops."""
+        for attempt in list(self._attempts):
+            attempt.result.cancel()
+
+    def _finish(self, attempt: _Attempt, result: Endpoint | Failure) -> None:
+        if attempt not in self._attempts:
+            return
+        self._attempts.remove(attempt)
+        if attempt.timeout is not None and attempt.timeout.active():
+            attempt.timeout.cancel()
+        if isinstance(result, Failure):
+            attempt.result.errback(result)
+        else:
+            attempt.result.callback(result)
+
+    # What became of them; the registrar reports.
+
+    def available(self, endpoint: Endpoint) -> None:
+        """End the attempts that wanted to reach this endpoint."""
+        for attempt in list(self._attempts):
+            mine = attempt.connection is not None and attempt.connection.endpoint is endpoint
+            if mine or attempt.awaited_id == endpoint.bus_id:
+                self._finish(attempt, endpoint)
+
+    def refused(self, connection: Connection, status: Status, detail: str, by_peer: bool) -> None:
+        """End the attempt of a connection that was refused, unless another one stays for it."""
+        attempt = self._attempt_of(connection)
+        if attempt is None:
+            return
+        peer_id = connection.hello_id
+        if status is Status.CROSSED_DIAL and peer_id:
+            known = self._registrar.endpoints.get(peer_id)
+            if known is not None and known.available:
+                self._finish(attempt, known)
+                return
+            attempt.awaited_id = peer_id
+            attempt.timeout = self._context.timers.callLater(
+                self._context.config.handshake_seconds, self._timed_out, attempt
+            )
+            return
+        self._finish(attempt, Failure(RegistrationRefused(status, detail, by_peer)))
+
+    def _timed_out(self, attempt: _Attempt) -> None:
+        refusal = RegistrationRefused(Status.CROSSED_DIAL, "the other dial came to nothing", True)
+        self._finish(attempt, Failure(refusal))
+
+    def closed(self, connection: Connection, status: Status, detail: str) -> None:
+        """End the attempt of a connection that is gone."""
+        self.connections.discard(connection)
+        attempt = self._attempt_of(connection)
+        if attempt is not None and not attempt.awaited_id:
+            self._finish(attempt, Failure(ChannelBroken(f"{status.name}: {detail}")))
+
+    def _attempt_of(self, connection: Connection) -> _Attempt | None:
+        return next((a for a in self._attempts if a.connection is connection), None)
+
+    # What we say.
+
+    def _terms(self, role: Role, expected_id: int) -> LocalTerms:
+        context = self._context
+        config = context.config
+        mode = context.mode if not context.bus_id or context.mode is Mode.TEMPORARY else Mode.NODE
+        return LocalTerms(
+            bus_id=context.bus_id,
+            mode=mode,
+            epoch=context.epoch,
+            role=role,
+            version_min=PROTOCOL_VERSION,
+            version_max=PROTOCOL_VERSION,
+            capabilities=0,
+            frame_max=config.frame_bytes_max,
+            nonce=os.urandom(limits.NONCE_BYTES),
+            request=self._request(),
+            tokens=config.access_tokens,
+            timeout_seconds=config.handshake_seconds,
+            expected_id=expected_id,
+        )
+
+    def _request(self) -> RegisterRequest:
+        context = self._context
+        identity = context.identity
+        return RegisterRequest(
+            host=identity.host,
+            process=identity.process,
+            hostname=identity.hostname,
+            subnets=context.table.own_subnets,
+            labels=tuple(sorted(context.config.labels.items())),
+            addresses=tuple(str(listener.address) for listener in self.listeners),
+            software=f"atbus {_version()}",
+            wanted_id=0,
+        )
+
+
+def _version() -> str:
+    from atbus import __version__
+
+    return __version__
+
+
+def _tell(waiting: Deferred[Endpoint]) -> Callable[[Endpoint | Failure], Endpoint | Failure]:
+    """Make a callback that also tells *waiting*, and passes the result on."""
+
+    def tell(result: Endpoint | Failure) -> Endpoint | Failure:
+        if isinstance(result, Failure):
+            if result.check(AtbusError, CancelledError):
+                waiting.errback(result)
+        else:
+            waiting.callback(result)
+        return result
+
+    return tell

@@ -1,0 +1,121 @@
+"""
+A registered remote node and its connections.
+
+The way to it has four conditions, and only in `Gate.OPEN` does data flow:
+
+* ``CLOSED``: no data connection is registered; messages wait.
+* ``FLUSHING``: it is, but messages still travel the old way; messages wait until the FLUSH that
+  went down the old way is acknowledged, so that none of them is overtaken.
+* ``OPEN``.
+* ``DRAINING``: one of the two nodes is leaving; nothing new is given to it.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from atbus.errors import Status
+from atbus.node.outbox import Relayed, Run
+from atbus.routing.liveness import Heartbeat
+from atbus.routing.pending import PendingQueue
+from atbus.routing.table import Position
+from atbus.wire.messages import Mode
+
+if TYPE_CHECKING:
+    from atbus.handshake.terms import PeerTerms
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.link import Link
+
+
+class Gate(enum.Enum):
+    """Say whether data may flow to an endpoint."""
+
+    CLOSED = "closed"
+    FLUSHING = "flushing"
+    OPEN = "open"
+    DRAINING = "draining"
+
+
+class Endpoint:
+    """
+    One remote node as this node knows it; harmless to keep after its removal.
+
+    :param peer: What was agreed when it registered.
+    :param position: Above, below or beside us.
+    """
+
+    def __init__(self, context: Context, peer: PeerTerms, position: Position) -> None:
+        config = context.config
+        self.bus_id = peer.bus_id
+        self.peer = peer
+        self.position = position
+        self.temporary = peer.mode is Mode.TEMPORARY
+        self.control: Connection | None = None
+        self.data: list[Connection] = []
+        self.gate = Gate.CLOSED
+        self.removed: Status | None = None
+        self.added_at = context.now
+        self.vouched: set[int] = set()
+        self.pending: PendingQueue[Run | Relayed] = PendingQueue(
+            bytes_max=config.pending_bytes_max,
+            count_max=config.pending_count_max,
+            seconds=config.pending_seconds,
+        )
+        self.heartbeat = Heartbeat(
+            interval_seconds=config.heartbeat_seconds, tolerance=config.heartbeat_tolerance
+        )
+        self.data_dialling = False
+        self.data_dialled_at = 0.0
+        self.data_missing_since: float | None = None
+        self.last_pong_at: float | None = None
+        self.rtt_seconds: float | None = None
+        self._context = context
+
+    def __repr__(self) -> str:
+        return f"<Endpoint 0x{self.bus_id:x} {self.position.name.lower()} {self.gate.value}>"
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Every connection, control first."""
+        control = [] if self.control is None else [self.control]
+        return [*control, *self.data]
+
+    @property
+    def data_link(self) -> Link | None:
+        """The link that data travels, whether the gate is open or not."""
+        for connection in self.data:
+            if connection.link is not None and not connection.leaving:
+                return connection.link
+        return None
+
+    @property
+    def control_link(self) -> Link | None:
+        """The link that pings, responses and commands travel."""
+        return None if self.control is None else self.control.link
+
+    @property
+    def available(self) -> bool:
+        """Tell whether control and data are both registered."""
+        return self.control_link is not None and (self.temporary or self.data_link is not None)
+
+    def submit(self, item: Run | Relayed) -> Status | None:
+        """
+        Give one item to this endpoint: queue it on its link, or let it wait.
+
+        :returns: None when it was taken, else why not. Items are sent in the order of calls.
+        """
+        if self.removed is not None:
+            return Status.NOT_CONNECTED
+        if self.gate is Gate.DRAINING:
+            return Status.CLOSING
+        link = self.data_link if self.gate is Gate.OPEN else None
+        if link is None:
+            return self.pending.push(item, item.size_bytes, self._context.now)
+        if item.size_bytes > link.room:
+            return Status.BUFFER_LIMIT
+        if item.size_bytes > link.frame_bytes_max:
+            return Status.MESSAGE_TOO_LARGE
+        link.put(item)
+        return None

@@ -1,0 +1,182 @@
+"""
+Ask the admission rules about a peer, and the holder of an id whether it lives.
+
+The rules are `atbus.routing.admission`; this gathers what they judge by, and waits where they say
+that somebody must be asked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from atbus import limits
+from atbus.busid import BusId
+from atbus.errors import Status
+from atbus.handshake.effects import AskAdmission
+from atbus.handshake.terms import Admitted, PeerTerms, Rejected
+from atbus.routing import applicant as judged
+from atbus.routing.admission import after_challenge, judge
+from atbus.routing.applicant import Applicant, Challenge, Judgement, OwnNode, Registered
+from atbus.routing.table import Position
+from atbus.wire.messages import Mode
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.pulse import Pulse
+    from atbus.node.registrar import Registrar
+
+# The challenge itself; a real one is chosen so that it cannot be mistaken for a heartbeat.
+_CHALLENGE_SEQUENCE = 0
+# How often is looked whether the holder has answered.
+_POLL_SECONDS = 0.1
+
+
+class Judge:
+    """
+    Judge the peers of one node.
+
+    :param accepts: Tells whether registrations are taken at all at the moment.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        registrar: Registrar,
+        pulse: Pulse,
+        accepts: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._registrar = registrar
+        self._pulse = pulse
+        self._accepts = accepts
+        self._positions: dict[Connection, Position] = {}
+
+    def judge(self, connection: Connection, question: AskAdmission) -> None:
+        """Answer a connection's question, now or when the holder of the id has been asked."""
+        if not self._accepts() and not question.dialled:
+            connection.judged(Rejected(status=Status.CLOSING, detail="this node is leaving"))
+            return
+        who = Applicant.of(
+            question.hello,
+            question.request,
+            dialled=question.dialled,
+            to_upstream=connection.upstream,
+            bound_id=None,
+        )
+        number = self._context.random.getrandbits(128)
+        self._apply(connection, who, judge(self._own(), self._registered(), who, number))
+
+    def _apply(self, connection: Connection, who: Applicant, judgement: Judgement) -> None:
+        match judgement:
+            case judged.Admit(bus_id=bus_id, position=position):
+                self._admit(connection, bus_id, position)
+            case judged.Replace(bus_id=bus_id, position=position, same_process=same):
+                holder = self._registrar.endpoints.get(bus_id)
+                if holder is not None and not same:
+                    self._registrar.remove(holder, Status.REPLACED)
+                self._admit(connection, bus_id, position)
+            case judged.Attach(bus_id=bus_id):
+                connection.judged(Admitted(bus_id=bus_id, known_epoch=0))
+            case Challenge():
+                self._challenge(connection, who, judgement)
+            case judged.Rejected(status=status, detail=detail):
+                connection.judged(Rejected(status=status, detail=detail))
+
+    def _admit(self, connection: Connection, bus_id: int, position: Position) -> None:
+        self._positions[connection] = position
+        known = self._registrar.known_epochs.get(bus_id, 0)
+        connection.judged(Admitted(bus_id=bus_id, known_epoch=known))
+        self._positions.pop(connection, None)
+
+    def position_of(self, connection: Connection, peer: PeerTerms) -> Position:
+        """Say where an admitted peer stands."""
+        position = self._positions.get(connection)
+        if position is not None:
+            return position
+        return Position.UPSTREAM if connection.upstream else Position.PEER
+
+    # The holder of an id is asked whether it lives.
+
+    def _challenge(self, connection: Connection, who: Applicant, challenge: Challenge) -> None:
+        holder = self._registrar.endpoints.get(challenge.holder.bus_id)
+        if holder is None:
+            self._decide(connection, who, challenge, alive=False)
+            return
+        asked_at = self._context.now
+        self._pulse.ping(holder, _CHALLENGE_SEQUENCE)
+        self._wait(connection, who, challenge, holder, asked_at)
+
+    def _wait(
+        self,
+        connection: Connection,
+        who: Applicant,
+        challenge: Challenge,
+        holder: Endpoint,
+        asked_at: float,
+    ) -> None:
+        if connection.closed is not None:
+            return
+        if holder.removed is not None:
+            self._decide(connection, who, challenge, alive=False)
+        elif holder.heartbeat.heard_at > asked_at:
+            self._decide(connection, who, challenge, alive=True)
+        elif self._context.now - asked_at >= limits.CHALLENGE_SECONDS:
+            self._decide(connection, who, challenge, alive=False)
+        else:
+            self._context.timers.callLater(
+                _POLL_SECONDS,
+                self._wait,
+                connection,
+                who,
+                challenge,
+                holder,
+                asked_at,
+            )
+
+    def _decide(
+        self, connection: Connection, who: Applicant, challenge: Challenge, *, alive: bool
+    ) -> None:
+        decision = after_challenge(challenge, alive, self._own(), self._registered(), who)
+        self._apply(connection, who, decision)
+
+    # What is judged by.
+
+    def take_id(self, bus_id: int) -> None:
+        """Take the id that an upstream assigned to this automatic node."""
+        context = self._context
+        context.bus_id = bus_id
+        context.table.renumber(BusId(bus_id), context.config.subnets_of(bus_id))
+
+    def _own(self) -> OwnNode:
+        context = self._context
+        return OwnNode(
+            bus_id=context.bus_id,
+            subnets=context.table.own_subnets,
+            host=context.identity.host,
+            process=context.identity.process,
+            temporary=context.mode is Mode.TEMPORARY,
+            accept_subnets=context.config.accept_subnets,
+        )
+
+    def _registered(self) -> list[Registered]:
+        found = [_as_registered(endpoint) for endpoint in self._registrar.endpoints.values()]
+        found.extend(_as_registered(endpoint) for endpoint in self._registrar.temporary)
+        return found
+
+
+def _as_registered(endpoint: Endpoint) -> Registered:
+    request = endpoint.peer.request
+    control = endpoint.control
+    return Registered(
+        bus_id=endpoint.bus_id,
+        subnets=request.subnets,
+        position=endpoint.position,
+        host=request.host,
+        process=request.process,
+        epoch=endpoint.peer.epoch,
+        control_dialled=None if control is None else control.dialled,
+        temporary=endpoint.temporary,
+    )

@@ -1,0 +1,166 @@
+"""
+Leaving without losing anything.
+
+In this order, each step waiting for the one before it, and all of them together no longer than
+`NodeConfig.drain_seconds`:
+
+1. Accept nothing new: no messages of the program, no registrations.
+2. DRAIN on every data connection: the neighbor sends nothing more through it and says DRAIN_ACK
+   after its last frame.
+3. Pass on, deliver or answer everything that is here, until every link is empty.
+4. GOODBYE on every connection.
+
+The same steps, for one endpoint, are what ``disconnect`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from atbus import limits
+from atbus.errors import Status
+from atbus.node.context import Alarm
+from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.outbox import Notice
+from atbus.wire.messages import Drain, DrainAck
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.link import Link
+    from atbus.node.registrar import Registrar
+    from atbus.node.traffic import Traffic
+    from atbus.wire.head import Head
+
+
+@attrs.define(eq=False)
+class _Farewell:
+    """Some endpoints that are being left."""
+
+    endpoints: list[Endpoint]
+    status: Status
+    deadline: float
+    everything: bool
+    result: Deferred[None]
+    unanswered: set[Connection] = attrs.field(factory=set)
+    parting: bool = False
+
+
+class Leaving:
+    """
+    Take leave of endpoints.
+
+    :param busy: Tells whether the node still owes anybody an answer.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        registrar: Registrar,
+        traffic: Traffic,
+        busy: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._registrar = registrar
+        self._traffic = traffic
+        self._busy = busy
+        self._farewells: list[_Farewell] = []
+        self._alarm = Alarm(context.timers, self._look)
+
+    def leave(
+        self,
+        endpoints: Collection[Endpoint],
+        status: Status,
+        *,
+        seconds: float,
+        everything: bool = False,
+    ) -> Deferred[None]:
+        """
+        Close all connections to some endpoints, in good order.
+
+        :param status: Why.
+        :param seconds: How long it may take at most.
+        :param everything: Whether the node itself leaves: then nothing may be left anywhere.
+        :returns: Fires when they are gone; never fails.
+        """
+        farewell = _Farewell(
+            list(endpoints), status, self._context.now + seconds, everything, Deferred()
+        )
+        for endpoint in farewell.endpoints:
+            for connection in endpoint.data:
+                if connection.link is not None and not connection.leaving:
+                    grace = int(seconds * 1000)
+                    drain = Drain(
+                        source=self._context.bus_id, grace_ms=grace, detail=status.name
+                    )
+                    connection.link.put(Notice(drain))
+                    farewell.unanswered.add(connection)
+            if not everything:
+                endpoint.gate = Gate.DRAINING
+        self._traffic.changed()
+        self._farewells.append(farewell)
+        self._look()
+        return farewell.result
+
+    def drain_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Send nothing more to a neighbor that leaves, and say so after our last frame."""
+        endpoint = link.connection.endpoint
+        if endpoint is None:
+            return
+        if endpoint.gate is not Gate.DRAINING:
+            endpoint.gate = Gate.DRAINING
+            self._traffic.changed()
+            waiting = endpoint.pending.take()
+            self._traffic.lost(waiting, Status.CLOSING)
+        link.put(Notice(DrainAck(source=self._context.bus_id)))
+
+    def drain_answered(self, link: Link, frame: bytes, head: Head) -> None:
+        """Note that a neighbor has sent its last data frame."""
+        for farewell in self._farewells:
+            farewell.unanswered.discard(link.connection)
+        self._look()
+
+    def _look(self) -> None:
+        """Go on with every farewell that can."""
+        for farewell in list(self._farewells):
+            self._advance(farewell)
+        again = self._context.now + limits.LEAVING_POLL_SECONDS
+        self._alarm.set(again if self._farewells else None)
+
+    def _advance(self, farewell: _Farewell) -> None:
+        now = self._context.now
+        late = now >= farewell.deadline
+        present = [e for e in farewell.endpoints if e.removed is None]
+        if not farewell.parting:
+            farewell.unanswered = {c for c in farewell.unanswered if c.registered}
+            if not late and (farewell.unanswered or not self._empty(farewell, present)):
+                return
+            farewell.parting = True
+            for endpoint in present:
+                for connection in endpoint.connections:
+                    connection.say_goodbye(farewell.status)
+        open_ones = [c for e in present for c in e.connections if c.closed is None]
+        if late and now >= farewell.deadline + limits.GOODBYE_SECONDS:
+            for connection in open_ones:
+                connection.abort(farewell.status, "it took too long")
+            open_ones = []
+        if not open_ones:
+            self._farewells.remove(farewell)
+            for endpoint in present:
+                self._registrar.remove(endpoint, farewell.status)
+            farewell.result.callback(None)
+
+    def _empty(self, farewell: _Farewell, present: list[Endpoint]) -> bool:
+        """Tell whether nothing is on its way that the closing would lose."""
+        links = [c.link for e in present for c in e.connections if c.link is not None]
+        if any(not link.idle for link in links):
+            return False
+        return not (farewell.everything and self._busy())
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._alarm.set(None)

@@ -1,0 +1,290 @@
+"""
+A registered connection: numbers frames, keeps what is not acknowledged, gathers what leaves.
+
+Rules (wire protocol, section 4):
+
+1. Frames leave in the order of their items, joined once per reactor turn.
+2. A numbered frame is kept - as what it stands for, without its payload - until the other side
+   acknowledges it. What is left when the link dies is handed to the node, in order, once.
+3. A frame that arrived is acknowledged when this node answers for it no longer, never earlier.
+   The acknowledgement rides on anything that goes back; when nothing does, a LINK_ACK follows
+   after `limits.ACK_DELAY_SECONDS` or `limits.ACK_FRAMES_MAX` frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+
+from atbus import limits
+from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
+from atbus.node.outbox import Item, Kept, Notice, Routed, Run
+from atbus.routing.custody import IncomingLedger, OutgoingLedger
+from atbus.wire.head import Head, peek
+from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, MessageType
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.sending import Flow
+
+_TRAFFIC = (int(MessageType.DATA), int(MessageType.FRAGMENT))
+_UNREADABLE_MAX = 3
+_KNOWN = frozenset(int(kind) for kind in MessageType)
+
+FrameReader = Callable[["Link", bytes, Head], None]
+
+
+class Link:
+    """
+    Numbering, custody and the outgoing queue of one registered connection.
+
+    :param connection: Its owner, which also knows the remote node.
+    :param frame_bytes_max: The longest frame the other side takes.
+    :param queued_bytes_max: Beyond this many bytes nothing more is accepted.
+    :param data_reader: Takes DATA and FRAGMENT frames.
+    :param readers: Take the other frames, by type.
+    :param pass_on: Takes routed frames of other types that are for other nodes.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        connection: Connection,
+        *,
+        frame_bytes_max: int,
+        queued_bytes_max: int,
+        data_reader: FrameReader,
+        readers: dict[int, FrameReader],
+        pass_on: FrameReader,
+    ) -> None:
+        self.connection = connection
+        self.frame_bytes_max = frame_bytes_max
+        self.run_bytes_max = frame_bytes_max - limits.FRAME_HEAD_BYTES
+        self.room = queued_bytes_max
+        self.closed = False
+        self._context = context
+        self._queued_bytes_max = queued_bytes_max
+        self._data_reader = data_reader
+        self._readers = readers
+        self._pass_on = pass_on
+        self._outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
+        self._incoming = IncomingLedger()
+        self._items: list[Item] = []
+        self._runs: dict[int, Run] = {}
+        self._ack_heard = 0
+        self._ack_call: IDelayedCall | None = None
+        self._unreadable = 0
+        self._reading = False
+
+    # Outgoing.
+
+    def append(self, flow: Flow, kind: int, payload: bytes, size_bytes: int) -> None:
+        """
+        Queue one message; it joins the flow's run of this turn when there is one with room.
+
+        Order within a flow is the order of calls. The payload is kept until the turn's end.
+        """
+        run = self._runs.get(flow.target)
+        cost = size_bytes + 8
+        if (
+            run is None
+            or run.size_bytes + cost > self.run_bytes_max
+            or run.count >= limits.RUN_COUNT_MAX
+        ):
+            run = self._begin(flow)
+        run.kinds.append(kind)
+        run.payloads.append(payload)
+        run.count += 1
+        run.size_bytes += cost
+        self.room -= cost
+
+    def _begin(self, flow: Flow) -> Run:
+        run = Run(
+            source=self._context.bus_id,
+            target=flow.target,
+            first_sequence=flow.next_sequence,
+            epoch=self._context.epoch,
+            hop_limit=self._context.config.hops,
+        )
+        self._enqueue(run)
+        self._runs[flow.target] = run
+        return run
+
+    def put(self, item: Item) -> None:
+        """
+        Queue one item behind everything that is queued.
+
+        A later message of the same flow starts a run of its own behind it, so that nothing
+        overtakes the item.
+        """
+        match item:
+            case Run(target=target):
+                self._runs.pop(target, None)
+            case Routed():
+                self._runs.clear()
+            case _:
+                pass
+        self.room -= item.size_bytes
+        self._enqueue(item)
+
+    def _enqueue(self, item: Item) -> None:
+        if not self._items:
+            self._context.turn.at_end(self.flush)
+        self._items.append(item)
+
+    def flush(self) -> None:
+        """Make frames of everything queued and hand them to the channel in one call."""
+        items, self._items = self._items, []
+        self._runs = {}
+        channel = self.connection.channel
+        if not items or self.closed or channel is None:
+            return
+        ack = self._incoming.tell()
+        record = self._outgoing.record
+        self._count(items)
+        frames = [
+            item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
+        ]
+        channel.send(frames)
+        self.measure()
+
+    def _count(self, items: list[Item]) -> None:
+        statistics = self._context.statistics
+        for item in items:
+            if isinstance(item, Run):
+                if item.fragment is None or not item.fragment[0]:
+                    statistics.sent_messages += item.count
+                statistics.sent_bytes += item.size_bytes - 8 * item.count
+
+    def measure(self) -> None:
+        """Compute anew how many bytes may still be queued."""
+        channel = self.connection.channel
+        queued = 0 if channel is None else channel.queued_bytes
+        queued += sum(item.size_bytes for item in self._items)
+        self.room = 0 if self._outgoing.full else self._queued_bytes_max - queued
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes accepted and not yet given to the kernel."""
+        return self._queued_bytes_max - self.room
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is queued, unacknowledged, or arrived and not yet discharged."""
+        return not self._items and not self._outgoing and not self._incoming.outstanding
+
+    # Incoming.
+
+    def receive(self, frames: Sequence[bytes]) -> None:
+        """
+        Take whole frames in the order of arrival.
+
+        :raises RemoteProtocolError: The other side broke the protocol beyond repair; frames
+            behind the offending one are not looked at.
+        """
+        received = self._incoming.received
+        self._reading = True
+        try:
+            for frame in frames:
+                head = peek(frame)
+                ack = head[12]
+                if ack != self._ack_heard:
+                    self._acknowledged(ack)
+                number = head[9]
+                if number:
+                    received(number)
+                kind = head[1]
+                if kind in _TRAFFIC:
+                    self._data_reader(self, frame, head)
+                else:
+                    self._dispatch(frame, head)
+                if self.closed:
+                    break
+        finally:
+            self._reading = False
+        self._acknowledge_soon()
+
+    def _dispatch(self, frame: bytes, head: Head) -> None:
+        reader = self._readers.get(head[1])
+        if reader is not None:
+            reader(self, frame, head)
+            return
+        kind = head[1]
+        if kind == MessageType.LINK_ACK:
+            return
+        if kind & ROUTED_BIT and head[6] != self._context.bus_id:
+            self._pass_on(self, frame, head)
+        elif kind & (IGNORABLE_BIT | ROUTED_BIT):
+            # Of a routed frame that we do not understand the neighbor is not guilty.
+            self._context.statistics.ignored_frames += 1
+            self.discharge(head[9])
+        elif kind in _KNOWN:
+            raise OutOfTurn(f"{MessageType(kind).name} after the registration")
+        else:
+            raise UnknownMandatory(f"frame of type {kind}")
+
+    def unreadable(self, head: Head, error: RemoteProtocolError) -> None:
+        """
+        Count a frame whose inside makes no sense; the third one ends the link.
+
+        :raises RemoteProtocolError: It was the third.
+        """
+        self._unreadable += 1
+        self._context.statistics.undecodable_frames += 1
+        if self._unreadable >= _UNREADABLE_MAX:
+            raise error
+
+    def _acknowledged(self, ack: int) -> None:
+        self._ack_heard = ack
+        was_full = self.room <= 0
+        for item in self._outgoing.acknowledge(ack):
+            custody = getattr(item, "custody", None)
+            if custody is not None:
+                custody.discharge()
+        if was_full:
+            self.measure()
+
+    def discharge(self, number: int) -> None:
+        """
+        Answer for an arrived frame no longer.
+
+        :param number: Its frame number; 0, an unnumbered frame, changes nothing.
+        """
+        if number and not self.closed and self._incoming.discharge(number) and not self._reading:
+            self._acknowledge_soon()
+
+    def _acknowledge_soon(self) -> None:
+        due = self._incoming.untold
+        if not due or self.closed or self._items:
+            return
+        if due >= limits.ACK_FRAMES_MAX:
+            self._acknowledge_now()
+        elif self._ack_call is None:
+            self._ack_call = self._context.timers.callLater(
+                limits.ACK_DELAY_SECONDS, self._acknowledge_now
+            )
+
+    def _acknowledge_now(self) -> None:
+        call, self._ack_call = self._ack_call, None
+        if call is not None and call.active():
+            call.cancel()
+        if not self.closed and self._incoming.untold:
+            self.put(Notice(LinkAck(source=self._context.bus_id)))
+
+    def end(self) -> tuple[list[Kept], list[Kept]]:
+        """
+        Stop for good.
+
+        :returns: What was on the wire and not acknowledged, and what was never written; both in
+            order. The caller reports them.
+        """
+        self.closed = True
+        if self._ack_call is not None:
+            self._ack_call.cancel()
+            self._ack_call = None
+        items, self._items = self._items, []
+        self._runs = {}
+        return self._outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]

@@ -1,0 +1,178 @@
+"""
+What leaves on one connection: items in order, made into frames once per reactor turn.
+
+An item knows how to become a frame when its link gives it a number, and what it stands for until
+the frame is acknowledged (wire protocol, section 4). Four kinds exist:
+
+* `Run`: consecutive messages of one flow that begin here; it grows while nothing else is queued
+  behind it, and forgets its payloads once it is a frame.
+* `Relayed`: a frame of somebody else, passed on with three fields changed.
+* `Routed`: a response or a command, kept whole, because it is sent again when its link dies.
+* `Notice`: a frame of the link itself (pings, goodbyes); it is not numbered and not kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus.wire import codec
+from atbus.wire.extras import pack_extras
+from atbus.wire.messages import Extra, Fragment, Message, MessageType
+from atbus.wire.runs import pack_run
+
+if TYPE_CHECKING:
+    from atbus.node.link import Link
+
+
+@attrs.define(eq=False)
+class Custody:
+    """
+    Where an item came from, to be told when it is somebody else's.
+
+    :param link: The link on which the frame arrived.
+    :param number: Its frame number there.
+    """
+
+    link: Link
+    number: int
+
+    def discharge(self) -> None:
+        """Tell the link that this node answers for the frame no longer."""
+        self.link.discharge(self.number)
+
+
+@attrs.define(eq=False)
+class Run:
+    """Consecutive messages of one flow that this node sends; one frame."""
+
+    source: int
+    target: int
+    first_sequence: int
+    epoch: int
+    hop_limit: int
+    flags: int = 0
+    extras: tuple[Extra, ...] = ()
+    fragment: tuple[int, int] | None = None  # offset and total size
+    kinds: list[int] = attrs.field(factory=list)
+    payloads: list[bytes] = attrs.field(factory=list)
+    size_bytes: int = 0
+    count: int = 0
+
+    def build(self, number: int, ack: int) -> bytes:
+        """Make the frame and let the payloads go."""
+        if self.fragment is None:
+            frame = pack_run(
+                self.source,
+                self.target,
+                self.first_sequence,
+                self.epoch,
+                self.kinds,
+                self.payloads,
+                flags=self.flags,
+                hop_limit=self.hop_limit,
+                frame=number,
+                ack=ack,
+                extras=pack_extras(self.extras) if self.extras else b"",
+            )
+        else:
+            frame = self._build_fragment(self.fragment, number, ack)
+        self.payloads = []
+        self.kinds = []
+        return frame
+
+    def _build_fragment(self, fragment: tuple[int, int], number: int, ack: int) -> bytes:
+        offset, total = fragment
+        message = Fragment(
+            source=self.source,
+            destination=self.target,
+            sequence=self.first_sequence,
+            epoch=self.epoch,
+            hop_limit=self.hop_limit,
+            flags=self.flags,
+            extras=self.extras,
+            offset=offset,
+            total=total,
+            kind=self.kinds[0],
+            payload=self.payloads[0],
+        )
+        return codec.encode(message, frame=number, ack=ack)
+
+
+@attrs.define(eq=False)
+class Relayed:
+    """A run or fragment of another node, passing through."""
+
+    frame: bytes
+    source: int
+    target: int
+    first_sequence: int
+    epoch: int
+    count: int
+    hop_limit: int
+    custody: Custody
+    type: int = MessageType.DATA
+    size_bytes: int = 0
+
+    def build(self, number: int, ack: int) -> bytes:
+        """Change what belongs to the link and let the frame go."""
+        frame = codec.patch(self.frame, hop_limit=self.hop_limit, frame_number=number, ack=ack)
+        self.frame = b""
+        return frame
+
+
+@attrs.define(eq=False)
+class Routed:
+    """
+    A response or a command on its way to a node; kept until it is acknowledged.
+
+    It is the frame that is kept, not its meaning: a node passes on what it need not understand.
+    """
+
+    frame: bytes
+    type: int
+    source: int
+    destination: int
+    sequence: int
+    hop_limit: int
+    custody: Custody | None = None
+
+    @classmethod
+    def of(cls, message: Message, custody: Custody | None = None) -> Routed:
+        """Make an item of a message that begins here."""
+        assert message.message_type is not None
+        return cls(
+            codec.encode(message),
+            int(message.message_type),
+            message.source,
+            message.destination,
+            message.sequence,
+            message.hop_limit,
+            custody,
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """The frame's length."""
+        return len(self.frame)
+
+    def build(self, number: int, ack: int) -> bytes:
+        """Give the frame its number; the frame stays, in case it must go another way."""
+        return codec.patch(self.frame, hop_limit=self.hop_limit, frame_number=number, ack=ack)
+
+
+@attrs.define(eq=False)
+class Notice:
+    """A frame of the link itself."""
+
+    message: Message
+    size_bytes: int = 64
+
+    def build(self, number: int, ack: int) -> bytes:
+        """Make the frame."""
+        return codec.encode(self.message, frame=number, ack=ack)
+
+
+Item = Run | Relayed | Routed | Notice
+Kept = Run | Relayed | Routed

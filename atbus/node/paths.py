@@ -1,0 +1,189 @@
+"""
+Opening the way to an endpoint, and keeping a data connection to it.
+
+A sibling that becomes reachable directly was reached through the upstream before. What is still on
+that way must not be overtaken: a FLUSH goes down it, addressed to the sibling itself, and until the
+sibling answers nothing is sent to it or through it; messages wait. One FLUSH per new link serves
+every flow that will take it, our own and those that pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.python.failure import Failure
+
+from atbus import limits
+from atbus.busid import BusId
+from atbus.errors import Status
+from atbus.node.context import Alarm
+from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.outbox import Routed
+from atbus.routing.change import Effect, OpenPath, PathChanges, SendFlush
+from atbus.routing.table import Position
+from atbus.wire import codec
+from atbus.wire.messages import Flush, FlushAck, Mode
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.dialer import Dialer
+    from atbus.node.link import Link
+    from atbus.node.registrar import Registrar
+    from atbus.node.traffic import Traffic
+    from atbus.wire.head import Head
+
+
+class Paths:
+    """
+    Open and close the gates of endpoints.
+
+    :param available: Called when an endpoint's gate has opened.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        registrar: Registrar,
+        traffic: Traffic,
+        dialer: Dialer,
+        available: Callable[[Endpoint], None],
+    ) -> None:
+        self._context = context
+        self._registrar = registrar
+        self._traffic = traffic
+        self._dialer = dialer
+        self._available = available
+        self._changes: PathChanges[int, None] = PathChanges(
+            bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
+        )
+        self._alarm = Alarm(context.timers, self._tick)
+
+    # The gate.
+
+    def data_up(self, endpoint: Endpoint) -> None:
+        """Open the way to an endpoint that has a data connection now, without overtaking."""
+        old = self._traffic.hop_to(endpoint.bus_id, exclude=(endpoint.bus_id,))
+        self._context.table.set_usable(BusId(endpoint.bus_id), True)
+        endpoint.data_missing_since = None
+        if (
+            endpoint.position is Position.PEER
+            and isinstance(old, Endpoint)
+            and old.gate is Gate.OPEN
+        ):
+            endpoint.gate = Gate.FLUSHING
+            self._traffic.changed()
+            self._obey(
+                self._changes.begin(
+                    endpoint.bus_id, old.bus_id, endpoint.bus_id, self._context.now
+                )
+            )
+        else:
+            self._open(endpoint)
+
+    def _obey(self, effects: list[Effect[int, None]]) -> None:
+        for effect in effects:
+            endpoint = self._registrar.endpoints.get(effect.destination)
+            match effect:
+                case SendFlush():
+                    self._send_flush(effect)
+                case OpenPath():
+                    if not effect.order_kept:
+                        self._order_given_up(effect)
+                    if endpoint is not None and endpoint.gate is Gate.FLUSHING:
+                        self._open(endpoint)
+        self._alarm.set(self._changes.deadline)
+
+    def _send_flush(self, effect: SendFlush[int]) -> None:
+        old = self._registrar.endpoints.get(effect.path)
+        link = None if old is None else old.data_link
+        if link is None:
+            self._obey(self._changes.lost(effect.path))
+            return
+        flush = Flush(
+            source=self._context.bus_id,
+            destination=effect.destination,
+            epoch=self._context.epoch,
+            hop_limit=self._context.config.hops,
+            token=effect.token,
+        )
+        link.put(Routed.of(flush))
+
+    def _order_given_up(self, effect: OpenPath[int, None]) -> None:
+        self._context.statistics.order_given_up += 1
+        self._context.events.on_error(
+            effect.status, f"order towards {effect.destination:#x} was given up"
+        )
+
+    def _open(self, endpoint: Endpoint) -> None:
+        link = endpoint.data_link
+        if link is None or endpoint.removed is not None:
+            return
+        endpoint.gate = Gate.OPEN
+        for item in endpoint.pending.take():
+            link.put(item)
+        self._traffic.changed()
+        self._available(endpoint)
+
+    def flush_answered(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take the answer to a flush of ours; pass other nodes' answers on."""
+        if head[6] != self._context.bus_id:
+            self._traffic.pass_on(link, frame, head)
+            return
+        link.discharge(head[9])
+        message = codec.decode(frame)
+        if isinstance(message, FlushAck):
+            self._obey(self._changes.acknowledged(message.source, message.token))
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Forget changes that concern an endpoint that is gone."""
+        self._changes.forget(endpoint.bus_id)
+        self._obey(self._changes.lost(endpoint.bus_id))
+
+    def _tick(self) -> None:
+        self._obey(self._changes.tick(self._context.now))
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._alarm.set(None)
+
+    # The data connection.
+
+    def need_data(self, endpoint: Endpoint) -> None:
+        """Dial a data connection, if it is for us to dial."""
+        now = self._context.now
+        if endpoint.data_missing_since is None:
+            endpoint.data_missing_since = now
+        control = endpoint.control
+        if (
+            endpoint.removed is not None
+            or endpoint.data_dialling
+            or endpoint.data_link is not None
+            or control is None
+            or not control.dialled
+            or self._context.mode is Mode.TEMPORARY
+            or endpoint.gate is Gate.DRAINING
+        ):
+            return
+        endpoint.data_dialling = True
+        endpoint.data_dialled_at = now
+        dialling = self._dialer.connect_data(endpoint, control.address)
+
+        def done(result: object) -> None:
+            endpoint.data_dialling = False
+            if isinstance(result, Failure):
+                result.trap(Exception)
+
+        dialling.addBoth(done)
+
+    def sweep(self) -> None:
+        """Dial again what is missing; give up endpoints that stay without data too long."""
+        now = self._context.now
+        for endpoint in list(self._registrar.endpoints.values()):
+            since = endpoint.data_missing_since
+            if since is None or endpoint.gate is Gate.DRAINING:
+                continue
+            if now - since >= limits.DATA_CONNECTION_SECONDS:
+                self._registrar.remove(endpoint, Status.NO_DATA_CONNECTION)
+            elif now - endpoint.data_dialled_at >= limits.DATA_REDIAL_SECONDS:
+                self.need_data(endpoint)

@@ -1,0 +1,263 @@
+"""
+Who is registered here: endpoints come, get connections, and go.
+
+Whether a peer may register is judged by `atbus.routing.admission`; this performs the verdict, keeps
+the routes and the events in step with it, and takes everything back when a registration fails or a
+connection dies. The order of events is that of registration (DESIGN of the flows):
+``on_new_connection``, ``on_endpoint_added``, ``on_register``, and at the end
+``on_endpoint_removed``, once for each added endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus import limits
+from atbus.address import Address, parse_address
+from atbus.busid import BusId
+from atbus.errors import AddressError, Status
+from atbus.handshake.effects import AskAdmission
+from atbus.handshake.terms import PeerTerms
+from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.link import FrameReader, Link
+from atbus.routing.table import Neighbor, Position
+from atbus.wire import codec
+from atbus.wire.head import Head
+from atbus.wire.messages import AddressUpdate, Mode, Role
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.judging import Judge
+    from atbus.node.traffic import Traffic
+
+
+class Registrar:
+    """
+    Keep the endpoints of one node.
+
+    :param endpoints: By id; shared with those who route.
+    """
+
+    def __init__(self, context: Context, endpoints: dict[int, Endpoint]) -> None:
+        self.endpoints = endpoints
+        self.temporary: set[Endpoint] = set()
+        self.known_epochs: dict[int, int] = {}
+        self._context = context
+        # Set by the node, which wires its parts.
+        self.judge: Judge
+        self.traffic: Traffic
+        self.readers: dict[int, FrameReader]
+        self.on_available: Callable[[Endpoint], None]
+        self.on_removed: Callable[[Endpoint, Status], None]
+        self.on_refused: Callable[[Connection, Status, str, bool], None]
+        self.on_closed: Callable[[Connection, Status, str], None]
+        self.on_control: Callable[[Endpoint], None]
+        self.on_gate: Callable[[Endpoint], None]
+        self.on_needs_data: Callable[[Endpoint], None]
+
+    # A registration.
+
+    def ask(self, connection: Connection, question: AskAdmission) -> None:
+        """Judge a peer; the verdict may come later, when another node had to be asked first."""
+        self.judge.judge(connection, question)
+
+    def add(self, connection: Connection, peer: PeerTerms) -> None:
+        """Make an endpoint of an admitted peer, or add a data connection to the one it has."""
+        if peer.mode is Mode.TEMPORARY:
+            return
+        if peer.my_id and not self._context.bus_id:
+            self.judge.take_id(peer.my_id)
+        known = self.endpoints.get(peer.bus_id)
+        if known is not None and peer.role is Role.CONTROL:
+            self._replace(known, connection, peer)
+            return
+        if known is not None:
+            connection.endpoint = known
+            return
+        position = self.judge.position_of(connection, peer)
+        endpoint = Endpoint(self._context, peer, position)
+        endpoint.control = connection
+        connection.endpoint = endpoint
+        self.endpoints[peer.bus_id] = endpoint
+        self._remember_epoch(peer)
+        self._context.table.add(
+            Neighbor(
+                bus_id=BusId(peer.bus_id),
+                subnets=peer.request.subnets,
+                position=position,
+                listens=_addresses(peer.request.addresses),
+            )
+        )
+        self.traffic.changed()
+        self._context.events.on_endpoint_added(endpoint)
+
+    def _remember_epoch(self, peer: PeerTerms) -> None:
+        """Keep the highest epoch of an id, so that its next life continues above it."""
+        self.known_epochs[peer.bus_id] = max(peer.epoch, self.known_epochs.get(peer.bus_id, 0))
+        while len(self.known_epochs) > limits.EPOCHS_REMEMBERED_MAX:
+            self.known_epochs.pop(next(iter(self.known_epochs)))
+
+    def _replace(self, endpoint: Endpoint, connection: Connection, peer: PeerTerms) -> None:
+        """Give an endpoint a new control stream; the old one is closed after it is empty."""
+        old = endpoint.control
+        endpoint.control = connection
+        endpoint.peer = peer
+        connection.endpoint = endpoint
+        self._remember_epoch(peer)
+        if old is not None and old is not connection:
+            old.say_goodbye(Status.REPLACED, "another control stream stays")
+
+    def registered(self, connection: Connection, peer: PeerTerms) -> None:
+        """Open the link: from now on frames flow."""
+        self._context.epoch = max(self._context.epoch, peer.known_epoch + 1)
+        config = self._context.config
+        if peer.mode is Mode.TEMPORARY:
+            endpoint = Endpoint(self._context, peer, Position.DOWNSTREAM)
+            endpoint.control = connection
+            connection.endpoint = endpoint
+            self.temporary.add(endpoint)
+        channel = connection.channel
+        if channel is not None:
+            channel.frame_limit = peer.frame_max
+        connection.link = Link(
+            self._context,
+            connection,
+            frame_bytes_max=peer.frame_max,
+            queued_bytes_max=config.queued_bytes_hard,
+            data_reader=self.traffic.data_received,
+            readers=self.readers,
+            pass_on=self.traffic.pass_on,
+        )
+        self._context.events.on_register(peer.bus_id, connection, Status.OK)
+        if connection.endpoint is not None and not connection.endpoint.temporary:
+            self._connected(connection.endpoint, connection)
+
+    def _connected(self, endpoint: Endpoint, connection: Connection) -> None:
+        if connection.role is Role.DATA:
+            endpoint.data.append(connection)
+            if endpoint.gate is Gate.CLOSED:
+                self.on_gate(endpoint)
+            return
+        if self._context.mode is Mode.TEMPORARY:
+            self.on_available(endpoint)
+            return
+        endpoint.heartbeat.open(self._context.now, self._context.random.random())
+        self.on_control(endpoint)
+        self.on_needs_data(endpoint)
+
+    def refused(self, connection: Connection, status: Status, detail: str, by_peer: bool) -> None:
+        """Report a failed registration and take back what it had added."""
+        peer_id = connection.bus_id or connection.hello_id
+        self._context.events.on_register(peer_id, connection, status)
+        if status is not Status.CROSSED_DIAL:
+            who = "the other side" if by_peer else "we"
+            self._context.events.on_error(status, f"{connection}: {who} refused: {detail}")
+        self.on_refused(connection, status, detail, by_peer)
+        self._forget_connection(connection, status)
+
+    # The end of connections and endpoints.
+
+    def left(self, connection: Connection, status: Status, detail: str) -> None:
+        """Stop using a connection whose other side has said goodbye."""
+        endpoint = connection.endpoint
+        if endpoint is None:
+            return
+        if connection is endpoint.control and status is not Status.REPLACED:
+            endpoint.gate = Gate.DRAINING
+        self.traffic.changed()
+
+    def closed(self, connection: Connection, status: Status, detail: str) -> None:
+        """Report what a connection held, and remove the endpoint that cannot be without it."""
+        events = self._context.events
+        link, connection.link = connection.link, None
+        if link is None:
+            events.on_invalid_connection(connection, status)
+        kept, unsent = ([], []) if link is None else link.end()
+        endpoint = connection.endpoint
+        self._forget_connection(connection, status)
+        if endpoint is not None:
+            self.traffic.changed()
+        self.traffic.lost(kept, Status.UNCERTAIN)
+        self.traffic.lost(unsent, Status.NOT_CONNECTED)
+        events.on_close_connection(connection, status)
+        self.on_closed(connection, status, detail)
+
+    def _forget_connection(self, connection: Connection, status: Status) -> None:
+        endpoint, connection.endpoint = connection.endpoint, None
+        if endpoint is None or endpoint.removed is not None:
+            return
+        if endpoint.control is connection:
+            endpoint.control = None
+            self.remove(endpoint, status)
+        elif connection in endpoint.data:
+            endpoint.data.remove(connection)
+            if endpoint.data_link is None and endpoint.gate is not Gate.DRAINING:
+                endpoint.gate = Gate.CLOSED
+                self._context.table.set_usable(BusId(endpoint.bus_id), False)
+                self.traffic.changed()
+                self.on_needs_data(endpoint)
+
+    def remove(self, endpoint: Endpoint, status: Status) -> None:
+        """Remove an endpoint, answer what waited for it, and close its connections."""
+        if endpoint.removed is not None:
+            return
+        endpoint.removed = status
+        if endpoint.temporary:
+            self.temporary.discard(endpoint)
+        elif self.endpoints.get(endpoint.bus_id) is endpoint:
+            del self.endpoints[endpoint.bus_id]
+            self._context.table.remove(BusId(endpoint.bus_id))
+            self.traffic.changed()
+        waiting = endpoint.pending.take()
+        for connection in list(endpoint.connections):
+            if connection.link is not None and status in _ORDERLY:
+                connection.say_goodbye(status)
+            else:
+                connection.close(status)
+        self.traffic.lost(waiting, Status.CLOSING)
+        if not endpoint.temporary:
+            self.on_removed(endpoint, status)
+            self._context.events.on_endpoint_removed(endpoint, status)
+
+    def expire_pending(self) -> None:
+        """Answer messages that have waited too long for their endpoint."""
+        now = self._context.now
+        for endpoint in list(self.endpoints.values()):
+            if endpoint.pending:
+                late = endpoint.pending.expire(now)
+                if late:
+                    self.traffic.lost(late, Status.TIMEOUT)
+
+    def addresses_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take the new list of a neighbor's addresses."""
+        message = codec.decode(frame)
+        endpoint = link.connection.endpoint
+        neighbor = None if endpoint is None else self._context.table.get(BusId(endpoint.bus_id))
+        if isinstance(message, AddressUpdate) and neighbor is not None:
+            listens = _addresses(message.addresses)
+            self._context.table.add(attrs.evolve(neighbor, listens=listens))
+            self.traffic.changed()
+
+    def count_waiting(self) -> int:
+        """Count the items that wait for endpoints, for a stop that loses nothing."""
+        return sum(len(endpoint.pending) for endpoint in self.endpoints.values())
+
+
+_ORDERLY = frozenset(
+    {Status.DISCONNECTED, Status.STOPPED, Status.REPLACED, Status.NO_DATA_CONNECTION}
+)
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[Address, ...]:
+    """Read what a peer announced; an address of a kind that we do not know is no fault."""
+    found = []
+    for text in texts:
+        try:
+            found.append(parse_address(text))
+        except AddressError:
+            continue
+    return tuple(found)

@@ -1,0 +1,271 @@
+"""
+Starting, being up, and stopping a node.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from atbus import limits
+from atbus.address import Address
+from atbus.errors import (
+    ConnectFailed,
+    ListenFailed,
+    RegistrationRefused,
+    Status,
+    Undeliverable,
+)
+from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.life import CREATED, STOPPED, Life
+from atbus.node.outbox import Notice
+from atbus.node.upstream import Upstream
+from atbus.routing.table import Position
+from atbus.wire.messages import AddressUpdate
+
+if TYPE_CHECKING:
+    from atbus.node.commands import Commands
+    from atbus.node.context import Context
+    from atbus.node.delivery import Inbox
+    from atbus.node.dialer import Dialer
+    from atbus.node.fates import Fates
+    from atbus.node.leaving import Leaving
+    from atbus.node.paths import Paths
+    from atbus.node.pulse import Pulse
+    from atbus.node.registrar import Registrar
+    from atbus.node.sending import Sender
+
+
+class Running:
+    """The life of one node, performed."""
+
+    paths: Paths
+
+    def __init__(
+        self, context: Context, dialer: Dialer, leaving: Leaving, registrar: Registrar
+    ) -> None:
+        events = context.events
+        self.life = Life(
+            entered=events.on_state_changed,
+            went_up=events.on_node_up,
+            went_down=events.on_node_down,
+        )
+        self.upstream: Upstream | None = None
+        self._context = context
+        self._dialer = dialer
+        self._leaving = leaving
+        self._registrar = registrar
+        self._started: list[Deferred[None]] = []
+        self._stopping: list[Deferred[None]] = []
+        self._patience: IDelayedCall | None = None
+
+    def wire(
+        self, *, sender: Sender, commands: Commands, inbox: Inbox, fates: Fates, pulse: Pulse
+    ) -> None:
+        """Get to know the parts that must be switched on and off."""
+        self._sender = sender
+        self._commands = commands
+        self._inbox = inbox
+        self._fates = fates
+        self._pulse = pulse
+
+    def takes_registrations(self) -> bool:
+        """Tell whether others may register here now."""
+        return self.life.is_alive and bool(self._context.bus_id)
+
+    # Starting.
+
+    def start(self) -> Deferred[None]:
+        """
+        Listen, and register with an upstream if there is one.
+
+        :returns: Fires when the node is up; fails with `ListenFailed`, or with
+            `RegistrationRefused` when an upstream refuses before the node was ever up.
+        :raises LocalProtocolError: The node is stopping.
+        """
+        started: Deferred[None] = Deferred()
+        if self.life.has_been_up and self.life.is_alive:
+            return succeed(None)
+        self._started.append(started)
+        if len(self._started) > 1:
+            return started
+        self.life.start()
+        self._dialer.reopen()
+        self._sender.refusal = None
+        self._commands.refusal = None
+        self._pulse.start()
+        config = self._context.config
+        listening = DeferredList(
+            [self._dialer.listen(address) for address in config.listen], consumeErrors=True
+        )
+        listening.addCallback(self._listening)
+        return started
+
+    def _listening(self, results: list[tuple[bool, Any]]) -> None:
+        for _, result in results:
+            if isinstance(result, Failure):
+                self._fail(result)
+                return
+        if not self.life.is_alive:
+            return
+        config = self._context.config
+        if not config.upstreams:
+            self._up()
+            return
+        self.upstream = Upstream(
+            self._context,
+            config.upstreams,
+            connect=lambda address: self._dialer.connect(address, upstream=True),
+            went_up=self._registered_upstream,
+            refused=self._upstream_refused,
+        )
+        if config.require_upstream_within_seconds is not None:
+            self._patience = self._context.timers.callLater(
+                config.require_upstream_within_seconds, self._out_of_patience
+            )
+        self.upstream.start()
+
+    def _out_of_patience(self) -> None:
+        self._patience = None
+        if not self.life.has_been_up:
+            seconds = self._context.config.require_upstream_within_seconds
+            refusal = RegistrationRefused(Status.TIMEOUT, f"no upstream within {seconds} s", False)
+            self._fail(Failure(refusal))
+
+    def _up(self) -> None:
+        self.life.up()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        started, self._started = self._started, []
+        for waiting in started:
+            waiting.callback(None)
+
+    def _registered_upstream(self, endpoint: Endpoint) -> None:
+        self._up()
+        self._context.events.on_upstream_changed(endpoint.bus_id)
+
+    def _upstream_refused(self, status: Status, detail: str) -> bool:
+        """Go on trying, except when the node was never up: then it ends, with this reason."""
+        if self.life.has_been_up:
+            return True
+        self._fail(Failure(RegistrationRefused(status, detail, True)))
+        return False
+
+    def _fail(self, failure: Failure) -> None:
+        """End a node that cannot come up."""
+        error = failure.value
+        status = error.status if isinstance(error, RegistrationRefused) else Status.STOPPED
+        self._context.events.on_error(status, str(error))
+        started, self._started = self._started, []
+
+        def told(_: object) -> None:
+            for waiting in started:
+                waiting.errback(failure)
+            if not started:
+                self._context.log.error("the node ended: {reason}", reason=str(error))
+
+        self.stop(status).addBoth(told)
+
+    def removed(self, endpoint: Endpoint, status: Status) -> None:
+        """Look for another upstream when this was it."""
+        if endpoint.position is Position.UPSTREAM and self.upstream is not None:
+            self.life.upstream_lost()
+            self._context.events.on_upstream_changed(None)
+            self.upstream.lost()
+
+    # What the program asks for.
+
+    def listen(self, address: Address) -> Deferred[Address]:
+        """Listen on one more address, while the node is alive."""
+        if not self.life.is_alive:
+            return fail(ListenFailed(address, f"the node is {self.life.state}"))
+        return self._dialer.listen(address).addCallback(self._announce)
+
+    def _announce(self, address: Address) -> Address:
+        """Tell the neighbors where we listen now."""
+        addresses = tuple(str(listener.address) for listener in self._dialer.listeners)
+        update = AddressUpdate(source=self._context.bus_id, addresses=addresses)
+        for endpoint in self._registrar.endpoints.values():
+            if endpoint.control_link is not None:
+                endpoint.control_link.put(Notice(update))
+        return address
+
+    def connect(self, address: Address) -> Deferred[Endpoint]:
+        """Dial a peer, while the node is alive."""
+        if not self.life.is_alive:
+            return fail(ConnectFailed(address, f"the node is {self.life.state}"))
+        if not address.is_duplex:
+            why = "one-way addresses are opened by registration only"
+            return fail(ConnectFailed(address, why))
+        return self._dialer.connect(address)
+
+    def disconnect(self, bus_id: int) -> Deferred[None]:
+        """Leave one endpoint in good order."""
+        endpoint = self._registrar.endpoints.get(bus_id)
+        if endpoint is None or endpoint.gate is Gate.DRAINING:
+            return fail(Undeliverable(Status.UNKNOWN_ENDPOINT, bus_id, 0, self._context.bus_id))
+        return self._leaving.leave(
+            [endpoint], Status.DISCONNECTED, seconds=limits.DRAIN_CLOSE_SECONDS
+        )
+
+    # Stopping.
+
+    def stop(self, status: Status = Status.STOPPED) -> Deferred[None]:
+        """
+        Stop in good order: what was accepted is delivered or answered first.
+
+        :param status: Told to ``on_node_down``.
+        :returns: Fires when nothing of the node is left; never fails.
+        """
+        stopped: Deferred[None] = Deferred()
+        if self.life.state in (CREATED, STOPPED):
+            return succeed(None)
+        self._stopping.append(stopped)
+        if len(self._stopping) > 1:
+            return stopped
+        self.life.drain()
+        self._sender.refusal = Status.CLOSING
+        self._commands.refusal = Status.CLOSING
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if self.upstream is not None:
+            self.upstream.stop()
+        self._dialer.cancel_attempts()
+        listening = self._dialer.stop_listening()
+        endpoints = [*self._registrar.endpoints.values(), *self._registrar.temporary]
+        leaving = self._leaving.leave(
+            endpoints,
+            Status.STOPPED,
+            seconds=self._context.config.drain_seconds,
+            everything=True,
+        )
+        DeferredList([listening, leaving]).addCallback(self._left, status)
+        return stopped
+
+    def _left(self, _: object, status: Status) -> None:
+        for connection in list(self._dialer.connections):
+            connection.abort(Status.STOPPED, "the node stops")
+        self._inbox.close()
+        self._fates.close()
+        self._commands.close()
+        self._sender.refusal = Status.NOT_STARTED
+        self._commands.refusal = Status.NOT_STARTED
+        self._context.timers.callLater(0, self._stopped, status)
+
+    def _stopped(self, status: Status) -> None:
+        # The channels report their ends before this; whatever was left is aborted by now.
+        self._pulse.stop()
+        self.paths.close()
+        self._leaving.stop()
+        self.upstream = None
+        self.life.stopped(status)
+        stopping, self._stopping = self._stopping, []
+        for waiting in stopping:
+            waiting.callback(None)
+
+

@@ -1,0 +1,263 @@
+"""
+Messages that begin here.
+
+A flow is this node and one target: it counts sequences and remembers, under the generation of the
+routes, the link that its messages take. Sending on a flow whose link is known costs a look-up, two
+comparisons and an append; everything else goes the long way round.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus import limits
+from atbus.busid import ID_MAX
+from atbus.errors import LocalProtocolError, Status, Undeliverable
+from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.outbox import Run
+from atbus.routing.fragments import split
+from atbus.wire.messages import Extra, ExtraType, Flags
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.delivery import Inbox
+    from atbus.node.link import Link
+    from atbus.node.traffic import Traffic
+
+_KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
+# A run's head, its table entry, and the longest extras that we write ourselves.
+_FRAME_OVERHEAD_BYTES = 48 + 8 + 64
+_EPOCH_SHIFT = 32
+
+
+@attrs.define(eq=False, slots=True)
+class Flow:
+    """
+    Messages from this node to one target.
+
+    :param next_sequence: What the next message gets.
+    :param link: Where messages go at once; None when they must take the long way.
+    """
+
+    target: int
+    next_sequence: int
+    generation: int = -1
+    link: Link | None = None
+
+
+class Sender:
+    """
+    Accept messages and put them on their way.
+
+    :param traffic: Knows the next hop.
+    :param inbox: Takes messages to ourselves.
+    """
+
+    def __init__(self, context: Context, traffic: Traffic, inbox: Inbox) -> None:
+        self.refusal: Status | None = Status.NOT_STARTED
+        self._context = context
+        self._traffic = traffic
+        self._inbox = inbox
+        self._flows: OrderedDict[int, Flow] = OrderedDict()
+        self._floor = 0
+        self._message_bytes_max = context.config.message_bytes_max
+
+    def send(self, target: int, payload: bytes, kind: int = 0) -> int:
+        """
+        Queue one message; see `INode.send`.
+
+        :returns: Its sequence.
+        :raises Undeliverable: It was not accepted.
+        """
+        flow = self._flows.get(target)
+        if flow is not None and flow.generation == self._traffic.generation:
+            link = flow.link
+            if link is not None and type(payload) is bytes:
+                size = len(payload)
+                if (
+                    size <= self._message_bytes_max
+                    and size + 8 <= link.run_bytes_max
+                    and size + 8 <= link.room
+                    and _KIND_MIN <= kind <= _KIND_MAX
+                ):
+                    sequence = flow.next_sequence
+                    link.append(flow, kind, payload, size)
+                    flow.next_sequence = sequence + 1
+                    return sequence
+        return self.send_with(target, payload, kind)
+
+    def send_with(
+        self,
+        target: int,
+        payload: bytes,
+        kind: int = 0,
+        *,
+        flags: int = 0,
+        extras: tuple[Extra, ...] = (),
+        hop_limit: int | None = None,
+        exclude: Collection[int] = (),
+        no_upstream: bool = False,
+        later: bool = False,
+    ) -> int:
+        """
+        Queue one message about which there is something special, or check why it cannot be.
+
+        :param flags: Wire flags besides those that the options imply.
+        :param hop_limit: How many nodes it may pass, by default `NodeConfig.hops`.
+        :param exclude: Neighbors that must not be the next hop.
+        :param no_upstream: Whether no node may use its default route for it.
+        :param later: Whether a message to ourselves waits for `Inbox.run_self_soon`.
+        :returns: Its sequence.
+        :raises Undeliverable: It was not accepted.
+        :raises LocalProtocolError: The target or the kind is not one.
+        """
+        context = self._context
+        payload = self._check(target, payload, kind, flags)
+        if no_upstream:
+            flags |= Flags.NO_UPSTREAM
+        hop = self._hop(target, exclude, no_upstream)
+        flow = self._flow(target)
+        sequence = flow.next_sequence
+        if hop is None:
+            flow.next_sequence += 1
+            self._to_self(sequence, kind, payload, flags, extras)
+            if not later:
+                self._inbox.run_self_soon()
+            return sequence
+        link = hop.data_link
+        frame_max = context.config.frame_bytes_max if link is None else link.frame_bytes_max
+        hops = hop_limit or context.config.hops
+        runs = self._runs(flow, payload, kind, flags, extras, hops, frame_max)
+        self._submit(hop, runs, target)
+        flow.next_sequence += 1
+        if not exclude and not no_upstream:
+            self._compile(flow, hop)
+        return sequence
+
+    def _check(self, target: int, payload: bytes, kind: int, flags: int) -> bytes:
+        if self.refusal is not None and not flags & Flags.REPLY:
+            raise self._refused(self.refusal, target)
+        if not 0 < target <= ID_MAX:
+            raise LocalProtocolError(f"{target!r} is not a bus id")
+        if not _KIND_MIN <= kind <= _KIND_MAX:
+            raise LocalProtocolError(f"kind {kind} is not between -2**31 and 2**31 - 1")
+        if not isinstance(payload, bytes):
+            if not isinstance(payload, bytearray | memoryview):
+                raise LocalProtocolError(f"a payload is bytes, not {type(payload).__name__}")
+            payload = bytes(payload)
+        limit = self._message_bytes_max
+        if len(payload) > limit:
+            raise self._refused(
+                Status.MESSAGE_TOO_LARGE, target, f"{len(payload)} bytes, the limit is {limit}"
+            )
+        return payload
+
+    def _hop(self, target: int, exclude: Collection[int], no_upstream: bool) -> Endpoint | None:
+        hop = self._traffic.hop_to(target, exclude=exclude, no_upstream=no_upstream)
+        if hop is Status.OK:
+            return None
+        if isinstance(hop, Status):
+            raise self._refused(hop, target)
+        return hop
+
+    def _runs(
+        self,
+        flow: Flow,
+        payload: bytes,
+        kind: int,
+        flags: int,
+        extras: tuple[Extra, ...],
+        hop_limit: int,
+        frame_bytes_max: int,
+    ) -> list[Run]:
+        """Make one run of a message, or several fragments when it does not fit into a frame."""
+        context = self._context
+        room = frame_bytes_max - _FRAME_OVERHEAD_BYTES
+        whole = len(payload) <= room
+        pieces = [(0, payload)] if whole else split(payload, room)
+        return [
+            Run(
+                source=context.bus_id,
+                target=flow.target,
+                first_sequence=flow.next_sequence,
+                epoch=context.epoch,
+                hop_limit=hop_limit,
+                flags=flags,
+                extras=extras,
+                fragment=None if whole else (offset, len(payload)),
+                kinds=[kind],
+                payloads=[piece],
+                size_bytes=len(piece) + 8,
+                count=1,
+            )
+            for offset, piece in pieces
+        ]
+
+    def _submit(self, hop: Endpoint, runs: list[Run], target: int) -> None:
+        link = hop.data_link if hop.gate is Gate.OPEN else None
+        size = sum(run.size_bytes for run in runs)
+        if link is not None and size > link.room and (len(runs) == 1 or not link.idle):
+            raise self._refused(Status.BACKPRESSURE, target, f"{link.queued_bytes} bytes wait")
+        for place, run in enumerate(runs):
+            if place and link is not None:
+                link.put(run)
+                continue
+            status = hop.submit(run)
+            if status is not None:
+                hop = self._second(hop, run, status)
+
+    def _second(self, hop: Endpoint, run: Run, status: Status) -> Endpoint:
+        """Try once more through the upstream; whoever cannot send now is told why."""
+        if status is Status.BUFFER_LIMIT:
+            raise self._refused(Status.BACKPRESSURE, run.target)
+        upstream = self._traffic.alternative(run.target, hop)
+        second = status if upstream is None else upstream.submit(run)
+        if upstream is None or second is not None:
+            raise self._refused(second or status, run.target)
+        return upstream
+
+    def _compile(self, flow: Flow, hop: Endpoint) -> None:
+        """Remember the link, so that the next message takes the short way."""
+        flow.generation = self._traffic.generation
+        flow.link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
+
+    def _flow(self, target: int) -> Flow:
+        flow = self._flows.get(target)
+        if flow is not None:
+            return flow
+        if len(self._flows) >= limits.FLOWS_MAX:
+            # Sequences of a forgotten flow must not come again: all new flows begin above it.
+            _, oldest = self._flows.popitem(last=False)
+            self._floor = max(self._floor, oldest.next_sequence)
+        start = (self._context.epoch << _EPOCH_SHIFT) + 1
+        flow = self._flows[target] = Flow(target, max(start, self._floor))
+        return flow
+
+    def _to_self(
+        self, sequence: int, kind: int, payload: bytes, flags: int, extras: tuple[Extra, ...]
+    ) -> None:
+        in_reply_to = 0
+        for extra in extras:
+            if extra.type == ExtraType.IN_REPLY_TO:
+                in_reply_to = int.from_bytes(extra.value, "little")
+        self._context.statistics.sent_messages += 1
+        self._inbox.to_self(sequence, kind, payload, flags, in_reply_to)
+
+    def reply(self, target: int, in_reply_to: int, payload: bytes) -> int:
+        """
+        Answer a request.
+
+        :param in_reply_to: Sequence of the request.
+        :raises Undeliverable: The answer was not accepted.
+        """
+        extra = Extra(type=ExtraType.IN_REPLY_TO, value=struct.pack("<Q", in_reply_to))
+        return self.send_with(target, payload, flags=Flags.REPLY, extras=(extra,))
+
+    def _refused(self, status: Status, target: int, detail: str = "") -> Undeliverable:
+        self._context.statistics.refused[status] += 1
+        return Undeliverable(status, target, 0, self._context.bus_id, detail)

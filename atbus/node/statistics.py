@@ -1,0 +1,46 @@
+"""Counters of one node; plain numbers, added up per run and never per message."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+
+from atbus.errors import Status
+
+
+@attrs.define(eq=False)
+class Statistics:
+    """
+    What one node has counted since it was made.
+
+    Bytes are payload bytes. ``refused`` counts messages by the status that ended them at this
+    node, whether they began here or were passing through.
+    """
+
+    sent_messages: int = 0
+    sent_bytes: int = 0
+    received_messages: int = 0
+    received_bytes: int = 0
+    forwarded_messages: int = 0
+    forwarded_frames: int = 0
+    responses_sent: int = 0
+    responses_dropped: int = 0
+    uncertain_messages: int = 0
+    callback_failures: int = 0
+    late_frames: int = 0
+    ignored_frames: int = 0
+    undecodable_frames: int = 0
+    order_given_up: int = 0
+    refused: Counter[Status] = attrs.field(factory=Counter)
+    closed: Counter[Status] = attrs.field(factory=Counter)
+
+    def as_dict(self) -> dict[str, int | dict[str, int]]:
+        """Give all counters under their names, enums by their names."""
+        values: dict[str, int | dict[str, int]] = {}
+        for field in attrs.fields(Statistics):
+            value = getattr(self, field.name)
+            if isinstance(value, Counter):
+                value = {status.name: count for status, count in sorted(value.items())}
+            values[field.name] = value
+        return values

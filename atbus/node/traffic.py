@@ -1,0 +1,455 @@
+"""
+What becomes of frames that are not for us, and of news that must find their way.
+
+Decisions are the table's; this obeys. Every data frame that arrives ends in exactly one of three
+ways, and only then is its link told: a next hop acknowledged it, the application has it, or a
+failure response in our name is on its way and acknowledged by *its* next hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus import limits
+from atbus.busid import BusId
+from atbus.errors import RemoteProtocolError, Status, Undeliverable
+from atbus.node.events import Fate
+from atbus.node.hop import NextHop
+from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run
+from atbus.routing.table import Deliver, Forward, Hold
+from atbus.wire import codec
+from atbus.wire.extras import append_trace
+from atbus.wire.head import Head
+from atbus.wire.messages import (
+    DataResponse,
+    Flags,
+    MessageType,
+    Mode,
+)
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.fates import Fates
+    from atbus.node.link import Link
+
+_FLUSH = int(MessageType.FLUSH)
+# What must not get lost when a link dies, and may wait for a way.
+_NEWS = frozenset(
+    {MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK}
+)
+
+
+@attrs.frozen
+class _Parked:
+    """News without a way at the moment."""
+
+    item: Routed
+    came_from: int | None
+    until: float
+
+
+class Traffic:
+    """
+    Forward frames and route responses.
+
+    :param endpoints: The registered remote nodes by id; shared with the registrar.
+    :param deliver: Takes data frames addressed to this node.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        endpoints: dict[int, Endpoint],
+        fates: Fates,
+        deliver: Callable[[Link, bytes, Head], None],
+    ) -> None:
+        self.generation = 0
+        self._context = context
+        self._endpoints = endpoints
+        self._fates = fates
+        self._deliver = deliver
+        self._hops: dict[int, Endpoint] = {}
+        self._parked: list[_Parked] = []
+        # Set by the node, which wires its parts.
+        self.command_lost: Callable[[Routed, Status], None]
+        self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
+
+    def changed(self) -> None:
+        """Forget what was compiled: the table, a gate or a data connection is another now."""
+        self.generation += 1
+        self._hops.clear()
+        if self._parked:
+            self._context.turn.at_end(self.retry_parked)
+
+    def hop_to(
+        self,
+        target: int,
+        *,
+        came_from: int | None = None,
+        exclude: Collection[int] = (),
+        no_upstream: bool = False,
+    ) -> Endpoint | Status:
+        """
+        Ask the table for the next hop.
+
+        :returns: The endpoint to give it to, or why there is none. `Status.OK` means that the
+            target is this node.
+        """
+        decision = self._context.table.next_hop(
+            BusId(target),
+            came_from=None if came_from is None else BusId(came_from),
+            exclude=frozenset(BusId(x) for x in exclude),
+            no_upstream=no_upstream,
+        )
+        match decision:
+            case Deliver():
+                return Status.OK
+            case Forward(bus_id=bus_id) | Hold(bus_id=bus_id):
+                return self._endpoints.get(bus_id, Status.NOT_CONNECTED)
+            case _:
+                return decision.status
+
+    def next_hop(
+        self, target: int, *, exclude: Collection[int] = (), no_upstream: bool = False
+    ) -> NextHop:
+        """
+        Describe the next hop to *target*.
+
+        :raises Undeliverable: There is none.
+        """
+        hop = self.hop_to(target, exclude=exclude, no_upstream=no_upstream)
+        if isinstance(hop, Status):
+            status = Status.NO_ROUTE if hop is Status.OK else hop
+            raise Undeliverable(status, target, 0, self._context.bus_id)
+        link = hop.data_link
+        return NextHop(
+            id=hop.bus_id,
+            endpoint=hop,
+            connection=None if link is None else link.connection,
+            address=None if link is None else link.connection.address,
+            relation=self._context.table.relation_to(BusId(target)),
+        )
+
+    # Frames that arrive.
+
+    def data_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Deliver a run or a fragment, pass it on, or answer why neither can be done."""
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            self._refuse(link, head, Status.NOT_REGISTERED)
+            return
+        source = head[5]
+        if source not in endpoint.vouched and not self._vouch(endpoint, source):
+            self._refuse(link, head, Status.SOURCE_REFUSED)
+            return
+        if head[6] != self._context.bus_id:
+            self._forward(link, frame, head, endpoint)
+            return
+        try:
+            self._deliver(link, frame, head)
+        except RemoteProtocolError as error:
+            self._refuse(link, head, error.status)
+            # Bodies pass relays unread: only the origin itself is to blame.
+            if source == endpoint.bus_id and error.status is not Status.UNKNOWN_MANDATORY:
+                link.unreadable(head, error)
+
+    def _vouch(self, endpoint: Endpoint, source: int) -> bool:
+        """Believe a neighbor about a source that it may speak for; remembered, bounded."""
+        if not self._context.table.may_speak(BusId(endpoint.bus_id), BusId(source)):
+            return False
+        if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
+            endpoint.vouched.clear()
+        endpoint.vouched.add(source)
+        return True
+
+    def _forward(self, link: Link, frame: bytes, head: Head, origin: Endpoint) -> None:
+        hop_limit = head[3]
+        if hop_limit <= 1:
+            self._refuse(link, head, Status.HOP_LIMIT)
+            return
+        target = head[6]
+        flags = head[2]
+        hop: Endpoint | Status | None = self._hops.get(target)
+        if hop is None or hop is origin or flags & Flags.NO_UPSTREAM:
+            hop = self.hop_to(
+                target, came_from=origin.bus_id, no_upstream=bool(flags & Flags.NO_UPSTREAM)
+            )
+            if not isinstance(hop, Status) and not flags & Flags.NO_UPSTREAM:
+                if len(self._hops) >= limits.COMPILED_TARGETS_MAX:
+                    self._hops.clear()
+                self._hops[target] = hop
+        if flags & Flags.TRACE:
+            frame = append_trace(frame, self._context.bus_id)
+        item = Relayed(
+            frame=frame,
+            source=head[5],
+            target=target,
+            first_sequence=head[7],
+            epoch=head[8],
+            count=max(1, head[10]),
+            hop_limit=hop_limit - 1,
+            custody=Custody(link, head[9]),
+            type=head[1],
+            size_bytes=len(frame),
+        )
+        status = hop if isinstance(hop, Status) else self._submit(hop, item, origin.bus_id)
+        if status is not None:
+            self._refuse(link, head, status)
+            return
+        statistics = self._context.statistics
+        statistics.forwarded_frames += 1
+        statistics.forwarded_messages += item.count
+        if not isinstance(hop, Status):
+            self.notify(origin, hop, item)
+
+    def _submit(self, hop: Endpoint, item: Relayed, came_from: int) -> Status | None:
+        """Give an item to its next hop; when that one cannot, once more through the upstream."""
+        status = hop.submit(item)
+        if status in (None, Status.BUFFER_LIMIT):
+            return status
+        upstream = self.alternative(item.target, hop, came_from)
+        return status if upstream is None else upstream.submit(item)
+
+    def alternative(
+        self, target: int, failed: Endpoint, came_from: int | None = None
+    ) -> Endpoint | None:
+        """Ask the table for a second chance after *failed* did not take a message."""
+        second = self._context.table.alternative(
+            BusId(target),
+            BusId(failed.bus_id),
+            None if came_from is None else BusId(came_from),
+        )
+        return None if second is None else self._endpoints.get(second.bus_id)
+
+    def _refuse(self, link: Link, head: Head, status: Status) -> None:
+        """Answer a frame with a failure in our name; a flush needs no answer."""
+        count = max(1, head[10])
+        self._context.statistics.refused[status] += count
+        custody = Custody(link, head[9])
+        if head[1] == _FLUSH or head[5] == 0:
+            custody.discharge()
+            return
+        backwards = link.connection.endpoint
+        if status in (Status.SOURCE_REFUSED, Status.NOT_REGISTERED):
+            # Whoever the source really is, only this neighbor can tell it.
+            response = self._response(head[5], head[6], head[7], count, head[8], status)
+            if backwards is None or backwards.control_link is None:
+                custody.discharge()
+            else:
+                backwards.control_link.put(Routed.of(response, custody))
+            return
+        self.respond(custody, head[5], head[6], head[7], count, head[8], status)
+
+    def _response(
+        self,
+        origin: int,
+        target: int,
+        first_sequence: int,
+        count: int,
+        origin_epoch: int,
+        status: Status,
+    ) -> DataResponse:
+        self._context.statistics.responses_sent += 1
+        return DataResponse(
+            source=self._context.bus_id,
+            destination=origin,
+            epoch=self._context.epoch,
+            hop_limit=self._context.config.hops,
+            target=target,
+            first_sequence=first_sequence,
+            count=count,
+            origin_epoch=origin_epoch,
+            status=status,
+            gave_up_at=self._context.bus_id,
+        )
+
+    def respond(
+        self,
+        custody: Custody | None,
+        origin: int,
+        target: int,
+        first_sequence: int,
+        count: int,
+        origin_epoch: int,
+        status: Status,
+    ) -> None:
+        """
+        Tell the origin of messages what became of them, in our name.
+
+        :param custody: Discharged when the news are in somebody else's hands.
+        """
+        if origin == self._context.bus_id:
+            if origin_epoch == self._context.epoch:
+                self._fates.settle(
+                    Fate(
+                        target=target,
+                        first_sequence=first_sequence,
+                        count=count,
+                        status=status,
+                        gave_up_at=origin,
+                    )
+                )
+            if custody is not None:
+                custody.discharge()
+            return
+        response = self._response(origin, target, first_sequence, count, origin_epoch, status)
+        self.route(Routed.of(response, custody))
+
+    # Responses, commands, flushes' answers: kept until somebody else has them.
+
+    def route(self, item: Routed, came_from: int | None = None) -> Status | None:
+        """
+        Send something on its way over control connections.
+
+        News (responses) that have no way now are parked for a while; anything else is refused.
+
+        :param came_from: The neighbor it came from; it never goes back there.
+        :returns: None when it was taken, else why a request has no way.
+        """
+        status = self._try_route(item, came_from)
+        if status is None or item.type not in _NEWS:
+            return status
+        if len(self._parked) >= limits.PARKED_RESPONSES_MAX:
+            self._drop(item)
+            return None
+        until = self._context.now + limits.PARKED_RESPONSE_SECONDS
+        self._parked.append(_Parked(item, came_from, until))
+        return None
+
+    def _try_route(self, item: Routed, came_from: int | None) -> Status | None:
+        target = item.destination
+        hop = self.hop_to(target, came_from=came_from)
+        if self._context.mode is Mode.TEMPORARY:
+            # The one node that we are registered with asks in our stead.
+            hop = next(iter(self._endpoints.values()), Status.NOT_CONNECTED)
+        if isinstance(hop, Status):
+            direct = self._endpoints.get(target)
+            if direct is None or direct.control_link is None:
+                return Status.NO_ROUTE if hop is Status.OK else hop
+            hop = direct
+        link = hop.control_link
+        if link is None or link.closed:
+            return Status.NOT_CONNECTED
+        link.put(item)
+        return None
+
+    def forward_routed(self, link: Link, frame: bytes, head: Head) -> Status | None:
+        """
+        Pass a routed frame on by its head alone, known or not.
+
+        :returns: None when it was taken; it is then discharged when the next hop has it. Else
+            why it was not, and it is still to be answered or discharged.
+        """
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            return Status.NOT_REGISTERED
+        source = head[5]
+        if source not in endpoint.vouched and not self._vouch(endpoint, source):
+            return Status.SOURCE_REFUSED
+        if head[3] <= 1:
+            return Status.HOP_LIMIT
+        item = Routed(
+            frame, head[1], source, head[6], head[7], head[3] - 1, Custody(link, head[9])
+        )
+        return self.route(item, endpoint.bus_id)
+
+    def response_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take news about messages of ours; pass other nodes' news on."""
+        if head[6] != self._context.bus_id:
+            self.pass_on(link, frame, head)
+            return
+        link.discharge(head[9])
+        message = codec.decode(frame)
+        if isinstance(message, DataResponse) and message.origin_epoch == self._context.epoch:
+            self._fates.settle(
+                Fate(
+                    target=message.target,
+                    first_sequence=message.first_sequence,
+                    count=message.count,
+                    status=message.status,
+                    gave_up_at=message.gave_up_at,
+                    detail=message.detail,
+                )
+            )
+
+    def pass_on(self, link: Link, frame: bytes, head: Head) -> None:
+        """Forward something that nobody is told about when it has no way; it is counted."""
+        status = self.forward_routed(link, frame, head)
+        if status is not None:
+            self._context.statistics.responses_dropped += 1
+            link.discharge(head[9])
+
+    def retry_parked(self) -> None:
+        """Try all parked news again; drop and count those whose time is over."""
+        now = self._context.now
+        parked, self._parked = self._parked, []
+        for place in parked:
+            if self._try_route(place.item, place.came_from) is None:
+                continue
+            if place.until <= now:
+                self._drop(place.item)
+            else:
+                self._parked.append(place)
+
+    def _drop(self, item: Routed) -> None:
+        self._context.statistics.responses_dropped += 1
+        if item.custody is not None:
+            item.custody.discharge()
+
+    @property
+    def parked(self) -> int:
+        """How many responses wait for a way."""
+        return len(self._parked)
+
+    # Links that die.
+
+    def lost(self, items: Collection[Kept], status: Status) -> None:
+        """
+        Report what a dead link held.
+
+        :param items: In order; each is reported once.
+        :param status: `UNCERTAIN` for what was on the wire, `NOT_CONNECTED` for what was not.
+        """
+        for item in items:
+            match item:
+                case Run():
+                    self.respond(
+                        None,
+                        item.source,
+                        item.target,
+                        item.first_sequence,
+                        item.count,
+                        item.epoch,
+                        status,
+                    )
+                case Relayed(type=kind) if kind == _FLUSH:
+                    item.custody.discharge()
+                case Relayed():
+                    counted = self._context.statistics
+                    if status is Status.UNCERTAIN:
+                        counted.uncertain_messages += item.count
+                    else:
+                        counted.refused[status] += item.count
+                    self.respond(
+                        item.custody,
+                        item.source,
+                        item.target,
+                        item.first_sequence,
+                        item.count,
+                        item.epoch,
+                        status,
+                    )
+                case Routed():
+                    self._lost_routed(item, status)
+
+    def _lost_routed(self, item: Routed, status: Status) -> None:
+        if item.type in _NEWS:
+            self.route(item)
+        elif item.type == MessageType.COMMAND_REQUEST:
+            self.command_lost(item, status)
+        elif item.custody is not None:
+            item.custody.discharge()

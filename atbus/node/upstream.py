@@ -1,0 +1,130 @@
+"""
+Keep this node registered with one of its upstreams.
+
+The candidates are tried in order, for ever, with a growing random pause; the pause begins anew
+after each success. An upstream that refuses is asked again after a long pause, except that an
+explicit refusal before the node was ever up ends the node: it is a mistake that waiting does not
+mend, like a wrong token or an id that is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from atbus.address import Address
+from atbus.errors import AtbusError, RegistrationRefused, Status
+from atbus.routing.backoff import Backoff
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+
+# The other side may decide otherwise the next time without anybody changing anything.
+_TRANSIENT = frozenset({Status.CROSSED_DIAL, Status.OVERLOADED, Status.UNKNOWN_ENDPOINT})
+
+
+class Upstream:
+    """
+    The upstream of one node, wherever it is at the moment.
+
+    :param candidates: Addresses in order of preference.
+    :param connect: Dials and registers; fires when the endpoint can take messages.
+    :param went_up: Called when an upstream can take messages.
+    :param refused: Called with an explicit refusal; tells whether to go on trying.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        candidates: tuple[Address, ...],
+        *,
+        connect: Callable[[Address], Deferred[Endpoint]],
+        went_up: Callable[[Endpoint], None],
+        refused: Callable[[Status, str], bool],
+    ) -> None:
+        config = context.config
+        self.candidates = candidates
+        self.attempts = 0
+        self._context = context
+        self._connect = connect
+        self._went_up = went_up
+        self._refused = refused
+        self._backoff = Backoff(
+            config.retry_initial_seconds, config.retry_factor, config.retry_seconds_max
+        )
+        self._place = 0
+        self._call: IDelayedCall | None = None
+        self._attempt: Deferred[Endpoint] | None = None
+        self._running = False
+
+    @property
+    def address(self) -> Address:
+        """The candidate that is tried, or was reached, last."""
+        return self.candidates[self._place % len(self.candidates)]
+
+    def start(self) -> None:
+        """Begin to try."""
+        self._running = True
+        self._try()
+
+    def stop(self) -> None:
+        """Try no more; an attempt under way is ended."""
+        self._running = False
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    def lost(self) -> None:
+        """Try again after a short pause: the upstream that was there is gone."""
+        if self._running and self._attempt is None and self._call is None:
+            self._wait(self._backoff.next(self._context.random.random()))
+
+    def _try(self) -> None:
+        self._call = None
+        self.attempts += 1
+        connecting = self._connect(self.address)
+        self._attempt = connecting
+        # When it has ended before it came here, one of these has cleared the attempt again.
+        connecting.addCallbacks(self._reached, self._failed).addErrback(self._broken)
+
+    def _reached(self, endpoint: Endpoint) -> None:
+        self._attempt = None
+        self._backoff.reset()
+        if self._running:
+            self._went_up(endpoint)
+
+    def _failed(self, failure: Failure) -> None:
+        self._attempt = None
+        error = failure.trap(AtbusError, CancelledError)
+        if not self._running or error is CancelledError:
+            return
+        pause = None
+        if isinstance(failure.value, RegistrationRefused):
+            status = failure.value.status
+            if status not in _TRANSIENT:
+                if not self._refused(status, str(failure.value)):
+                    return
+                pause = self._backoff.refused()
+        self._place += 1
+        if pause is None:
+            pause = self._backoff.next(self._context.random.random())
+        self._wait(pause)
+
+    def _broken(self, failure: Failure) -> None:
+        """Survive a defect of ours: log it, and go on trying."""
+        self._attempt = None
+        self._context.log.failure("connecting to upstream failed", failure=failure)
+        if self._running:
+            self._wait(self._backoff.refused())
+
+    def _wait(self, seconds: float) -> None:
+        if self._call is None:
+            self._call = self._context.timers.callLater(seconds, self._try)
