@@ -16,7 +16,7 @@ from atbus.wire.messages import RouteBatch, RouteOperation, RouteRecord
 from atbus.wire.rules import check
 
 _BATCH: Final = struct.Struct("<IIBBHH")
-_RECORD: Final = struct.Struct("<HBBQQIQHHHHH")
+_RECORD: Final = struct.Struct("<HBHQQIQHHHHH")
 _SUBNET: Final = struct.Struct("<QB")
 _PAIR: Final = struct.Struct("<HH")
 _INDEX: Final = struct.Struct("<H")

@@ -163,7 +163,7 @@ RECORD: Layout = Prefixed(
     Int16ul,
     Struct(
         "operation" / _member(RouteOperation),
-        "node_flags" / Int8ul,
+        "node_flags" / Int16ul,
         "bus_id" / Int64ul,
         "upstream_id" / Int64ul,
         "epoch" / Int32ul,
@@ -212,7 +212,7 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
         ),
         MessageType.REGISTER_REQUEST: Struct(
             "wanted_id" / Int64ul,
-            "node_flags" / Int32ul,
+            "node_flags" / Int16ul,
             "proofs" / _tuple(SHORT_BLOB),
             "host" / TEXT,
             "process" / TEXT,

@@ -96,8 +96,8 @@ class Ping(Message):
     "Are you there, and do our tables agree?" (wire protocol, section 7.4).
 
     :param sent_at_us: The sender's own clock in microseconds; comes back unchanged.
-    :param table_digest: Digest of the routes told to the receiver; 0 when there is no subscription.
-    :param interest_digest: Digest of the interest told to the receiver; 0 when there is none.
+    :param table_digest: Digest of the routes known from the receiver; 0 for none.
+    :param interest_digest: Digest of the interest known from the receiver; 0 for none.
     """
 
     message_type: ClassVar[MessageType] = MessageType.PING
