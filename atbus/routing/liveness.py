@@ -7,8 +7,8 @@ Whether a neighbor lives.
    are unanswered.
 3. The neighbor is dead when ``tolerance + 1`` pings are unanswered and as many intervals have
    passed since the last sign of life: 24 s with the defaults, 8 s and 2, never later. To keep that
-   word whatever the lots say, the pings that are still to be sent share evenly the time that is
-   left, where that is shorter than the interval. (With a tolerance of 0 it takes a little longer,
+   word whatever the lots say, the pings that follow an unanswered one share evenly the time that
+   is left, which is an interval or less for each. (With a tolerance of 0 it takes a little longer,
    for the only ping must have time to be answered.)
 4. A node whose own loop was late by more than half an interval accuses nobody for an interval: the
    proof of life may lie unread in a buffer. A tick that comes late is such a proof against
@@ -158,7 +158,7 @@ class Heartbeat:
         pings_left = self.tolerance + 1 - self.unanswered
         if pings_left <= 0:
             return dead_at
-        return min(self._due_if_heard, now + (dead_at - now) / (pings_left + 1))
+        return now + (dead_at - now) / (pings_left + 1)
 
     def _spacing(self, jitter: float) -> float:
         return self.interval_seconds * (1 + HEARTBEAT_JITTER * (2 * jitter - 1))

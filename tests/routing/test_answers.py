@@ -80,6 +80,7 @@ class ExpectationsTests(SynchronousTestCase):
         waiting = expecting(5.0, 3.0, 4.0)
         waiting.resolve(2)
         self.assertEqual(waiting.clear(), [(0, "a"), (1, "b")])
+        self.assertEqual(waiting._heap, [])
         self.assertEqual((waiting.clear(), len(waiting), waiting.deadline), ([], 0, None))
 
     def test_answered_questions_cost_no_memory(self) -> None:

@@ -20,6 +20,7 @@ class BackoffTests(SynchronousTestCase):
         for earlier, later in pairwise(waits):
             self.assertAlmostEqual(later, min(30.0, earlier * 1.7))
         self.assertEqual(waits[10:], [30.0, 30.0])
+        self.assertEqual(Backoff(initial=5.0, cap=2.0).next(1.0), 2.0)
 
     def test_the_wait_is_drawn_from_the_whole_range(self) -> None:
         """Nodes that lost the same upstream together do not come back together."""

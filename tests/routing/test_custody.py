@@ -221,6 +221,11 @@ class IncomingTests(SynchronousTestCase):
             after = min(held, default=arrived + 1) - 1
             self.assertEqual(ledger.acknowledged, number_of(after))
             self.assertEqual(ledger.outstanding, arrived - after)
+            self.assertEqual(
+                ledger._early,
+                {number_of(n) for n in range(after + 1, arrived + 1)}
+                - {number_of(n) for n in held},
+            )
 
     @settings(deadline=None)
     @given(st.data(), st.integers(1, 8))

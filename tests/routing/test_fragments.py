@@ -203,6 +203,13 @@ class BoundTests(SynchronousTestCase):
             add(room, (source, 9, 1), 1, 1, b"x", total=2)
         self.assertEqual(len(room._ended), 2)
 
+    def test_the_flow_that_is_quiet_longest_is_forgotten_first(self) -> None:
+        """What is still coming of a lost message is ignored while its flow is a busy one."""
+        room = reassembly(count_max=2)
+        for flow, sequence in ((A, 1), (B, 1), (A, 2), ((0x303, 9, 1), 1)):
+            self.assertEqual(len(add(room, flow, sequence, 1, b"x")), 1)
+        self.assertEqual(add(room, A, 2, 2, b"x"), [])
+
 
 class EndTests(SynchronousTestCase):
     def test_a_message_without_progress_expires(self) -> None:

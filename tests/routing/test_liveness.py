@@ -128,13 +128,14 @@ class DeathTests(SynchronousTestCase):
         heartbeat.open(0.0, first_lot)
         heard_at, pings = 0.0, 0
         for is_heard, lot, part in [*turns, *[(False, first_lot, 0.0)] * (tolerance + 3)]:
-            now = due(heartbeat)
+            now = max(due(heartbeat), heard_at)
             effects = heartbeat.tick(now, lot)
             if effects == [DEAD]:
                 self.assertEqual(pings, tolerance + 1)
                 self.assertAlmostEqual(now - heard_at, 8.0 * (tolerance + 1))
                 return
             pings += 1
+            self.assertLessEqual(due(heartbeat) - now, 8.0 * (1 + 1e-9))
             if is_heard:
                 heard_at, pings = now + part * (due(heartbeat) - now), 0
                 heartbeat.heard(heard_at)
