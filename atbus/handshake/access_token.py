@@ -2,7 +2,7 @@
 Prove that both sides know a token, without saying it.
 
 The proof for one token is HMAC-SHA256, keyed with the token, over a fixed label, the side that
-proves, the SHA-256 of both hello frames and the TLS exporter (wire protocol, section 5).
+proves, the SHA-256 of both hello frames and the TLS exporter (wire protocol, section 5.3).
 
 * Both nonces are in the hello frames, so a recorded proof is worth nothing on another connection.
 * The side is in it, so a proof cannot be reflected to the one who made it.

@@ -316,6 +316,10 @@ class Dialogue:
             )
         if hello.source != 0 and hello.source == self.my_id:
             raise RegistrationRefused(Status.ID_CONFLICT, f"{hello.source:#x} is our own id")
+        if self._role is Role.RING:
+            raise RegistrationRefused(
+                Status.NOT_ADMITTED, "a ring belongs to an endpoint and does not register"
+            )
 
     def hear_again(self, request: RegisterRequest) -> None:
         """

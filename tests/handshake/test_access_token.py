@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.handshake.access_token import Side, hash_transcript, prove, verify
 from atbus.limits import ACCESS_TOKENS_MAX, PROOF_BYTES
+
+SPECIFICATION = Path(__file__).parents[2] / "docs" / "reference" / "wire-protocol.rst"
+# A vector of the document: values, a line of two dashes, bytes.
+HELLO_VECTOR = r"^ +HELLO\n(?:.+\n)+? +--\n((?: +(?:[0-9a-f]{2} ?)+\n)+)"
+PROOF_VECTOR = (
+    r'PROOF\n +token = b"(.+)"\n +exporter = b""\n +--\n'
+    r" +D ([0-9a-f]+)\n +L ([0-9a-f]+)\n"
+)
+    r'PROOF\n +token = b"(.+)"\n +exporter = b""\n +--\n +D ([0-9a-f]+)\n +L ([0-9a-f]+)\n'
+)
 
 TRANSCRIPT = hash_transcript(b"dialler hello", b"listener hello")
 
@@ -107,7 +120,20 @@ class BindingTests(SynchronousTestCase):
             self.assertFalse(verify((b"a",), (proof,), Side.DIALLER, TRANSCRIPT))
 
     def test_is_what_the_specification_says(self) -> None:
-        """The proof of one token over two known hellos, computed by hand, comes out."""
+        """The proofs of both sides that the wire protocol prints come out of its own hellos."""
+        text = SPECIFICATION.read_text(encoding="utf-8")
+        dialler, listener = (
+            bytes.fromhex(match[1]) for match in re.finditer(HELLO_VECTOR, text, re.MULTILINE)
+        )
+        match = re.search(PROOF_VECTOR, text)
+        assert match is not None
+        transcript = hash_transcript(dialler, listener)
+        for side, proof in zip((Side.DIALLER, Side.LISTENER), match.groups()[1:], strict=True):
+            token = match[1].encode()
+            self.assertEqual(prove((token,), side, transcript)[0].hex(), proof)
+
+    def test_holds_the_exporter_last(self) -> None:
+        """The proof of one token over one TLS connection, computed with openssl, comes out."""
         self.assertEqual(
             prove((b"secret",), Side.LISTENER, TRANSCRIPT, b"exporter")[0].hex(),
             "c6a0e384b4aa3302cbd48c11741a6b419579cc02729280500f9f43935b43ba4c",

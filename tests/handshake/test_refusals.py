@@ -16,6 +16,7 @@ from atbus.wire.messages import (
     Mode,
     RegisterRequest,
     RegisterResponse,
+    Role,
 )
 from tests.handshake.refusal_case import RefusalCase, ending
 
@@ -219,6 +220,11 @@ class AdmissionTests(RefusalCase):
         self.assertTrue(words.startswith(heard))
         assert pair.listener.refused is not None
         self.assertEqual(pair.listener.refused.detail, words)
+
+    def test_a_ring_does_not_register(self) -> None:
+        """A stream that says it is a ring is refused, and the node is not asked."""
+        pair = self.run_pair(make_terms(1, role=Role.RING), make_terms(2), Status.NOT_ADMITTED)
+        self.assertIsNone(pair.listener.question)
 
     def test_no_free_id(self) -> None:
         """An automatic node that gets no id is refused like any other."""

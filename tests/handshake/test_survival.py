@@ -36,7 +36,7 @@ def local_terms(draw: st.DrawFn, *, listens: bool) -> LocalTerms:
     """Draw what a node may say about itself, often what any other accepts."""
     nonce = b"listener's nonce" if listens else b"dialler's nonce."
     mode = Mode.NODE if listens else draw(st.sampled_from(Mode))
-    role = draw(st.sampled_from(Role))
+    role = draw(st.sampled_from([Role.CONTROL, Role.DATA]))
     if draw(st.booleans()) or draw(st.booleans()):
         bus_id = (2 if listens else 1) if mode is Mode.NODE else 0
         return make_terms(bus_id, mode=mode, role=role, nonce=nonce)
@@ -44,7 +44,7 @@ def local_terms(draw: st.DrawFn, *, listens: bool) -> LocalTerms:
     return make_terms(
         draw(st.sampled_from([bus_id, bus_id, bus_id, 0])) if listens else bus_id,
         mode=mode,
-        role=role,
+        role=draw(st.sampled_from(Role)),
         tokens=draw(TOKENS),
         versions=draw(st.sampled_from([(1, 1), (1, 2), (2, 2)])),
         nonce=nonce,
