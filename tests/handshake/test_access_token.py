@@ -19,8 +19,6 @@ PROOF_VECTOR = (
     r'PROOF\n +token = b"(.+)"\n +exporter = b""\n +--\n'
     r" +D ([0-9a-f]+)\n +L ([0-9a-f]+)\n"
 )
-    r'PROOF\n +token = b"(.+)"\n +exporter = b""\n +--\n +D ([0-9a-f]+)\n +L ([0-9a-f]+)\n'
-)
 
 TRANSCRIPT = hash_transcript(b"dialler hello", b"listener hello")
 
