@@ -196,6 +196,17 @@ def parse_address(text: str) -> Address:
     return Address(scheme, host, port)
 
 
+def as_address(value: str | Address) -> Address:
+    """
+    Take an address as it is, or read it.
+
+    :param value: An address, or its text.
+    :returns: The address.
+    :raises AddressError: The text is none.
+    """
+    return value if isinstance(value, Address) else parse_address(value)
+
+
 def _split_port(text: str, scheme: Scheme, rest: str) -> tuple[str, int | None]:
     if scheme in _IPV6:
         if rest.startswith("[") and rest.endswith("]"):

@@ -60,6 +60,12 @@ class Machine(Protocol):
     def tick(self, now: float) -> list[Effect]:
         """Look at the time."""
 
+    def refuse(self, status: Status, detail: str) -> list[Effect]:
+        """End it ourselves."""
+
+    def lost(self, status: Status, detail: str) -> list[Effect]:
+        """Learn that the channel is gone."""
+
 
 @implementer(IChannelReceiver)
 class Connection:
@@ -149,6 +155,11 @@ class Connection:
             self.hello_id = message.source
         self._perform(self._machine.receive(message, frame, self._context.now))
 
+    @staticmethod
+    def registration_frame(link: Link, frame: bytes, head: Head) -> None:
+        """Let the registration judge what of it comes late on *link*."""
+        link.connection._register_with(frame)
+
     def channel_drained(self) -> None:
         """Allow as many queued bytes as at the beginning."""
         if self.link is not None:
@@ -169,6 +180,8 @@ class Connection:
         self.closed = status
         self._alarm.set(None)
         self._context.statistics.closed[status] += 1
+        if self.link is None:
+            self._perform(self._machine.lost(status, detail))
         self._registrar.closed(self, status, detail)
 
     # The machine's effects.
@@ -276,7 +289,7 @@ class Connection:
             self.link.put(Notice(goodbye))
             self.link.flush()
         else:
-            self._registrar.refused(self, error.status, str(error), by_peer=False)
+            self._perform(self._machine.refuse(error.status, error.detail))
         self.close(error.status, str(error))
 
     def close(self, status: Status, detail: str = "") -> None:

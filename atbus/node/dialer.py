@@ -8,6 +8,7 @@ none. Dials that cross are no failure: the one that was given up waits for the o
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,14 @@ class Dialer:
     ) -> None:
         self.listeners: list[IChannelListener] = []
         self.connections: set[Connection] = set()
+        self.wanted_id = 0
         self._context = context
         self._registrar = registrar
         self._channels = channels
         self._attempts: list[_Attempt] = []
         self._stopping = False
+        # Of the latest registrations, to recognize a dial to ourselves.
+        self._nonces: deque[bytes] = deque(maxlen=limits.PENDING_HANDSHAKES_MAX)
 
     # Listening.
 
@@ -263,6 +267,8 @@ class Dialer:
     def _terms(self, role: Role, expected_id: int) -> LocalTerms:
         context = self._context
         config = context.config
+        nonce = os.urandom(limits.NONCE_BYTES)
+        self._nonces.append(nonce)
         mode = context.mode if not context.bus_id or context.mode is Mode.TEMPORARY else Mode.NODE
         return LocalTerms(
             bus_id=context.bus_id,
@@ -273,7 +279,8 @@ class Dialer:
             version_max=PROTOCOL_VERSION,
             capabilities=0,
             frame_max=config.frame_bytes_max,
-            nonce=os.urandom(limits.NONCE_BYTES),
+            nonce=nonce,
+            own_nonces=frozenset(self._nonces),
             request=self._request(),
             tokens=config.access_tokens,
             timeout_seconds=config.handshake_seconds,
@@ -291,7 +298,7 @@ class Dialer:
             labels=tuple(sorted(context.config.labels.items())),
             addresses=tuple(str(listener.address) for listener in self.listeners),
             software=f"atbus {_version()}",
-            wanted_id=0,
+            wanted_id=self.wanted_id,
         )
 
 

@@ -188,6 +188,9 @@ def _readers(
 ) -> dict[int, FrameReader]:
     """Say who reads which frames, besides DATA and FRAGMENT."""
     return {
+        MessageType.HELLO: Connection.registration_frame,
+        MessageType.REGISTER_REQUEST: Connection.registration_frame,
+        MessageType.REGISTER_RESPONSE: Connection.registration_frame,
         MessageType.PING: pulse.ping_received,
         MessageType.PONG: pulse.pong_received,
         MessageType.GOODBYE: Connection.goodbye_frame,

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.address import Address
+from atbus.busid import TEMPORARY
 from atbus.errors import (
     ConnectFailed,
     ListenFailed,
@@ -24,7 +25,7 @@ from atbus.node.life import CREATED, STOPPED, Life
 from atbus.node.outbox import Notice
 from atbus.node.upstream import Upstream
 from atbus.routing.table import Position
-from atbus.wire.messages import AddressUpdate
+from atbus.wire.messages import AddressUpdate, Mode
 
 if TYPE_CHECKING:
     from atbus.node.commands import Commands
@@ -150,6 +151,13 @@ class Running:
 
     def _upstream_refused(self, status: Status, detail: str) -> bool:
         """Go on trying, except when the node was never up: then it ends, with this reason."""
+        context = self._context
+        if context.config.mode is Mode.AUTO and context.bus_id and status is Status.ID_CONFLICT:
+            # Somebody has our id by now: ask for another one.
+            self._dialer.wanted_id = context.bus_id
+            context.bus_id = 0
+            context.table.renumber(TEMPORARY)
+            return True
         if self.life.has_been_up:
             return True
         self._fail(Failure(RegistrationRefused(status, detail, True)))
