@@ -69,7 +69,8 @@ class FaultCase(SynchronousTestCase):
     """Asks for the faults of a configuration."""
 
     def faults(self, **options: Any) -> list[str]:
-        return self.assertRaises(ConfigurationError, NodeConfig, **options).faults
+        error: ConfigurationError = self.assertRaises(ConfigurationError, NodeConfig, **options)
+        return error.faults
 
 
 class ReadingTests(FaultCase):

@@ -152,7 +152,8 @@ class FaultTests(SynchronousTestCase):
     """What is wrong in a file is told all at once, under the names that it has there."""
 
     def faults(self, text: str) -> list[str]:
-        return self.assertRaises(ConfigurationError, parse_config, text).faults
+        error: ConfigurationError = self.assertRaises(ConfigurationError, parse_config, text)
+        return error.faults
 
     def test_all_faults_of_a_file(self) -> None:
         """Unknown keys, wrong types and wrong values come together, with their path."""
