@@ -71,7 +71,7 @@ def judge(
     if applicant.mode is Mode.AUTO and applicant.role is not Role.CONTROL:
         applicant = attrs.evolve(applicant, bus_id=applicant.wanted_id)
     elif applicant.mode is Mode.AUTO:
-        bus_id = _number(own, registered, applicant, number)
+        bus_id = _choose_id(own, registered, applicant, number)
         if bus_id is None:
             ranges = ", ".join(str(subnet) for subnet in own.subnets[:3]) or "none"
             return Rejected(Status.NO_FREE_ID, f"no free id left in {ranges}")
@@ -143,14 +143,10 @@ def _judge_temporary(registered: Sequence[Registered], applicant: Applicant) -> 
     return _overload(registered) or Admit(bus_id=BusId(0), position=Position.PEER, subnets=())
 
 
-def _number(
+def _choose_id(
     own: OwnNode, registered: Sequence[Registered], applicant: Applicant, number: int
 ) -> BusId | None:
-    """
-    Choose the id of an automatic node.
-
-    :returns: The id it had when it is free or still its own, else a free one, if there is any.
-    """
+    """Choose the id of an automatic node: the former one if that is free or its own, else any."""
     wanted = applicant.wanted_id
     for each in registered:
         if wanted and each.bus_id == wanted and _is_same_process(each, applicant):
@@ -160,7 +156,9 @@ def _number(
         mine = intersection(mine, own.accept_subnets)
     taken = [Subnet(own.bus_id, 0), *own.reserved_subnets]
     for each in registered:
-        taken += _claims(each)
+        taken.append(Subnet(each.bus_id, 0))
+        if _owns_alone(each):
+            taken += each.subnets
     if find_subnet(mine, wanted) and first_conflict([Subnet(wanted, 0)], taken) is None:
         return BusId(wanted)
     return assign_auto_id(mine, taken, number)
@@ -284,9 +282,13 @@ def _own_subnet_fault(
 def _neighbor_subnet_fault(
     others: Sequence[Registered], bus_id: int, subnets: tuple[Subnet, ...]
 ) -> Rejected | None:
-    """Check against what other neighbors claim."""
+    """Check against the subnets and ids of others."""
     for each in others:
-        overlap = first_conflict(subnets, _claims(each))
+        overlap = None
+        if _owns_alone(each):
+            overlap = first_conflict(subnets, each.subnets)
+        if overlap is None and (around := find_subnet(subnets, each.bus_id)) is not None:
+            overlap = around, Subnet(each.bus_id, 0)
         if overlap is not None:
             return Rejected(
                 Status.SUBNET_CONFLICT,
@@ -303,14 +305,9 @@ def _allowance_fault(own: OwnNode, subnets: tuple[Subnet, ...]) -> Rejected | No
     return None
 
 
-def _claims(neighbor: Registered) -> tuple[Subnet, ...]:
-    """
-    List what nobody else may own.
-
-    :returns: The id of the neighbor and its subnets; those of the upstream go around everybody's.
-    """
-    alone = Subnet(neighbor.bus_id, 0)
-    return (alone,) if neighbor.position is Position.UPSTREAM else (alone, *neighbor.subnets)
+def _owns_alone(neighbor: Registered) -> bool:
+    """Leave out the upstream, around everybody, and temporary nodes, who own nothing they say."""
+    return neighbor.position is not Position.UPSTREAM and not neighbor.temporary
 
 
 def _is_same_holder(one: Registered, other: Registered) -> bool:

@@ -54,6 +54,8 @@ def _free_ranges(subnets: Sequence[Subnet], taken: Sequence[Subnet]) -> list[tup
     """
     Subtract ranges; both lists are sorted and merged.
 
+    :param subnets: What to subtract from.
+    :param taken: What to subtract.
     :returns: First and last id of each range that is left; never id 0.
     """
     free: list[tuple[int, int]] = []

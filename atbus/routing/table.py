@@ -39,6 +39,7 @@ from atbus.routing.interfaces import IRouter
 from atbus.routing.relation import Relation
 from atbus.routing.subnet_index import SubnetIndex
 
+
 class Position(enum.Enum):
     """On which side of us a neighbor is."""
 

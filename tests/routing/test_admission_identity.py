@@ -170,8 +170,11 @@ class ModeTests(AdmissionCase):
         who = Applicant(bus_id=0, mode=Mode.TEMPORARY, subnets=(Subnet(ME, 16),))
         taken = Admit(bus_id=BusId(0), position=Position.PEER, subnets=())
         self.assertEqual(judge(OWN, [], who), taken)
-        other = Registered(bus_id=0, subnets=(), position=Position.PEER, temporary=True)
+        other = Registered(
+            bus_id=0, subnets=(Subnet(ME, 16),), position=Position.PEER, temporary=True
+        )
         self.assertEqual(judge(OWN, [other], who), taken)
+        self.assert_admitted(judge(OWN, [other], applicant(CHILD)), Position.DOWNSTREAM)
         data = attrs.evolve(who, role=Role.DATA)
         self.assert_refused(judge(OWN, [], data), Status.UNKNOWN_ENDPOINT)
 
@@ -230,6 +233,7 @@ class AutomaticTests(AdmissionCase):
         """An automatic node gets an id inside our range that nobody has, and owns only that."""
         own = attrs.evolve(OWN, subnets=(Subnet(ME, 2),), reserved_subnets=(Subnet(ME + 1, 0),))
         holders = [registered(applicant(ME + 2)), UPSTREAM]
+        free = BusId(ME + 3)
         for number in range(5):
             self.assertEqual(
                 judge(own, holders, self.auto(), number),
