@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,7 +21,6 @@ from atbus import limits
 from atbus.address import Address, as_address
 from atbus.busid import BusId
 from atbus.channels.interfaces import IChannelScheme
-from atbus.errors import Undeliverable
 from atbus.node import parts
 from atbus.node.config import NodeConfig
 from atbus.node.context import Timers
@@ -204,15 +203,7 @@ class Node(Service):
         :returns: Fires with a `Fate` when the destination's receiver has taken the message, or
             fails with `Undeliverable`; it always ends. Cancelling it stops the waiting only.
         """
-        try:
-            sequence = self._parts.sender.send_with(
-                target, payload, kind, flags=Flags.ANSWER, hop_limit=hop_limit, later=True
-            )
-        except Undeliverable:
-            return fail()
-        waiting = self._parts.fates.expect_fate(target, sequence, timeout)
-        self._parts.inbox.run_self_soon()
-        return waiting
+        return self._parts.asking.deliver(target, payload, kind, timeout, hop_limit)
 
     def request(
         self,
@@ -228,15 +219,7 @@ class Node(Service):
         :returns: Fires with the reply's bytes, or fails with `Undeliverable`; it always ends.
             Cancelling it stops the waiting only.
         """
-        try:
-            sequence = self._parts.sender.send_with(
-                target, payload, kind, flags=Flags.REQUEST, later=True
-            )
-        except Undeliverable:
-            return fail()
-        waiting = self._parts.fates.expect_reply(target, sequence, timeout)
-        self._parts.inbox.run_self_soon()
-        return waiting
+        return self._parts.asking.request(target, payload, kind, timeout)
 
     def on_request(self, callback: Responder | None) -> None:
         """

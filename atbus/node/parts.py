@@ -19,6 +19,7 @@ from atbus.channels.schemes import Channels
 from atbus.channels.timers import MonotonicTimers
 from atbus.errors import Status
 from atbus.node.admin import Admin
+from atbus.node.asking import Asking
 from atbus.node.commands import Commands
 from atbus.node.config import NodeConfig
 from atbus.node.connection import Connection
@@ -53,9 +54,12 @@ class Parts:
     inbox: Inbox
     traffic: Traffic
     sender: Sender
+    asking: Asking
     commands: Commands
     registrar: Registrar
     dialer: Dialer
+    paths: Paths
+    notices: Notices
     pulse: Pulse
     leaving: Leaving
     running: Running
@@ -83,6 +87,13 @@ def wire(
     schemes = channels or Channels(
         reactor, _channel_options(config), cast("IReactorTime", clock)
     )
+    made = _make(context, schemes)
+    _connect(context, made)
+    return made
+
+
+def _make(context: Context, schemes: IChannelScheme) -> Parts:
+    """Make the parts, each with those that it asks of."""
     endpoints: dict[int, Endpoint] = {}
     fates = Fates(context)
     inbox = Inbox(context, fates)
@@ -93,59 +104,56 @@ def wire(
     admin = Admin(context, registrar, sender, fates)
     commands = Commands(context, traffic, admin.commands)
     admin.asked = commands
-    leaving = Leaving(
-        context,
-        registrar,
-        traffic,
-        busy=lambda: bool(inbox.unfinished or commands.unfinished or registrar.count_waiting()),
-    )
-    running = Running(context, dialer, leaving, registrar)
-
     paths = Paths(context, registrar, traffic, dialer, dialer.available)
-    pulse = Pulse(
-        context,
-        registrar.remove,
-        (registrar.expire_pending, paths.sweep, traffic.retry_parked),
-    )
-    notices = Notices(context, registrar, dialer)
-    traffic.notify = notices.relayed
 
-    def removed(endpoint: Endpoint, status: Status) -> None:
-        pulse.forget(endpoint)
-        paths.lost(endpoint)
-        inbox.forget(endpoint.bus_id)
-        running.removed(endpoint, status)
+    def busy() -> bool:
+        return bool(inbox.unfinished or commands.unfinished or registrar.count_waiting())
 
-    traffic.command_lost = commands.lost
-    inbox.traffic = traffic
-    inbox.reply = sender.reply
-    registrar.judge = Judge(context, registrar, pulse, running.takes_registrations)
-    registrar.traffic = traffic
-    registrar.readers = _readers(
-        traffic, commands, pulse, paths, leaving, notices, registrar
-    )
-    registrar.on_control = pulse.watch
-    registrar.on_gate = paths.data_up
-    registrar.on_needs_data = paths.need_data
-    registrar.on_available = dialer.available
-    registrar.on_removed = removed
-    registrar.on_refused = dialer.refused
-    registrar.on_closed = dialer.closed
-    running.wire(sender=sender, commands=commands, inbox=inbox, fates=fates, pulse=pulse)
-    running.paths = paths
+    leaving = Leaving(context, registrar, traffic, busy)
+    sweeps = (registrar.expire_pending, paths.sweep, traffic.retry_parked)
     return Parts(
         context=context,
         fates=fates,
         inbox=inbox,
         traffic=traffic,
         sender=sender,
+        asking=Asking(sender, fates, inbox),
         commands=commands,
         registrar=registrar,
         dialer=dialer,
-        pulse=pulse,
+        paths=paths,
+        notices=Notices(context, registrar, dialer),
+        pulse=Pulse(context, registrar.remove, sweeps),
         leaving=leaving,
-        running=running,
+        running=Running(context, dialer, leaving, registrar),
     )
+
+
+def _connect(context: Context, made: Parts) -> None:
+    """Tell the parts whom to call back."""
+    registrar, traffic, running = made.registrar, made.traffic, made.running
+
+    def removed(endpoint: Endpoint, status: Status) -> None:
+        made.pulse.forget(endpoint)
+        made.paths.lost(endpoint)
+        made.inbox.forget(endpoint.bus_id)
+        running.removed(endpoint, status)
+
+    traffic.command_lost = made.commands.lost
+    traffic.notify = made.notices.relayed
+    made.inbox.traffic = traffic
+    made.inbox.reply = made.sender.reply
+    registrar.judge = Judge(context, registrar, made.pulse, running.takes_registrations)
+    registrar.traffic = traffic
+    registrar.readers = _readers(made)
+    registrar.on_control = made.pulse.watch
+    registrar.on_gate = made.paths.data_up
+    registrar.on_needs_data = made.paths.need_data
+    registrar.on_available = made.dialer.available
+    registrar.on_removed = removed
+    registrar.on_refused = made.dialer.refused
+    registrar.on_closed = made.dialer.closed
+    running.wire(made)
 
 
 def _context(
@@ -177,31 +185,23 @@ def _channel_options(config: NodeConfig) -> ChannelOptions:
     )
 
 
-def _readers(
-    traffic: Traffic,
-    commands: Commands,
-    pulse: Pulse,
-    paths: Paths,
-    leaving: Leaving,
-    notices: Notices,
-    registrar: Registrar,
-) -> dict[int, FrameReader]:
+def _readers(made: Parts) -> dict[int, FrameReader]:
     """Say who reads which frames, besides DATA and FRAGMENT."""
     return {
         MessageType.HELLO: Connection.registration_frame,
         MessageType.REGISTER_REQUEST: Connection.registration_frame,
         MessageType.REGISTER_RESPONSE: Connection.registration_frame,
-        MessageType.PING: pulse.ping_received,
-        MessageType.PONG: pulse.pong_received,
+        MessageType.PING: made.pulse.ping_received,
+        MessageType.PONG: made.pulse.pong_received,
         MessageType.GOODBYE: Connection.goodbye_frame,
         MessageType.GOODBYE_ACK: Connection.goodbye_answer_frame,
-        MessageType.DRAIN: leaving.drain_received,
-        MessageType.DRAIN_ACK: leaving.drain_answered,
-        MessageType.DATA_RESPONSE: traffic.response_received,
-        MessageType.COMMAND_REQUEST: commands.request_received,
-        MessageType.COMMAND_RESPONSE: commands.response_received,
-        MessageType.FLUSH: traffic.data_received,
-        MessageType.FLUSH_ACK: paths.flush_answered,
-        MessageType.CONNECT_NOTICE: notices.notice_received,
-        MessageType.ADDRESS_UPDATE: registrar.addresses_received,
+        MessageType.DRAIN: made.leaving.drain_received,
+        MessageType.DRAIN_ACK: made.leaving.drain_answered,
+        MessageType.DATA_RESPONSE: made.traffic.response_received,
+        MessageType.COMMAND_REQUEST: made.commands.request_received,
+        MessageType.COMMAND_RESPONSE: made.commands.response_received,
+        MessageType.FLUSH: made.traffic.data_received,
+        MessageType.FLUSH_ACK: made.paths.flush_answered,
+        MessageType.CONNECT_NOTICE: made.notices.notice_received,
+        MessageType.ADDRESS_UPDATE: made.registrar.addresses_received,
     }

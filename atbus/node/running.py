@@ -28,22 +28,15 @@ from atbus.routing.table import Position
 from atbus.wire.messages import AddressUpdate, Mode
 
 if TYPE_CHECKING:
-    from atbus.node.commands import Commands
     from atbus.node.context import Context
-    from atbus.node.delivery import Inbox
     from atbus.node.dialer import Dialer
-    from atbus.node.fates import Fates
     from atbus.node.leaving import Leaving
-    from atbus.node.paths import Paths
-    from atbus.node.pulse import Pulse
+    from atbus.node.parts import Parts
     from atbus.node.registrar import Registrar
-    from atbus.node.sending import Sender
 
 
 class Running:
     """The life of one node, performed."""
-
-    paths: Paths
 
     def __init__(
         self, context: Context, dialer: Dialer, leaving: Leaving, registrar: Registrar
@@ -63,15 +56,9 @@ class Running:
         self._stopping: list[Deferred[None]] = []
         self._patience: IDelayedCall | None = None
 
-    def wire(
-        self, *, sender: Sender, commands: Commands, inbox: Inbox, fates: Fates, pulse: Pulse
-    ) -> None:
+    def wire(self, parts: Parts) -> None:
         """Get to know the parts that must be switched on and off."""
-        self._sender = sender
-        self._commands = commands
-        self._inbox = inbox
-        self._fates = fates
-        self._pulse = pulse
+        self._parts = parts
 
     def takes_registrations(self) -> bool:
         """Tell whether others may register here now."""
@@ -95,9 +82,9 @@ class Running:
             return started
         self.life.start()
         self._dialer.reopen()
-        self._sender.refusal = None
-        self._commands.refusal = None
-        self._pulse.start()
+        self._parts.sender.refusal = None
+        self._parts.commands.refusal = None
+        self._parts.pulse.start()
         config = self._context.config
         listening = DeferredList(
             [self._dialer.listen(address) for address in config.listen], consumeErrors=True
@@ -236,8 +223,8 @@ class Running:
         if len(self._stopping) > 1:
             return stopped
         self.life.drain()
-        self._sender.refusal = Status.CLOSING
-        self._commands.refusal = Status.CLOSING
+        self._parts.sender.refusal = Status.CLOSING
+        self._parts.commands.refusal = Status.CLOSING
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
@@ -258,17 +245,17 @@ class Running:
     def _left(self, _: object, status: Status) -> None:
         for connection in list(self._dialer.connections):
             connection.abort(Status.STOPPED, "the node stops")
-        self._inbox.close()
-        self._fates.close()
-        self._commands.close()
-        self._sender.refusal = Status.NOT_STARTED
-        self._commands.refusal = Status.NOT_STARTED
+        self._parts.inbox.close()
+        self._parts.fates.close()
+        self._parts.commands.close()
+        self._parts.sender.refusal = Status.NOT_STARTED
+        self._parts.commands.refusal = Status.NOT_STARTED
         self._context.timers.callLater(0, self._stopped, status)
 
     def _stopped(self, status: Status) -> None:
         # The channels report their ends before this; whatever was left is aborted by now.
-        self._pulse.stop()
-        self.paths.close()
+        self._parts.pulse.stop()
+        self._parts.paths.close()
         self._leaving.stop()
         self.upstream = None
         self.life.stopped(status)
