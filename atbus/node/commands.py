@@ -244,9 +244,7 @@ class Commands:
         if message.hop_limit <= 1:
             finish(Status.HOP_LIMIT, [])
             return
-        asking = self.ask(
-            message.destination, message.arguments, hop_limit=message.hop_limit - 1
-        )
+        asking = self.ask(message.destination, message.arguments, hop_limit=message.hop_limit - 1)
 
         def refused(failure: Failure) -> None:
             error = failure.value

@@ -142,14 +142,15 @@ class Connection:
                 if self.closed is not None or self._end_status is not None:
                     self._context.statistics.late_frames += 1
                     continue
-                self._register_with(frame)
+                self.register_with(frame)
         except RemoteProtocolError as error:
             self.breach(error)
         endpoint = self.endpoint
         if endpoint is not None:
             endpoint.heartbeat.heard(self._context.now)
 
-    def _register_with(self, frame: bytes) -> None:
+    def register_with(self, frame: bytes) -> None:
+        """Give one frame to the registration."""
         message = codec.decode(frame)
         if isinstance(message, Hello):
             self.hello_id = message.source
@@ -158,7 +159,7 @@ class Connection:
     @staticmethod
     def registration_frame(link: Link, frame: bytes, head: Head) -> None:
         """Let the registration judge what of it comes late on *link*."""
-        link.connection._register_with(frame)
+        link.connection.register_with(frame)
 
     def channel_drained(self) -> None:
         """Allow as many queued bytes as at the beginning."""

@@ -174,7 +174,7 @@ class Inbox:
                         result = receive(source, kind, sequence, payload)
                         if result is not None:
                             self._watch(result, source, sequence, head[8], 0)
-                    except Exception:
+                    except Exception:  # noqa: BLE001 - the program's
                         self._failed(Failure(), source, sequence)
                     sequence += 1
         finally:
@@ -212,7 +212,7 @@ class Inbox:
             return
         try:
             result = receiver.message_received(source, kind, sequence, payload)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the program's
             self._failed(Failure(), source, sequence)
             self._answer(source, sequence, epoch, flags, Status.HANDLER_FAILED)
             return
@@ -228,7 +228,7 @@ class Inbox:
             return
         try:
             result = _deferred(responder(source, payload))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the program's
             self._failed(Failure(), source, sequence)
             self._answer(source, sequence, epoch, Flags.ANSWER, Status.HANDLER_FAILED)
             return
@@ -276,9 +276,7 @@ class Inbox:
         elif not flags & Flags.ANSWER:
             return
         if self.traffic is not None:
-            self.traffic.respond(
-                None, source, self._context.bus_id, sequence, 1, epoch, status
-            )
+            self.traffic.respond(None, source, self._context.bus_id, sequence, 1, epoch, status)
 
     def _failed(self, failure: Failure, source: int, sequence: int) -> None:
         self._context.statistics.callback_failures += 1
@@ -307,9 +305,7 @@ class Inbox:
         self._alarm.set(self._reassembly.deadline)
         return outcomes
 
-    def _reassembled(
-        self, outcome: Outcome, frame: bytes, head: Head, neighbor: int
-    ) -> None:
+    def _reassembled(self, outcome: Outcome, frame: bytes, head: Head, neighbor: int) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
                 self._run([(kind, payload)], frame, head, neighbor)

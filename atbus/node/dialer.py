@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from atbus import limits
+from atbus import __version__, limits
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel, IChannelListener, IChannelScheme
 from atbus.errors import (
@@ -297,15 +297,9 @@ class Dialer:
             subnets=context.table.own_subnets,
             labels=tuple(sorted(context.config.labels.items())),
             addresses=tuple(str(listener.address) for listener in self.listeners),
-            software=f"atbus {_version()}",
+            software=f"atbus {__version__}",
             wanted_id=self.wanted_id,
         )
-
-
-def _version() -> str:
-    from atbus import __version__
-
-    return __version__
 
 
 def _tell(waiting: Deferred[Endpoint]) -> Callable[[Endpoint | Failure], Endpoint | Failure]:

@@ -67,7 +67,7 @@ class Signal(Generic[P]):
         for observation in self._observations:
             try:
                 observation.callback(*args, **kwargs)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever an observer does stays its own matter
                 self._log.failure("observer of {event} failed", event=self.name)
 
 
@@ -96,9 +96,9 @@ class NodeEvents:
     """
     The events of one node; observe them with ``node.events.on_endpoint_added.observe(callback)``.
 
-    ========================  ==================================  ===================================
+    ========================  ==================================  =================================
     signal                    arguments                           moment
-    ========================  ==================================  ===================================
+    ========================  ==================================  =================================
     on_new_connection         connection                          a channel is open, both flows
     on_close_connection       connection, status                  an opened channel has ended
     on_invalid_connection     connection, status                  it ended before it was registered
@@ -109,14 +109,14 @@ class NodeEvents:
     on_node_down              status                              stopped after having been up
     on_forward_response       fate                                a failure, or an answer asked for
     on_custom_command         source, arguments                   a command for this node
-    on_upstream_changed       bus id or None                      registered with, or lost, an upstream
+    on_upstream_changed       bus id or None                      upstream registered, or lost
     on_endpoint_ping          endpoint, sequence                  a ping was sent
     on_endpoint_pong          endpoint, sequence, rtt seconds     its answer came
     on_state_changed          state                               the node's life
     on_slow_endpoint          endpoint, queued bytes              its queue passed the soft limit
     on_lag                    seconds, callback name              something blocked the reactor
     on_error                  status, detail                      anything else that went wrong
-    ========================  ==================================  ===================================
+    ========================  ==================================  =================================
     """
 
     def __init__(self, log: Logger) -> None:

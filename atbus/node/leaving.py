@@ -94,9 +94,7 @@ class Leaving:
             for connection in endpoint.data:
                 if connection.link is not None and not connection.leaving:
                     grace = int(seconds * 1000)
-                    drain = Drain(
-                        source=self._context.bus_id, grace_ms=grace, detail=status.name
-                    )
+                    drain = Drain(source=self._context.bus_id, grace_ms=grace, detail=status.name)
                     connection.link.put(Notice(drain))
                     farewell.unanswered.add(connection)
             if not everything:

@@ -120,7 +120,7 @@ def _build() -> Callable[[Core], Inputs]:
     return builder.build()
 
 
-def _nothing(_: Inputs, _core: Core, status: Status) -> None:  # noqa: ARG001  # Automat's name
+def _nothing(_: Inputs, _core: Core, status: Status) -> None:
     """What has stopped, or never started, cannot stop."""
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus import limits
 from atbus.address import Address, as_address
 from atbus.busid import BusId
 from atbus.channels.interfaces import IChannelScheme
+from atbus.errors import AtbusError
 from atbus.node import parts
 from atbus.node.config import NodeConfig
 from atbus.node.context import Timers
@@ -32,8 +32,6 @@ from atbus.node.identity import epoch_now
 from atbus.node.interfaces import IMessageReceiver, INode
 from atbus.node.statistics import Statistics
 from atbus.routing.relation import Relation
-from atbus.wire.extras import trace_extra
-from atbus.wire.messages import Flags
 
 if TYPE_CHECKING:
     from atbus.node.commands import Executor
@@ -121,12 +119,10 @@ class Node(Service):
         return self._parts.running.stop()
 
     def startService(self) -> None:  # Twisted's name
-        """Start as a service; a node that cannot come up says so in the log and in its events."""
+        """Start as a service; a node that cannot come up says so in its events, and stops."""
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        self.start().addErrback(self._start_failed)
-
-    def _start_failed(self, failure: Failure) -> None:
-        self._parts.context.log.error("cannot start: {reason}", reason=str(failure.value))
+        # A node that cannot come up has said why in its events.
+        self.start().addErrback(lambda failure: failure.trap(AtbusError) and None)
 
     def stopService(self) -> Deferred[None]:  # Twisted's name
         """Stop as a service; the Deferred fires when nothing of the node is left."""
@@ -174,18 +170,10 @@ class Node(Service):
         :raises Undeliverable: It was not accepted; ``status`` says why.
         :raises LocalProtocolError: The target, the kind or the payload is not one.
         """
-        sender = self._parts.sender
         if hop_limit is None and not exclude and not no_upstream and not trace:
-            return sender.send(target, payload, kind)
-        return sender.send_with(
-            target,
-            payload,
-            kind,
-            flags=Flags.TRACE if trace else 0,
-            extras=(trace_extra([self.bus_id]),) if trace else (),
-            hop_limit=hop_limit,
-            exclude=exclude,
-            no_upstream=no_upstream,
+            return self._parts.sender.send(target, payload, kind)
+        return self._parts.sender.send_specially(
+            target, payload, kind, hop_limit, exclude, no_upstream, trace
         )
 
     def deliver(

@@ -84,9 +84,7 @@ def wire(
     """
     clock: Timers = MonotonicTimers(reactor) if timers is None else timers
     context = _context(config, clock, random, epoch, log)
-    schemes = channels or Channels(
-        reactor, _channel_options(config), cast("IReactorTime", clock)
-    )
+    schemes = channels or Channels(reactor, _channel_options(config), cast("IReactorTime", clock))
     made = _make(context, schemes)
     _connect(context, made)
     return made
@@ -156,9 +154,7 @@ def _connect(context: Context, made: Parts) -> None:
     running.wire(made)
 
 
-def _context(
-    config: NodeConfig, clock: Timers, random: Random, epoch: int, log: Logger
-) -> Context:
+def _context(config: NodeConfig, clock: Timers, random: Random, epoch: int, log: Logger) -> Context:
     return Context(
         config=config,
         timers=clock,

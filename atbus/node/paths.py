@@ -74,9 +74,7 @@ class Paths:
             endpoint.gate = Gate.FLUSHING
             self._traffic.changed()
             self._obey(
-                self._changes.begin(
-                    endpoint.bus_id, old.bus_id, endpoint.bus_id, self._context.now
-                )
+                self._changes.begin(endpoint.bus_id, old.bus_id, endpoint.bus_id, self._context.now)
             )
         else:
             self._open(endpoint)

@@ -262,5 +262,3 @@ class Running:
         stopping, self._stopping = self._stopping, []
         for waiting in stopping:
             waiting.callback(None)
-
-

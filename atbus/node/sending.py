@@ -21,6 +21,7 @@ from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.outbox import Run
 from atbus.routing.fragments import split
+from atbus.wire.extras import trace_extra
 from atbus.wire.messages import Extra, ExtraType, Flags
 
 if TYPE_CHECKING:
@@ -138,6 +139,28 @@ class Sender:
         if not exclude and not no_upstream:
             self._compile(flow, hop)
         return sequence
+
+    def send_specially(
+        self,
+        target: int,
+        payload: bytes,
+        kind: int,
+        hop_limit: int | None,
+        exclude: Collection[int],
+        no_upstream: bool,
+        trace: bool,
+    ) -> int:
+        """Queue one message with the options of `Node.send`."""
+        return self.send_with(
+            target,
+            payload,
+            kind,
+            flags=Flags.TRACE if trace else 0,
+            extras=(trace_extra([self._context.bus_id]),) if trace else (),
+            hop_limit=hop_limit,
+            exclude=exclude,
+            no_upstream=no_upstream,
+        )
 
     def _check(self, target: int, payload: bytes, kind: int, flags: int) -> bytes:
         if self.refusal is not None and not flags & Flags.REPLY:

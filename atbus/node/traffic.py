@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 
 _FLUSH = int(MessageType.FLUSH)
 # What must not get lost when a link dies, and may wait for a way.
-_NEWS = frozenset(
-    {MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK}
-)
+_NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK})
 
 
 @attrs.frozen
@@ -352,9 +350,7 @@ class Traffic:
             return Status.SOURCE_REFUSED
         if head[3] <= 1:
             return Status.HOP_LIMIT
-        item = Routed(
-            frame, head[1], source, head[6], head[7], head[3] - 1, Custody(link, head[9])
-        )
+        item = Routed(frame, head[1], source, head[6], head[7], head[3] - 1, Custody(link, head[9]))
         return self.route(item, endpoint.bus_id)
 
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
