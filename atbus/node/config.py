@@ -68,6 +68,9 @@ PROFILES: Final = {
 }
 """For the name of each profile the heartbeat in seconds and its tolerance."""
 
+# It cannot change, so all configurations may share it.
+_NOTHING: Final[FrozenMapping[str, Any]] = FrozenMapping()
+
 
 @attrs.frozen(kw_only=True, repr=False)
 class NodeConfig:
@@ -88,7 +91,7 @@ class NodeConfig:
     mask: str = attrs.field(default=DOTTED_MASK, converter=read_text)
     name: str = attrs.field(default="", converter=read_text)
     hostname: str = attrs.field(default="auto", converter=read_text)
-    labels: FrozenMapping[str, str] = attrs.field(factory=FrozenMapping, converter=read_labels)
+    labels: FrozenMapping[str, str] = attrs.field(default=_NOTHING, converter=read_labels)
     # connections
     listen: tuple[Address, ...] = attrs.field(default=(), converter=read_addresses)
     _upstream: Address | None = attrs.field(default=None, converter=read_address_or_none, eq=False)
@@ -141,7 +144,7 @@ class NodeConfig:
     # application
     application: str | None = attrs.field(default=None, converter=read_application)
     application_settings: FrozenMapping[str, object] = attrs.field(
-        factory=FrozenMapping, converter=read_settings
+        default=_NOTHING, converter=read_settings
     )
     # what follows from the above
     id: BusId = attrs.field(init=False)
@@ -161,7 +164,7 @@ class NodeConfig:
             if isinstance(value, Unreadable):
                 faults.extend(f"{name}{fault}" for fault in value.faults)
                 # What depends on it is checked as if it had been left out.
-                self._set(field.name, _default(field))
+                self._set(field.name, field.default)
             elif isinstance(value, tuple):
                 faults.extend(_faults_in_items(name, value))
             elif name in OPTIONS and (fault := OPTIONS[name].fault_in(value)) is not None:
@@ -375,17 +378,10 @@ def _pairs(given: Iterable[GivenSubnet], mask: str) -> Iterator[tuple[int, int]]
         yield prefix, subnet[1]
 
 
-def _default(field: attrs.Attribute[Any]) -> Any:
-    default = field.default
-    return FrozenMapping() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]  # attrs hides that Factory is a class
-
-
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_shown(item) for item in value)}]"
     return str(value) if isinstance(value, Address | Subnet) else repr(value)
 
 
-_DEFAULTS: Final = {
-    field.alias: _default(field) for field in attrs.fields(NodeConfig) if field.init
-}
+_DEFAULTS: Final = {field.alias: field.default for field in attrs.fields(NodeConfig) if field.init}

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -92,7 +93,7 @@ class FateTests(FolderCase):
             recorder.stop()
         whole = (self.folder / "b.events").read_bytes()
         for number in range(1, 11):
-            self.mutate(B, lambda lines, gone=number: lines.pop(gone))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            self.mutate(B, methodcaller("pop", number))
             self.assertEqual(self.verdict().lost, 1)
             (self.folder / "b.events").write_bytes(whole)
         self.assertTrue(self.verdict().ok)
@@ -334,7 +335,7 @@ class CrashTests(FolderCase):
                 path.unlink()
             self.run_of_ten()
             for place in (3, 11):
-                self.mutate(B, lambda lines, at=place, text=rubbish: lines.insert(at, text))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+                self.mutate(B, methodcaller("insert", place, rubbish))
             verdict = self.verdict()
             self.assertEqual((verdict.unreadable, verdict.truncated), (2, 0), rubbish)
             self.assertEqual(verdict.offenders["unreadable"][0], "b.events, line 4")
