@@ -39,9 +39,9 @@ class ChannelOptions:
     :param tolerance: How many pings may stay unanswered.
     :param connect_timeout_seconds: How long a dial may take, the look-up of a name included.
     :param write_deadline_seconds: How long a closing channel that still has bytes to write waits
-        for the other side to take one of them.
+        while nothing moves.
     :param linger_seconds: How long a closing channel that has written everything waits for the
-        other side's end.
+        other side's end while nothing moves.
     :param frame_limit: How long a received frame may be at first, in bytes; after the handshake
         the receiver raises it through `IChannel.frame_limit`.
     :param backlog: How many connections the kernel may hold that were not accepted yet.
@@ -109,8 +109,9 @@ class IChannel(Interface):
         Write everything queued, say that nothing more comes, read to the other side's end, close.
 
         Frames that arrive until then are still delivered, so reading is resumed if it was paused.
-        The channel waits no longer than `ChannelOptions` says without any progress; it needs no
-        timer of the caller. Closing twice does no harm, the first status counts.
+        The channel gives up by itself when nothing moves in either direction, as the options say;
+        whoever wants an end by a certain time calls `abort` then. Closing twice does no harm, the
+        first status counts.
 
         :param status: What `channel_closed` shall report when everything was written; otherwise
             it reports `Status.LINK_LOST`.

@@ -60,7 +60,8 @@ class OutgoingBytes:
         self._handed_bytes = 0
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         self._socket = handle if isinstance(handle, socket.socket) else None
-        IConsumer(transport).registerProducer(self, False)
+        self._consumer: IConsumer | None = IConsumer(transport)
+        self._consumer.registerProducer(self, False)
 
     def put(self, frames: Sequence[bytes]) -> None:
         """
@@ -74,8 +75,10 @@ class OutgoingBytes:
             self._push()
 
     def finish(self) -> None:
-        """Let the transport end: nothing more is put."""
-        IConsumer(self._transport).unregisterProducer()
+        """Let the transport end: nothing more is put. Twice does no harm."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.unregisterProducer()
 
     def resumeProducing(self) -> None:
         """Take note that the transport has written everything out, and go on."""

@@ -77,6 +77,7 @@ class StreamProtocol(Protocol):
         # None once nothing more is to be delivered.
         self._incoming: FrameBuffer | None = FrameBuffer(self._frame_limit)
         self._verdict = (Status.LINK_LOST, _ENDED_BY_PEER)
+        self._read_bytes = 0
         self._patience: IDelayedCall | None = None
 
     # What a channel offers
@@ -159,6 +160,7 @@ class StreamProtocol(Protocol):
         incoming = self._incoming
         if incoming is None or self._receiver is None:
             return
+        self._read_bytes += len(data)
         kept_bytes, limit = incoming.pending_bytes, incoming.limit
         try:
             frames = incoming.feed(data)
@@ -260,15 +262,15 @@ class StreamProtocol(Protocol):
         options = self._factory.options
         seconds = options.write_deadline_seconds if self.queued_bytes else options.linger_seconds
         self._patience = self._factory.timers.callLater(
-            seconds, self._lose_patience, self.queued_bytes
+            seconds, self._lose_patience, self.written_bytes + self._read_bytes
         )
 
     def _stop_waiting(self) -> None:
         if self._patience is not None and self._patience.active():
             self._patience.cancel()
 
-    def _lose_patience(self, queued_bytes: int) -> None:
-        if self.queued_bytes < queued_bytes:
+    def _lose_patience(self, moved_bytes: int) -> None:
+        if self.written_bytes + self._read_bytes > moved_bytes:
             self._await_progress()
         elif self.queued_bytes:
             self._transport.abortConnection()

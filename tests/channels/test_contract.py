@@ -1,0 +1,53 @@
+"""Every scheme with a socket keeps the contract of channels."""
+
+from __future__ import annotations
+
+from atbus.address import Address, Scheme
+from atbus.channels.interfaces import ChannelOptions, IChannelScheme
+from atbus.channels.schemes import Channels
+from atbus.testing.channels import ChannelContract
+from tests.channels.sockets import SocketTests
+
+
+class UnixTests(ChannelContract, SocketTests):
+    """
+    Unix sockets keep the contract.
+
+    Scenario: D9
+    """
+
+    def make_scheme(self, options: ChannelOptions) -> IChannelScheme:
+        return Channels(self.reactor, options, self.timers)
+
+    def make_address(self) -> Address:
+        return self.unix_address()
+
+
+class Ipv4Tests(ChannelContract, SocketTests):
+    """TCP over IPv4 keeps the contract."""
+
+    def make_scheme(self, options: ChannelOptions) -> IChannelScheme:
+        return Channels(self.reactor, options, self.timers)
+
+    def make_address(self) -> Address:
+        return Address(Scheme.IPV4, "127.0.0.1", 0)
+
+
+class Ipv6Tests(ChannelContract, SocketTests):
+    """TCP over IPv6 keeps the contract."""
+
+    def make_scheme(self, options: ChannelOptions) -> IChannelScheme:
+        return Channels(self.reactor, options, self.timers)
+
+    def make_address(self) -> Address:
+        return Address(Scheme.IPV6, "::1", 0)
+
+
+class DnsTests(ChannelContract, SocketTests):
+    """TCP by name keeps the contract."""
+
+    def make_scheme(self, options: ChannelOptions) -> IChannelScheme:
+        return Channels(self.reactor, options, self.timers)
+
+    def make_address(self) -> Address:
+        return Address(Scheme.DNS, "localhost", 0)

@@ -1,0 +1,184 @@
+"""Bytes on their way out: exact counts, whatever the kernel takes."""
+
+from __future__ import annotations
+
+import socket
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.interfaces import ISystemHandle
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from atbus.channels.outgoing import PIECE_BYTES, OutgoingBytes
+
+
+@implementer(ISystemHandle)
+class SocketTransport(StringTransport):
+    """A transport over a socket whose other end is read by the test, in portions."""
+
+    def __init__(self) -> None:
+        StringTransport.__init__(self)
+        self._ours, self.theirs = socket.socketpair()
+        self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        self._ours.setblocking(False)
+        self.theirs.setblocking(False)
+
+    def getHandle(self) -> socket.socket:
+        return self._ours
+
+    def write_out(self) -> None:
+        """Do a reactor's part: write what the kernel takes, ask for more when nothing is left."""
+        held = self.value()
+        self.clear()
+        try:
+            taken = self._ours.send(held)
+        except BlockingIOError:
+            taken = 0
+        self.io.write(held[taken:])
+        if not self.value() and self.producer is not None:
+            self.producer.resumeProducing()
+
+    def read(self, size: int) -> bytes:
+        """Read at the other end."""
+        try:
+            return self.theirs.recv(size)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self._ours.close()
+        self.theirs.close()
+
+
+class OutgoingTests(SynchronousTestCase):
+    """The queue before the kernel."""
+
+    def setUp(self) -> None:
+        self.transport = SocketTransport()
+        self.addCleanup(self.transport.close)
+        self.emptied = 0
+        self.outgoing = OutgoingBytes(self.transport, self._note_emptied)
+
+    def _note_emptied(self) -> None:
+        self.emptied += 1
+
+    def test_an_idle_socket_gets_everything_at_once(self) -> None:
+        """Small frames on an idle link are with the kernel when put returns; nobody is told."""
+        self.outgoing.put([b"one", b"two", b"three"])
+        self.assertEqual(self.transport.read(100), b"onetwothree")
+        self.assertEqual((self.outgoing.queued_bytes, self.outgoing.written_bytes), (0, 11))
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual(self.emptied, 0)
+
+    def test_nothing_put(self) -> None:
+        """No frames, or empty ones, change nothing."""
+        self.outgoing.put([])
+        self.outgoing.put([b"", b""])
+        self.assertEqual(self.outgoing.queued_bytes, 0)
+        self.assertEqual(self.emptied, 0)
+
+    def test_large_frames_are_not_joined(self) -> None:
+        """Several large frames in one call arrive in order, cut wherever the kernel is full."""
+        frames = [bytes([number]) * 3000 for number in range(30)]
+        self.outgoing.put(frames)
+        self.assertGreater(self.outgoing.written_bytes, 0)
+        self.assertGreater(self.outgoing.queued_bytes, 0)
+        self.assertEqual(self._drain(), b"".join(frames))
+
+    def test_one_piece_waits_in_the_transport(self) -> None:
+        """However much is queued, the transport is given one piece of at most 64 KiB."""
+        self.outgoing.put([bytes(1_000_000)])
+        self.assertEqual(len(self.transport.value()), PIECE_BYTES)
+        total = self.outgoing.queued_bytes
+        self.outgoing.put([bytes(1000)])
+        self.assertEqual(len(self.transport.value()), PIECE_BYTES)
+        self.assertEqual(self.outgoing.queued_bytes, total + 1000)
+        self.assertEqual(len(self._drain()), 1_001_000)
+
+    def test_emptied_is_told_once(self) -> None:
+        """When everything that had to wait is gone this is told, once, and again the next time."""
+        for count in (1, 2):
+            self.outgoing.put([bytes(100_000)])
+            self.assertEqual(self.emptied, count - 1)
+            self._drain()
+            self.assertEqual(self.emptied, count)
+
+    def test_more_can_be_put_when_emptied(self) -> None:
+        """Whoever is told that the queue is empty may fill it again at once."""
+        self.outgoing = OutgoingBytes(self._fresh_transport(), lambda: self.outgoing.put([b"more"]))
+        self.outgoing.put([bytes(100_000)])
+        self.assertEqual(self._drain()[-4:], b"more")
+
+    def test_a_broken_socket(self) -> None:
+        """What a broken socket does not take goes to the transport, which finds out why."""
+        self.transport.theirs.close()
+        self.outgoing.put([b"lost"])
+        self.assertEqual(self.transport.value(), b"lost")
+        self.assertEqual(self.outgoing.queued_bytes, 4)
+        self.outgoing.stopProducing()
+        self.assertEqual(self.outgoing.queued_bytes, 4)
+
+    def test_without_a_socket(self) -> None:
+        """A transport that has no socket is given one piece after the other."""
+        transport = StringTransport()
+        outgoing = OutgoingBytes(transport, self._note_emptied)
+        outgoing.put([bytes(PIECE_BYTES), b"rest"])
+        self.assertEqual(len(transport.value()), PIECE_BYTES)
+        outgoing.resumeProducing()
+        self.assertEqual(transport.value()[PIECE_BYTES:], b"rest")
+        self.assertEqual((outgoing.queued_bytes, self.emptied), (4, 0))
+        outgoing.resumeProducing()
+        self.assertEqual((outgoing.queued_bytes, self.emptied), (0, 1))
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.lists(
+            st.one_of(
+                st.lists(st.integers(0, 5000), min_size=1, max_size=8),
+                st.integers(1, 40_000),
+                st.none(),
+            ),
+            max_size=40,
+        )
+    )
+    def test_whatever_happens(self, steps: list[list[int] | int | None]) -> None:
+        """
+        Whatever is put and read in whatever order arrives unchanged, and the count is never too
+        small and too large by a piece at most.
+        """
+        transport = self._fresh_transport()
+        outgoing = OutgoingBytes(transport, self._note_emptied)
+        put, received = bytearray(), bytearray()
+        for step in steps:
+            if step is None:
+                transport.write_out()
+            elif isinstance(step, int):
+                received += transport.read(step)
+            else:
+                frames = [bytes([len(put) & 0xFF]) * size for size in step]
+                put += b"".join(frames)
+                outgoing.put(frames)
+            self.assertEqual(outgoing.written_bytes + outgoing.queued_bytes, len(put))
+            self.assertGreaterEqual(outgoing.written_bytes, len(received))
+        self.outgoing = outgoing
+        received += self._drain()
+        self.assertEqual(received, put)
+        self.assertEqual(outgoing.queued_bytes, 0)
+
+    def _fresh_transport(self) -> SocketTransport:
+        self.transport.close()
+        self.transport = SocketTransport()
+        self.addCleanup(self.transport.close)
+        return self.transport
+
+    def _drain(self) -> bytes:
+        """Read at the other end and write out at this one until nothing is left."""
+        received = bytearray()
+        while True:
+            portion = self.transport.read(1 << 20)
+            received += portion
+            if not portion and not self.outgoing.queued_bytes:
+                return bytes(received)
+            self.transport.write_out()
