@@ -77,7 +77,7 @@ def judge(
             return Rejected(Status.NO_FREE_ID, f"no free id left in {ranges}")
         applicant = attrs.evolve(applicant, bus_id=bus_id)
     for holder in registered:
-        if holder.bus_id == applicant.bus_id and not holder.temporary:
+        if holder.bus_id == applicant.bus_id:
             return _judge_same_id(own, registered, applicant, holder)
     if applicant.role is not Role.CONTROL:
         return Rejected(
@@ -121,7 +121,7 @@ def _identity_fault(own: OwnNode, applicant: Applicant) -> Rejected | None:
     """Check what can be seen from the applicant and ourselves alone (1 and 2)."""
     bus_id, mode = applicant.bus_id, applicant.mode
     name = format_bus_id(bus_id)
-    if applicant.bound_id is not None and applicant.bound_id not in (bus_id, 0):
+    if applicant.bound_id is not None and applicant.bound_id != bus_id:
         bound = format_bus_id(applicant.bound_id)
         return Rejected(Status.BUS_ID_MISMATCH, f"this connection is of {bound}, not of {name}")
     if (mode is Mode.NODE) != bool(bus_id):

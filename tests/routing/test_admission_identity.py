@@ -237,9 +237,7 @@ class AutomaticTests(AdmissionCase):
         for number in range(5):
             self.assertEqual(
                 judge(own, holders, self.auto(), number),
-                Admit(
-                    bus_id=BusId(ME + 3), position=Position.DOWNSTREAM, subnets=(Subnet(ME + 3, 0),)
-                ),
+                Admit(bus_id=free, position=Position.DOWNSTREAM, subnets=(Subnet(free, 0),)),
             )
 
     def test_full(self) -> None:

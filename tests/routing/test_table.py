@@ -226,6 +226,17 @@ class NextHopTests(SynchronousTestCase):
         self.assertEqual(hop_of(table.next_hop(0x10777777)), wide)
         self.assertEqual(hop_of(table.next_hop(0x10010177, exclude={narrow, middle})), wide)
 
+    def test_two_owners_of_one_range(self) -> None:
+        """Should two neighbors claim the same range, the smaller id gets it, whoever came first."""
+        for order in ((0x21, 0x22), (0x22, 0x21)):
+            table = Table(0x55)
+            for bus_id in order:
+                table.add(neighbor(bus_id, 4, Position.PEER))
+                table.set_usable(bus_id, True)
+            self.assertEqual(hop_of(table.next_hop(0x2F)), 0x21)
+            table.remove(0x21)
+            self.assertEqual(hop_of(table.next_hop(0x2F)), 0x22)
+
     def test_a_wide_peer_takes_nothing_of_ours(self) -> None:
         """A peer with a range around ours is no upstream and gets no message for our own range."""
         table = Table(ME, [Subnet(ME, 16)])
@@ -342,7 +353,9 @@ class SpeakingTests(SynchronousTestCase):
         self.assertFalse(table.may_speak(FAR, ABOVE))
         self.assertFalse(table.may_speak(REGION, LEAF))
         self.assertFalse(table.may_speak(NOBODY, NOBODY))
-        for each in (LEAF, SIBLING, FAR, REGION):
+        wide = 0x12330001
+        table.add(neighbor(wide, 24, Position.PEER))
+        for each in (LEAF, SIBLING, FAR, REGION, wide):
             self.assertFalse(table.may_speak(each, ME))
             self.assertFalse(table.may_speak(each, 0))
 
