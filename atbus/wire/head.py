@@ -25,7 +25,7 @@ extras_length, ack.
 """
 
 # What a relay keeps of a head, and the same with hop limit, frame number and ack put between.
-_KEPT: Final = struct.Struct("<6sx29s4x4s")
+_KEPT: Final = struct.Struct("<6sx29s4x4s4x")
 _PATCHED: Final = struct.Struct("<6sB29sI4sI")
 
 

@@ -1,0 +1,8 @@
+"""
+What tests of atbus use, and tests of programs on atbus may use too.
+
+* `strategies`: hypothesis strategies, one for every message of the wire protocol.
+* `fuzz`: hostile bytes against everything that reads frames; ``python -m atbus.testing.fuzz``.
+
+Nothing is imported here: hypothesis is an extra (``atbus[testing]``), and not everything needs it.
+"""

@@ -1,0 +1,147 @@
+"""Extras: what travels beside a message."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus import limits
+from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
+from atbus.testing.strategies import extras as any_extras
+from atbus.wire import codec, schema
+from atbus.wire.extras import (
+    append_trace,
+    find_extra,
+    number_extra,
+    pack_extras,
+    read_number,
+    read_trace,
+    trace_extra,
+    unpack_extras,
+)
+from atbus.wire.messages import Data, Extra, ExtraType, Flags, Ping
+
+
+def traced(*ids: int) -> bytes:
+    """
+    Make a DATA frame with a trace between two other extras.
+
+    :param ids: What is in the trace.
+    :returns: The frame.
+    """
+    return codec.encode(
+        Data(
+            flags=Flags.TRACE,
+            extras=(Extra(ExtraType.TRACEPARENT, b"00-x"), trace_extra(ids), Extra(9, b"after")),
+            messages=((1, b"payload"), (2, b"")),
+        ),
+        5,
+        6,
+    )
+
+
+class AreaTests(SynchronousTestCase):
+    """The area between head and body."""
+
+    @settings(deadline=None, max_examples=100)
+    @given(any_extras)
+    def test_round_trip(self, extras: tuple[Extra, ...]) -> None:
+        """Extras come out as they went in, unknown ignorable ones too, in their order."""
+        self.assertEqual(unpack_extras(pack_extras(extras)), extras)
+
+    def test_half_an_extra(self) -> None:
+        """An area that ends inside an entry is malformed, wherever it ends."""
+        area = pack_extras([Extra(1, b"abcd"), Extra(2, b"")])
+        ends = {0, 8, len(area)}
+        for size in set(range(len(area))) - ends:
+            self.assertRaises(MalformedFrame, unpack_extras, area[:size])
+        for size in ends:
+            unpack_extras(area[:size])
+
+    def test_too_much(self) -> None:
+        """All extras of a frame together are bounded, in both directions."""
+        fits = [Extra(1, bytes(limits.EXTRAS_BYTES - 4))]
+        self.assertEqual(unpack_extras(pack_extras(fits)), tuple(fits))
+        self.assertRaises(LocalProtocolError, pack_extras, [*fits, Extra(2, b"")])
+        self.assertRaises(MalformedFrame, unpack_extras, pack_extras(fits) + bytes(4))
+        message = Ping(extras=(*fits, Extra(2, b"")))
+        self.assertRaises(LocalProtocolError, schema.build, message)
+        self.assertRaises(LocalProtocolError, codec.encode, message)
+
+    def test_numbers_that_do_not_fit(self) -> None:
+        """A type or value that an entry cannot hold is not written."""
+        self.assertRaises(LocalProtocolError, pack_extras, [Extra(1 << 16, b"")])
+        self.assertRaises(LocalProtocolError, pack_extras, [Extra(1, bytes(1 << 16))])
+        self.assertRaises(LocalProtocolError, schema.build, Ping(extras=(Extra(1 << 16, b""),)))
+
+    def test_unknown_mandatory(self) -> None:
+        """One extra that must be understood and is not makes the whole frame unreadable."""
+        area = pack_extras([Extra(1, b""), Extra(0x8FFF, b"")])
+        self.assertRaises(UnknownMandatory, unpack_extras, area)
+
+
+class NumberTests(SynchronousTestCase):
+    """Extras that hold one number."""
+
+    def test_round_trip(self) -> None:
+        """A reply names its request by an unsigned 64-bit number."""
+        for number in (0, 1, 2**64 - 1):
+            extras = (Extra(9, b"x"), number_extra(ExtraType.IN_REPLY_TO, number))
+            self.assertEqual(read_number(extras, ExtraType.IN_REPLY_TO), number)
+            self.assertIs(read_number(extras, ExtraType.DEADLINE), None)
+
+    def test_wrong_sizes(self) -> None:
+        """A number has eight bytes, no more and no fewer."""
+        for size in (0, 7, 9):
+            extras = (Extra(ExtraType.DEADLINE, bytes(size)),)
+            self.assertRaises(MalformedFrame, read_number, extras, ExtraType.DEADLINE)
+        self.assertRaises(LocalProtocolError, number_extra, ExtraType.DEADLINE, -1)
+
+    def test_the_first_one_counts(self) -> None:
+        """Where a type may come once only and comes twice, the second is not looked at."""
+        extras = (Extra(3, b"first"), Extra(3, b"second"))
+        self.assertEqual(find_extra(extras, 3), b"first")
+
+
+class TraceTests(SynchronousTestCase):
+    """The path of a message, written down on the way."""
+
+    def test_relays_append_themselves(self) -> None:
+        """
+        A traced message arrives with every relay in order, and otherwise as it was sent.
+
+        Scenario: K17
+        """
+        frame = traced()
+        for relay in (0x10, 0x20, 2**64 - 1):
+            frame = append_trace(frame, relay)
+        message = codec.decode(frame)
+        self.assertEqual(read_trace(message.extras), (0x10, 0x20, 2**64 - 1))
+        self.assertEqual(frame, traced(0x10, 0x20, 2**64 - 1))
+
+    def test_without_a_trace_nothing_changes(self) -> None:
+        """A flag without the extra is no reason to touch the frame."""
+        frame = codec.encode(Data(flags=Flags.TRACE, messages=((1, b""),)))
+        self.assertEqual(append_trace(frame, 1), frame)
+        self.assertEqual(read_trace(()), ())
+
+    def test_a_full_trace_costs_no_message(self) -> None:
+        """When extras or frame would become too long the message goes on without the entry."""
+        room = (limits.EXTRAS_BYTES - 4) // 8
+        full = codec.encode(Data(extras=(trace_extra(range(room)),), messages=((1, b""),)))
+        self.assertEqual(append_trace(full, 1), full)
+        frame = traced()
+        self.assertEqual(append_trace(frame, 1, len(frame) + 7), frame)
+        self.assertEqual(len(append_trace(frame, 1, len(frame) + 8)), len(frame) + 8)
+
+    def test_a_trace_that_is_none(self) -> None:
+        """A trace is a list of ids; anything else is malformed where it is read."""
+        self.assertRaises(MalformedFrame, read_trace, (Extra(ExtraType.TRACE, bytes(7)),))
+        self.assertRaises(LocalProtocolError, trace_extra, [1 << 64])
+
+    def test_a_lying_entry_is_not_followed(self) -> None:
+        """A relay that looks for the trace does not leave the extras."""
+        frame = bytearray(traced())
+        frame[50:52] = b"\xff\xff"
+        self.assertRaises(MalformedFrame, append_trace, bytes(frame), 1)
+        self.assertRaises(MalformedFrame, codec.decode, bytes(frame))
