@@ -1,0 +1,1 @@
+"""The programs under ``examples/`` run, and do what they say."""
