@@ -84,16 +84,21 @@ class Registrar:
         connection.endpoint = endpoint
         self.endpoints[peer.bus_id] = endpoint
         self._remember_epoch(peer)
+        self._enter(endpoint)
+        self._context.events.on_endpoint_added(endpoint)
+
+    def _enter(self, endpoint: Endpoint) -> None:
+        """Enter an endpoint, or what it says of itself now, into the table."""
+        request = endpoint.peer.request
         self._context.table.add(
             Neighbor(
-                bus_id=BusId(peer.bus_id),
-                subnets=peer.request.subnets,
-                position=position,
-                listens=_addresses(peer.request.addresses),
+                bus_id=BusId(endpoint.bus_id),
+                subnets=request.subnets,
+                position=endpoint.position,
+                listens=_addresses(request.addresses),
             )
         )
         self.traffic.changed()
-        self._context.events.on_endpoint_added(endpoint)
 
     def _remember_epoch(self, peer: PeerTerms) -> None:
         """Keep the highest epoch of an id, so that its next life continues above it."""
@@ -108,6 +113,7 @@ class Registrar:
         endpoint.peer = peer
         connection.endpoint = endpoint
         self._remember_epoch(peer)
+        self._enter(endpoint)
         if old is not None and old is not connection:
             old.say_goodbye(Status.REPLACED, "another control stream stays")
 
