@@ -336,6 +336,9 @@ SUBJECT_BYTES: Final = 255
 #: Its tokens. Matching is iterative, this bounds the work of one match.
 SUBJECT_TOKENS_MAX: Final = 16
 
+#: Entries in one INTEREST; a replay of more is several frames. Reading as many takes 8 ms.
+INTEREST_ENTRIES_MAX: Final = 1_000
+
 # ---------------------------------------------------------------------------------------------
 # Leaving
 

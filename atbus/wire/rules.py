@@ -52,6 +52,7 @@ def check(message: Message) -> None:
         case DataResponse(count=0):
             raise ValueError("an answer about no message")
         case RegisterRequest():
+            _check_count("proofs", message.proofs, limits.ACCESS_TOKENS_MAX + 1)
             _check_description(message)
             _check_texts("a hostname", limits.HOSTNAME_BYTES, message.hostname)
             _check_texts("a software's name", limits.SOFTWARE_BYTES, message.software)
@@ -62,6 +63,7 @@ def check(message: Message) -> None:
         case AddressUpdate() | ConnectNotice():
             _check_addresses(message.addresses)
         case Interest():
+            _check_count("entries", message.entries, limits.INTEREST_ENTRIES_MAX)
             for entry in message.entries:
                 _check_texts("a subject", limits.SUBJECT_BYTES, entry.subject, entry.queue)
         case CommandRequest():

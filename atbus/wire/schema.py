@@ -40,6 +40,7 @@ from construct import (
     this,
 )
 
+from atbus import limits
 from atbus.busid import Subnet
 from atbus.errors import (
     LocalProtocolError,
@@ -48,7 +49,6 @@ from atbus.errors import (
     Status,
     UnknownMandatory,
 )
-from atbus.limits import EXTRAS_BYTES, NONCE_BYTES
 from atbus.limits import FRAME_HEAD_BYTES as HEAD_SIZE
 from atbus.wire import shapes
 from atbus.wire.messages import (
@@ -93,8 +93,16 @@ def _member(members: type[enum.IntEnum]) -> Layout:
     return _adapt(Int8ul, members, int)
 
 
-def _tuple(layout: Layout) -> Layout:
-    return _adapt(PrefixedArray(Int16ul, layout), tuple, list)
+def _tuple(layout: Layout, count_max: int) -> Layout:
+    """
+    Lay out a list with its count in front.
+
+    :param layout: Of one item.
+    :param count_max: More are refused before the first is read: what is hostile is also cheap.
+    :returns: The layout of a tuple.
+    """
+    count = _adapt(Int16ul, lambda number: shapes.read_count(number, count_max), int)
+    return _adapt(PrefixedArray(count, layout), tuple, list)
 
 
 TRUTH = _adapt(Int8ul, shapes.read_truth, int)
@@ -104,6 +112,7 @@ SHORT_BLOB: Layout = Prefixed(Int16ul, GreedyBytes)
 BLOB: Layout = Prefixed(Int32ul, GreedyBytes)
 # A reason in words is for people: it is cut on both sides, not refused.
 DETAIL = _adapt(TEXT, cut_detail, cut_detail)
+LABEL = _adapt(Sequence(TEXT, TEXT), tuple, list)
 SUBNET = _adapt(
     Sequence(Int64ul, Int8ul),
     lambda pair: Subnet(*pair),
@@ -208,19 +217,20 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             Padding(2),
             "capabilities" / Int64ul,
             "frame_max" / Int32ul,
-            "nonce" / Bytes(NONCE_BYTES),
+            "nonce" / Bytes(limits.NONCE_BYTES),
         ),
         MessageType.REGISTER_REQUEST: Struct(
             "wanted_id" / Int64ul,
             "node_flags" / Int16ul,
-            "proofs" / _tuple(SHORT_BLOB),
+            # One more than there may be: it is the proof that is refused then, not the frame.
+            "proofs" / _tuple(SHORT_BLOB, limits.ACCESS_TOKENS_MAX + 1),
             "host" / TEXT,
             "process" / TEXT,
             "hostname" / TEXT,
             "software" / TEXT,
-            "subnets" / _tuple(SUBNET),
-            "labels" / _tuple(_adapt(Sequence(TEXT, TEXT), tuple, list)),
-            "addresses" / _tuple(TEXT),
+            "subnets" / _tuple(SUBNET, limits.SUBNETS_MAX),
+            "labels" / _tuple(LABEL, limits.LABELS_MAX),
+            "addresses" / _tuple(TEXT, limits.ADDRESSES_MAX),
         ),
         MessageType.REGISTER_RESPONSE: Struct(
             "status" / STATUS,
@@ -233,8 +243,10 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
         MessageType.LINK_ACK: Struct("lane" / Int32ul),
         MessageType.GOODBYE: Struct("status" / STATUS, "detail" / DETAIL),
         MessageType.GOODBYE_ACK: Struct(),
-        MessageType.ADDRESS_UPDATE: Struct("addresses" / _tuple(TEXT)),
-        MessageType.CONNECT_NOTICE: Struct("target" / Int64ul, "addresses" / _tuple(TEXT)),
+        MessageType.ADDRESS_UPDATE: Struct("addresses" / _tuple(TEXT, limits.ADDRESSES_MAX)),
+        MessageType.CONNECT_NOTICE: Struct(
+            "target" / Int64ul, "addresses" / _tuple(TEXT, limits.ADDRESSES_MAX)
+        ),
         MessageType.FLOW: Struct(
             "action" / _member(FlowAction), "scope" / _member(FlowScope), "subject_id" / Int64ul
         ),
@@ -253,7 +265,7 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             "replay" / TRUTH,
             "last" / TRUTH,
             "barrier" / Int64ul,
-            "entries" / _tuple(INTEREST),
+            "entries" / _tuple(INTEREST, limits.INTEREST_ENTRIES_MAX),
         ),
         MessageType.INTEREST_ACK: Struct(
             "generation" / Int32ul, "barrier" / Int64ul, "digest" / Int64ul
@@ -276,9 +288,11 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
         ),
         MessageType.FLUSH: TOKEN,
         MessageType.FLUSH_ACK: TOKEN,
-        MessageType.COMMAND_REQUEST: Struct("arguments" / _tuple(BLOB)),
+        MessageType.COMMAND_REQUEST: Struct(
+            "arguments" / _tuple(BLOB, limits.COMMAND_ARGUMENTS_MAX)
+        ),
         MessageType.COMMAND_RESPONSE: Struct(
-            "status" / STATUS, "last" / TRUTH, "lines" / _tuple(BLOB)
+            "status" / STATUS, "last" / TRUTH, "lines" / _tuple(BLOB, limits.COMMAND_LINES_MAX)
         ),
         MessageType.STREAM_OPEN: Struct(
             "stream_id" / Int32ul, "credit" / Int64ul, "service" / TEXT
@@ -362,8 +376,10 @@ def build(message: Message, frame: int = 0, ack: int = 0) -> bytes:
     fields = {name: getattr(message, name) for name in _ENVELOPE}
     try:
         extras = b"".join(EXTRA.build(extra) for extra in message.extras)
-        if len(extras) > EXTRAS_BYTES:
-            raise LocalProtocolError(f"{len(extras)} bytes of extras, {EXTRAS_BYTES} are allowed")
+        if len(extras) > limits.EXTRAS_BYTES:
+            raise LocalProtocolError(
+                f"{len(extras)} bytes of extras, {limits.EXTRAS_BYTES} are allowed"
+            )
         fields |= {
             "length": HEAD_SIZE + len(extras) + len(body),
             "type": message.message_type,
@@ -407,8 +423,8 @@ def parse(frame: bytes) -> Message:
 
 
 def _parse_extras(area: bytes) -> tuple[Extra, ...]:
-    if len(area) > EXTRAS_BYTES:
-        raise MalformedFrame(f"{len(area)} bytes of extras, {EXTRAS_BYTES} are allowed")
+    if len(area) > limits.EXTRAS_BYTES:
+        raise MalformedFrame(f"{len(area)} bytes of extras, {limits.EXTRAS_BYTES} are allowed")
     stream = io.BytesIO(area)
     extras: list[Extra] = []
     while stream.tell() < len(area):

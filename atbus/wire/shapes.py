@@ -27,6 +27,20 @@ def read_truth(number: int) -> bool:
     return bool(number)
 
 
+def read_count(number: int, count_max: int) -> int:
+    """
+    Read how many items follow.
+
+    :param number: What is there.
+    :param count_max: How many there may be.
+    :returns: The same number.
+    :raises ValueError: When there are too many.
+    """
+    if number > count_max:
+        raise ValueError(f"{number} items, {count_max} are allowed")
+    return number
+
+
 def read_run(run: Any) -> tuple[tuple[int, bytes], ...]:
     """
     Pair the kinds of a run's table with the payloads behind it.
