@@ -245,8 +245,11 @@ ACK_DELAY_SECONDS: Final = 0.05
 #: Or after so many frames.
 ACK_FRAMES_MAX: Final = 32
 
-#: Frames on their way, per link; more wait. All of them are uncertain when the link dies.
-UNACKNOWLEDGED_FRAMES_MAX: Final = 1_024
+#: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when
+#: the link dies. Acknowledgements are cumulative and wait for the slowest destination behind the
+#: link, so a narrow window would let one stalled destination stop the others; an entry is about
+#: 300 bytes.
+UNACKNOWLEDGED_FRAMES_MAX: Final = 16_384
 
 #: A planned change of path waits so long for its FLUSH; then the order is given up, and said so.
 FLUSH_SECONDS: Final = 1.0
@@ -359,3 +362,6 @@ DRAIN_CLOSE_SECONDS: Final = 2.0
 
 #: One line per event and peer in this time, then a line that counts the rest.
 LOG_INTERVAL_SECONDS: Final = 10.0
+
+#: Pairs of event and peer that are held down at once; beyond it all peers of an event share one.
+LOG_SUBJECTS_MAX: Final = 1_024
