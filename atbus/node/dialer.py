@@ -69,6 +69,8 @@ class Dialer:
         self.listeners: list[IChannelListener] = []
         self.connections: set[Connection] = set()
         self.wanted_id = 0
+        self.version_min = self.version_max = PROTOCOL_VERSION
+        self.capabilities = 0
         self._context = context
         self._registrar = registrar
         self._channels = channels
@@ -275,9 +277,9 @@ class Dialer:
             mode=mode,
             epoch=context.epoch,
             role=role,
-            version_min=PROTOCOL_VERSION,
-            version_max=PROTOCOL_VERSION,
-            capabilities=0,
+            version_min=self.version_min,
+            version_max=self.version_max,
+            capabilities=self.capabilities,
             frame_max=config.frame_bytes_max,
             nonce=nonce,
             own_nonces=frozenset(self._nonces),
