@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from atbus.errors import Status
+from atbus.node.endpoint import Endpoint
 from atbus.node.events import Fate
+from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
 from atbus.testing.network import VirtualNetwork
 from atbus.wire.messages import Extra
@@ -16,6 +19,7 @@ ROOT, LEFT, RIGHT = 0x10000, 0x10001, 0x10002
 UPSTREAM = "unix:///virtual/root"
 
 
+@implementer(IMessageReceiver)
 class Recorder:
     """Remembers payloads."""
 
@@ -60,10 +64,15 @@ class NewerPeerTests(SynchronousTestCase):
     def test_unknown_mandatory_frame_ends_the_link(self) -> None:
         """A frame that must be understood and is not ends the link, by name on both sides."""
         ends: list[tuple[Node, Status]] = []
-        for node in (self.root, self.left):
-            node.events.on_endpoint_removed.observe(
-                lambda _, status, node=node: ends.append((node, status))
-            )
+
+        def observe(node: Node) -> None:
+            def removed(_: Endpoint, status: Status) -> None:
+                ends.append((node, status))
+
+            node.events.on_endpoint_removed.observe(removed)
+
+        observe(self.root)
+        observe(self.left)
         self.inject(self.frame(0x3F, ROOT, 0))
         self.assertIn((self.root, Status.UNKNOWN_MANDATORY), ends)
         self.assertEqual({node for node, _ in ends}, {self.root, self.left})
