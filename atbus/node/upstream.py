@@ -109,9 +109,12 @@ class Upstream:
         pause = None
         if isinstance(failure.value, RegistrationRefused):
             status = failure.value.status
-            if status not in _TRANSIENT:
+            # A link that dies, or stays silent, in the middle of a registration refuses nothing.
+            if status.is_refusal and status not in _TRANSIENT:
                 if not self._refused(status, str(failure.value)):
                     return
+                pause = self._backoff.refused()
+            elif status.is_breach:
                 pause = self._backoff.refused()
         self._place += 1
         if pause is None:
