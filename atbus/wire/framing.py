@@ -23,6 +23,8 @@ _STRANGERS: Final = (
     (b"\x16\x03", "a TLS handshake: the other side dials tls+..., this listener has no TLS"),
     (b"\x15\x03", "a TLS alert: the other side speaks TLS, this side does not"),
     (b"HTTP", "an HTTP answer: the address dialled is a web server's"),
+    (b"<!DO", "a page of HTML: the address dialled is a web server's"),
+    (b"<htm", "a page of HTML: the address dialled is a web server's"),
     (b"GET ", "an HTTP request: a browser or a health check asks at the bus's own port"),
     (b"HEAD", "an HTTP request: a browser or a health check asks at the bus's own port"),
     (b"POST", "an HTTP request"),

@@ -190,6 +190,7 @@ class StrangerTests(SynchronousTestCase):
         """The log says who knocked, so that people see what is set up wrongly."""
         self._stranger(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP")
         self._stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n", "web server")
+        self._stranger(b"<!DOCTYPE HTML>\n<html>", "web server")
         self._stranger(b"\x16\x03\x01\x02\x00\x01\x00", "TLS")
         self._stranger(b"\x15\x03\x03\x00\x02\x02\x28", "TLS")
         self._stranger(b"SSH-2.0-OpenSSH_9.6\r\n", "SSH")
