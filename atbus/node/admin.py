@@ -2,7 +2,8 @@
 What a node tells about itself, and does for a tool that asks: the built-in commands.
 
 Every answer is one line of JSON. The names begin with ``atbus.``; the command-line tools use
-nothing else.
+nothing else. What asks other nodes takes as its last word how many seconds it may wait, ``command``
+as its first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from atbus import __version__
+from atbus import __version__, limits
 from atbus.busid import BusId, format_bus_id, parse_bus_id
 from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.routing.table import Deliver, Refuse
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from atbus.node.registrar import Registrar
     from atbus.node.sending import Sender
 
-_SECONDS = 5.0
+_SECONDS_MAX = 3_600.0
 Words = tuple[bytes, ...]
 
 
@@ -150,7 +151,7 @@ class Admin:
             return {"id": format_bus_id(self._context.bus_id)}
         target = _bus_id(words, 1)
         began = self._context.now
-        asking = self.asked.ask(target, [b"atbus.ping"], _SECONDS)
+        asking = self.asked.ask(target, [b"atbus.ping"], _seconds(words, 2))
         return asking.addCallback(
             lambda _: {"id": format_bus_id(target), "rtt_seconds": self._context.now - began}
         )
@@ -169,25 +170,26 @@ class Admin:
                 "seconds": self._context.now - began,
             }
 
-        return self._fates.expect_fate(target, sequence, _SECONDS).addCallback(answered)
+        waiting = self._fates.expect_fate(target, sequence, _seconds(words, 4))
+        return waiting.addCallback(answered)
 
     def _request(self, words: Words) -> Deferred[object]:
         target = _bus_id(words, 1)
         payload = words[2] if len(words) > 2 else b""
         sequence = self._sender.send_with(target, payload, flags=Flags.REQUEST)
-        replying = self._fates.expect_reply(target, sequence, _SECONDS)
+        replying = self._fates.expect_reply(target, sequence, _seconds(words, 3))
         return replying.addCallback(lambda reply: {"reply": reply.decode("latin-1")})
 
     def _command(self, words: Words) -> Deferred[object]:
-        asking = self.asked.ask(_bus_id(words, 1), words[2:], _SECONDS)
+        asking = self.asked.ask(_bus_id(words, 2), words[3:], _seconds(words, 1))
         return asking.addCallback(
             lambda lines: {"lines": [line.decode("utf-8", "replace") for line in lines]}
         )
 
     def _trace(self, words: Words) -> Deferred[object]:
-        return Deferred.fromCoroutine(self.trace(_bus_id(words, 1)))
+        return Deferred.fromCoroutine(self.trace(_bus_id(words, 1), _seconds(words, 2)))
 
-    async def trace(self, target: int) -> list[dict[str, Any]]:
+    async def trace(self, target: int, seconds: float) -> list[dict[str, Any]]:
         """
         Find the nodes on the way to *target* and how far each is.
 
@@ -202,7 +204,7 @@ class Admin:
             status = Status.OK
             who = target
             try:
-                await self.asked.ask(target, [b"atbus.ping"], _SECONDS, hops)
+                await self.asked.ask(target, [b"atbus.ping"], seconds, hops)
             except Undeliverable as error:
                 status = error.status
                 who = error.gave_up_at
@@ -223,6 +225,16 @@ def _bus_id(words: Words, place: int) -> int:
     if len(words) <= place:
         raise AtbusError("a bus id is missing")
     return parse_bus_id(words[place].decode("ascii", "replace"))
+
+
+def _seconds(words: Words, place: int) -> float:
+    """Read how long somebody is willing to wait; the usual time when nothing is said."""
+    if len(words) <= place:
+        return limits.REQUEST_SECONDS
+    seconds = float(words[place])
+    if not 0 < seconds <= _SECONDS_MAX:
+        raise AtbusError(f"{seconds} seconds are not between 0 and {_SECONDS_MAX:.0f}")
+    return seconds
 
 
 def _reading(answer: Callable[[Words], object]) -> Executor:

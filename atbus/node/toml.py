@@ -123,6 +123,19 @@ def dump_default() -> str:
     return dump(NodeConfig())
 
 
+def plain_values(config: NodeConfig) -> dict[str, Any]:
+    """
+    Give a configuration to a program: what `dump` would write, read again.
+
+    :param config: The configuration.
+    :returns: For each dotted key of a file its value in texts, numbers, lists and tables; None
+        when there is none and for what is secret.
+    """
+    given = config.given()
+    lines = {key: _write_line("it", name, given[name], set_=True) for key, name in KEYS.items()}
+    return {key: tomllib.loads(line).get("it") for key, line in lines.items()}
+
+
 _HEAD: Final = (
     "# A node of atbus. A line that begins with # and a name shows a default.",
     "# Most nodes need no more than these:",
