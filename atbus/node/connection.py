@@ -107,6 +107,7 @@ class Connection:
         self._alarm = Alarm(context.timers, self._tick)
         self._said_goodbye = False
         self._heard_goodbye = False
+        self._finished = False
         self._end_status: Status | None = None
 
     def __repr__(self) -> str:
@@ -136,10 +137,10 @@ class Connection:
         """Feed the registration, and from its end on the link."""
         try:
             for place, frame in enumerate(frames):
-                if self.link is not None:
+                if self.link is not None and not self._finished:
                     self.link.receive(frames[place:] if place else frames)
                     break
-                if self.closed is not None or self._end_status is not None:
+                if self._finished or self.closed is not None or self._end_status is not None:
                     self._context.statistics.late_frames += 1
                     continue
                 self.register_with(frame)
@@ -268,7 +269,7 @@ class Connection:
         self.leaving = True
         self._registrar.left(self, message.status, message.detail)
         self.link.put(Notice(GoodbyeAck(source=self._context.bus_id)))
-        self.link.flush()
+        self.link.say_last()
         if not self._said_goodbye:
             self._alarm.set(self._context.now + limits.GOODBYE_SECONDS)
 
@@ -288,22 +289,32 @@ class Connection:
                 source=self._context.bus_id, status=error.status, detail=str(error)[:200]
             )
             self.link.put(Notice(goodbye))
-            self.link.flush()
         else:
             self._perform(self._machine.refuse(error.status, error.detail))
         self.close(error.status, str(error))
 
     def close(self, status: Status, detail: str = "") -> None:
-        """Write what is queued, then close; `channel_closed` follows."""
+        """Write what is queued, read nothing more, then close; `channel_closed` follows."""
         if self._end_status is None:
             self._end_status = status
-        if self.link is not None:
-            self.link.flush()
+        self._finish()
         if self.channel is not None and self.closed is None:
             self.channel.close(status, detail)
 
     def abort(self, status: Status, detail: str = "") -> None:
         """End at once; what is queued is lost and reported as such."""
         self._end_status = status
+        self._finish()
         if self.channel is not None and self.closed is None:
             self.channel.abort(detail, status)
+
+    def _finish(self) -> None:
+        """Take the link out of use: nothing is sent through it, and nothing more is read."""
+        self._finished = True
+        if self.link is None or self.closed is not None:
+            return
+        self.link.finished = True
+        self.link.say_last()
+        if not self.leaving:
+            self.leaving = True
+            self._registrar.left(self, self._end_status or Status.GOODBYE, "")

@@ -7,6 +7,7 @@ belong to the node.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -42,7 +43,7 @@ class Turn:
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self._calls: list[Callable[[], None]] = []
+        self._calls: deque[Callable[[], None]] = deque()
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call *call* when the present callbacks have returned to the reactor."""
@@ -51,9 +52,14 @@ class Turn:
         self._calls.append(call)
 
     def _run(self) -> None:
-        calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        calls, self._calls = self._calls, deque()
+        try:
+            while calls:
+                calls.popleft()()
+        finally:
+            # One that raises is the reactor's to report, and nobody else's loss.
+            for call in calls:
+                self.at_end(call)
 
 
 class Alarm:

@@ -93,7 +93,9 @@ class Endpoint:
     @property
     def control_link(self) -> Link | None:
         """The link that pings, responses and commands travel."""
-        return None if self.control is None else self.control.link
+        if self.control is None or self.control.leaving:
+            return None
+        return self.control.link
 
     @property
     def available(self) -> bool:

@@ -65,6 +65,8 @@ class Link:
         self.run_bytes_max = frame_bytes_max - limits.FRAME_HEAD_BYTES
         self.room = queued_bytes_max
         self.closed = False
+        self.muted = False
+        self.finished = False
         self._context = context
         self._queued_bytes_max = queued_bytes_max
         self._data_reader = data_reader
@@ -137,11 +139,11 @@ class Link:
 
     def flush(self) -> None:
         """Make frames of everything queued and hand them to the channel in one call."""
+        channel = self.connection.channel
+        if not self._items or self.closed or self.muted or channel is None:
+            return
         items, self._items = self._items, []
         self._runs = {}
-        channel = self.connection.channel
-        if not items or self.closed or channel is None:
-            return
         ack = self._incoming.tell()
         record = self._outgoing.record
         self._count(items)
@@ -201,7 +203,7 @@ class Link:
                     self._data_reader(self, frame, head)
                 else:
                     self._dispatch(frame, head)
-                if self.closed:
+                if self.closed or self.finished:
                     break
         finally:
             self._reading = False
@@ -258,7 +260,7 @@ class Link:
 
     def _acknowledge_soon(self) -> None:
         due = self._incoming.untold
-        if not due or self.closed or self._items:
+        if not due or self.closed or self.muted or self._items:
             return
         if due >= limits.ACK_FRAMES_MAX:
             self._acknowledge_now()
@@ -271,8 +273,19 @@ class Link:
         call, self._ack_call = self._ack_call, None
         if call is not None and call.active():
             call.cancel()
-        if not self.closed and self._incoming.untold:
+        if not self.closed and not self.muted and self._incoming.untold:
             self.put(Notice(LinkAck(source=self._context.bus_id)))
+
+    def say_last(self) -> None:
+        """
+        Write what is queued and all that can be acknowledged; nothing is written after this.
+
+        What is put here from now on counts as never written.
+        """
+        if self._incoming.untold and not self.muted:
+            self.put(Notice(LinkAck(source=self._context.bus_id)))
+        self.flush()
+        self.muted = True
 
     def end(self) -> tuple[list[Kept], list[Kept]]:
         """
