@@ -38,11 +38,7 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual(codec.decode(frame), batch)
 
     def test_a_batch_of_none(self) -> None:
-        """
-        A snapshot of nothing is one empty batch, and it is the last.
-
-        Scenario: BB1
-        """
+        """A snapshot of nothing is one empty batch, and it is the last."""
         batch = RouteBatch(snapshot_id=1, last=True, dump=True)
         self.assertEqual(codec.decode(codec.encode(batch)), batch)
 

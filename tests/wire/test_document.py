@@ -10,6 +10,7 @@ from typing import Any
 from construct import Construct, Padded, SizeofError, Struct
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus import limits
 from atbus.errors import Status
 from atbus.handshake import access_token
 from atbus.wire import codec, digests, schema
@@ -154,6 +155,34 @@ class CompletenessTests(SynchronousTestCase):
             rows = [row[:2] for row in document.chapter_table(title)]
             expected = [[form.format(member.value), member.name] for member in members]
             self.assertEqual(rows, expected, title)
+
+    def test_bounds_are_as_printed(self) -> None:
+        """The table of bounds is that of the limits the code holds itself to."""
+        frames = f"{limits.FRAME_BYTES_MIN:,} to {limits.FRAME_BYTES_MAX:,} bytes; "
+        commands = f"{limits.COMMAND_BYTES:,} bytes"
+        expected = {
+            "frame before registration": f"{limits.HANDSHAKE_BYTES:,} bytes",
+            "frame, by ``frame_max": f"{frames}{limits.FRAME_BYTES:,} unless changed",
+            "extras of one frame": f"{limits.EXTRAS_BYTES:,} bytes",
+            "messages in one run": f"{limits.RUN_COUNT_MAX:,}",
+            "subnets of one node": f"{limits.SUBNETS_MAX}",
+            "addresses of one node; each": f"{limits.ADDRESSES_MAX}; {limits.ADDRESS_BYTES} bytes",
+            "labels of one node; keys and values together": (
+                f"{limits.LABELS_MAX}; {limits.LABELS_BYTES} bytes"
+            ),
+            "host, process; each": f"{limits.HOST_BYTES} bytes",
+            "hostname": f"{limits.HOSTNAME_BYTES} bytes",
+            "software": f"{limits.SOFTWARE_BYTES} bytes",
+            "proofs of one node": f"{limits.ACCESS_TOKENS_MAX}, {limits.PROOF_BYTES} bytes each",
+            "arguments of a command; together": f"{limits.COMMAND_ARGUMENTS_MAX}; {commands}",
+            "lines of one COMMAND_RESPONSE; together": f"{limits.COMMAND_LINES_MAX:,}; {commands}",
+            "records of one ROUTE_BATCH": f"{limits.ROUTE_BATCH_RECORDS_MAX:,}",
+            "entries of one INTEREST": f"{limits.INTEREST_ENTRIES_MAX:,}",
+            "subject, reply subject, queue name; each": f"{limits.SUBJECT_BYTES} bytes",
+            "detail": f"{limits.DETAIL_BYTES} bytes (cut, not refused)",
+        }
+        self.assertEqual(dict(document.chapter_table("10. Bounds")), expected)
+        self.assertEqual(limits.HOST_BYTES, limits.PROCESS_BYTES)
 
     def test_numbers_for_experiments_are_free(self) -> None:
         """No message and no extra has a number that is kept for experiments."""

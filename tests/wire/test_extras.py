@@ -107,11 +107,7 @@ class TraceTests(SynchronousTestCase):
     """The path of a message, written down on the way."""
 
     def test_relays_append_themselves(self) -> None:
-        """
-        A traced message arrives with every relay in order, and otherwise as it was sent.
-
-        Scenario: K17
-        """
+        """A traced message arrives with every relay in order, and otherwise as it was sent."""
         frame = traced()
         for relay in (0x10, 0x20, 2**64 - 1):
             frame = append_trace(frame, relay)

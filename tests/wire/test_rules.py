@@ -129,6 +129,18 @@ class BoundTests(RuleCase):
             most, lambda size: Interest(entries=(InterestEntry(subject="s", queue="q" * size),))
         )
 
+    def test_replays_of_interest(self) -> None:
+        """One frame brings so many entries; a replay of more is several frames."""
+        entry = InterestEntry(subject="s")
+        self._bounded(limits.INTEREST_ENTRIES_MAX, lambda size: Interest(entries=(entry,) * size))
+
+    def test_proofs(self) -> None:
+        """One proof too many is still read, so that the proof is refused and not the frame."""
+        self._bounded(
+            limits.ACCESS_TOKENS_MAX + 1,
+            lambda size: RegisterRequest(proofs=(bytes(limits.PROOF_BYTES),) * size),
+        )
+
     def test_commands(self) -> None:
         """Arguments and lines are bounded in number and together in bytes."""
         self._bounded(

@@ -40,11 +40,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(iter_run(run(b"")), [(0, b"")])
 
     def test_kinds_arrive_unchanged(self) -> None:
-        """
-        Kinds are numbers of the application, also negative and large ones.
-
-        Scenario: K23
-        """
+        """Kinds are numbers of the application, also negative and large ones."""
         kinds = [-(2**31), -1, 0, 1, 2**31 - 1]
         frame = pack_run(1, 2, 3, 4, kinds, [b"x"] * 5)
         self.assertEqual([kind for kind, _ in iter_run(frame)], kinds)
