@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -58,12 +59,12 @@ class RuleCase(SynchronousTestCase):
         self.assertRaises(MalformedFrame, codec.decode, frame)
         self.assertRaises(MalformedFrame, schema.parse, frame)
 
-    def _bounded_in_both(self, bound: int, make: Callable[[int], dict[str, object]]) -> None:
+    def _bounded_in_both(self, bound: int, make: Callable[[int], dict[str, Any]]) -> None:
         def request(size: int) -> Message:
-            return RegisterRequest(**make(size))  # type: ignore[arg-type]  # either class, by name
+            return RegisterRequest(**make(size))
 
         def batch(size: int) -> Message:
-            record = RouteRecord(bus_id=1, epoch=1, seq=1, **make(size))  # type: ignore[arg-type]  # as above
+            record = RouteRecord(bus_id=1, epoch=1, seq=1, **make(size))
             return RouteBatch(records=(record,))
 
         self._bounded(bound, request)
