@@ -3,22 +3,23 @@ What this node still wants to know about messages that it sent.
 
 `deliver` and `request` each wait for one answer, keyed by (target, sequence); every one of them
 ends: answered, refused, timed out, or closed with the node. Everything else that comes back is an
-``on_forward_response`` event, once: a failure told twice, because the link that carried the news
-died under it, is recognized and dropped.
+``on_forward_response`` event, once per message: what is told a second time, because the link that
+carried the news died under it, is recognized and dropped.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.context import Alarm, Context
 from atbus.node.events import Fate
+from atbus.routing.answered import AnsweredRanges
 from atbus.routing.answers import Expectations
 
 Key = tuple[int, int]
@@ -31,7 +32,7 @@ class Fates:
         self._context = context
         self._fates: Expectations[Key, Deferred[Fate]] = Expectations(limits.EXPECTATIONS_MAX)
         self._replies: Expectations[Key, Deferred[bytes]] = Expectations(limits.EXPECTATIONS_MAX)
-        self._told: OrderedDict[Key, None] = OrderedDict()
+        self._told = AnsweredRanges(limits.FATES_REMEMBERED_MAX)
         self._alarm = Alarm(context.timers, self._expire)
 
     @property
@@ -77,6 +78,7 @@ class Fates:
         self._set_alarm()
         if waiting is None:
             return False
+        self._told.add(source, in_reply_to, 1)
         waiting.callback(payload)
         return True
 
@@ -84,19 +86,16 @@ class Fates:
         """
         Take the news about messages of ours: end who waits for them, tell the observers.
 
-        News of the same failure a second time change nothing.
+        Of each message the first news count; a second word about it changes nothing.
         """
-        key = (fate.target, fate.first_sequence)
-        if fate.status is not Status.OK:
-            if key in self._told:
-                return
-            self._told[key] = None
-            if len(self._told) > limits.FATES_REMEMBERED_MAX:
-                self._told.popitem(last=False)
-            if fate.status is Status.UNCERTAIN:
-                self._context.statistics.uncertain_messages += fate.count
-            else:
-                self._context.statistics.refused[fate.status] += fate.count
+        for first, count in self._told.add(fate.target, fate.first_sequence, fate.count):
+            self._settle(attrs.evolve(fate, first_sequence=first, count=count))
+
+    def _settle(self, fate: Fate) -> None:
+        if fate.status is Status.UNCERTAIN:
+            self._context.statistics.uncertain_messages += fate.count
+        elif fate.status is not Status.OK:
+            self._context.statistics.refused[fate.status] += fate.count
         if self._fates or self._replies:
             self._end(fate)
             self._set_alarm()
