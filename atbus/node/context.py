@@ -100,6 +100,9 @@ class Context:
 
     :param bus_id: Our id; 0 while temporary, or automatic and not assigned.
     :param epoch: Ours; raised when a neighbor knows a higher one for our id.
+    :param first_epoch: The first one under which messages were sent: those of an earlier one are
+        another life's.
+    :param announced_epoch: The last one that a neighbor registered us with; 0 before the first.
     :param calling: How many application callbacks are on the stack.
     """
 
@@ -115,9 +118,31 @@ class Context:
     bus_id: int
     mode: Mode
     epoch: int
+    first_epoch: int = attrs.field(init=False)
+    announced_epoch: int = 0
     calling: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.first_epoch = self.epoch
 
     @property
     def now(self) -> float:
         """The time on the node's clock, seconds."""
         return self.timers.seconds()
+
+    def registered_with(self, known_epoch: int) -> None:
+        """
+        Continue above what a neighbor knows of our id, unless it knows that from us.
+
+        :param known_epoch: The highest epoch that the neighbor knew before it registered us.
+        """
+        is_ours = known_epoch == self.epoch == self.announced_epoch
+        if known_epoch >= self.epoch and not is_ours:
+            self.epoch = known_epoch + 1
+            if not self.statistics.sent_messages:
+                self.first_epoch = self.epoch
+        self.announced_epoch = self.epoch
+
+    def is_own_epoch(self, epoch: int) -> bool:
+        """Tell whether messages of this epoch are of this life of the node."""
+        return self.first_epoch <= epoch <= self.epoch

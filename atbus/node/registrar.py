@@ -119,7 +119,7 @@ class Registrar:
 
     def registered(self, connection: Connection, peer: PeerTerms) -> None:
         """Open the link: from now on frames flow."""
-        self._context.epoch = max(self._context.epoch, peer.known_epoch + 1)
+        self._context.registered_with(peer.known_epoch)
         config = self._context.config
         if peer.mode is Mode.TEMPORARY:
             endpoint = Endpoint(self._context, peer, Position.DOWNSTREAM)

@@ -281,7 +281,7 @@ class Traffic:
         :param custody: Discharged when the news are in somebody else's hands.
         """
         if origin == self._context.bus_id:
-            if origin_epoch == self._context.epoch:
+            if self._context.is_own_epoch(origin_epoch):
                 self._fates.settle(
                     Fate(
                         target=target,
@@ -360,7 +360,7 @@ class Traffic:
             return
         link.discharge(head[9])
         message = codec.decode(frame)
-        if isinstance(message, DataResponse) and message.origin_epoch == self._context.epoch:
+        if isinstance(message, DataResponse) and self._context.is_own_epoch(message.origin_epoch):
             self._fates.settle(
                 Fate(
                     target=message.target,
