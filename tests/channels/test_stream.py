@@ -227,6 +227,16 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.receiver.ends), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_the_other_side_ends_and_takes_nothing(self) -> None:
+        """What is queued when the other side ends does not keep the socket for ever."""
+        self.channel.send([bytes(200_000)])
+        self.channel.readConnectionLost()
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(self.connection.factory.options.write_deadline_seconds)
+        self.assertTrue(self.transport.aborted)
+        self.connection.lose(ConnectionLost())
+        self.assertEqual(len(self.receiver.ends), 1)
+
     def test_a_broken_connection(self) -> None:
         """A connection that breaks is reported as lost."""
         self.connection.lose(ConnectionLost())

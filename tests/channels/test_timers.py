@@ -288,6 +288,18 @@ class TimerfdTests(TestCase):
         stepped.callLater(0.01, made.callback, None)
         await made
 
+    async def test_a_kernel_that_is_early(self) -> None:
+        """A wake before the time, by our own clock, is followed by another one."""
+        made: Deferred[None] = Deferred()
+        slow = MonotonicTimers(
+            self.reactor, wall_clock=True, monotonic=lambda: self.timers.seconds() - 0.005
+        )
+        self.addCleanup(slow.stop)
+        due = slow.seconds() + 0.01
+        slow.callLater(0.01, made.callback, None)
+        await made
+        self.assertGreaterEqual(slow.seconds(), due)
+
     def test_the_descriptor_is_given_back(self) -> None:
         """A stop takes the timer out of the reactor and closes it."""
         readers = set(self.reactor.getReaders())
