@@ -1,0 +1,195 @@
+"""
+``twistd -n atbus --config node.toml``: one node as a process.
+
+The process ends with code 1 when the configuration has faults (all of them are named), when an
+address cannot be listened on, and when the first upstream refuses the node by name. It ends by the
+signal that stopped it otherwise, as every process of ``twistd`` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, ClassVar
+
+from OpenSSL.SSL import OPENSSL_VERSION, OpenSSL_version
+from twisted.application.service import IService, MultiService
+from twisted.python import runtime
+from twisted.python.failure import Failure
+from twisted.python.usage import Options as UsageOptions
+
+import twisted
+from atbus import __version__
+from atbus.cli.exit_code import exit_with
+from atbus.cli.signals import Signals
+from atbus.errors import ConfigurationError
+from atbus.node.application import load_application
+from atbus.node.config import NodeConfig
+from atbus.node.service import NodeService
+from atbus.node.toml import load_config, parse_config
+
+
+class Options(UsageOptions):
+    """What may stand behind ``twistd atbus``."""
+
+    longdesc = (
+        "Run a node of a message bus. What is given here is stronger than the file; everything "
+        "that can stand in a file can be given with --set."
+    )
+    optParameters: ClassVar = [
+        ["config", "c", None, "The configuration, a TOML file."],
+        ["id", None, None, 'The bus id: a number, 0x.., 1.2.3.4, or "auto".'],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self.node_config: NodeConfig | None = None
+        self._listen: list[str] = []
+        self._upstream: list[str] = []
+        self._set: list[str] = []
+
+    def opt_listen(self, address: str) -> None:
+        """An address to listen on; may be given several times, instead of those of the file."""
+        self._listen.append(address)
+
+    def opt_upstream(self, address: str) -> None:
+        """The upstream's address; several of them in order of preference."""
+        self._upstream.append(address)
+
+    def opt_set(self, assignment: str) -> None:
+        """Any option, as KEY=VALUE in TOML: --set limits.hops=4 --set 'name="proxy"'."""
+        self._set.append(assignment)
+
+    def opt_version(self) -> None:
+        """Print the versions of atbus and of what it runs on, and exit."""
+        print(f"atbus {__version__}")
+        print(f"Twisted {twisted.__version__}")
+        print(f"Python {sys.version.split()[0]}")
+        print(OpenSSL_version(OPENSSL_VERSION).decode("ascii", "replace"))
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration.
+
+        :raises SystemExit: When it has faults; all of them go to the standard error stream.
+        """
+        if self["config"] is not None:
+            # The process may go to another directory, and it reads the file again on SIGHUP.
+            self["config"] = os.path.abspath(self["config"])  # noqa: PTH100 - links stay links
+        try:
+            self.node_config = self.read()
+        except ConfigurationError as error:
+            raise SystemExit(self.describe(error)) from None
+
+    def read(self) -> NodeConfig:
+        """
+        Read the file, and what was given beside it.
+
+        :returns: The configuration, whose application can be imported.
+        :raises ConfigurationError: When there is anything wrong with it.
+        """
+        overrides = self._overrides()
+        path = self["config"]
+        config = parse_config("", overrides) if path is None else load_config(path, overrides)
+        if config.application is not None:
+            load_application(config.application)
+        return config
+
+    def describe(self, error: ConfigurationError) -> str:
+        """
+        Write the faults of a configuration, each on its line behind the name of the file.
+
+        :param error: The faults.
+        :returns: Lines.
+        """
+        path = self["config"] or "twistd atbus"
+        return "\n".join(
+            fault if fault.startswith((path, "--set")) else f"{path}: {fault}"
+            for fault in error.faults
+        )
+
+    def _overrides(self) -> list[str]:
+        overrides = [*self._set]
+        # The escapes of JSON are among those of TOML.
+        if self["id"] is not None:
+            overrides.append(f"id={json.dumps(self['id'])}")
+        if self._listen:
+            overrides.append(f"listen={json.dumps(self._listen)}")
+        if len(self._upstream) == 1:
+            overrides.append(f"upstream={json.dumps(self._upstream[0])}")
+        elif self._upstream:
+            overrides.append(f"upstreams={json.dumps(self._upstream)}")
+        return overrides
+
+
+class NodeProcess(MultiService):
+    """
+    A process that is there for one node.
+
+    The node is made when the process starts, not before: a daemon is not the process that read its
+    options.
+
+    :param options: What was read.
+    :param reactor: The process's reactor.
+    """
+
+    name = "atbus"
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._options = options
+        self._reactor = reactor
+        self._signals = Signals(reactor)
+        self.node_service: NodeService | None = None
+
+    def startService(self) -> None:  # Twisted's name
+        """Make the node and start it."""
+        config = self._options.node_config
+        assert config is not None
+        service = NodeService(config, self._reactor, ended=self._ended)
+        service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self.node_service = service
+        self._signals.on_second_stop = service.stop_at_once
+        self._reactor.callWhenRunning(self._signals.install)
+        super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def stopService(self) -> Any:  # Twisted's name
+        """
+        Stop the node.
+
+        :returns: A Deferred that fires when it has stopped.
+        """
+        return super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def _ended(self, _: Failure) -> None:
+        exit_with(1)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+
+def makeService(options: Options) -> IService:
+    """
+    Make the service that ``twistd atbus`` runs.
+
+    :param options: What was given.
+    :returns: A service that is a process's only one.
+    """
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    return NodeProcess(options, reactor)
+
+
+def use_monotonic_clock(reactor: Any) -> None:
+    """
+    Keep the reactor's timers from following the wall clock.
+
+    Only for who owns the process, and before the first timer: one that is set by the old clock
+    would not fire for decades.
+
+    :param reactor: The process's reactor.
+    """
+    if reactor.seconds is runtime.seconds and not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic

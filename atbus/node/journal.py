@@ -1,0 +1,188 @@
+"""
+Write down for people what a node goes through.
+
+One line when it starts, one for each change of its state, one for each neighbor that comes or goes.
+What may happen very often - errors, mostly - is held down to one line for each event and peer in
+`limits.LOG_INTERVAL_SECONDS`; what was left out is counted in a line of its own at the end of that
+time. Nothing secret is known here: what other nodes say about themselves is not written down, but
+for their ids.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger, LogLevel
+
+from atbus import limits
+from atbus.busid import format_bus_id
+from atbus.errors import Status, printable
+
+if TYPE_CHECKING:
+    from constantly import NamedConstant
+
+    from atbus.node.connection import Connection
+    from atbus.node.context import Timers
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.node import Node
+
+# What ends in good order and is no news to anybody who operates a node.
+_QUIET = frozenset({Status.OK, Status.GOODBYE, Status.STOPPED, Status.DISCONNECTED})
+
+_STATES = {
+    "starting": "is starting",
+    "running": "is running",
+    "lost_upstream": "has lost its upstream and looks for one",
+    "draining": "is stopping: passes on what it has, takes nothing new",
+    "stopped": "has stopped",
+}
+
+
+@attrs.define(eq=False)
+class _Held:
+    """What was left out since the last line about one event and peer."""
+
+    call: IDelayedCall
+    count: int = 0
+    sentence: str = ""
+
+
+class Journal:
+    """
+    The log of one node.
+
+    :param node: Whose events are written.
+    :param timers: Tell when something may be written again.
+    :param log: Where to write.
+    """
+
+    def __init__(self, node: Node, timers: Timers, log: Logger) -> None:
+        self.last_error = ""
+        self._node = node
+        self._timers = timers
+        self._log = log
+        self._held: dict[tuple[str, str], _Held] = {}
+        events = node.events
+        self._observations = (
+            events.on_state_changed.observe(self._state_changed),
+            events.on_upstream_changed.observe(self._upstream_changed),
+            events.on_endpoint_added.observe(self._endpoint_added),
+            events.on_endpoint_removed.observe(self._endpoint_removed),
+            events.on_invalid_connection.observe(self._invalid_connection),
+            events.on_slow_endpoint.observe(self._slow_endpoint),
+            events.on_lag.observe(self._lagged),
+            events.on_error.observe(self._failed),
+        )
+
+    def started(self) -> None:
+        """Say who the node is, and where."""
+        config = self._node.config
+        listens = [str(address) for address in self._node.addresses or config.listen]
+        upstreams = [str(address) for address in config.upstreams]
+        self.write(
+            "start",
+            f"listens on {', '.join(listens) or 'nothing'}; "
+            f"upstream {' or '.join(upstreams) or 'none'}",
+        )
+
+    def write(self, event: str, sentence: str, level: NamedConstant = LogLevel.info) -> None:
+        """
+        Write one line.
+
+        :param event: What happened, a stable name for programs.
+        :param sentence: What happened, for people; the node is its subject.
+        :param level: How grave it is.
+        """
+        self._log.emit(
+            level, "{node} {sentence}", node=self._name(), event=event, sentence=printable(sentence)
+        )
+
+    def write_seldom(
+        self, event: str, peer: str, sentence: str, level: NamedConstant = LogLevel.warn
+    ) -> None:
+        """
+        Write one line, unless there was one about the same event and peer a short time ago.
+
+        :param event: What happened, a stable name for programs.
+        :param peer: With whom: an id, an address, or anything that tells one from another.
+        :param sentence: What happened, for people; the node is its subject.
+        :param level: How grave it is.
+        """
+        if (event, peer) not in self._held and len(self._held) >= limits.LOG_SUBJECTS_MAX:
+            peer = ""
+        held = self._held.get((event, peer))
+        if held is not None:
+            held.count += 1
+            held.sentence = sentence
+            return
+        self.write(event, sentence, level)
+        self._hold(event, peer, level)
+
+    def _hold(self, event: str, peer: str, level: NamedConstant) -> None:
+        call = self._timers.callLater(
+            limits.LOG_INTERVAL_SECONDS, self._release, event, peer, level
+        )
+        self._held[event, peer] = _Held(call)
+
+    def _release(self, event: str, peer: str, level: NamedConstant) -> None:
+        held = self._held.pop((event, peer))
+        if held.count:
+            self._tell_count(event, held, level)
+            self._hold(event, peer, level)
+
+    def _tell_count(self, event: str, held: _Held, level: NamedConstant) -> None:
+        more = "once more" if held.count == 1 else f"{held.count} times more"
+        self.write(event, f"{held.sentence} ({more} in {limits.LOG_INTERVAL_SECONDS:.0f} s)", level)
+
+    def close(self) -> None:
+        """Write what was left out until now, and no more after that."""
+        for observation in self._observations:
+            observation.cancel()
+        held, self._held = self._held, {}
+        for (event, _), lines in held.items():
+            lines.call.cancel()
+            if lines.count:
+                self._tell_count(event, lines, LogLevel.warn)
+
+    def _name(self) -> str:
+        bus_id = format_bus_id(self._node.bus_id) if self._node.bus_id else "a node without id"
+        return f"{bus_id} ({self._node.name})" if self._node.name else bus_id
+
+    # The events.
+
+    def _state_changed(self, state: str) -> None:
+        self.write("state", _STATES.get(state, f"is {state}"))
+
+    def _upstream_changed(self, bus_id: int | None) -> None:
+        if bus_id is not None:
+            self.write("upstream", f"is registered with its upstream {format_bus_id(bus_id)}")
+
+    def _endpoint_added(self, endpoint: Endpoint) -> None:
+        peer = format_bus_id(endpoint.bus_id)
+        position = endpoint.position.name.lower()
+        self.write_seldom("endpoint_added", peer, f"knows {peer} as {position}", LogLevel.info)
+
+    def _endpoint_removed(self, endpoint: Endpoint, status: Status) -> None:
+        peer = format_bus_id(endpoint.bus_id)
+        level = LogLevel.info if status in _QUIET else LogLevel.warn
+        self.write_seldom("endpoint_removed", peer, f"has lost {peer}: {status.name}", level)
+
+    def _invalid_connection(self, connection: Connection, status: Status) -> None:
+        if status in _QUIET:
+            return
+        direction = "to" if connection.dialled else "from a dialer of"
+        sentence = f"ends a connection {direction} {connection.address}: {status.name}"
+        self.write_seldom("invalid_connection", f"{connection.address} {status.name}", sentence)
+
+    def _slow_endpoint(self, endpoint: Endpoint, queued_bytes: int) -> None:
+        peer = format_bus_id(endpoint.bus_id)
+        self.write_seldom("slow_endpoint", peer, f"has {queued_bytes} bytes queued for slow {peer}")
+
+    def _lagged(self, seconds: float, name: str) -> None:
+        self.write_seldom("lag", name, f"was held up for {seconds:.2f} s by {name}")
+
+    def _failed(self, status: Status, detail: str) -> None:
+        self.last_error = detail
+        self.write_seldom("error", f"{status.name} {detail}", f"{status.name}: {detail}")

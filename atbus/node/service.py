@@ -1,0 +1,106 @@
+"""
+A node and its application as one service.
+
+In this order: the application is called with the node, the node starts, the service that the
+application may have returned starts. At the end the node stops first, and only when what others had
+sent is delivered or answered does the application's service stop. An application that has last
+words says them when it sees the state ``draining``: sends are refused only after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from atbus.channels.timers import MonotonicTimers
+from atbus.errors import AtbusError
+from atbus.node.application import Application, load_application
+from atbus.node.config import NodeConfig
+from atbus.node.journal import Journal
+from atbus.node.node import Node
+
+
+class NodeService(MultiService):
+    """
+    Run a node, write its log, and run its application.
+
+    :param config: Everything the node is told; ``application`` names the application.
+    :param reactor: Twisted's reactor; several services may share one.
+    :param ended: Called with the reason when the node could not come up and has stopped. By then
+        the log tells it.
+    :raises ConfigurationError: When the application cannot be imported.
+    """
+
+    name = "atbus"
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        reactor: Any,
+        *,
+        ended: Callable[[Failure], object] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._application: Application | None = None
+        if config.application is not None:
+            self._application = load_application(config.application)
+        self._timers = MonotonicTimers(reactor)
+        self._log = Logger(namespace="atbus.node")
+        self._ended = ended
+        self._journal: Journal | None = None
+        self._leaving: Deferred[None] | None = None
+        self.node = Node(config, reactor, timers=self._timers)
+
+    def startService(self) -> None:  # Twisted's name
+        """Start; a node that cannot come up says so in the log, then to ``ended``."""
+        super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._journal = Journal(self.node, self._timers, self._log)
+        application, self._application = self._application, None
+        if application is not None:
+            service = application(self.node, self.node.config.application_settings)
+            if service is not None:
+                service.setServiceParent(self)
+        starting = self.node.start()
+        self._journal.started()
+        starting.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        journal = self._journal
+        text = str(failure.value)
+        if not failure.check(AtbusError):
+            self._log.failure("the node cannot start", failure=failure)
+        elif journal is not None and text not in journal.last_error:
+            journal.write("error", f"cannot start: {text}", LogLevel.error)
+        if self._ended is not None:
+            self._ended(failure)
+
+    def stopService(self) -> Deferred[None]:  # Twisted's name
+        """
+        Stop the node in good order, then the application.
+
+        :returns: Fires when both have stopped; never fails.
+        """
+        leaving: Deferred[None] = Deferred()
+        self._leaving = leaving
+        stopping = self.node.stop()
+        stopping.addCallback(lambda _: maybeDeferred(super(NodeService, self).stopService))
+        stopping.addErrback(lambda failure: self._log.failure("stopping failed", failure=failure))
+        stopping.addBoth(lambda _: self._left())
+        return leaving
+
+    def stop_at_once(self) -> None:
+        """Wait no longer for a stop that is under way; what is not delivered by now is lost."""
+        self._left()
+
+    def _left(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            leaving.callback(None)
