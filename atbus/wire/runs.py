@@ -13,11 +13,13 @@ from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame
 from atbus.limits import RUN_COUNT_MAX
-from atbus.wire.head import HEAD, HEAD_SIZE, body_start, peek
+from atbus.wire.head import HEAD, HEAD_SIZE
 from atbus.wire.messages import HOP_LIMIT_DEFAULT, MessageType
 
 TABLE_ENTRY: Final = struct.Struct("<Ii")
 _HEAD_AND_ENTRY: Final = struct.Struct("<IBBBBQQQIIHHIIi")
+# Of the head only what says where the messages are: length, count, length of the extras.
+_SHAPE: Final = struct.Struct("<I36xHH")
 _DATA: Final = int(MessageType.DATA)
 
 
@@ -59,8 +61,14 @@ def iter_run(frame: bytes) -> list[tuple[int, bytes]]:
     :returns: Pairs of kind and payload, in order; the i-th has the head's sequence + i.
     :raises MalformedFrame: When the frame is not what it says.
     """
-    head = peek(frame)
-    return split_run(frame, body_start(frame, head), head[10])
+    try:
+        length, count, extras_length = _SHAPE.unpack_from(frame)
+    except struct.error:
+        raise MalformedFrame(f"{len(frame)} bytes are no frame") from None
+    start = HEAD_SIZE + extras_length
+    if length != len(frame) or start > length:
+        raise MalformedFrame(f"a run of {length} bytes, from {start} on, in {len(frame)}")
+    return split_run(frame, start, count)
 
 
 def pack_table(kinds: Sequence[int], payloads: Sequence[bytes]) -> tuple[bytes, int]:
