@@ -10,7 +10,7 @@ for their ids.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall
@@ -21,12 +21,13 @@ from atbus.busid import format_bus_id
 from atbus.errors import Status, printable
 
 if TYPE_CHECKING:
-    from constantly import NamedConstant
-
     from atbus.node.connection import Connection
     from atbus.node.context import Timers
     from atbus.node.endpoint import Endpoint
     from atbus.node.node import Node
+
+Level: TypeAlias = Any
+"""A level of `twisted.logger.LogLevel`, whose members have no types."""
 
 # What ends in good order and is no news to anybody who operates a node.
 _QUIET = frozenset({Status.OK, Status.GOODBYE, Status.STOPPED, Status.DISCONNECTED})
@@ -87,7 +88,7 @@ class Journal:
             f"upstream {' or '.join(upstreams) or 'none'}",
         )
 
-    def write(self, event: str, sentence: str, level: NamedConstant = LogLevel.info) -> None:
+    def write(self, event: str, sentence: str, level: Level = LogLevel.info) -> None:
         """
         Write one line.
 
@@ -100,7 +101,7 @@ class Journal:
         )
 
     def write_seldom(
-        self, event: str, peer: str, sentence: str, level: NamedConstant = LogLevel.warn
+        self, event: str, peer: str, sentence: str, level: Level = LogLevel.warn
     ) -> None:
         """
         Write one line, unless there was one about the same event and peer a short time ago.
@@ -120,19 +121,19 @@ class Journal:
         self.write(event, sentence, level)
         self._hold(event, peer, level)
 
-    def _hold(self, event: str, peer: str, level: NamedConstant) -> None:
+    def _hold(self, event: str, peer: str, level: Level) -> None:
         call = self._timers.callLater(
             limits.LOG_INTERVAL_SECONDS, self._release, event, peer, level
         )
         self._held[event, peer] = _Held(call)
 
-    def _release(self, event: str, peer: str, level: NamedConstant) -> None:
+    def _release(self, event: str, peer: str, level: Level) -> None:
         held = self._held.pop((event, peer))
         if held.count:
             self._tell_count(event, held, level)
             self._hold(event, peer, level)
 
-    def _tell_count(self, event: str, held: _Held, level: NamedConstant) -> None:
+    def _tell_count(self, event: str, held: _Held, level: Level) -> None:
         more = "once more" if held.count == 1 else f"{held.count} times more"
         self.write(event, f"{held.sentence} ({more} in {limits.LOG_INTERVAL_SECONDS:.0f} s)", level)
 
