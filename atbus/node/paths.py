@@ -22,7 +22,6 @@ from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.outbox import Routed
 from atbus.routing.change import Effect, OpenPath, PathChanges, SendFlush
 from atbus.routing.table import Position
-from atbus.wire import codec
 from atbus.wire.messages import Flush, FlushAck, Mode
 
 if TYPE_CHECKING:
@@ -128,9 +127,10 @@ class Paths:
         if head[6] != self._context.bus_id:
             self._traffic.pass_on(link, frame, head)
             return
+        if (message := link.read(frame, head)) is None:
+            return
         link.discharge(head[9])
-        message = codec.decode(frame)
-        if isinstance(message, FlushAck):
+        if isinstance(message, FlushAck) and self._traffic.vouches(link, head[5]):
             self._obey(self._changes.acknowledged(message.source, message.token))
 
     def lost(self, endpoint: Endpoint) -> None:
@@ -149,6 +149,8 @@ class Paths:
 
     def need_data(self, endpoint: Endpoint) -> None:
         """Dial a data connection, if it is for us to dial."""
+        if endpoint.data_link is not None:
+            return
         now = self._context.now
         if endpoint.data_missing_since is None:
             endpoint.data_missing_since = now
@@ -156,7 +158,6 @@ class Paths:
         if (
             endpoint.removed is not None
             or endpoint.data_dialling
-            or endpoint.data_link is not None
             or control is None
             or not control.dialled
             or self._context.mode is Mode.TEMPORARY

@@ -24,7 +24,6 @@ from atbus.handshake.terms import PeerTerms
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.link import FrameReader, Link
 from atbus.routing.table import Neighbor, Position
-from atbus.wire import codec
 from atbus.wire.head import Head
 from atbus.wire.messages import AddressUpdate, Mode, Role
 
@@ -153,7 +152,11 @@ class Registrar:
             return
         endpoint.heartbeat.open(self._context.now, self._context.random.random())
         self.on_control(endpoint)
-        self.on_needs_data(endpoint)
+        if endpoint.gate is Gate.OPEN:
+            # It took the place of another control stream; data flows already.
+            self.on_available(endpoint)
+        else:
+            self.on_needs_data(endpoint)
 
     def refused(self, connection: Connection, status: Status, detail: str, by_peer: bool) -> None:
         """Report a failed registration and take back what it had added."""
@@ -240,7 +243,7 @@ class Registrar:
 
     def addresses_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the new list of a neighbor's addresses."""
-        message = codec.decode(frame)
+        message = link.read(frame, head)
         endpoint = link.connection.endpoint
         neighbor = None if endpoint is None else self._context.table.get(BusId(endpoint.bus_id))
         if isinstance(message, AddressUpdate) and neighbor is not None:
