@@ -22,8 +22,9 @@ from atbus import limits
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.outbox import Item, Kept, Notice, Routed, Run
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
+from atbus.wire import codec
 from atbus.wire.head import Head, peek
-from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, MessageType
+from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, Message, MessageType
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
@@ -79,6 +80,7 @@ class Link:
         self._ack_heard = 0
         self._ack_call: IDelayedCall | None = None
         self._unreadable = 0
+        self._slow = False
         self._reading = False
 
     # Outgoing.
@@ -167,6 +169,18 @@ class Link:
         queued = 0 if channel is None else channel.queued_bytes
         queued += sum(item.size_bytes for item in self._items)
         self.room = 0 if self._outgoing.full else self._queued_bytes_max - queued
+        self._judge_pace(queued)
+
+    def _judge_pace(self, queued_bytes: int) -> None:
+        """Name an endpoint whose queue has passed the soft limit, once until it is low again."""
+        config = self._context.config
+        if queued_bytes < config.queued_bytes_soft // 2:
+            self._slow = False
+        elif queued_bytes > config.queued_bytes_soft and not self._slow:
+            self._slow = True
+            endpoint = self.connection.endpoint
+            if endpoint is not None:
+                self._context.events.on_slow_endpoint(endpoint, queued_bytes)
 
     @property
     def queued_bytes(self) -> int:
@@ -228,14 +242,31 @@ class Link:
         else:
             raise UnknownMandatory(f"frame of type {kind}")
 
+    def read(self, frame: bytes, head: Head) -> Message | None:
+        """
+        Decode a frame that is for this node, unless its inside makes no sense.
+
+        :returns: The message; None for one that is dropped, counted and discharged.
+        :raises RemoteProtocolError: It was the neighbor's own, and its third.
+        """
+        try:
+            return codec.decode(frame)
+        except RemoteProtocolError as error:
+            self.discharge(head[9])
+            self.unreadable(head, error)
+            return None
+
     def unreadable(self, head: Head, error: RemoteProtocolError) -> None:
         """
-        Count a frame whose inside makes no sense; the third one ends the link.
+        Count a frame whose inside makes no sense; the neighbor's own third one ends the link.
 
         :raises RemoteProtocolError: It was the third.
         """
-        self._unreadable += 1
         self._context.statistics.undecodable_frames += 1
+        if head[1] & ROUTED_BIT and head[5] != self.connection.bus_id:
+            # Bodies pass relays unread: only the origin itself is to blame.
+            return
+        self._unreadable += 1
         if self._unreadable >= _UNREADABLE_MAX:
             raise error
 
