@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.errors import Status, Undeliverable
+from atbus.errors import RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Custody, Routed
 from atbus.routing.answers import Expectations
@@ -160,9 +160,10 @@ class Commands:
         if head[6] != self._context.bus_id:
             self._traffic.pass_on(link, frame, head)
             return
+        if (message := link.read(frame, head)) is None:
+            return
         link.discharge(head[9])
-        message = codec.decode(frame)
-        if isinstance(message, CommandResponse):
+        if isinstance(message, CommandResponse) and self._traffic.vouches(link, head[5]):
             self._collect(message)
 
     def _collect(self, message: CommandResponse) -> None:
@@ -215,11 +216,20 @@ class Commands:
             if status is not None:
                 self._respond(head[5], head[7], status, [], Custody(link, head[9]))
             return
-        message = codec.decode(frame)
-        if not isinstance(message, CommandRequest):
-            return
         custody = Custody(link, head[9])
-        source, sequence = message.source, message.sequence
+        source, sequence = head[5], head[7]
+        if not self._traffic.vouches(link, source):
+            self._respond(source, sequence, Status.SOURCE_REFUSED, [], custody)
+            return
+        try:
+            message = codec.decode(frame)
+        except RemoteProtocolError as error:
+            self._respond(source, sequence, error.status, [str(error).encode()], custody)
+            link.unreadable(head, error)
+            return
+        if not isinstance(message, CommandRequest):
+            custody.discharge()
+            return
 
         def finish(status: Status, lines: list[bytes]) -> None:
             self._respond(source, sequence, status, lines, custody)
@@ -228,7 +238,8 @@ class Commands:
 
     def _ask_instead(self, link: Link, frame: bytes, head: Head) -> None:
         """Serve a temporary node: ask in its stead, answer on its own connection."""
-        message = codec.decode(frame)
+        if (message := link.read(frame, head)) is None:
+            return
         link.discharge(head[9])
         if not isinstance(message, CommandRequest):
             return

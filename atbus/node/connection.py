@@ -252,7 +252,7 @@ class Connection:
     @staticmethod
     def goodbye_frame(link: Link, frame: bytes, head: Head) -> None:
         """Take the other side's goodbye on *link*."""
-        message = codec.decode(frame)
+        message = link.read(frame, head)
         if isinstance(message, Goodbye):
             link.connection.goodbye_received(message)
 

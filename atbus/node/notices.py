@@ -20,7 +20,6 @@ from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.outbox import Notice, Relayed
 from atbus.routing.dial_plan import notice_address
 from atbus.routing.table import Position
-from atbus.wire import codec
 from atbus.wire.messages import ConnectNotice
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Notices:
     def notice_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Dial a sibling that our upstream tells us of; nobody else's notices are obeyed."""
         endpoint = link.connection.endpoint
-        message = codec.decode(frame)
+        message = link.read(frame, head)
         if (
             not isinstance(message, ConnectNotice)
             or endpoint is None

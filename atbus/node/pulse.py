@@ -17,7 +17,6 @@ from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.routing.liveness import DeclareDead, SendPing
-from atbus.wire import codec
 from atbus.wire.messages import Ping, Pong
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class Pulse:
 
     def ping_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Answer a ping."""
-        message = codec.decode(frame)
+        message = link.read(frame, head)
         if isinstance(message, Ping) and not link.connection.leaving:
             pong = Pong(
                 source=self._context.bus_id,

@@ -20,7 +20,6 @@ from atbus.node.events import Fate
 from atbus.node.hop import NextHop
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run
 from atbus.routing.table import Deliver, Forward, Hold
-from atbus.wire import codec
 from atbus.wire.extras import append_trace
 from atbus.wire.head import Head
 from atbus.wire.messages import (
@@ -151,9 +150,18 @@ class Traffic:
             self._deliver(link, frame, head)
         except RemoteProtocolError as error:
             self._refuse(link, head, error.status)
-            # Bodies pass relays unread: only the origin itself is to blame.
-            if source == endpoint.bus_id and error.status is not Status.UNKNOWN_MANDATORY:
+            if error.status is not Status.UNKNOWN_MANDATORY:
                 link.unreadable(head, error)
+
+    def vouches(self, link: Link, source: int) -> bool:
+        """Tell whether the neighbor at the other end may speak for *source*; refusals count."""
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            return False
+        if source in endpoint.vouched or self._vouch(endpoint, source):
+            return True
+        self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
+        return False
 
     def _vouch(self, endpoint: Endpoint, source: int) -> bool:
         """Believe a neighbor about a source that it may speak for; remembered, bounded."""
@@ -358,8 +366,11 @@ class Traffic:
         if head[6] != self._context.bus_id:
             self.pass_on(link, frame, head)
             return
+        if (message := link.read(frame, head)) is None:
+            return
         link.discharge(head[9])
-        message = codec.decode(frame)
+        if not self.vouches(link, head[5]):
+            return
         if isinstance(message, DataResponse) and self._context.is_own_epoch(message.origin_epoch):
             self._fates.settle(
                 Fate(
