@@ -20,9 +20,9 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
-from twisted.internet.interfaces import IConsumer, IPullProducer, ISystemHandle, ITransport
+from twisted.internet.interfaces import IPullProducer, ISystemHandle
 from zope.interface import implementer
 
 #: The piece that waits in the transport: what is counted though the kernel may have it.
@@ -50,7 +50,7 @@ class OutgoingBytes:
         from within `put`.
     """
 
-    def __init__(self, transport: ITransport, emptied: Callable[[], None]) -> None:
+    def __init__(self, transport: Any, emptied: Callable[[], None]) -> None:
         self.queued_bytes = 0
         self.written_bytes = 0
         self._emptied = emptied
@@ -60,8 +60,8 @@ class OutgoingBytes:
         self._handed_bytes = 0
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         self._socket = handle if isinstance(handle, socket.socket) else None
-        self._consumer: IConsumer | None = IConsumer(transport)
-        self._consumer.registerProducer(self, False)
+        self._has_producer = True
+        transport.registerProducer(self, False)
 
     def put(self, frames: Sequence[bytes]) -> None:
         """
@@ -76,9 +76,9 @@ class OutgoingBytes:
 
     def finish(self) -> None:
         """Let the transport end: nothing more is put. Twice does no harm."""
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.unregisterProducer()
+        if self._has_producer:
+            self._has_producer = False
+            self._transport.unregisterProducer()
 
     def resumeProducing(self) -> None:
         """Take note that the transport has written everything out, and go on."""
