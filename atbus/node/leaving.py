@@ -139,6 +139,8 @@ class Leaving:
                 return
             farewell.parting = True
             for endpoint in present:
+                # Nothing goes there any more, and a data connection that has ended is not missed.
+                endpoint.gate = Gate.DRAINING
                 for connection in endpoint.connections:
                     connection.say_goodbye(farewell.status)
         open_ones = [c for e in present for c in e.connections if c.closed is None]
