@@ -17,6 +17,8 @@ from atbus.wire.head import HEAD, HEAD_SIZE
 from atbus.wire.messages import HOP_LIMIT_DEFAULT, MessageType
 
 TABLE_ENTRY: Final = struct.Struct("<Ii")
+# Made once: writing the format of a short table takes longer than packing it.
+_SHORT_TABLES: Final = tuple(struct.Struct("<" + "Ii" * count) for count in range(33))
 _HEAD_AND_ENTRY: Final = struct.Struct("<IBBBBQQQIIHHIIi")
 # Of the head only what says where the messages are: length, count, length of the extras.
 _SHAPE: Final = struct.Struct("<I36xHH")
@@ -88,6 +90,8 @@ def pack_table(kinds: Sequence[int], payloads: Sequence[bytes]) -> tuple[bytes, 
     table[::2] = lengths
     table[1::2] = kinds
     try:
+        if count < len(_SHORT_TABLES):
+            return _SHORT_TABLES[count].pack(*table), sum(lengths)
         return struct.pack("<" + "Ii" * count, *table), sum(lengths)
     except struct.error as error:
         raise LocalProtocolError(f"kinds are signed 32-bit numbers: {error}") from None
