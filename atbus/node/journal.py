@@ -186,4 +186,7 @@ class Journal:
 
     def _failed(self, status: Status, detail: str) -> None:
         self.last_error = detail
-        self.write_seldom("error", f"{status.name} {detail}", f"{status.name}: {detail}")
+        # A node that cannot come up stops, which says nothing about the reason.
+        sentence = detail if status is Status.STOPPED else f"{status.name}: {detail}"
+        level = LogLevel.error if status is Status.STOPPED else LogLevel.warn
+        self.write_seldom("error", f"{status.name} {detail}", sentence, level)

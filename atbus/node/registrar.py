@@ -164,7 +164,8 @@ class Registrar:
         self._context.events.on_register(peer_id, connection, status)
         if status is not Status.CROSSED_DIAL:
             who = "the other side" if by_peer else "we"
-            self._context.events.on_error(status, f"{connection}: {who} refused: {detail}")
+            why = f": {detail}" if detail else ""
+            self._context.events.on_error(status, f"{connection}: {who} refused{why}")
         self.on_refused(connection, status, detail, by_peer)
         self._forget_connection(connection, status)
 

@@ -136,10 +136,11 @@ class Running:
         self._up()
         self._context.events.on_upstream_changed(endpoint.bus_id)
 
-    def _upstream_refused(self, status: Status, detail: str) -> bool:
+    def _upstream_refused(self, refusal: RegistrationRefused) -> bool:
         """Go on trying, except when the node was never up: then it ends, with this reason."""
         context = self._context
-        if context.config.mode is Mode.AUTO and context.bus_id and status is Status.ID_CONFLICT:
+        conflict = refusal.status is Status.ID_CONFLICT
+        if context.config.mode is Mode.AUTO and context.bus_id and conflict:
             # Somebody has our id by now: ask for another one.
             self._dialer.wanted_id = context.bus_id
             context.bus_id = 0
@@ -147,7 +148,7 @@ class Running:
             return True
         if self.life.has_been_up:
             return True
-        self._fail(Failure(RegistrationRefused(status, detail, True)))
+        self._fail(Failure(refusal))
         return False
 
     def _fail(self, failure: Failure) -> None:
@@ -259,6 +260,10 @@ class Running:
         self._leaving.stop()
         self.upstream = None
         self.life.stopped(status)
+        started, self._started = self._started, []
+        for waiting in started:
+            why = "the node was stopped before it was up"
+            waiting.errback(RegistrationRefused(Status.STOPPED, why, by_peer=False))
         stopping, self._stopping = self._stopping, []
         for waiting in stopping:
             waiting.callback(None)

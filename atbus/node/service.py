@@ -22,6 +22,7 @@ from atbus.errors import AtbusError
 from atbus.node.application import Application, load_application
 from atbus.node.config import NodeConfig
 from atbus.node.journal import Journal
+from atbus.node.life import RUNNING, STARTING
 from atbus.node.node import Node
 
 
@@ -66,10 +67,14 @@ class NodeService(MultiService):
             if service is not None:
                 service.setServiceParent(self)
         starting = self.node.start()
-        self._journal.started()
+        if self.node.state in (STARTING, RUNNING):
+            self._journal.started()
         starting.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
+        if self._leaving is not None:
+            # Stopped before it was up, as somebody wanted.
+            return
         journal = self._journal
         text = str(failure.value)
         if not failure.check(AtbusError):

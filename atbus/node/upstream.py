@@ -45,7 +45,7 @@ class Upstream:
         *,
         connect: Callable[[Address], Deferred[Endpoint]],
         went_up: Callable[[Endpoint], None],
-        refused: Callable[[Status, str], bool],
+        refused: Callable[[RegistrationRefused], bool],
     ) -> None:
         config = context.config
         self.candidates = candidates
@@ -111,7 +111,7 @@ class Upstream:
             status = failure.value.status
             # A link that dies, or stays silent, in the middle of a registration refuses nothing.
             if status.is_refusal and status not in _TRANSIENT:
-                if not self._refused(status, str(failure.value)):
+                if not self._refused(failure.value):
                     return
                 pause = self._backoff.refused()
             elif status.is_breach:
