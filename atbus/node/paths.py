@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.busid import BusId
-from atbus.errors import Status
+from atbus.errors import ConnectFailed, Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.outbox import Routed
@@ -168,12 +169,15 @@ class Paths:
         endpoint.data_dialled_at = now
         dialling = self._dialer.connect_data(endpoint, control.address)
 
-        def done(result: object) -> None:
-            endpoint.data_dialling = False
-            if isinstance(result, Failure):
-                result.trap(Exception)
+        def failed(failure: Failure) -> None:
+            if failure.trap(ConnectFailed, CancelledError) is ConnectFailed:
+                self._context.events.on_error(Status.CONNECT_FAILED, str(failure.value))
 
-        dialling.addBoth(done)
+        def done(result: object) -> object:
+            endpoint.data_dialling = False
+            return result
+
+        dialling.addBoth(done).addErrback(failed)
 
     def sweep(self) -> None:
         """Dial again what is missing; give up endpoints that stay without data too long."""
