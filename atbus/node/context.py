@@ -24,6 +24,7 @@ from atbus.wire.messages import Mode
 
 if TYPE_CHECKING:
     from atbus.node.identity import Identity
+    from atbus.node.observing import MessageObserver
 
 
 class Timers(Protocol):
@@ -104,6 +105,7 @@ class Context:
         another life's.
     :param announced_epoch: The last one that a neighbor registered us with; 0 before the first.
     :param calling: How many application callbacks are on the stack.
+    :param observer: Sees every message, if there is one.
     """
 
     config: NodeConfig
@@ -121,6 +123,7 @@ class Context:
     first_epoch: int = attrs.field(init=False)
     announced_epoch: int = 0
     calling: int = 0
+    observer: MessageObserver | None = None
 
     def __attrs_post_init__(self) -> None:
         self.first_epoch = self.epoch

@@ -8,7 +8,7 @@ callback on the stack has returned; outside callbacks it is delivered before ``s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -177,6 +177,7 @@ class Inbox:
                     except Exception:  # noqa: BLE001 - the program's
                         self._failed(Failure(), source, sequence)
                     sequence += 1
+                self._given(head[7], messages)
         finally:
             context.calling -= 1
             self._head = None
@@ -200,16 +201,20 @@ class Inbox:
     ) -> None:
         """Deliver a message about which somebody wants to know something."""
         if flags & Flags.REPLY:
-            if not self._fates.replied(source, in_reply_to, payload):
+            if self._fates.replied(source, in_reply_to, payload):
+                self._given(sequence, ((kind, payload),))
+            else:
                 self._context.statistics.late_frames += 1
+                self._dropped(source, epoch, sequence, Status.TIMEOUT)
             return
         if flags & Flags.REQUEST:
-            self._request(source, sequence, payload, epoch)
+            self._request(source, kind, sequence, payload, epoch)
             return
         receiver = self.receiver
         if receiver is None:
             self._answer(source, sequence, epoch, flags, Status.NO_RESPONDERS)
             return
+        self._given(sequence, ((kind, payload),))
         try:
             result = receiver.message_received(source, kind, sequence, payload)
         except Exception:  # noqa: BLE001 - the program's
@@ -221,11 +226,25 @@ class Inbox:
         else:
             self._watch(result, source, sequence, epoch, flags)
 
-    def _request(self, source: int, sequence: int, payload: bytes, epoch: int) -> None:
+    def _given(self, first_sequence: int, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Show what the program is given to who looks on."""
+        observer, head = self._context.observer, self._head
+        if observer is not None and head is not None:
+            hops = max(0, self._context.config.hops - head[3])
+            observer.received(head[5], head[8], first_sequence, messages, hops)
+
+    def _dropped(self, source: int, epoch: int, sequence: int, status: Status) -> None:
+        """Show a message that nobody takes, and of which nobody is told, to who looks on."""
+        context = self._context
+        if context.observer is not None:
+            context.observer.dropped(source, epoch, context.bus_id, sequence, 1, status)
+
+    def _request(self, source: int, kind: int, sequence: int, payload: bytes, epoch: int) -> None:
         responder = self.responder
         if responder is None:
             self._answer(source, sequence, epoch, Flags.ANSWER, Status.NO_RESPONDERS)
             return
+        self._given(sequence, ((kind, payload),))
         try:
             result = _deferred(responder(source, payload))
         except Exception:  # noqa: BLE001 - the program's

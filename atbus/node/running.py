@@ -257,6 +257,7 @@ class Running:
         # The channels report their ends before this; whatever was left is aborted by now.
         self._parts.pulse.stop()
         self._parts.paths.close()
+        self._parts.traffic.close()
         self._leaving.stop()
         self.upstream = None
         self.life.stopped(status)

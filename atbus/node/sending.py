@@ -19,6 +19,7 @@ from atbus import limits
 from atbus.busid import ID_MAX
 from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.observing import ObservedLink
 from atbus.node.outbox import Run
 from atbus.routing.fragments import split
 from atbus.wire.extras import trace_extra
@@ -48,7 +49,7 @@ class Flow:
     target: int
     next_sequence: int
     generation: int = -1
-    link: Link | None = None
+    link: Link | ObservedLink | None = None
 
 
 class Sender:
@@ -126,6 +127,7 @@ class Sender:
         sequence = flow.next_sequence
         if hop is None:
             flow.next_sequence += 1
+            self._accepted(target, sequence, kind, payload)
             self._to_self(sequence, kind, payload, flags, extras)
             if not later:
                 self._inbox.run_self_soon()
@@ -135,6 +137,7 @@ class Sender:
         hops = hop_limit or context.config.hops
         runs = self._runs(flow, payload, kind, flags, extras, hops, frame_max)
         self._submit(hop, runs, target)
+        self._accepted(target, sequence, kind, payload)
         flow.next_sequence += 1
         if not exclude and not no_upstream:
             self._compile(flow, hop)
@@ -247,7 +250,9 @@ class Sender:
     def _compile(self, flow: Flow, hop: Endpoint) -> None:
         """Remember the link, so that the next message takes the short way."""
         flow.generation = self._traffic.generation
-        flow.link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
+        link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
+        observer = self._context.observer
+        flow.link = link if link is None or observer is None else ObservedLink(link, observer)
 
     def _flow(self, target: int) -> Flow:
         flow = self._flows.get(target)
@@ -283,4 +288,10 @@ class Sender:
 
     def _refused(self, status: Status, target: int, detail: str = "") -> Undeliverable:
         self._context.statistics.refused[status] += 1
+        if self._context.observer is not None:
+            self._context.observer.refused(target, status)
         return Undeliverable(status, target, 0, self._context.bus_id, detail)
+
+    def _accepted(self, target: int, sequence: int, kind: int, payload: bytes) -> None:
+        if self._context.observer is not None:
+            self._context.observer.accepted(target, sequence, kind, payload)

@@ -18,6 +18,7 @@ from atbus.busid import BusId
 from atbus.errors import RemoteProtocolError, Status, Undeliverable
 from atbus.node.events import Fate
 from atbus.node.hop import NextHop
+from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run
 from atbus.routing.table import Deliver, Forward, Hold
 from atbus.wire.extras import append_trace
@@ -244,6 +245,7 @@ class Traffic:
             # Whoever the source really is, only this neighbor can tell it.
             response = self._response(head[5], head[6], head[7], count, head[8], status)
             if backwards is None or backwards.control_link is None:
+                show_dropped(self._context.observer, response)
                 custody.discharge()
             else:
                 backwards.control_link.put(Routed.of(response, custody))
@@ -388,6 +390,7 @@ class Traffic:
         status = self.forward_routed(link, frame, head)
         if status is not None:
             self._context.statistics.responses_dropped += 1
+            show_dropped(self._context.observer, frame)
             link.discharge(head[9])
 
     def retry_parked(self) -> None:
@@ -404,8 +407,15 @@ class Traffic:
 
     def _drop(self, item: Routed) -> None:
         self._context.statistics.responses_dropped += 1
+        show_dropped(self._context.observer, item.frame)
         if item.custody is not None:
             item.custody.discharge()
+
+    def close(self) -> None:
+        """Give up what still waits for a way: the node stops."""
+        parked, self._parked = self._parked, []
+        for place in parked:
+            self._drop(place.item)
 
     @property
     def parked(self) -> int:
