@@ -29,6 +29,7 @@ from atbus.node.application import load_application
 from atbus.node.config import NodeConfig
 from atbus.node.service import NodeService
 from atbus.node.toml import load_config, parse_config
+from atbus.testing.node_record import NodeRecord
 
 
 class Options(UsageOptions):
@@ -150,6 +151,8 @@ class NodeProcess(MultiService):
         config = self._options.node_config
         assert config is not None
         service = NodeService(config, self._reactor, ended=self._ended)
+        if config.record_events is not None:
+            NodeRecord(service.node, config.record_events)
         service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self.node_service = service
         self._signals.on_second_stop = service.stop_at_once
