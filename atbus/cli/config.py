@@ -1,0 +1,125 @@
+"""
+Configuration files: ``config check``, ``config show``, ``config default``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from atbus.cli.options import output_option
+from atbus.cli.output import Output
+
+if TYPE_CHECKING:
+    from atbus.node.config import NodeConfig
+
+
+@click.group()
+def config() -> None:
+    """Look at configuration files without starting a node."""
+
+
+_file = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+_set = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A line stronger than those of the file; may be repeated.",
+)
+
+
+@config.command()
+@_file
+@_set
+@output_option
+def check(path: Path, overrides: tuple[str, ...], output: Output) -> None:
+    """
+    Tell every fault of a configuration file.
+
+    It ends with 0 when there is none, with 2 when a node could not be started with it.
+    """
+    node_config = _load(path, overrides)
+    if output.is_json:
+        output.value({"file": str(path), "valid": True, "id": _id_of(node_config)})
+    else:
+        output.say(f"{path}: a valid configuration of {_id_of(node_config)}")
+
+
+@config.command()
+@_file
+@_set
+@output_option
+def show(path: Path, overrides: tuple[str, ...], output: Output) -> None:
+    """
+    Print a configuration file as it is understood, with every default.
+
+    Secrets are left out.
+    """
+    node_config = _load(path, overrides)
+    from atbus.node.toml import dump, plain_values
+
+    if output.is_json:
+        output.value(plain_values(node_config))
+    else:
+        click.echo(dump(node_config), nl=False)
+
+
+@config.command()
+@output_option
+def default(output: Output) -> None:
+    """Print a file with every option, its default and what it means."""
+    from atbus.node.config import NodeConfig
+    from atbus.node.option import OPTIONS
+    from atbus.node.toml import KEYS, dump_default, plain_values
+
+    if not output.is_json:
+        click.echo(dump_default(), nl=False)
+        return
+    values = plain_values(NodeConfig())
+    output.value(
+        {
+            key: {
+                "default": values[key],
+                "kind": OPTIONS[name].kind,
+                "unit": OPTIONS[name].unit,
+                "meaning": OPTIONS[name].meaning,
+            }
+            for key, name in KEYS.items()
+        }
+    )
+
+
+def _load(path: Path, overrides: tuple[str, ...]) -> NodeConfig:
+    """
+    Read a file.
+
+    :raises CommandFailed: A node could not be started with it.
+    """
+    from atbus.cli.outcome import CommandFailed, ExitCode
+    from atbus.errors import ConfigurationError
+    from atbus.node.toml import load_config
+
+    try:
+        return load_config(path, overrides)
+    except ConfigurationError as error:
+        count = len(error.faults)
+        message = f"{path}: {count} {'fault' if count == 1 else 'faults'}"
+        raise CommandFailed(
+            ExitCode.USAGE, "INVALID_CONFIGURATION", message, tuple(error.faults)
+        ) from error
+
+
+def _id_of(node_config: NodeConfig) -> str:
+    from atbus.busid import format_bus_id
+    from atbus.wire.messages import Mode
+
+    match node_config.mode:
+        case Mode.AUTO:
+            return "a node whose id its upstream assigns"
+        case Mode.TEMPORARY:
+            return "a temporary node"
+        case _:
+            return f"node {format_bus_id(node_config.id)}"

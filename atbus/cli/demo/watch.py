@@ -1,0 +1,178 @@
+"""
+Watch the members of the demo: ask each, now and then, what it has sent and received.
+
+Each is asked over a connection of its own, by a temporary node, so that what is seen of one does
+not depend on the others. Numbers are added up over the lives of a process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+
+from atbus.channels.timers import MonotonicTimers
+from atbus.cli.demo.layout import MEMBERS, Member, Plan
+from atbus.errors import Undeliverable
+from atbus.node.config import NodeConfig
+from atbus.node.node import Node
+
+_ANSWER_SECONDS = 1.0
+
+Pair = tuple[int, int]
+
+
+@attrs.define
+class Flow:
+    """
+    The messages from one member to another, as far as is known.
+
+    :param accepted: How many the sender's node took.
+    :param refused: For each reason how many came to nothing.
+    :param received: How many arrived.
+    :param hops: How many nodes passed on the last one.
+    :param channel: What the last one came over.
+    :param latencies: For each bucket how many messages.
+    """
+
+    accepted: int = 0
+    refused: Counter[str] = attrs.field(factory=Counter)
+    received: int = 0
+    hops: int = 0
+    channel: str = ""
+    latencies: Counter[int] = attrs.field(factory=Counter)
+
+    def add(self, other: Flow) -> None:
+        """Count what another life of the same process has counted."""
+        self.accepted += other.accepted
+        self.refused += other.refused
+        self.received += other.received
+        self.latencies += other.latencies
+        if other.channel:
+            self.hops, self.channel = other.hops, other.channel
+
+
+class _Watched:
+    """What is known of one member."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.state = ""
+        self.process = 0
+        # Of this life of the process, and of those before it.
+        self.now: dict[Pair, Flow] = {}
+        self.before: dict[Pair, Flow] = {}
+
+
+class Watch:
+    """
+    Ask the members of the demo.
+
+    :param reactor: Twisted's.
+    :param plan: Where they can be reached.
+    """
+
+    def __init__(self, reactor: Any, plan: Plan) -> None:
+        self._timers = MonotonicTimers(reactor)
+        self._watched = {
+            member: _Watched(Node(_config(plan, member), reactor, timers=self._timers))
+            for member in MEMBERS.values()
+        }
+
+    def start(self) -> None:
+        """Connect to everybody, as soon as they are there and whenever they come back."""
+        for watched in self._watched.values():
+            # A member that is never there is missed by who looks at the states.
+            watched.node.start().addErrback(lambda _: None)
+
+    async def stop(self) -> None:
+        """Leave."""
+        await DeferredList([watched.node.stop() for watched in self._watched.values()])
+        self._timers.stop()
+
+    @property
+    def states(self) -> Mapping[Member, str]:
+        """The state of each member's node, empty when it does not answer."""
+        return {member: watched.state for member, watched in self._watched.items()}
+
+    async def tell(self, word: bytes) -> None:
+        """
+        Give everybody a command.
+
+        :param word: The command.
+        """
+        await DeferredList(
+            [Deferred.fromCoroutine(self._ask(watched, word)) for watched in self._watched.values()]
+        )
+
+    async def look(self) -> dict[Pair, Flow]:
+        """
+        Ask everybody.
+
+        :returns: What is known now of each pair; of members that do not answer what was known.
+        """
+        await DeferredList(
+            [
+                Deferred.fromCoroutine(self._report(member, watched))
+                for member, watched in self._watched.items()
+            ]
+        )
+        flows: dict[Pair, Flow] = {}
+        for watched in self._watched.values():
+            for part in (watched.before, watched.now):
+                for pair, flow in part.items():
+                    flows.setdefault(pair, Flow()).add(flow)
+        return flows
+
+    async def _ask(self, watched: _Watched, word: bytes) -> list[dict[str, Any]]:
+        if not watched.node.endpoints:
+            watched.state = ""
+            return []
+        try:
+            lines = await watched.node.command(0, word, timeout=_ANSWER_SECONDS)
+        except Undeliverable:
+            watched.state = ""
+            return []
+        return [json.loads(line) for line in lines]
+
+    async def _report(self, member: Member, watched: _Watched) -> None:
+        report = await self._ask(watched, b"demo.report")
+        if not report:
+            return
+        first, *rest = report
+        watched.state = first["state"]
+        if first["process"] != watched.process:
+            for pair, flow in watched.now.items():
+                watched.before.setdefault(pair, Flow()).add(flow)
+            watched.process = first["process"]
+        watched.now = {}
+        for line in rest:
+            pair, part = _read(member.bus_id, line)
+            watched.now.setdefault(pair, Flow()).add(part)
+
+
+def _read(bus_id: int, line: Mapping[str, Any]) -> tuple[Pair, Flow]:
+    if "target" in line:
+        sent = Flow(accepted=line["accepted"], refused=Counter(line["refused"]))
+        return (bus_id, line["target"]), sent
+    latencies = Counter({int(bucket): count for bucket, count in line["latencies"].items()})
+    came = Flow(
+        received=line["count"], hops=line["hops"], channel=line["channel"], latencies=latencies
+    )
+    return (line["source"], bus_id), came
+
+
+def _config(plan: Plan, member: Member) -> NodeConfig:
+    return NodeConfig(
+        id=0,
+        upstream=plan.address(member, member.channels[0]),
+        access_tokens=(plan.token,),
+        retry_initial_seconds=0.1,
+        retry_seconds_max=0.5,
+        linger_seconds=0.5,
+        drain_seconds=0.5,
+    )
