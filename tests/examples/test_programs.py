@@ -15,7 +15,10 @@ class ProgramTests(SynchronousTestCase):
     """Each one as a process."""
 
     def test_tree_in_one_process(self) -> None:
-        """Sixteen messages arrive, each over the way that the tree prescribes. Scenario: CC1, K17."""
+        """Sixteen messages arrive, each over the way that the tree prescribes.
+
+        Scenario: CC1, K17
+        """
         done = subprocess.run(
             [sys.executable, str(EXAMPLES / "tree_in_one_process.py")],
             capture_output=True,
