@@ -24,6 +24,7 @@ from atbus.errors import (
     AtbusError,
     ChannelBroken,
     ConnectFailed,
+    ListenFailed,
     RegistrationRefused,
     Status,
 )
@@ -75,6 +76,9 @@ class Dialer:
         self._registrar = registrar
         self._channels = channels
         self._attempts: list[_Attempt] = []
+        # What is under way: listeners that are not open yet, and dials.
+        self._openings: set[Deferred[IChannelListener]] = set()
+        self._dials: set[Deferred[IChannel]] = set()
         self._stopping = False
         # Of the latest registrations, to recognize a dial to ourselves.
         self._nonces: deque[bytes] = deque(maxlen=limits.PENDING_HANDSHAKES_MAX)
@@ -88,22 +92,30 @@ class Dialer:
         :returns: Fires with the real address, the chosen port in it; fails with `ListenFailed`.
         """
 
+        place = [address]
+        opening = self._channels.listen(address, lambda peer: self._accept(place[0]))
+        self._openings.add(opening)
+
+        def ended(result: IChannelListener | Failure) -> IChannelListener | Failure:
+            self._openings.discard(opening)
+            return result
+
         def listening(listener: IChannelListener) -> Address:
+            place[0] = listener.address
             self.listeners.append(listener)
             return listener.address
 
-        place: list[Address] = [address]
-        waiting = self._channels.listen(address, lambda peer: self._accept(place[0]))
+        def cancelled(failure: Failure) -> Address:
+            failure.trap(CancelledError)
+            raise ListenFailed(address, "the node stops")
 
-        def remember(listener: IChannelListener) -> IChannelListener:
-            place[0] = listener.address
-            return listener
-
-        return waiting.addCallback(remember).addCallback(listening)
+        return opening.addBoth(ended).addCallbacks(listening, cancelled)
 
     def _accept(self, address: Address) -> Connection | None:
+        if self._stopping:
+            return None
         unfinished = sum(1 for c in self.connections if not c.dialled and c.link is None)
-        if unfinished >= self._context.config.pending_handshakes or self._stopping:
+        if unfinished >= self._context.config.pending_handshakes:
             self._context.events.on_error(Status.OVERLOADED, f"{address}: too many handshakes")
             return None
         machine = PassiveHandshake(self._terms(Role.CONTROL, 0))
@@ -116,6 +128,8 @@ class Dialer:
     def stop_listening(self) -> Deferred[None]:
         """Free every address; connections stay."""
         self._stopping = True
+        for opening in list(self._openings):
+            opening.cancel()
         listeners, self.listeners = self.listeners, []
         stopped = gatherResults([listener.stop() for listener in listeners])
         return stopped.addCallback(lambda _: None)
@@ -181,12 +195,15 @@ class Dialer:
     def _open(self, connection: Connection) -> Deferred[IChannel]:
         self.connections.add(connection)
         dialling = self._channels.connect(connection.address, connection)
+        self._dials.add(dialling)
 
-        def failed(failure: Failure) -> Failure:
-            self.connections.discard(connection)
-            return failure
+        def ended(result: IChannel | Failure) -> IChannel | Failure:
+            self._dials.discard(dialling)
+            if isinstance(result, Failure):
+                self.connections.discard(connection)
+            return result
 
-        return dialling.addErrback(failed)
+        return dialling.addBoth(ended)
 
     def _dial_failed(self, attempt: _Attempt, failure: Failure) -> None:
         attempt.dialling = None
@@ -211,6 +228,13 @@ class Dialer:
         """End every attempt: the node stops."""
         for attempt in list(self._attempts):
             attempt.result.cancel()
+
+    def end(self) -> None:
+        """End what is left of dials and connections: the node has left everybody."""
+        for dialling in list(self._dials):
+            dialling.cancel()
+        for connection in list(self.connections):
+            connection.abort(Status.STOPPED, "the node stops")
 
     def _finish(self, attempt: _Attempt, result: Endpoint | Failure) -> None:
         if attempt not in self._attempts:

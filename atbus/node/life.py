@@ -14,6 +14,8 @@ Rules:
    with one of them. The first time is ``on_node_up``, later ones are not.
 2. A lost upstream is retried for ever; the node stays alive.
 3. ``on_node_down`` is called once per life, and only of a node that has been up.
+4. The program is told when the step has been made, in order; what it asks for then, also to start
+   again, is the next step.
 """
 
 from __future__ import annotations
@@ -145,8 +147,15 @@ class Life:
     ) -> None:
         self.state = CREATED
         self._entered = entered
-        self._core = Core(self._enter, went_up, went_down)
+        self._core = Core(
+            self._enter,
+            lambda: self._news.append(went_up),
+            lambda status: self._news.append(lambda: went_down(status)),
+        )
         self._inputs = _machine(self._core)
+        # What the program is to be told once the machine is at rest: it may ask for the next step.
+        self._news: list[Callable[[], object]] = []
+        self._is_telling = False
 
     @property
     def has_been_up(self) -> bool:
@@ -168,24 +177,39 @@ class Life:
             self._inputs.start()
         except NoTransition as error:
             raise LocalProtocolError(f"a node cannot start while it is {self.state}") from error
+        self._tell()
 
     def up(self) -> None:
         """Note that the node is up; one that has stopped in the meantime stays stopped."""
         if self.state not in (CREATED, STOPPED):
             self._inputs.up()
+            self._tell()
 
     def upstream_lost(self) -> None:
         """Note that no upstream is left."""
         self._inputs.upstream_lost()
+        self._tell()
 
     def drain(self) -> None:
         """Note that the node is to stop."""
         self._inputs.drain()
+        self._tell()
 
     def stopped(self, status: Status) -> None:
         """Note that it has stopped."""
         self._inputs.stopped(status)
+        self._tell()
 
     def _enter(self, state: str) -> None:
         self.state = state
-        self._entered(state)
+        self._news.append(lambda: self._entered(state))
+
+    def _tell(self) -> None:
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._news:
+                self._news.pop(0)()
+        finally:
+            self._is_telling = False

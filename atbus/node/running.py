@@ -77,10 +77,11 @@ class Running:
         started: Deferred[None] = Deferred()
         if self.life.has_been_up and self.life.is_alive:
             return succeed(None)
-        self._started.append(started)
-        if len(self._started) > 1:
+        if self._started and self.life.is_alive:
+            self._started.append(started)
             return started
         self.life.start()
+        self._started.append(started)
         self._dialer.reopen()
         self._parts.sender.refusal = None
         self._parts.commands.refusal = None
@@ -93,12 +94,12 @@ class Running:
         return started
 
     def _listening(self, results: list[tuple[bool, Any]]) -> None:
+        if not self.life.is_alive:
+            return
         for _, result in results:
             if isinstance(result, Failure):
                 self._fail(result)
                 return
-        if not self.life.is_alive:
-            return
         config = self._context.config
         if not config.upstreams:
             self._up()
@@ -244,8 +245,7 @@ class Running:
         return stopped
 
     def _left(self, _: object, status: Status) -> None:
-        for connection in list(self._dialer.connections):
-            connection.abort(Status.STOPPED, "the node stops")
+        self._dialer.end()
         self._parts.inbox.close()
         self._parts.fates.close()
         self._parts.commands.close()
@@ -257,14 +257,15 @@ class Running:
         # The channels report their ends before this; whatever was left is aborted by now.
         self._parts.pulse.stop()
         self._parts.paths.close()
-        self._parts.traffic.close()
+        self._parts.traffic.courier.close()
         self._leaving.stop()
         self.upstream = None
-        self.life.stopped(status)
+        # The program may start the node again as soon as it hears of its end.
         started, self._started = self._started, []
+        stopping, self._stopping = self._stopping, []
+        self.life.stopped(status)
         for waiting in started:
             why = "the node was stopped before it was up"
             waiting.errback(RegistrationRefused(Status.STOPPED, why, by_peer=False))
-        stopping, self._stopping = self._stopping, []
         for waiting in stopping:
             waiting.callback(None)
