@@ -269,8 +269,8 @@ class VirtualNetwork:
         self._silent.discard(address)
         if not self.listen_seconds:
             return succeed(listener)
-        listening: Deferred[IChannelListener] = Deferred()
-        listener.process.callLater(self.listen_seconds, listening.callback, listener)
+        listening: Deferred[IChannelListener] = Deferred(lambda _: (call.cancel(), listener.stop()))
+        call = listener.process.callLater(self.listen_seconds, listening.callback, listener)
         return listening
 
     def connect(

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from atbus.errors import RegistrationRefused, Status
+from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
 from atbus.testing.network import VirtualNetwork
 from tests.node.diary import Diary
@@ -17,6 +19,23 @@ ROOT, CHILD, SIBLING = 0x10000, 0x10001, 0x10002
 ROOT_ADDRESS = "ipv4://10.0.0.1:1"
 
 E = TypeVar("E", bound=BaseException)
+
+
+@implementer(IMessageReceiver)
+class Keeper:
+    """Keeps what it receives."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, int, bytes]] = []
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The payloads, in order."""
+        return [payload for _, _, payload in self.messages]
+
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
+        """Keep one message."""
+        self.messages.append((source, kind, payload))
 
 
 class BusTests(SynchronousTestCase):

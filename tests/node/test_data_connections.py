@@ -8,7 +8,8 @@ from atbus.handshake.terms import Rejected
 from atbus.node.node import Node
 from atbus.testing.conversation import make_terms
 from atbus.testing.network import VirtualChannel
-from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests
+from atbus.wire.messages import Pong
+from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests, Keeper
 from tests.node.stranger import Stranger
 
 PEER = 0x20000
@@ -96,14 +97,14 @@ class LossTests(BusTests):
         Scenario: J6
         """
         root, child = self.pair()
-        got: list[bytes] = []
-        root.receiver = _Keeper(got)
+        keeper = Keeper()
+        root.receiver = keeper
         self.data_channel(child, root).abort("lost")
         self.network.settle(0.0005)
         for place in range(10):
             child.send(ROOT, b"%d" % place)
         self.network.settle(0.5)
-        self.assertEqual(got, [b"%d" % place for place in range(10)])
+        self.assertEqual(keeper.payloads, [b"%d" % place for place in range(10)])
 
     def test_a_failed_dial_is_reported_and_repeated(self) -> None:
         """
@@ -228,16 +229,5 @@ class MissingTests(BusTests):
 
     def answer_pings(self, stranger: Stranger) -> None:
         """Send anything: any frame counts as life."""
-        from atbus.wire.messages import Pong
-
         stranger.say(Pong(source=CHILD, sequence=1))
 
-
-class _Keeper:
-    """Keeps payloads."""
-
-    def __init__(self, got: list[bytes]) -> None:
-        self._got = got
-
-    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
-        self._got.append(payload)
