@@ -1,4 +1,10 @@
-"""Every scheme with a socket keeps the contract of channels."""
+"""
+Every scheme with a socket keeps the contract of channels.
+
+The tests are `atbus.testing.channels.ChannelContract`; what they show for each scheme is:
+
+Scenario: D2, D3, D5, D6, D8, D14, D16, D18, D19, D20
+"""
 
 from __future__ import annotations
 
