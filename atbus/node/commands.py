@@ -106,7 +106,7 @@ class Commands:
         if full is not None:
             return self._failing(full, target)
         self._alarm.set(self._asked.deadline)
-        status = self._traffic.route(Routed.of(request))
+        status = self._traffic.courier.route(Routed.of(request))
         if status is not None:
             self._failed(key, status)
         return answer
@@ -158,7 +158,7 @@ class Commands:
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Collect an answer, or pass it on to whom it is for."""
         if head[6] != self._context.bus_id:
-            self._traffic.pass_on(link, frame, head)
+            self._traffic.courier.pass_on(link, frame, head)
             return
         if (message := link.read(frame, head)) is None:
             return
@@ -212,7 +212,7 @@ class Commands:
             self._ask_instead(link, frame, head)
             return
         if head[6] != self._context.bus_id:
-            status = self._traffic.forward_routed(link, frame, head)
+            status = self._traffic.courier.forward(link, frame, head)
             if status is not None:
                 self._respond(head[5], head[7], status, [], Custody(link, head[9]))
             return
@@ -309,7 +309,7 @@ class Commands:
         custody: Custody | None,
     ) -> None:
         for item in self._parts(destination, sequence, status, lines, custody):
-            self._traffic.route(item)
+            self._traffic.courier.route(item)
 
     def _parts(
         self,

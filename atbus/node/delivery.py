@@ -86,15 +86,24 @@ class Inbox:
         self._frame: bytes = b""
         self._head: Head | None = None
         self._neighbor = 0
-        message_bytes_max = context.config.message_bytes_max
         self._reassembly = Reassembly(
-            max(limits.REASSEMBLY_BYTES_MAX, message_bytes_max),
-            source_bytes_max=max(limits.REASSEMBLY_SOURCE_BYTES_MAX, message_bytes_max),
-            message_bytes_max=message_bytes_max,
+            0,
+            source_bytes_max=0,
+            message_bytes_max=0,
             count_max=limits.REASSEMBLY_COUNT_MAX,
             seconds=limits.REASSEMBLY_SECONDS,
         )
         self._alarm = Alarm(context.timers, self._expire)
+        self.reconfigure()
+
+    def reconfigure(self) -> None:
+        """Take messages as long as the configuration allows now."""
+        message_bytes_max = self._context.config.message_bytes_max
+        self._reassembly.message_bytes_max = message_bytes_max
+        self._reassembly.bytes_max = max(limits.REASSEMBLY_BYTES_MAX, message_bytes_max)
+        self._reassembly.source_bytes_max = max(
+            limits.REASSEMBLY_SOURCE_BYTES_MAX, message_bytes_max
+        )
 
     @property
     def current(self) -> Delivery | None:
@@ -354,7 +363,7 @@ class Inbox:
             hop_limit=self._context.config.hops,
             token=message.token,
         )
-        self.traffic.route(Routed.of(answer))
+        self.traffic.courier.route(Routed.of(answer))
 
     # From ourselves.
 

@@ -13,9 +13,11 @@ The way to it has four conditions, and only in `Gate.OPEN` does data flow:
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from atbus.errors import Status
+from atbus.errors import RemoteProtocolError, Status
+from atbus.node.fitting import fit
 from atbus.node.outbox import Relayed, Run
 from atbus.routing.liveness import Heartbeat
 from atbus.routing.pending import PendingQueue
@@ -76,6 +78,15 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"<Endpoint 0x{self.bus_id:x} {self.position.name.lower()} {self.gate.value}>"
 
+    def reconfigure(self) -> None:
+        """Take the configuration's bounds for what waits, and its heartbeat from the next ping."""
+        config = self._context.config
+        self.pending.bytes_max = config.pending_bytes_max
+        self.pending.count_max = config.pending_count_max
+        self.pending.seconds = config.pending_seconds
+        self.heartbeat.interval_seconds = config.heartbeat_seconds
+        self.heartbeat.tolerance = config.heartbeat_tolerance
+
     @property
     def connections(self) -> list[Connection]:
         """Every connection, control first."""
@@ -115,9 +126,46 @@ class Endpoint:
         link = self.data_link if self.gate is Gate.OPEN else None
         if link is None:
             return self.pending.push(item, item.size_bytes, self._context.now)
-        if item.size_bytes > link.room:
+        if item.size_bytes > link.room and not link.has_room(item.size_bytes):
             return Status.BUFFER_LIMIT
-        if item.size_bytes > link.frame_bytes_max:
-            return Status.MESSAGE_TOO_LARGE
-        link.put(item)
+        return self.put(link, item)
+
+    def submit_all(self, items: Sequence[Run]) -> Status | None:
+        """
+        Give several items to this endpoint, all or none.
+
+        :returns: As `submit`.
+        """
+        if len(items) == 1 or self.removed is not None or self.gate is Gate.DRAINING:
+            return self.submit(items[0])
+        size_bytes = sum(item.size_bytes for item in items)
+        link = self.data_link if self.gate is Gate.OPEN else None
+        if link is None:
+            if not self.pending.has_room(size_bytes, len(items)):
+                return Status.BUFFER_LIMIT
+            for item in items:
+                self.pending.push(item, item.size_bytes, self._context.now)
+            return None
+        if size_bytes > link.room and not link.has_room(size_bytes):
+            return Status.BUFFER_LIMIT
+        for item in items:
+            self.put(link, item)
+        return None
+
+    @staticmethod
+    def put(link: Link, item: Run | Relayed) -> Status | None:
+        """
+        Queue an item on a link whatever waits there, cut to the length of its frames.
+
+        :returns: None, or why it cannot be cut.
+        """
+        if item.size_bytes <= link.whole_bytes_max:
+            link.put(item)
+            return None
+        try:
+            parts = fit(item, link.frame_bytes_max)
+        except RemoteProtocolError as error:
+            return error.status
+        for part in parts:
+            link.put(part)
         return None

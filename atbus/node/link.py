@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _TRAFFIC = (int(MessageType.DATA), int(MessageType.FRAGMENT))
 _UNREADABLE_MAX = 3
+# What a frame may have besides its head and what an item's size counts.
+_BESIDES_BYTES = limits.EXTRAS_BYTES
 _KNOWN = frozenset(int(kind) for kind in MessageType)
 
 FrameReader = Callable[["Link", bytes, Head], None]
@@ -64,7 +66,12 @@ class Link:
         self.connection = connection
         self.frame_bytes_max = frame_bytes_max
         self.run_bytes_max = frame_bytes_max - limits.FRAME_HEAD_BYTES
+        # An item of this size needs no cutting, whatever it is and whatever goes with it.
+        self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
         self.room = queued_bytes_max
+        # What `room` was reckoned from: it, and the bytes that were queued here, at that time.
+        self._room_measured = queued_bytes_max
+        self._bytes_measured = 0
         self.closed = False
         self.muted = False
         self.finished = False
@@ -82,6 +89,11 @@ class Link:
         self._unreadable = 0
         self._slow = False
         self._reading = False
+
+    def reconfigure(self) -> None:
+        """Queue as many bytes as the configuration allows now."""
+        self._queued_bytes_max = self._context.config.queued_bytes_hard
+        self.measure()
 
     # Outgoing.
 
@@ -165,11 +177,33 @@ class Link:
 
     def measure(self) -> None:
         """Compute anew how many bytes may still be queued."""
+        self._bytes_measured = self._bytes_here
         channel = self.connection.channel
-        queued = 0 if channel is None else channel.queued_bytes
-        queued += sum(item.size_bytes for item in self._items)
+        queued = self._bytes_measured + (0 if channel is None else channel.queued_bytes)
         self.room = 0 if self._outgoing.full else self._queued_bytes_max - queued
+        self._room_measured = self.room
         self._judge_pace(queued)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """
+        Look again whether something can be queued, the kernel having taken what it could.
+
+        What is longer than the whole queue may be is taken by an empty one.
+        """
+        self.measure()
+        return size_bytes <= self.room or self.room == self._queued_bytes_max
+
+    def has_room_for_answer(self, size_bytes: int) -> bool:
+        """Tell whether an answer can be queued: it may go past the window of frames."""
+        self.measure()
+        channel = self.connection.channel
+        queued = self._bytes_measured + (0 if channel is None else channel.queued_bytes)
+        return queued + size_bytes <= self._queued_bytes_max or not queued
+
+    @property
+    def _bytes_here(self) -> int:
+        """What is queued here and not in the channel; appending need not count it."""
+        return self._bytes_measured + self._room_measured - self.room if self._items else 0
 
     def _judge_pace(self, queued_bytes: int) -> None:
         """Name an endpoint whose queue has passed the soft limit, once until it is low again."""

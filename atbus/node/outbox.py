@@ -33,14 +33,24 @@ class Custody:
 
     :param link: The link on which the frame arrived.
     :param number: Its frame number there.
+    :param parts: How many share it: the parts that the frame was cut into, or the frame itself and
+        the answer to it. It ends with the last of them.
     """
 
     link: Link
     number: int
+    parts: int = 1
+
+    def share(self) -> Custody:
+        """Let one more share it."""
+        self.parts += 1
+        return self
 
     def discharge(self) -> None:
-        """Tell the link that this node answers for the frame no longer."""
-        self.link.discharge(self.number)
+        """Tell the link that this node answers for the frame no longer, when nobody else does."""
+        self.parts -= 1
+        if not self.parts:
+            self.link.discharge(self.number)
 
 
 @attrs.define(eq=False)
@@ -128,6 +138,9 @@ class Routed:
     A response or a command on its way to a node; kept until it is acknowledged.
 
     It is the frame that is kept, not its meaning: a node passes on what it need not understand.
+
+    :param came_from: The neighbor that it came from; None when it begins here.
+    :param may_wait: Whether it is worth waiting for a way.
     """
 
     frame: bytes
@@ -137,6 +150,8 @@ class Routed:
     sequence: int
     hop_limit: int
     custody: Custody | None = None
+    came_from: int | None = None
+    may_wait: bool = True
 
     @classmethod
     def of(cls, message: Message, custody: Custody | None = None) -> Routed:

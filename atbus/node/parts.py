@@ -50,6 +50,7 @@ class Parts:
     """Everything that a node is made of."""
 
     context: Context
+    channel_options: ChannelOptions
     fates: Fates
     inbox: Inbox
     traffic: Traffic
@@ -84,13 +85,14 @@ def wire(
     """
     clock: Timers = MonotonicTimers(reactor) if timers is None else timers
     context = _context(config, clock, random, epoch, log)
-    schemes = channels or Channels(reactor, _channel_options(config), cast("IReactorTime", clock))
-    made = _make(context, schemes)
+    options = _channel_options(config)
+    schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
+    made = _make(context, schemes, options)
     _connect(context, made)
     return made
 
 
-def _make(context: Context, schemes: IChannelScheme) -> Parts:
+def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) -> Parts:
     """Make the parts, each with those that it asks of."""
     endpoints: dict[int, Endpoint] = {}
     fates = Fates(context)
@@ -105,12 +107,14 @@ def _make(context: Context, schemes: IChannelScheme) -> Parts:
     paths = Paths(context, registrar, traffic, dialer, dialer.available)
 
     def busy() -> bool:
-        return bool(inbox.unfinished or commands.unfinished or registrar.count_waiting())
+        waiting = registrar.count_waiting() or traffic.courier.parked
+        return bool(inbox.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, busy)
-    sweeps = (registrar.expire_pending, paths.sweep, traffic.retry_parked)
+    sweeps = (registrar.expire_pending, paths.sweep, traffic.courier.retry_parked)
     return Parts(
         context=context,
+        channel_options=options,
         fates=fates,
         inbox=inbox,
         traffic=traffic,
@@ -137,7 +141,7 @@ def _connect(context: Context, made: Parts) -> None:
         made.inbox.forget(endpoint.bus_id)
         running.removed(endpoint, status)
 
-    traffic.command_lost = made.commands.lost
+    traffic.courier.command_lost = made.commands.lost
     traffic.notify = made.notices.relayed
     made.inbox.traffic = traffic
     made.inbox.reply = made.sender.reply

@@ -126,7 +126,7 @@ class Paths:
     def flush_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a flush of ours; pass other nodes' answers on."""
         if head[6] != self._context.bus_id:
-            self._traffic.pass_on(link, frame, head)
+            self._traffic.courier.pass_on(link, frame, head)
             return
         if (message := link.read(frame, head)) is None:
             return

@@ -35,6 +35,7 @@ _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 # A run's head, its table entry, and the longest extras that we write ourselves.
 _FRAME_OVERHEAD_BYTES = 48 + 8 + 64
 _EPOCH_SHIFT = 32
+_HOPS_MAX = 255
 
 
 @attrs.define(eq=False, slots=True)
@@ -69,6 +70,10 @@ class Sender:
         self._floor = 0
         self._message_bytes_max = context.config.message_bytes_max
 
+    def reconfigure(self) -> None:
+        """Accept messages as long as the configuration allows now."""
+        self._message_bytes_max = self._context.config.message_bytes_max
+
     def send(self, target: int, payload: bytes, kind: int = 0) -> int:
         """
         Queue one message; see `INode.send`.
@@ -82,7 +87,8 @@ class Sender:
             if link is not None and type(payload) is bytes:
                 size = len(payload)
                 if (
-                    size <= self._message_bytes_max
+                    isinstance(kind, int)
+                    and size <= self._message_bytes_max
                     and size + 8 <= link.run_bytes_max
                     and size + 8 <= link.room
                     and _KIND_MIN <= kind <= _KIND_MAX
@@ -116,10 +122,13 @@ class Sender:
         :param later: Whether a message to ourselves waits for `Inbox.run_self_soon`.
         :returns: Its sequence.
         :raises Undeliverable: It was not accepted.
-        :raises LocalProtocolError: The target or the kind is not one.
+        :raises LocalProtocolError: The target, the kind or the hop limit is not one.
         """
         context = self._context
         payload = self._check(target, payload, kind, flags)
+        hops = context.config.hops if hop_limit is None else hop_limit
+        if not 0 < hops <= _HOPS_MAX:
+            raise LocalProtocolError(f"a hop limit of {hops} is not between 1 and {_HOPS_MAX}")
         if no_upstream:
             flags |= Flags.NO_UPSTREAM
         hop = self._hop(target, exclude, no_upstream)
@@ -132,11 +141,8 @@ class Sender:
             if not later:
                 self._inbox.run_self_soon()
             return sequence
-        link = hop.data_link
-        frame_max = context.config.frame_bytes_max if link is None else link.frame_bytes_max
-        hops = hop_limit or context.config.hops
-        runs = self._runs(flow, payload, kind, flags, extras, hops, frame_max)
-        self._submit(hop, runs, target)
+        runs = self._runs(flow, payload, kind, flags, extras, hops, hop.peer.frame_max)
+        self._submit(hop, runs, exclude, no_upstream)
         self._accepted(target, sequence, kind, payload)
         flow.next_sequence += 1
         if not exclude and not no_upstream:
@@ -159,7 +165,7 @@ class Sender:
             payload,
             kind,
             flags=Flags.TRACE if trace else 0,
-            extras=(trace_extra([self._context.bus_id]),) if trace else (),
+            extras=(trace_extra(()),) if trace else (),
             hop_limit=hop_limit,
             exclude=exclude,
             no_upstream=no_upstream,
@@ -170,7 +176,7 @@ class Sender:
             raise self._refused(self.refusal, target)
         if not 0 < target <= ID_MAX:
             raise LocalProtocolError(f"{target!r} is not a bus id")
-        if not _KIND_MIN <= kind <= _KIND_MAX:
+        if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
             raise LocalProtocolError(f"kind {kind} is not between -2**31 and 2**31 - 1")
         if not isinstance(payload, bytes):
             if not isinstance(payload, bytearray | memoryview):
@@ -224,28 +230,24 @@ class Sender:
             for offset, piece in pieces
         ]
 
-    def _submit(self, hop: Endpoint, runs: list[Run], target: int) -> None:
-        link = hop.data_link if hop.gate is Gate.OPEN else None
-        size = sum(run.size_bytes for run in runs)
-        if link is not None and size > link.room and (len(runs) == 1 or not link.idle):
-            raise self._refused(Status.BACKPRESSURE, target, f"{link.queued_bytes} bytes wait")
-        for place, run in enumerate(runs):
-            if place and link is not None:
-                link.put(run)
-                continue
-            status = hop.submit(run)
-            if status is not None:
-                hop = self._second(hop, run, status)
+    def _submit(
+        self, hop: Endpoint, runs: list[Run], exclude: Collection[int], no_upstream: bool
+    ) -> None:
+        """
+        Give a message to its next hop, once more through the upstream if that is leaving.
 
-    def _second(self, hop: Endpoint, run: Run, status: Status) -> Endpoint:
-        """Try once more through the upstream; whoever cannot send now is told why."""
+        :raises Undeliverable: Neither took it; no part of it is sent.
+        """
+        target = runs[0].target
+        status = hop.submit_all(runs)
+        if status is not None and status is not Status.BUFFER_LIMIT:
+            upstream = self._traffic.alternative(target, hop, no_upstream=no_upstream)
+            if upstream is not None and upstream.bus_id not in exclude:
+                status = upstream.submit_all(runs)
         if status is Status.BUFFER_LIMIT:
-            raise self._refused(Status.BACKPRESSURE, run.target)
-        upstream = self._traffic.alternative(run.target, hop)
-        second = status if upstream is None else upstream.submit(run)
-        if upstream is None or second is not None:
-            raise self._refused(second or status, run.target)
-        return upstream
+            status = Status.BACKPRESSURE
+        if status is not None:
+            raise self._refused(status, target)
 
     def _compile(self, flow: Flow, hop: Endpoint) -> None:
         """Remember the link, so that the next message takes the short way."""

@@ -1,5 +1,5 @@
 """
-What becomes of frames that are not for us, and of news that must find their way.
+What becomes of data that arrives, and what its origin is told.
 
 Decisions are the table's; this obeys. Every data frame that arrives ends in exactly one of three
 ways, and only then is its link told: a next hop acknowledged it, the application has it, or a
@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-import attrs
-
 from atbus import limits
 from atbus.busid import BusId
 from atbus.errors import RemoteProtocolError, Status, Undeliverable
+from atbus.node.courier import Courier
 from atbus.node.events import Fate
 from atbus.node.hop import NextHop
 from atbus.node.observing import show_dropped
@@ -27,7 +26,6 @@ from atbus.wire.messages import (
     DataResponse,
     Flags,
     MessageType,
-    Mode,
 )
 
 if TYPE_CHECKING:
@@ -37,22 +35,13 @@ if TYPE_CHECKING:
     from atbus.node.link import Link
 
 _FLUSH = int(MessageType.FLUSH)
-# What must not get lost when a link dies, and may wait for a way.
-_NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK})
-
-
-@attrs.frozen
-class _Parked:
-    """News without a way at the moment."""
-
-    item: Routed
-    came_from: int | None
-    until: float
+# Refusals of a next hop that another way may mend.
+_LEAVING = frozenset({Status.CLOSING, Status.NOT_CONNECTED})
 
 
 class Traffic:
     """
-    Forward frames and route responses.
+    Forward frames, and answer for those that end here.
 
     :param endpoints: The registered remote nodes by id; shared with the registrar.
     :param deliver: Takes data frames addressed to this node.
@@ -71,17 +60,16 @@ class Traffic:
         self._fates = fates
         self._deliver = deliver
         self._hops: dict[int, Endpoint] = {}
-        self._parked: list[_Parked] = []
+        self.courier = Courier(context, endpoints, self)
         # Set by the node, which wires its parts.
-        self.command_lost: Callable[[Routed, Status], None]
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
 
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
         self.generation += 1
         self._hops.clear()
-        if self._parked:
-            self._context.turn.at_end(self.retry_parked)
+        if self.courier.parked:
+            self._context.turn.at_end(self.courier.retry_parked)
 
     def hop_to(
         self,
@@ -189,8 +177,11 @@ class Traffic:
                 if len(self._hops) >= limits.COMPILED_TARGETS_MAX:
                     self._hops.clear()
                 self._hops[target] = hop
+        if isinstance(hop, Status):
+            self._refuse(link, head, hop)
+            return
         if flags & Flags.TRACE:
-            frame = append_trace(frame, self._context.bus_id)
+            frame = self._traced(frame, hop)
         item = Relayed(
             frame=frame,
             source=head[5],
@@ -203,43 +194,52 @@ class Traffic:
             type=head[1],
             size_bytes=len(frame),
         )
-        status = hop if isinstance(hop, Status) else self._submit(hop, item, origin.bus_id)
+        status = hop.submit(item)
+        if status is not None and status in _LEAVING:
+            second = self.alternative(
+                target, hop, origin.bus_id, no_upstream=bool(flags & Flags.NO_UPSTREAM)
+            )
+            status = status if second is None else second.submit(item)
         if status is not None:
             self._refuse(link, head, status)
             return
         statistics = self._context.statistics
         statistics.forwarded_frames += 1
-        statistics.forwarded_messages += item.count
-        if not isinstance(hop, Status):
-            self.notify(origin, hop, item)
+        statistics.forwarded_messages += head[10]
+        self.notify(origin, hop, item)
 
-    def _submit(self, hop: Endpoint, item: Relayed, came_from: int) -> Status | None:
-        """Give an item to its next hop; when that one cannot, once more through the upstream."""
-        status = hop.submit(item)
-        if status in (None, Status.BUFFER_LIMIT):
-            return status
-        upstream = self.alternative(item.target, hop, came_from)
-        return status if upstream is None else upstream.submit(item)
+    def _traced(self, frame: bytes, hop: Endpoint) -> bytes:
+        """Note our id in a frame; one that cannot be read is the destination's to refuse."""
+        try:
+            return append_trace(frame, self._context.bus_id, hop.peer.frame_max)
+        except RemoteProtocolError:
+            return frame
 
     def alternative(
-        self, target: int, failed: Endpoint, came_from: int | None = None
+        self,
+        target: int,
+        failed: Endpoint,
+        came_from: int | None = None,
+        *,
+        no_upstream: bool = False,
     ) -> Endpoint | None:
         """Ask the table for a second chance after *failed* did not take a message."""
         second = self._context.table.alternative(
             BusId(target),
             BusId(failed.bus_id),
             None if came_from is None else BusId(came_from),
+            no_upstream=no_upstream,
         )
         return None if second is None else self._endpoints.get(second.bus_id)
 
     def _refuse(self, link: Link, head: Head, status: Status) -> None:
         """Answer a frame with a failure in our name; a flush needs no answer."""
-        count = max(1, head[10])
-        self._context.statistics.refused[status] += count
         custody = Custody(link, head[9])
         if head[1] == _FLUSH or head[5] == 0:
             custody.discharge()
             return
+        count = max(1, head[10])
+        self._context.statistics.refused[status] += count
         backwards = link.connection.endpoint
         if status in (Status.SOURCE_REFUSED, Status.NOT_REGISTERED):
             # Whoever the source really is, only this neighbor can tell it.
@@ -305,68 +305,12 @@ class Traffic:
                 custody.discharge()
             return
         response = self._response(origin, target, first_sequence, count, origin_epoch, status)
-        self.route(Routed.of(response, custody))
-
-    # Responses, commands, flushes' answers: kept until somebody else has them.
-
-    def route(self, item: Routed, came_from: int | None = None) -> Status | None:
-        """
-        Send something on its way over control connections.
-
-        News (responses) that have no way now are parked for a while; anything else is refused.
-
-        :param came_from: The neighbor it came from; it never goes back there.
-        :returns: None when it was taken, else why a request has no way.
-        """
-        status = self._try_route(item, came_from)
-        if status is None or item.type not in _NEWS:
-            return status
-        if len(self._parked) >= limits.PARKED_RESPONSES_MAX:
-            self._drop(item)
-            return None
-        until = self._context.now + limits.PARKED_RESPONSE_SECONDS
-        self._parked.append(_Parked(item, came_from, until))
-        return None
-
-    def _try_route(self, item: Routed, came_from: int | None) -> Status | None:
-        target = item.destination
-        hop = self.hop_to(target, came_from=came_from)
-        if self._context.mode is Mode.TEMPORARY:
-            # The one node that we are registered with asks in our stead.
-            hop = next(iter(self._endpoints.values()), Status.NOT_CONNECTED)
-        if isinstance(hop, Status):
-            direct = self._endpoints.get(target)
-            if direct is None or direct.control_link is None:
-                return Status.NO_ROUTE if hop is Status.OK else hop
-            hop = direct
-        link = hop.control_link
-        if link is None or link.closed:
-            return Status.NOT_CONNECTED
-        link.put(item)
-        return None
-
-    def forward_routed(self, link: Link, frame: bytes, head: Head) -> Status | None:
-        """
-        Pass a routed frame on by its head alone, known or not.
-
-        :returns: None when it was taken; it is then discharged when the next hop has it. Else
-            why it was not, and it is still to be answered or discharged.
-        """
-        endpoint = link.connection.endpoint
-        if endpoint is None or endpoint.temporary:
-            return Status.NOT_REGISTERED
-        source = head[5]
-        if source not in endpoint.vouched and not self._vouch(endpoint, source):
-            return Status.SOURCE_REFUSED
-        if head[3] <= 1:
-            return Status.HOP_LIMIT
-        item = Routed(frame, head[1], source, head[6], head[7], head[3] - 1, Custody(link, head[9]))
-        return self.route(item, endpoint.bus_id)
+        self.courier.route(Routed.of(response, custody))
 
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take news about messages of ours; pass other nodes' news on."""
         if head[6] != self._context.bus_id:
-            self.pass_on(link, frame, head)
+            self.courier.pass_on(link, frame, head)
             return
         if (message := link.read(frame, head)) is None:
             return
@@ -384,43 +328,6 @@ class Traffic:
                     detail=message.detail,
                 )
             )
-
-    def pass_on(self, link: Link, frame: bytes, head: Head) -> None:
-        """Forward something that nobody is told about when it has no way; it is counted."""
-        status = self.forward_routed(link, frame, head)
-        if status is not None:
-            self._context.statistics.responses_dropped += 1
-            show_dropped(self._context.observer, frame)
-            link.discharge(head[9])
-
-    def retry_parked(self) -> None:
-        """Try all parked news again; drop and count those whose time is over."""
-        now = self._context.now
-        parked, self._parked = self._parked, []
-        for place in parked:
-            if self._try_route(place.item, place.came_from) is None:
-                continue
-            if place.until <= now:
-                self._drop(place.item)
-            else:
-                self._parked.append(place)
-
-    def _drop(self, item: Routed) -> None:
-        self._context.statistics.responses_dropped += 1
-        show_dropped(self._context.observer, item.frame)
-        if item.custody is not None:
-            item.custody.discharge()
-
-    def close(self) -> None:
-        """Give up what still waits for a way: the node stops."""
-        parked, self._parked = self._parked, []
-        for place in parked:
-            self._drop(place.item)
-
-    @property
-    def parked(self) -> int:
-        """How many responses wait for a way."""
-        return len(self._parked)
 
     # Links that die.
 
@@ -461,12 +368,4 @@ class Traffic:
                         status,
                     )
                 case Routed():
-                    self._lost_routed(item, status)
-
-    def _lost_routed(self, item: Routed, status: Status) -> None:
-        if item.type in _NEWS:
-            self.route(item)
-        elif item.type == MessageType.COMMAND_REQUEST:
-            self.command_lost(item, status)
-        elif item.custody is not None:
-            item.custody.discharge()
+                    self.courier.lost(item, status)

@@ -47,6 +47,17 @@ class PendingQueue(Generic[T]):
         """When the oldest message's time is over; None when nothing waits."""
         return self._waiting[0][2] if self._waiting else None
 
+    def has_room(self, size_bytes: int, count: int = 1) -> bool:
+        """
+        Tell whether messages would be taken now.
+
+        :param size_bytes: What they count together.
+        :param count: How many they are.
+        :returns: Whether `push` takes all of them.
+        """
+        fits = self.queued_bytes + size_bytes <= self.bytes_max
+        return fits and len(self._waiting) + count <= self.count_max
+
     def push(self, item: T, size_bytes: int, now: float) -> Status | None:
         """
         Let a message wait behind all others.
@@ -56,10 +67,9 @@ class PendingQueue(Generic[T]):
         :param now: The time, seconds.
         :returns: None when it waits, `Status.BUFFER_LIMIT` when there is no room for it.
         """
-        queued_bytes = self.queued_bytes + size_bytes
-        if queued_bytes > self.bytes_max or len(self._waiting) >= self.count_max:
+        if not self.has_room(size_bytes):
             return Status.BUFFER_LIMIT
-        self.queued_bytes = queued_bytes
+        self.queued_bytes += size_bytes
         self._waiting.append((item, size_bytes, now + self.seconds))
         return None
 

@@ -1,0 +1,168 @@
+"""
+Responses, commands and the answers to flushes: taken to their nodes over control connections.
+
+Each is kept as a frame until the next hop acknowledges it. When the link dies before, *news* -
+what must not get lost, and what does no harm when it arrives twice - go another way; when there is
+no way at the moment they are parked for a while. A request that has no way is refused instead: who
+sent it waits for the answer and is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus import limits
+from atbus.errors import Status
+from atbus.node.observing import show_dropped
+from atbus.node.outbox import Custody, Routed
+from atbus.wire.head import Head
+from atbus.wire.messages import MessageType, Mode
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.link import Link
+    from atbus.node.traffic import Traffic
+
+_NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK})
+
+
+@attrs.frozen
+class _Parked:
+    """News without a way at the moment."""
+
+    item: Routed
+    until: float
+
+
+class Courier:
+    """
+    Carry what is not data.
+
+    :param endpoints: The registered remote nodes by id; shared with the registrar.
+    :param traffic: Knows the next hop, and who may speak for whom.
+    """
+
+    def __init__(
+        self, context: Context, endpoints: dict[int, Endpoint], traffic: Traffic
+    ) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._traffic = traffic
+        self._parked: list[_Parked] = []
+        # Set by the node, which wires its parts.
+        self.command_lost: Callable[[Routed, Status], None]
+
+    def route(self, item: Routed) -> Status | None:
+        """
+        Send something on its way, never back to where it came from.
+
+        :returns: None when it was taken, or is news and parked, else why a request has no way.
+        """
+        status = self._try_route(item)
+        if status is None or item.type not in _NEWS:
+            return status
+        if len(self._parked) >= limits.PARKED_RESPONSES_MAX or not item.may_wait:
+            self._drop(item)
+            return None
+        until = self._context.now + limits.PARKED_RESPONSE_SECONDS
+        self._parked.append(_Parked(item, until))
+        return None
+
+    def _try_route(self, item: Routed) -> Status | None:
+        target = item.destination
+        came_from = item.came_from
+        hop = self._traffic.hop_to(target, came_from=came_from)
+        if self._context.mode is Mode.TEMPORARY:
+            # The one node that we are registered with asks in our stead.
+            hop = next(iter(self._endpoints.values()), Status.NOT_CONNECTED)
+        if isinstance(hop, Status):
+            direct = self._endpoints.get(target)
+            if direct is None or direct.bus_id == came_from:
+                return Status.NO_ROUTE if hop is Status.OK else hop
+            hop = direct
+        link = hop.control_link
+        if link is None or link.closed:
+            return Status.NOT_CONNECTED
+        if item.size_bytes > link.frame_bytes_max:
+            item.may_wait = False
+            return Status.MESSAGE_TOO_LARGE
+        if item.size_bytes > link.room and not link.has_room_for_answer(item.size_bytes):
+            return Status.BUFFER_LIMIT
+        link.put(item)
+        return None
+
+    def forward(self, link: Link, frame: bytes, head: Head) -> Status | None:
+        """
+        Pass a routed frame on by its head alone, known or not.
+
+        :returns: None when it was taken; it is then discharged when the next hop has it. Else
+            why it was not, and it is still to be answered or discharged.
+        """
+        source = head[5]
+        if not self._traffic.vouches(link, source):
+            return Status.SOURCE_REFUSED
+        if head[3] <= 1:
+            return Status.HOP_LIMIT
+        return self.route(
+            Routed(
+                frame=frame,
+                type=head[1],
+                source=source,
+                destination=head[6],
+                sequence=head[7],
+                hop_limit=head[3] - 1,
+                custody=Custody(link, head[9]),
+                came_from=link.connection.bus_id,
+            )
+        )
+
+    def pass_on(self, link: Link, frame: bytes, head: Head) -> None:
+        """Forward something that nobody is told about when it has no way; it is counted."""
+        if self.forward(link, frame, head) is not None:
+            self._count_dropped(frame)
+            link.discharge(head[9])
+
+    def lost(self, item: Routed, status: Status) -> None:
+        """Take back what a dead link held: news go another way, a request is answered."""
+        if item.type in _NEWS:
+            self.route(item)
+        elif item.type == MessageType.COMMAND_REQUEST:
+            self.command_lost(item, status)
+        elif item.custody is not None:
+            item.custody.discharge()
+
+    def retry_parked(self) -> None:
+        """Try all parked news again; drop and count those whose time is over."""
+        now = self._context.now
+        parked, self._parked = self._parked, []
+        for place in parked:
+            if self._try_route(place.item) is None:
+                continue
+            if place.until <= now or not place.item.may_wait:
+                self._drop(place.item)
+            else:
+                self._parked.append(place)
+
+    def _drop(self, item: Routed) -> None:
+        self._count_dropped(item.frame)
+        if item.custody is not None:
+            item.custody.discharge()
+
+    def _count_dropped(self, frame: bytes) -> None:
+        self._context.statistics.responses_dropped += 1
+        show_dropped(self._context.observer, frame)
+
+    def close(self) -> None:
+        """Give up what still waits for a way: the node stops."""
+        parked, self._parked = self._parked, []
+        for place in parked:
+            self._drop(place.item)
+
+    @property
+    def parked(self) -> int:
+        """How many news wait for a way."""
+        return len(self._parked)
