@@ -30,10 +30,13 @@ from atbus.address import Address
 from atbus.errors import RemoteProtocolError, Status
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class ChannelOptions:
     """
     What every channel of one node is made with.
+
+    All channels of a node share one object, which is asked when an option is needed, so that the
+    node may change it.
 
     :param heartbeat_seconds: How often the node pings; the kernel's own timers follow it.
     :param tolerance: How many pings may stay unanswered.

@@ -156,6 +156,7 @@ class NodeProcess(MultiService):
         service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self.node_service = service
         self._signals.on_second_stop = service.stop_at_once
+        self._signals.on_hangup = self._reload
         self._reactor.callWhenRunning(self._signals.install)
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
 
@@ -166,6 +167,15 @@ class NodeProcess(MultiService):
         :returns: A Deferred that fires when it has stopped.
         """
         return super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def _reload(self) -> None:
+        """Read the configuration again; one with faults changes nothing."""
+        service = self.node_service
+        assert service is not None
+        try:
+            service.reconfigure(self._options.read())
+        except ConfigurationError as error:
+            service.refuse_configuration(error)
 
     def _ended(self, _: Failure) -> None:
         exit_with(1)

@@ -93,6 +93,13 @@ class Pulse:
         self._alarms[endpoint] = alarm
         alarm.set(endpoint.heartbeat.deadline)
 
+    def begin_again(self, endpoint: Endpoint) -> None:
+        """Ping an endpoint by its new heartbeat, as if it had just registered."""
+        alarm = self._alarms.get(endpoint)
+        if alarm is not None:
+            endpoint.heartbeat.open(self._context.now, self._context.random.random())
+            alarm.set(endpoint.heartbeat.deadline)
+
     def forget(self, endpoint: Endpoint) -> None:
         """Ping an endpoint no more."""
         alarm = self._alarms.pop(endpoint, None)

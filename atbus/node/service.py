@@ -9,7 +9,7 @@ words says them when it sees the state ``draining``: sends are refused only afte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -18,12 +18,14 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from atbus.channels.timers import MonotonicTimers
-from atbus.errors import AtbusError
+from atbus.errors import AtbusError, ConfigurationError
 from atbus.node.application import Application, load_application
 from atbus.node.config import NodeConfig
 from atbus.node.journal import Journal
 from atbus.node.life import RUNNING, STARTING
 from atbus.node.node import Node
+from atbus.node.option import OPTIONS
+from atbus.node.reload import reconfigure
 
 
 class NodeService(MultiService):
@@ -98,6 +100,32 @@ class NodeService(MultiService):
         stopping.addBoth(lambda _: self._left())
         return leaving
 
+    def reconfigure(self, config: NodeConfig) -> None:
+        """
+        Let the node run with another configuration, as far as it can, and say so in the log.
+
+        :param config: Everything that it would be told if it were made now.
+        :raises ConfigurationError: When the new values do not go together with those that stay.
+        """
+        reload = reconfigure(self.node, config)
+        journal = self._journal
+        if journal is not None and reload.applied:
+            journal.write("reload", f"runs with another {_names(reload.applied)}")
+        if journal is not None and reload.waiting:
+            sentence = f"has to be started again for another {_names(reload.waiting)}"
+            journal.write("reload", sentence, LogLevel.warn)
+        if journal is not None and not (reload.applied or reload.waiting):
+            journal.write("reload", "finds nothing new in its configuration")
+
+    def refuse_configuration(self, why: ConfigurationError) -> None:
+        """
+        Say in the log that a new configuration cannot be used, and go on with the old one.
+
+        :param why: All its faults.
+        """
+        if self._journal is not None:
+            self._journal.write("reload", f"keeps its configuration: {why}", LogLevel.error)
+
     def stop_at_once(self) -> None:
         """Wait no longer for a stop that is under way; what is not delivered by now is lost."""
         self._left()
@@ -109,3 +137,8 @@ class NodeService(MultiService):
         leaving, self._leaving = self._leaving, None
         if leaving is not None:
             leaving.callback(None)
+
+
+def _names(options: Iterable[str]) -> str:
+    """List options by the names that they have in a file."""
+    return ", ".join(sorted(OPTIONS[name].key or name for name in options))

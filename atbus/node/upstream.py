@@ -82,6 +82,14 @@ class Upstream:
         if attempt is not None:
             attempt.cancel()
 
+    def reconfigure(self) -> None:
+        """Take the configuration's new waits, from the shortest on."""
+        config = self._context.config
+        self._backoff.initial = config.retry_initial_seconds
+        self._backoff.factor = config.retry_factor
+        self._backoff.cap = config.retry_seconds_max
+        self._backoff.reset()
+
     def lost(self) -> None:
         """Try again after a short pause: the upstream that was there is gone."""
         if self._running and self._attempt is None and self._call is None:

@@ -1,0 +1,73 @@
+"""
+Change the configuration of a node that runs.
+
+Most options are read where they are used, so that a new configuration is enough. What is kept here:
+what the parts have made of an option - queues, heartbeats, waits - is made again of the new one. An
+option that is not reloadable keeps its value until the node is made anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus.node.config import NodeConfig, difference
+
+if TYPE_CHECKING:
+    from atbus.node.node import Node
+    from atbus.node.parts import Parts
+
+
+@attrs.frozen
+class Reload:
+    """
+    What a new configuration changed.
+
+    :param applied: The names of the options that have new values.
+    :param waiting: Those that keep their old ones until the node is made anew.
+    """
+
+    applied: frozenset[str]
+    waiting: frozenset[str]
+
+
+def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
+    """
+    Let a node run with another configuration, as far as this is possible while it runs.
+
+    Connections, messages and whatever waits stay as they are. What is about connections that are
+    being made - tokens, ranges, the time for a handshake - counts for those that come.
+
+    :param node: The node.
+    :param wanted: Everything it would be told if it were made now.
+    :returns: What has changed, and what would have to.
+    :raises ConfigurationError: When the new values do not go together with those that stay; then
+        nothing has changed.
+    """
+    applied, waiting = difference(node.config, wanted)
+    given = wanted.given()
+    config = node.config.replace(**{name: given[name] for name in applied})
+    parts = node._parts  # noqa: SLF001  # the parts are this package's
+    node.config = parts.context.config = config
+    if applied:
+        _pass_on(parts, config, applied)
+    return Reload(applied, waiting)
+
+
+def _pass_on(parts: Parts, config: NodeConfig, applied: frozenset[str]) -> None:
+    """Tell the parts that have made something of the old values."""
+    parts.channel_options.linger_seconds = config.linger_seconds
+    parts.channel_options.heartbeat_seconds = config.heartbeat_seconds
+    parts.channel_options.tolerance = config.heartbeat_tolerance
+    parts.sender.reconfigure()
+    parts.inbox.reconfigure()
+    if parts.running.upstream is not None:
+        parts.running.upstream.reconfigure()
+    for endpoint in [*parts.registrar.endpoints.values(), *parts.registrar.temporary]:
+        endpoint.reconfigure()
+        if applied & {"heartbeat_seconds", "heartbeat_tolerance"}:
+            parts.pulse.begin_again(endpoint)
+        for connection in endpoint.connections:
+            if connection.link is not None:
+                connection.link.reconfigure()
