@@ -285,6 +285,10 @@ VOUCHED_SOURCES_MAX: Final = 16_384
 #: Failures already told to the program, so that each is told once.
 FATES_REMEMBERED_MAX: Final = 4_096
 
+#: Flows of which a relay has given up a message in fragments, so that the rest of it is not passed
+#: on and its origin is told once.
+FRAGMENTS_GIVEN_UP_MAX: Final = 1_024
+
 #: Pairs of neighbors that were told of each other's address.
 NOTICES_REMEMBERED_MAX: Final = 4_096
 

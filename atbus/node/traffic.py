@@ -8,6 +8,7 @@ failure response in our name is on its way and acknowledged by *its* next hop.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from atbus.node.link import Link
 
 _FLUSH = int(MessageType.FLUSH)
+_FRAGMENT = int(MessageType.FRAGMENT)
 # Refusals of a next hop that another way may mend.
 _LEAVING = frozenset({Status.CLOSING, Status.NOT_CONNECTED})
 
@@ -60,6 +62,8 @@ class Traffic:
         self._fates = fates
         self._deliver = deliver
         self._hops: dict[int, Endpoint] = {}
+        # By flow the last message of it that was given up here before all its fragments had come.
+        self._given_up: OrderedDict[tuple[int, int, int], int] = OrderedDict()
         self.courier = Courier(context, endpoints, self)
         # Set by the node, which wires its parts.
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
@@ -167,6 +171,9 @@ class Traffic:
             self._refuse(link, head, Status.HOP_LIMIT)
             return
         target = head[6]
+        if head[1] == _FRAGMENT and self._given_up.get((head[5], target, head[8])) == head[7]:
+            link.discharge(head[9])
+            return
         flags = head[2]
         hop: Endpoint | Status | None = self._hops.get(target)
         if hop is None or hop is origin or flags & Flags.NO_UPSTREAM:
@@ -238,6 +245,9 @@ class Traffic:
         if head[1] == _FLUSH or head[5] == 0:
             custody.discharge()
             return
+        if head[1] == _FRAGMENT and self._give_up((head[5], head[6], head[8]), head[7]):
+            custody.discharge()
+            return
         count = max(1, head[10])
         self._context.statistics.refused[status] += count
         backwards = link.connection.endpoint
@@ -251,6 +261,20 @@ class Traffic:
                 backwards.control_link.put(Routed.of(response, custody))
             return
         self.respond(custody, head[5], head[6], head[7], count, head[8], status)
+
+    def _give_up(self, flow: tuple[int, int, int], sequence: int) -> bool:
+        """
+        Note that a fragment ends here, and with it its message.
+
+        :returns: Whether this is not the first of its fragments that does.
+        """
+        if self._given_up.get(flow) == sequence:
+            return True
+        self._given_up[flow] = sequence
+        self._given_up.move_to_end(flow)
+        if len(self._given_up) > limits.FRAGMENTS_GIVEN_UP_MAX:
+            self._given_up.popitem(last=False)
+        return False
 
     def _response(
         self,
@@ -350,7 +374,7 @@ class Traffic:
                         item.epoch,
                         status,
                     )
-                case Relayed(type=kind) if kind == _FLUSH:
+                case Relayed(type=kind) if kind == _FLUSH or self._is_told(item):
                     item.custody.discharge()
                 case Relayed():
                     counted = self._context.statistics
@@ -369,3 +393,9 @@ class Traffic:
                     )
                 case Routed():
                     self.courier.lost(item, status)
+
+    def _is_told(self, item: Relayed) -> bool:
+        """Tell whether the origin of a fragment was told of its message when another one ended."""
+        if item.type != _FRAGMENT:
+            return False
+        return self._give_up((item.source, item.target, item.epoch), item.first_sequence)
