@@ -238,6 +238,8 @@ class Connection:
         :param status: Why; told to the other side and reported here.
         """
         if self.link is None:
+            if self.channel is not None:
+                self._perform(self._machine.refuse(status, detail))
             self.close(status, detail)
             return
         if self._said_goodbye or self.closed is not None:

@@ -79,6 +79,8 @@ class Dialer:
         # What is under way: listeners that are not open yet, and dials.
         self._openings: set[Deferred[IChannelListener]] = set()
         self._dials: set[Deferred[IChannel]] = set()
+        self._ended: Deferred[None] | None = None
+        self._patience: IDelayedCall | None = None
         self._stopping = False
         # Of the latest registrations, to recognize a dial to ourselves.
         self._nonces: deque[bytes] = deque(maxlen=limits.PENDING_HANDSHAKES_MAX)
@@ -222,19 +224,46 @@ class Dialer:
             attempt.dialling.cancel()
         connection = attempt.connection
         if connection is not None and connection.endpoint is None:
-            connection.abort(Status.DISCONNECTED, "the attempt was given up")
+            connection.say_goodbye(Status.DISCONNECTED, "the attempt was given up")
 
     def cancel_attempts(self) -> None:
         """End every attempt: the node stops."""
         for attempt in list(self._attempts):
             attempt.result.cancel()
 
-    def end(self) -> None:
-        """End what is left of dials and connections: the node has left everybody."""
+    def refuse_unfinished(self) -> None:
+        """Tell everybody who is about to register that the node is leaving."""
+        for connection in list(self.connections):
+            if connection.link is None and connection.hello_id not in self._registrar.endpoints:
+                connection.say_goodbye(Status.CLOSING, "this node is leaving")
+
+    def end(self) -> Deferred[None]:
+        """
+        End what is left of dials and connections: the node has left everybody.
+
+        :returns: Fires when nothing is left; never fails.
+        """
         for dialling in list(self._dials):
             dialling.cancel()
         for connection in list(self.connections):
+            connection.close(Status.STOPPED, "the node stops")
+        self._ended = Deferred()
+        self._patience = self._context.timers.callLater(limits.GOODBYE_SECONDS, self._abort)
+        ended = self._ended
+        self._look()
+        return ended
+
+    def _abort(self) -> None:
+        for connection in list(self.connections):
             connection.abort(Status.STOPPED, "the node stops")
+
+    def _look(self) -> None:
+        if self._ended is None or self.connections:
+            return
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        ended, self._ended = self._ended, None
+        ended.callback(None)
 
     def _finish(self, attempt: _Attempt, result: Endpoint | Failure) -> None:
         if attempt not in self._attempts:
@@ -284,6 +313,7 @@ class Dialer:
         attempt = self._attempt_of(connection)
         if attempt is not None and not attempt.awaited_id:
             self._finish(attempt, Failure(ChannelBroken(f"{status.name}: {detail}")))
+        self._look()
 
     def _attempt_of(self, connection: Connection) -> _Attempt | None:
         return next((a for a in self._attempts if a.connection is connection), None)

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import attrs
+from twisted.internet.interfaces import IDelayedCall
+
 from atbus import limits
 from atbus.busid import BusId
 from atbus.errors import Status
@@ -19,7 +22,7 @@ from atbus.routing import applicant as judged
 from atbus.routing.admission import after_challenge, judge
 from atbus.routing.applicant import Applicant, Challenge, Judgement, OwnNode, Registered
 from atbus.routing.table import Position
-from atbus.wire.messages import Mode
+from atbus.wire.messages import Mode, Role
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
@@ -32,6 +35,20 @@ if TYPE_CHECKING:
 _CHALLENGE_SEQUENCE = 0
 # How often is looked whether the holder has answered.
 _POLL_SECONDS = 0.1
+_LEAVING = Rejected(status=Status.CLOSING, detail="this node is leaving")
+
+
+@attrs.define(eq=False)
+class _Asking:
+    """The holder of an id is asked whether it lives, because somebody else wants the id."""
+
+    connection: Connection
+    who: Applicant
+    challenge: Challenge
+    holder: Endpoint
+    asked_at: float
+    looks_left: int = round(limits.CHALLENGE_SECONDS / _POLL_SECONDS)
+    look_at: float = 0.0
 
 
 class Judge:
@@ -53,12 +70,10 @@ class Judge:
         self._pulse = pulse
         self._accepts = accepts
         self._positions: dict[Connection, Position] = {}
+        self._calls: dict[_Asking, IDelayedCall] = {}
 
     def judge(self, connection: Connection, question: AskAdmission) -> None:
         """Answer a connection's question, now or when the holder of the id has been asked."""
-        if not self._accepts() and not question.dialled:
-            connection.judged(Rejected(status=Status.CLOSING, detail="this node is leaving"))
-            return
         who = Applicant.of(
             question.hello,
             question.request,
@@ -66,8 +81,15 @@ class Judge:
             to_upstream=connection.upstream,
             bound_id=None,
         )
+        if self._is_unwelcome(who):
+            connection.judged(_LEAVING)
+            return
         number = self._context.random.getrandbits(128)
         self._apply(connection, who, judge(self._own(), self._registered(), who, number))
+
+    def _is_unwelcome(self, who: Applicant) -> bool:
+        """Tell whether somebody comes who did not come before, and this node is leaving."""
+        return not (self._accepts() or who.dialled or who.role is Role.DATA)
 
     def _apply(self, connection: Connection, who: Applicant, judgement: Judgement) -> None:
         match judgement:
@@ -103,44 +125,46 @@ class Judge:
     def _challenge(self, connection: Connection, who: Applicant, challenge: Challenge) -> None:
         holder = self._registrar.endpoints.get(challenge.holder.bus_id)
         if holder is None:
-            self._decide(connection, who, challenge, alive=False)
+            self._apply(connection, who, self._after(challenge, who, alive=False))
             return
-        asked_at = self._context.now
+        asking = _Asking(connection, who, challenge, holder, self._context.now)
         self._pulse.ping(holder, _CHALLENGE_SEQUENCE)
-        self._wait(connection, who, challenge, holder, asked_at)
+        self._look_later(asking)
 
-    def _wait(
-        self,
-        connection: Connection,
-        who: Applicant,
-        challenge: Challenge,
-        holder: Endpoint,
-        asked_at: float,
-    ) -> None:
+    def _look_later(self, asking: _Asking) -> None:
+        asking.look_at = self._context.now + _POLL_SECONDS
+        self._calls[asking] = self._context.timers.callLater(_POLL_SECONDS, self._look, asking)
+
+    def _look(self, asking: _Asking) -> None:
+        del self._calls[asking]
+        connection, holder = asking.connection, asking.holder
         if connection.closed is not None:
             return
-        if holder.removed is not None:
-            self._decide(connection, who, challenge, alive=False)
-        elif holder.heartbeat.heard_at > asked_at:
-            self._decide(connection, who, challenge, alive=True)
-        elif self._context.now - asked_at >= limits.CHALLENGE_SECONDS:
-            self._decide(connection, who, challenge, alive=False)
+        if self._context.now - asking.look_at < _POLL_SECONDS:
+            # When our own loop was late, the answer may lie unread: that time does not count.
+            asking.looks_left -= 1
+        if holder.removed is None and holder.heartbeat.heard_at > asking.asked_at:
+            self._decide(asking, alive=True)
+        elif holder.removed is not None or asking.looks_left <= 0:
+            self._decide(asking, alive=False)
         else:
-            self._context.timers.callLater(
-                _POLL_SECONDS,
-                self._wait,
-                connection,
-                who,
-                challenge,
-                holder,
-                asked_at,
-            )
+            self._look_later(asking)
 
-    def _decide(
-        self, connection: Connection, who: Applicant, challenge: Challenge, *, alive: bool
-    ) -> None:
-        decision = after_challenge(challenge, alive, self._own(), self._registered(), who)
-        self._apply(connection, who, decision)
+    def close(self) -> None:
+        """Ask nobody any more."""
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.cancel()
+
+    def _decide(self, asking: _Asking, *, alive: bool) -> None:
+        if self._is_unwelcome(asking.who):
+            asking.connection.judged(_LEAVING)
+            return
+        judgement = self._after(asking.challenge, asking.who, alive=alive)
+        self._apply(asking.connection, asking.who, judgement)
+
+    def _after(self, challenge: Challenge, who: Applicant, *, alive: bool) -> Judgement:
+        return after_challenge(challenge, alive, self._own(), self._registered(), who)
 
     # What is judged by.
 

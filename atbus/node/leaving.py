@@ -47,6 +47,7 @@ class _Farewell:
     everything: bool
     result: Deferred[None]
     unanswered: set[Connection] = attrs.field(factory=set)
+    connections: list[Connection] = attrs.field(factory=list)
     parting: bool = False
 
 
@@ -141,9 +142,11 @@ class Leaving:
             for endpoint in present:
                 # Nothing goes there any more, and a data connection that has ended is not missed.
                 endpoint.gate = Gate.DRAINING
-                for connection in endpoint.connections:
-                    connection.say_goodbye(farewell.status)
-        open_ones = [c for e in present for c in e.connections if c.closed is None]
+                farewell.connections += endpoint.connections
+            for connection in farewell.connections:
+                connection.say_goodbye(farewell.status)
+        # Also those of an endpoint that went with its control connection.
+        open_ones = [c for c in farewell.connections if c.closed is None]
         if late and now >= farewell.deadline + limits.GOODBYE_SECONDS:
             for connection in open_ones:
                 connection.abort(farewell.status, "it took too long")

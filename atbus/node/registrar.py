@@ -198,13 +198,15 @@ class Registrar:
 
     def _forget_connection(self, connection: Connection, status: Status) -> None:
         endpoint, connection.endpoint = connection.endpoint, None
-        if endpoint is None or endpoint.removed is not None:
+        if endpoint is None:
             return
         if endpoint.control is connection:
             endpoint.control = None
             self.remove(endpoint, status)
         elif connection in endpoint.data:
             endpoint.data.remove(connection)
+            if endpoint.removed is not None:
+                return
             if endpoint.data_link is None and endpoint.gate is not Gate.DRAINING:
                 endpoint.gate = Gate.CLOSED
                 self._context.table.set_usable(BusId(endpoint.bus_id), False)
@@ -258,7 +260,13 @@ class Registrar:
 
 
 _ORDERLY = frozenset(
-    {Status.DISCONNECTED, Status.STOPPED, Status.REPLACED, Status.NO_DATA_CONNECTION}
+    {
+        Status.DISCONNECTED,
+        Status.STOPPED,
+        Status.REPLACED,
+        Status.NO_DATA_CONNECTION,
+        Status.GOODBYE,
+    }
 )
 
 

@@ -234,6 +234,7 @@ class Running:
             self.upstream.stop()
         self._dialer.cancel_attempts()
         listening = self._dialer.stop_listening()
+        self._dialer.refuse_unfinished()
         endpoints = [*self._registrar.endpoints.values(), *self._registrar.temporary]
         leaving = self._leaving.leave(
             endpoints,
@@ -245,16 +246,19 @@ class Running:
         return stopped
 
     def _left(self, _: object, status: Status) -> None:
-        self._dialer.end()
+        self._dialer.end().addCallback(self._ended, status)
+
+    def _ended(self, _: object, status: Status) -> None:
         self._parts.inbox.close()
         self._parts.fates.close()
         self._parts.commands.close()
         self._parts.sender.refusal = Status.NOT_STARTED
         self._parts.commands.refusal = Status.NOT_STARTED
+        self._registrar.judge.close()
+        # What was asked for until now, by callbacks too, is done before the end.
         self._context.timers.callLater(0, self._stopped, status)
 
     def _stopped(self, status: Status) -> None:
-        # The channels report their ends before this; whatever was left is aborted by now.
         self._parts.pulse.stop()
         self._parts.paths.close()
         self._parts.traffic.courier.close()
