@@ -8,17 +8,16 @@ callback on the stack has returned; outside callbacks it is delivered before ``s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.errors import MalformedFrame, Status
+from atbus.errors import MalformedFrame, Status, UnknownMandatory
+from atbus.node.answering import Answering, Special
 from atbus.node.context import Alarm
-from atbus.node.outbox import Routed
+from atbus.node.outbox import Custody, Routed
 from atbus.routing.fragments import Lost, Outcome, Reassembly, Whole
 from atbus.wire import codec
 from atbus.wire.extras import read_number, read_trace, unpack_extras
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
 _FRAGMENT = int(MessageType.FRAGMENT)
 _SPECIAL = int(Flags.ANSWER | Flags.REQUEST | Flags.REPLY)
-
-Responder = Callable[[int, bytes], object]
 
 
 @attrs.frozen(kw_only=True)
@@ -58,15 +55,6 @@ class Delivery:
     neighbor: int
 
 
-@attrs.define(eq=False)
-class _ToSelf:
-    sequence: int
-    kind: int
-    payload: bytes
-    flags: int
-    in_reply_to: int
-
-
 class Inbox:
     """
     Deliver messages to the program.
@@ -75,14 +63,10 @@ class Inbox:
     """
 
     def __init__(self, context: Context, fates: Fates) -> None:
-        self.receiver: IMessageReceiver | None = None
-        self.responder: Responder | None = None
-        self.reply: Callable[[int, int, bytes], object] | None = None
-        self.traffic: Traffic | None = None
-        self.unfinished = 0
+        self.answering = Answering(context, fates)
+        self.traffic: Traffic
         self._context = context
-        self._fates = fates
-        self._to_self: deque[_ToSelf] = deque()
+        self._to_self: deque[Special] = deque()
         self._frame: bytes = b""
         self._head: Head | None = None
         self._neighbor = 0
@@ -113,14 +97,18 @@ class Inbox:
             return None
         path: tuple[int, ...] = ()
         if head[2] & Flags.TRACE:
-            path = read_trace(self._extras(self._frame, head))
+            relays = read_trace(self._extras(self._frame, head)) if self._frame else ()
+            path = (head[5], *relays)
         return Delivery(
             source=head[5],
             epoch=head[8],
-            hops=max(0, self._context.config.hops - head[3]),
+            hops=self._hops_of(head),
             path=path,
             neighbor=self._neighbor,
         )
+
+    def _hops_of(self, head: Head) -> int:
+        return max(0, self._context.config.hops - head[3])
 
     # From a link.
 
@@ -130,25 +118,38 @@ class Inbox:
 
         :raises RemoteProtocolError: The frame's inside makes no sense; nothing was delivered.
         """
-        neighbor = link.connection.bus_id
-        if head[1] == _FRAGMENT:
-            outcomes = self._reassemble(frame, head)
-            link.discharge(head[9])
-            for outcome in outcomes:
-                self._reassembled(outcome, frame, head, neighbor)
-            return
         if head[1] == MessageType.FLUSH:
             self._flushed(frame, head)
             link.discharge(head[9])
             return
-        if head[11]:
-            self._extras(frame, head)  # Refuses what we would have to understand and do not.
-        self._run(iter_run(frame), frame, head, neighbor)
-        link.discharge(head[9])
+        custody = Custody(link, head[9])
+        if head[1] == _FRAGMENT:
+            for outcome in self._reassemble(frame, head):
+                self._reassembled(outcome, frame, head, custody)
+        else:
+            if head[11]:
+                self._understand(self._extras(frame, head))
+            messages = iter_run(frame)
+            if self._reassembly:
+                # Between the fragments of a message nothing of its flow may come.
+                for lost in self._reassembly.interrupt((head[5], head[6], head[8])):
+                    self._reassembled(lost, frame, head, custody)
+            self._run(messages, frame, head, custody)
+        custody.discharge()
 
     @staticmethod
     def _extras(frame: bytes, head: Head) -> tuple[Extra, ...]:
         return unpack_extras(frame[HEAD_SIZE : body_start(frame, head)])
+
+    @staticmethod
+    def _understand(extras: tuple[Extra, ...]) -> None:
+        """
+        Refuse what must be understood and is not.
+
+        :raises UnknownMandatory: The payloads are compressed.
+        """
+        if any(extra.type == ExtraType.COMPRESSION for extra in extras):
+            raise UnknownMandatory("compressed payloads")
 
     def _in_reply_to(self, frame: bytes, head: Head) -> int:
         number = read_number(self._extras(frame, head), ExtraType.IN_REPLY_TO)
@@ -157,162 +158,79 @@ class Inbox:
         return number
 
     def _run(
-        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, neighbor: int
+        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
     ) -> None:
         context = self._context
         started = context.now
-        receiver = self.receiver
-        special = head[2] & _SPECIAL
-        sequence = head[7]
-        source = head[5]
-        size = 0
-        self._frame, self._head, self._neighbor = frame, head, neighbor
+        receiver = self.answering.receiver
+        flags = head[2]
+        if receiver is None and not flags & _SPECIAL:
+            self._refuse_run(head, len(messages), custody)
+            return
+        self._frame, self._head = frame, head
+        self._neighbor = custody.link.connection.bus_id
         context.calling += 1
         try:
-            if special or receiver is None:
-                in_reply_to = self._in_reply_to(frame, head) if special & Flags.REPLY else 0
-                for kind, payload in messages:
-                    size += len(payload)
-                    self._one(source, kind, sequence, payload, head[2], in_reply_to, head[8])
-                    sequence += 1
-            else:
-                receive = receiver.message_received
-                for kind, payload in messages:
-                    size += len(payload)
-                    try:
-                        result = receive(source, kind, sequence, payload)
-                        if result is not None:
-                            self._watch(result, source, sequence, head[8], 0)
-                    except Exception:  # noqa: BLE001 - the program's
-                        self._failed(Failure(), source, sequence)
-                    sequence += 1
-                self._given(head[7], messages)
+            if flags & _SPECIAL:
+                self._run_special(messages, frame, head, custody)
+            elif receiver is not None:
+                self._run_plain(receiver, messages, head)
         finally:
             context.calling -= 1
             self._head = None
         context.statistics.received_messages += len(messages)
-        context.statistics.received_bytes += size
+        context.statistics.received_bytes += sum(len(payload) for _, payload in messages)
         spent = context.now - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"{receiver!r}.message_received")
         if self._to_self and not context.calling:
             self.run_self()
 
-    def _one(
-        self,
-        source: int,
-        kind: int,
-        sequence: int,
-        payload: bytes,
-        flags: int,
-        in_reply_to: int,
-        epoch: int,
+    def _run_plain(
+        self, receiver: IMessageReceiver, messages: list[tuple[int, bytes]], head: Head
     ) -> None:
-        """Deliver a message about which somebody wants to know something."""
-        if flags & Flags.REPLY:
-            if self._fates.replied(source, in_reply_to, payload):
-                self._given(sequence, ((kind, payload),))
-            else:
-                self._context.statistics.late_frames += 1
-                self._dropped(source, epoch, sequence, Status.TIMEOUT)
-            return
-        if flags & Flags.REQUEST:
-            self._request(source, kind, sequence, payload, epoch)
-            return
-        receiver = self.receiver
-        if receiver is None:
-            self._answer(source, sequence, epoch, flags, Status.NO_RESPONDERS)
-            return
-        self._given(sequence, ((kind, payload),))
-        try:
-            result = receiver.message_received(source, kind, sequence, payload)
-        except Exception:  # noqa: BLE001 - the program's
-            self._failed(Failure(), source, sequence)
-            self._answer(source, sequence, epoch, flags, Status.HANDLER_FAILED)
-            return
-        if result is None:
-            self._answer(source, sequence, epoch, flags, Status.OK)
-        else:
-            self._watch(result, source, sequence, epoch, flags)
+        """Deliver a run about which nobody wants to know anything."""
+        receive = receiver.message_received
+        sequence = head[7]
+        source = head[5]
+        for kind, payload in messages:
+            try:
+                result = receive(source, kind, sequence, payload)
+                if result is not None:
+                    self.answering.watch(result, source, sequence)
+            except Exception:  # noqa: BLE001 - the program's
+                self.answering.failed(Failure(), source, sequence)
+            sequence += 1
+        observer = self._context.observer
+        if observer is not None:
+            hops = self._hops_of(head)
+            observer.received(source, head[8], head[7], messages, hops)
 
-    def _given(self, first_sequence: int, messages: Sequence[tuple[int, bytes]]) -> None:
-        """Show what the program is given to who looks on."""
-        observer, head = self._context.observer, self._head
-        if observer is not None and head is not None:
-            hops = max(0, self._context.config.hops - head[3])
-            observer.received(head[5], head[8], first_sequence, messages, hops)
+    def _run_special(
+        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
+    ) -> None:
+        """Deliver a run about which somebody wants to know something."""
+        in_reply_to = self._in_reply_to(frame, head) if head[2] & Flags.REPLY else 0
+        for place, (kind, payload) in enumerate(messages):
+            self.answering.take(
+                Special(
+                    source=head[5],
+                    kind=kind,
+                    sequence=head[7] + place,
+                    payload=payload,
+                    flags=head[2],
+                    epoch=head[8],
+                    hops=self._hops_of(head),
+                    in_reply_to=in_reply_to,
+                    custody=custody,
+                )
+            )
 
-    def _dropped(self, source: int, epoch: int, sequence: int, status: Status) -> None:
-        """Show a message that nobody takes, and of which nobody is told, to who looks on."""
-        context = self._context
-        if context.observer is not None:
-            context.observer.dropped(source, epoch, context.bus_id, sequence, 1, status)
-
-    def _request(self, source: int, kind: int, sequence: int, payload: bytes, epoch: int) -> None:
-        responder = self.responder
-        if responder is None:
-            self._answer(source, sequence, epoch, Flags.ANSWER, Status.NO_RESPONDERS)
-            return
-        self._given(sequence, ((kind, payload),))
-        try:
-            result = _deferred(responder(source, payload))
-        except Exception:  # noqa: BLE001 - the program's
-            self._failed(Failure(), source, sequence)
-            self._answer(source, sequence, epoch, Flags.ANSWER, Status.HANDLER_FAILED)
-            return
-        self.unfinished += 1
-
-        def finished(value: object) -> None:
-            self.unfinished -= 1
-            if not isinstance(value, bytes):
-                kind = type(value).__name__
-                raise TypeError(f"a request's answer must be bytes, not {kind}")
-            if self.reply is not None:
-                self.reply(source, sequence, value)
-
-        def failed(failure: Failure) -> None:
-            self._failed(failure, source, sequence)
-            self._answer(source, sequence, epoch, Flags.ANSWER, Status.HANDLER_FAILED)
-
-        def cancelled(failure: Failure) -> Failure:
-            self.unfinished -= 1
-            return failure
-
-        result.addCallbacks(finished, cancelled)
-        result.addErrback(failed)
-
-    def _watch(self, result: object, source: int, sequence: int, epoch: int, flags: int) -> None:
-        """Wait for a callback's Deferred before answering."""
-        waiting = _deferred(result)
-        self.unfinished += 1
-
-        def finished(_: object) -> None:
-            self.unfinished -= 1
-            self._answer(source, sequence, epoch, flags, Status.OK)
-
-        def failed(failure: Failure) -> None:
-            self.unfinished -= 1
-            self._failed(failure, source, sequence)
-            self._answer(source, sequence, epoch, flags, Status.HANDLER_FAILED)
-
-        waiting.addCallbacks(finished, failed)
-
-    def _answer(self, source: int, sequence: int, epoch: int, flags: int, status: Status) -> None:
-        """Answer one message if that was asked for; a missing receiver is told in any case."""
-        if status is Status.NO_RESPONDERS:
-            self._context.statistics.refused[status] += 1
-        elif not flags & Flags.ANSWER:
-            return
-        if self.traffic is not None:
-            self.traffic.respond(None, source, self._context.bus_id, sequence, 1, epoch, status)
-
-    def _failed(self, failure: Failure, source: int, sequence: int) -> None:
-        self._context.statistics.callback_failures += 1
-        self._context.log.failure(
-            "receiver failed on message {sequence} from {source:#x}",
-            failure=failure,
-            sequence=sequence,
-            source=source,
+    def _refuse_run(self, head: Head, count: int, custody: Custody) -> None:
+        """Answer a run that nobody here takes, as a whole."""
+        self._context.statistics.refused[Status.NO_RESPONDERS] += count
+        self.traffic.respond(
+            custody.share(), head[5], head[6], head[7], count, head[8], Status.NO_RESPONDERS
         )
 
     # Fragments and flushes.
@@ -321,6 +239,7 @@ class Inbox:
         message = codec.decode(frame)
         if not isinstance(message, Fragment):
             raise MalformedFrame("not a fragment")
+        self._understand(message.extras)
         outcomes = self._reassembly.add(
             (message.source, message.destination, message.epoch),
             message.sequence,
@@ -333,18 +252,19 @@ class Inbox:
         self._alarm.set(self._reassembly.deadline)
         return outcomes
 
-    def _reassembled(self, outcome: Outcome, frame: bytes, head: Head, neighbor: int) -> None:
+    def _reassembled(
+        self, outcome: Outcome, frame: bytes, head: Head, custody: Custody
+    ) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
-                self._run([(kind, payload)], frame, head, neighbor)
+                self._run([(kind, payload)], frame, head, custody)
             case Lost():
                 self._lost(outcome)
 
     def _lost(self, lost: Lost) -> None:
         source, target, epoch = lost.flow
         self._context.statistics.refused[lost.status] += 1
-        if self.traffic is not None:
-            self.traffic.respond(None, source, target, lost.sequence, 1, epoch, lost.status)
+        self.traffic.respond(None, source, target, lost.sequence, 1, epoch, lost.status)
 
     def _expire(self) -> None:
         for lost in self._reassembly.expire(self._context.now):
@@ -354,7 +274,7 @@ class Inbox:
 
     def _flushed(self, frame: bytes, head: Head) -> None:
         message = codec.decode(frame)
-        if not isinstance(message, Flush) or self.traffic is None:
+        if not isinstance(message, Flush):
             raise MalformedFrame("not a flush")
         answer = FlushAck(
             source=self._context.bus_id,
@@ -367,11 +287,9 @@ class Inbox:
 
     # From ourselves.
 
-    def to_self(
-        self, sequence: int, kind: int, payload: bytes, flags: int, in_reply_to: int
-    ) -> None:
+    def to_self(self, message: Special) -> None:
         """Queue for this node; `run_self_soon` delivers."""
-        self._to_self.append(_ToSelf(sequence, kind, payload, flags, in_reply_to))
+        self._to_self.append(message)
 
     def run_self_soon(self) -> None:
         """Deliver what is queued to ourselves: now, or after the callback on the stack."""
@@ -388,24 +306,15 @@ class Inbox:
         if self._to_self:
             self._context.turn.at_end(self.run_self)
 
-    def _deliver_self(self, message: _ToSelf) -> None:
+    def _deliver_self(self, message: Special) -> None:
         context = self._context
         me = context.bus_id
         self._frame, self._neighbor = b"", me
-        flags = message.flags & ~Flags.TRACE
-        place = (0, int(MessageType.DATA), flags, context.config.hops, 0, me, me)
-        self._head = (*place, message.sequence, context.epoch, 0, 1, 0, 0)
+        place = (0, int(MessageType.DATA), message.flags, context.config.hops, 0, me, me)
+        self._head = (*place, message.sequence, message.epoch, 0, 1, 0, 0)
         context.calling += 1
         try:
-            self._one(
-                me,
-                message.kind,
-                message.sequence,
-                message.payload,
-                message.flags,
-                message.in_reply_to,
-                context.epoch,
-            )
+            self.answering.take(message)
         finally:
             context.calling -= 1
             self._head = None
@@ -421,13 +330,3 @@ class Inbox:
     def forget(self, source: int) -> None:
         """Drop half-received messages of a node that is gone."""
         self._reassembly.forget(source)
-
-
-def _deferred(result: object) -> Deferred[Any]:
-    if isinstance(result, Deferred):
-        return result
-    if isinstance(result, Coroutine):
-        return Deferred.fromCoroutine(result)
-    waiting: Deferred[Any] = Deferred()
-    waiting.callback(result)
-    return waiting

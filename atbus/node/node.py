@@ -22,9 +22,10 @@ from atbus.busid import BusId
 from atbus.channels.interfaces import IChannelScheme
 from atbus.errors import AtbusError
 from atbus.node import parts
+from atbus.node.answering import Responder
 from atbus.node.config import NodeConfig
 from atbus.node.context import Timers
-from atbus.node.delivery import Delivery, Responder
+from atbus.node.delivery import Delivery
 from atbus.node.endpoint import Endpoint
 from atbus.node.events import Fate, NodeEvents
 from atbus.node.hop import NextHop
@@ -134,11 +135,11 @@ class Node(Service):
     @property
     def receiver(self) -> IMessageReceiver | None:
         """Takes the messages that are addressed to this node."""
-        return self._parts.inbox.receiver
+        return self._parts.inbox.answering.receiver
 
     @receiver.setter
     def receiver(self, receiver: IMessageReceiver | None) -> None:
-        self._parts.inbox.receiver = receiver
+        self._parts.inbox.answering.receiver = receiver
 
     @property
     def current(self) -> Delivery | None:
@@ -216,7 +217,7 @@ class Node(Service):
         :param callback: Called with the asking node's id and the payload; returns bytes, or a
             Deferred or coroutine of bytes. None: requests are answered `NO_RESPONDERS`.
         """
-        self._parts.inbox.responder = callback
+        self._parts.inbox.answering.responder = callback
 
     # Commands.
 

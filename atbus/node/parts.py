@@ -108,7 +108,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
 
     def busy() -> bool:
         waiting = registrar.count_waiting() or traffic.courier.parked
-        return bool(inbox.unfinished or commands.unfinished or waiting)
+        return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, busy)
     sweeps = (registrar.expire_pending, paths.sweep, traffic.courier.retry_parked)
@@ -143,8 +143,8 @@ def _connect(context: Context, made: Parts) -> None:
 
     traffic.courier.command_lost = made.commands.lost
     traffic.notify = made.notices.relayed
-    made.inbox.traffic = traffic
-    made.inbox.reply = made.sender.reply
+    made.inbox.traffic = made.inbox.answering.traffic = traffic
+    made.inbox.answering.reply = made.sender.reply
     registrar.judge = Judge(context, registrar, made.pulse, running.takes_registrations)
     registrar.traffic = traffic
     registrar.readers = _readers(made)

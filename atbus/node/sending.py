@@ -8,7 +8,6 @@ comparisons and an append; everything else goes the long way round.
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -18,11 +17,12 @@ import attrs
 from atbus import limits
 from atbus.busid import ID_MAX
 from atbus.errors import LocalProtocolError, Status, Undeliverable
+from atbus.node.answering import Special
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.observing import ObservedLink
 from atbus.node.outbox import Run
 from atbus.routing.fragments import split
-from atbus.wire.extras import trace_extra
+from atbus.wire.extras import number_extra, read_number, trace_extra
 from atbus.wire.messages import Extra, ExtraType, Flags
 
 if TYPE_CHECKING:
@@ -271,12 +271,20 @@ class Sender:
     def _to_self(
         self, sequence: int, kind: int, payload: bytes, flags: int, extras: tuple[Extra, ...]
     ) -> None:
-        in_reply_to = 0
-        for extra in extras:
-            if extra.type == ExtraType.IN_REPLY_TO:
-                in_reply_to = int.from_bytes(extra.value, "little")
+        in_reply_to = read_number(extras, ExtraType.IN_REPLY_TO)
         self._context.statistics.sent_messages += 1
-        self._inbox.to_self(sequence, kind, payload, flags, in_reply_to)
+        self._context.statistics.sent_bytes += len(payload)
+        self._inbox.to_self(
+            Special(
+                source=self._context.bus_id,
+                kind=kind,
+                sequence=sequence,
+                payload=payload,
+                flags=flags,
+                epoch=self._context.epoch,
+                in_reply_to=in_reply_to or 0,
+            )
+        )
 
     def reply(self, target: int, in_reply_to: int, payload: bytes) -> int:
         """
@@ -285,7 +293,7 @@ class Sender:
         :param in_reply_to: Sequence of the request.
         :raises Undeliverable: The answer was not accepted.
         """
-        extra = Extra(type=ExtraType.IN_REPLY_TO, value=struct.pack("<Q", in_reply_to))
+        extra = number_extra(ExtraType.IN_REPLY_TO, in_reply_to)
         return self.send_with(target, payload, flags=Flags.REPLY, extras=(extra,))
 
     def _refused(self, status: Status, target: int, detail: str = "") -> Undeliverable:
