@@ -23,6 +23,7 @@ class Diary:
 
     node: Node
     entries: list[tuple[Any, ...]] = attrs.field(init=False, factory=list)
+    _page: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         for name, signal in vars(self.node.events).items():
@@ -36,7 +37,7 @@ class Diary:
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
         """Give the arguments of every event of one kind."""
-        return [entry[1:] for entry in self.entries if entry[0] == name]
+        return [entry[1:] for entry in self.entries[self._page :] if entry[0] == name]
 
     def registrations(self) -> list[tuple[int, str, str]]:
         """Give id, role and status of every ``on_register``."""
@@ -59,8 +60,8 @@ class Diary:
         return [status.name for status, _ in self.of("on_error")]
 
     def clear(self) -> None:
-        """Begin a new page."""
-        self.entries.clear()
+        """Begin a new page: what came before is not told any more."""
+        self._page = len(self.entries)
 
     def story(self, *names: str) -> list[str]:
         """
@@ -70,7 +71,7 @@ class Diary:
         """
         wanted = names or ("new_connection", "register", "endpoint_added", "endpoint_removed")
         lines = []
-        for name, *arguments in self.entries:
+        for name, *arguments in self.entries[self._page :]:
             short = name.removeprefix("on_")
             if short in wanted:
                 lines.append(" ".join([short, *(_told(each) for each in arguments)]))
