@@ -143,6 +143,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "barrier": unsigned(64),
     "capabilities": unsigned(64),
     "count": st.integers(1, 2**32 - 1),
+    "continues": st.booleans(),
     "credit": unsigned(64),
     "data": st.binary(min_size=1, max_size=PAYLOAD_BYTES),
     "detail": details,
@@ -174,6 +175,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "nonce": st.binary(min_size=limits.NONCE_BYTES, max_size=limits.NONCE_BYTES),
     "offset": unsigned(64),
     "origin_epoch": unsigned(32),
+    "part": unsigned(32),
     "process": texts(limits.PROCESS_BYTES),
     "proofs": st.lists(
         st.binary(min_size=limits.PROOF_BYTES, max_size=limits.PROOF_BYTES),

@@ -292,7 +292,11 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
             "arguments" / _tuple(BLOB, limits.COMMAND_ARGUMENTS_MAX)
         ),
         MessageType.COMMAND_RESPONSE: Struct(
-            "status" / STATUS, "last" / TRUTH, "lines" / _tuple(BLOB, limits.COMMAND_LINES_MAX)
+            "status" / STATUS,
+            "last" / TRUTH,
+            "lines" / _tuple(BLOB, limits.COMMAND_LINES_MAX),
+            "part" / Int32ul,
+            "continues" / TRUTH,
         ),
         MessageType.STREAM_OPEN: Struct(
             "stream_id" / Int32ul, "credit" / Int64ul, "service" / TEXT

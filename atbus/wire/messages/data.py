@@ -119,6 +119,8 @@ class CommandResponse(Message):
     :param status: OK, or why the command was not run or failed.
     :param lines: A part of the output that fits into a frame.
     :param last: Whether the output ends here.
+    :param part: Which part this is, from 0.
+    :param continues: Whether its first line is the rest of the last line of the part before.
     """
 
     message_type: ClassVar[MessageType] = MessageType.COMMAND_RESPONSE
@@ -126,3 +128,5 @@ class CommandResponse(Message):
     status: Status = Status.OK
     lines: tuple[bytes, ...] = ()
     last: bool = True
+    part: int = 0
+    continues: bool = False
