@@ -1,0 +1,3 @@
+"""
+Real processes: ``twistd -n atbus`` with configurations of its own, watched by what it writes.
+"""

@@ -1,0 +1,238 @@
+"""
+Start real nodes, wait for what they say, and leave nothing behind.
+
+Nothing here waits for time to pass: a test goes on when a process has written the line that it
+waits for, or when it has ended. The time limits are there for the case that it never does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from atbus.cli.foreground import twistd
+from atbus.testing.checker import Verdict, check_folder
+
+ROOT = Path(__file__).parents[2]
+
+PATIENCE_SECONDS = 60.0
+"""How long a loaded machine may take for anything that a test waits for."""
+
+SHOWN_LETTERS = 5_000
+"""How much of what a process wrote is shown when a test fails."""
+
+UP = r"is running"
+"""What a node writes when it is up."""
+
+
+class _Wait:
+    """One test that waits for one line."""
+
+    def __init__(self, pattern: str, start: int) -> None:
+        self.pattern = re.compile(pattern)
+        self.start = start
+        self.result: Deferred[re.Match[str]] = Deferred()
+        self.timeout: IDelayedCall | None = None
+
+
+class NodeProcess(ProcessProtocol):
+    """
+    One run of ``twistd -n atbus``.
+
+    :param reactor: Twisted's.
+    :param name: For people.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        self.name = name
+        self.output = ""
+        self.code: int | None = None
+        """The exit code; of a process that a signal ended, the signal's number, negative."""
+        self._reactor = reactor
+        self._mark = 0
+        self._waits: list[_Wait] = []
+        self._ended: list[Deferred[int]] = []
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return int(self.transport.pid)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.code is None
+
+    async def says(self, pattern: str) -> re.Match[str]:
+        """
+        Wait until the process has written something, after what was waited for before.
+
+        :param pattern: A regular expression.
+        :returns: The match.
+        :raises AssertionError: When the process ends without having written it, or takes too long.
+        """
+        wait = _Wait(pattern, self._mark)
+        self._waits.append(wait)
+        wait.timeout = self._reactor.callLater(PATIENCE_SECONDS, self._give_up, wait)
+        self._look()
+        match = await wait.result
+        self._mark = max(self._mark, match.end())
+        return match
+
+    def _look(self) -> None:
+        for wait in list(self._waits):
+            match = wait.pattern.search(self.output, wait.start)
+            if match is not None:
+                self._finish(wait)
+                wait.result.callback(match)
+
+    def _finish(self, wait: _Wait) -> None:
+        self._waits.remove(wait)
+        if wait.timeout is not None and wait.timeout.active():
+            wait.timeout.cancel()
+
+    def _give_up(self, wait: _Wait) -> None:
+        self._finish(wait)
+        wait.result.errback(AssertionError(self._complaint(wait.pattern.pattern)))
+
+    def _complaint(self, wanted: str) -> str:
+        state = "running" if self.running else f"ended with {self.code}"
+        return f"{self.name} ({state}) did not write {wanted!r}:\n{self.output[-SHOWN_LETTERS:]}"
+
+    async def ends(self) -> int:
+        """
+        Wait until the process has ended.
+
+        :returns: Its `code`.
+        :raises AssertionError: When it takes too long.
+        """
+        if self.code is not None:
+            return self.code
+        ended: Deferred[int] = Deferred()
+        self._ended.append(ended)
+        ended.addTimeout(PATIENCE_SECONDS, self._reactor, self._still_running)
+        return await ended
+
+    def _still_running(self, _: object, seconds: float) -> None:
+        raise AssertionError(f"{self.name} did not end in {seconds} s:\n{self.output}")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal, unless the process has ended."""
+        try:
+            self.transport.signalProcess(number)
+        except ProcessExitedAlready:
+            return
+
+    async def stops(self, number: int = signal.SIGTERM) -> int:
+        """
+        Send a signal and wait for the end.
+
+        :param number: The signal.
+        :returns: Its `code`.
+        """
+        self.kill(number)
+        return await self.ends()
+
+    # What Twisted reports.
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's
+        self.output += data.decode("utf-8", "replace")
+        self._look()
+
+    def processEnded(self, reason: Failure) -> None:
+        error: Any = reason.value
+        self.code = error.exitCode if error.signal is None else -error.signal
+        for wait in list(self._waits):
+            self._give_up(wait)
+        ended, self._ended = self._ended, []
+        for waiting in ended:
+            waiting.callback(self.code)
+
+
+class ProcessCase(TestCase):
+    """A test with real processes in a folder of its own; whatever happens, they are ended."""
+
+    timeout = 240
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        # Not trial's own folder: the path of a unix socket must be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="atbus-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.processes: list[NodeProcess] = []
+        self.addCleanup(self._end_all)
+
+    async def _end_all(self) -> None:
+        for process in self.processes:
+            await process.stops(signal.SIGKILL)
+
+    def write(self, name: str, text: str) -> Path:
+        """
+        Write a file into the test's folder.
+
+        :param name: Its name.
+        :param text: Its content; ``{folder}`` stands for the folder.
+        :returns: Its path.
+        """
+        path = self.folder / name
+        path.write_text(text.replace("{folder}", str(self.folder)), encoding="utf-8")
+        return path
+
+    def start(self, name: str, config: str | None = None, *arguments: str) -> NodeProcess:
+        """
+        Start a process; its configuration is the file ``<name>.toml``.
+
+        :param name: The node's name.
+        :param config: What to write into the file before; None: the file is there.
+        :param arguments: Further arguments of ``twistd atbus``.
+        :returns: The process.
+        """
+        if config is not None:
+            self.write(f"{name}.toml", config)
+        return self.run_atbus(name, "--config", f"{name}.toml", *arguments)
+
+    def run_atbus(self, name: str, *arguments: str) -> NodeProcess:
+        """
+        Start a process.
+
+        :param name: For people.
+        :param arguments: All arguments of ``twistd atbus``.
+        :returns: The process.
+        """
+        process = NodeProcess(self.reactor, name)
+        words = [*twistd(), "-n", "--pidfile=", "atbus", *arguments]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self.reactor.spawnProcess(
+            process,
+            words[0],
+            words,
+            env={**os.environ, "PYTHONPATH": path},
+            path=str(self.folder),
+        )
+        self.processes.append(process)
+        return process
+
+    def judge(self, *killed: int) -> Verdict:
+        """
+        Judge what the nodes of this test wrote down.
+
+        :param killed: The nodes that the test has killed.
+        :returns: The verdict.
+        """
+        return check_folder(self.folder, killed)
