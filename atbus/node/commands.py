@@ -9,6 +9,7 @@ A temporary node has no id that an answer could find; the first node on the way 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,6 +21,7 @@ from atbus.errors import RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Custody, Routed
 from atbus.routing.answers import Expectations
+from atbus.routing.lines import AnswerParts, cut_lines
 from atbus.wire import codec
 from atbus.wire.head import Head
 from atbus.wire.messages import CommandRequest, CommandResponse
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
 
 Executor = Callable[[int, tuple[bytes, ...]], object]
 BUILT_IN_PREFIX = b"atbus."
-# Fits into the smallest frames that two nodes can settle on.
-_PART_BYTES = 3_072
+_EPOCH_SHIFT = 32
 
 
 @attrs.define(eq=False)
@@ -41,8 +42,10 @@ class _Asked:
 
     target: int
     answer: Deferred[list[bytes]]
-    lines: list[bytes] = attrs.field(factory=list)
-    size_bytes: int = 0
+    deadline: float
+    collected: AnswerParts = attrs.field(
+        factory=lambda: AnswerParts(limits.COMMAND_ANSWER_BYTES)
+    )
 
 
 class Commands:
@@ -65,6 +68,8 @@ class Commands:
         self._asked: Expectations[int, _Asked] = Expectations(limits.EXPECTATIONS_MAX)
         self._sequence = 0
         self._alarm = Alarm(context.timers, self._expire)
+        # Set by the node, which wires its parts.
+        self.after_callback: Callable[[], None]
 
     # Asking.
 
@@ -89,23 +94,26 @@ class Commands:
         context = self._context
         if refusal is not None:
             return self._failing(refusal, target)
-        if target == context.bus_id and target:
-            return self._ask_self(words)
         self._sequence += 1
-        request = CommandRequest(
-            source=context.bus_id,
-            destination=target,
-            sequence=self._sequence,
-            epoch=context.epoch,
-            hop_limit=hop_limit or context.config.hops,
-            arguments=words,
-        )
-        key = self._sequence
+        # Of an earlier life of this node answers may still be under way.
+        key = (context.epoch << _EPOCH_SHIFT) + self._sequence
         answer: Deferred[list[bytes]] = Deferred(lambda _: self._forget(key))
-        full = self._asked.add(key, _Asked(target, answer), context.now + timeout)
+        deadline = context.now + timeout
+        full = self._asked.add(key, _Asked(target, answer, deadline), deadline)
         if full is not None:
             return self._failing(full, target)
         self._alarm.set(self._asked.deadline)
+        if target == context.bus_id and target:
+            self._execute(target, words, partial(self._answered_self, key))
+            return answer
+        request = CommandRequest(
+            source=context.bus_id,
+            destination=target,
+            sequence=key,
+            epoch=context.epoch,
+            hop_limit=context.config.hops if hop_limit is None else hop_limit,
+            arguments=words,
+        )
         status = self._traffic.courier.route(Routed.of(request))
         if status is not None:
             self._failed(key, status)
@@ -126,19 +134,19 @@ class Commands:
         failed.errback(Undeliverable(status, target, 0, self._context.bus_id))
         return failed
 
-    def _ask_self(self, words: tuple[bytes, ...]) -> Deferred[list[bytes]]:
-        answer: Deferred[list[bytes]] = Deferred()
-        me = self._context.bus_id
+    def _answered_self(self, key: int, status: Status, lines: list[bytes]) -> None:
+        asked = self._asked.resolve(key)
+        if asked is not None:
+            self._end(asked, key, status, lines, self._context.bus_id)
 
-        def finish(status: Status, lines: list[bytes]) -> None:
-            if status is Status.OK:
-                answer.callback(lines)
-            else:
-                detail = b" ".join(lines).decode("utf-8", "replace")
-                answer.errback(Undeliverable(status, me, 0, me, detail))
-
-        self._execute(me, words, finish)
-        return answer
+    def _end(
+        self, asked: _Asked, key: int, status: Status, lines: list[bytes], source: int
+    ) -> None:
+        if status is Status.OK:
+            asked.answer.callback(lines)
+        else:
+            detail = b" ".join(lines).decode("utf-8", "replace")
+            asked.answer.errback(Undeliverable(status, asked.target, key, source, detail))
 
     def _failed(self, key: int, status: Status) -> None:
         asked = self._asked.resolve(key)
@@ -173,22 +181,17 @@ class Commands:
         if asked is None:
             self._context.statistics.late_frames += 1
             return
-        asked.lines.extend(message.lines)
-        asked.size_bytes += sum(len(line) for line in message.lines)
         if message.status is not Status.OK:
-            detail = b" ".join(message.lines).decode("utf-8", "replace")
-            status = message.status
-        elif message.last:
-            asked.answer.callback(asked.lines)
+            self._end(asked, key, message.status, list(message.lines), message.source)
             return
-        elif asked.size_bytes > limits.COMMAND_ANSWER_BYTES:
-            status = Status.MESSAGE_TOO_LARGE
-            detail = f"the answer is longer than {limits.COMMAND_ANSWER_BYTES} bytes"
+        collected = asked.collected
+        if not collected.add(message.part, message.lines, message.continues, message.last):
+            text = f"the answer is longer than {limits.COMMAND_ANSWER_BYTES} bytes"
+            self._end(asked, key, Status.MESSAGE_TOO_LARGE, [text.encode()], message.source)
+        elif collected.complete:
+            self._end(asked, key, Status.OK, collected.lines(), message.source)
         else:
-            self._asked.add(key, asked, self._context.now + limits.REQUEST_SECONDS)
-            self._alarm.set(self._asked.deadline)
-            return
-        asked.answer.errback(Undeliverable(status, asked.target, key, message.source, detail))
+            self._asked.add(key, asked, asked.deadline)
 
     def _expire(self) -> None:
         me = self._context.bus_id
@@ -283,6 +286,7 @@ class Commands:
             waiting = maybeDeferred(executor, source, arguments)
         finally:
             self._context.calling -= 1
+        self.after_callback()
 
         def done(lines: object) -> None:
             self.unfinished -= 1
@@ -320,30 +324,24 @@ class Commands:
         custody: Custody | None,
     ) -> list[Routed]:
         """Cut an answer into frames; the last one carries the custody of the request."""
-        parts: list[list[bytes]] = [[]]
-        size = 0
-        for line in lines:
-            if parts[-1] and size + len(line) > _PART_BYTES:
-                parts.append([])
-                size = 0
-            parts[-1].append(line)
-            size += len(line)
-        return [
-            Routed.of(
-                CommandResponse(
-                    source=self._context.bus_id,
-                    destination=destination,
-                    sequence=sequence,
-                    epoch=self._context.epoch,
-                    hop_limit=self._context.config.hops,
-                    status=status,
-                    lines=tuple(part),
-                    last=place == len(parts) - 1,
-                ),
-                custody if place == len(parts) - 1 else None,
+        items: list[Routed] = []
+        if sum(map(len, lines)) > limits.COMMAND_ANSWER_BYTES:
+            status, lines = Status.MESSAGE_TOO_LARGE, [b"the answer is too long"]
+        for place, part in enumerate(cut_lines(lines)):
+            message = CommandResponse(
+                source=self._context.bus_id,
+                destination=destination,
+                sequence=sequence,
+                epoch=self._context.epoch,
+                hop_limit=self._context.config.hops,
+                status=status if part.last else Status.OK,
+                lines=part.lines,
+                last=part.last,
+                part=place,
+                continues=part.continues,
             )
-            for place, part in enumerate(parts)
-        ]
+            items.append(Routed.of(message, custody if part.last else None))
+        return items
 
 
 def _check_lines(lines: object) -> object:

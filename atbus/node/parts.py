@@ -145,6 +145,7 @@ def _connect(context: Context, made: Parts) -> None:
     traffic.notify = made.notices.relayed
     made.inbox.traffic = made.inbox.answering.traffic = traffic
     made.inbox.answering.reply = made.sender.reply
+    made.commands.after_callback = made.inbox.run_self_soon
     registrar.judge = Judge(context, registrar, made.pulse, running.takes_registrations)
     registrar.traffic = traffic
     registrar.readers = _readers(made)
