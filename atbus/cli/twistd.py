@@ -27,6 +27,8 @@ from atbus.cli.signals import Signals
 from atbus.errors import ConfigurationError
 from atbus.node.application import load_application
 from atbus.node.config import NodeConfig
+from atbus.node.life import DRAINING
+from atbus.node.node import Node
 from atbus.node.service import NodeService
 from atbus.node.toml import load_config, parse_config
 from atbus.testing.node_record import NodeRecord
@@ -112,6 +114,11 @@ class Options(UsageOptions):
             for fault in error.faults
         )
 
+    @property
+    def is_daemon(self) -> bool:
+        """Whether the process goes into the background, away from who started it."""
+        return self.parent is not None and not self.parent.get("nodaemon", True)
+
     def _overrides(self) -> list[str]:
         overrides = [*self._set]
         # The escapes of JSON are among those of TOML.
@@ -124,6 +131,15 @@ class Options(UsageOptions):
         elif self._upstream:
             overrides.append(f"upstreams={json.dumps(self._upstream)}")
         return overrides
+
+
+class CannotStart(RuntimeError, SystemExit):
+    """
+    A daemon ends before it has begun.
+
+    ``twistd`` hands on, to the process that waits for the daemon's start, what any `Exception`
+    says; the interpreter ends without a traceback, with code 1, on a `SystemExit`.
+    """
 
 
 class NodeProcess(MultiService):
@@ -147,26 +163,29 @@ class NodeProcess(MultiService):
         self.node_service: NodeService | None = None
 
     def startService(self) -> None:  # Twisted's name
-        """Make the node and start it."""
+        """
+        Make the node and start it.
+
+        :raises CannotStart: A daemon's node cannot listen. Whoever started the daemon waits for
+            this moment, and for this moment only.
+        """
         config = self._options.node_config
         assert config is not None
-        service = NodeService(config, self._reactor, ended=self._ended)
+        node = Node(config, self._reactor)
+        errors: list[str] = []
+        watching = node.events.on_error.observe(lambda _, detail: errors.append(detail))
         if config.record_events is not None:
-            NodeRecord(service.node, config.record_events)
+            NodeRecord(node, config.record_events)
+        service = NodeService(node, ended=self._ended)
         service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self.node_service = service
         self._signals.on_second_stop = service.stop_at_once
         self._signals.on_hangup = self._reload
         self._reactor.callWhenRunning(self._signals.install)
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def stopService(self) -> Any:  # Twisted's name
-        """
-        Stop the node.
-
-        :returns: A Deferred that fires when it has stopped.
-        """
-        return super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        watching.cancel()
+        if self._options.is_daemon and node.state == DRAINING:
+            raise CannotStart(errors[-1] if errors else "the node cannot start")
 
     def _reload(self) -> None:
         """Read the configuration again; one with faults changes nothing."""

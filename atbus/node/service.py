@@ -10,14 +10,12 @@ words says them when it sees the state ``draining``: sends are refused only afte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from atbus.channels.timers import MonotonicTimers
 from atbus.errors import AtbusError, ConfigurationError
 from atbus.node.application import Application, load_application
 from atbus.node.config import NodeConfig
@@ -32,8 +30,9 @@ class NodeService(MultiService):
     """
     Run a node, write its log, and run its application.
 
-    :param config: Everything the node is told; ``application`` names the application.
-    :param reactor: Twisted's reactor; several services may share one.
+    Any number of them live in one process.
+
+    :param node: The node, not started yet; its configuration names the application.
     :param ended: Called with the reason when the node could not come up and has stopped. By then
         the log tells it.
     :raises ConfigurationError: When the application cannot be imported.
@@ -41,28 +40,22 @@ class NodeService(MultiService):
 
     name = "atbus"
 
-    def __init__(
-        self,
-        config: NodeConfig,
-        reactor: Any,
-        *,
-        ended: Callable[[Failure], object] | None = None,
-    ) -> None:
+    def __init__(self, node: Node, *, ended: Callable[[Failure], object] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self.node = node
         self._application: Application | None = None
-        if config.application is not None:
-            self._application = load_application(config.application)
-        self._timers = MonotonicTimers(reactor)
+        if node.config.application is not None:
+            self._application = load_application(node.config.application)
         self._log = Logger(namespace="atbus.node")
         self._ended = ended
         self._journal: Journal | None = None
         self._leaving: Deferred[None] | None = None
-        self.node = Node(config, reactor, timers=self._timers)
 
     def startService(self) -> None:  # Twisted's name
         """Start; a node that cannot come up says so in the log, then to ``ended``."""
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        self._journal = Journal(self.node, self._timers, self._log)
+        timers = self.node._parts.context.timers  # noqa: SLF001  # the parts are this package's
+        self._journal = Journal(self.node, timers, self._log)
         application, self._application = self._application, None
         if application is not None:
             service = application(self.node, self.node.config.application_settings)
