@@ -1,12 +1,14 @@
 """
 A registered remote node and its connections.
 
-The way to it has four conditions, and only in `Gate.OPEN` does data flow:
+The way to it has five conditions, and only in `Gate.OPEN` does data flow:
 
 * ``CLOSED``: no data connection is registered; messages wait.
 * ``FLUSHING``: it is, but messages still travel the old way; messages wait until the FLUSH that
   went down the old way is acknowledged, so that none of them is overtaken.
 * ``OPEN``.
+* ``RETURNING``: one of the two nodes is leaving, and there is another way; messages wait until the
+  FLUSH that went down the direct way is acknowledged, then they go the other way.
 * ``DRAINING``: one of the two nodes is leaving; nothing new is given to it.
 """
 
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
-from atbus.node.outbox import Relayed, Run
+from atbus.node.outbox import Kept, Routed, Run
 from atbus.routing.liveness import Heartbeat
 from atbus.routing.pending import PendingQueue
 from atbus.routing.table import Position
@@ -37,6 +39,7 @@ class Gate(enum.Enum):
     CLOSED = "closed"
     FLUSHING = "flushing"
     OPEN = "open"
+    RETURNING = "returning"
     DRAINING = "draining"
 
 
@@ -60,7 +63,7 @@ class Endpoint:
         self.removed: Status | None = None
         self.added_at = context.now
         self.vouched: set[int] = set()
-        self.pending: PendingQueue[Run | Relayed] = PendingQueue(
+        self.pending: PendingQueue[Kept] = PendingQueue(
             bytes_max=config.pending_bytes_max,
             count_max=config.pending_count_max,
             seconds=config.pending_seconds,
@@ -113,7 +116,7 @@ class Endpoint:
         """Tell whether control and data are both registered."""
         return self.control_link is not None and (self.temporary or self.data_link is not None)
 
-    def submit(self, item: Run | Relayed) -> Status | None:
+    def submit(self, item: Kept) -> Status | None:
         """
         Give one item to this endpoint: queue it on its link, or let it wait.
 
@@ -153,13 +156,13 @@ class Endpoint:
         return None
 
     @staticmethod
-    def put(link: Link, item: Run | Relayed) -> Status | None:
+    def put(link: Link, item: Kept) -> Status | None:
         """
         Queue an item on a link whatever waits there, cut to the length of its frames.
 
         :returns: None, or why it cannot be cut.
         """
-        if item.size_bytes <= link.whole_bytes_max:
+        if isinstance(item, Routed) or item.size_bytes <= link.whole_bytes_max:
             link.put(item)
             return None
         try:

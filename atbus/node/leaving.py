@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.link import Link
+    from atbus.node.paths import Paths
     from atbus.node.registrar import Registrar
     from atbus.node.traffic import Traffic
     from atbus.wire.head import Head
@@ -63,11 +64,13 @@ class Leaving:
         context: Context,
         registrar: Registrar,
         traffic: Traffic,
+        paths: Paths,
         busy: Callable[[], bool],
     ) -> None:
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
+        self._paths = paths
         self._busy = busy
         self._farewells: list[_Farewell] = []
         self._alarm = Alarm(context.timers, self._look)
@@ -99,7 +102,7 @@ class Leaving:
                     connection.link.put(Notice(drain))
                     farewell.unanswered.add(connection)
             if not everything:
-                endpoint.gate = Gate.DRAINING
+                self._paths.leave(endpoint)
         self._traffic.changed()
         self._farewells.append(farewell)
         self._look()
@@ -110,11 +113,7 @@ class Leaving:
         endpoint = link.connection.endpoint
         if endpoint is None:
             return
-        if endpoint.gate is not Gate.DRAINING:
-            endpoint.gate = Gate.DRAINING
-            self._traffic.changed()
-            waiting = endpoint.pending.take()
-            self._traffic.lost(waiting, Status.CLOSING)
+        self._paths.leave(endpoint)
         link.put(Notice(DrainAck(source=self._context.bus_id)))
 
     def drain_answered(self, link: Link, frame: bytes, head: Head) -> None:

@@ -110,7 +110,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         waiting = registrar.count_waiting() or traffic.courier.parked
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
-    leaving = Leaving(context, registrar, traffic, busy)
+    leaving = Leaving(context, registrar, traffic, paths, busy)
     sweeps = (registrar.expire_pending, paths.sweep, traffic.courier.retry_parked)
     return Parts(
         context=context,
@@ -151,6 +151,8 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.readers = _readers(made)
     registrar.on_control = made.pulse.watch
     registrar.on_gate = made.paths.data_up
+    registrar.on_leaving = made.paths.leave
+    registrar.on_data_lost = made.paths.data_lost
     registrar.on_needs_data = made.paths.need_data
     registrar.on_available = made.dialer.available
     registrar.on_removed = removed

@@ -4,7 +4,8 @@ Opening the way to an endpoint, and keeping a data connection to it.
 A sibling that becomes reachable directly was reached through the upstream before. What is still on
 that way must not be overtaken: a FLUSH goes down it, addressed to the sibling itself, and until the
 sibling answers nothing is sent to it or through it; messages wait. One FLUSH per new link serves
-every flow that will take it, our own and those that pass through.
+every flow that will take it, our own and those that pass through. When the sibling leaves, or is
+left, it is the same the other way round.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Paths:
         if (
             endpoint.position is Position.PEER
             and isinstance(old, Endpoint)
-            and old.gate is Gate.OPEN
+            and (old.gate is Gate.OPEN or old.pending)
         ):
             endpoint.gate = Gate.FLUSHING
             self._traffic.changed()
@@ -88,16 +89,21 @@ class Paths:
                 case OpenPath():
                     if not effect.order_kept:
                         self._order_given_up(effect)
-                    if endpoint is not None and endpoint.gate is Gate.FLUSHING:
-                        self._open(endpoint)
+                    if endpoint is not None:
+                        self._take(endpoint, effect.path)
         self._alarm.set(self._changes.deadline)
 
+    def _take(self, endpoint: Endpoint, path: int) -> None:
+        """Let what waited for an endpoint, and all that comes, take this path to it."""
+        if path == endpoint.bus_id:
+            if endpoint.gate is Gate.FLUSHING:
+                self._open(endpoint)
+        elif endpoint.gate is Gate.CLOSED:
+            self._traffic.resubmit(endpoint.pending.take(), Status.NOT_CONNECTED)
+        else:
+            self._shut(endpoint)
+
     def _send_flush(self, effect: SendFlush[int]) -> None:
-        old = self._registrar.endpoints.get(effect.path)
-        link = None if old is None else old.data_link
-        if link is None:
-            self._obey(self._changes.lost(effect.path))
-            return
         flush = Flush(
             source=self._context.bus_id,
             destination=effect.destination,
@@ -105,7 +111,12 @@ class Paths:
             hop_limit=self._context.config.hops,
             token=effect.token,
         )
-        link.put(Routed.of(flush))
+        old = self._registrar.endpoints.get(effect.path)
+        link = None if old is None else old.data_link
+        if effect.path == effect.destination and link is not None:
+            link.put(Routed.of(flush))
+        elif old is None or old.submit(Routed.of(flush)) is not None:
+            self._obey(self._changes.lost(effect.path))
 
     def _order_given_up(self, effect: OpenPath[int, None]) -> None:
         self._context.statistics.order_given_up += 1
@@ -119,9 +130,47 @@ class Paths:
             return
         endpoint.gate = Gate.OPEN
         for item in endpoint.pending.take():
-            link.put(item)
+            status = endpoint.put(link, item)
+            if status is not None:
+                self._traffic.lost((item,), status)
         self._traffic.changed()
         self._available(endpoint)
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """
+        Give nothing more to an endpoint that leaves, or is left.
+
+        What would have gone there takes the other way, if there is one, behind what went directly.
+        """
+        if endpoint.gate in (Gate.DRAINING, Gate.RETURNING) or endpoint.removed is not None:
+            return
+        bus_id = endpoint.bus_id
+        other = self._traffic.hop_to(bus_id, exclude=(bus_id,))
+        if (
+            endpoint.position is not Position.PEER
+            or not isinstance(other, Endpoint)
+            or other.gate is not Gate.OPEN
+        ):
+            self._changes.forget(bus_id)
+            self._shut(endpoint)
+        elif endpoint.gate is Gate.OPEN and endpoint.data_link is not None:
+            endpoint.gate = Gate.RETURNING
+            self._traffic.changed()
+            self._obey(self._changes.begin(bus_id, bus_id, other.bus_id, self._context.now))
+        elif endpoint.gate is Gate.FLUSHING:
+            self._obey(self._changes.begin(bus_id, bus_id, other.bus_id, self._context.now))
+        else:
+            self._shut(endpoint)
+
+    def _shut(self, endpoint: Endpoint) -> None:
+        endpoint.gate = Gate.DRAINING
+        self._context.table.set_usable(BusId(endpoint.bus_id), False)
+        self._traffic.changed()
+        self._traffic.resubmit(endpoint.pending.take(), Status.CLOSING)
+
+    def data_lost(self, endpoint: Endpoint) -> None:
+        """End the changes that led to or away from a data connection that is gone."""
+        self._obey(self._changes.lost(endpoint.bus_id))
 
     def flush_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a flush of ours; pass other nodes' answers on."""

@@ -56,6 +56,8 @@ class Registrar:
         self.on_closed: Callable[[Connection, Status, str], None]
         self.on_control: Callable[[Endpoint], None]
         self.on_gate: Callable[[Endpoint], None]
+        self.on_leaving: Callable[[Endpoint], None]
+        self.on_data_lost: Callable[[Endpoint], None]
         self.on_needs_data: Callable[[Endpoint], None]
 
     # A registration.
@@ -177,7 +179,7 @@ class Registrar:
         if endpoint is None:
             return
         if connection is endpoint.control and status is not Status.REPLACED:
-            endpoint.gate = Gate.DRAINING
+            self.on_leaving(endpoint)
         self.traffic.changed()
 
     def closed(self, connection: Connection, status: Status, detail: str) -> None:
@@ -208,10 +210,16 @@ class Registrar:
             if endpoint.removed is not None:
                 return
             if endpoint.data_link is None and endpoint.gate is not Gate.DRAINING:
-                endpoint.gate = Gate.CLOSED
-                self._context.table.set_usable(BusId(endpoint.bus_id), False)
-                self.traffic.changed()
-                self.on_needs_data(endpoint)
+                self._without_data(endpoint)
+
+    def _without_data(self, endpoint: Endpoint) -> None:
+        self._context.table.set_usable(BusId(endpoint.bus_id), False)
+        if endpoint.gate is not Gate.RETURNING:
+            endpoint.gate = Gate.CLOSED
+        self.traffic.changed()
+        self.on_data_lost(endpoint)
+        if endpoint.gate is Gate.CLOSED:
+            self.on_needs_data(endpoint)
 
     def remove(self, endpoint: Endpoint, status: Status) -> None:
         """Remove an endpoint, answer what waited for it, and close its connections."""
@@ -230,7 +238,7 @@ class Registrar:
                 connection.say_goodbye(status)
             else:
                 connection.close(status)
-        self.traffic.lost(waiting, Status.CLOSING)
+        self.traffic.resubmit(waiting, Status.CLOSING)
         if not endpoint.temporary:
             self.on_removed(endpoint, status)
             self._context.events.on_endpoint_removed(endpoint, status)

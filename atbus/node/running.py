@@ -203,7 +203,7 @@ class Running:
     def disconnect(self, bus_id: int) -> Deferred[None]:
         """Leave one endpoint in good order."""
         endpoint = self._registrar.endpoints.get(bus_id)
-        if endpoint is None or endpoint.gate is Gate.DRAINING:
+        if endpoint is None or endpoint.gate in (Gate.DRAINING, Gate.RETURNING):
             return fail(Undeliverable(Status.UNKNOWN_ENDPOINT, bus_id, 0, self._context.bus_id))
         return self._leaving.leave(
             [endpoint], Status.DISCONNECTED, seconds=limits.DRAIN_CLOSE_SECONDS

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from atbus.node.fates import Fates
     from atbus.node.link import Link
 
+_FLAGS_AT = 5
 _FLUSH = int(MessageType.FLUSH)
 _FRAGMENT = int(MessageType.FRAGMENT)
 # Refusals of a next hop that another way may mend.
@@ -393,6 +394,25 @@ class Traffic:
                     )
                 case Routed():
                     self.courier.lost(item, status)
+
+    def resubmit(self, items: Collection[Kept], status: Status) -> None:
+        """
+        Send what was never written another way, or report it.
+
+        :param items: In order.
+        :param status: Why those ended for which there is no other way.
+        """
+        for item in items:
+            hop: Endpoint | Status = status
+            if isinstance(item, Run):
+                no_upstream = bool(item.flags & Flags.NO_UPSTREAM)
+                hop = self.hop_to(item.target, no_upstream=no_upstream)
+            elif isinstance(item, Relayed):
+                no_upstream = bool(item.frame[_FLAGS_AT] & Flags.NO_UPSTREAM)
+                came_from = item.custody.link.connection.bus_id
+                hop = self.hop_to(item.target, came_from=came_from, no_upstream=no_upstream)
+            if isinstance(hop, Status) or hop.submit(item) is not None:
+                self.lost((item,), status)
 
     def _is_told(self, item: Relayed) -> bool:
         """Tell whether the origin of a fragment was told of its message when another one ended."""
