@@ -146,7 +146,7 @@ class Pulse:
     def pong_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a ping; an old one says nothing about the round trip."""
         endpoint = link.connection.endpoint
-        if endpoint is None:
+        if endpoint is None or link.read(frame, head) is None:
             return
         rtt = endpoint.heartbeat.ponged(head[7], self._context.now)
         if rtt is not None:
