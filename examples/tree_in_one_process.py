@@ -25,7 +25,8 @@ class Listener:
         self.done = done
 
     def message_received(self, source, kind, sequence, payload):
-        way = " > ".join(hex(bus_id) for bus_id in (*self.node.current.path, self.node.bus_id))
+        passed = dict.fromkeys((*self.node.current.path, self.node.bus_id))  # each once, in order
+        way = " > ".join(hex(bus_id) for bus_id in passed)
         print(f"{payload.decode():20} {way}")
         self.count -= 1
         if not self.count:
