@@ -230,6 +230,7 @@ class Plan:
             "name": member.name,
             "listen": [self.address(member, channel) for channel in member.channels],
             "access_tokens": [self.token],
+            "record_events": f"{self.folder / member.name}.events",
         }
         if member.parent:
             channel = "ipv4" if member.remote else "unix"
@@ -242,7 +243,6 @@ class Plan:
         lines["retry.seconds_max"] = 0.5
         is_relay = member.name.endswith("-proxy")
         lines["application.callable"] = self.relay if is_relay else APPLICATION
-        lines["application.settings.record"] = f"{self.folder / member.name}.events"
         if member.is_service:
             lines["application.settings.rate"] = self.rate
             lines["application.settings.targets"] = [target.bus_id for target in targets_of(member)]

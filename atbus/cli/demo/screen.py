@@ -131,12 +131,11 @@ class Terminal:
         self._live.update(self._picture(), refresh=True)
 
     def _picture(self) -> RenderableType:
-        from rich.box import SIMPLE_HEAD
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold underline")
         for place, title in enumerate(TITLES):
             table.add_column(title, justify="left" if place < _WORDS - 1 else "right", no_wrap=True)
         for row in self._rows:

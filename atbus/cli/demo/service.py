@@ -1,10 +1,11 @@
 """
-What runs in each process of the demo: it sends, receives, and writes all of it down.
+What runs in each process of the demo: it sends, receives and counts.
 
 A service sends to its targets in turn, at an even rate, messages of which no two are the same.
-Every node notes what it was given, when it was sent, over which channel it came and how many nodes
-had passed it on. Whoever is registered with the node can ask for that, and start and stop the
-sending, with the commands ``demo.report``, ``demo.go`` and ``demo.halt``.
+Every node counts what it was given, how long that took, over which channel it came and how many
+nodes had passed it on. Whoever is registered with the node can ask for that, and start and stop the
+sending, with the commands ``demo.report``, ``demo.go`` and ``demo.halt``. What the verdict is made
+of is another thing: the record of the node itself (``record_events``).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from atbus.errors import Status, Undeliverable
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
-from atbus.testing.record import EventRecorder
 
 BUCKETS_PER_DOUBLING: Final = 4
 """Latencies are counted in buckets, each so much wider than the one before: 19 %."""
@@ -42,6 +42,7 @@ _LARGE_BYTES: Final = 100_000
 # Every so many messages one is so large that it has to travel in pieces.
 _LARGE_EVERY: Final = 101
 _TICK_SECONDS: Final = 0.02
+_ORPHAN_SECONDS: Final = 5.0
 
 
 @attrs.define
@@ -79,8 +80,8 @@ class DemoService(Service):
     The application of one node of the demo.
 
     :param node: The node, not started yet.
-    :param settings: ``record``: where to write; ``targets`` and ``rate``: whom to send to, and how
-        many messages in a second.
+    :param settings: ``targets`` and ``rate``: whom to send to, and how many messages in a second;
+        none to send nothing.
     """
 
     name = "demo"
@@ -89,7 +90,6 @@ class DemoService(Service):
         self._node = node
         self._targets = tuple(int(target) for target in settings.get("targets", ()))
         self._rate = float(settings.get("rate", 0))
-        self._recorder = EventRecorder(settings["record"], node.bus_id, node.epoch)
         self._inflows: dict[int, Inflow] = {}
         self._outflows = {target: Outflow() for target in self._targets}
         self._loop = LoopingCall(self._tick)
@@ -98,8 +98,6 @@ class DemoService(Service):
         node.receiver = self
         node.on_command(self._command)
         node.events.on_forward_response.observe(self._told)
-        node.events.on_node_up.observe(self._recorder.up)
-        node.events.on_node_down.observe(self._recorder.down)
 
     def startService(self) -> None:  # Twisted's name
         """Watch the process that started this one."""
@@ -109,10 +107,9 @@ class DemoService(Service):
         reactor.addReader(_Starter(reactor))
 
     def stopService(self) -> None:  # Twisted's name
-        """Close the book: the node has stopped."""
+        """Stop sending; the node has stopped."""
         super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._halt()
-        self._recorder.stop()
 
     # Sending.
 
@@ -141,22 +138,14 @@ class DemoService(Service):
         size = _SMALL_BYTES if self._attempts % _LARGE_EVERY else _LARGE_BYTES
         payload = _STAMP.pack(time.monotonic_ns(), self._attempts).ljust(size, b".")
         outflow = self._outflows[target]
-        recorder = self._recorder
-        recorder.epoch = self._node.epoch
         try:
-            sequence = self._node.send(target, payload, _KIND)
+            self._node.send(target, payload, _KIND)
         except Undeliverable as error:
-            recorder.refuse(target, error.status)
             outflow.refused[error.status.name] += 1
         else:
-            recorder.send(target, sequence, _KIND, payload)
             outflow.accepted += 1
 
     def _told(self, fate: Fate) -> None:
-        self._recorder.epoch = self._node.epoch
-        self._recorder.fate(
-            fate.target, fate.first_sequence, fate.count, fate.status, fate.gave_up_at
-        )
         outflow = self._outflows.get(fate.target)
         if outflow is not None and fate.status is not Status.OK:
             outflow.refused[fate.status.name] += fate.count
@@ -165,7 +154,7 @@ class DemoService(Service):
 
     def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
         """
-        Write down a message and count it.
+        Count a message.
 
         :param source: Its sender's bus id.
         :param kind: The sender's number.
@@ -175,7 +164,6 @@ class DemoService(Service):
         now = time.monotonic_ns()
         delivery = self._node.current
         assert delivery is not None
-        self._recorder.receive(source, delivery.epoch, sequence, kind, payload, delivery.hops)
         inflow = self._inflows.get(source)
         if inflow is None:
             inflow = self._inflows[source] = Inflow()
@@ -242,7 +230,7 @@ class _Starter:
     """
     The process that started this one, seen as the other end of stdin.
 
-    When it is gone, however it ended, this process ends too.
+    When it is gone, however it ended, this process stops too, or ends if it cannot.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -260,6 +248,7 @@ class _Starter:
         except OSError:
             pass
         self._reactor.removeReader(self)
+        self._reactor.callLater(_ORPHAN_SECONDS, os._exit, 1)
         self._reactor.stop()
 
     def connectionLost(self, reason: Failure) -> None:

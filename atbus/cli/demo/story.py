@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ from atbus.cli.demo.screen import Screen
 from atbus.cli.demo.verdict import Ending
 from atbus.cli.demo.watch import Flow, Pair, Watch
 from atbus.cli.outcome import CommandFailed, ExitCode
-from atbus.testing.checker import check_folder
+from atbus.testing.checker import Verdict, check_folder
 
 # Parts of the time in which messages are sent.
 _KILLED_AT: Final = 0.35
@@ -103,13 +104,14 @@ class Story:
             rate=wishes.rate,
             relay=wishes.relay,
         )
-        self._watch = Watch(reactor, self._plan)
+        self._watch = Watch(reactor, self._timers, self._plan)
         self._board = Board(pairs=wishes.pairs)
         self._processes: dict[Member, MemberProcess] = {}
         self._fallen: list[MemberProcess] = []
         self._troubles: list[str] = []
         self._began = 0.0
         self._up: set[Member] = set()
+        self._counted: Mapping[Pair, Flow] = {}
 
     async def tell(self) -> Ending:
         """
@@ -176,14 +178,14 @@ class Story:
         await self._watch_until(killed_at + max(_AWAY_SECONDS_MIN, seconds * _BACK_AFTER))
         self._start(VICTIM)
         self._news(f"{VICTIM.name} started again")
-        await self._recover(await self._look())
+        await self._recover(await self._watch.look())
 
     async def _recover(self, before: Mapping[Pair, Flow]) -> None:
         """Watch to the end, and for longer if not everybody hears from everybody again."""
         seconds = self._wishes.seconds
         await self._watch_until(seconds)
         for extra in range(1, int(_RECOVERY_SECONDS / _LOOK_SECONDS)):
-            flows = await self._look()
+            flows = await self._watch.look()
             silent = [pair for pair in PAIRS if not _received_more(flows, before, pair)]
             if not silent:
                 return
@@ -203,9 +205,11 @@ class Story:
             known = sum(flow.received + sum(flow.refused.values()) for flow in flows.values())
             quiet = quiet + 1 if known == before else 0
             if quiet >= _QUIET_LOOKS:
-                return
+                break
             before = known
             await self._pause(_LOOK_SECONDS)
+        # The last one was taken when nothing arrived any more.
+        self._counted = flows
 
     async def _stop_all(self) -> None:
         self._news("everybody gets SIGTERM")
@@ -222,11 +226,25 @@ class Story:
 
     def _judge(self) -> Ending:
         verdict = check_folder(self._folder)
-        killed = {VICTIM.bus_id, *(process.member.bus_id for process in self._fallen)}
-        for bus_id, _ in verdict.unfinished:
-            if bus_id not in killed:
-                self._troubles.append(f"{NAMES[bus_id]} did not write that it stopped")
+        self._compare(verdict)
+        # The life that was ended with SIGKILL, and those that are trouble already.
+        expected = [VICTIM.bus_id, *(process.member.bus_id for process in self._fallen)]
+        unfinished = Counter(bus_id for bus_id, _ in verdict.unfinished) - Counter(expected)
+        for bus_id in unfinished:
+            self._troubles.append(f"{NAMES[bus_id]} did not write that it stopped")
         return Ending(verdict=verdict, troubles=tuple(self._troubles))
+
+    def _compare(self, verdict: Verdict) -> None:
+        """Hold what the services counted against the record of their nodes."""
+        for pair, flow in self._counted.items():
+            if not MEMBERS[NAMES[pair[1]]].is_service:
+                continue
+            judged = verdict.pairs.get(pair)
+            recorded = 0 if judged is None else judged.delivered
+            if recorded != flow.received:
+                source, target = (NAMES[bus_id] for bus_id in pair)
+                text = f"{target} counted {flow.received} messages of {source}, {recorded} recorded"
+                self._troubles.append(text)
 
     # What the acts are made of.
 
@@ -256,9 +274,11 @@ class Story:
         """Look and show until so many seconds have passed since the beginning."""
         while True:
             remaining = self._began + seconds - self._timers.seconds()
-            await self._pause(max(0.0, min(_LOOK_SECONDS, remaining)))
+            # Rates over a short rest would be wrong.
+            is_last = remaining < 1.5 * _LOOK_SECONDS
+            await self._pause(max(0.0, remaining) if is_last else _LOOK_SECONDS)
             await self._look()
-            if remaining <= _LOOK_SECONDS:
+            if is_last:
                 return
 
     async def _look(self) -> Mapping[Pair, Flow]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredList
 
 from atbus.channels.timers import MonotonicTimers
@@ -22,6 +24,7 @@ from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 
 _ANSWER_SECONDS = 1.0
+_LEAVING_SECONDS = 3.0
 
 Pair = tuple[int, int]
 
@@ -73,13 +76,14 @@ class Watch:
     Ask the members of the demo.
 
     :param reactor: Twisted's.
+    :param timers: Of the demo.
     :param plan: Where they can be reached.
     """
 
-    def __init__(self, reactor: Any, plan: Plan) -> None:
-        self._timers = MonotonicTimers(reactor)
+    def __init__(self, reactor: Any, timers: MonotonicTimers, plan: Plan) -> None:
+        self._timers = timers
         self._watched = {
-            member: _Watched(Node(_config(plan, member), reactor, timers=self._timers))
+            member: _Watched(Node(_config(plan, member), reactor, timers=timers))
             for member in MEMBERS.values()
         }
 
@@ -90,9 +94,11 @@ class Watch:
             watched.node.start().addErrback(lambda _: None)
 
     async def stop(self) -> None:
-        """Leave."""
-        await DeferredList([watched.node.stop() for watched in self._watched.values()])
-        self._timers.stop()
+        """Leave; twice is harmless."""
+        stopping = DeferredList([watched.node.stop() for watched in self._watched.values()])
+        # Whoever ends the demo must come to an end.
+        with suppress(defer.TimeoutError):
+            await stopping.addTimeout(_LEAVING_SECONDS, self._timers)
 
     @property
     def states(self) -> Mapping[Member, str]:
