@@ -14,6 +14,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
+from twisted.logger import Logger
+
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 """The signals that stop a process in good order."""
 
@@ -24,6 +26,8 @@ class Signals:
 
     :param reactor: In whose thread everything is called.
     """
+
+    _log = Logger(namespace="atbus.cli")
 
     def __init__(self, reactor: Any) -> None:
         self.on_second_stop: Callable[[], object] = _nothing
@@ -50,8 +54,10 @@ class Signals:
         if self._stops == 1:
             self._before[signal.Signals(number)](number, frame)
             return
-        for other in self._before:
-            signal.signal(other, signal.SIG_DFL)
+        for other in STOPS:
+            if other in self._before:
+                signal.signal(other, signal.SIG_DFL)
+        self._log.warn("stopping at once; once more, and the process is killed")
         self._reactor.callFromThread(self.on_second_stop)
 
     def _hangup(self, number: int, frame: FrameType | None) -> None:

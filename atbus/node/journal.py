@@ -163,12 +163,12 @@ class Journal:
     def _endpoint_added(self, endpoint: Endpoint) -> None:
         peer = format_bus_id(endpoint.bus_id)
         position = endpoint.position.name.lower()
-        self.write_seldom("endpoint_added", peer, f"knows {peer} as {position}", LogLevel.info)
+        self.write("endpoint_added", f"knows {peer} as {position}")
 
     def _endpoint_removed(self, endpoint: Endpoint, status: Status) -> None:
         peer = format_bus_id(endpoint.bus_id)
         level = LogLevel.info if status in _QUIET else LogLevel.warn
-        self.write_seldom("endpoint_removed", peer, f"has lost {peer}: {status.name}", level)
+        self.write("endpoint_removed", f"has lost {peer}: {status.name}", level)
 
     def _invalid_connection(self, connection: Connection, status: Status) -> None:
         if status in _QUIET:

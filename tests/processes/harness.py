@@ -17,10 +17,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from atbus.cli.foreground import twistd
 from atbus.testing.checker import Verdict, check_folder
@@ -163,6 +164,30 @@ class NodeProcess(ProcessProtocol):
             waiting.callback(self.code)
 
 
+@implementer(IReadDescriptor)
+class _EndOfDaemon:
+    """Reads the descriptor of a process, which becomes readable when it has ended."""
+
+    def __init__(self, reactor: Any, descriptor: int) -> None:
+        self.ended: Deferred[None] = Deferred()
+        self._reactor = reactor
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def doRead(self) -> None:
+        self._reactor.removeReader(self)
+        os.close(self._descriptor)
+        self.ended.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is not a connection."""
+
+    def logPrefix(self) -> str:
+        return "daemon"
+
+
 class ProcessCase(TestCase):
     """A test with real processes in a folder of its own; whatever happens, they are ended."""
 
@@ -215,8 +240,18 @@ class ProcessCase(TestCase):
         :param arguments: All arguments of ``twistd atbus``.
         :returns: The process.
         """
+        return self.run_twistd(name, "-n", "--pidfile=", "atbus", *arguments)
+
+    def run_twistd(self, name: str, *arguments: str) -> NodeProcess:
+        """
+        Start a process.
+
+        :param name: For people.
+        :param arguments: All arguments of ``twistd``.
+        :returns: The process.
+        """
         process = NodeProcess(self.reactor, name)
-        words = [*twistd(), "-n", "--pidfile=", "atbus", *arguments]
+        words = [*twistd(), *arguments]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self.reactor.spawnProcess(
             process,
@@ -227,6 +262,22 @@ class ProcessCase(TestCase):
         )
         self.processes.append(process)
         return process
+
+    def watch(self, pid: int) -> None:
+        """
+        End a daemon with the test, and wait for its end: it is nobody's child.
+
+        :param pid: Its process id.
+        """
+        descriptor = os.pidfd_open(pid)
+
+        def end() -> Deferred[None]:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            reader = _EndOfDaemon(self.reactor, descriptor)
+            self.reactor.addReader(reader)
+            return reader.ended
+
+        self.addCleanup(end)
 
     def judge(self, *killed: int) -> Verdict:
         """

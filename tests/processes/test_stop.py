@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.processes.harness import UP, ProcessCase
+from tests.processes.harness import UP, NodeProcess, ProcessCase
 
 RATE = 5000
 
@@ -68,3 +68,52 @@ class StopUnderLoadTests(ProcessCase):
         verdict = self.judge()
         self.assertTrue(verdict.ok, str(verdict))
         self.assertEqual((verdict.lost, verdict.uncertain, verdict.unfinished), (0, 0, ()))
+
+
+STUBBORN = """
+id = "0x10000"
+subnets = ["0/16"]
+listen = ["unix://{folder}/proxy.sock"]
+drain_seconds = 3600
+[application]
+callable = "tests.processes.witness:HOW"
+"""
+
+ASKER = """
+id = "0x10001"
+upstream = "unix://{folder}/proxy.sock"
+[application]
+callable = "tests.processes.witness:ask"
+settings = { target = 0x10000 }
+"""
+
+
+class AtOnceTests(ProcessCase):
+    """A node that cannot stop in good order within the patience of who stops it."""
+
+    async def ask(self, how: str) -> NodeProcess:
+        """Start a node that has a request which it will never answer."""
+        stubborn = self.start("stubborn", STUBBORN.replace("HOW", how))
+        await stubborn.says(UP)
+        self.start("asker", ASKER)
+        await stubborn.says("was asked")
+        return stubborn
+
+    async def test_the_second_signal(self) -> None:
+        """A node that still owes an answer waits with its end, and ends at the second signal."""
+        stubborn = await self.ask("never")
+        stubborn.kill(signal.SIGTERM)
+        await stubborn.says("is stopping")
+        self.assertTrue(stubborn.running)
+        self.assertEqual(await stubborn.stops(signal.SIGINT), -signal.SIGTERM)
+        await stubborn.says("Server Shut Down")
+        self.assertNotIn("Traceback", stubborn.output)
+
+    async def test_the_third_signal(self) -> None:
+        """A node whose application blocks the reactor for ever ends at the third signal."""
+        stubborn = await self.ask("block")
+        stubborn.kill(signal.SIGTERM)
+        await stubborn.says("Received SIGTERM")
+        stubborn.kill(signal.SIGTERM)
+        await stubborn.says("once more")
+        self.assertEqual(await stubborn.stops(signal.SIGTERM), -signal.SIGTERM)
