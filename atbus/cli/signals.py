@@ -2,9 +2,11 @@
 What signals do to the process of a node.
 
 SIGTERM and SIGINT stop it in good order, which is Twisted's own doing; the second one stops it at
-once, and a third kills it, whatever it is busy with. SIGHUP reads the configuration again. Twisted
-sets its handlers when the reactor starts and never takes them back, so these are set after that and
-call them.
+once, and a third kills it, whatever it is busy with. SIGHUP reads the configuration again.
+
+The handlers are set twice: before the node starts, because whoever sees it run may send a signal,
+and when the reactor runs, because it sets its own at that moment. What somebody else has set, or
+ignores, stays as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from twisted.logger import Logger
 
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 """The signals that stop a process in good order."""
+
+_UNSET: Final = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Signals:
@@ -33,29 +37,24 @@ class Signals:
         self.on_second_stop: Callable[[], object] = _nothing
         self.on_hangup: Callable[[], object] = _nothing
         self._reactor = reactor
+        self._first = {signal.SIGTERM: reactor.sigTerm, signal.SIGINT: reactor.sigInt}
         self._stops = 0
-        self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
-        """Set the handlers; the reactor has set its own by now. What is ignored stays so."""
-        for number in STOPS:
-            if callable(signal.getsignal(number)):
-                self._before[number] = signal.signal(number, self._stop)
-        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hangup)
-
-    def restore(self) -> None:
-        """Set the handlers that were there before; twice does no harm."""
-        before, self._before = self._before, {}
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        """Set the handlers, as far as nobody else has; a second time does no harm."""
+        for number, stop in self._first.items():
+            if signal.getsignal(number) in (*_UNSET, stop):
+                signal.signal(number, self._stop)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self._hangup)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stops += 1
         if self._stops == 1:
-            self._before[signal.Signals(number)](number, frame)
+            self._first[signal.Signals(number)](number, frame)
             return
         for other in STOPS:
-            if other in self._before:
+            if signal.getsignal(other) == self._stop:
                 signal.signal(other, signal.SIG_DFL)
         self._log.warn("stopping at once; once more, and the process is killed")
         self._reactor.callFromThread(self.on_second_stop)

@@ -135,10 +135,10 @@ class Options(UsageOptions):
 
 class CannotStart(RuntimeError, SystemExit):
     """
-    A daemon ends before it has begun.
+    The process ends before its reactor runs.
 
-    ``twistd`` hands on, to the process that waits for the daemon's start, what any `Exception`
-    says; the interpreter ends without a traceback, with code 1, on a `SystemExit`.
+    ``twistd`` hands on what any `Exception` says to the process that waits for a daemon's start,
+    and on a `SystemExit` the interpreter ends with code 1 and that sentence, without a traceback.
     """
 
 
@@ -166,8 +166,9 @@ class NodeProcess(MultiService):
         """
         Make the node and start it.
 
-        :raises CannotStart: A daemon's node cannot listen. Whoever started the daemon waits for
-            this moment, and for this moment only.
+        :raises CannotStart: A daemon's node cannot listen: whoever started the daemon waits for
+            this moment, and for this moment only. Or the file of ``record_events`` cannot be
+            written.
         """
         config = self._options.node_config
         assert config is not None
@@ -175,12 +176,16 @@ class NodeProcess(MultiService):
         errors: list[str] = []
         watching = node.events.on_error.observe(lambda _, detail: errors.append(detail))
         if config.record_events is not None:
-            NodeRecord(node, config.record_events)
+            try:
+                NodeRecord(node, config.record_events)
+            except OSError as error:
+                raise CannotStart(f"record_events: {error}") from error
         service = NodeService(node, ended=self._ended)
         service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self.node_service = service
         self._signals.on_second_stop = service.stop_at_once
         self._signals.on_hangup = self._reload
+        self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         watching.cancel()

@@ -194,7 +194,7 @@ class ProcessCase(TestCase):
     timeout = 240
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor  # noqa: TID251  # the processes are trial's children
 
         self.reactor: Any = reactor
         # Not trial's own folder: the path of a unix socket must be short.

@@ -10,8 +10,10 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from atbus.errors import Undeliverable
+from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
 
 _TICK_SECONDS = 0.01
@@ -21,6 +23,7 @@ _LONG_BYTES = 150_000
 _log = Logger(namespace="talker")
 
 
+@implementer(IMessageReceiver)
 class Listener:
     """Takes messages and counts them aloud."""
 
@@ -69,7 +72,7 @@ class Talker(Service):
                 _log.info("sent {count}", count=self._number)
 
     def stopService(self) -> None:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         if self._loop.running:
             self._loop.stop()
 

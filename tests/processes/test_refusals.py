@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 
 from tests.processes.harness import UP, NodeProcess, ProcessCase
@@ -95,7 +95,7 @@ class CannotListenTests(ProcessCase):
 
     async def test_a_port_that_is_taken(self) -> None:
         """Another program has the port."""
-        port: IListeningPort = self.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+        port: Any = self.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         address = f"ipv4://127.0.0.1:{port.getHost().port}"
         process = self.run_atbus("root", "--id", "1", "--listen", address)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from atbus.errors import Status
+from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
 
 _log = Logger(namespace="witness")
@@ -39,6 +41,7 @@ def count(node: Node, settings: Mapping[str, object]) -> None:
     node.receiver = Echo(node)
 
 
+@implementer(IMessageReceiver)
 class Echo:
     """Says what arrives."""
 
