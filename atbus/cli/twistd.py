@@ -139,7 +139,13 @@ class CannotStart(RuntimeError, SystemExit):
 
     ``twistd`` hands on what any `Exception` says to the process that waits for a daemon's start,
     and on a `SystemExit` the interpreter ends with code 1 and that sentence, without a traceback.
+
+    :param why: The sentence.
     """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.code = why
 
 
 class NodeProcess(MultiService):
