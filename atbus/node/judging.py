@@ -183,6 +183,7 @@ class Judge:
             process=context.identity.process,
             temporary=context.mode is Mode.TEMPORARY,
             accept_subnets=context.config.accept_subnets,
+            endpoints_max=context.config.endpoints_max,
         )
 
     def _registered(self) -> list[Registered]:

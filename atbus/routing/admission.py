@@ -31,7 +31,6 @@ from collections.abc import Sequence
 
 import attrs
 
-from atbus import limits
 from atbus.busid import BusId, Subnet, covers, find_subnet, first_conflict, format_bus_id
 from atbus.errors import Status
 from atbus.routing.applicant import (
@@ -67,7 +66,7 @@ def judge(
     if fault is not None:
         return fault
     if applicant.mode is Mode.TEMPORARY:
-        return _judge_temporary(registered, applicant)
+        return _judge_temporary(own, registered, applicant)
     if applicant.mode is Mode.AUTO and applicant.role is not Role.CONTROL:
         applicant = attrs.evolve(applicant, bus_id=applicant.wanted_id)
     elif applicant.mode is Mode.AUTO:
@@ -137,10 +136,12 @@ def _identity_fault(own: OwnNode, applicant: Applicant) -> Rejected | None:
     return None
 
 
-def _judge_temporary(registered: Sequence[Registered], applicant: Applicant) -> Admit | Rejected:
+def _judge_temporary(
+    own: OwnNode, registered: Sequence[Registered], applicant: Applicant
+) -> Admit | Rejected:
     if applicant.role is not Role.CONTROL:
         return Rejected(Status.UNKNOWN_ENDPOINT, "a temporary node has one connection")
-    return _overload(registered) or Admit(bus_id=BusId(0), position=Position.PEER, subnets=())
+    return _overload(own, registered) or Admit(bus_id=BusId(0), position=Position.PEER, subnets=())
 
 
 def _choose_id(
@@ -205,7 +206,7 @@ def _judge_newcomer(
     else:
         is_below = find_subnet(mine, applicant.bus_id) is not None
         position = Position.DOWNSTREAM if is_below else Position.PEER
-        fault = _overload(others)
+        fault = _overload(own, others)
         if not own.temporary:
             fault = (
                 fault
@@ -242,8 +243,8 @@ def _upstream_fault(
     return None
 
 
-def _overload(others: Sequence[Registered]) -> Rejected | None:
-    if len(others) < limits.ENDPOINTS_MAX:
+def _overload(own: OwnNode, others: Sequence[Registered]) -> Rejected | None:
+    if len(others) < own.endpoints_max:
         return None
     return Rejected(Status.OVERLOADED, f"{len(others)} nodes are registered, the limit")
 

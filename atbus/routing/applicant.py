@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
+from atbus import limits
 from atbus.busid import BusId, Subnet
 from atbus.errors import Status
 from atbus.routing.table import Position
@@ -30,6 +31,7 @@ class OwnNode:
     :param accept_subnets: What downstreams and peers may own; anything when empty.
     :param upstream_id: The id by which our configured upstream is known, if it is.
     :param reserved_subnets: Ids that automatic nodes never get.
+    :param endpoints_max: How many nodes may be registered here at once.
     """
 
     bus_id: int
@@ -41,6 +43,7 @@ class OwnNode:
     accept_subnets: tuple[Subnet, ...] = ()
     upstream_id: int | None = None
     reserved_subnets: tuple[Subnet, ...] = ()
+    endpoints_max: int = limits.ENDPOINTS_MAX
 
 
 @attrs.frozen(kw_only=True)

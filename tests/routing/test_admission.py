@@ -6,7 +6,6 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atbus import limits
 from atbus.busid import Subnet
 from atbus.errors import Status
 from atbus.routing.admission import judge
@@ -129,14 +128,14 @@ class PositionTests(AdmissionCase):
 
     def test_a_full_house(self) -> None:
         """Beyond the limit newcomers are refused; the upstream and who is known are not."""
-        self.patch(limits, "ENDPOINTS_MAX", 2)
+        own = attrs.evolve(OWN, endpoints_max=2)
         holders = [registered(applicant(0x12340001)), registered(applicant(0x12340002))]
-        self.assert_refused(judge(OWN, holders, applicant(CHILD)), Status.OVERLOADED, "2")
+        self.assert_refused(judge(own, holders, applicant(CHILD)), Status.OVERLOADED, "2")
         temporary = Applicant(bus_id=0, mode=Mode.TEMPORARY)
-        self.assert_refused(judge(OWN, holders, temporary), Status.OVERLOADED)
+        self.assert_refused(judge(own, holders, temporary), Status.OVERLOADED)
         chosen = as_upstream(applicant(REGION, 24))
-        self.assert_admitted(judge(OWN, holders, chosen), Position.UPSTREAM)
-        self.assertIsInstance(judge(OWN, holders, applicant(0x12340001)), Replace)
+        self.assert_admitted(judge(own, holders, chosen), Position.UPSTREAM)
+        self.assertIsInstance(judge(own, holders, applicant(0x12340001)), Replace)
 
 
 class SubnetTests(AdmissionCase):
