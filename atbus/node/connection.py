@@ -106,7 +106,7 @@ class Connection:
         self._machine = machine
         self._alarm = Alarm(context.timers, self._tick)
         self._said_goodbye = False
-        self._heard_goodbye = False
+        self._heard_goodbye: Status | None = None
         self._finished = False
         self._end_status: Status | None = None
 
@@ -123,6 +123,11 @@ class Connection:
     def registered(self) -> bool:
         """Tell whether application data may flow."""
         return self.link is not None and self.closed is None
+
+    @property
+    def is_registering(self) -> bool:
+        """Tell whether this may yet become a registered connection."""
+        return self.link is None and self.closed is None and not self._finished
 
     # The channel reports.
 
@@ -177,7 +182,9 @@ class Connection:
             return
         if self._end_status is not None:
             status = self._end_status
-        elif self._heard_goodbye:
+        elif self._heard_goodbye is Status.REPLACED:
+            status = Status.REPLACED
+        elif self._heard_goodbye is not None:
             status = Status.GOODBYE
         self.closed = status
         self._alarm.set(None)
@@ -194,7 +201,7 @@ class Connection:
             self._perform(self._machine.judged(verdict, self._context.now))
 
     def _tick(self) -> None:
-        if self._said_goodbye or self._heard_goodbye:
+        if self._said_goodbye or self._heard_goodbye is not None:
             self.close(self._end_status or Status.GOODBYE)
         elif self.link is None:
             self._perform(self._machine.tick(self._context.now))
@@ -265,9 +272,9 @@ class Connection:
 
     def goodbye_received(self, message: Goodbye) -> None:
         """Answer with our last frame; the other side closes when it has read it."""
-        if self._heard_goodbye or self.link is None:
+        if self._heard_goodbye is not None or self.link is None:
             return
-        self._heard_goodbye = True
+        self._heard_goodbye = message.status
         self.leaving = True
         self._registrar.left(self, message.status, message.detail)
         self.link.put(Notice(GoodbyeAck(source=self._context.bus_id)))

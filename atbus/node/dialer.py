@@ -32,6 +32,7 @@ from atbus.handshake.active import ActiveHandshake
 from atbus.handshake.passive_stream import PassiveHandshake
 from atbus.handshake.terms import LocalTerms
 from atbus.node.connection import Connection
+from atbus.node.registrar import ANOTHER_STAYS
 from atbus.wire.messages import Mode, RegisterRequest, Role
 
 if TYPE_CHECKING:
@@ -290,18 +291,25 @@ class Dialer:
         attempt = self._attempt_of(connection)
         if attempt is None:
             return
-        peer_id = connection.hello_id
-        if status is Status.CROSSED_DIAL and peer_id:
-            known = self._registrar.endpoints.get(peer_id)
-            if known is not None and known.available:
-                self._finish(attempt, known)
-                return
-            attempt.awaited_id = peer_id
+        if status in ANOTHER_STAYS:
+            self._await_other(attempt, connection.hello_id)
+        else:
+            self._finish(attempt, Failure(RegistrationRefused(status, detail, by_peer)))
+
+    def _await_other(self, attempt: _Attempt, bus_id: int) -> None:
+        """Wait for the stream that stays; when it has come to nothing there is none."""
+        known = self._registrar.endpoints.get(bus_id)
+        if known is not None and known.available:
+            self._finish(attempt, known)
+        elif not attempt.awaited_id:
+            attempt.awaited_id = bus_id
             attempt.timeout = self._context.timers.callLater(
                 self._context.config.handshake_seconds, self._timed_out, attempt
             )
-            return
-        self._finish(attempt, Failure(RegistrationRefused(status, detail, by_peer)))
+
+    def expects(self, bus_id: int) -> bool:
+        """Tell whether a node is about to register over a stream of its own or of ours."""
+        return any(c.hello_id == bus_id and c.is_registering for c in self.connections)
 
     def _timed_out(self, attempt: _Attempt) -> None:
         refusal = RegistrationRefused(Status.CROSSED_DIAL, "the other dial came to nothing", True)
@@ -311,7 +319,9 @@ class Dialer:
         """End the attempt of a connection that is gone."""
         self.connections.discard(connection)
         attempt = self._attempt_of(connection)
-        if attempt is not None and not attempt.awaited_id:
+        if attempt is not None and status in ANOTHER_STAYS:
+            self._await_other(attempt, connection.hello_id)
+        elif attempt is not None and not attempt.awaited_id:
             self._finish(attempt, Failure(ChannelBroken(f"{status.name}: {detail}")))
         self._look()
 

@@ -184,7 +184,14 @@ class Judge:
             temporary=context.mode is Mode.TEMPORARY,
             accept_subnets=context.config.accept_subnets,
             endpoints_max=context.config.endpoints_max,
+            upstream_id=self._upstream_id(),
         )
+
+    def _upstream_id(self) -> int | None:
+        for endpoint in self._registrar.endpoints.values():
+            if endpoint.position is Position.UPSTREAM:
+                return endpoint.bus_id
+        return None
 
     def _registered(self) -> list[Registered]:
         found = [_as_registered(endpoint) for endpoint in self._registrar.endpoints.values()]

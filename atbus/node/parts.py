@@ -158,6 +158,7 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_removed = removed
     registrar.on_refused = made.dialer.refused
     registrar.on_closed = made.dialer.closed
+    registrar.is_expected = made.dialer.expects
     running.wire(made)
 
 

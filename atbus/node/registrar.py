@@ -54,6 +54,7 @@ class Registrar:
         self.on_removed: Callable[[Endpoint, Status], None]
         self.on_refused: Callable[[Connection, Status, str, bool], None]
         self.on_closed: Callable[[Connection, Status, str], None]
+        self.is_expected: Callable[[int], bool]
         self.on_control: Callable[[Endpoint], None]
         self.on_gate: Callable[[Endpoint], None]
         self.on_leaving: Callable[[Endpoint], None]
@@ -164,7 +165,7 @@ class Registrar:
         """Report a failed registration and take back what it had added."""
         peer_id = connection.bus_id or connection.hello_id
         self._context.events.on_register(peer_id, connection, status)
-        if status is not Status.CROSSED_DIAL:
+        if status not in ANOTHER_STAYS:
             who = "the other side" if by_peer else "we"
             why = f": {detail}" if detail else ""
             self._context.events.on_error(status, f"{connection}: {who} refused{why}")
@@ -201,16 +202,25 @@ class Registrar:
     def _forget_connection(self, connection: Connection, status: Status) -> None:
         endpoint, connection.endpoint = connection.endpoint, None
         if endpoint is None:
+            # It may have been the stream for which another one was given up.
+            known = self.endpoints.get(connection.hello_id)
+            if known is not None and known.control is None:
+                self._without_control(known, status)
             return
         if endpoint.control is connection:
             endpoint.control = None
-            self.remove(endpoint, status)
+            self._without_control(endpoint, status)
         elif connection in endpoint.data:
             endpoint.data.remove(connection)
             if endpoint.removed is not None:
                 return
             if endpoint.data_link is None and endpoint.gate is not Gate.DRAINING:
                 self._without_data(endpoint)
+
+    def _without_control(self, endpoint: Endpoint, status: Status) -> None:
+        """Remove an endpoint, unless a stream that crossed the lost one is about to register."""
+        if not (status in ANOTHER_STAYS and self.is_expected(endpoint.bus_id)):
+            self.remove(endpoint, status)
 
     def _without_data(self, endpoint: Endpoint) -> None:
         self._context.table.set_usable(BusId(endpoint.bus_id), False)
@@ -267,6 +277,8 @@ class Registrar:
         return sum(len(endpoint.pending) for endpoint in self.endpoints.values())
 
 
+# Two dials crossed: what ends is one stream, not the way to the other node.
+ANOTHER_STAYS = frozenset({Status.CROSSED_DIAL, Status.REPLACED})
 _ORDERLY = frozenset(
     {
         Status.DISCONNECTED,
