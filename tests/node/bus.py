@@ -47,12 +47,20 @@ class BusTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.network = VirtualNetwork()
+        self.begin(VirtualNetwork())
+
+    def tearDown(self) -> None:
+        self.end()
+
+    def begin(self, network: VirtualNetwork) -> None:
+        """Begin a story, on a network of its own."""
+        self.network = network
         self.nodes: list[Node] = []
         self.dead: set[Node] = set()
         self.diaries: dict[Node, Diary] = {}
 
-    def tearDown(self) -> None:
+    def end(self) -> None:
+        """Stop every node, and look what is left."""
         living = [node for node in self.nodes if node not in self.dead]
         for node in living:
             self.network.thaw(node)

@@ -1,0 +1,150 @@
+"""Two nodes dial each other at the same time."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.defer import Deferred
+
+from atbus.node.endpoint import Endpoint
+from atbus.node.node import Node
+from atbus.routing.table import Position
+from atbus.testing.network import VirtualNetwork
+from tests.node.bus import CHILD, ROOT, BusTests, Keeper
+
+SMALL, LARGE = 0x100, 0x20000
+SMALL_ADDRESS, LARGE_ADDRESS = "ipv4://10.0.0.1:1", "ipv4://10.0.0.2:1"
+
+
+class CrossedTests(BusTests):
+    """Both dial; one stream stays."""
+
+    def cross(self, network: VirtualNetwork, gap: float) -> None:
+        """Have two peers dial each other, the larger id so many seconds later; look at both."""
+        self.begin(network)
+        small = self.node(SMALL, listen=[SMALL_ADDRESS])
+        large = self.node(LARGE, listen=[LARGE_ADDRESS])
+        network.start(small, large)
+        dials: list[Deferred[Endpoint]] = []
+        first, second = (small, large) if gap >= 0 else (large, small)
+        dials.append(first.connect(LARGE_ADDRESS if first is small else SMALL_ADDRESS))
+        network.settle(abs(gap))
+        dials.append(second.connect(LARGE_ADDRESS if second is small else SMALL_ADDRESS))
+        keepers = [Keeper(), Keeper()]
+        for node, keeper in zip((small, large), keepers, strict=True):
+            node.receiver = keeper
+        sent = self.talk(small, large)
+        met = [network.result_of(dial) for dial in dials]
+        network.settle(45)
+        self.assertEqual({endpoint.bus_id for endpoint in met}, {SMALL, LARGE})
+        for near, far in ((small, large), (large, small)):
+            self.assertEqual(self.diaries[near].added(), [far.bus_id])
+            self.assertEqual(self.diaries[near].removed(), [])
+            endpoint = near.endpoints[far.bus_id]
+            assert endpoint.control is not None
+            self.assertTrue(endpoint.available)
+            self.assertIs(endpoint.control.dialled, near is small)
+            self.assertEqual([c for c in endpoint.connections if c.closed is not None], [])
+            # The data stream of the dial that was given up may stay beside the other one.
+            self.assertIn(len(endpoint.data), (1, 2))
+        self.assertEqual(
+            len(network.between(small, large)), len(small.endpoints[LARGE].connections)
+        )
+        self.assertEqual([keeper.payloads for keeper in keepers], [sent[1], sent[0]])
+        self.end()
+
+    def talk(self, small: Node, large: Node) -> tuple[list[bytes], list[bytes]]:
+        """Send in both directions from the moment on when the other side is known."""
+        sent: tuple[list[bytes], list[bytes]] = ([], [])
+        for step in range(100):
+            for node, target, mine in ((small, LARGE, sent[0]), (large, SMALL, sent[1])):
+                if target in node.endpoints:
+                    payload = b"%x %d" % (node.bus_id, step)
+                    node.send(target, payload)
+                    mine.append(payload)
+            self.network.settle(0.0005)
+        return sent
+
+    def test_at_the_same_moment(self) -> None:
+        """
+        The stream of the smaller id stays control; nobody sees more than one endpoint.
+
+        Scenario: H24
+        """
+        self.cross(VirtualNetwork(), 0.0)
+
+    def test_one_after_the_other(self) -> None:
+        """
+        Whoever is first, and by however little or much, they converge on the same stream.
+
+        Scenario: H24
+        """
+        for step in range(-40, 41):
+            self.cross(VirtualNetwork(), step * 0.00025)
+
+    def test_in_any_order_of_events(self) -> None:
+        """
+        Delays that differ from frame to frame bring every order of events; the outcome is one.
+
+        Scenario: H24
+        """
+        for seed in range(200):
+            lots = Random(seed)
+            jitter = lots.choice((0.001, 0.003, 0.01))
+            network = VirtualNetwork(delay_seconds=0.0005, seed=seed, jitter_seconds=jitter)
+            try:
+                self.cross(network, lots.uniform(-0.006, 0.006))
+            except Exception as error:
+                error.add_note(f"seed {seed}")
+                raise
+
+    def test_parent_and_child_dial_each_other(self) -> None:
+        """
+        A parent that dials its child while the child dials its upstream: one endpoint on each side.
+
+        Scenario: H24
+        """
+        for seed in range(100):
+            lots = Random(seed)
+            self.begin(VirtualNetwork(delay_seconds=0.0005, seed=seed, jitter_seconds=0.003))
+            root = self.root(listen=[SMALL_ADDRESS])
+            child = self.child(CHILD, upstream=SMALL_ADDRESS, listen=[LARGE_ADDRESS])
+            self.network.start(root)
+            started = child.start()
+            self.network.settle(lots.uniform(0, 0.02))
+            dialling = root.connect(LARGE_ADDRESS)
+            outcomes: list[object] = []
+            dialling.addBoth(outcomes.append)
+            self.network.result_of(started)
+            self.network.settle(45)
+            self.assertEqual(len(outcomes), 1, seed)
+            self.assertEqual((self.ids(root), self.ids(child)), ([CHILD], [ROOT]), seed)
+            self.assertEqual(child.state, "running", seed)
+            self.assertIs(child.endpoints[ROOT].position, Position.UPSTREAM, seed)
+            self.assertIs(root.endpoints[CHILD].position, Position.DOWNSTREAM, seed)
+            self.assertEqual(self.diaries[child].removed(), [], seed)
+            self.end()
+
+    def test_a_parent_may_dial_its_child(self) -> None:
+        """
+        A child that knows its upstream takes its dial; the stream of the smaller id stays.
+
+        Scenario: H24
+        """
+        root = self.root()
+        child = self.child(CHILD, listen=[LARGE_ADDRESS])
+        self.network.start(root, child)
+        self.network.settle()
+        endpoint = self.network.result_of(root.connect(LARGE_ADDRESS))
+        self.network.settle(45)
+        self.assertIs(endpoint, root.endpoints[CHILD])
+        assert endpoint.control is not None
+        self.assertTrue(endpoint.control.dialled)
+        for node in (root, child):
+            self.assertEqual(self.diaries[node].removed(), [])
+            self.assertEqual(self.diaries[node].errors(), [])
+        # The child still looks after its upstream when this stream is lost.
+        self.network.cut(root, child)
+        self.network.settle(2)
+        self.assertEqual(child.state, "running")
+        self.assertIs(child.endpoints[ROOT].position, Position.UPSTREAM)
