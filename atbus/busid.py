@@ -236,9 +236,9 @@ def find_subnet(subnets: Sequence[Subnet], bus_id: int) -> Subnet | None:
 
     :param subnets: *Sorted* ranges, which may lie inside each other.
     :param bus_id: The id.
-    :returns: The range, or None; always None for 0.
+    :returns: The range, or None; always None for 0 and for what is no id at all.
     """
-    if bus_id == TEMPORARY:
+    if not TEMPORARY < bus_id <= ID_MAX:
         return None
     position = 0
     key = (bus_id, 0)

@@ -134,7 +134,10 @@ class Inbox:
                 # Between the fragments of a message nothing of its flow may come.
                 for lost in self._reassembly.interrupt((head[5], head[6], head[8])):
                     self._reassembled(lost, frame, head, custody)
-            self._run(messages, frame, head, custody)
+            if head[0] > self._reassembly.message_bytes_max:
+                self._run_checked(messages, frame, head, custody)
+            else:
+                self._run(messages, frame, head, custody)
         custody.discharge()
 
     @staticmethod
@@ -157,6 +160,18 @@ class Inbox:
             raise MalformedFrame("a reply that does not say to what")
         return number
 
+    def _run_checked(
+        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
+    ) -> None:
+        """Deliver a run in which messages may be longer than we take; those are refused."""
+        limit = self._reassembly.message_bytes_max
+        for place, message in enumerate(messages):
+            own_head = (*head[:7], head[7] + place, *head[8:])
+            if len(message[1]) > limit:
+                self._refuse_run(own_head, 1, custody, Status.MESSAGE_TOO_LARGE)
+            else:
+                self._run([message], frame, own_head, custody)
+
     def _run(
         self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
     ) -> None:
@@ -165,7 +180,7 @@ class Inbox:
         receiver = self.answering.receiver
         flags = head[2]
         if receiver is None and not flags & _SPECIAL:
-            self._refuse_run(head, len(messages), custody)
+            self._refuse_run(head, len(messages), custody, Status.NO_RESPONDERS)
             return
         self._frame, self._head = frame, head
         self._neighbor = custody.link.connection.bus_id
@@ -226,12 +241,10 @@ class Inbox:
                 )
             )
 
-    def _refuse_run(self, head: Head, count: int, custody: Custody) -> None:
-        """Answer a run that nobody here takes, as a whole."""
-        self._context.statistics.refused[Status.NO_RESPONDERS] += count
-        self.traffic.respond(
-            custody.share(), head[5], head[6], head[7], count, head[8], Status.NO_RESPONDERS
-        )
+    def _refuse_run(self, head: Head, count: int, custody: Custody, status: Status) -> None:
+        """Answer messages that nobody here takes, all at once."""
+        self._context.statistics.refused[status] += count
+        self.traffic.respond(custody.share(), head[5], head[6], head[7], count, head[8], status)
 
     # Fragments and flushes.
 

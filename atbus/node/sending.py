@@ -82,7 +82,9 @@ class Sender:
         :raises Undeliverable: It was not accepted.
         """
         flow = self._flows.get(target)
-        if flow is not None and flow.generation == self._traffic.generation:
+        if flow is None or flow.generation != self._traffic.generation:
+            flow = self._renew(target)
+        if flow is not None:
             link = flow.link
             if link is not None and type(payload) is bytes:
                 size = len(payload)
@@ -98,6 +100,17 @@ class Sender:
                     flow.next_sequence = sequence + 1
                     return sequence
         return self.send_with(target, payload, kind)
+
+    def _renew(self, target: int) -> Flow | None:
+        """Look up the way to a target anew; None when there is none, or nothing may be sent."""
+        if self.refusal is not None or not self._context.bus_id or not 0 < target <= ID_MAX:
+            return None
+        hop = self._traffic.hop_to(target)
+        if isinstance(hop, Status):
+            return None
+        flow = self._flow(target)
+        self._compile(flow, hop)
+        return flow
 
     def send_with(
         self,
@@ -174,6 +187,8 @@ class Sender:
     def _check(self, target: int, payload: bytes, kind: int, flags: int) -> bytes:
         if self.refusal is not None and not flags & Flags.REPLY:
             raise self._refused(self.refusal, target)
+        if not self._context.bus_id:
+            raise self._refused(Status.NOT_REGISTERED, target, "without an id there are no answers")
         if not 0 < target <= ID_MAX:
             raise LocalProtocolError(f"{target!r} is not a bus id")
         if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
