@@ -17,7 +17,8 @@ def exit_with(code: int) -> None:
     """
     End this process, whenever it ends by itself, with a code.
 
-    A signal that kills it before is stronger.
+    A signal that kills it before is stronger. To be called late: what is registered with `atexit`
+    after this is called twice.
 
     :param code: 1 to 255.
     """
