@@ -1,0 +1,154 @@
+"""Nodes that have their ids assigned."""
+
+from __future__ import annotations
+
+from atbus.busid import Subnet
+from atbus.errors import RegistrationRefused, Status, Undeliverable
+from atbus.routing.relation import Relation
+from tests.node.bus import ROOT, BusTests, Keeper
+
+
+class AutoIdTests(BusTests):
+    """A root that has ids to give, and automatic children."""
+
+    def test_an_id_of_the_upstreams_range(self) -> None:
+        """The node is up under an id that the upstream chose, and both know it by that."""
+        root, child = self.root(), self.child("auto")
+        self.network.start(root, child)
+        self.network.settle()
+        self.assertTrue(Subnet(ROOT, 16).contains(child.bus_id))
+        self.assertNotEqual(child.bus_id, ROOT)
+        self.assertEqual(self.ids(root), [child.bus_id])
+        self.assertIs(root.relation_to(child.bus_id), Relation.IMMEDIATE_DOWNSTREAM)
+        self.assertIs(child.relation_to(ROOT), Relation.IMMEDIATE_UPSTREAM)
+        child.on_request(lambda source, payload: payload)
+        self.assertEqual(self.network.result_of(root.request(child.bus_id, b"?")), b"?")
+
+    def test_before_it_has_an_id(self) -> None:
+        """It has none, takes nobody in and sends nothing."""
+        child = self.child("auto", listen=["ipv4://10.0.0.7:1"])
+        started = child.start()
+        self.network.settle(1)
+        self.assertEqual(child.bus_id, 0)
+        self.assertRaises(Undeliverable, child.send, ROOT, b"?")
+        peer = self.node(0x50000)
+        self.network.start(peer)
+        waiting = peer.connect("ipv4://10.0.0.7:1")
+        error = self.failure_of(waiting, RegistrationRefused)
+        self.assertEqual(error.status, Status.NOT_STARTED)
+        self.network.stop(child)
+        self.assertEqual(self.refusal_of(started), Status.STOPPED)
+
+    def test_many_are_different(self) -> None:
+        """Each gets an id of its own, also when all come at the same moment."""
+        root = self.root()
+        self.network.start(root)
+        children = [self.child("auto") for _ in range(20)]
+        for starting in [child.start() for child in children]:
+            self.network.result_of(starting)
+        self.network.settle()
+        self.assertEqual(len({child.bus_id for child in children}), 20)
+        self.assertEqual(self.ids(root), sorted(child.bus_id for child in children))
+        for child in children:
+            self.assertEqual(self.diaries[child].added(), [ROOT])
+
+    def test_two_of_them_talk(self) -> None:
+        """What one sends under its assigned id can be answered."""
+        root = self.root()
+        one, two = self.child("auto"), self.child("auto")
+        self.network.start(root, one, two)
+        self.network.settle()
+        two.on_request(lambda source, payload: b"%x" % source)
+        answer = self.network.result_of(one.request(two.bus_id, b"who am I?"))
+        self.assertEqual(answer, b"%x" % one.bus_id)
+
+    def test_the_id_is_kept_on_reconnection(self) -> None:
+        """A link that was cut, and an upstream that was restarted, change nothing."""
+        root, child = self.root(), self.child("auto")
+        self.network.start(root, child)
+        self.network.settle()
+        mine = child.bus_id
+        self.network.cut(root, child)
+        self.network.settle(5)
+        self.assertEqual((child.bus_id, child.state), (mine, "running"))
+        self.kill(root)
+        again = self.root()
+        self.network.start(again)
+        self.network.settle(10)
+        self.assertEqual((child.bus_id, child.state), (mine, "running"))
+        self.assertEqual(self.ids(again), [mine])
+
+    def test_an_id_that_somebody_else_has_by_now(self) -> None:
+        """
+        When the upstream gave the id away meanwhile, the node takes another one, soon.
+
+        It keeps running, and is known by its new id only.
+        """
+        root, child = self.root(), self.child("auto")
+        self.network.start(root, child)
+        self.network.settle()
+        mine = child.bus_id
+        self.network.split(root, child)
+        self.network.settle(30)
+        self.assertEqual(child.state, "lost_upstream")
+        usurper = self.child(mine)
+        self.network.start(usurper)
+        self.network.heal(root, child)
+        self.network.settle(45)
+        self.assertEqual(child.state, "running")
+        self.assertNotEqual(child.bus_id, mine)
+        self.assertEqual(self.ids(root), sorted([mine, child.bus_id]))
+        keepers = Keeper(), Keeper()
+        child.receiver, usurper.receiver = keepers
+        root.send(child.bus_id, b"child")
+        root.send(mine, b"usurper")
+        self.network.settle()
+        self.assertEqual([keeper.payloads for keeper in keepers], [[b"child"], [b"usurper"]])
+        usurper.on_request(lambda source, payload: b"%x" % source)
+        answer = self.network.result_of(child.request(mine, b"who am I?"))
+        self.assertEqual(answer, b"%x" % child.bus_id)
+
+    def test_no_id_is_left(self) -> None:
+        """An upstream without free ids says so, and a node that was never up ends."""
+        root = self.root(subnets=[(0, 1)])
+        first = self.child("auto")
+        self.network.start(root, first)
+        second = self.child("auto")
+        self.assertEqual(self.refusal_of(second.start()), Status.NO_FREE_ID)
+        self.assertEqual(second.state, "stopped")
+        self.assertIn((0, "CONTROL", "NO_FREE_ID"), self.diaries[root].registrations())
+
+    def test_an_id_that_was_given_back(self) -> None:
+        """When its holder has left, the id is free for the next one."""
+        root = self.root(subnets=[(0, 1)])
+        first, second = self.child("auto"), self.child("auto")
+        self.network.start(root, first)
+        self.network.stop(first)
+        self.network.start(second)
+        self.assertEqual(second.bus_id, first.bus_id)
+
+    def test_starting_again(self) -> None:
+        """A node that is stopped and started again asks for the id that it had."""
+        root = self.root()
+        child = self.child("auto")
+        self.network.start(root, child)
+        mine = child.bus_id
+        self.network.stop(child)
+        self.network.start(child)
+        self.network.settle()
+        self.assertEqual(child.bus_id, mine)
+        self.assertEqual(self.ids(root), [mine])
+
+    def test_peers_do_not_assign(self) -> None:
+        """Before it has an id an automatic node cannot dial anybody but its upstream."""
+        peer = self.node(0x50000, listen=["ipv4://10.0.0.7:1"], subnets=[(0, 8)])
+        child = self.child("auto")
+        self.network.start(peer)
+        started = child.start()
+        self.network.settle(0.5)
+        self.failure_of(child.connect("ipv4://10.0.0.7:1"), RegistrationRefused)
+        self.network.settle()
+        self.assertEqual(child.bus_id, 0)
+        self.assertEqual(peer.endpoints, {})
+        self.network.stop(child)
+        self.refusal_of(started)
