@@ -80,7 +80,7 @@ class AcceptanceTests(MailTests):
 
     def test_a_refused_message_has_no_sequence(self) -> None:
         """The sequences of a flow have no gaps, whatever was refused between."""
-        root, child = self.pair()
+        _, child = self.pair()
         first = child.send(ROOT, b"1")
         self.refused(child, ROOT, bytes(2_000_000))
         with self.assertRaises(LocalProtocolError):
@@ -145,9 +145,9 @@ class AcceptanceTests(MailTests):
         changing[:] = b"other"
         self.network.settle()
         self.assertEqual(self.mail[root].payloads, [b"bytes", b"array", b"view"])
-        for payload in ("text", None, 5, [b"x"]):
-            with self.subTest(payload), self.assertRaises(LocalProtocolError):
-                child.send(ROOT, payload)  # type: ignore[arg-type]  # what the test is about
+        for other in ("text", None, 5, [b"x"]):
+            with self.subTest(other), self.assertRaises(LocalProtocolError):
+                child.send(ROOT, other)  # type: ignore[arg-type]  # what the test is about
 
     def test_what_is_no_target(self) -> None:
         """0 and what does not fit into 64 bits is nobody's id."""
