@@ -76,6 +76,7 @@ class NodeService(MultiService):
             self._log.failure("the node cannot start", failure=failure)
         elif journal is not None and text not in journal.last_error:
             journal.write("error", f"cannot start: {text}", LogLevel.error)
+        self._close_journal()
         if self._ended is not None:
             self._ended(failure)
 
@@ -124,12 +125,15 @@ class NodeService(MultiService):
         self._left()
 
     def _left(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
+        self._close_journal()
         leaving, self._leaving = self._leaving, None
         if leaving is not None:
             leaving.callback(None)
+
+    def _close_journal(self) -> None:
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
 
 
 def _names(options: Iterable[str]) -> str:
