@@ -76,6 +76,7 @@ class Endpoint:
         self.data_missing_since: float | None = None
         self.last_pong_at: float | None = None
         self.rtt_seconds: float | None = None
+        self._commands_only = self.temporary or context.mode is Mode.TEMPORARY
         self._context = context
 
     def __repr__(self) -> str:
@@ -113,8 +114,8 @@ class Endpoint:
 
     @property
     def available(self) -> bool:
-        """Tell whether control and data are both registered."""
-        return self.control_link is not None and (self.temporary or self.data_link is not None)
+        """Tell whether control and data are both registered; temporary nodes have no data."""
+        return self.control_link is not None and (self._commands_only or self.data_link is not None)
 
     def submit(self, item: Kept) -> Status | None:
         """
