@@ -297,7 +297,7 @@ class Traffic:
             count=count,
             origin_epoch=origin_epoch,
             status=status,
-            gave_up_at=self._context.bus_id,
+            gave_up_at=0 if status is Status.OK else self._context.bus_id,
         )
 
     def respond(
@@ -349,7 +349,7 @@ class Traffic:
                     first_sequence=message.first_sequence,
                     count=message.count,
                     status=message.status,
-                    gave_up_at=message.gave_up_at,
+                    gave_up_at=message.gave_up_at or message.source,
                     detail=message.detail,
                 )
             )

@@ -64,7 +64,7 @@ class TreeTests(MailTests):
         """
         Each pair of a tree of three levels exchanges messages in both directions.
 
-        Scenario: K26, CC1
+        Scenario: K26
         """
         nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(NORTH + 2), self.leaf(SOUTH + 1)]
         for one, other in itertools.product(nodes, nodes):
@@ -182,11 +182,7 @@ class HopTests(MailTests):
         return (1 << 40) + sum(1 << (40 - 2 * above) for above in range(1, place + 1))
 
     def test_the_hop_limit(self) -> None:
-        """
-        A message crosses 15 relays and no more; the sixteenth rejects it, in its own name.
-
-        Scenario: K12
-        """
+        """A message crosses 15 relays and no more; the sixteenth rejects it, in its own name."""
         nodes = self.chain(18)
         origin = nodes[17]
         far, too_far = nodes[1], nodes[0]

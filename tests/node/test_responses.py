@@ -1,0 +1,242 @@
+"""What the origin of a message is told, by whom, and how often."""
+
+from __future__ import annotations
+
+from atbus import limits
+from atbus.errors import Status
+from atbus.node.node import Node
+from atbus.wire.messages import Data, DataResponse, Flags
+from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
+
+
+class FailureTests(MailTests):
+    """Messages that were given up on their way."""
+
+    def test_unknown_targets(self) -> None:
+        """
+        A child may send to anybody; for a sibling that is not there and for an id that nobody has
+        it hears of one failure each.
+
+        Scenario: K11
+        """
+        root, child = self.pair()
+        sibling, foreign = child.send(0x10FFF, b"?"), child.send(0x20000, b"?")
+        self.network.settle()
+        self.assertEqual(
+            self.mail[child].news,
+            [(0x10FFF, sibling, 1, "NO_ROUTE"), (0x20000, foreign, 1, "NO_ROUTE")],
+        )
+        self.assertEqual([fate.gave_up_at for fate in self.mail[child].fates], [ROOT, ROOT])
+        self.assertEqual(len(self.responses_on_wire(root, child)), 2)
+        self.assert_quiet(root, child)
+
+    def test_a_dead_child_of_another_parent(self) -> None:
+        """
+        Five messages to a dead child of another proxy are five failures, in that proxy's name; no
+        link on the way is blamed.
+
+        Scenario: K12
+        """
+        nodes = list(self.proxies())
+        one, two = self.leaf(NORTH + 1), self.leaf(SOUTH + 1)
+        one.send(SOUTH + 1, b"alive")
+        self.network.settle()
+        self.kill(two)
+        self.network.settle()
+        sequences = []
+        for _ in range(5):
+            sequences.append(one.send(SOUTH + 1, b"dead"))
+            self.network.settle()
+        told = [(SOUTH + 1, sequence, 1, "NO_ROUTE") for sequence in sequences]
+        self.assertEqual(self.mail[one].news, told)
+        self.assertEqual({fate.gave_up_at for fate in self.mail[one].fates}, {SOUTH})
+        self.assertEqual(list(one.endpoints), [NORTH])
+        self.assertEqual([len(node.endpoints) for node in nodes], [2, 2, 1])
+        for node in nodes:
+            self.assertEqual(self.diaries[node].errors(), [])
+        self.assert_quiet(*nodes, one)
+
+    def test_one_response_for_a_run(self) -> None:
+        """Messages that fail together are answered together, and counted one by one."""
+        root, child = self.pair()
+        sequences = self.send_all(child, 0x10FFF, [b"x"] * 50)
+        self.network.settle()
+        self.assertEqual(self.mail[child].news, [(0x10FFF, sequences[0], 50, "NO_ROUTE")])
+        self.assertEqual(root.statistics.refused[Status.NO_ROUTE], 50)
+        self.assertEqual(root.statistics.responses_sent, 1)
+
+    def test_only_who_gives_up_answers(self) -> None:
+        """Of all nodes on the way only the one that gave up has written a response of its own."""
+        nodes = [*self.proxies(), self.leaf(NORTH + 1)]
+        origin = nodes[3]
+        origin.send(SOUTH + 9, b"nobody")
+        self.network.settle()
+        self.assertEqual([node.statistics.responses_sent for node in nodes], [0, 0, 1, 0])
+        sources = {response.source for response in self.responses_on_wire(*nodes)}
+        self.assertEqual(sources, {SOUTH})
+        self.assertEqual(self.mail[origin].statuses(), ["NO_ROUTE"])
+
+    def test_nobody_takes_messages(self) -> None:
+        """A node without a receiver answers what it is sent by name, once for each message."""
+        root, child = self.pair()
+        root.receiver = None
+        first = self.send_all(child, ROOT, [b"1", b"2", b"3"])[0]
+        self.assertIs(self.ended(child.deliver(ROOT, b"4")), Status.NO_RESPONDERS)
+        self.network.settle()
+        self.assertEqual(
+            self.mail[child].news,
+            [(ROOT, first, 3, "NO_RESPONDERS"), (ROOT, first + 3, 1, "NO_RESPONDERS")],
+        )
+        self.assertEqual(root.statistics.refused[Status.NO_RESPONDERS], 4)
+
+
+class SuccessTests(MailTests):
+    """Messages whose delivery was asked for."""
+
+    def test_exactly_one_answer(self) -> None:
+        """
+        A delivery that is to be confirmed is confirmed once, by the destination, with the sequence
+        of the message: to a child, to a sibling, and across two proxies.
+
+        Scenario: K14
+        """
+        _, north, _ = self.proxies()
+        one, two = self.leaf(NORTH + 1), self.leaf(NORTH + 2)
+        three = self.leaf(SOUTH + 1)
+        for sender, target in ((north, one), (one, two), (one, three)):
+            with self.subTest(hex(target.bus_id)):
+                fate = self.ended(sender.deliver(target.bus_id, b"content"))
+                self.network.settle()
+                self.assertEqual((fate.status, fate.count), (Status.OK, 1))
+                self.assertEqual((fate.target, fate.gave_up_at), (target.bus_id, target.bus_id))
+                letter = self.mail[target].letters[-1]
+                self.assertEqual(letter.sequence, fate.first_sequence)
+                self.assertEqual(letter.payload, b"content")
+                self.assertEqual(self.mail[sender].fates, [fate])
+                self.mail[sender].fates.clear()
+        answered = [node.statistics.responses_sent for node in (one, two, three)]
+        self.assertEqual(answered, [1, 1, 1])
+        on_wire = self.responses_on_wire(north, one, two)
+        self.assertEqual({answer.gave_up_at for answer in on_wire}, {0})
+        self.assertEqual(north.statistics.responses_sent, 0)
+
+    def test_success_is_silent(self) -> None:
+        """
+        Without being asked nobody answers that a message was delivered.
+
+        Scenario: K15
+        """
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        self.send_all(nodes[3], SOUTH + 1, [b"x"] * 10)
+        self.network.settle()
+        self.assertEqual(len(self.mail[nodes[4]].letters), 10)
+        self.assertEqual(self.mail[nodes[3]].fates, [])
+        self.assertEqual(self.responses_on_wire(*nodes), [])
+
+
+class WayTests(MailTests):
+    """How responses travel."""
+
+    def response(self, origin: Node, **options: object) -> DataResponse:
+        """Make a failure of something that *origin* has sent."""
+        values = {
+            "source": SOUTH + 1,
+            "destination": origin.bus_id,
+            "target": SOUTH + 1,
+            "first_sequence": 7,
+            "status": Status.NO_ROUTE,
+            "gave_up_at": SOUTH + 1,
+            "origin_epoch": origin.epoch,
+        }
+        return DataResponse(**{**values, **options})  # type: ignore[arg-type]  # mixed values
+
+    def test_responses_have_a_hop_limit(self) -> None:
+        """A response gets no further than its hop limit says; nobody answers it."""
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        _, north, south, origin, end = nodes
+        self.say(end, south, self.response(origin, hop_limit=4), data=False)
+        self.assertEqual(len(self.mail[origin].fates), 1)
+        self.say(end, south, self.response(origin, hop_limit=3, first_sequence=8), data=False)
+        self.assertEqual(len(self.mail[origin].fates), 1)
+        self.assertEqual(north.statistics.responses_dropped, 1)
+        self.assert_quiet(*nodes)
+
+    def test_a_response_to_a_vanished_origin(self) -> None:
+        """
+        A response whose destination is gone waits a while where it cannot go on, then it is
+        dropped and counted; it goes round in no circle.
+
+        Scenario: K29
+        """
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        root, north, south, origin, end = nodes
+        self.kill(origin)
+        self.network.settle()
+        self.say(end, south, self.response(origin), data=False)
+        self.assertEqual(north._parts.traffic.courier.parked, 1)
+        self.network.settle(limits.PARKED_RESPONSE_SECONDS + 1)
+        self.assertEqual(north.statistics.responses_dropped, 1)
+        self.assertEqual(len(self.responses_on_wire(root, north, south)), 2)
+        self.assert_quiet(root, north, south, end)
+
+    def test_a_response_waits_for_its_origin(self) -> None:
+        """A failure that has no way back is told when the origin is there again."""
+        root, north, south = self.proxies(retry_initial_seconds=0.1)
+        origin = self.leaf(NORTH + 1)
+        self.network.split(south, root)
+        sequence = origin.send(SOUTH + 9, b"nobody there")
+        self.network.settle(0.2)
+        self.network.split(north, origin)
+        self.network.heal(south, root)
+        self.network.settle(0.2)
+        self.assertEqual(self.mail[origin].fates, [])
+        self.network.heal(north, origin)
+        self.network.settle()
+        self.assertEqual(self.mail[origin].news, [(SOUTH + 9, sequence, 1, "NO_ROUTE")])
+        self.assert_quiet(root, north, south, origin)
+
+    def test_news_of_another_life_are_ignored(self) -> None:
+        """A failure of a message that an earlier life of this id has sent is not told."""
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        _, _, south, origin, end = nodes
+        earlier = self.response(origin, origin_epoch=origin.epoch - 1)
+        self.say(end, south, earlier, data=False)
+        self.assertEqual(self.mail[origin].fates, [])
+
+    def test_a_failure_is_told_once(self) -> None:
+        """News that come a second time, from whomever and about whatever part, change nothing."""
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        _, _, south, origin, end = nodes
+        for first, count, source in ((5, 3, SOUTH + 1), (5, 3, SOUTH + 1), (6, 1, SOUTH + 1)):
+            response = self.response(origin, first_sequence=first, count=count, source=source)
+            self.say(end, south, response, data=False)
+        wider = self.response(origin, first_sequence=3, count=6, status=Status.UNCERTAIN)
+        self.say(end, south, wider, data=False)
+        self.assertEqual(
+            self.mail[origin].news,
+            [
+                (SOUTH + 1, 5, 3, "NO_ROUTE"),
+                (SOUTH + 1, 3, 2, "UNCERTAIN"),
+                (SOUTH + 1, 8, 1, "UNCERTAIN"),
+            ],
+        )
+        self.assertEqual(origin.statistics.refused[Status.NO_ROUTE], 3)
+        self.assertEqual(origin.statistics.uncertain_messages, 3)
+
+    def test_a_run_with_flags_is_answered_one_by_one(self) -> None:
+        """In a run whose messages are to be confirmed each is, also when another node made it."""
+        _, north, _ = self.proxies()
+        one, two = self.leaf(NORTH + 1), self.leaf(NORTH + 2)
+        run = Data(
+            source=NORTH + 1,
+            destination=NORTH + 2,
+            sequence=50,
+            epoch=one.epoch,
+            flags=Flags.ANSWER,
+            messages=((0, b"a"), (0, b"b")),
+        )
+        self.say(one, north, run)
+        self.assertEqual(self.mail[two].payloads, [b"a", b"b"])
+        self.assertEqual(
+            self.mail[one].news, [(NORTH + 2, 50, 1, "OK"), (NORTH + 2, 51, 1, "OK")]
+        )
