@@ -230,7 +230,8 @@ class Dialer:
     def cancel_attempts(self) -> None:
         """End every attempt: the node stops."""
         for attempt in list(self._attempts):
-            attempt.result.cancel()
+            self._give_up(attempt)
+            attempt.result.errback(ConnectFailed(attempt.address, "the node stops"))
 
     def refuse_unfinished(self) -> None:
         """Tell everybody who is about to register that the node is leaving."""

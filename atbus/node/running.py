@@ -16,6 +16,7 @@ from atbus.busid import TEMPORARY
 from atbus.errors import (
     ConnectFailed,
     ListenFailed,
+    LocalProtocolError,
     RegistrationRefused,
     Status,
     Undeliverable,
@@ -77,11 +78,17 @@ class Running:
         started: Deferred[None] = Deferred()
         if self.life.has_been_up and self.life.is_alive:
             return succeed(None)
-        if self._started and self.life.is_alive:
-            self._started.append(started)
-            return started
-        self.life.start()
         self._started.append(started)
+        if len(self._started) > 1 and self.life.is_alive:
+            return started
+        try:
+            self.life.start()
+        except LocalProtocolError:
+            self._started.remove(started)
+            raise
+        if not self.life.is_alive:
+            # Stopped by the program, in the callback that told it of the start.
+            return started
         self._dialer.reopen()
         self._parts.sender.refusal = None
         self._parts.commands.refusal = None
