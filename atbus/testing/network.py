@@ -349,7 +349,10 @@ class _Dial:
             return
         self._end()
         near.enter(self._receiver)
-        self.result.callback(near)
+        if self.result.called:
+            near.abort("cancelled")
+        else:
+            self.result.callback(near)
 
     def _fail(self, why: str) -> None:
         if not self._over:
