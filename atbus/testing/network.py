@@ -269,7 +269,12 @@ class VirtualNetwork:
         self._silent.discard(address)
         if not self.listen_seconds:
             return succeed(listener)
-        listening: Deferred[IChannelListener] = Deferred(lambda _: (call.cancel(), listener.stop()))
+
+        def cancel(_: Deferred[IChannelListener]) -> None:
+            call.cancel()
+            listener.stop()
+
+        listening: Deferred[IChannelListener] = Deferred(cancel)
         call = listener.process.callLater(self.listen_seconds, listening.callback, listener)
         return listening
 
