@@ -252,7 +252,8 @@ class ProcessCase(TestCase):
         """
         process = NodeProcess(self.reactor, name)
         words = [*twistd(), *arguments]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        places = (str(ROOT), str(self.folder), os.environ.get("PYTHONPATH"))
+        path = os.pathsep.join(filter(None, places))
         self.reactor.spawnProcess(
             process,
             words[0],
