@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
@@ -89,10 +89,22 @@ class NodeService(MultiService):
         leaving: Deferred[None] = Deferred()
         self._leaving = leaving
         stopping = self.node.stop()
-        stopping.addCallback(lambda _: maybeDeferred(super(NodeService, self).stopService))
-        stopping.addErrback(lambda failure: self._log.failure("stopping failed", failure=failure))
+        stopping.addCallback(lambda _: self._stop_application())
         stopping.addBoth(lambda _: self._left())
         return leaving
+
+    def _stop_application(self) -> Deferred[list[tuple[bool, object]]]:
+        """Stop the services of the application, the last one first; log those that fail."""
+        Service.stopService(self)
+
+        def failed(failure: Failure) -> None:
+            self._log.failure("stopping failed", failure=failure)
+
+        # MultiService itself would leave a failure to the garbage collector.
+        services = reversed(list(self))
+        return DeferredList(
+            [maybeDeferred(each.stopService).addErrback(failed) for each in services]
+        )
 
     def reconfigure(self, config: NodeConfig) -> None:
         """

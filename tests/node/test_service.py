@@ -185,7 +185,7 @@ class ServiceTests(BusTests):
         Application.made[0].stopping = Deferred()
         Application.made[0].stopping.errback(OSError("no"))
         self.network.result_of(service.stopService())
-        self.flushLoggedErrors(OSError)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_a_defect_is_told_as_one(self) -> None:
         """A start that fails for no reason that the bus knows is logged with all there is."""
