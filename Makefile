@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: run test check lint types docs fuzz clean
+.PHONY: run test check lint types docs fuzz bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
@@ -32,6 +32,9 @@ docs: .venv/stamp-dev  ## the manual and the API reference in build/docs; a warn
 fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces the network
 	$(BIN)/python -m atbus.testing.fuzz --count $(COUNT)
 
+bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look in two minutes)
+	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick)
+
 clean:  ## forget what was built; .venv stays
 	rm -rf build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
@@ -44,4 +47,10 @@ clean:  ## forget what was built; .venv stays
 .venv/stamp-dev: setup.cfg pyproject.toml
 	test -e $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) -e ".[cli,dev]"
+	touch .venv/stamp-run $@
+
+# The peers. nats-server is no Python package: without Debian's, the run says that it is absent.
+.venv/stamp-bench: setup.cfg pyproject.toml
+	test -e $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(INSTALL) -e ".[cli,bench]"
 	touch .venv/stamp-run $@

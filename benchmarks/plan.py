@@ -1,0 +1,206 @@
+"""
+What is measured: systems, workloads, and which comparison answers which target.
+
+Each comparison is one pair of measurements, run one directly after the other; which of the two is
+first changes from round to round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+#: For each payload in bytes the messages of one measurement: a few tenths of a second each.
+COUNTS = {16: 300_000, 128: 300_000, 1024: 150_000, 16_384: 12_000, 262_144: 800}
+_USUAL = 128
+_TRIPS = 2_000
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class System:
+    """
+    One way to move messages.
+
+    :param name: As it is called in the tables.
+    :param module: In `benchmarks.systems`.
+    :param needs: Python package without which it is absent.
+    :param channels: ``unix`` and ``tcp``, as far as there are.
+    :param server: A program that the runner starts for it.
+    :param share: The part of the usual count that gives a measurement of the usual length.
+    :param size_max: Of one message, bytes.
+    :param roles: Functions with another name than the role.
+    :param sender_listens: Whether many receivers dial one sender.
+    """
+
+    name: str
+    module: str
+    needs: str
+    channels: tuple[str, ...] = ("unix", "tcp")
+    server: str = ""
+    share: float = 1.0
+    size_max: int = 1 << 20
+    roles: Mapping[str, str] = attrs.field(factory=dict)
+    sender_listens: bool = False
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Workload:
+    """
+    A shape of traffic.
+
+    :param roles: Its processes, in the order in which they are started.
+    :param measured: The role that has the figures.
+    :param figures: Names in the table for what it reports, each with its unit.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    measured: str
+    figures: Mapping[str, tuple[str, str]]
+    senders: int = 1
+    burst: int = 0
+    targets: int = 1
+
+
+RATE = {"value": ("", "messages/s")}
+TRIP = {"p50": (" p50", "us"), "p99": (" p99", "us")}
+
+ONE_WAY = Workload(
+    name="one way", roles=("receive", "send"), measured="receive", figures=RATE
+)
+FAN_IN = Workload(
+    name="fan-in 4:1", roles=("receive", "send"), measured="receive", figures=RATE, senders=4
+)
+RELAY = Workload(
+    name="relay", roles=("relay", "receive", "send"), measured="receive", figures=RATE
+)
+ROUND_TRIP = Workload(
+    name="round trip", roles=("echo", "ping"), measured="ping", figures=TRIP
+)
+MANY = Workload(
+    name="64 targets, 16 a turn",
+    roles=("receive_many", "send_many"),
+    measured="receive_many",
+    figures=RATE,
+    burst=16,
+    targets=64,
+)
+MANY_SINGLE = attrs.evolve(MANY, name="64 targets, 1 a turn", burst=1)
+
+ATBUS = System(name="atbus", module="bus", needs="atbus", sender_listens=True)
+PYZMQ = System(name="pyzmq", module="pyzmq", needs="zmq")
+PYZMQ_PYTHON_RELAY = attrs.evolve(
+    PYZMQ, name="pyzmq, relay in Python", roles={"relay": "relay_in_python"}
+)
+PYZMQ_FREE = attrs.evolve(
+    PYZMQ, name="pyzmq, no event loop", roles={"send_many": "send_many_free"}
+)
+STREAMS = System(name="asyncio streams", module="streams", needs="asyncio", share=0.5)
+UVLOOP = System(
+    name="asyncio streams, uvloop", module="streams_uvloop", needs="uvloop", share=0.5
+)
+ZENOH = System(
+    name="zenoh", module="zenoh_peer", needs="zenoh", channels=("tcp",), share=0.5
+)
+NATS = System(
+    name="nats-py, nats-server",
+    module="nats_server",
+    needs="nats",
+    channels=("tcp",),
+    server="nats-server",
+    share=0.3,
+)
+# Its values are at most 65,535 bytes long.
+AMP = System(name="Twisted AMP", module="amp", needs="twisted", share=0.05, size_max=65_535)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Comparison:
+    """
+    atbus beside another system, under the same work.
+
+    :param target: Which promise it is to keep, if any.
+    :param at_least: The ratio promised, by figure; of times the reciprocal, so that more is better.
+    :param every_round: Whether it is measured in every round, not only in the first ones.
+    """
+
+    peer: System
+    channel: str
+    workload: Workload
+    size: int
+    count: int
+    target: str = ""
+    at_least: Mapping[str, float] = attrs.field(factory=dict)
+    every_round: bool = True
+
+
+def comparisons() -> list[Comparison]:
+    """List everything that is compared, promises first."""
+    return [*_promised(), *_shown()]
+
+
+def _promised() -> list[Comparison]:
+    found = []
+    rates = {16: 1.5, 128: 2.0, 1024: 1.5, 16_384: 1.5, 262_144: 1.0}
+    for channel in ("unix", "tcp"):
+        for size, ratio in rates.items():
+            found.append(_rate(PYZMQ, channel, ONE_WAY, size, "T1", ratio))
+        found.append(_rate(PYZMQ, channel, MANY, _USUAL, "T1b", 1.0))
+        found.append(_rate(PYZMQ, channel, MANY_SINGLE, _USUAL, "T1b", 1.0))
+        found.append(_rate(PYZMQ, channel, FAN_IN, _USUAL, "T2", 1.2))
+        found.append(_rate(PYZMQ, channel, RELAY, _USUAL, "T3", 1.5))
+        found.append(
+            Comparison(
+                peer=PYZMQ,
+                channel=channel,
+                workload=ROUND_TRIP,
+                size=_USUAL,
+                count=_TRIPS,
+                target="T4",
+                at_least={"p50": 1.0, "p99": 1 / 1.1},
+            )
+        )
+    return found
+
+
+def _rate(
+    peer: System, channel: str, workload: Workload, size: int, target: str, ratio: float
+) -> Comparison:
+    count = COUNTS[size] // (3 if workload.targets > 1 else 1)
+    return Comparison(
+        peer=peer,
+        channel=channel,
+        workload=workload,
+        size=size,
+        count=count,
+        target=target,
+        at_least={"value": ratio},
+    )
+
+
+def _shown() -> list[Comparison]:
+    found = []
+    for peer in (STREAMS, UVLOOP, ZENOH, NATS, AMP):
+        for channel in peer.channels:
+            for size, count in COUNTS.items():
+                if size <= peer.size_max:
+                    found.append(_shown_one(peer, channel, ONE_WAY, size, count))
+            found.append(_shown_one(peer, channel, ROUND_TRIP, _USUAL, _TRIPS))
+            if peer is not AMP:
+                found.append(_shown_one(peer, channel, FAN_IN, _USUAL, COUNTS[_USUAL]))
+            if peer not in (AMP, NATS):
+                found.append(_shown_one(peer, channel, RELAY, _USUAL, COUNTS[_USUAL]))
+    for channel in ("unix", "tcp"):
+        count = COUNTS[_USUAL]
+        found.append(_shown_one(PYZMQ_PYTHON_RELAY, channel, RELAY, _USUAL, count))
+        found.append(_shown_one(PYZMQ_FREE, channel, MANY_SINGLE, _USUAL, count // 3))
+    return found
+
+
+def _shown_one(
+    peer: System, channel: str, workload: Workload, size: int, count: int
+) -> Comparison:
+    return Comparison(
+        peer=peer, channel=channel, workload=workload, size=size, count=count, every_round=False
+    )

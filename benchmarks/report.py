@@ -1,0 +1,245 @@
+"""What a run leaves behind: ``bench.json``, the tables of the manual, and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import attrs
+
+from benchmarks.picture import bars
+from benchmarks.plan import ATBUS, Comparison
+from benchmarks.ratios import Spread, spread
+from benchmarks.scaling import Cost
+
+
+@attrs.define
+class Outcome:
+    """
+    The figures of one comparison, pair by pair.
+
+    :param failures: Why pairs are missing.
+    """
+
+    comparison: Comparison
+    ours: list[Mapping[str, float]] = attrs.field(factory=list)
+    theirs: list[Mapping[str, float]] = attrs.field(factory=list)
+    failures: list[str] = attrs.field(factory=list)
+
+    @property
+    def title(self) -> str:
+        """Name the comparison in one line."""
+        compared = self.comparison
+        where = f"{compared.channel}, {compared.workload.name}, {compared.size} B"
+        return f"{compared.peer.name}, {where}"
+
+    def add(self, ours: Mapping[str, float], theirs: Mapping[str, float]) -> None:
+        """Keep the figures of one pair."""
+        self.ours.append(ours)
+        self.theirs.append(theirs)
+
+    def ratio(self, figure: str) -> Spread:
+        """Compare pair by pair: how many times better atbus is."""
+        better_high = figure == "value"
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return spread(
+            [a[figure] / b[figure] if better_high else b[figure] / a[figure] for a, b in pairs]
+        )
+
+
+def write(
+    folder: Path, outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Cost]
+) -> None:
+    """
+    Write everything into a folder.
+
+    :param absent: For each system that is not on this machine, what is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = [outcome for outcome in outcomes if outcome.ours]
+    entries = list(_entries(done, absent, costs))
+    text = json.dumps(entries, indent=1)
+    (folder / "bench.json").write_text(f"{text}\n", encoding="utf-8")
+    tables = tables_of(done, absent, costs)
+    (folder / "bench.txt").write_text(tables, encoding="utf-8")
+    (folder / "bench.svg").write_text(_picture(done), encoding="utf-8")
+    print(tables)
+
+
+def publish(folder: Path, manual: Path) -> None:
+    """Copy what was written last into the manual."""
+    for ending, name in (("txt", "performance-figures.txt"), ("svg", "performance.svg")):
+        text = (folder / f"bench.{ending}").read_text(encoding="utf-8")
+        (manual / name).write_text(text, encoding="utf-8")
+
+
+def _entries(
+    outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Cost]
+) -> Iterable[Mapping[str, object]]:
+    for outcome in outcomes:
+        compared = outcome.comparison
+        for name, runs in ((ATBUS.name, outcome.ours), (compared.peer.name, outcome.theirs)):
+            for figure, (suffix, unit) in _figures(compared):
+                found = spread([run[figure] for run in runs])
+                yield {
+                    "system": name,
+                    "beside": compared.peer.name,
+                    "channel": compared.channel,
+                    "workload": compared.workload.name + suffix,
+                    "payload": compared.size,
+                    "value": found.median,
+                    "unit": unit,
+                    "spread": [found.low, found.high],
+                    "runs": len(runs),
+                }
+        for figure, (suffix, _) in _figures(compared):
+            ratio = outcome.ratio(figure)
+            yield {
+                "system": f"{ATBUS.name} / {compared.peer.name}",
+                "channel": compared.channel,
+                "workload": compared.workload.name + suffix,
+                "payload": compared.size,
+                "value": ratio.median,
+                "unit": "times better",
+                "spread": [ratio.low, ratio.high],
+                "runs": len(outcome.ours),
+                "target": compared.target,
+                "at_least": compared.at_least.get(figure),
+            }
+    for cost in costs:
+        yield {
+            "system": ATBUS.name,
+            "channel": "in memory",
+            "workload": f"{cost.known} known targets, {cost.links} links",
+            "payload": 128,
+            "value": cost.median_us,
+            "unit": "us/message",
+            "spread": [cost.low_us, cost.high_us],
+        }
+    for name, missing in absent.items():
+        yield {
+            "system": name,
+            "channel": "",
+            "workload": "",
+            "payload": 0,
+            "value": None,
+            "unit": f"absent: {missing}",
+            "spread": [],
+        }
+
+
+def _figures(compared: Comparison) -> list[tuple[str, tuple[str, str]]]:
+    figures = list(compared.workload.figures.items())
+    if compared.workload.figures.keys() == {"value"}:
+        figures.append(("peak_bytes", (", peak memory", "bytes")))
+    return figures
+
+
+def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Cost]) -> str:
+    """Write the tables as reStructuredText."""
+    promised = [_promise(o) for o in outcomes if o.comparison.target]
+    shown = [_showing(o) for o in outcomes if not o.comparison.target]
+    parts = []
+    if promised:
+        parts += ["Beside pyzmq, what is aimed at:", ""]
+        names = ("work", "payload", "channel", "atbus", "pyzmq", "ratio", "aim", "")
+        parts += _table(names, [row for rows in promised for row in rows])
+    if shown:
+        parts += ["Beside other systems:", ""]
+        heads = ("system", "work", "payload", "channel", "atbus", "it", "ratio")
+        parts += _table(heads, [row for rows in shown for row in rows])
+    if costs:
+        parts += ["Microseconds for one message, sent and received in one process:", ""]
+        parts += _table(("known targets", "links", "median", "range"), list(map(_cost, costs)))
+    for name, missing in absent.items():
+        parts += [f"Absent: {name}, because {missing}.", ""]
+    return "\n".join(parts)
+
+
+def _promise(outcome: Outcome) -> list[tuple[str, ...]]:
+    compared = outcome.comparison
+    rows: list[tuple[str, ...]] = []
+    for figure, (suffix, unit) in _figures(compared):
+        if figure == "peak_bytes":
+            continue
+        ratio = outcome.ratio(figure)
+        aim = compared.at_least[figure]
+        rows.append(
+            (
+                f"{compared.target}: {compared.workload.name}{suffix}",
+                _size(compared.size),
+                compared.channel,
+                _value(outcome.ours, figure, unit),
+                _value(outcome.theirs, figure, unit),
+                _interval(ratio),
+                f"{aim:.2f}",
+                "met" if ratio.low >= aim else "open",
+            )
+        )
+    return rows
+
+
+def _showing(outcome: Outcome) -> list[tuple[str, ...]]:
+    compared = outcome.comparison
+    return [
+        (
+            compared.peer.name,
+            compared.workload.name + suffix,
+            _size(compared.size),
+            compared.channel,
+            _value(outcome.ours, figure, unit),
+            _value(outcome.theirs, figure, unit),
+            _interval(outcome.ratio(figure)),
+        )
+        for figure, (suffix, unit) in _figures(compared)
+        if figure != "peak_bytes"
+    ]
+
+
+def _cost(cost: Cost) -> tuple[str, ...]:
+    spread_us = f"{cost.low_us:.2f}-{cost.high_us:.2f}"
+    return (f"{cost.known:,}", f"{cost.links:,}", f"{cost.median_us:.2f}", spread_us)
+
+
+def _value(runs: list[Mapping[str, float]], figure: str, unit: str) -> str:
+    value = spread([run[figure] for run in runs]).median
+    if unit != "messages/s":
+        return f"{value:.0f} {unit}"
+    return f"{value / 1000:.0f} k/s" if value >= 10_000 else f"{value / 1000:.1f} k/s"
+
+
+def _interval(ratio: Spread) -> str:
+    return f"{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
+
+
+def _size(size: int) -> str:
+    return f"{size} B" if size < 1024 else f"{size // 1024} KiB"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (head, *rows):
+        for place, cell in enumerate(row):
+            mark = "* -" if not place else "  -"
+            lines.append(f"   {mark} {cell}".rstrip())
+    return [*lines, ""]
+
+
+def _picture(outcomes: list[Outcome]) -> str:
+    """Draw the one-way rates: for each size a group of bars, one for each system and channel."""
+    rates: dict[str, dict[int, list[float]]] = {}
+    for outcome in outcomes:
+        compared = outcome.comparison
+        if compared.workload.name != "one way":
+            continue
+        for name, runs in ((ATBUS.name, outcome.ours), (compared.peer.name, outcome.theirs)):
+            sizes = rates.setdefault(f"{name}, {compared.channel}", {})
+            sizes.setdefault(compared.size, []).extend(run["value"] for run in runs)
+    return bars(
+        "Messages a second, one way, by payload (logarithmic)",
+        {
+            name: {_size(size): spread(found).median for size, found in sizes.items()}
+            for name, sizes in rates.items()
+        },
+    )

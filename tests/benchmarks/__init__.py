@@ -1,0 +1,1 @@
+"""The benchmarks, with so few messages that they only show that they run."""

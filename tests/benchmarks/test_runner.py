@@ -1,0 +1,80 @@
+"""The benchmarks run, and what they write down is what they measured."""
+
+from __future__ import annotations
+
+import json
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import measure, plan, report
+from benchmarks.plan import ATBUS, Comparison
+from benchmarks.ratios import spread
+from benchmarks.report import Outcome
+from benchmarks.scaling import Cost
+
+
+class MeasureTests(SynchronousTestCase):
+    """One measurement of atbus itself, in real processes."""
+
+    def test_each_workload_runs(self) -> None:
+        """Every message of every workload arrives, and the measuring process says how fast."""
+        for workload in (plan.ONE_WAY, plan.RELAY, plan.ROUND_TRIP):
+            figures = measure.measure(ATBUS, "unix", workload, 128, 200)
+            for name in (*workload.figures, "peak_bytes"):
+                self.assertGreater(figures[name], 0, workload.name)
+
+    def test_what_is_missing_is_named(self) -> None:
+        """A peer that is not installed is absent, with the reason."""
+        absent = plan.System(name="nothing", module="nothing", needs="no_such_package")
+        self.assertIn("no_such_package", measure.absence(absent))
+        self.assertEqual(measure.absence(ATBUS), "")
+
+    def test_a_process_that_fails_is_a_failure(self) -> None:
+        """A measurement whose process ends early is no figure, and says what the process said."""
+        broken = plan.System(name="broken", module="no_such_system", needs="atbus")
+        failed = self.assertRaises(
+            measure.Failed, measure.measure, broken, "unix", plan.ONE_WAY, 128, 200
+        )
+        self.assertIn("no_such_system", str(failed))
+
+
+class SpreadTests(SynchronousTestCase):
+    """How sure a median is."""
+
+    def test_the_interval_is_the_order_statistics(self) -> None:
+        """Of ten figures the second and the ninth hold the median in 97.9 of 100 cases."""
+        found = spread([float(n) for n in range(10, 0, -1)])
+        self.assertEqual((found.median, found.low, found.high), (5.5, 2.0, 9.0))
+        self.assertAlmostEqual(found.confidence, 1 - 22 / 1024)
+
+    def test_few_figures_have_a_wide_interval(self) -> None:
+        """Of two figures nothing can be left out."""
+        found = spread([3.0, 1.0])
+        self.assertEqual((found.low, found.high, found.confidence), (1.0, 3.0, 0.5))
+
+
+class ReportTests(SynchronousTestCase):
+    """What a run leaves behind."""
+
+    def test_everything_is_written_down(self) -> None:
+        """The list has each figure with its spread, the ratio, the cost, and who was absent."""
+        compared: Comparison = plan.comparisons()[0]
+        outcome = Outcome(compared)
+        for ours in (200.0, 300.0):
+            outcome.add({"value": ours, "peak_bytes": 2.0}, {"value": 100.0, "peak_bytes": 1.0})
+        cost = Cost(known=1, links=1, median_us=2.0, low_us=1.0, high_us=3.0)
+        folder = Path(self.mktemp())
+        with redirect_stdout(StringIO()):
+            report.write(folder, [outcome], {"gone": "not installed"}, [cost])
+        entries = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+        wanted = {"system", "channel", "workload", "payload", "value", "unit", "spread"}
+        self.assertEqual([entry for entry in entries if not wanted <= entry.keys()], [])
+        ratio = next(entry for entry in entries if entry["unit"] == "times better")
+        self.assertEqual((ratio["value"], ratio["spread"]), (2.5, [2.0, 3.0]))
+        self.assertEqual(entries[-1]["unit"], "absent: not installed")
+        ET.parse(folder / "bench.svg")
+        self.assertIn("2.50 (2.00-3.00)", (folder / "bench.txt").read_text(encoding="utf-8"))
