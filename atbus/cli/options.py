@@ -74,6 +74,21 @@ class UpstreamType(click.ParamType[str]):
         return str(address)
 
 
+class SecretType(click.types.StringParamType):
+    """A text that may have blanks in it, also where it comes from the environment."""
+
+    name = "secret"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """
+        Take a variable as one secret.
+
+        :param rv: Its value.
+        :returns: It, as the only one.
+        """
+        return [rv]
+
+
 BUS_ID: Final = BusIdType()
 
 
@@ -139,6 +154,7 @@ def via_options(command: Command) -> Command:
                 "--token",
                 "tokens",
                 metavar="SECRET",
+                type=SecretType(),
                 envvar="ATBUS_TOKEN",
                 multiple=True,
                 expose_value=False,

@@ -1,0 +1,72 @@
+"""``status``, ``nodes``, ``links`` and ``routes``, as real processes."""
+
+from __future__ import annotations
+
+from atbus.cli.outcome import ExitCode
+from tests.cli.bus_case import BusTestCase
+
+
+class InspectTests(BusTestCase):
+    """What a node knows."""
+
+    async def test_status(self) -> None:
+        """A node says who it is and what it has counted, a line for each number."""
+        await self.start_bus()
+        ended = await self.atbus("status")
+        self.assertEqual((ended.code, ended.err), (ExitCode.DONE, ""))
+        self.assertRegex(ended.out, r"(?m)^id +0x10000$")
+        self.assertRegex(ended.out, r"(?m)^statistics\.sent_messages +0$")
+
+    async def test_status_of_another_node(self) -> None:
+        """Any node of the bus can be asked through any other."""
+        await self.start_bus()
+        ended = await self.atbus("status", "0x10101", "-o", "json", via=0x10001)
+        self.assertEqual(ended.code, ExitCode.DONE)
+        self.assertEqual((ended.json["id"], ended.json["labels"]), ("0x10101", {"region": "eu"}))
+
+    async def test_nodes(self) -> None:
+        """The table has a line for each registered node; JSON has the same and more."""
+        await self.start_bus()
+        ended = await self.atbus("nodes")
+        rows = [line.split()[:3] for line in ended.out.splitlines()]
+        self.assertEqual(
+            rows,
+            [
+                ["ID", "RELATION", "STATE"],
+                ["0x10001", "ImmediateDownstream", "open"],
+                ["0x10100", "ImmediateDownstream", "open"],
+            ],
+        )
+        ended = await self.atbus("nodes", "0x10100", "-o", "json")
+        found = {row["id"]: row["relation"] for row in ended.json}
+        self.assertEqual(found, {"0x10000": "ImmediateUpstream", "0x10101": "ImmediateDownstream"})
+
+    async def test_links(self) -> None:
+        """Each node has a control and a data connection; the one that asks shows up as 0x0."""
+        await self.start_bus()
+        ended = await self.atbus("links", "-o", "json", via=0x10101)
+        self.assertEqual(
+            [(row["id"], row["role"], row["channel"]) for row in ended.json],
+            [
+                ("0x0", "control", "unix"),
+                ("0x10100", "control", "unix"),
+                ("0x10100", "data", "unix"),
+            ],
+        )
+
+    async def test_routes(self) -> None:
+        """A node lists its own range, its neighbors' ranges, and the way for all others."""
+        await self.start_bus()
+        ended = await self.atbus("routes", via=0x10100)
+        rows = [line.split(maxsplit=2) for line in ended.out.splitlines()]
+        self.assertIn(["0x10101/0", "0x10101", "downstream"], rows)
+        self.assertIn(["*", "0x10000", "default route"], rows)
+
+    async def test_one_route(self) -> None:
+        """``--to`` tells the next hop and the rule; a refusal is told and is the exit code."""
+        await self.start_bus()
+        ended = await self.atbus("routes", "--to", "0x10101", "-o", "json")
+        self.assertEqual((ended.code, ended.json["id"]), (ExitCode.DONE, "0x10100"))
+        ended = await self.atbus("routes", "--to", "0x99999")
+        self.assertEqual(ended.code, ExitCode.NOBODY)
+        self.assertRegex(ended.out, r"(?m)^refused +NO_ROUTE$")
