@@ -193,6 +193,7 @@ class _HeapTimers:
         self.seconds = clock
         self._heap: list[tuple[float, int, DelayedCall]] = []
         self._numbers = itertools.count()
+        self._active_count = 0
         self._cancelled_count = 0
         self._stopped = False
         descriptor = open_timerfd() if IReactorFDSet.providedBy(reactor) else None
@@ -214,6 +215,7 @@ class _HeapTimers:
             self._note_sooner,
             self.seconds,
         )
+        self._active_count += 1
         self._push(call)
         return call
 
@@ -243,6 +245,7 @@ class _HeapTimers:
         if self._stopped or not call.active() or self._is_postponed(call):
             return
         call.called = 1
+        self._active_count -= 1
         try:
             call.func()
         except Exception:  # noqa: BLE001 - as a reactor does: the other calls are not to suffer
@@ -268,8 +271,13 @@ class _HeapTimers:
         self._push(call)
 
     def _note_cancelled(self, call: DelayedCall) -> None:
+        self._active_count -= 1
         self._cancelled_count += 1
-        if self._cancelled_count > max(_CANCELLED_MAX, len(self._heap) // 2):
+        if not self._active_count:
+            self._heap.clear()
+            self._cancelled_count = 0
+            self._set_alarm()
+        elif self._cancelled_count > max(_CANCELLED_MAX, len(self._heap) // 2):
             self._heap = [entry for entry in self._heap if entry[2].active()]
             heapq.heapify(self._heap)
             self._cancelled_count = 0
@@ -312,23 +320,42 @@ class _ReactorAlarm:
 
 @implementer(IReadDescriptor)
 class _TimerfdAlarm:
-    """Wakes up by a timer of the kernel, which becomes readable."""
+    """
+    Wakes up by a timer of the kernel, which becomes readable.
+
+    The reactor knows it only while it is set, so that who has stopped leaves nothing there.
+    """
 
     def __init__(self, reactor: Any, wake: Callable[[], None], descriptor: int) -> None:
         self._reactor = reactor
         self._wake = wake
         self._descriptor = descriptor
         self._when: float | None = None
-        reactor.addReader(self)
+        self._is_read = False
+
+    def __del__(self) -> None:
+        self.close()
 
     def set(self, when: float | None) -> None:
-        if when != self._when and self._descriptor >= 0:
+        if self._descriptor < 0:
+            return
+        if when != self._when:
             self._when = when
             set_timerfd(self._descriptor, when)
+        self._read(when is not None)
+
+    def _read(self, wanted: bool) -> None:
+        if wanted == self._is_read:
+            return
+        self._is_read = wanted
+        if wanted:
+            self._reactor.addReader(self)
+        else:
+            self._reactor.removeReader(self)
 
     def close(self) -> None:
         if self._descriptor >= 0:
-            self._reactor.removeReader(self)
+            self._read(False)
             os.close(self._descriptor)
             self._descriptor = -1
 

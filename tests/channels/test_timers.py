@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
@@ -304,24 +305,42 @@ class TimerfdTests(TestCase):
         """A stop takes the timer out of the reactor and closes it."""
         readers = set(self.reactor.getReaders())
         extra = MonotonicTimers(self.reactor, wall_clock=True)
+        extra.callLater(1, self.fail)
         [descriptor] = set(self.reactor.getReaders()) - readers
         number = descriptor.fileno()
         os.fstat(number)
-        extra.callLater(1, self.fail)
         extra.stop()
         extra.stop()
         self.assertEqual(set(self.reactor.getReaders()), readers)
         self.assertRaises(OSError, os.fstat, number)
+
+    async def test_nothing_is_left_without_calls(self) -> None:
+        """Timers that have nothing to call, any more or yet, leave nothing in the reactor."""
+        readers = set(self.reactor.getReaders())
+        extra = MonotonicTimers(self.reactor, wall_clock=True)
+        self.addCleanup(extra.stop)
+        self.assertEqual(set(self.reactor.getReaders()), readers)
+        calls = [extra.callLater(delay, self.fail) for delay in (5, 3, 4)]
+        calls[1].reset(2)
+        for call in calls:
+            [descriptor] = set(self.reactor.getReaders()) - readers
+            call.cancel()
+        self.assertEqual(set(self.reactor.getReaders()), readers)
+        await task.deferLater(extra, 0.01)
+        # The reactor's next turn: this one is still the call's.
+        await task.deferLater(self.reactor, 0)
+        self.assertNotIn(descriptor, self.reactor.getReaders())
 
     def test_which_reactor_needs_it(self) -> None:
         """A reactor on the wall clock is given a timerfd; one that was made monotonic is not."""
         readers = set(self.reactor.getReaders())
         self.patch(self.reactor, "seconds", runtime.seconds)
         needed = MonotonicTimers(self.reactor)
+        needed.callLater(1, self.fail)
         self.assertEqual(len(set(self.reactor.getReaders()) - readers), 1)
         needed.stop()
         self.patch(self.reactor, "seconds", self.timers.seconds)
-        MonotonicTimers(self.reactor)
+        MonotonicTimers(self.reactor).callLater(1, self.fail).cancel()
         self.assertEqual(set(self.reactor.getReaders()), readers)
 
     def test_a_system_without_it(self) -> None:
