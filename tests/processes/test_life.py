@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import UTC, datetime
 
 from tests.processes.harness import UP, ProcessCase
 
@@ -104,6 +105,50 @@ class LifeTests(ProcessCase):
         root = self.start("root", ROOT)
         await child.says(UP)
         await root.says("knows 0x10001 as downstream")
+
+    async def test_everybody_is_killed(self) -> None:
+        """What killed processes leave behind does not stop those that come after them."""
+        for _ in range(2):
+            root = self.start("root", ROOT)
+            await root.says(UP)
+            child = self.start("child", CHILD)
+            await child.says(UP)
+            for process in (root, child):
+                process.kill()
+            for process in (root, child):
+                self.assertEqual(await process.ends(), -signal.SIGKILL)
+        self.assertTrue((self.folder / "root.sock").exists())
+        root = self.start("root", ROOT)
+        await root.says(UP)
+        await root.stops()
+        self.assertFalse((self.folder / "root.sock").exists())
+
+    async def test_a_frozen_process(self) -> None:
+        """A process that stands still is missed, and comes back when it goes on."""
+        heartbeat = "[heartbeat]\nseconds = 0.5\ntolerance = 2\n"
+        root = self.start("root", ROOT + heartbeat)
+        await root.says(UP)
+        child = self.start("child", CHILD)
+        await root.says("knows 0x10001 as downstream")
+        await child.says(UP)
+        child.kill(signal.SIGSTOP)
+        await root.says("has lost 0x10001: HEARTBEAT_LOST")
+        child.kill(signal.SIGCONT)
+        await child.says("has lost its upstream and looks for one")
+        await root.says("knows 0x10001 as downstream")
+        await child.says(UP)
+
+    async def test_the_clock(self) -> None:
+        """The timers of the process run on a clock that nobody can set."""
+        process = self.start(
+            "clock",
+            'id = 1\n[application]\ncallable = "CLOCK"\n'.replace(
+                "CLOCK", "tests.processes.witness:clock"
+            ),
+        )
+        await process.says("the reactor counts the seconds since the machine started: True")
+        # But the log has the time of day.
+        self.assertIn(f"{datetime.now(tz=UTC):%Y-%m-%d}", process.output)
 
     async def test_stopped_before_it_was_up(self) -> None:
         """A node that still waits for its upstream stops when it is told to, without an error."""

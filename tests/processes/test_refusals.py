@@ -147,3 +147,10 @@ class FaultTests(ProcessCase):
         line = "application: no.such.module cannot be imported: ModuleNotFoundError"
         self.assertIn(line, process.output)
         self.assertNotIn("Traceback", process.output)
+
+    async def test_a_record_that_cannot_be_written(self) -> None:
+        """Who is to write down everything, and cannot, does not run."""
+        process = self.start("no", 'id = 1\nrecord_events = "no/such/folder/x.events"\n')
+        self.assertEqual(await process.ends(), 1)
+        self.assertIn("record_events: [Errno 2] No such file", process.output)
+        self.assertNotIn("Traceback", process.output)

@@ -5,7 +5,9 @@ Applications that say aloud what their nodes go through.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -50,6 +52,15 @@ class Echo:
 
     def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
         _log.info("got {payload}", payload=payload.decode())
+
+
+def clock(node: Node, settings: Mapping[str, object]) -> None:
+    """Tell whether the reactor's clock is the one that nobody can set."""
+    from twisted.internet import reactor  # noqa: TID251  # this process's own
+
+    clock: Any = reactor
+    monotonic = abs(clock.seconds() - time.clock_gettime(time.CLOCK_MONOTONIC)) < 1
+    _log.info("the reactor counts the seconds since the machine started: {it}", it=monotonic)
 
 
 def never(node: Node, settings: Mapping[str, object]) -> None:
