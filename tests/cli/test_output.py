@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from io import StringIO
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,8 +51,8 @@ class OutputTests(SynchronousTestCase):
         """On a terminal rich draws it; what nodes say of themselves is not taken for markup."""
         terminal = Terminal()
         self.patch(sys, "stdout", terminal)
-        self.patch(sys.modules["os"], "environ", {"TERM": "xterm", "COLUMNS": "80"})
-        Output("table").rows([{"id": "[red]0x1[/red]"}], ["id"])
+        with mock.patch.dict(os.environ, {"TERM": "xterm", "COLUMNS": "80"}, clear=True):
+            Output("table").rows([{"id": "[red]0x1[/red]"}], ["id"])
         self.assertIn("[red]0x1[/red]", terminal.getvalue())
 
     def test_json(self) -> None:

@@ -1,0 +1,151 @@
+"""The demo itself, with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from atbus.cli.outcome import ExitCode
+
+ROOT = Path(__file__).parents[3]
+
+
+class Demo(ProcessProtocol):
+    """
+    One ``atbus demo``.
+
+    :param look: Called with everything that it has told people so far, and the process's transport.
+    """
+
+    transport: Any
+
+    def __init__(self, look: Callable[[str, Any], None]) -> None:
+        self.out = self.err = ""
+        self.ended: Deferred[int | None] = Deferred()
+        self._look = look
+
+    def outReceived(self, data: bytes) -> None:
+        self.out += data.decode()
+
+    def errReceived(self, data: bytes) -> None:
+        self.err += data.decode()
+        self._look(self.err, self.transport)
+
+    def processEnded(self, reason: Failure) -> None:
+        error: Any = reason.value
+        self.ended.callback(error.exitCode)
+
+
+class DemoTests(TestCase):
+    """Nine nodes, a killing, and a verdict."""
+
+    timeout = 180
+
+    def setUp(self) -> None:
+        # Short, because of the paths of sockets, and ours, to see what is left in it.
+        self.folder = Path(tempfile.mkdtemp(prefix="atbus-"))
+        self.addCleanup(self._remove)
+
+    def _remove(self) -> None:
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.folder.rmdir()
+
+    def start(self, *words: str, look: Callable[[str, Any], None] = lambda _e, _t: None) -> Demo:
+        """Start it, with people's text on stderr."""
+        from twisted.internet import reactor  # noqa: TID251  # for real processes
+
+        demo = Demo(look)
+        spawn: Any = reactor
+        spawn.spawnProcess(
+            demo,
+            sys.executable,
+            [sys.executable, "-m", "atbus", "demo", "-o", "json", *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.folder)},
+            path=str(ROOT),
+        )
+        return demo
+
+    def processes(self) -> list[str]:
+        """List the processes of this test's demo that are still there."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_bytes()
+            except OSError:
+                continue
+            if os.fsencode(self.folder) in line:
+                found.append(line.replace(b"\0", b" ").decode())
+        return found
+
+    async def test_it_ends_well(self) -> None:
+        """
+        The bus loses nothing although a proxy is killed; nothing is left of it afterwards.
+
+        Scenario: AA6
+        """
+        demo = self.start("--seconds", "6", "--rate", "100")
+        code = await demo.ended
+        self.assertEqual(code, ExitCode.DONE, demo.err)
+        result = json.loads(demo.out.splitlines()[-1])
+        self.assertEqual((result["ok"], result["lost"], result["duplicated"]), (True, 0, 0))
+        self.assertEqual((result["reordered"], result["troubles"]), (0, []))
+        self.assertEqual(result["killed"], ["0x10100"])
+        # While the proxy was away its region could not be reached, and was told so.
+        self.assertGreater(result["refused"], 0)
+        self.assertGreater(result["delivered"], result["refused"])
+        for text in ("root 0x10000", "eu-proxy killed", "eu-proxy is back", "Verdict: good"):
+            self.assertIn(text, demo.err)
+        self.assertEqual((self.processes(), list(self.folder.iterdir())), ([], []))
+
+    async def test_a_swallowed_message_is_found(self) -> None:
+        """A proxy that swallows one message turns the verdict red, and the evidence is kept."""
+        relay = "tests.cli.demo.swallowing:make"
+        demo = self.start("--seconds", "6", "--rate", "100", "--relay", relay)
+        code = await demo.ended
+        self.assertEqual(code, ExitCode.FAILED, demo.err)
+        result = json.loads(demo.out.splitlines()[-1])
+        self.assertEqual(result["ok"], False)
+        self.assertGreater(result["lost"], 0)
+        self.assertEqual(result["troubles"], [])
+        self.assertIn("Verdict: NOT good", demo.err)
+        self.assertEqual(self.processes(), [])
+        (kept,) = self.folder.iterdir()
+        self.assertIn(str(kept), demo.err)
+        self.assertTrue((kept / "us-proxy.events").exists())
+
+    async def test_a_broken_application_is_told(self) -> None:
+        """Processes that cannot start end the demo at once, with the reason."""
+        demo = self.start("--seconds", "6", "--relay", "no.such:thing")
+        code = await demo.ended
+        self.assertEqual(code, ExitCode.FAILED)
+        error = json.loads(demo.out)["error"]
+        self.assertEqual(error["error"], "NOT_STARTED")
+        self.assertIn("no.such", "".join(error["faults"]))
+        self.assertEqual(self.processes(), [])
+
+    async def test_interrupted(self) -> None:
+        """Ctrl-C in the middle leaves no process and no file."""
+        interrupted: list[str] = []
+
+        def look(told: str, transport: Any) -> None:
+            if "msg/s" in told and not interrupted:
+                interrupted.append(told)
+                transport.signalProcess(signal.SIGINT)
+
+        demo = self.start("--seconds", "60", look=look)
+        code = await demo.ended
+        self.assertEqual(code, ExitCode.INTERRUPTED, demo.err)
+        self.assertEqual(json.loads(demo.out)["error"]["error"], "INTERRUPTED")
+        self.assertEqual((self.processes(), list(self.folder.iterdir())), ([], []))
