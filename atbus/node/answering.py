@@ -137,7 +137,9 @@ class Answering:
         try:
             self.reply(message.source, message.sequence, value)
         except Undeliverable as error:
-            self.answer(message, error.status, always=True)
+            # Of the request this would be a lie: it has arrived, and was dealt with.
+            detail = f"the reply was not accepted: {error.status.name}"
+            self.answer(message, Status.HANDLER_FAILED, always=True, detail=detail)
 
     def watch(
         self, result: object, source: int, sequence: int, message: Special | None = None
@@ -165,11 +167,14 @@ class Answering:
         if message is not None:
             message.custody = None
 
-    def answer(self, message: Special, status: Status, *, always: bool = False) -> None:
+    def answer(
+        self, message: Special, status: Status, *, always: bool = False, detail: str = ""
+    ) -> None:
         """
         Answer one message if that was asked for; a missing receiver is told in any case.
 
         :param always: Whether to answer although no confirmation was asked for.
+        :param detail: A few words for people.
         """
         if status is Status.NO_RESPONDERS:
             self._context.statistics.refused[status] += 1
@@ -180,7 +185,7 @@ class Answering:
         custody = None if message.custody is None else message.custody.share()
         me = self._context.bus_id
         self.traffic.respond(
-            custody, message.source, me, message.sequence, 1, message.epoch, status
+            custody, message.source, me, message.sequence, 1, message.epoch, status, detail
         )
 
     def failed(self, failure: Failure, source: int, sequence: int) -> None:

@@ -18,6 +18,7 @@ from atbus.busid import BusId
 from atbus.errors import Status
 from atbus.handshake.effects import AskAdmission
 from atbus.handshake.terms import Admitted, PeerTerms, Rejected
+from atbus.node.endpoint import Gate
 from atbus.routing import applicant as judged
 from atbus.routing.admission import after_challenge, judge
 from atbus.routing.applicant import Applicant, Challenge, Judgement, OwnNode, Registered
@@ -100,12 +101,18 @@ class Judge:
                 if holder is not None and not same:
                     self._registrar.remove(holder, Status.REPLACED)
                 self._admit(connection, bus_id, position)
+            case judged.Attach(bus_id=bus_id) if self._is_leaving(bus_id):
+                connection.judged(Rejected(status=Status.CLOSING, detail="we are parting"))
             case judged.Attach(bus_id=bus_id):
                 connection.judged(Admitted(bus_id=bus_id, known_epoch=0))
             case Challenge():
                 self._challenge(connection, who, judgement)
             case judged.Rejected(status=status, detail=detail):
                 connection.judged(Rejected(status=status, detail=detail))
+
+    def _is_leaving(self, bus_id: int) -> bool:
+        endpoint = self._registrar.endpoints.get(bus_id)
+        return endpoint is not None and endpoint.gate in (Gate.DRAINING, Gate.RETURNING)
 
     def _admit(self, connection: Connection, bus_id: int, position: Position) -> None:
         self._positions[connection] = position

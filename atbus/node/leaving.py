@@ -47,6 +47,7 @@ class _Farewell:
     deadline: float
     everything: bool
     result: Deferred[None]
+    asked: set[Connection] = attrs.field(factory=set)
     unanswered: set[Connection] = attrs.field(factory=set)
     connections: list[Connection] = attrs.field(factory=list)
     parting: bool = False
@@ -56,6 +57,7 @@ class Leaving:
     """
     Take leave of endpoints.
 
+    :param connections: All connections of the node, also those that are being registered.
     :param busy: Tells whether the node still owes anybody an answer.
     """
 
@@ -65,12 +67,14 @@ class Leaving:
         registrar: Registrar,
         traffic: Traffic,
         paths: Paths,
+        connections: Collection[Connection],
         busy: Callable[[], bool],
     ) -> None:
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
         self._paths = paths
+        self._connections = connections
         self._busy = busy
         self._farewells: list[_Farewell] = []
         self._alarm = Alarm(context.timers, self._look)
@@ -95,18 +99,26 @@ class Leaving:
             list(endpoints), status, self._context.now + seconds, everything, Deferred()
         )
         for endpoint in farewell.endpoints:
-            for connection in endpoint.data:
-                if connection.link is not None and not connection.leaving:
-                    grace = int(seconds * 1000)
-                    drain = Drain(source=self._context.bus_id, grace_ms=grace, detail=status.name)
-                    connection.link.put(Notice(drain))
-                    farewell.unanswered.add(connection)
+            self._ask(farewell, endpoint)
             if not everything:
                 self._paths.leave(endpoint)
         self._traffic.changed()
         self._farewells.append(farewell)
         self._look()
         return farewell.result
+
+    def _ask(self, farewell: _Farewell, endpoint: Endpoint) -> None:
+        """Ask a neighbor to send nothing more, on each data connection that there is by now."""
+        grace_ms = max(0, int((farewell.deadline - self._context.now) * 1000))
+        for connection in endpoint.data:
+            if connection.link is None or connection.leaving or connection in farewell.asked:
+                continue
+            drain = Drain(
+                source=self._context.bus_id, grace_ms=grace_ms, detail=farewell.status.name
+            )
+            connection.link.put(Notice(drain))
+            farewell.asked.add(connection)
+            farewell.unanswered.add(connection)
 
     def drain_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Send nothing more to a neighbor that leaves, and say so after our last frame."""
@@ -134,6 +146,8 @@ class Leaving:
         late = now >= farewell.deadline
         present = [e for e in farewell.endpoints if e.removed is None]
         if not farewell.parting:
+            for endpoint in present:
+                self._ask(farewell, endpoint)
             farewell.unanswered = {c for c in farewell.unanswered if c.registered}
             if not late and (farewell.unanswered or not self._empty(farewell, present)):
                 return
@@ -158,6 +172,9 @@ class Leaving:
 
     def _empty(self, farewell: _Farewell, present: list[Endpoint]) -> bool:
         """Tell whether nothing is on its way that the closing would lose."""
+        if any(c.link is None and c.endpoint in present for c in self._connections):
+            # Once its registration has ended, the other side may have sent something already.
+            return False
         links = [c.link for e in present for c in e.connections if c.link is not None]
         if any(not link.idle for link in links):
             return False

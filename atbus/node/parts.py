@@ -110,7 +110,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         waiting = registrar.count_waiting() or traffic.courier.parked
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
-    leaving = Leaving(context, registrar, traffic, paths, busy)
+    leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
     sweeps = (registrar.expire_pending, paths.sweep, traffic.courier.retry_parked)
     return Parts(
         context=context,

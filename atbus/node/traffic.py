@@ -285,6 +285,7 @@ class Traffic:
         count: int,
         origin_epoch: int,
         status: Status,
+        detail: str = "",
     ) -> DataResponse:
         self._context.statistics.responses_sent += 1
         return DataResponse(
@@ -298,6 +299,7 @@ class Traffic:
             origin_epoch=origin_epoch,
             status=status,
             gave_up_at=0 if status is Status.OK else self._context.bus_id,
+            detail=detail,
         )
 
     def respond(
@@ -309,11 +311,13 @@ class Traffic:
         count: int,
         origin_epoch: int,
         status: Status,
+        detail: str = "",
     ) -> None:
         """
         Tell the origin of messages what became of them, in our name.
 
         :param custody: Discharged when the news are in somebody else's hands.
+        :param detail: A few words for people.
         """
         if origin == self._context.bus_id:
             if self._context.is_own_epoch(origin_epoch):
@@ -324,12 +328,15 @@ class Traffic:
                         count=count,
                         status=status,
                         gave_up_at=origin,
+                        detail=detail,
                     )
                 )
             if custody is not None:
                 custody.discharge()
             return
-        response = self._response(origin, target, first_sequence, count, origin_epoch, status)
+        response = self._response(
+            origin, target, first_sequence, count, origin_epoch, status, detail
+        )
         self.courier.route(Routed.of(response, custody))
 
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
