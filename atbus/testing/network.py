@@ -194,7 +194,7 @@ class VirtualNetwork:
         """End a node's process at once; its kernel tells the others."""
         process = self._processes[node]
         self._end(process)
-        for channel in process.channels:
+        for channel in sorted(process.channels, key=lambda channel: channel.number):
             channel.vanish()
             channel.carry(channel.other.hang_up)
         process.channels.clear()
