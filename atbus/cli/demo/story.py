@@ -43,8 +43,8 @@ _AWAY_SECONDS_MIN: Final = 1.0
 
 _LOOK_SECONDS: Final = 0.5
 
-_START_SECONDS: Final = 30.0
-_RECOVERY_SECONDS: Final = 20.0
+_START_SECONDS: Final = 60.0
+_RECOVERY_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 10.0
 # So many looks without a change mean that nothing is on its way.
 _QUIET_LOOKS: Final = 3

@@ -50,7 +50,7 @@ class Demo(ProcessProtocol):
 class DemoTests(TestCase):
     """Nine nodes, a killing, and a verdict."""
 
-    timeout = 180
+    timeout = 300
 
     def setUp(self) -> None:
         # Short, because of the paths of sockets, and ours, to see what is left in it.
