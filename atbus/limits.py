@@ -245,6 +245,10 @@ ACK_DELAY_SECONDS: Final = 0.05
 #: Or after so many frames.
 ACK_FRAMES_MAX: Final = 32
 
+#: What arrives within this time of an answer that left at once waits for the end of the turn: under
+#: load one write carries what many messages brought about.
+GATHER_SECONDS: Final = 0.000_05
+
 #: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when
 #: the link dies. Acknowledgements are cumulative and wait for the slowest destination behind the
 #: link, so a narrow window would let one stalled destination stop the others; an entry is about

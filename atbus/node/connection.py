@@ -140,6 +140,8 @@ class Connection:
 
     def frames_received(self, frames: Sequence[bytes]) -> None:
         """Feed the registration, and from its end on the link."""
+        turn = self._context.turn
+        turn.arrival_begins()
         try:
             for place, frame in enumerate(frames):
                 if self.link is not None and not self._finished:
@@ -151,6 +153,8 @@ class Connection:
                 self.register_with(frame)
         except RemoteProtocolError as error:
             self.breach(error)
+        finally:
+            turn.arrival_ends()
         endpoint = self.endpoint
         if endpoint is not None:
             endpoint.heartbeat.heard(self._context.now)

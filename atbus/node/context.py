@@ -16,6 +16,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from atbus import limits
 from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
 from atbus.node.statistics import Statistics
@@ -40,17 +41,55 @@ class Timers(Protocol):
 
 
 class Turn:
-    """Run things once, at the end of this reactor turn, in the order of asking."""
+    """
+    Run things once, at the end of this reactor turn, in the order of asking.
+
+    The end of what arrived on one connection is such an end too, if there was none a moment ago:
+    a lone message is answered at once, and what many messages bring about leaves together.
+    """
+
+    _log = Logger()
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._calls: deque[Callable[[], None]] = deque()
+        self._arriving = False
+        self._scheduled = False
+        self._ended_at = 0.0
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call *call* when the present callbacks have returned to the reactor."""
-        if not self._calls:
-            self._timers.callLater(0, self._run)
         self._calls.append(call)
+        if not self._arriving:
+            self._schedule()
+
+    def arrival_begins(self) -> None:
+        """Note that a connection begins to hand over what arrived; `arrival_ends` follows."""
+        self._arriving = True
+
+    def arrival_ends(self) -> None:
+        """Note that everything has been dealt with that one connection handed over."""
+        self._arriving = False
+        if not self._calls:
+            return
+        now = self._timers.seconds()
+        if now - self._ended_at < limits.GATHER_SECONDS:
+            self._schedule()
+            return
+        self._ended_at = now
+        try:
+            self._run()
+        except Exception:  # noqa: BLE001 - as the reactor does; the connection is not to suffer
+            self._log.failure("the end of a turn failed")
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._timers.callLater(0, self._later)
+
+    def _later(self) -> None:
+        self._scheduled = False
+        self._run()
 
     def _run(self) -> None:
         calls, self._calls = self._calls, deque()

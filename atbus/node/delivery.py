@@ -194,7 +194,7 @@ class Inbox:
             context.calling -= 1
             self._head = None
         context.statistics.received_messages += len(messages)
-        context.statistics.received_bytes += sum(len(payload) for _, payload in messages)
+        context.statistics.received_bytes += sum([len(payload) for _, payload in messages])
         spent = context.now - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"{receiver!r}.message_received")
