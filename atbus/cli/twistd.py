@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from OpenSSL.SSL import OPENSSL_VERSION, OpenSSL_version
 from twisted.application.service import IService, MultiService
+from twisted.internet.error import ReactorNotRunning
 from twisted.python import runtime
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
@@ -209,7 +210,14 @@ class NodeProcess(MultiService):
 
     def _ended(self, _: Failure) -> None:
         exit_with(1)
-        self._reactor.callWhenRunning(self._reactor.stop)
+        self._reactor.callWhenRunning(self._stop)
+
+    def _stop(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            # A signal was faster.
+            return
 
 
 def makeService(options: Options) -> IService:
