@@ -148,6 +148,8 @@ class Leaving:
         if not farewell.parting:
             for endpoint in present:
                 self._ask(farewell, endpoint)
+                if farewell.everything and not self._may_open(endpoint):
+                    self._traffic.lost(endpoint.pending.take(), Status.CLOSING)
             farewell.unanswered = {c for c in farewell.unanswered if c.registered}
             if not late and (farewell.unanswered or not self._empty(farewell, present)):
                 return
@@ -172,13 +174,22 @@ class Leaving:
 
     def _empty(self, farewell: _Farewell, present: list[Endpoint]) -> bool:
         """Tell whether nothing is on its way that the closing would lose."""
-        if any(c.link is None and c.endpoint in present for c in self._connections):
-            # Once its registration has ended, the other side may have sent something already.
+        if any(self._is_registering(endpoint) for endpoint in present):
+            # Once that has ended, the other side may have sent something already.
             return False
         links = [c.link for e in present for c in e.connections if c.link is not None]
         if any(not link.idle for link in links):
             return False
         return not (farewell.everything and self._busy())
+
+    def _is_registering(self, endpoint: Endpoint) -> bool:
+        return any(c.link is None and c.endpoint is endpoint for c in self._connections)
+
+    def _may_open(self, endpoint: Endpoint) -> bool:
+        """Tell whether what waits for an endpoint can still go there, since nobody listens now."""
+        if endpoint.gate is not Gate.CLOSED:
+            return True
+        return endpoint.data_dialling or self._is_registering(endpoint)
 
     def stop(self) -> None:
         """Look no more."""
