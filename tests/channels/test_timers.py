@@ -271,13 +271,35 @@ class TimerfdTests(TestCase):
                 finished.callback(None)
 
         before = set(self.reactor.getDelayedCalls())
-        for seconds, name in ((0.02, "c"), (0.0, "a"), (0.01, "b")):
+        for seconds, name in ((0.03, "c"), (0.01, "a"), (0.02, "b")):
             self.timers.callLater(seconds, note, name)
         self.assertEqual(set(self.reactor.getDelayedCalls()), before)
         await finished
         self.assertEqual([name for name, _ in called], ["a", "b", "c"])
-        for (_, seconds), due in zip(called, (0.0, 0.01, 0.02), strict=True):
+        for (_, seconds), due in zip(called, (0.01, 0.02, 0.03), strict=True):
             self.assertGreaterEqual(seconds, due)
+
+    async def test_at_once(self) -> None:
+        """What is due at once needs no timer of the kernel, and leaves nothing in the reactor."""
+        before = set(self.reactor.getDelayedCalls())
+        late = self.timers.callLater(0.5, self.fail)
+        made: Deferred[None] = Deferred()
+        self.timers.callLater(0, made.callback, None)
+        self.assertEqual(len(set(self.reactor.getDelayedCalls()) - before), 1)
+        await made
+        self.assertTrue(late.active())
+        self.timers.callLater(0, self.fail)
+        self.timers.stop()
+        self.assertEqual(set(self.reactor.getDelayedCalls()), before)
+
+    async def test_at_once_although_the_wall_clock_is_set_back(self) -> None:
+        """When the reactor's clock is set back just then, the kernel's next timer makes good."""
+        now = self.reactor.seconds()
+        made: Deferred[None] = Deferred()
+        self.timers.callLater(0.01, lambda: None)
+        self.timers.callLater(0, made.callback, None)
+        self.patch(self.reactor, "seconds", lambda: now - _HOUR)
+        await made
 
     async def test_a_wall_clock_that_stands_still(self) -> None:
         """A reactor whose own timers have stopped still wakes up for ours."""
