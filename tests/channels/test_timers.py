@@ -281,14 +281,14 @@ class TimerfdTests(TestCase):
 
     async def test_at_once(self) -> None:
         """What is due at once needs no timer of the kernel, and leaves nothing in the reactor."""
-        before = set(self.reactor.getDelayedCalls())
         late = self.timers.callLater(0.5, self.fail)
         made: Deferred[None] = Deferred()
         self.timers.callLater(0, made.callback, None)
-        self.assertEqual(len(set(self.reactor.getDelayedCalls()) - before), 1)
         await made
         self.assertTrue(late.active())
+        before = set(self.reactor.getDelayedCalls())
         self.timers.callLater(0, self.fail)
+        self.assertEqual(len(set(self.reactor.getDelayedCalls()) - before), 1)
         self.timers.stop()
         self.assertEqual(set(self.reactor.getDelayedCalls()), before)
 
