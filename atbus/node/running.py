@@ -49,6 +49,7 @@ class Running:
             went_down=events.on_node_down,
         )
         self.upstream: Upstream | None = None
+        self._upstream_id: int | None = None
         self._context = context
         self._dialer = dialer
         self._leaving = leaving
@@ -142,7 +143,13 @@ class Running:
 
     def _registered_upstream(self, endpoint: Endpoint) -> None:
         self._up()
-        self._context.events.on_upstream_changed(endpoint.bus_id)
+        self._tell_upstream(endpoint.bus_id)
+
+    def _tell_upstream(self, bus_id: int | None) -> None:
+        """Tell who our upstream is now, if that is news: one that never was available was none."""
+        if bus_id != self._upstream_id:
+            self._upstream_id = bus_id
+            self._context.events.on_upstream_changed(bus_id)
 
     def _upstream_refused(self, refusal: RegistrationRefused) -> bool:
         """Go on trying, except when the node was never up: then it ends, with this reason."""
@@ -178,7 +185,7 @@ class Running:
         """Look for another upstream when this was it."""
         if endpoint.position is Position.UPSTREAM and self.upstream is not None:
             self.life.upstream_lost()
-            self._context.events.on_upstream_changed(None)
+            self._tell_upstream(None)
             self.upstream.lost()
 
     # What the program asks for.
