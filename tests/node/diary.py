@@ -136,7 +136,12 @@ class Diary:
     def _life_faults(self) -> list[str]:
         faults = []
         up = False
+        upstream: int | None = None
         for name, *arguments in self.entries:
+            if name == "on_upstream_changed":
+                if upstream == arguments[0]:
+                    faults.append(f"the upstream changed from {upstream} to {arguments[0]}")
+                upstream = arguments[0]
             if name == "on_node_up":
                 if up:
                     faults.append("up twice")
