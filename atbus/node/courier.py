@@ -73,17 +73,9 @@ class Courier:
         return None
 
     def _try_route(self, item: Routed) -> Status | None:
-        target = item.destination
-        came_from = item.came_from
-        hop = self._traffic.hop_to(target, came_from=came_from)
-        if self._context.mode is Mode.TEMPORARY:
-            # The one node that we are registered with asks in our stead.
-            hop = next(iter(self._endpoints.values()), Status.NOT_CONNECTED)
+        hop = self._hop_of(item)
         if isinstance(hop, Status):
-            direct = self._endpoints.get(target)
-            if direct is None or direct.bus_id == came_from:
-                return Status.NO_ROUTE if hop is Status.OK else hop
-            hop = direct
+            return Status.NO_ROUTE if hop is Status.OK else hop
         link = hop.control_link
         if link is None or link.closed:
             return Status.NOT_CONNECTED
@@ -94,6 +86,17 @@ class Courier:
             return Status.BUFFER_LIMIT
         link.put(item)
         return None
+
+    def _hop_of(self, item: Routed) -> Endpoint | Status:
+        if self._context.mode is Mode.TEMPORARY:
+            # The one node that we are registered with asks in our stead.
+            return next(iter(self._endpoints.values()), Status.NOT_CONNECTED)
+        target = item.destination
+        direct = self._endpoints.get(target)
+        if direct is not None and direct.control_link is not None and target != item.came_from:
+            # Whether data may take this way is no matter.
+            return direct
+        return self._traffic.hop_to(target, came_from=item.came_from)
 
     def forward(self, link: Link, frame: bytes, head: Head) -> Status | None:
         """
