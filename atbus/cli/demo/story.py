@@ -51,14 +51,15 @@ _QUIET_LOOKS: Final = 3
 _STOP_SECONDS: Final = 30.0
 
 _OPENING: Final = """\
-atbus gives every process a node on a message bus. Here are {count} real processes on this machine:
-two regions, each with three services behind a proxy, and a root between them. Every service sends
-{rate:g} messages a second to itself, its siblings, its proxy, the root and the other region.
-After {killed:g} s one proxy is killed and comes back; at the end each message is accounted for.
+atbus gives every process a node on a message bus. Here are {count} processes:
+two regions, each with three services behind a proxy, and a root between them.
+Every service sends {rate:g} messages a second: to itself, its siblings, its proxy,
+the root, and the services of the other region. After {killed:g} s one proxy is killed
+and comes back. At the end each message is accounted for.
 
 {picture}
 
-hops: nodes that passed messages on; median, 99 %: how long messages took, from send to receive
+hops: nodes that passed messages on; median, 99 %: how long messages took
 """
 
 

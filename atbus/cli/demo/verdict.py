@@ -92,10 +92,8 @@ class Ending:
         }
 
 
-_UNCERTAIN = (
-    "uncertain: with the proxy, or on the way to it, when it was killed; their senders know"
-)
-_GOOD = "good. Nothing was lost, doubled or out of order, and nothing was kept from anybody."
+_UNCERTAIN = "uncertain: in the hands of the proxy that was killed; senders know"
+_GOOD = "good. Nothing lost, doubled or out of order, and every sender was told."
 _BAD = "NOT good. The bus did not keep its promises."
 
 
