@@ -271,9 +271,11 @@ class TimerfdTests(TestCase):
                 finished.callback(None)
 
         before = set(self.reactor.getDelayedCalls())
+        far = self.timers.callLater(3_600, self.fail)
+        self.assertEqual(set(self.reactor.getDelayedCalls()), before)
+        far.cancel()
         for seconds, name in ((0.03, "c"), (0.01, "a"), (0.02, "b")):
             self.timers.callLater(seconds, note, name)
-        self.assertEqual(set(self.reactor.getDelayedCalls()), before)
         await finished
         self.assertEqual([name for name, _ in called], ["a", "b", "c"])
         for (_, seconds), due in zip(called, (0.01, 0.02, 0.03), strict=True):
