@@ -6,11 +6,14 @@ from random import Random
 
 from twisted.internet.defer import Deferred
 
+from atbus.errors import Status
 from atbus.node.endpoint import Endpoint
 from atbus.node.node import Node
 from atbus.routing.table import Position
+from atbus.testing.conversation import make_terms
 from atbus.testing.network import VirtualNetwork
 from tests.node.bus import CHILD, ROOT, BusTests, Keeper
+from tests.node.stranger import Stranger
 
 SMALL, LARGE = 0x100, 0x20000
 SMALL_ADDRESS, LARGE_ADDRESS = "ipv4://10.0.0.1:1", "ipv4://10.0.0.2:1"
@@ -148,3 +151,32 @@ class CrossedTests(BusTests):
         self.network.settle(2)
         self.assertEqual(child.state, "running")
         self.assertIs(child.endpoints[ROOT].position, Position.UPSTREAM)
+
+    def test_the_other_dial_comes_to_nothing(self) -> None:
+        """
+        Who gave its own dial up for another one that never ends hears of it at the deadline.
+
+        Scenario: H24
+        """
+        large = self.node(LARGE, listen=[LARGE_ADDRESS])
+        self.network.start(large)
+        listening = Stranger(self.network, make_terms(SMALL)).listen(SMALL_ADDRESS)
+
+        class HalfWay(Stranger):
+            """Is added as an endpoint, and never says that it agrees."""
+
+            def _judge(self, hello: object) -> None:
+                self.is_talking = False
+
+        HalfWay(self.network, make_terms(SMALL)).dial(LARGE_ADDRESS)
+        dialling = large.connect(SMALL_ADDRESS)
+        begun = self.network.clock.seconds()
+        self.assertEqual(self.refusal_of(dialling), Status.CROSSED_DIAL)
+        self.assertLessEqual(
+            self.network.clock.seconds() - begun, large.config.handshake_seconds + 0.1
+        )
+        assert listening.refused is not None
+        self.assertEqual(listening.refused.status, Status.CROSSED_DIAL)
+        self.network.settle(1)
+        self.assertEqual(large.endpoints, {})
+        self.network.result_of(listening.listener.stop())

@@ -141,6 +141,17 @@ class LossTests(BusTests):
         self.assertEqual(self.network.result_of(child.request(ROOT, b"still")), b"still")
         self.assertEqual(len(self.network.dials), 3)
 
+    def test_a_data_connection_that_takes_leave(self) -> None:
+        """Its farewell is not the endpoint's: another one takes its place."""
+        root, child = self.pair()
+        child.endpoints[ROOT].data[0].say_goodbye(Status.DISCONNECTED)
+        self.network.settle(0.5)
+        for near, far in ((root, child), (child, root)):
+            self.assertTrue(near.endpoints[far.bus_id].available)
+            self.assertEqual(self.diaries[near].removed(), [])
+            far.on_request(lambda source, payload: payload)
+            self.assertEqual(self.network.result_of(near.request(far.bus_id, b"?")), b"?")
+
     def test_losing_control_loses_the_endpoint(self) -> None:
         """The endpoint goes with its control connection, once, and its data connections too."""
         root, child = self.pair()
@@ -230,4 +241,3 @@ class MissingTests(BusTests):
     def answer_pings(self, stranger: Stranger) -> None:
         """Send anything: any frame counts as life."""
         stranger.say(Pong(source=CHILD, sequence=1))
-

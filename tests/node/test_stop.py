@@ -226,6 +226,23 @@ class MomentTests(BusTests):
         self.network.settle(0.1)
         self.assertNotIn(None, [stranger.ended for stranger in strangers])
 
+    def test_connections_that_the_kernel_took(self) -> None:
+        """
+        Who was connected by the kernel and not yet seen by the node is closed, not registered.
+
+        Scenario: M6
+        """
+        root = self.root()
+        self.network.start(root)
+        self.network.freeze(root)
+        stranger = Stranger(self.network, make_terms(CHILD)).dial(ROOT_ADDRESS)
+        stopping = root.stop()
+        self.network.thaw(root)
+        self.network.result_of(stopping)
+        self.network.settle(0.1)
+        self.assertIsNotNone(stranger.ended)
+        self.assertEqual(self.diaries[root].of("on_new_connection"), [])
+
     def test_while_it_dials(self) -> None:
         """
         Dials that hang are cancelled, of the upstream, of the program and for data.
@@ -296,6 +313,17 @@ class SilenceTests(BusTests):
         self.network.thaw(child)
         self.network.settle(0.5)
         self.assertEqual(len(self.diaries[child].removed()), 1)
+
+    def test_a_neighbor_that_dies_meanwhile(self) -> None:
+        """Nobody waits for the answer of somebody who is gone."""
+        root, child = self.pair()
+        self.network.freeze(child)
+        begun = self.network.clock.seconds()
+        stopping = root.stop()
+        self.network.settle(1)
+        self.kill(child)
+        self.network.result_of(stopping)
+        self.assertLess(self.network.clock.seconds() - begun, 1.5)
 
     def test_a_shorter_drain(self) -> None:
         """The time is configured."""

@@ -25,6 +25,7 @@ class AbsentTests(BusTests):
         """
         child = self.child()
         started = child.start()
+        self.assertEqual(self.diaries[child].states(), ["starting"])
         self.network.settle(60)
         self.assertFalse(started.called)
         self.assertEqual(child.state, "starting")
@@ -243,6 +244,27 @@ class LossTests(BusTests):
             far.on_request(lambda source, payload: payload)
             self.assertEqual(self.network.result_of(near.request(far.bus_id, b"hi")), b"hi")
         self.assertEqual(self.ids(child), [SIBLING])
+
+    def test_losing_somebody_else(self) -> None:
+        """
+        A neighbor that is not the upstream may go without any consequence for the node's life.
+
+        Scenario: I7
+        """
+        root = self.root()
+        proxy = self.child(0x10100, listen=["ipv4://10.0.1.1:1"], subnets=[(0, 8)])
+        leaf = self.node(0x10101, upstream="ipv4://10.0.1.1:1")
+        peer = self.node(0x20000)
+        self.network.start(root, proxy, leaf, peer)
+        self.network.result_of(peer.connect("ipv4://10.0.1.1:1"))
+        self.network.settle()
+        self.network.stop(leaf)
+        self.kill(peer)
+        self.network.settle(1)
+        self.assertEqual(self.ids(proxy), [ROOT])
+        self.assertEqual(proxy.state, "running")
+        self.assertEqual(self.diaries[proxy].states(), ["starting", "running"])
+        self.assertEqual(self.diaries[proxy].of("on_upstream_changed"), [(ROOT,)])
 
     def test_children_of_a_proxy_stay(self) -> None:
         """
