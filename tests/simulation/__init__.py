@@ -1,0 +1,1 @@
+"""Whole buses on a virtual network: seeded traffic and faults, judged by an independent model."""

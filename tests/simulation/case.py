@@ -1,0 +1,59 @@
+"""
+Running seeds, and telling what happened in one that failed.
+
+A failure shows its seed. The tests take seeds from the environment, too: ``ATBUS_SEEDS=7`` runs
+seed 7 only, ``ATBUS_SEEDS=1-500`` many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.simulation.world import World
+
+
+def seeds(first: int, count: int) -> Iterable[int]:
+    """Give the seeds of a test: as many as are worth their time, or what the environment says."""
+    text = os.environ.get("ATBUS_SEEDS", "")
+    if not text:
+        return range(first, first + count)
+    low, _, high = text.partition("-")
+    return range(int(low), int(high or low) + 1)
+
+
+class SimulationTests(SynchronousTestCase):
+    """Buses in bad weather."""
+
+    def storm(
+        self, seed: int, kinds: Sequence[str], *, direct: bool = False, faults: int = 8
+    ) -> World:
+        """Let one seed happen and have it judged."""
+        world = World(seed, direct=direct)
+        world.start()
+        world.traffic(seconds=3.0, bursts_per_second=40)
+        world.faults(seconds=3.0, number=faults, kinds=kinds)
+        found = world.finish()
+        if found:
+            story = "\n".join([f"seed {seed}", *found[:10], "what was done:", *world.log])
+            self.fail(story)
+        return world
+
+    def storms(
+        self, which: Iterable[int], kinds: Sequence[str], *, direct: bool = False, faults: int = 8
+    ) -> Counter[str]:
+        """
+        Let many seeds happen.
+
+        :returns: How many messages had which fate in all of them.
+        """
+        counts: Counter[str] = Counter()
+        for seed in which:
+            world = self.storm(seed, kinds, direct=direct, faults=faults)
+            counts += world.model.counts()
+            if world.given_up:
+                counts["order given up"] += len(world.given_up)
+        return counts
