@@ -233,7 +233,7 @@ class IChannelScheme(Interface):
         """
         Dial an address.
 
-        Cancelling the result ends the attempt, leaves no socket and fails with `CancelledError`.
+        Cancelling the result ends the attempt, leaves no socket and fails with ``CancelledError``.
 
         :param address: An address of this scheme.
         :param receiver: The receiver of the new channel.

@@ -12,8 +12,8 @@ declare everybody dead, or nobody, because of a correction by NTP.
 - A timerfd of the kernel on CLOCK_MONOTONIC, read by the reactor. What is due at once is a call of
   the reactor instead, at a tenth of the cost, when the timerfd comes soon and makes good for it.
 - Without a timerfd: a call of the reactor, at most a second ahead, that looks at the monotonic
-  clock when it comes. Early wakes harm nobody then; late ones are made good by `check`, which
-  whoever hears from the network may call.
+  clock when it comes. Early wakes harm nobody then; late ones are made good by
+  `MonotonicTimers.check`, which whoever hears from the network may call.
 """
 
 from __future__ import annotations

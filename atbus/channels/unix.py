@@ -3,7 +3,7 @@ Unix sockets: ``unix://path``, also written ``pipe://path``.
 
 A path is guarded by a lock file beside it, ``<path>.lock``:
 
-1. Whoever listens holds an exclusive `flock` on the lock file; the kernel drops it with the
+1. Whoever listens holds an exclusive ``flock`` on the lock file; the kernel drops it with the
    process, so what a killed process leaves behind stops nobody.
 2. The lock counts only while the file that is locked is the one at the path: a released lock
    removes its file, and whoever waited on the removed one tries again.
@@ -48,7 +48,7 @@ from atbus.channels.interfaces import (
 from atbus.channels.stream import StreamFactory, dial
 from atbus.errors import ConnectFailed, ListenFailed
 
-#: What fits `sockaddr_un`, without the zero at the end.
+#: What fits ``sockaddr_un``, without the zero at the end.
 PATH_BYTES: Final = 107
 
 _CREDENTIALS: Final = struct.Struct("3i")

@@ -140,8 +140,6 @@ class Context:
 
     :param bus_id: Our id; 0 while temporary, or automatic and not assigned.
     :param epoch: Ours; raised when a neighbor knows a higher one for our id.
-    :param first_epoch: The first one under which messages were sent: those of an earlier one are
-        another life's.
     :param announced_epoch: The last one that a neighbor registered us with; 0 before the first.
     :param calling: How many application callbacks are on the stack.
     :param observer: Sees every message, if there is one.
@@ -159,6 +157,7 @@ class Context:
     bus_id: int
     mode: Mode
     epoch: int
+    #: The first epoch under which messages were sent: those of an earlier one are another life's.
     first_epoch: int = attrs.field(init=False)
     announced_epoch: int = 0
     calling: int = 0
