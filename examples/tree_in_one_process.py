@@ -6,7 +6,6 @@ unix sockets in a temporary folder; only the processes are missing.
 """
 
 import tempfile
-from pathlib import Path
 
 from twisted.internet import defer, task
 
@@ -33,9 +32,7 @@ class Listener:
             self.done.callback(None)
 
 
-async def main(reactor):
-    folder = Path(tempfile.mkdtemp(prefix="atbus-example-"))
-
+async def main(reactor, folder):
     def address(bus_id):
         return f"unix://{folder}/{bus_id:x}.sock"
 
@@ -59,7 +56,7 @@ async def main(reactor):
     for bus_id, proxy in SERVICES.items():
         await start(bus_id, proxy)
 
-    for arrived, bus_id in zip(arrivals, SERVICES):
+    for arrived, bus_id in zip(arrivals, SERVICES, strict=True):
         nodes[bus_id].receiver = Listener(nodes[bus_id], len(SERVICES), arrived)
 
     for source in SERVICES:
@@ -69,10 +66,8 @@ async def main(reactor):
     await defer.gatherResults(arrivals)
     for bus_id in sorted(nodes, reverse=True):
         await nodes[bus_id].stop()
-    for left in folder.iterdir():
-        left.unlink()
-    folder.rmdir()
 
 
 if __name__ == "__main__":
-    task.react(lambda reactor: defer.Deferred.fromCoroutine(main(reactor)))
+    with tempfile.TemporaryDirectory(prefix="atbus-example-") as here:
+        task.react(lambda reactor: defer.Deferred.fromCoroutine(main(reactor, here)))

@@ -25,7 +25,7 @@ class DocumentedPrograms(SynchronousTestCase):
     def program(self, document: str, name: str) -> Path:
         """Write one program to a file; its sockets go where nobody else's are."""
         text = captioned_blocks(document)[name]
-        for path in ("/tmp/atbus-tutorial", "/tmp/atbus-howto"):  # noqa: S108
+        for path in ("/tmp/atbus-tutorial", "/tmp/atbus-howto"):
             text = text.replace(path, str(self.folder))
         file = self.folder / name
         file.write_text(text, encoding="utf-8")

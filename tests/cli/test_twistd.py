@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus.cli import twistd
 from atbus.cli.twistd import Options, use_monotonic_clock
 from atbus.node.config import NodeConfig
-from twisted.plugins import atbus_plugin
 
 LOOK_AROUND = """
 import sys, twisted.plugins.atbus_plugin
@@ -27,6 +27,7 @@ print([name for name in sys.modules if name.partition(".")[0] == "atbus"])
 
 ENDING = """
 import atexit
+from importlib import import_module
 from atbus.cli.exit_code import exit_with
 atexit.register(print, "registered first")
 atexit.register(print, "registered last")
@@ -154,6 +155,7 @@ class PlugInTests(SynchronousTestCase):
 
     def test_the_interface(self) -> None:
         """The module has what `twisted.application.service.ServiceMaker` looks for."""
+        atbus_plugin = import_module("twisted.plugins.atbus_plugin")
         self.assertIs(atbus_plugin.atbus.options, Options)
         self.assertIs(atbus_plugin.atbus.makeService, twistd.makeService)
 
