@@ -36,7 +36,8 @@ class DirectTests(SimulationTests):
 
     def test_direct_ways_come_and_go(self) -> None:
         """Siblings connect, disconnect and stop under load: nothing lost, no order broken."""
-        counts = self.storms(seeds(500, 25), ["disconnect", "stop"], direct=True)
+        kinds = ["disconnect", "disconnect", "stop", *["hiccup"] * 6]
+        counts = self.storms(seeds(500, 30), kinds, direct=True, faults=30)
         self.assertEqual(set(counts) - _ORDERLY - {"order given up"}, set())
         self.assertTrue(counts["delivered"] > 2_000, counts)
 

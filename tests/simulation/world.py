@@ -86,6 +86,11 @@ class World:
         self.lives: list[Life] = []
         self.log: list[str] = []
         self.quiet_at = float("inf")
+        # Long flows see changes of their path; two of them between siblings.
+        self._busy_flows = [
+            *(tuple(self.random.sample(LEAVES[:3], 2)) for _ in range(2)),
+            *(tuple(self.random.sample((ROOT, *PROXIES, *LEAVES), 2)) for _ in range(2)),
+        ]
         self.given_up: set[tuple[int, int]] = set()
         self._number = 0
 
@@ -147,15 +152,19 @@ class World:
         self.quiet_at = self.network.clock.seconds() + at
 
     def _burst(self) -> None:
-        living = [life for life in self.nodes.values() if not (life.killed or life.stopped)]
-        if not living:
-            return
-        life = self.random.choice(living)
-        self.network.process_of(life.node).arrive(lambda: self._send_some(life))
+        everybody = (ROOT, *PROXIES, *LEAVES)
+        if self.random.random() < 0.7:
+            source, target = self.random.choice(self._busy_flows)
+            targets = [target]
+        else:
+            source = self.random.choice(everybody)
+            targets = [bus_id for bus_id in everybody if bus_id != source]
+        life = self.nodes[source]
+        if not (life.killed or life.stopped):
+            self.network.process_of(life.node).arrive(lambda: self._send_some(life, targets))
 
-    def _send_some(self, life: Life) -> None:
-        targets = [bus_id for bus_id in (ROOT, *PROXIES, *LEAVES) if bus_id != life.bus_id]
-        chosen = self.random.sample(targets, 2)
+    def _send_some(self, life: Life, targets: Sequence[int]) -> None:
+        chosen = self.random.sample(targets, min(2, len(targets)))
         for _ in range(self.random.choice((1, 1, 2, 4, 8))):
             self._send_one(life, self.random.choice(chosen))
 
@@ -281,6 +290,16 @@ class World:
             self.note(f"stall {channel} to {pair[1].bus_id:x}")
             channel.stall()
             self._later(channel.resume)
+
+    def _hiccup(self) -> None:
+        """Hold up a channel for less time than anybody waits for anything."""
+        pair = self._pair()
+        channels = self.network.between(*pair) if pair else []
+        if pair and channels:
+            channel = self.random.choice(channels)
+            self.note(f"hiccup {channel} to {pair[1].bus_id:x}")
+            channel.stall()
+            self.network.clock.callLater(self.random.uniform(0.01, 0.4), channel.resume)
 
     def _split(self) -> None:
         pair = self._pair()
