@@ -100,8 +100,11 @@ class World:
         """Start some nodes and wait until all of them are up."""
         for bus_id in bus_ids:
             self.bear(bus_id)
-            self.network.clock.run_until(lambda: self.node(bus_id).state == "running", 20)  # noqa: B023
+            self._wait_for(self.node(bus_id))
         self.network.settle(1)
+
+    def _wait_for(self, node: Node) -> None:
+        self.network.clock.run_until(lambda: node.state == "running", 20)
 
     def node(self, bus_id: int) -> Node:
         """Give the node that has an id now."""
