@@ -18,7 +18,7 @@ from zope.interface import implementer
 from atbus import limits
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel, IChannelReceiver
-from atbus.errors import ChannelClosed, Status
+from atbus.errors import ChannelClosed, FrameTooLarge, Status
 
 if TYPE_CHECKING:
     from atbus.testing.network import VirtualNetwork
@@ -44,7 +44,7 @@ class VirtualChannel:
         self.address = address
         self.peer = f"virtual:{address}"
         self.dialled = dialled
-        self.frame_limit = limits.FRAME_BYTES
+        self.frame_limit = limits.HANDSHAKE_BYTES
         self.written_bytes = 0
         self.process = process
         self.sent: list[bytes] = []
@@ -55,6 +55,7 @@ class VirtualChannel:
         self._closing: tuple[Status, str] | None = None
         self._has_ended_writing = False
         self._reading = True
+        self._is_deaf = False
         self._unread: list[bytes] = []
         self._patience: ProcessCall | None = None
         self._arrives_at = 0.0
@@ -153,7 +154,7 @@ class VirtualChannel:
     def _read_on(self) -> None:
         frames, self._unread = self._unread, []
         if frames and self.open and self._reading:
-            self.receiver.frames_received(frames)
+            self._deliver(frames)
 
     # What tests do to it.
 
@@ -191,9 +192,29 @@ class VirtualChannel:
         elif self._reading:
             if self._closing is not None:
                 self._await_progress()
-            self.receiver.frames_received(frames)
+            self._deliver(frames)
         else:
             self._unread.extend(frames)
+
+    def _deliver(self, frames: list[bytes]) -> None:
+        """Hand frames over, up to one that is too long: what comes behind it is thrown away."""
+        if self._is_deaf:
+            return
+        short = list(itertools.takewhile(lambda frame: len(frame) <= self.frame_limit, frames))
+        if short:
+            self.receiver.frames_received(short)
+        rest = frames[len(short) :]
+        if not rest or not self.open:
+            return
+        if len(rest[0]) <= self.frame_limit:
+            # A frame before it was the last of the registration.
+            self._deliver(rest)
+            return
+        self._is_deaf = True
+        what = f"{len(rest[0])} bytes, at most {self.frame_limit} are allowed here"
+        fault = FrameTooLarge(what)
+        self.receiver.channel_fault(fault)
+        self.close(fault.status, fault.detail)
 
     def finish(self) -> None:
         """Learn that the other end has said its last."""

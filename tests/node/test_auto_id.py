@@ -108,6 +108,23 @@ class AutoIdTests(BusTests):
         answer = self.network.result_of(child.request(mine, b"who am I?"))
         self.assertEqual(answer, b"%x" % child.bus_id)
 
+    def test_a_refusal_for_another_reason(self) -> None:
+        """Only a conflict costs the id: who is refused for its token comes back under it."""
+        root, child = self.root(), self.child("auto")
+        self.network.start(root, child)
+        mine = child.bus_id
+        self.network.stop(root)
+        strict = self.root(access_tokens=["new"])
+        self.network.start(strict)
+        self.network.settle(40)
+        self.assertIn("ACCESS_DENIED", self.diaries[child].errors())
+        self.network.stop(strict)
+        other = self.root(subnets=[(0, 16)])
+        self.network.start(other)
+        self.network.settle(60)
+        self.assertEqual(child.state, "running")
+        self.assertEqual(child.bus_id, mine)
+
     def test_no_id_is_left(self) -> None:
         """An upstream without free ids says so, and a node that was never up ends."""
         root = self.root(subnets=[(0, 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atbus import limits
 from atbus.busid import Subnet
 from atbus.errors import ConnectFailed, RegistrationRefused, Status
 from atbus.handshake.terms import Rejected
@@ -330,6 +331,17 @@ class DeadlineTests(BusTests):
         for node in (root, child):
             self.assertEqual(self.diaries[node].of("on_invalid_connection"), [])
             self.assertEqual(self.diaries[node].of("on_close_connection"), [])
+
+    def test_a_frame_that_is_too_long_for_a_stranger(self) -> None:
+        """Before it is registered nobody may send more than a registration needs."""
+        root = self.root()
+        self.network.start(root)
+        stranger = Stranger(self.network).dial(ROOT_ADDRESS)
+        stranger.say_raw(bytes(limits.HANDSHAKE_BYTES + 1))
+        self.network.settle(1)
+        self.assertIsNotNone(stranger.ended)
+        self.assertEqual(self.diaries[root].errors()[0], "FRAME_TOO_LARGE")
+        self.assertEqual(self.diaries[root].registrations(), [(0, "CONTROL", "FRAME_TOO_LARGE")])
 
     def test_nobody_there(self) -> None:
         """A refused dial is told as such; there was no connection to report."""

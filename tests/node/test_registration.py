@@ -136,6 +136,7 @@ class PeerTests(BusTests):
         """
         one, two = self.peers()
         self.network.result_of(one.disconnect(PEER))
+        self.assertEqual(self.network.between(one, two), [])
         self.network.settle()
         self.assertEqual((self.ids(one), self.ids(two)), ([], []))
         self.assertEqual(self.diaries[one].removed(), [(PEER, "DISCONNECTED")])

@@ -160,6 +160,16 @@ class TemporaryTests(BusTests):
         self.assertEqual(len(self.network.process_of(root).channels), 2)
         self.assertEqual(self.ids(root), [CHILD])
 
+    def test_a_place_that_was_left_is_free(self) -> None:
+        """Where few may be registered at a time, any number of tools may come one by one."""
+        root = self.root(endpoints_max=2)
+        self.network.start(root, self.child())
+        for _ in range(5):
+            tool = self.tool()
+            self.network.start(tool)
+            self.network.stop(tool)
+            self.network.settle(0.1)
+
     def test_its_node_stops(self) -> None:
         """A tool hears that the node it is connected to has left, and looks for it again."""
         root, _, tool = self.met()
