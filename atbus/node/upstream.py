@@ -121,7 +121,9 @@ class Upstream:
             if status.is_refusal and status not in _TRANSIENT:
                 if not self._refused(failure.value):
                     return
-                pause = self._backoff.refused()
+                # An automatic node has no id now, and asks for another one: that is no repetition.
+                if self._context.bus_id or status is not Status.ID_CONFLICT:
+                    pause = self._backoff.refused()
             elif status.is_breach:
                 pause = self._backoff.refused()
         self._place += 1
