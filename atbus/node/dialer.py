@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,7 +20,6 @@ from atbus import __version__, limits
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel, IChannelListener, IChannelScheme
 from atbus.errors import (
-    AtbusError,
     ChannelBroken,
     ConnectFailed,
     ListenFailed,
@@ -48,11 +46,21 @@ class _Attempt:
     """A dial by the program, or for the upstream, that has not ended."""
 
     address: Address
-    result: Deferred[Endpoint]
+    expected_id: int
+    waiting: list[Deferred[Endpoint]] = attrs.field(factory=list)
     connection: Connection | None = None
     dialling: Deferred[IChannel] | None = None
     awaited_id: int = 0
     timeout: IDelayedCall | None = None
+
+    def tell(self, result: Endpoint | Failure) -> None:
+        """Tell everybody who waits how it ended."""
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            if isinstance(result, Failure):
+                each.errback(result)
+            else:
+                each.callback(result)
 
 
 class Dialer:
@@ -156,15 +164,26 @@ class Dialer:
         :returns: Fires when the endpoint can take messages; fails with `ConnectFailed`,
             `RegistrationRefused` or `ChannelBroken`.
         """
-        shared: Deferred[Endpoint] = Deferred()
         for attempt in self._attempts:
-            if attempt.address == address and not upstream:
-                attempt.result.addBoth(_tell(shared))
-                return shared
-        attempt = _Attempt(address, Deferred(lambda _: self._give_up(attempt)))
+            if not upstream and (attempt.address, attempt.expected_id) == (address, expected_id):
+                return self._wait_for(attempt)
+        attempt = _Attempt(address, expected_id)
+        waiting = self._wait_for(attempt)
         self._attempts.append(attempt)
         self._dial(attempt, expected_id=expected_id, upstream=upstream)
-        return attempt.result
+        return waiting
+
+    def _wait_for(self, attempt: _Attempt) -> Deferred[Endpoint]:
+        """Give one more of those who wait a Deferred of its own; the last to cancel ends it."""
+
+        def cancelled(waiting: Deferred[Endpoint]) -> None:
+            attempt.waiting.remove(waiting)
+            if not attempt.waiting:
+                self._give_up(attempt)
+
+        waiting: Deferred[Endpoint] = Deferred(cancelled)
+        attempt.waiting.append(waiting)
+        return waiting
 
     def connect_data(self, endpoint: Endpoint, address: Address) -> Deferred[IChannel]:
         """
@@ -231,7 +250,7 @@ class Dialer:
         """End every attempt: the node stops."""
         for attempt in list(self._attempts):
             self._give_up(attempt)
-            attempt.result.errback(ConnectFailed(attempt.address, "the node stops"))
+            attempt.tell(Failure(ConnectFailed(attempt.address, "the node stops")))
 
     def refuse_unfinished(self) -> None:
         """Tell everybody who is about to register that the node is leaving."""
@@ -273,10 +292,7 @@ class Dialer:
         self._attempts.remove(attempt)
         if attempt.timeout is not None and attempt.timeout.active():
             attempt.timeout.cancel()
-        if isinstance(result, Failure):
-            attempt.result.errback(result)
-        else:
-            attempt.result.callback(result)
+        attempt.tell(result)
 
     # What became of them; the registrar reports.
 
@@ -367,17 +383,3 @@ class Dialer:
             software=f"atbus {__version__}",
             wanted_id=self.wanted_id,
         )
-
-
-def _tell(waiting: Deferred[Endpoint]) -> Callable[[Endpoint | Failure], Endpoint | Failure]:
-    """Make a callback that also tells *waiting*, and passes the result on."""
-
-    def tell(result: Endpoint | Failure) -> Endpoint | Failure:
-        if isinstance(result, Failure):
-            if result.check(AtbusError, CancelledError):
-                waiting.errback(result)
-        else:
-            waiting.callback(result)
-        return result
-
-    return tell

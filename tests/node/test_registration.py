@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
+
 from atbus.errors import ConnectFailed, Status, Undeliverable
 from atbus.node.node import Node
 from atbus.routing.relation import Relation
@@ -191,6 +193,62 @@ class PeerTests(BusTests):
         self.failure_of(first, ConnectFailed)
         self.failure_of(second, ConnectFailed)
         self.assertEqual(len(self.network.dials), 1)
+
+    def test_who_waits_does_not_disturb_others_who_wait(self) -> None:
+        """
+        What one caller makes of the result, or that it waits no more, is no matter of the other.
+
+        Scenario: B14
+        """
+        one = self.node(ROOT)
+        two = self.node(PEER, listen=[PEER_ADDRESS])
+        self.network.start(one, two)
+        first = one.connect(PEER_ADDRESS)
+        first.addCallback(lambda _: None)
+        second, third = one.connect(PEER_ADDRESS), one.connect(PEER_ADDRESS)
+        third.cancel()
+        self.assertIs(self.network.result_of(second), one.endpoints[PEER])
+        self.assertTrue(first.called)
+        self.assertRaises(CancelledError, self.network.result_of, third)
+        self.assertEqual(len(self.network.dials), 2)
+
+    def test_nobody_waits_any_more(self) -> None:
+        """
+        When all who wait have cancelled, the dial ends, at any moment, and nothing is left of it.
+
+        Scenario: B14
+        """
+        for step in range(12):
+            self.begin(type(self.network)())
+            one = self.node(ROOT)
+            two = self.node(PEER, listen=[PEER_ADDRESS])
+            self.network.start(one, two)
+            waiting = [one.connect(PEER_ADDRESS), one.connect(PEER_ADDRESS)]
+            self.network.settle(step * 0.0005)
+            for each in waiting:
+                if not each.called:
+                    each.cancel()
+                    self.assertRaises(CancelledError, self.network.result_of, each)
+            self.network.settle(3)
+            self.assertEqual(self.ids(one), [PEER] * len(two.endpoints))
+            self.end()
+
+    def test_dialling_where_the_upstream_is_dialled(self) -> None:
+        """
+        A program that dials its upstream while the node does gets the same endpoint.
+
+        Scenario: B14
+        """
+        root, child = self.root(), self.child()
+        started = child.start()
+        dialling = child.connect(ROOT_ADDRESS)
+        self.failure_of(dialling, ConnectFailed)
+        self.network.start(root)
+        self.network.clock.run_until(lambda: len(self.network.dials) > 1)
+        dialling = child.connect(ROOT_ADDRESS)
+        self.assertIs(self.network.result_of(dialling), child.endpoints[ROOT])
+        self.network.result_of(started)
+        self.assertEqual(child.state, "running")
 
     def test_one_way_channels_are_not_for_the_program_to_open(self) -> None:
         """
