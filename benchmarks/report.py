@@ -9,9 +9,13 @@ from pathlib import Path
 import attrs
 
 from benchmarks.picture import bars
-from benchmarks.plan import ATBUS, Comparison
+from benchmarks.plan import ATBUS, ONE_WAY, Comparison
 from benchmarks.ratios import Spread, spread
 from benchmarks.scaling import Cost
+
+_USUAL = 128
+# With less an aim is neither met nor missed.
+_CONFIDENCE = 0.95
 
 
 @attrs.define
@@ -138,23 +142,34 @@ def _figures(compared: Comparison) -> list[tuple[str, tuple[str, str]]]:
 
 def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Cost]) -> str:
     """Write the tables as reStructuredText."""
-    promised = [_promise(o) for o in outcomes if o.comparison.target]
-    shown = [_showing(o) for o in outcomes if not o.comparison.target]
+    aimed = [o for o in outcomes if o.comparison.target]
+    others = [o for o in outcomes if not o.comparison.target]
+    promised, shown = list(map(_promise, aimed)), list(map(_showing, others))
     parts = []
     if promised:
-        parts += ["Beside pyzmq, what is aimed at:", ""]
+        parts += [f"Beside pyzmq, what is aimed at, {_pairs(aimed)}:", ""]
         names = ("work", "payload", "channel", "atbus", "pyzmq", "ratio", "aim", "")
         parts += _table(names, [row for rows in promised for row in rows])
     if shown:
-        parts += ["Beside other systems:", ""]
+        parts += [f"Beside other systems, {_pairs(others)}:", ""]
         heads = ("system", "work", "payload", "channel", "atbus", "it", "ratio")
         parts += _table(heads, [row for rows in shown for row in rows])
+    one_way = [o for o in outcomes if o.comparison.workload is ONE_WAY]
+    measured = [o for o in one_way if o.comparison.size == _USUAL]
+    if measured:
+        parts += ["The most memory that the receiver had, one way, 128 B:", ""]
+        parts += _table(("system", "channel", "atbus", "it"), list(map(_memory, measured)))
     if costs:
         parts += ["Microseconds for one message, sent and received in one process:", ""]
         parts += _table(("known targets", "links", "median", "range"), list(map(_cost, costs)))
     for name, missing in absent.items():
         parts += [f"Absent: {name}, because {missing}.", ""]
     return "\n".join(parts)
+
+
+def _pairs(outcomes: list[Outcome]) -> str:
+    least = min(len(outcome.ours) for outcome in outcomes)
+    return f"{least} pairs each" if least > 1 else "one pair each"
 
 
 def _promise(outcome: Outcome) -> list[tuple[str, ...]]:
@@ -174,10 +189,24 @@ def _promise(outcome: Outcome) -> list[tuple[str, ...]]:
                 _value(outcome.theirs, figure, unit),
                 _interval(ratio),
                 f"{aim:.2f}",
-                "met" if ratio.low >= aim else "open",
+                _verdict(ratio, aim),
             )
         )
     return rows
+
+
+def _verdict(ratio: Spread, aim: float) -> str:
+    if ratio.confidence < _CONFIDENCE:
+        return "too few pairs"
+    return "met" if ratio.low >= aim else "open"
+
+
+def _memory(outcome: Outcome) -> tuple[str, ...]:
+    ours, theirs = (
+        f"{spread([run['peak_bytes'] for run in runs]).median / 2**20:.0f} MiB"
+        for runs in (outcome.ours, outcome.theirs)
+    )
+    return (outcome.comparison.peer.name, outcome.comparison.channel, ours, theirs)
 
 
 def _showing(outcome: Outcome) -> list[tuple[str, ...]]:

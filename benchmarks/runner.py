@@ -61,6 +61,9 @@ class Runner:
         for number in range(rounds if comparisons else 0):
             started = time.monotonic()
             for comparison in comparisons:
+                if time.monotonic() - self._began > self.seconds_max:
+                    print(f"no time left for: {self.outcomes[comparison].title}", flush=True)
+                    continue
                 self._pair(comparison, atbus_first=number % 2 == 0)
             now = time.monotonic()
             print(f"round {number + 1} of {rounds}: {now - started:.0f} s", flush=True)
