@@ -204,8 +204,8 @@ class Registrar:
         if endpoint is None:
             # It may have been the stream for which another one was given up.
             known = self.endpoints.get(connection.hello_id)
-            if known is not None and known.control is None:
-                self._without_control(known, status)
+            if known is not None and not (known.control or self.is_expected(known.bus_id)):
+                self.remove(known, status)
             return
         if endpoint.control is connection:
             endpoint.control = None

@@ -6,17 +6,26 @@ from random import Random
 
 from twisted.internet.defer import Deferred
 
-from atbus.errors import Status
+from atbus.errors import AtbusError, Status
+from atbus.handshake.terms import Rejected
 from atbus.node.endpoint import Endpoint
 from atbus.node.node import Node
 from atbus.routing.table import Position
 from atbus.testing.conversation import make_terms
 from atbus.testing.network import VirtualNetwork
+from atbus.wire.messages import Hello
 from tests.node.bus import CHILD, ROOT, BusTests, Keeper
 from tests.node.stranger import Stranger
 
 SMALL, LARGE = 0x100, 0x20000
 SMALL_ADDRESS, LARGE_ADDRESS = "ipv4://10.0.0.1:1", "ipv4://10.0.0.2:1"
+
+
+class HalfWay(Stranger):
+    """Says who it is, and never what it thinks of the other side."""
+
+    def _judge(self, hello: Hello) -> None:
+        self.is_talking = False
 
 
 class CrossedTests(BusTests):
@@ -162,12 +171,6 @@ class CrossedTests(BusTests):
         self.network.start(large)
         listening = Stranger(self.network, make_terms(SMALL)).listen(SMALL_ADDRESS)
 
-        class HalfWay(Stranger):
-            """Is added as an endpoint, and never says that it agrees."""
-
-            def _judge(self, hello: object) -> None:
-                self.is_talking = False
-
         HalfWay(self.network, make_terms(SMALL)).dial(LARGE_ADDRESS)
         dialling = large.connect(SMALL_ADDRESS)
         begun = self.network.clock.seconds()
@@ -179,4 +182,29 @@ class CrossedTests(BusTests):
         self.assertEqual(listening.refused.status, Status.CROSSED_DIAL)
         self.network.settle(1)
         self.assertEqual(large.endpoints, {})
+        self.network.result_of(listening.listener.stop())
+
+    def test_the_stream_that_stays_comes_to_nothing(self) -> None:
+        """
+        The other side gave its dial up for ours, and then goes: what was added is removed, once.
+
+        Scenario: H24
+        """
+        small = self.node(SMALL, listen=[SMALL_ADDRESS])
+        self.network.start(small)
+        listening = HalfWay(self.network, make_terms(LARGE)).listen(LARGE_ADDRESS)
+        dialling = small.connect(LARGE_ADDRESS)
+        self.network.settle(0.1)
+        verdict = Rejected(status=Status.CROSSED_DIAL, detail="yours stays")
+        Stranger(self.network, make_terms(LARGE), verdict).dial(SMALL_ADDRESS)
+        self.assertEqual(self.diaries[small].added(), [LARGE])
+        self.assertEqual(self.ids(small), [LARGE])
+        # Somebody who only says that it is the other node changes nothing.
+        liar = Stranger(self.network, make_terms(LARGE, tokens=(b"none",))).dial(SMALL_ADDRESS)
+        assert liar.refused is not None
+        self.assertEqual(liar.refused.status, Status.ACCESS_DENIED)
+        self.assertEqual(self.ids(small), [LARGE])
+        listening.leave()
+        self.assertEqual(self.diaries[small].removed(), [(LARGE, "LINK_LOST")])
+        self.failure_of(dialling, AtbusError)
         self.network.result_of(listening.listener.stop())

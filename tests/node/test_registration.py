@@ -181,6 +181,18 @@ class PeerTests(BusTests):
             ["new_connection from control", "new_connection from data"],
         )
 
+    def test_a_port_that_the_system_chose(self) -> None:
+        """Who listens on port 0 tells its neighbors the real one, and its connections have it."""
+        one = self.node(ROOT)
+        two = self.node(PEER, listen=["ipv4://10.0.0.2:0"])
+        self.network.start(one, two)
+        address = two.addresses[0]
+        self.assertNotEqual(address.port, 0)
+        endpoint = self.network.result_of(one.connect(address))
+        self.assertEqual(endpoint.peer.request.addresses, (str(address),))
+        accepted = [connection for (connection,) in self.diaries[two].of("on_new_connection")]
+        self.assertEqual([connection.address for connection in accepted], [address] * 2)
+
     def test_two_dials_to_one_address_fail_as_one(self) -> None:
         """
         Both calls are told that nobody is there.
