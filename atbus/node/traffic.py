@@ -21,6 +21,7 @@ from atbus.node.hop import NextHop
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run
 from atbus.routing.table import Deliver, Forward, Hold
+from atbus.wire.cutting import begins_message
 from atbus.wire.extras import append_trace
 from atbus.wire.head import Head
 from atbus.wire.messages import (
@@ -213,7 +214,8 @@ class Traffic:
             return
         statistics = self._context.statistics
         statistics.forwarded_frames += 1
-        statistics.forwarded_messages += head[10]
+        if head[1] != _FRAGMENT or begins_message(frame, head):
+            statistics.forwarded_messages += head[10]
         self.notify(origin, hop, item)
 
     def _traced(self, frame: bytes, hop: Endpoint) -> bytes:

@@ -47,6 +47,18 @@ def cut(frame: bytes, frame_bytes_max: int) -> list[bytes]:
     return _cut_run(frame, head, room)
 
 
+def begins_message(frame: bytes, head: Head) -> bool:
+    """
+    Tell whether a fragment is the first one of its message.
+
+    :param frame: A FRAGMENT frame; what follows the head is not checked.
+    :param head: Its head.
+    :returns: Whether its offset is 0.
+    """
+    offset_at = HEAD_SIZE + head[11]
+    return frame[offset_at : offset_at + 4] == bytes(4)
+
+
 def chunks(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:
     """
     Say which consecutive messages can share a run.
