@@ -234,10 +234,15 @@ class Commands:
             custody.discharge()
             return
 
+        held = [custody]
+
         def finish(status: Status, lines: list[bytes]) -> None:
-            self._respond(source, sequence, status, lines, custody)
+            self._respond(source, sequence, status, lines, held.pop() if held else None)
 
         self._execute(source, message.arguments, finish)
+        if held:
+            # An answer that takes its time holds back neither this frame nor those behind it.
+            held.pop().discharge()
 
     def _ask_instead(self, link: Link, frame: bytes, head: Head) -> None:
         """Serve a temporary node: ask in its stead, answer on its own connection."""

@@ -1,196 +1,354 @@
-"""Commands: a few words to a node, a few lines back, wherever it is."""
+"""Commands: executed by the node they are for, and by nobody else."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
-from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
-
-Asked = list[tuple[int, tuple[bytes, ...]]]
+from atbus.wire import codec
+from atbus.wire.messages import CommandRequest, CommandResponse, MessageType
+from tests.node.bus import ROOT_ADDRESS
+from tests.node.mail import NORTH, NORTH_ADDRESS, ROOT, SOUTH, MailTests
 
 
 class CommandTests(MailTests):
-    """A root, two proxies and two leaves."""
+    """Asking and answering."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.top, self.north, self.south = self.proxies()
-        self.leaf_north = self.leaf(NORTH + 1)
-        self.leaf_south = self.leaf(SOUTH + 1)
+    def executing(self, node: Node) -> list[tuple[int, tuple[bytes, ...]]]:
+        """Have a node echo commands; every one it executes from now on."""
+        executed: list[tuple[int, tuple[bytes, ...]]] = []
 
-    def executing(self, node: Node) -> Asked:
-        """Have a node answer with what it was asked; the commands that it got."""
-        asked: Asked = []
-
-        def execute(source: int, arguments: tuple[bytes, ...]) -> list[bytes]:
-            asked.append((source, arguments))
-            return [b"done:", *arguments]
+        def execute(source: int, words: tuple[bytes, ...]) -> list[bytes]:
+            executed.append((source, words))
+            return [b"%x" % node.bus_id, *words]
 
         node.on_command(execute)
-        return asked
+        return executed
 
     def test_to_a_neighbor(self) -> None:
-        """Arguments arrive as they are, also with NULs, with who asks; the lines come back.
+        """
+        Three arguments with NULs reach a neighbor with the sender's id; its lines come back.
 
         Scenario: L1
         """
-        asked = self.executing(self.north)
-        words = (b"set", b"a\x00b", b"")
-        heard: Asked = []
-        self.north.events.on_custom_command.observe(lambda *what: heard.append(what))
-        lines = self.ended(self.leaf_north.command(NORTH, *words))
-        self.assertEqual(lines, [b"done:", *words])
-        self.assertEqual(asked, [(NORTH + 1, words)])
-        self.assertEqual(heard, asked)
+        root, child = self.pair()
+        executed = self.executing(root)
+        words = (b"cmd", b"a\0b", b"\0\0")
+        self.assertEqual(self.ended(child.command(ROOT, *words)), [b"10000", *words])
+        self.assertEqual(executed, [(child.bus_id, words)])
+        self.assertEqual(self.diaries[root].of("on_custom_command"), [(child.bus_id, words)])
+        (request,) = self.frames(self.control_channel(child, root), MessageType.COMMAND_REQUEST)
+        (answer,) = self.frames(self.control_channel(root, child), MessageType.COMMAND_RESPONSE)
+        self.assertEqual(answer.sequence, request.sequence)
+        self.assert_quiet(root, child)
 
-    def test_to_itself(self) -> None:
-        """A node executes its own commands, and gets the answer.
+    def test_from_a_temporary_node(self) -> None:
+        """
+        A node without an id is 0 to whom it asks, and gets its answer.
+
+        Scenario: L2
+        """
+        root = self.root()
+        temporary = self.node(0, upstream=ROOT_ADDRESS)
+        self.network.start(root, temporary)
+        executed = self.executing(root)
+        for target in (0, ROOT):
+            answer = self.ended(temporary.command(target, b"who", b"%d" % target))
+            self.assertEqual(answer, [b"10000", b"who", b"%d" % target])
+        self.assertEqual([source for source, _ in executed], [0, 0])
+
+    def test_from_a_temporary_node_to_a_far_one(self) -> None:
+        """The node that a temporary one is connected to asks in its stead, in its own name."""
+        root, _, _ = self.proxies()
+        leaf = self.leaf(SOUTH + 1)
+        temporary = self.node(0, upstream=NORTH_ADDRESS)
+        self.network.start(temporary)
+        at_leaf, at_root = self.executing(leaf), self.executing(root)
+        self.assertEqual(self.ended(temporary.command(SOUTH + 1, b"far")), [b"10201", b"far"])
+        self.assertEqual(at_leaf, [(NORTH, (b"far",))])
+        self.assertEqual(at_root, [])
+        self.assertIs(self.ended(temporary.command(SOUTH + 9, b"far")), Status.NO_ROUTE)
+
+    def test_to_oneself(self) -> None:
+        """
+        A command to the node itself is executed and answered like any other.
 
         Scenario: L3
         """
-        asked = self.executing(self.leaf_north)
-        self.assertEqual(self.ended(self.leaf_north.command(NORTH + 1, b"x")), [b"done:", b"x"])
-        self.assertEqual(asked, [(NORTH + 1, (b"x",))])
+        root = self.root()
+        self.network.start(root)
+        executed = self.executing(root)
+        self.assertEqual(self.ended(root.command(ROOT, b"self")), [b"10000", b"self"])
+        self.assertEqual(executed, [(ROOT, (b"self",))])
+        self.assertEqual(len(self.diaries[root].of("on_custom_command")), 1)
 
-    def test_to_a_node_far_away(self) -> None:
-        """It is executed where it is addressed to, and by nobody on the way.
+    def test_only_the_destination_executes(self) -> None:
+        """
+        A command to a far node is executed there, and by nobody on the way.
 
         Scenario: L12
         """
-        others = [self.executing(node) for node in (self.top, self.north, self.south)]
-        asked = self.executing(self.leaf_south)
-        lines = self.ended(self.leaf_north.command(SOUTH + 1, b"status", b"-v"))
-        self.assertEqual(lines, [b"done:", b"status", b"-v"])
-        self.assertEqual(asked, [(NORTH + 1, (b"status", b"-v"))])
-        self.assertEqual(others, [[], [], []])
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        executed = [self.executing(node) for node in nodes]
+        origin, target = nodes[3], nodes[4]
+        self.assertEqual(self.ended(origin.command(SOUTH + 1, b"x")), [b"10201", b"x"])
+        self.assertEqual([len(each) for each in executed], [0, 0, 0, 0, 1])
+        self.assertEqual(executed[4], [(NORTH + 1, (b"x",))])
+        self.network.stop(target)
+        self.network.settle()
+        self.assertIs(self.ended(origin.command(SOUTH + 1, b"x")), Status.NO_ROUTE)
+        self.assertEqual([len(each) for each in executed], [0, 0, 0, 0, 1])
 
-    def test_through_another_node(self) -> None:
-        """A temporary node reaches every node; who it is registered with asks in its stead.
-
-        Scenario: L2, L12
+    def test_too_large(self) -> None:
         """
-        asked = self.executing(self.leaf_south)
-        tool = self.node(0, upstream="ipv4://10.0.1.0:1")
-        self.network.start(tool)
-        self.assertEqual(self.ended(tool.command(SOUTH + 1, b"x")), [b"done:", b"x"])
-        self.assertEqual(asked, [(NORTH, (b"x",))])
-        self.assertIs(self.ended(tool.command(SOUTH + 7, b"x")), Status.NO_ROUTE)
-
-    def test_limits(self) -> None:
-        """Too long or too many arguments are refused before anything is sent.
+        A command beyond the limits is refused at once; one that reaches them is executed.
 
         Scenario: L6
         """
-        asked = self.executing(self.north)
-        fits = bytes(limits.COMMAND_BYTES - 1)
-        self.assertEqual(len(self.ended(self.leaf_north.command(NORTH, b"x", fits))), 3)
-        for words in ([b"xx", fits], [b""] * (limits.COMMAND_ARGUMENTS_MAX + 1)):
-            self.assertIs(
-                self.ended(self.leaf_north.command(NORTH, *words)), Status.MESSAGE_TOO_LARGE
-            )
-        self.assertEqual(len(asked), 1)
+        root, child = self.pair()
+        self.executing(root)
+        most = bytes(limits.COMMAND_BYTES - 1)
+        self.assertEqual(self.ended(child.command(ROOT, b"x", most))[2], most)
+        for words in ([b"x", most + b"+"], [b""] * (limits.COMMAND_ARGUMENTS_MAX + 1)):
+            self.assertIs(self.ended(child.command(ROOT, *words)), Status.MESSAGE_TOO_LARGE)
+        words = [b"n"] * limits.COMMAND_ARGUMENTS_MAX
+        self.assertEqual(len(self.ended(child.command(ROOT, *words))), len(words) + 1)
+
+    def test_too_large_for_a_link(self) -> None:
+        """A command longer than a link's frames is refused by name, and the link stays."""
+        root, _, _ = self.proxies()
+        one = self.leaf(NORTH + 1)
+        two = self.leaf(SOUTH + 1, frame_bytes_max=4_096)
+        self.executing(two)
+        self.assertIs(
+            self.ended(one.command(SOUTH + 1, b"x", bytes(10_000))), Status.MESSAGE_TOO_LARGE
+        )
+        self.assertEqual(len(self.ended(one.command(SOUTH + 1, b"x", bytes(3_000)))), 3)
+        self.assertIn(SOUTH, root.endpoints)
+        self.assertEqual(self.diaries[two].of("on_close_connection"), [])
 
     def test_long_answers(self) -> None:
-        """An answer of many frames arrives whole and in order."""
-        lines = [b"%06d " % number + bytes(200) for number in range(1000)]
-        self.leaf_south.on_command(lambda _source, _words: lines)
-        self.assertEqual(self.ended(self.leaf_north.command(SOUTH + 1, b"list")), lines)
+        """An answer of any shape comes back as it was given, in as many parts as it needs."""
+        self.proxies()
+        one = self.leaf(NORTH + 1, frame_bytes_max=4_096)
+        two = self.leaf(SOUTH + 1)
+        answers: list[list[bytes]] = [
+            [],
+            [b""],
+            [b""] * 3_000,
+            [b"%d" % number for number in range(5_000)],
+            [bytes(range(256)) * 300],
+            [b"a", b"b" * 50_000, b"c", b"d" * 3_068, b"e" * 3_069, b""],
+        ]
+        for answer in answers:
+            two.on_command(lambda source, words, answer=answer: answer)  # type: ignore[misc]
+            self.assertEqual(self.ended(one.command(SOUTH + 1, b"x")), answer)
+        self.assert_quiet(*self.nodes)
 
-    def test_nobody_there(self) -> None:
-        """A command without a way, or without anybody to execute it, is refused at once."""
-        self.assertIs(self.ended(self.leaf_north.command(SOUTH + 9, b"x")), Status.NO_ROUTE)
-        self.assertIs(self.ended(self.leaf_north.command(NORTH, b"x")), Status.UNKNOWN_COMMAND)
-        unknown = self.leaf_north.command(NORTH, b"atbus.no-such-thing")
-        self.assertIs(self.ended(unknown), Status.UNKNOWN_COMMAND)
+    def test_an_answer_that_is_too_long(self) -> None:
+        """An answer beyond the limit is refused by name."""
+        root, child = self.pair()
+        root.on_command(lambda source, words: [bytes(limits.COMMAND_ANSWER_BYTES + 1)])
+        self.assertIs(self.ended(child.command(ROOT, b"x")), Status.MESSAGE_TOO_LARGE)
+        self.assert_quiet(root, child)
+
+    def test_what_executors_return(self) -> None:
+        """Bytes, lists, nothing, Deferreds and coroutines are answers; anything else is not."""
+        root, child = self.pair()
+        later: Deferred[list[bytes]] = Deferred()
+
+        async def coroutine() -> bytes:
+            return b"awaited"
+
+        results: list[tuple[Any, Any]] = [
+            (b"one line", [b"one line"]),
+            ([b"two", b"lines"], [b"two", b"lines"]),
+            ((b"a", b"tuple"), [b"a", b"tuple"]),
+            (None, []),
+            (later, [b"later"]),
+            (coroutine(), [b"awaited"]),
+        ]
+        for result, expected in results:
+            root.on_command(lambda source, words, result=result: result)  # type: ignore[misc]
+            waiting = child.command(ROOT, b"x")
+            self.network.settle(0.1)
+            if result is later:
+                later.callback([b"later"])
+            self.assertEqual(self.ended(waiting), expected)
+        for result in ("text", [b"x", "y"], 5):
+            root.on_command(lambda source, words, result=result: result)  # type: ignore[misc]
+            self.assertIs(self.ended(child.command(ROOT, b"x")), Status.HANDLER_FAILED)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 3)
 
     def test_executors_that_fail(self) -> None:
-        """An exception, a wrong answer and a failing Deferred are told as HANDLER_FAILED."""
+        """An exception in an executor is answered by name, with its words; the node goes on."""
+        root, child = self.pair()
 
-        def fail(_source: int, _words: tuple[bytes, ...]) -> list[bytes]:
-            raise ZeroDivisionError("no")
+        def execute(source: int, words: tuple[bytes, ...]) -> list[bytes]:
+            raise ValueError("what a day")
 
-        for executor in (fail, lambda _source, _words: 7):
-            self.north.on_command(executor)
-            answer = self.leaf_north.command(NORTH, b"x")
-            self.assertIs(self.ended(answer), Status.HANDLER_FAILED)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError, TypeError)), 2)
-        self.assertEqual(self.north.statistics.callback_failures, 2)
+        root.on_command(execute)
+        with self.assertRaises(Undeliverable) as caught:
+            self.network.result_of(child.command(ROOT, b"x"))
+        self.assertIs(caught.exception.status, Status.HANDLER_FAILED)
+        self.assertIn("what a day", caught.exception.detail)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(root.statistics.callback_failures, 1)
 
-    def test_executors_that_take_their_time(self) -> None:
-        """A Deferred's lines are the answer; one that never fires ends in a time-out."""
+    def test_unknown_commands(self) -> None:
+        """A node without an executor, and a built-in command that is not one, say so."""
+        root, child = self.pair()
+        self.assertIs(self.ended(child.command(ROOT, b"x")), Status.UNKNOWN_COMMAND)
+        self.assertIs(self.ended(child.command(ROOT)), Status.UNKNOWN_COMMAND)
+        self.executing(root)
+        self.assertIs(self.ended(child.command(ROOT, b"atbus.nonsense")), Status.UNKNOWN_COMMAND)
+
+    def test_built_in_commands_are_the_nodes(self) -> None:
+        """Names that begin with atbus. are answered by the node itself, not by the program."""
+        root, child = self.pair()
+        executed = self.executing(root)
+        (line,) = self.ended(child.command(ROOT, b"atbus.ping"))
+        self.assertEqual(json.loads(line), {"id": "0x10000"})
+        self.assertEqual(executed, [])
+        self.assertEqual(self.diaries[root].of("on_custom_command"), [])
+
+    def test_messages_that_an_executor_sends_to_its_own_node(self) -> None:
+        """What an executor sends to the node itself is delivered after it, and not forgotten."""
+        root, child = self.pair()
+        seen: list[int] = []
+
+        def execute(source: int, words: tuple[bytes, ...]) -> list[bytes]:
+            root.send(ROOT, b"to self")
+            seen.append(len(self.mail[root].letters))
+            return []
+
+        root.on_command(execute)
+        self.ended(child.command(ROOT, b"x"))
+        self.assertEqual(seen, [0])
+        self.assertEqual(self.mail[root].payloads, [b"to self"])
+
+
+class EndTests(MailTests):
+    """Commands end, whatever happens."""
+
+    def never(self, *_: object) -> Deferred[list[bytes]]:
+        """Answer a command not at all."""
+        waiting: Deferred[list[bytes]] = Deferred()
+        self.addCleanup(lambda: None if waiting.called else waiting.callback([]))
+        self.waiting = waiting
+        return waiting
+
+    def test_timeout(self) -> None:
+        """A command that nobody answers ends when its time is over; so does one to ourselves."""
+        root, child = self.pair()
+        root.on_command(self.never)
+        began = self.network.clock.seconds()
+        self.assertIs(self.ended(child.command(ROOT, b"x", timeout=2)), Status.TIMEOUT)
+        self.assertAlmostEqual(self.network.clock.seconds() - began, 2, delta=0.01)
+        self.waiting.callback([])
+        self.assertIs(self.ended(root.command(ROOT, b"x", timeout=2)), Status.TIMEOUT)
+        self.waiting.callback([b"late"])
+        self.assert_quiet(root, child)
+        self.assertEqual(child.statistics.late_frames, 1)
+
+    def test_a_slow_command_holds_nothing_back(self) -> None:
+        """While a command is executed, the frames behind it are acknowledged."""
+        root, child = self.pair()
+        root.on_command(self.never)
+        waiting = child.command(ROOT, b"x", timeout=50)
+        self.network.settle(0.5)
+        link = child.endpoints[ROOT].control_link
+        assert link is not None
+        self.assertTrue(link.idle)
+        self.waiting.callback([b"done"])
+        self.assertEqual(self.ended(waiting), [b"done"])
+
+    def test_cancel(self) -> None:
+        """Who waits no more is not told any more."""
+        root, child = self.pair()
+        root.on_command(lambda source, words: [])
+        waiting = child.command(ROOT, b"x")
+        waiting.cancel()
+        waiting.addErrback(lambda _: None)
+        self.assert_quiet(root, child)
+
+    def test_stop(self) -> None:
+        """A node that stops ends its own commands, and answers those of others first."""
+        root, child = self.pair()
         later: Deferred[list[bytes]] = Deferred()
-        self.north.on_command(lambda _source, _words: later)
-        answer = self.leaf_north.command(NORTH, b"x", timeout=2)
+        root.on_command(lambda source, words: later)
+        waiting = child.command(ROOT, b"x")
+        self.network.settle(0.1)
+        stopping = root.stop()
         self.network.settle(1)
-        later.callback([b"at last"])
-        self.assertEqual(self.ended(answer), [b"at last"])
-        never: Deferred[list[bytes]] = Deferred()
-        self.north.on_command(lambda _source, _words: never)
-        self.assertIs(self.ended(self.leaf_north.command(NORTH, b"x", timeout=2)), Status.TIMEOUT)
-        never.callback([])
-
-    def test_a_way_that_breaks(self) -> None:
-        """A command whose way dies under it ends, and says that nobody knows."""
-        self.south.on_command(lambda _source, _words: Deferred())
-        never: Deferred[list[bytes]] = Deferred()
-        self.leaf_south.on_command(lambda _source, _words: never)
-        answer = self.leaf_north.command(SOUTH + 1, b"x", timeout=5)
-        self.network.settle(0.0005)
-        self.network.cut(self.leaf_north, self.north)
-        self.assertIn(self.ended(answer), (Status.UNCERTAIN, Status.TIMEOUT))
-        never.callback([])
-
-    def test_forged_sources(self) -> None:
-        """A neighbor cannot ask in the name of a node that is not below it."""
-        asked = self.executing(self.leaf_south)
-        self.leaf_north._parts.context.bus_id = SOUTH + 5
-        answer = self.leaf_north.command(SOUTH + 1, b"x", timeout=1)
-        self.assertIn(self.ended(answer), (Status.SOURCE_REFUSED, Status.TIMEOUT))
-        self.leaf_north._parts.context.bus_id = NORTH + 1
-        self.assertEqual(asked, [])
-
-    def test_built_in_commands(self) -> None:
-        """Every node tells about itself, near and far."""
-        ask = self.leaf_north.command
-        status = json.loads(self.ended(ask(SOUTH, b"atbus.status"))[0])
-        self.assertEqual((status["id"], status["subnets"]), ("0x10200", ["0x10200/8"]))
-        nodes = json.loads(self.ended(ask(SOUTH, b"atbus.nodes"))[0])
-        self.assertEqual([row["id"] for row in nodes], ["0x10000", "0x10201"])
-        links = json.loads(self.ended(ask(SOUTH, b"atbus.links"))[0])
-        self.assertEqual([row["role"] for row in links], ["control", "data"] * 2)
-        routes = json.loads(self.ended(ask(SOUTH, b"atbus.routes"))[0])
-        self.assertEqual(routes[-1], {"subnet": "*", "via": "0x10000", "rule": "default route"})
-
-    def test_trace(self) -> None:
-        """The nodes on the way are found one after the other, the target last."""
-        rows = json.loads(
-            self.ended(self.leaf_north.command(NORTH + 1, b"atbus.trace", b"0x10201"))[0]
-        )
-        self.assertEqual(
-            [(row["id"], row["status"]) for row in rows],
-            [
-                ("0x10100", "HOP_LIMIT"),
-                ("0x10000", "HOP_LIMIT"),
-                ("0x10200", "HOP_LIMIT"),
-                ("0x10201", "OK"),
-            ],
-        )
-
-    def test_a_node_that_stops(self) -> None:
-        """Commands that wait when their node stops end as CLOSING; new ones are not accepted."""
-        never: Deferred[list[bytes]] = Deferred()
-        self.north.on_command(lambda _source, _words: never)
-        answer = self.leaf_north.command(NORTH, b"x", timeout=60)
-        self.network.settle()
-        stopping = self.leaf_north.stop()
-        error = self.failure_of(self.leaf_north.command(NORTH, b"y"), Undeliverable)
-        self.assertIs(error.status, Status.CLOSING)
-        never.callback([b"z"])
-        self.assertIn(self.ended(answer), (Status.CLOSING, [b"z"]))
+        later.callback([b"in time"])
+        self.assertEqual(self.ended(waiting), [b"in time"])
         self.network.result_of(stopping)
-        self.assertEqual(ROOT, self.top.bus_id)
+        self.assertIs(self.ended(root.command(ROOT, b"x")), Status.NOT_STARTED)
+
+    def test_a_stop_of_who_asks(self) -> None:
+        """A node that stops does not leave its own questions open."""
+        root, child = self.pair()
+        root.on_command(self.never)
+        waiting = child.command(ROOT, b"x", timeout=100)
+        self.network.settle(0.1)
+        stopping = child.stop()
+        self.assertIs(self.ended(waiting, 60), Status.CLOSING)
+        self.network.result_of(stopping)
+        self.waiting.callback([])
+
+    def test_parts_without_end(self) -> None:
+        """Somebody who sends parts of an answer for ever does not keep a command for ever."""
+        root, child = self.pair()
+        root.on_command(self.never)
+        waiting = child.command(ROOT, b"x", timeout=3)
+        results: list[Any] = []
+        waiting.addErrback(results.append)
+        self.network.settle(0.1)
+        (request,) = self.frames(self.control_channel(child, root), MessageType.COMMAND_REQUEST)
+        for part in range(40):
+            answer = CommandResponse(
+                source=ROOT,
+                destination=child.bus_id,
+                sequence=request.sequence,
+                last=False,
+                part=part,
+            )
+            self.say(root, child, answer, data=False)
+        self.assertEqual([failure.value.status for failure in results], [Status.TIMEOUT])
+        self.waiting.callback([])
+
+    def test_an_answer_to_an_earlier_life(self) -> None:
+        """An answer that an earlier life of the node has waited for is not taken for another."""
+        root, child = self.pair()
+        root.on_command(self.never)
+        waiting = child.command(ROOT, b"x", timeout=3)
+        self.network.settle(0.1)
+        for sequence in (1, (child.epoch - 1 << 32) + 1):
+            stale = CommandResponse(
+                source=ROOT, destination=child.bus_id, sequence=sequence, lines=(b"stale",)
+            )
+            self.say(root, child, stale, data=False)
+        self.waiting.callback([b"fresh"])
+        self.assertEqual(self.ended(waiting), [b"fresh"])
+        self.assertEqual(child.statistics.late_frames, 2)
+
+    def test_a_command_that_makes_no_sense(self) -> None:
+        """A malformed command is answered by name; the third one of a neighbor ends the link."""
+        root, child = self.pair()
+        request = CommandRequest(source=child.bus_id, destination=ROOT, sequence=77)
+        broken = bytearray(codec.encode(request))
+        broken[48:50] = b"\x09\x00"
+        for turn in range(3):
+            self.assertIn(child.bus_id, root.endpoints, turn)
+            self.say_raw(child, root, bytes(broken), data=False)
+        first_channel: Any = self.diaries[root].of("on_new_connection")[0][0].channel
+        answers = self.frames(first_channel, MessageType.COMMAND_RESPONSE)
+        self.assertEqual({answer.status for answer in answers}, {Status.MALFORMED_FRAME})
+        self.network.settle(1)
+        self.assertIn("MALFORMED_FRAME", [s for _, s in self.diaries[root].removed()])
