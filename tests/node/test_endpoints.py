@@ -5,6 +5,7 @@ from __future__ import annotations
 from atbus.errors import Status, Undeliverable
 from atbus.routing.relation import Relation
 from atbus.testing.conversation import make_terms
+from atbus.testing.network import VirtualNetwork
 from atbus.wire.messages import RegisterRequest
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING, BusTests
 from tests.node.stranger import Stranger
@@ -104,6 +105,20 @@ class MembershipTests(BusTests):
         error = self.assertRaises(Undeliverable, root.send, CHILD, b"?")
         self.assertIn(error.status, (Status.CLOSING, Status.NOT_CONNECTED))
         self.network.result_of(leaving)
+
+    def test_when_a_farewell_is_over(self) -> None:
+        """
+        Nothing is open between the two any more, in whatever order the connections have closed.
+
+        Scenario: H10
+        """
+        for seed in range(20):
+            self.begin(VirtualNetwork(seed=seed, jitter_seconds=0.02))
+            root, child = self.pair()
+            self.network.result_of(root.disconnect(CHILD))
+            self.assertEqual(self.network.between(root, child), [])
+            self.assertEqual(self.diaries[root].removed(), [(CHILD, "DISCONNECTED")])
+            self.end()
 
     def test_both_sides_leave_at_once(self) -> None:
         """

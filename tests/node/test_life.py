@@ -232,6 +232,29 @@ class AgainTests(BusTests):
             ["starting", "running", "draining", "stopped", "starting", "running"],
         )
 
+    def test_everybody_is_told_in_order(self) -> None:
+        """
+        When one observer starts the node again, the next one still hears of the end first.
+
+        Scenario: M5
+        """
+        root = self.root()
+        told: list[str] = []
+        again: list[Deferred[None]] = []
+
+        def first(state: str) -> None:
+            if state == "stopped" and not again:
+                again.append(root.start())
+
+        root.events.on_state_changed.observe(first)
+        root.events.on_state_changed.observe(told.append)
+        self.network.start(root)
+        self.network.stop(root)
+        self.network.result_of(again[0])
+        self.assertEqual(
+            told, ["starting", "running", "draining", "stopped", "starting", "running"]
+        )
+
 
 class PatienceTests(BusTests):
     """A child that has to find its upstream within a time."""

@@ -161,6 +161,9 @@ class PeerTests(BusTests):
         self.assertEqual(self.diaries[one].added(), [PEER])
         self.assertEqual(self.diaries[two].added(), [ROOT])
         self.assertEqual(self.diaries[one].removed() + self.diaries[two].removed(), [])
+        for node in (one, two):
+            ends = [status for _, status in self.diaries[node].of("on_close_connection")]
+            self.assertEqual(ends, [Status.REPLACED], "the older control stream")
         two.on_request(lambda source, payload: payload)
         self.assertEqual(self.network.result_of(one.request(PEER, b"still there")), b"still there")
 

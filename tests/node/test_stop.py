@@ -31,6 +31,7 @@ class OrderTests(BusTests):
         self.assertEqual(self.diaries[root].removed(), [(CHILD, "STOPPED")])
         self.assertEqual(len(self.diaries[child].removed()), 1)
         self.assertEqual(child.state, "lost_upstream")
+        self.assertEqual(self.diaries[child].states()[-1], "lost_upstream")
 
     def test_down_is_told_once_with_the_reason(self) -> None:
         """
@@ -278,6 +279,26 @@ class MomentTests(BusTests):
         self.network.stop(root)
         self.assertEqual(self.network.process_of(root).calls, set())
         self.network.thaw(child)
+        self.network.stop(double)
+        self.refusal_of(started)
+
+    def test_nobody_is_taken_in_for_a_dead_holder(self) -> None:
+        """
+        A challenge that ends while the node is leaving ends with a refusal.
+
+        Scenario: M6, A20
+        """
+        root, child = self.pair()
+        self.network.freeze(child)
+        double = self.child()
+        started = double.start()
+        self.network.settle(0.5)
+        stopping = root.stop()
+        self.network.settle(limits.CHALLENGE_SECONDS)
+        self.assertEqual(self.diaries[root].registrations()[-1], (CHILD, "CONTROL", "CLOSING"))
+        self.assertEqual(self.diaries[root].added(), [CHILD])
+        self.network.thaw(child)
+        self.network.result_of(stopping)
         self.network.stop(double)
         self.refusal_of(started)
 
