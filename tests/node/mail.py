@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -69,6 +69,22 @@ class Mailbox:
     def statuses(self) -> list[str]:
         """The status of every message that there was news of, one for each message."""
         return [fate.status.name for fate in self.fates for _ in range(fate.count)]
+
+
+@implementer(IMessageReceiver)
+class Receiving:
+    """
+    A receiver that does what a test says.
+
+    :param take: Called with source and payload; its result is the receiver's.
+    """
+
+    def __init__(self, take: Callable[[int, bytes], object]) -> None:
+        self._take = take
+
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> object:
+        """Do what the test says."""
+        return self._take(source, payload)
 
 
 class MailTests(BusTests):
