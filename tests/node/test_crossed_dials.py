@@ -52,6 +52,7 @@ class CrossedTests(BusTests):
         for near, far in ((small, large), (large, small)):
             self.assertEqual(self.diaries[near].added(), [far.bus_id])
             self.assertEqual(self.diaries[near].removed(), [])
+            self.assertEqual(self.diaries[near].errors(), [])
             endpoint = near.endpoints[far.bus_id]
             assert endpoint.control is not None
             self.assertTrue(endpoint.available)

@@ -98,6 +98,7 @@ class TakeoverTests(BusTests):
         self.network.start(again)
         self.network.thaw(child)
         self.network.settle(90)
+        self.assertEqual(self.diaries[child].removed(), [(ROOT, "REPLACED")])
         self.assertEqual(child.state, "lost_upstream")
         self.assertEqual(again.state, "running")
         self.assertIn("ID_CONFLICT", self.diaries[child].errors())
