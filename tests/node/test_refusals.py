@@ -320,6 +320,38 @@ class DeadlineTests(BusTests):
         self.network.settle(self.seconds(root))
         self.assertEqual(self.diaries[root].removed(), [(CHILD, "HANDSHAKE_TIMEOUT")])
 
+    def test_the_last_word_comes_too_late(self) -> None:
+        """
+        The dialler is registered, and its OK reaches the listener after the deadline: both lose
+        the endpoint for the same reason, and the child goes on trying.
+
+        Scenario: H4
+        """
+        self.network.delay_seconds = 1.0
+        root, child = self.root(), self.child()
+        self.network.start(root)
+        started = child.start()
+        self.network.settle(8.5)
+        self.assertEqual(self.diaries[child].registrations(), [(ROOT, "CONTROL", "OK")])
+        self.assertEqual(
+            self.diaries[root].registrations(), [(CHILD, "CONTROL", "HANDSHAKE_TIMEOUT")]
+        )
+        self.assertEqual(self.diaries[child].removed(), [(ROOT, "HANDSHAKE_TIMEOUT")])
+        self.assertEqual(self.diaries[root].removed(), [(CHILD, "HANDSHAKE_TIMEOUT")])
+        self.assertEqual(child.state, "starting")
+        self.network.delay_seconds = 0.001
+        self.network.result_of(started)
+
+    def test_a_slow_network(self) -> None:
+        """A round trip of a second is no reason not to register."""
+        self.network.delay_seconds = 0.5
+        root, child = self.root(), self.child()
+        self.network.start(root, child)
+        self.network.settle(100)
+        self.assertEqual(self.ids(root), [CHILD])
+        for node in (root, child):
+            self.assertEqual(self.diaries[node].removed(), [])
+
     def test_a_registered_connection_has_no_deadline(self) -> None:
         """
         What is registered is not ended by the deadline of its registration.
