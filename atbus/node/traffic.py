@@ -216,7 +216,8 @@ class Traffic:
         statistics.forwarded_frames += 1
         if head[1] != _FRAGMENT or begins_message(frame, head):
             statistics.forwarded_messages += head[10]
-        self.notify(origin, hop, item)
+        if head[1] != _FLUSH:
+            self.notify(origin, hop, item)
 
     def _traced(self, frame: bytes, hop: Endpoint) -> bytes:
         """Note our id in a frame; one that cannot be read is the destination's to refuse."""
