@@ -76,6 +76,7 @@ class StartTests(BusTests):
         root = self.root()
         child = self.child()
         first, second = child.start(), child.start()
+        self.assertFalse(second.called)
         self.network.start(root)
         self.network.result_of(first)
         self.network.result_of(second)
@@ -213,6 +214,41 @@ class AgainTests(BusTests):
         self.network.result_of(started)
         self.assertEqual(root.state, "running")
 
+    def test_starting_while_it_stops_before_it_was_up(self) -> None:
+        """
+        The same of a child that has not found its upstream.
+
+        Scenario: M3, G2
+        """
+        child = self.child()
+        first = child.start()
+        self.network.settle(1)
+        stopping = child.stop()
+        self.assertRaises(LocalProtocolError, child.start)
+        self.network.result_of(stopping)
+        self.refusal_of(first)
+        second = child.start()
+        root = self.root()
+        self.network.start(root)
+        self.network.result_of(second)
+
+    def test_after_the_end(self) -> None:
+        """
+        A node that has stopped is as one that was never started.
+
+        Scenario: G1, M3
+        """
+        root, child = self.pair()
+        self.network.stop(child)
+        error = self.assertRaises(Undeliverable, child.send, ROOT, b"?")
+        self.assertEqual(error.status, Status.NOT_STARTED)
+        asked = child.command(ROOT, b"atbus.ping")
+        self.assertEqual(self.failure_of(asked, Undeliverable).status, Status.NOT_STARTED)
+        self.failure_of(child.connect(ROOT_ADDRESS), ConnectFailed)
+        self.failure_of(child.listen(PEER_ADDRESS), ListenFailed)
+        self.assertEqual((child.endpoints, child.addresses), ({}, ()))
+        self.assertEqual(root.state, "running")
+
     def test_starting_from_the_callback_of_the_end(self) -> None:
         """
         A program may start its node again as soon as it hears that it is down.
@@ -271,6 +307,16 @@ class PatienceTests(BusTests):
         self.assertEqual(child.state, "stopped")
         self.assertEqual(self.diaries[child].story("node_up", "node_down"), [])
         self.assertEqual(self.diaries[child].errors()[-1], "TIMEOUT")
+
+    def test_stopped_before_the_time_is_over(self) -> None:
+        """Nobody loses patience with a node that has been stopped."""
+        child = self.child(require_upstream_within_seconds=10)
+        started = child.start()
+        self.network.settle(5)
+        self.network.stop(child)
+        self.assertEqual(self.refusal_of(started), Status.STOPPED)
+        self.network.settle(10)
+        self.assertNotIn("TIMEOUT", self.diaries[child].errors())
 
     def test_an_upstream_in_time(self) -> None:
         """Once it was up the time does not matter any more, also when the upstream is lost."""

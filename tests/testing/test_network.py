@@ -289,4 +289,5 @@ class ProcessTests(NetworkTests):
             self.assertEqual(self.network.process_of(two).calls, set())
             ends.append(one.stop())
             self.network.result_of(ends[-1])
+        self.network.settle(0.1)
         self.assertEqual(self.network.clock.getDelayedCalls(), [])
