@@ -105,8 +105,8 @@ class Node(Service):
         Listen and register.
 
         :returns: Fires when the node listens on all its addresses and can reach its upstream, if
-            it has one; starting a node that is up fires at once. Fails with `ListenFailed`, or
-            with `RegistrationRefused` when the first upstream refuses.
+            it has one; starting a node that is up fires at once. Fails with `ListenFailed`, or with
+            `RegistrationRefused`: an upstream refuses (first), `TIMEOUT`, or `STOPPED` meanwhile.
         :raises LocalProtocolError: The node is stopping.
         """
         return self._parts.running.start()

@@ -73,7 +73,10 @@ class Running:
         Listen, and register with an upstream if there is one.
 
         :returns: Fires when the node is up; fails with `ListenFailed`, or with
-            `RegistrationRefused` when an upstream refuses before the node was ever up.
+            `RegistrationRefused` when an upstream refuses before the node was ever up, with
+            `Status.TIMEOUT` when none was found within
+            `NodeConfig.require_upstream_within_seconds`, and with `Status.STOPPED` when the node
+            was stopped before.
         :raises LocalProtocolError: The node is stopping.
         """
         started: Deferred[None] = Deferred()
