@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from time import perf_counter
 
 import zmq
@@ -41,8 +42,7 @@ def send(job: Job) -> None:
     else:
         for place in range(job.share):
             offer(payloads[place & mask], copy=False)
-    push.close()
-    push.context.term()
+    _stay()
 
 
 def relay(job: Job) -> None:
@@ -156,9 +156,13 @@ def send_many_free(job: Job) -> None:
         target, _kind = order[place % len(order)]
         sockets[target].send(payloads[sent[target] & mask])
         sent[target] += 1
-    for push in sockets:
-        push.close()
-    zmq.Context.instance().term()
+    _stay()
+
+
+def _stay() -> None:
+    # A receiver at its high-water mark was seen to lose the end of what a sender had sent that
+    # closed its socket and waited for its context to end. The runner ends the process.
+    threading.Event().wait()
 
 
 def _sockets(job: Job) -> list[zmq.Socket[bytes]]:
