@@ -124,10 +124,19 @@ class Courier:
         )
 
     def pass_on(self, link: Link, frame: bytes, head: Head) -> None:
-        """Forward something that nobody is told about when it has no way; it is counted."""
+        """Forward something of which nobody is told when it has no way; it is counted."""
         if self.forward(link, frame, head) is not None:
             self._count_dropped(frame)
             link.discharge(head[9])
+
+    def pass_on_unknown(self, link: Link, frame: bytes, head: Head) -> None:
+        """Forward something that we do not know; its source is told when it has no way."""
+        if head[6] == self._context.bus_id:
+            self._traffic.refuse(link, head, Status.UNKNOWN_MANDATORY)
+            return
+        status = self.forward(link, frame, head)
+        if status is not None:
+            self._traffic.refuse(link, head, status)
 
     def lost(self, item: Routed, status: Status) -> None:
         """Take back what a dead link held: news go another way, a request is answered."""

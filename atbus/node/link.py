@@ -49,7 +49,7 @@ class Link:
     :param queued_bytes_max: Beyond this many bytes nothing more is accepted.
     :param data_reader: Takes DATA and FRAGMENT frames.
     :param readers: Take the other frames, by type.
-    :param pass_on: Takes routed frames of other types that are for other nodes.
+    :param pass_on: Takes routed frames of other types, whomever they are for.
     """
 
     def __init__(
@@ -265,10 +265,10 @@ class Link:
         kind = head[1]
         if kind == MessageType.LINK_ACK:
             return
-        if kind & ROUTED_BIT and head[6] != self._context.bus_id:
-            self._pass_on(self, frame, head)
-        elif kind & (IGNORABLE_BIT | ROUTED_BIT):
+        if kind & ROUTED_BIT and not (kind & IGNORABLE_BIT and head[6] == self._context.bus_id):
             # Of a routed frame that we do not understand the neighbor is not guilty.
+            self._pass_on(self, frame, head)
+        elif kind & IGNORABLE_BIT:
             self._context.statistics.ignored_frames += 1
             self.discharge(head[9])
         elif kind in _KNOWN:

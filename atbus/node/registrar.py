@@ -138,7 +138,7 @@ class Registrar:
             queued_bytes_max=config.queued_bytes_hard,
             data_reader=self.traffic.data_received,
             readers=self.readers,
-            pass_on=self.traffic.courier.pass_on,
+            pass_on=self.traffic.courier.pass_on_unknown,
         )
         self._context.events.on_register(peer.bus_id, connection, Status.OK)
         if connection.endpoint is not None and not connection.endpoint.temporary:

@@ -132,11 +132,11 @@ class Traffic:
         """Deliver a run or a fragment, pass it on, or answer why neither can be done."""
         endpoint = link.connection.endpoint
         if endpoint is None or endpoint.temporary:
-            self._refuse(link, head, Status.NOT_REGISTERED)
+            self.refuse(link, head, Status.NOT_REGISTERED)
             return
         source = head[5]
         if source not in endpoint.vouched and not self._vouch(endpoint, source):
-            self._refuse(link, head, Status.SOURCE_REFUSED)
+            self.refuse(link, head, Status.SOURCE_REFUSED)
             return
         if head[6] != self._context.bus_id:
             self._forward(link, frame, head, endpoint)
@@ -144,7 +144,7 @@ class Traffic:
         try:
             self._deliver(link, frame, head)
         except RemoteProtocolError as error:
-            self._refuse(link, head, error.status)
+            self.refuse(link, head, error.status)
             if error.status is not Status.UNKNOWN_MANDATORY:
                 link.unreadable(head, error)
 
@@ -170,7 +170,7 @@ class Traffic:
     def _forward(self, link: Link, frame: bytes, head: Head, origin: Endpoint) -> None:
         hop_limit = head[3]
         if hop_limit <= 1:
-            self._refuse(link, head, Status.HOP_LIMIT)
+            self.refuse(link, head, Status.HOP_LIMIT)
             return
         target = head[6]
         if head[1] == _FRAGMENT and self._given_up.get((head[5], target, head[8])) == head[7]:
@@ -187,7 +187,7 @@ class Traffic:
                     self._hops.clear()
                 self._hops[target] = hop
         if isinstance(hop, Status):
-            self._refuse(link, head, hop)
+            self.refuse(link, head, hop)
             return
         if flags & Flags.TRACE:
             frame = self._traced(frame, hop)
@@ -210,7 +210,7 @@ class Traffic:
             )
             status = status if second is None else second.submit(item)
         if status is not None:
-            self._refuse(link, head, status)
+            self.refuse(link, head, status)
             return
         statistics = self._context.statistics
         statistics.forwarded_frames += 1
@@ -243,7 +243,7 @@ class Traffic:
         )
         return None if second is None else self._endpoints.get(second.bus_id)
 
-    def _refuse(self, link: Link, head: Head, status: Status) -> None:
+    def refuse(self, link: Link, head: Head, status: Status) -> None:
         """Answer a frame with a failure in our name; a flush needs no answer."""
         custody = Custody(link, head[9])
         if head[1] == _FLUSH or head[5] == 0:

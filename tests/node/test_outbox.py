@@ -1,0 +1,192 @@
+"""What leaves on a connection, and what it stands for."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.node.fitting import fit
+from atbus.node.outbox import Custody, Notice, Relayed, Routed, Run
+from atbus.wire import codec
+from atbus.wire.extras import number_extra
+from atbus.wire.messages import (
+    CommandRequest,
+    Data,
+    ExtraType,
+    Flags,
+    Fragment,
+    LinkAck,
+    MessageType,
+)
+
+
+class Recorder:
+    """A link that is told of discharges."""
+
+    def __init__(self) -> None:
+        self.discharged: list[int] = []
+
+    def discharge(self, number: int) -> None:
+        """Note one."""
+        self.discharged.append(number)
+
+
+def custody(number: int = 7) -> tuple[Custody, Recorder]:
+    """Make a custody, and what is told when it ends."""
+    link = Recorder()
+    return Custody(link, number), link  # type: ignore[arg-type]  # enough of a link
+
+
+def run(*payloads: bytes, **options: object) -> Run:
+    """Make a run of own messages."""
+    values: dict[str, object] = {
+        "source": 1,
+        "target": 2,
+        "first_sequence": 10,
+        "epoch": 3,
+        "hop_limit": 16,
+        "kinds": list(range(len(payloads))),
+        "payloads": list(payloads),
+        "size_bytes": sum(len(payload) + 8 for payload in payloads),
+        "count": len(payloads),
+    }
+    return Run(**{**values, **options})  # type: ignore[arg-type]  # mixed values
+
+
+def relayed(message: Data | Fragment) -> tuple[Relayed, Recorder]:
+    """Make a frame that passes through."""
+    held, link = custody()
+    frame = codec.encode(message)
+    head = codec.peek(frame)
+    item = Relayed(
+        frame=frame,
+        source=message.source,
+        target=message.destination,
+        first_sequence=message.sequence,
+        epoch=message.epoch,
+        count=head[10],
+        hop_limit=9,
+        custody=held,
+        type=head[1],
+        size_bytes=len(frame),
+    )
+    return item, link
+
+
+class ItemTests(SynchronousTestCase):
+    """Items become frames."""
+
+    def test_a_run(self) -> None:
+        """A run becomes one DATA frame and lets its payloads go."""
+        item = run(b"a", b"", b"ccc")
+        frame = item.build(5, 6)
+        message = codec.decode(frame)
+        assert isinstance(message, Data)
+        self.assertEqual(message.messages, ((0, b"a"), (1, b""), (2, b"ccc")))
+        self.assertEqual((message.source, message.destination, message.sequence), (1, 2, 10))
+        self.assertEqual((codec.peek(frame)[9], codec.peek(frame)[12]), (5, 6))
+        self.assertEqual((item.payloads, item.kinds, item.count), ([], [], 3))
+
+    def test_a_fragment(self) -> None:
+        """A part of a message becomes a FRAGMENT frame."""
+        extra = number_extra(ExtraType.IN_REPLY_TO, 4)
+        item = run(b"part", fragment=(8, 20), flags=Flags.REPLY, extras=(extra,))
+        message = codec.decode(item.build(5, 6))
+        assert isinstance(message, Fragment)
+        self.assertEqual((message.offset, message.total, message.payload), (8, 20, b"part"))
+        self.assertEqual((message.flags, message.extras), (Flags.REPLY, (extra,)))
+
+    def test_what_passes_through(self) -> None:
+        """Of a relayed frame three fields change, and the frame is let go."""
+        data = Data(source=1, destination=2, sequence=4, messages=((0, b"x"),))
+        item, _ = relayed(data)
+        before = item.frame
+        frame = item.build(5, 6)
+        self.assertEqual(frame[48:], before[48:])
+        head = codec.peek(frame)
+        self.assertEqual((head[3], head[9], head[12]), (9, 5, 6))
+        self.assertEqual(item.frame, b"")
+
+    def test_what_is_kept_can_be_sent_again(self) -> None:
+        """A command or a response is kept whole, and written again with other link fields."""
+        item = Routed.of(CommandRequest(source=1, destination=2, sequence=3, arguments=(b"x",)))
+        first, second = item.build(5, 6), item.build(7, 8)
+        self.assertEqual(codec.decode(first), codec.decode(second))
+        self.assertEqual((codec.peek(first)[9], codec.peek(second)[9]), (5, 7))
+        self.assertEqual((item.type, item.sequence), (MessageType.COMMAND_REQUEST, 3))
+        self.assertEqual(item.size_bytes, len(first))
+
+    def test_frames_of_the_link(self) -> None:
+        """A notice has no number."""
+        head = codec.peek(Notice(LinkAck(source=1)).build(0, 6))
+        self.assertEqual((head[9], head[12]), (0, 6))
+
+
+class CustodyTests(SynchronousTestCase):
+    """Custody ends with the last who shares it."""
+
+    def test_alone(self) -> None:
+        """Custody that nobody shares ends at once."""
+        held, link = custody()
+        held.discharge()
+        self.assertEqual(link.discharged, [7])
+
+    def test_shared(self) -> None:
+        """Shared custody ends when all have let go, in whatever order."""
+        held, link = custody()
+        other = held.share()
+        held.discharge()
+        self.assertEqual(link.discharged, [])
+        other.discharge()
+        self.assertEqual(link.discharged, [7])
+
+
+class FitTests(SynchronousTestCase):
+    """Items are cut to the length of a link's frames."""
+
+    def test_what_fits_stays_whole(self) -> None:
+        """What is short enough is not touched."""
+        item = run(bytes(4_000))
+        self.assertEqual(fit(item, 4_096), [item])
+        passing, _ = relayed(Data(messages=((0, bytes(4_000)),)))
+        self.assertEqual(fit(passing, 4_096), [passing])
+
+    def test_an_own_run(self) -> None:
+        """A run is cut between messages; one that fits nowhere becomes fragments."""
+        payloads = [bytes([n]) * size for n, size in enumerate((10, 3_000, 3_000, 9_000, 10))]
+        parts = fit(run(*payloads), 4_096)
+        found: dict[int, bytes] = {}
+        for part in parts:
+            assert isinstance(part, Run)
+            self.assertEqual(part.size_bytes, sum(len(p) + 8 for p in part.payloads))
+            self.assertEqual(part.count, len(part.payloads))
+            for place, payload in enumerate(part.payloads):
+                sequence = part.first_sequence + place
+                found[sequence] = found.get(sequence, b"") + payload
+            self.assertTrue(len(part.build(1, 1)) <= 4_096)
+        self.assertEqual(found, {10 + n: payload for n, payload in enumerate(payloads)})
+
+    def test_an_own_fragment(self) -> None:
+        """A fragment is cut into shorter ones at the right places."""
+        parts = fit(run(bytes(9_000), fragment=(500, 20_000)), 4_096)
+        at = 500
+        for part in parts:
+            assert isinstance(part, Run)
+            self.assertEqual(part.fragment, (at, 20_000))
+            at += len(part.payloads[0])
+            self.assertTrue(len(part.build(1, 1)) <= 4_096)
+        self.assertEqual(at, 9_500)
+
+    def test_what_passes_through_shares_its_custody(self) -> None:
+        """The parts of somebody else's frame end its custody together."""
+        passing, link = relayed(
+            Data(source=1, destination=2, sequence=50, messages=((0, bytes(3_000)),) * 4)
+        )
+        parts = fit(passing, 4_096)
+        sequences = [part.first_sequence for part in parts if isinstance(part, Relayed)]
+        self.assertEqual(sequences, [50, 51, 52, 53])
+        for part in parts:
+            assert isinstance(part, Relayed)
+            self.assertEqual(link.discharged, [])
+            self.assertEqual((part.count, part.hop_limit), (1, 9))
+            part.custody.discharge()
+        self.assertEqual(link.discharged, [7])
