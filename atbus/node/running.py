@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from atbus.node.registrar import Registrar
 
 
+# What an upstream says, or we find, when an automatic node comes with an id of an earlier time.
+_ID_LOST = frozenset({Status.ID_CONFLICT, Status.SUBNET_CONFLICT, Status.NOT_ADMITTED})
+
+
 class Running:
     """The life of one node, performed."""
 
@@ -157,17 +161,23 @@ class Running:
     def _upstream_refused(self, refusal: RegistrationRefused) -> bool:
         """Go on trying, except when the node was never up: then it ends, with this reason."""
         context = self._context
-        conflict = refusal.status is Status.ID_CONFLICT
-        if context.config.mode is Mode.AUTO and context.bus_id and conflict:
-            # Somebody has our id by now: ask for another one.
-            self._dialer.wanted_id = context.bus_id
-            context.bus_id = 0
-            context.table.renumber(TEMPORARY)
+        if context.config.mode is Mode.AUTO and context.bus_id and refusal.status in _ID_LOST:
+            self._give_id_up()
             return True
         if self.life.has_been_up:
             return True
         self._fail(Failure(refusal))
         return False
+
+    def _give_id_up(self) -> None:
+        """Ask for another id: somebody has ours by now, or there is no place for it any more."""
+        context = self._context
+        self._dialer.wanted_id = context.bus_id
+        # Whoever knows us by the old one has to register with us anew.
+        for endpoint in [*self._registrar.endpoints.values(), *self._registrar.temporary]:
+            self._registrar.remove(endpoint, Status.DISCONNECTED)
+        context.bus_id = 0
+        context.table.renumber(TEMPORARY)
 
     def _fail(self, failure: Failure) -> None:
         """End a node that cannot come up."""

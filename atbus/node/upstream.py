@@ -119,10 +119,11 @@ class Upstream:
             status = failure.value.status
             # A link that dies, or stays silent, in the middle of a registration refuses nothing.
             if status.is_refusal and status not in _TRANSIENT:
+                mine = self._context.bus_id
                 if not self._refused(failure.value):
                     return
-                # An automatic node has no id now, and asks for another one: that is no repetition.
-                if self._context.bus_id or status is not Status.ID_CONFLICT:
+                # An automatic node that gave its id up asks for another one: that is no repetition.
+                if self._context.bus_id == mine:
                     pause = self._backoff.refused()
             elif status.is_breach:
                 pause = self._backoff.refused()

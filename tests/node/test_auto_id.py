@@ -5,7 +5,7 @@ from __future__ import annotations
 from atbus.busid import Subnet
 from atbus.errors import RegistrationRefused, Status, Undeliverable
 from atbus.routing.relation import Relation
-from tests.node.bus import ROOT, BusTests, Keeper
+from tests.node.bus import ROOT, ROOT_ADDRESS, BusTests, Keeper
 
 
 class AutoIdTests(BusTests):
@@ -109,6 +109,63 @@ class AutoIdTests(BusTests):
         usurper.on_request(lambda source, payload: b"%x" % source)
         answer = self.network.result_of(child.request(mine, b"who am I?"))
         self.assertEqual(answer, b"%x" % child.bus_id)
+
+    def test_an_upstream_of_another_range(self) -> None:
+        """An id of the former upstream's range is of no use under the next one, and is changed."""
+        root, child = self.root(), self.child("auto")
+        self.network.start(root, child)
+        mine = child.bus_id
+        self.network.stop(root)
+        other = self.node(0x50000, listen=[ROOT_ADDRESS], subnets=[(0, 16)])
+        self.network.start(other)
+        self.network.settle(60)
+        self.assertEqual(child.state, "running")
+        self.assertTrue(Subnet(0x50000, 16).contains(child.bus_id))
+        self.assertNotEqual(child.bus_id, mine)
+        self.assertEqual(self.ids(other), [child.bus_id])
+
+    def test_an_id_inside_somebody_elses_range(self) -> None:
+        """
+        An id that was given while its owner's range was not known: the owner's comes first, once
+        the automatic node has to register again.
+        """
+        root = self.root(subnets=[(0, 8)])
+        child = self.child("auto")
+        self.network.start(root, child)
+        mine = child.bus_id
+        self.network.split(root, child)
+        self.network.settle(30)
+        owner = self.child(mine ^ 1, subnets=[(0, 4)])
+        self.network.start(owner)
+        self.network.heal(root, child)
+        self.network.settle(60)
+        self.assertEqual(child.state, "running")
+        self.assertFalse(Subnet(mine, 4).contains(child.bus_id))
+        self.assertEqual(self.ids(root), sorted([owner.bus_id, child.bus_id]))
+
+    def test_those_who_knew_it_by_the_old_id(self) -> None:
+        """Children and tools of an automatic node register anew when its id has changed."""
+        root = self.root()
+        proxy = self.child("auto", listen=["ipv4://10.0.0.7:1"])
+        tool = self.node(0, upstream="ipv4://10.0.0.7:1")
+        peer = self.node(0x50000)
+        self.network.start(root, proxy, tool, peer)
+        self.network.result_of(peer.connect("ipv4://10.0.0.7:1"))
+        self.network.settle()
+        mine = proxy.bus_id
+        self.network.split(root, proxy)
+        self.network.settle(30)
+        usurper = self.child(mine)
+        self.network.start(usurper)
+        self.network.heal(root, proxy)
+        self.network.settle(60)
+        self.assertEqual(proxy.state, "running")
+        self.assertNotEqual(proxy.bus_id, mine)
+        self.assertEqual(tool.state, "running")
+        self.assertEqual(self.ids(tool), [proxy.bus_id])
+        self.assertEqual([who for who, _ in self.diaries[peer].removed()], [mine])
+        self.network.result_of(peer.connect("ipv4://10.0.0.7:1"))
+        self.assertEqual(self.ids(peer), [proxy.bus_id])
 
     def test_a_refusal_for_another_reason(self) -> None:
         """Only a conflict costs the id: who is refused for its token comes back under it."""

@@ -51,9 +51,18 @@ class Weather:
                         "upstream": address,
                     }
                 )
-        self.plans.append(
-            {"bus_id": "auto", "listen": ["ipv4://10.0.3.1:1"], "upstream": ROOT_ADDRESS}
-        )
+        # Automatic ids have a range of their own: others are away at times, and would find theirs
+        # taken.
+        assigning = "ipv4://10.0.1.3:1"
+        self.plans += [
+            {
+                "bus_id": ROOT + 0x300,
+                "listen": [assigning],
+                "subnets": [(0, 8)],
+                "upstream": ROOT_ADDRESS,
+            },
+            {"bus_id": "auto", "listen": ["ipv4://10.0.3.1:1"], "upstream": assigning},
+        ]
         self.current = [self.make(plan) for plan in self.plans]
         self.splits: set[tuple[Node, Node]] = set()
         self.log: list[str] = []
