@@ -6,10 +6,10 @@ import contextlib
 from typing import Any
 
 from atbus import limits
-from atbus.errors import Status, Undeliverable
+from atbus.errors import Undeliverable
 from atbus.node.node import Node
 from atbus.wire.messages import MessageType
-from tests.node.mail import NORTH, ROOT, SOUTH, SOUTH_ADDRESS, MailTests
+from tests.node.mail import NORTH, SOUTH, SOUTH_ADDRESS, MailTests
 
 ONE, TWO = NORTH + 1, NORTH + 2
 TWO_ADDRESS = f"ipv4://10.0.1.{TWO & 255}:1"
@@ -397,108 +397,3 @@ class BackTests(PathTests):
         self.network.settle()
         self.assertEqual([len(payload) for payload in self.mail[two].payloads], sizes)
         self.assertEqual(self.diaries[north].errors(), [])
-
-
-class WaitingTests(MailTests):
-    """Messages that wait for the connection to their target."""
-
-    def half_open(self, **options: Any) -> tuple[Node, Node]:
-        """Start a child whose data connection cannot come up yet."""
-        root = self.root(**options)
-        self.network.start(root)
-        child = self.child()
-        self.starting = child.start()
-        self.starting.addErrback(lambda _: None)
-        self.network.clock.run_until(lambda: child.bus_id in root.endpoints)
-        self.network.unreachable.add(root.addresses[0])
-        return root, child
-
-    def test_until_the_connection_is_there(self) -> None:
-        """
-        Messages to a child whose data connection is being made are delivered in order after it.
-
-        Scenario: V1, Y1, CC7, X2
-        """
-        root, child = self.half_open()
-        self.send_all(root, child.bus_id, [b"1", b"2", b"3"])
-        self.network.settle(1)
-        self.assertEqual(self.mail[child].letters, [])
-        self.assertEqual(len(root.endpoints[child.bus_id].pending), 3)
-        self.network.unreachable.clear()
-        self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
-        root.send(child.bus_id, b"4")
-        self.network.settle()
-        self.assertEqual(self.mail[child].payloads, [b"1", b"2", b"3", b"4"])
-        self.assertEqual(len(root.endpoints[child.bus_id].pending), 0)
-
-    def test_bounded_in_number_and_bytes(self) -> None:
-        """
-        What waits is bounded; what is more is refused at once, and the rest arrives.
-
-        Scenario: V3
-        """
-        root, child = self.half_open(pending_count_max=3, pending_bytes_max=10_000)
-        root.send(child.bus_id, bytes(9_000))
-        self.assertEqual(self.refused(root, child.bus_id, bytes(2_000)), "BACKPRESSURE")
-        self.send_all(root, child.bus_id, [b"2", b"3"])
-        self.assertEqual(self.refused(root, child.bus_id, b"4"), "BACKPRESSURE")
-        self.network.unreachable.clear()
-        self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
-        self.assertEqual([len(p) for p in self.mail[child].payloads], [9_000, 1, 1])
-
-    def test_a_relay_is_bounded_too(self) -> None:
-        """
-        What does not fit at a relay is answered by name, exactly once each.
-
-        Scenario: V3, V10
-        """
-        root, child = self.half_open(pending_count_max=2)
-        self.network.freeze(child)
-        self.network.unreachable.clear()
-        other = self.child(0x10009)
-        self.network.start(other)
-        self.network.settle(0.1)
-        sequences = []
-        for _ in range(4):
-            sequences.append(other.send(child.bus_id, b"x"))
-            self.network.settle(0.01)
-        self.assertEqual(len(root.endpoints[child.bus_id].pending), 2)
-        refused = [(child.bus_id, sequence, 1, "BUFFER_LIMIT") for sequence in sequences[2:]]
-        self.assertEqual(self.mail[other].news, refused)
-        self.assertEqual({fate.gave_up_at for fate in self.mail[other].fates}, {ROOT})
-        self.network.thaw(child)
-        self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
-        self.assertEqual([letter.sequence for letter in self.mail[child].letters], sequences[:2])
-
-    def test_bounded_in_time(self) -> None:
-        """
-        What has waited too long is answered once; what comes later is not touched by it.
-
-        Scenario: V4
-        """
-        root, child = self.half_open(pending_seconds=2.0)
-        late = root.send(child.bus_id, b"late")
-        self.network.settle(1.5)
-        soon = root.send(child.bus_id, b"soon")
-        self.network.settle(1)
-        self.assertEqual(self.mail[root].news, [(child.bus_id, late, 1, "TIMEOUT")])
-        self.network.unreachable.clear()
-        self.network.settle(limits.DATA_REDIAL_SECONDS)
-        told = self.mail[root].news[1:]
-        arrived = [letter.sequence for letter in self.mail[child].letters]
-        self.assertEqual(arrived + [sequence for _, sequence, _, _ in told], [soon])
-
-    def test_an_endpoint_that_goes(self) -> None:
-        """
-        What waits for an endpoint that goes is answered CLOSING, each message once.
-
-        Scenario: V5
-        """
-        root, child = self.half_open()
-        sequences = self.send_all(root, child.bus_id, [b"1", b"2"])
-        waiting = root.deliver(child.bus_id, b"3")
-        self.kill(child)
-        self.network.settle(0.1)
-        self.assertIs(self.ended(waiting), Status.CLOSING)
-        closing = [(child.bus_id, sequences[0] + n, 1, "CLOSING") for n in range(3)]
-        self.assertEqual(self.mail[root].news, closing)
