@@ -13,6 +13,7 @@ the frame is acknowledged (wire protocol, section 4). Four kinds exist:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import attrs
@@ -55,7 +56,11 @@ class Custody:
 
 @attrs.define(eq=False)
 class Run:
-    """Consecutive messages of one flow that this node sends; one frame."""
+    """
+    Consecutive messages of one flow that this node sends; one frame.
+
+    :param exclude: Neighbors that must not be the next hop.
+    """
 
     source: int
     target: int
@@ -69,6 +74,7 @@ class Run:
     payloads: list[bytes] = attrs.field(factory=list)
     size_bytes: int = 0
     count: int = 0
+    exclude: Collection[int] = ()
 
     def build(self, number: int, ack: int) -> bytes:
         """Make the frame and let the payloads go."""

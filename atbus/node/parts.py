@@ -107,7 +107,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     paths = Paths(context, registrar, traffic, dialer, dialer.available)
 
     def busy() -> bool:
-        waiting = registrar.count_waiting() or traffic.courier.parked
+        waiting = registrar.count_waiting()
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)

@@ -155,7 +155,10 @@ class Sender:
                 self._inbox.run_self_soon()
             return sequence
         runs = self._runs(flow, payload, kind, flags, extras, hops, hop.peer.frame_max)
-        self._submit(hop, runs, exclude, no_upstream)
+        if exclude:
+            for run in runs:
+                run.exclude = exclude
+        self._submit(hop, runs, no_upstream)
         self._accepted(target, sequence, kind, payload)
         flow.next_sequence += 1
         if not exclude and not no_upstream:
@@ -245,9 +248,7 @@ class Sender:
             for offset, piece in pieces
         ]
 
-    def _submit(
-        self, hop: Endpoint, runs: list[Run], exclude: Collection[int], no_upstream: bool
-    ) -> None:
+    def _submit(self, hop: Endpoint, runs: list[Run], no_upstream: bool) -> None:
         """
         Give a message to its next hop, once more through the upstream if that is leaving.
 
@@ -257,7 +258,7 @@ class Sender:
         status = hop.submit_all(runs)
         if status is not None and status is not Status.BUFFER_LIMIT:
             upstream = self._traffic.alternative(target, hop, no_upstream=no_upstream)
-            if upstream is not None and upstream.bus_id not in exclude:
+            if upstream is not None and upstream.bus_id not in runs[0].exclude:
                 status = upstream.submit_all(runs)
         if status is Status.BUFFER_LIMIT:
             status = Status.BACKPRESSURE

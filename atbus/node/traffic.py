@@ -416,7 +416,7 @@ class Traffic:
             hop: Endpoint | Status = status
             if isinstance(item, Run):
                 no_upstream = bool(item.flags & Flags.NO_UPSTREAM)
-                hop = self.hop_to(item.target, no_upstream=no_upstream)
+                hop = self.hop_to(item.target, exclude=item.exclude, no_upstream=no_upstream)
             elif isinstance(item, Relayed):
                 no_upstream = bool(item.frame[_FLAGS_AT] & Flags.NO_UPSTREAM)
                 came_from = item.custody.link.connection.bus_id

@@ -202,6 +202,20 @@ class RequestTests(MailTests):
         self.assertEqual(self.mail[child].fates, [])
         self.assert_quiet(root, child)
 
+    def test_an_answered_question_is_not_uncertain(self) -> None:
+        """What has been replied to has had its word, even if nobody acknowledged it before."""
+        _, north, _ = self.proxies()
+        one, two, three = (self.leaf(NORTH + number) for number in (1, 2, 3))
+        two.on_request(lambda source, payload: payload)
+        self.network.freeze(three)
+        stuck = one.send(NORTH + 3, b"holds back the acknowledgement of what follows")
+        self.assertEqual(self.ended(one.request(NORTH + 2, b"x")), b"x")
+        self.network.cut(one, north)
+        self.network.settle(0.5)
+        self.assertEqual(self.mail[one].news, [(NORTH + 3, stuck, 1, "UNCERTAIN")])
+        self.network.thaw(three)
+        self.network.settle(2)
+
     def test_many_at_once(self) -> None:
         """Replies find their questions, in whatever order they come."""
         root, child = self.pair()

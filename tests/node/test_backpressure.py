@@ -209,6 +209,20 @@ class RelayTests(MailTests):
         self.network.settle()
         self.assertEqual(len(self.mail[root].letters), 4)
 
+    def test_commands_and_answers_pass_a_full_window(self) -> None:
+        """What is not data is bounded in bytes; a full window of frames does not hold it back."""
+        root, child = self.pair()
+        link = child.endpoints[ROOT].control_link
+        assert link is not None
+        link._outgoing.window = 1
+        self.network.freeze(root)
+        waiting = []
+        for _ in range(3):
+            waiting.append(child.command(ROOT, b"atbus.ping"))
+            self.network.settle(0.01)
+        self.network.thaw(root)
+        self.assertEqual([len(self.ended(each, 1)) for each in waiting], [1, 1, 1])
+
     def test_answers_pass_full_windows(self) -> None:
         """Two nodes whose windows are full towards each other still answer each other."""
         root, child, other = self.root(), self.child(), self.child(SIBLING)

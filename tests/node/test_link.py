@@ -246,6 +246,31 @@ class EndTests(LinkTests):
         self.assertEqual(self.mail[root].payloads, [b"x"])
         self.assertEqual(self.mail[child].fates, [])
 
+    def test_what_arrives_behind_a_goodbye_is_acknowledged(self) -> None:
+        """A message that crossed our goodbye is delivered, and its sender knows that it was."""
+        root, child = self.pair()
+        root.endpoints[CHILD].data[0].say_goodbye(Status.GOODBYE)
+        child.send(ROOT, b"crossing")
+        self.network.settle(5)
+        self.assertEqual(self.mail[root].payloads, [b"crossing"])
+        self.assertEqual(self.mail[child].fates, [])
+
+    def test_what_is_answered_for_too_late(self) -> None:
+        """A frame whose link is closing when its next hop has it is a matter for nobody."""
+        _, north, _ = self.proxies()
+        one, two = self.leaf(NORTH + 1), self.leaf(NORTH + 2)
+        self.network.freeze(two)
+        sequence = one.send(NORTH + 2, b"x")
+        self.network.settle(0.1)
+        self.network.freeze(one)
+        north.endpoints[NORTH + 1].data[0].close(Status.DISCONNECTED)
+        self.network.thaw(two)
+        self.network.settle(0.2)
+        self.network.thaw(one)
+        self.network.settle(3)
+        self.assertEqual(self.mail[two].payloads, [b"x"])
+        self.assertEqual(self.mail[one].news, [(NORTH + 2, sequence, 1, "UNCERTAIN")])
+
     def test_goodbye_is_answered_after_what_is_queued(self) -> None:
         """Who reads GOODBYE writes what it has, then its answer, and nothing after that."""
         root, child = self.pair()

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from atbus import limits
-from atbus.errors import Undeliverable
+from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.wire.messages import MessageType
 from tests.node.mail import NORTH, SOUTH, SOUTH_ADDRESS, MailTests
@@ -301,6 +301,27 @@ class BackTests(PathTests):
                 self.assert_quiet(north, one, two)
                 self.tearDown()
                 self.setUp()
+
+    def test_what_must_not_go_through_the_proxy(self) -> None:
+        """
+        While siblings part, a message that may not use the proxy is refused, not sent there.
+
+        Scenario: K28
+        """
+        north, one, two = self.connected()
+        leaving = two.disconnect(ONE)
+        refused = []
+        for turn in range(80):
+            options: dict[str, Any] = {"exclude": [NORTH]} if turn % 2 else {"no_upstream": True}
+            try:
+                one.send(TWO, b"x", **options)
+            except Undeliverable as error:
+                refused.append(error.status)
+            self.network.settle(0.0005)
+        self.network.result_of(leaving)
+        self.assertIn(Status.CLOSING, refused)
+        self.network.settle()
+        self.assertEqual(north.statistics.forwarded_messages, 0)
 
     def test_the_other_direction(self) -> None:
         """What goes the other way is kept in order as well."""
