@@ -98,6 +98,7 @@ class Connection:
         self.peer: PeerTerms | None = None
         self.link: Link | None = None
         self.hello_id = 0
+        self.has_spoken = False
         self.opened_at = 0.0
         self.closed: Status | None = None
         self.leaving = False
@@ -162,6 +163,7 @@ class Connection:
     def register_with(self, frame: bytes) -> None:
         """Give one frame to the registration."""
         message = codec.decode(frame)
+        self.has_spoken = True
         if isinstance(message, Hello):
             self.hello_id = message.source
         self._perform(self._machine.receive(message, frame, self._context.now))

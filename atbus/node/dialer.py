@@ -85,6 +85,8 @@ class Dialer:
         self._registrar = registrar
         self._channels = channels
         self._attempts: list[_Attempt] = []
+        # Accepted, the oldest first; those that have registered or ended are dropped in passing.
+        self._registering: dict[Connection, None] = {}
         # What is under way: listeners that are not open yet, and dials.
         self._openings: set[Deferred[IChannelListener]] = set()
         self._dials: set[Deferred[IChannel]] = set()
@@ -125,8 +127,7 @@ class Dialer:
     def _accept(self, address: Address) -> Connection | None:
         if self._stopping:
             return None
-        unfinished = sum(1 for c in self.connections if not c.dialled and c.link is None)
-        if unfinished >= self._context.config.pending_handshakes:
+        if not self._make_room():
             self._context.events.on_error(Status.OVERLOADED, f"{address}: too many handshakes")
             return None
         machine = PassiveHandshake(self._terms(Role.CONTROL, 0))
@@ -134,7 +135,19 @@ class Dialer:
             self._context, self._registrar, machine, address=address, dialled=False
         )
         self.connections.add(connection)
+        self._registering[connection] = None
         return connection
+
+    def _make_room(self) -> bool:
+        """Tell whether one more may begin to register; the oldest that is silent gives way."""
+        self._registering = {c: None for c in self._registering if c.is_registering}
+        if len(self._registering) < self._context.config.pending_handshakes:
+            return True
+        for connection in self._registering:
+            if not connection.has_spoken:
+                connection.abort(Status.OVERLOADED, "others have come that may have more to say")
+                return True
+        return False
 
     def stop_listening(self) -> Deferred[None]:
         """Free every address; connections stay."""

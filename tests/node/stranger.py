@@ -138,3 +138,10 @@ class Stranger:
         verdict = self._verdict or Admitted(bus_id=hello.source)
         if isinstance(verdict, Admitted | Rejected):
             self._perform(self._machine.judged(verdict, self._network.clock.seconds()))
+
+
+class HalfWay(Stranger):
+    """Says who it is, and never what it thinks of the other side."""
+
+    def _judge(self, hello: Hello) -> None:
+        self.is_talking = False

@@ -13,19 +13,11 @@ from atbus.node.node import Node
 from atbus.routing.table import Position
 from atbus.testing.conversation import make_terms
 from atbus.testing.network import VirtualNetwork
-from atbus.wire.messages import Hello
 from tests.node.bus import CHILD, ROOT, BusTests, Keeper
-from tests.node.stranger import Stranger
+from tests.node.stranger import HalfWay, Stranger
 
 SMALL, LARGE = 0x100, 0x20000
 SMALL_ADDRESS, LARGE_ADDRESS = "ipv4://10.0.0.1:1", "ipv4://10.0.0.2:1"
-
-
-class HalfWay(Stranger):
-    """Says who it is, and never what it thinks of the other side."""
-
-    def _judge(self, hello: Hello) -> None:
-        self.is_talking = False
 
 
 class CrossedTests(BusTests):

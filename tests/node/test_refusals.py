@@ -10,7 +10,7 @@ from atbus.node.node import Node
 from atbus.testing.conversation import make_terms
 from atbus.wire.messages import RegisterRequest, RegisterResponse, Role
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests
-from tests.node.stranger import Stranger
+from tests.node.stranger import HalfWay, Stranger
 
 PEER = 0x20000
 PEER_ADDRESS = "ipv4://10.0.0.2:1"
@@ -310,10 +310,6 @@ class DeadlineTests(BusTests):
         root = self.root()
         self.network.start(root)
 
-        class HalfWay(Stranger):
-            def _judge(self, hello: object) -> None:
-                self.is_talking = False
-
         HalfWay(self.network, make_terms(CHILD)).dial(ROOT_ADDRESS)
         self.assertEqual(self.diaries[root].added(), [CHILD])
         self.assertFalse(root.endpoints[CHILD].available)
@@ -391,7 +387,9 @@ class DeadlineTests(BusTests):
         """
         root = self.root(pending_handshakes=2)
         self.network.start(root)
-        two = [Stranger(self.network).dial(ROOT_ADDRESS) for _ in range(2)]
+        two = [HalfWay(self.network, make_terms(0x10005 + place)) for place in range(2)]
+        for each in two:
+            each.dial(ROOT_ADDRESS)
         third = Stranger(self.network).dial(ROOT_ADDRESS)
         self.assertEqual([each.ended for each in two], [None, None])
         self.assertIsNotNone(third.ended)
@@ -399,8 +397,26 @@ class DeadlineTests(BusTests):
         two[0].leave()
         child = self.child()
         self.network.start(child)
-        self.assertEqual(self.ids(root), [CHILD])
         two[1].leave()
+        self.assertEqual(self.ids(root), [CHILD])
+
+    def test_silent_ones_give_way(self) -> None:
+        """
+        Any number of connections that say nothing do not keep a node from registering.
+
+        Scenario: D21
+        """
+        root = self.root(pending_handshakes=4)
+        self.network.start(root)
+        silent = [Stranger(self.network).dial(ROOT_ADDRESS) for _ in range(20)]
+        self.assertEqual([each.ended is None for each in silent], [False] * 16 + [True] * 4)
+        self.assertEqual(len(self.network.process_of(root).channels), 4)
+        begun = self.network.clock.seconds()
+        self.network.start(self.child())
+        self.assertLess(self.network.clock.seconds() - begun, 0.1)
+        self.assertEqual(self.ids(root), [CHILD])
+        for each in silent:
+            each.leave()
 
     def test_registered_nodes_take_no_room(self) -> None:
         """
