@@ -21,6 +21,7 @@ from atbus.wire.messages import (
 )
 from tests.node.bus import ROOT_ADDRESS
 from tests.node.mail import NORTH, NORTH_ADDRESS, ROOT, SOUTH, SOUTH_ADDRESS, MailTests
+from tests.node.stranger import Stranger
 
 
 class TreeTests(MailTests):
@@ -250,6 +251,33 @@ class HopTests(MailTests):
         self.assertEqual(by_path[path].epoch, one.epoch)
         self.assertIsNone(two.current)
 
+    def test_the_ways_of_a_tree(self) -> None:
+        """
+        Each pair of nodes of a tree talks over the shortest way that the tree has.
+
+        Scenario: CC1, V11
+        """
+        root, north, _ = self.proxies()
+        one, two = self.leaf(NORTH + 1), self.leaf(NORTH + 2)
+        far = self.leaf(SOUTH + 1)
+        ways = [
+            (one, north, (NORTH + 1,)),
+            (north, one, (NORTH,)),
+            (one, two, (NORTH + 1, NORTH)),
+            (one, root, (NORTH + 1, NORTH)),
+            (root, two, (ROOT, NORTH)),
+            (one, far, (NORTH + 1, NORTH, ROOT, SOUTH)),
+            (north, far, (NORTH, ROOT, SOUTH)),
+        ]
+        for source, target, path in ways:
+            with self.subTest(f"{source.bus_id:x} to {target.bus_id:x}"):
+                seen = self.delivered(target)
+                source.send(target.bus_id, b"x", trace=True)
+                self.network.settle()
+                self.assertEqual([delivery.path for delivery in seen], [path])
+                self.assertEqual((seen[0].source, seen[0].neighbor), (path[0], path[-1]))
+                self.assertEqual(seen[0].hops, len(path) - 1)
+
     def test_tracing_never_costs_a_message(self) -> None:
         """A traced message that fills its frame arrives, with as much of its path as fits."""
         self.proxies()
@@ -332,6 +360,20 @@ class ForgeryTests(MailTests):
             )
             self.say(north, root, response, data=False)
             self.assertEqual(len(self.mail[root].fates) > fates, believed, hex(source))
+
+    def test_who_is_not_registered_does_not_speak(self) -> None:
+        """
+        Data on a connection that has not registered is dropped, and the connection is closed.
+
+        Scenario: K20
+        """
+        root = self.root()
+        self.network.start(root)
+        stranger = Stranger(self.network).dial(ROOT_ADDRESS)
+        stranger.say(self.forged(0x10001, ROOT), frame=1)
+        self.network.settle(1)
+        self.assertEqual(self.mail[root].letters, [])
+        self.assertIsNotNone(stranger.ended)
 
     def test_a_node_without_id_speaks_for_nobody(self) -> None:
         """Data from a temporary node is dropped: nobody could answer it."""

@@ -377,6 +377,21 @@ class BackTests(PathTests):
         self.assertEqual(self.mail[two].payloads[-1], b"through the proxy")
         self.assertEqual(north.statistics.forwarded_messages, 1)
 
+    def test_without_the_proxy(self) -> None:
+        """
+        Siblings that are connected go on talking when their proxy is gone.
+
+        Scenario: I7
+        """
+        north, one, two = self.connected()
+        self.kill(north)
+        self.network.settle(0.1)
+        one.send(TWO, b"there")
+        two.send(ONE, b"back")
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"there"])
+        self.assertEqual(self.mail[one].payloads, [b"back"])
+
     def test_a_dead_sibling(self) -> None:
         """
         A sibling that died is known at once; later messages go to the proxy, which answers.

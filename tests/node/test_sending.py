@@ -88,6 +88,25 @@ class AcceptanceTests(MailTests):
         self.assertEqual(child.send(ROOT, b"2"), first + 1)
         self.assertEqual(self.ended(child.deliver(ROOT, b"3")).first_sequence, first + 2)
 
+    def test_messages_of_many_sizes(self) -> None:
+        """
+        Messages of all sizes arrive in order and byte by byte, also when many follow each other.
+
+        Scenario: D2, D3
+        """
+        root, child = self.pair()
+        sizes = [13, 28, 100, 56 * 1024 + 3]
+        sizes += [20 * 1024 + number * 67 for number in range(153)]
+        noise = bytes(place * 7 + place // 256 & 255 for place in range(40 * 1024 + 60_000))
+        payloads = [noise[place * 31 : place * 31 + size] for place, size in enumerate(sizes)]
+        for place, payload in enumerate(payloads):
+            child.send(ROOT, payload)
+            if place % 10 == 0:
+                self.network.settle(0.001)
+        self.network.settle()
+        self.assertEqual([len(payload) for payload in self.mail[root].payloads], sizes)
+        self.assertEqual(self.mail[root].payloads, payloads)
+
     def test_bytes_are_left_alone(self) -> None:
         """
         Messages arrive in both directions byte by byte as they were sent, NUL included.
@@ -101,6 +120,9 @@ class AcceptanceTests(MailTests):
         self.network.settle()
         self.assertEqual(self.mail[root].payloads, [payload])
         self.assertEqual(self.mail[child].payloads, [payload[::-1]])
+        self.network.settle(10)
+        self.assertIsNotNone(root.endpoints[CHILD].last_pong_at)
+        self.assertIsNotNone(child.endpoints[ROOT].last_pong_at)
 
     def test_kinds(self) -> None:
         """

@@ -185,7 +185,11 @@ class DisconnectTests(LoadTests):
     """`disconnect`."""
 
     def test_a_child(self) -> None:
-        """A proxy leaves a child under load: nothing is lost, the child comes back."""
+        """
+        A proxy leaves a child under load: nothing is lost, the child comes back, others go on.
+
+        Scenario: D20
+        """
         nodes = self.tree()
         north, one = nodes[1], nodes[3]
         self.talk(nodes, nodes, 10)
