@@ -6,6 +6,7 @@ from atbus import limits
 from atbus.errors import ChannelBroken, ConnectFailed, Status, Undeliverable
 from atbus.node.node import Node
 from atbus.testing.conversation import make_terms
+from atbus.wire.messages import Hello
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING, BusTests, Keeper
 from tests.node.stranger import Stranger
 
@@ -212,6 +213,28 @@ class MomentTests(BusTests):
         self.assertEqual(talker.refused.status, Status.CLOSING)
         self.assertEqual(self.diaries[root].registrations(), [(CHILD, "CONTROL", "CLOSING")])
 
+    def test_a_second_stream_of_a_neighbor(self) -> None:
+        """
+        A neighbor that is about to register once more is told that the node is leaving.
+
+        Scenario: M6
+        """
+        root, child = self.pair()
+        tool = self.node(0x20000)
+        self.network.start(tool)
+        self.network.result_of(tool.connect(ROOT_ADDRESS))
+        self.network.settle()
+        # Somebody who does not answer keeps the root draining meanwhile.
+        self.network.freeze(child)
+        self.network.delay_seconds = 0.05
+        again = tool.connect(ROOT_ADDRESS)
+        self.network.settle(0.17)
+        stopping = root.stop()
+        self.assertEqual(self.refusal_of(again), Status.CLOSING)
+        self.assertIn((0x20000, "CONTROL", "CLOSING"), self.diaries[root].registrations())
+        self.network.thaw(child)
+        self.network.result_of(stopping)
+
     def test_silent_connections_do_not_keep_it(self) -> None:
         """
         Connections that have said nothing are ended at once.
@@ -334,6 +357,21 @@ class SilenceTests(BusTests):
         self.network.thaw(child)
         self.network.settle(0.5)
         self.assertEqual(len(self.diaries[child].removed()), 1)
+
+    def test_somebody_who_does_not_read(self) -> None:
+        """A refusal that cannot be written does not keep the node."""
+        root = self.root()
+        self.network.start(root)
+        stranger = Stranger(self.network).dial(ROOT_ADDRESS)
+        stranger.say(
+            Hello(source=CHILD, version_min=1, version_max=1, nonce=b"n" * 16, frame_max=9999)
+        )
+        self.assertEqual(stranger.names, ["Hello"])
+        for channel in self.network.process_of(root).channels:
+            channel.stall()
+        self.stop_within(root, limits.GOODBYE_SECONDS)
+        self.network.settle(0.1)
+        self.assertIsNotNone(stranger.ended)
 
     def test_a_neighbor_that_dies_meanwhile(self) -> None:
         """Nobody waits for the answer of somebody who is gone."""
