@@ -9,7 +9,7 @@ that this node owes something. An answer that takes its time does not hold back 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from atbus.node.traffic import Traffic
 
 Responder = Callable[[int, bytes], object]
+
+LATER: Final = object()
+"""What a responder returns when the program will call `Node.reply` itself."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -129,6 +132,8 @@ class Answering:
 
         :raises TypeError: It is no reply.
         """
+        if value is LATER:
+            return
         if not isinstance(value, bytes):
             kind = type(value).__name__
             raise TypeError(f"a request's answer must be bytes, not {kind}")

@@ -43,6 +43,8 @@ class Delivery:
 
     :param source: Bus id of the sender.
     :param epoch: The sender's incarnation.
+    :param sequence: Of a request, what `Node.reply` wants; else of the first message that came in
+        the same frame.
     :param hops: How many nodes passed it on, as far as this can be told from the hop limit.
     :param path: Sender and relays in order, when the sender asked for a trace; else empty.
     :param neighbor: Bus id of the node that it came from; our own id for a message to ourselves.
@@ -50,6 +52,7 @@ class Delivery:
 
     source: int
     epoch: int
+    sequence: int
     hops: int
     path: tuple[int, ...]
     neighbor: int
@@ -102,6 +105,7 @@ class Inbox:
         return Delivery(
             source=head[5],
             epoch=head[8],
+            sequence=head[7],
             hops=self._hops_of(head),
             path=path,
             neighbor=self._neighbor,

@@ -22,7 +22,7 @@ from atbus.busid import BusId
 from atbus.channels.interfaces import IChannelScheme
 from atbus.errors import AtbusError
 from atbus.node import parts
-from atbus.node.answering import Responder
+from atbus.node.answering import LATER, Responder
 from atbus.node.config import NodeConfig
 from atbus.node.context import Timers
 from atbus.node.delivery import Delivery
@@ -51,6 +51,8 @@ class Node(Service):
     :param epoch: The node's incarnation, by default the wall clock's seconds.
     """
 
+    LATER = LATER
+
     def __init__(
         self,
         config: NodeConfig,
@@ -72,6 +74,7 @@ class Node(Service):
             epoch=epoch_now() if epoch is None else epoch,
             log=Logger(namespace="atbus.node"),
         )
+        self.reply = self._parts.sender.reply  #: Answers a request late: source, sequence, bytes.
 
     # Life.
 
@@ -143,7 +146,7 @@ class Node(Service):
 
     @property
     def current(self) -> Delivery | None:
-        """What else is known of the message that is being delivered; None outside callbacks."""
+        """What else is known of the message being delivered; None outside callbacks."""
         return self._parts.inbox.current
 
     def send(
@@ -215,7 +218,8 @@ class Node(Service):
         Answer requests with *callback*.
 
         :param callback: Called with the asking node's id and the payload; returns bytes, or a
-            Deferred or coroutine of bytes. None: requests are answered `NO_RESPONDERS`.
+            Deferred or coroutine of bytes, or `LATER`, and calls `reply` with the request's
+            ``current.sequence``. None for *callback*: requests are answered `NO_RESPONDERS`.
         """
         self._parts.inbox.answering.responder = callback
 
@@ -268,8 +272,7 @@ class Node(Service):
         """
         Dial a node and register with it as its peer.
 
-        :returns: Fires with the endpoint when it can take messages; fails with `ConnectFailed`,
-            `RegistrationRefused` or `ChannelBroken`.
+        :returns: Fires with the endpoint when it can take messages; fails with `AtbusError`.
         :raises AddressError: It is not an address.
         """
         return self._parts.running.connect(as_address(address))
@@ -278,8 +281,7 @@ class Node(Service):
         """
         Leave an endpoint in good order. An upstream is dialled again.
 
-        :returns: Fires when it is gone; fails with `Undeliverable` (`UNKNOWN_ENDPOINT`) when
-            there is none with this id.
+        :returns: Fires when it is gone; fails with `Undeliverable` when there is none.
         """
         return self._parts.running.disconnect(bus_id)
 
@@ -293,7 +295,6 @@ class Node(Service):
         """
         Say where a message would go now.
 
-        :raises Undeliverable: There is no way; ``status`` says why. A node is not its own hop:
-            `NO_ROUTE`.
+        :raises Undeliverable: There is no way, as from a node to itself; ``status`` says why.
         """
         return self._parts.traffic.next_hop(bus_id, exclude=exclude, no_upstream=no_upstream)
