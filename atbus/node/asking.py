@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
 
-from atbus.errors import Undeliverable
+from atbus.errors import Status, Undeliverable
 from atbus.wire.messages import Flags
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Asking:
         self, target: int, payload: bytes, kind: int, timeout: float, hop_limit: int | None
     ) -> Deferred[Fate]:
         """Send and wait for the destination's answer."""
+        if self._fates.full:
+            return fail(self._sender.refused(Status.BUFFER_LIMIT, target))
         try:
             sequence = self._sender.send_with(
                 target, payload, kind, flags=Flags.ANSWER, hop_limit=hop_limit, later=True
@@ -40,6 +42,8 @@ class Asking:
 
     def request(self, target: int, payload: bytes, kind: int, timeout: float) -> Deferred[bytes]:
         """Send and wait for the reply."""
+        if self._fates.full:
+            return fail(self._sender.refused(Status.BUFFER_LIMIT, target))
         try:
             sequence = self._sender.send_with(
                 target, payload, kind, flags=Flags.REQUEST, later=True

@@ -17,14 +17,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.errors import RemoteProtocolError, Status, Undeliverable
+from atbus.busid import ID_MAX
+from atbus.errors import LocalProtocolError, RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Custody, Routed
 from atbus.routing.answers import Expectations
 from atbus.routing.lines import AnswerParts, cut_lines
 from atbus.wire import codec
 from atbus.wire.head import Head
-from atbus.wire.messages import CommandRequest, CommandResponse
+from atbus.wire.messages import CommandRequest, CommandResponse, Mode
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -88,8 +89,11 @@ class Commands:
         :param timeout: Seconds.
         :param hop_limit: How many nodes it may pass.
         :returns: Fires with the lines of the answer, or fails with `Undeliverable`.
+        :raises LocalProtocolError: The target or an argument is not one.
         """
-        words = tuple(bytes(word) for word in arguments)
+        words = tuple(_as_word(word) for word in arguments)
+        if not 0 <= target <= ID_MAX:
+            raise LocalProtocolError(f"{target!r} is not a bus id")
         refusal = self._check(words)
         context = self._context
         if refusal is not None:
@@ -181,6 +185,9 @@ class Commands:
         if asked is None:
             self._context.statistics.late_frames += 1
             return
+        if message.status is Status.OK and not self._may_answer(asked.target, message.source):
+            self._asked.add(key, asked, asked.deadline)
+            return
         if message.status is not Status.OK:
             self._end(asked, key, message.status, list(message.lines), message.source)
             return
@@ -192,6 +199,10 @@ class Commands:
             self._end(asked, key, Status.OK, collected.lines(), message.source)
         else:
             self._asked.add(key, asked, asked.deadline)
+
+    def _may_answer(self, target: int, source: int) -> bool:
+        """Tell whether a node can have executed a command; anybody on the way may give it up."""
+        return target == source or self._context.mode is Mode.TEMPORARY
 
     def _expire(self) -> None:
         me = self._context.bus_id
@@ -347,6 +358,17 @@ class Commands:
             )
             items.append(Routed.of(message, custody if part.last else None))
         return items
+
+
+def _as_word(word: object) -> bytes:
+    """
+    Take one argument of a command.
+
+    :raises LocalProtocolError: It is not bytes.
+    """
+    if not isinstance(word, bytes | bytearray | memoryview):
+        raise LocalProtocolError(f"an argument is bytes, not {type(word).__name__}")
+    return bytes(word)
 
 
 def _check_lines(lines: object) -> object:

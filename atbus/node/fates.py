@@ -9,7 +9,7 @@ carried the news died under it, is recognized and dropped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -36,6 +36,11 @@ class Fates:
         self._alarm = Alarm(context.timers, self._expire)
 
     @property
+    def full(self) -> bool:
+        """Tell whether no more questions can be asked now."""
+        return self._fates.full or self._replies.full
+
+    @property
     def outstanding(self) -> int:
         """Count the questions that are still open."""
         return len(self._fates) + len(self._replies)
@@ -48,10 +53,7 @@ class Fates:
         :returns: Fires with a `Fate` of status OK, or fails with `Undeliverable`.
         """
         waiting: Deferred[Fate] = Deferred(lambda _: _forget(self._fates, target, sequence))
-        full = self._fates.add((target, sequence), waiting, self._context.now + timeout)
-        if full is not None:
-            waiting.errback(Undeliverable(full, target, sequence, self._context.bus_id))
-        self._set_alarm()
+        self._expect(self._fates, waiting, target, sequence, timeout)
         return waiting
 
     def expect_reply(self, target: int, sequence: int, timeout: float) -> Deferred[bytes]:
@@ -62,11 +64,21 @@ class Fates:
         :returns: Fires with the reply's payload, or fails with `Undeliverable`.
         """
         waiting: Deferred[bytes] = Deferred(lambda _: _forget(self._replies, target, sequence))
-        full = self._replies.add((target, sequence), waiting, self._context.now + timeout)
+        self._expect(self._replies, waiting, target, sequence, timeout)
+        return waiting
+
+    def _expect(
+        self,
+        expected: Expectations[Key, Deferred[Any]],
+        waiting: Deferred[Any],
+        target: int,
+        sequence: int,
+        timeout: float,
+    ) -> None:
+        full = expected.add((target, sequence), waiting, self._context.now + timeout)
         if full is not None:
             waiting.errback(Undeliverable(full, target, sequence, self._context.bus_id))
         self._set_alarm()
-        return waiting
 
     def replied(self, source: int, in_reply_to: int, payload: bytes) -> bool:
         """
@@ -101,8 +113,17 @@ class Fates:
             self._set_alarm()
         self._context.events.on_forward_response(fate)
 
+    def _concerned(self, fate: Fate) -> Iterable[int]:
+        """Give the sequences of a fate for which anybody may wait; a count may be any number."""
+        sequences = range(fate.first_sequence, fate.first_sequence + fate.count)
+        if fate.count <= self.outstanding:
+            return sequences
+        awaited = {*self._fates.keys(), *self._replies.keys()}
+        mine = [number for target, number in awaited if target == fate.target]
+        return [number for number in mine if number in sequences]
+
     def _end(self, fate: Fate) -> None:
-        for sequence in range(fate.first_sequence, fate.first_sequence + fate.count):
+        for sequence in self._concerned(fate):
             waiting = self._fates.resolve((fate.target, sequence))
             if waiting is not None:
                 if fate.status is Status.OK:

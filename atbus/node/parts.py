@@ -142,6 +142,7 @@ def _connect(context: Context, made: Parts) -> None:
         running.removed(endpoint, status)
 
     traffic.courier.command_lost = made.commands.lost
+    traffic.sent_before = made.sender.sent_before
     traffic.notify = made.notices.relayed
     made.inbox.traffic = made.inbox.answering.traffic = traffic
     made.inbox.answering.reply = made.sender.reply

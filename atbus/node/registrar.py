@@ -92,6 +92,7 @@ class Registrar:
     def _enter(self, endpoint: Endpoint) -> None:
         """Enter an endpoint, or what it says of itself now, into the table."""
         request = endpoint.peer.request
+        endpoint.vouched.clear()
         self._context.table.add(
             Neighbor(
                 bus_id=BusId(endpoint.bus_id),

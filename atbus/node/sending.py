@@ -189,9 +189,9 @@ class Sender:
 
     def _check(self, target: int, payload: bytes, kind: int, flags: int) -> bytes:
         if self.refusal is not None and not flags & Flags.REPLY:
-            raise self._refused(self.refusal, target)
+            raise self.refused(self.refusal, target)
         if not self._context.bus_id:
-            raise self._refused(Status.NOT_REGISTERED, target, "without an id there are no answers")
+            raise self.refused(Status.NOT_REGISTERED, target, "without an id there are no answers")
         if not 0 < target <= ID_MAX:
             raise LocalProtocolError(f"{target!r} is not a bus id")
         if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
@@ -202,7 +202,7 @@ class Sender:
             payload = bytes(payload)
         limit = self._message_bytes_max
         if len(payload) > limit:
-            raise self._refused(
+            raise self.refused(
                 Status.MESSAGE_TOO_LARGE, target, f"{len(payload)} bytes, the limit is {limit}"
             )
         return payload
@@ -212,7 +212,7 @@ class Sender:
         if hop is Status.OK:
             return None
         if isinstance(hop, Status):
-            raise self._refused(hop, target)
+            raise self.refused(hop, target)
         return hop
 
     def _runs(
@@ -263,7 +263,7 @@ class Sender:
         if status is Status.BUFFER_LIMIT:
             status = Status.BACKPRESSURE
         if status is not None:
-            raise self._refused(status, target)
+            raise self.refused(status, target)
 
     def _compile(self, flow: Flow, hop: Endpoint) -> None:
         """Remember the link, so that the next message takes the short way."""
@@ -271,6 +271,11 @@ class Sender:
         link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
         observer = self._context.observer
         flow.link = link if link is None or observer is None else ObservedLink(link, observer)
+
+    def sent_before(self, target: int) -> int:
+        """Give a sequence that no message to *target* has had yet, nor any above it."""
+        flow = self._flows.get(target)
+        return self._floor if flow is None else flow.next_sequence
 
     def _flow(self, target: int) -> Flow:
         flow = self._flows.get(target)
@@ -312,7 +317,8 @@ class Sender:
         extra = number_extra(ExtraType.IN_REPLY_TO, in_reply_to)
         return self.send_with(target, payload, flags=Flags.REPLY, extras=(extra,))
 
-    def _refused(self, status: Status, target: int, detail: str = "") -> Undeliverable:
+    def refused(self, status: Status, target: int, detail: str = "") -> Undeliverable:
+        """Count a message that is not accepted, and make the error that says so."""
         self._context.statistics.refused[status] += 1
         if self._context.observer is not None:
             self._context.observer.refused(target, status)

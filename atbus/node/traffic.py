@@ -68,6 +68,7 @@ class Traffic:
         self._given_up: OrderedDict[tuple[int, int, int], int] = OrderedDict()
         self.courier = Courier(context, endpoints, self)
         # Set by the node, which wires its parts.
+        self.sent_before: Callable[[int], int]
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
 
     def changed(self) -> None:
@@ -352,17 +353,28 @@ class Traffic:
         link.discharge(head[9])
         if not self.vouches(link, head[5]):
             return
-        if isinstance(message, DataResponse) and self._context.is_own_epoch(message.origin_epoch):
+        if isinstance(message, DataResponse) and self._is_credible(message):
+            # A word about messages that do not exist yet would be the last word about them.
+            not_sent = self.sent_before(message.target)
             self._fates.settle(
                 Fate(
                     target=message.target,
                     first_sequence=message.first_sequence,
-                    count=message.count,
+                    count=min(message.count, not_sent - message.first_sequence),
                     status=message.status,
                     gave_up_at=message.gave_up_at or message.source,
                     detail=message.detail,
                 )
             )
+
+    def _is_credible(self, message: DataResponse) -> bool:
+        """Tell whether news are about messages that we sent, and from who can know."""
+        sent = message.first_sequence < self.sent_before(message.target)
+        knows = message.status is not Status.OK or message.source == message.target
+        if self._context.is_own_epoch(message.origin_epoch) and sent and knows:
+            return True
+        self._context.statistics.late_frames += 1
+        return False
 
     # Links that die.
 

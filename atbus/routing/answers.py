@@ -61,12 +61,25 @@ class Expectations(Generic[K, T]):
         """
         if key in self._awaited:
             raise LocalProtocolError(f"an answer to {key!r} is awaited already")
-        if len(self._awaited) >= self.count_max:
+        if self.full:
             return Status.BUFFER_LIMIT
         self._added += 1
         self._awaited[key] = (self._added, token)
         heapq.heappush(self._heap, (deadline, self._added, key))
         return None
+
+    def keys(self) -> list[K]:
+        """
+        Give what is awaited.
+
+        :returns: The keys in the order in which they were added.
+        """
+        return list(self._awaited)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more answers can be awaited."""
+        return len(self._awaited) >= self.count_max
 
     def resolve(self, key: K) -> T | None:
         """

@@ -104,6 +104,20 @@ class DeliverTests(MailTests):
         self.assertIs(self.ended(child.deliver(ROOT, bytes(2_000_000))), Status.MESSAGE_TOO_LARGE)
         self.assertIs(self.ended(child.request(ROOT, bytes(2_000_000))), Status.MESSAGE_TOO_LARGE)
 
+    def test_too_many_questions(self) -> None:
+        """A question too many is refused before it is sent; open ones are not touched."""
+        root, child = self.pair()
+        later: Deferred[None] = Deferred()
+        root.receiver = Receiving(lambda source, payload: later)
+        child._parts.fates._fates.count_max = 2
+        waiting = [child.deliver(ROOT, b"%d" % number) for number in range(2)]
+        self.assertIs(self.ended(child.deliver(ROOT, b"2"), 0), Status.BUFFER_LIMIT)
+        self.assertIs(self.ended(child.request(ROOT, b"2"), 0), Status.BUFFER_LIMIT)
+        self.network.settle()
+        self.assertEqual(root.statistics.received_messages, 2)
+        later.callback(None)
+        self.assertEqual([self.ended(each).status for each in waiting], [Status.OK, Status.OK])
+
     def test_given_up_far_away(self) -> None:
         """A relay that gives a message up ends the wait for it at once, with its name."""
         self.proxies()

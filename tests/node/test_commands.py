@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from atbus import limits
-from atbus.errors import Status, Undeliverable
+from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.node import Node
 from atbus.wire import codec
 from atbus.wire.messages import CommandRequest, CommandResponse, MessageType
@@ -118,6 +118,33 @@ class CommandTests(MailTests):
             self.assertIs(self.ended(child.command(ROOT, *words)), Status.MESSAGE_TOO_LARGE)
         words = [b"n"] * limits.COMMAND_ARGUMENTS_MAX
         self.assertEqual(len(self.ended(child.command(ROOT, *words))), len(words) + 1)
+
+    def test_what_is_no_command(self) -> None:
+        """What is no id and no bytes is refused at once."""
+        _, child = self.pair()
+        for target in (-1, 2**64):
+            with self.subTest(target), self.assertRaises(LocalProtocolError):
+                child.command(target, b"x")
+        for word in (5, "text", None):
+            with self.subTest(word), self.assertRaises(LocalProtocolError):
+                child.command(ROOT, b"x", word)  # type: ignore[arg-type]  # what it is about
+        self.assertIs(self.ended(child.command(0, b"x")), Status.NO_ROUTE)
+
+    def test_an_answer_is_the_destinations(self) -> None:
+        """Output is believed from the node that was asked; from others only that they gave up."""
+        root, north, _ = self.proxies()
+        one = self.leaf(NORTH + 1)
+        later: Deferred[list[bytes]] = Deferred()
+        root.on_command(lambda source, words: later)
+        waiting = one.command(ROOT, b"x")
+        self.network.settle(0.1)
+        (request,) = self.frames(self.control_channel(one, north), MessageType.COMMAND_REQUEST)
+        wrong = CommandResponse(
+            source=NORTH, destination=NORTH + 1, sequence=request.sequence, lines=(b"wrong",)
+        )
+        self.say(north, one, wrong, data=False)
+        later.callback([b"right"])
+        self.assertEqual(self.ended(waiting), [b"right"])
 
     def test_too_large_for_a_link(self) -> None:
         """A command longer than a link's frames is refused by name, and the link stays."""

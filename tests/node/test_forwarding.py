@@ -146,6 +146,7 @@ class TreeTests(MailTests):
         root.send(NORTH + 2, b"down", no_upstream=True)
         self.network.settle()
         self.assertEqual(self.mail[two].payloads, [b"down"])
+        self.pretend_sent(one, SOUTH)
         for target in (NORTH + 2, SOUTH):
             run = Data(
                 source=NORTH + 1,

@@ -262,6 +262,7 @@ class LossTests(MailTests):
         """Send some frames by hand from one leaf to the other; what the sender is told."""
         _, north, _ = self.proxies()
         one, two = self.leaf(NORTH + 1), self.leaf(NORTH + 2)
+        self.pretend_sent(one, NORTH + 2)
         self.say(one, north, *(attrs.evolve(message, epoch=one.epoch) for message in messages))
         self.network.settle(limits.REASSEMBLY_SECONDS + 1)
         self.assertEqual(len(two._parts.inbox._reassembly), 0)

@@ -185,6 +185,7 @@ class NonsenseTests(LinkTests):
         root, north, south = self.proxies()
         one, two = self.leaf(NORTH + 1), self.leaf(SOUTH + 1)
         for target in (SOUTH + 1, SOUTH + 9):
+            self.pretend_sent(one, target)
             frame = bytearray(codec.encode(self.data(one, b"x", sequence=target)))
             frame[4] = 0x7E
             frame[16:24] = target.to_bytes(8, "little")

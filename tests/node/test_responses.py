@@ -154,6 +154,7 @@ class WayTests(MailTests):
         """A response gets no further than its hop limit says; nobody answers it."""
         nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
         _, north, south, origin, end = nodes
+        self.pretend_sent(origin, SOUTH + 1)
         self.say(end, south, self.response(origin, hop_limit=4), data=False)
         self.assertEqual(len(self.mail[origin].fates), 1)
         self.say(end, south, self.response(origin, hop_limit=3, first_sequence=8), data=False)
@@ -199,6 +200,7 @@ class WayTests(MailTests):
         """A failure of a message that an earlier life of this id has sent is not told."""
         nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
         _, _, south, origin, end = nodes
+        self.pretend_sent(origin, SOUTH + 1)
         earlier = self.response(origin, origin_epoch=origin.epoch - 1)
         self.say(end, south, earlier, data=False)
         self.assertEqual(self.mail[origin].fates, [])
@@ -207,6 +209,7 @@ class WayTests(MailTests):
         """News that come a second time, from whomever and about whatever part, change nothing."""
         nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
         _, _, south, origin, end = nodes
+        self.pretend_sent(origin, SOUTH + 1)
         for first, count, source in ((5, 3, SOUTH + 1), (5, 3, SOUTH + 1), (6, 1, SOUTH + 1)):
             response = self.response(origin, first_sequence=first, count=count, source=source)
             self.say(end, south, response, data=False)
@@ -223,6 +226,42 @@ class WayTests(MailTests):
         self.assertEqual(origin.statistics.refused[Status.NO_ROUTE], 3)
         self.assertEqual(origin.statistics.uncertain_messages, 3)
 
+    def test_news_about_what_was_not_sent(self) -> None:
+        """News cannot be about messages that do not exist yet; the next ones have their own."""
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        _, _, south, origin, end = nodes
+        first = origin.send(SOUTH + 1, b"1")
+        waiting = origin.deliver(SOUTH + 1, b"2", timeout=2)
+        self.network.freeze(end)
+        self.network.settle(0.1)
+        self.network.thaw(end)
+        for begin in (first, first + 50):
+            endless = self.response(origin, first_sequence=begin, count=2**32 - 1)
+            self.say(end, south, endless, data=False)
+        self.assertEqual(self.mail[origin].statuses().count("NO_ROUTE"), 1)
+        self.assertIs(self.ended(waiting).status, Status.OK)
+        self.network.stop(end)
+        self.network.settle()
+        sequence = origin.send(SOUTH + 1, b"3")
+        self.network.settle()
+        self.assertEqual(self.mail[origin].news[-1], (SOUTH + 1, sequence, 1, "NO_ROUTE"))
+
+    def test_success_is_the_destinations_word(self) -> None:
+        """That a message was delivered is believed from its destination and from nobody else."""
+        nodes = [*self.proxies(), self.leaf(NORTH + 1), self.leaf(SOUTH + 1)]
+        _, _, south, origin, end = nodes
+        self.network.freeze(end)
+        sequence = origin.send(SOUTH + 1, b"x")
+        self.network.settle(0.1)
+        for source in (SOUTH, SOUTH + 1):
+            confirmed = self.response(
+                origin, source=source, first_sequence=sequence, status=Status.OK, gave_up_at=0
+            )
+            self.say(south, nodes[0], confirmed, data=False)
+            self.assertEqual(len(self.mail[origin].fates), int(source == SOUTH + 1))
+        self.network.thaw(end)
+        self.network.settle()
+
     def test_a_run_with_flags_is_answered_one_by_one(self) -> None:
         """In a run whose messages are to be confirmed each is, also when another node made it."""
         _, north, _ = self.proxies()
@@ -235,6 +274,7 @@ class WayTests(MailTests):
             flags=Flags.ANSWER,
             messages=((0, b"a"), (0, b"b")),
         )
+        self.pretend_sent(one, NORTH + 2)
         self.say(one, north, run)
         self.assertEqual(self.mail[two].payloads, [b"a", b"b"])
         self.assertEqual(
