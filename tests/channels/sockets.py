@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.tcp import Connection
 from twisted.trial.unittest import TestCase
 
 from atbus.address import Address, Scheme
@@ -26,6 +28,7 @@ class SocketTests(TestCase):
 
     def setUp(self) -> None:
         self.reactor = the_reactor()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self._all_gone()))
         self.timers = MonotonicTimers(self.reactor)
         self.addCleanup(self.timers.stop)
         # Not trial's own: its names are longer than a socket's path may be.
@@ -36,3 +39,13 @@ class SocketTests(TestCase):
     def unix_address(self) -> Address:
         """Name a path where nothing is."""
         return Address(Scheme.UNIX, str(self.directory / f"{next(self._numbers)}.sock"))
+
+    async def _all_gone(self) -> None:
+        """Wait until the kernel has told both ends of every connection that it is over."""
+        while any(
+            isinstance(one, Connection)
+            for one in (*self.reactor.getReaders(), *self.reactor.getWriters())
+        ):
+            turn: Deferred[None] = Deferred()
+            self.reactor.callLater(0, turn.callback, None)
+            await turn
