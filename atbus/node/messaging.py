@@ -1,0 +1,150 @@
+"""
+The part of a node's face that is about messages, questions and commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from atbus import limits
+from atbus.node.answering import LATER, Responder
+from atbus.node.delivery import Delivery
+from atbus.node.events import Fate
+from atbus.node.interfaces import IMessageReceiver
+
+if TYPE_CHECKING:
+    from atbus.node.commands import Executor
+    from atbus.node.parts import Parts
+
+
+class Messaging:
+    """What `atbus.node.node.Node` offers to programs that send and receive."""
+
+    LATER = LATER
+    _parts: Parts
+
+    @property
+    def receiver(self) -> IMessageReceiver | None:
+        """Takes the messages that are addressed to this node."""
+        return self._parts.inbox.answering.receiver
+
+    @receiver.setter
+    def receiver(self, receiver: IMessageReceiver | None) -> None:
+        self._parts.inbox.answering.receiver = receiver
+
+    @property
+    def current(self) -> Delivery | None:
+        """What else is known of the message being delivered; None outside callbacks."""
+        return self._parts.inbox.current
+
+    def send(
+        self,
+        target: int,
+        payload: bytes,
+        kind: int = 0,
+        *,
+        hop_limit: int | None = None,
+        exclude: Collection[int] = (),
+        no_upstream: bool = False,
+        trace: bool = False,
+    ) -> int:
+        """
+        Send without waiting; see `INode.send`.
+
+        :param target: Bus id of the destination.
+        :param payload: At most `NodeConfig.message_bytes_max` bytes.
+        :param kind: A number for the receiver, -2**31 to 2**31 - 1.
+        :param hop_limit: How many nodes it may pass, by default `NodeConfig.hops`.
+        :param exclude: Neighbors that must not be the next hop.
+        :param no_upstream: Whether no node may use its default route for it.
+        :param trace: Whether relays note their ids, for the receiver's ``current.path``.
+        :returns: The message's sequence, never 0.
+        :raises Undeliverable: It was not accepted; ``status`` says why.
+        :raises LocalProtocolError: The target, the kind or the payload is not one.
+        """
+        if hop_limit is None and not exclude and not no_upstream and not trace:
+            return self._parts.sender.send(target, payload, kind)
+        return self._parts.sender.send_specially(
+            target, payload, kind, hop_limit, exclude, no_upstream, trace
+        )
+
+    def deliver(
+        self,
+        target: int,
+        payload: bytes,
+        kind: int = 0,
+        timeout: float = limits.DELIVER_SECONDS,
+        hop_limit: int | None = None,
+    ) -> Deferred[Fate]:
+        """
+        Send and wait for the destination's answer.
+
+        :param timeout: Seconds.
+        :returns: Fires with a `Fate` when the destination's receiver has taken the message, or
+            fails with `Undeliverable`; it always ends. Cancelling it stops the waiting only.
+        """
+        return self._parts.asking.deliver(target, payload, kind, timeout, hop_limit)
+
+    def request(
+        self,
+        target: int,
+        payload: bytes,
+        kind: int = 0,
+        timeout: float = limits.REQUEST_SECONDS,
+    ) -> Deferred[bytes]:
+        """
+        Ask a question.
+
+        :param timeout: Seconds.
+        :returns: Fires with the reply's bytes, or fails with `Undeliverable`; it always ends.
+            Cancelling it stops the waiting only.
+        """
+        return self._parts.asking.request(target, payload, kind, timeout)
+
+    def on_request(self, callback: Responder | None) -> None:
+        """
+        Answer requests with *callback*.
+
+        :param callback: Called with the asking node's id and the payload; returns bytes, or a
+            Deferred or coroutine of bytes, or `LATER`, and calls `reply` with the request's
+            ``current.sequence``. None for *callback*: requests are answered `NO_RESPONDERS`.
+        """
+        self._parts.inbox.answering.responder = callback
+
+    def reply(self, target: int, in_reply_to: int, payload: bytes) -> int:
+        """
+        Answer a request late, one for which the responder returned `LATER`.
+
+        :param target: Who asked.
+        :param in_reply_to: The request's sequence.
+        :returns: The answer's sequence.
+        :raises Undeliverable: The answer was not accepted; ``status`` says why.
+        """
+        return self._parts.sender.reply(target, in_reply_to, payload)
+
+    # Commands.
+
+    def command(
+        self, target: int, *arguments: bytes, timeout: float = limits.REQUEST_SECONDS
+    ) -> Deferred[list[bytes]]:
+        """
+        Have a node execute a command.
+
+        :param target: Its bus id; it need not be connected directly.
+        :param arguments: The command's name and what follows it.
+        :param timeout: Seconds.
+        :returns: Fires with the lines of the answer, or fails with `Undeliverable`.
+        """
+        return self._parts.commands.ask(target, arguments, timeout)
+
+    def on_command(self, callback: Executor | None) -> None:
+        """
+        Execute commands with *callback*.
+
+        :param callback: Called with the asking node's id (0: a temporary node) and the arguments;
+            returns a list of bytes, None, or a Deferred of them. None: `UNKNOWN_COMMAND`.
+        """
+        self._parts.commands.executor = callback

@@ -1,0 +1,76 @@
+"""
+The part of a node's face that is about other nodes and the ways to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from atbus.address import Address, as_address
+from atbus.busid import BusId
+from atbus.node.endpoint import Endpoint
+from atbus.node.hop import NextHop
+from atbus.routing.relation import Relation
+
+if TYPE_CHECKING:
+    from atbus.node.parts import Parts
+
+
+class Neighborhood:
+    """What `atbus.node.node.Node` offers to programs that ask who is where."""
+
+    _parts: Parts
+
+    @property
+    def endpoints(self) -> Mapping[int, Endpoint]:
+        """The registered remote nodes by id; a view that changes with them."""
+        return MappingProxyType(self._parts.registrar.endpoints)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the node really listens, with the ports that were chosen."""
+        return tuple(listener.address for listener in self._parts.dialer.listeners)
+
+    def listen(self, address: str | Address) -> Deferred[Address]:
+        """
+        Listen on one more address.
+
+        :returns: Fires with the real address; fails with `ListenFailed`.
+        :raises AddressError: It is not an address.
+        """
+        return self._parts.running.listen(as_address(address))
+
+    def connect(self, address: str | Address) -> Deferred[Endpoint]:
+        """
+        Dial a node and register with it as its peer.
+
+        :returns: Fires with the endpoint when it can take messages; fails with `AtbusError`.
+        :raises AddressError: It is not an address.
+        """
+        return self._parts.running.connect(as_address(address))
+
+    def disconnect(self, bus_id: int) -> Deferred[None]:
+        """
+        Leave an endpoint in good order. An upstream is dialled again.
+
+        :returns: Fires when it is gone; fails with `Undeliverable` when there is none.
+        """
+        return self._parts.running.disconnect(bus_id)
+
+    def relation_to(self, bus_id: int) -> Relation:
+        """Say how a node stands to this one."""
+        return self._parts.context.table.relation_to(BusId(bus_id))
+
+    def next_hop(
+        self, bus_id: int, *, exclude: Collection[int] = (), no_upstream: bool = False
+    ) -> NextHop:
+        """
+        Say where a message would go now.
+
+        :raises Undeliverable: There is no way, as from a node to itself; ``status`` says why.
+        """
+        return self._parts.traffic.next_hop(bus_id, exclude=exclude, no_upstream=no_upstream)
