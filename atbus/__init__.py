@@ -10,7 +10,7 @@ The map. Each line imports only from the lines below it, never sideways across `
     ------------------------------------------------------------------------------------
     handshake | routing | subjects      decides: no twisted, socket, time, random, logging
     wire                                speaks: messages, construct schema, codec, framing
-    busid : address : errors : limits   the words
+    busid : address : libatbus : errors : limits   the words
 
 Start with `Node` and `NodeConfig`; give the node an `IMessageReceiver`. The names below are loaded
 when they are first asked for, so that the core can be imported without Twisted.

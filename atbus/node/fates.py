@@ -1,7 +1,7 @@
 """
 What this node still wants to know about messages that it sent.
 
-`deliver` and `request` each wait for one answer, keyed by (target, sequence); every one of them
+``deliver`` and ``request`` each wait for one answer, keyed by (target, sequence); every one of them
 ends: answered, refused, timed out, or closed with the node. Everything else that comes back is an
 ``on_forward_response`` event, once per message: what is told a second time, because the link that
 carried the news died under it, is recognized and dropped.
