@@ -245,6 +245,10 @@ ACK_DELAY_SECONDS: Final = 0.05
 #: Or after so many frames.
 ACK_FRAMES_MAX: Final = 32
 
+#: Ranges in one LINK_ACK: it fits the smallest frame, and with one range for each frame that a
+#: read can bring a few of them say everything.
+ACK_RANGES_MAX: Final = 256
+
 #: What arrives within this time of an answer that left at once waits for the end of the turn: under
 #: load one write carries what many messages brought about.
 GATHER_SECONDS: Final = 0.000_05

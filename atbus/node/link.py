@@ -8,7 +8,8 @@ Rules (wire protocol, section 4):
    acknowledges it. What is left when the link dies is handed to the node, in order, once.
 3. A frame that arrived is acknowledged when this node answers for it no longer, never earlier.
    The acknowledgement rides on anything that goes back; when nothing does, a LINK_ACK follows
-   after `limits.ACK_DELAY_SECONDS` or `limits.ACK_FRAMES_MAX` frames.
+   after `limits.ACK_DELAY_SECONDS` or `limits.ACK_FRAMES_MAX` frames. What overtakes a frame
+   that is stuck is acknowledged there as well, or one slow destination would close the window.
 """
 
 from __future__ import annotations
@@ -264,6 +265,7 @@ class Link:
             return
         kind = head[1]
         if kind == MessageType.LINK_ACK:
+            self._acknowledged_early(frame, head)
             return
         if kind & ROUTED_BIT and not (kind & IGNORABLE_BIT and head[6] == self._context.bus_id):
             # Of a routed frame that we do not understand the neighbor is not guilty.
@@ -306,8 +308,17 @@ class Link:
 
     def _acknowledged(self, ack: int) -> None:
         self._ack_heard = ack
+        self._let_go(self._outgoing.acknowledge(ack))
+
+    def _acknowledged_early(self, frame: bytes, head: Head) -> None:
+        """Take the word about frames behind one that is stuck."""
+        message = self.read(frame, head)
+        if isinstance(message, LinkAck) and message.early and not message.lane:
+            self._let_go(self._outgoing.acknowledge_early(message.early))
+
+    def _let_go(self, items: list[Kept]) -> None:
         was_full = self.room <= 0
-        for item in self._outgoing.acknowledge(ack):
+        for item in items:
             custody = getattr(item, "custody", None)
             if custody is not None:
                 custody.discharge()
@@ -320,12 +331,16 @@ class Link:
 
         :param number: Its frame number; 0, an unnumbered frame, changes nothing.
         """
-        if number and not self.closed and self._incoming.discharge(number) and not self._reading:
-            self._acknowledge_soon()
+        if number and not self.closed:
+            self._incoming.discharge(number)
+            if not self._reading:
+                self._acknowledge_soon()
 
     def _acknowledge_soon(self) -> None:
-        due = self._incoming.untold
-        if not due or self.closed or self.muted or self._items:
+        due = self._incoming.early
+        if not self._items:
+            due += self._incoming.untold
+        if not due or self.closed or self.muted:
             return
         if due >= limits.ACK_FRAMES_MAX:
             self._acknowledge_now()
@@ -338,8 +353,18 @@ class Link:
         call, self._ack_call = self._ack_call, None
         if call is not None and call.active():
             call.cancel()
-        if not self.closed and not self.muted and self._incoming.untold:
-            self.put(Notice(LinkAck(source=self._context.bus_id)))
+        if not self.closed and not self.muted:
+            self._put_acks()
+
+    def _put_acks(self) -> None:
+        """Queue what the other side does not know of what we have discharged."""
+        source = self._context.bus_id
+        early = self._incoming.tell_early()
+        for start in range(0, len(early), limits.ACK_RANGES_MAX):
+            ranges = tuple(early[start : start + limits.ACK_RANGES_MAX])
+            self.put(Notice(LinkAck(source=source, early=ranges)))
+        if self._incoming.untold and not early:
+            self.put(Notice(LinkAck(source=source)))
 
     def say_last(self) -> None:
         """
@@ -347,8 +372,8 @@ class Link:
 
         What is put here from now on counts as never written.
         """
-        if self._incoming.untold and not self.muted:
-            self.put(Notice(LinkAck(source=self._context.bus_id)))
+        if not self.muted:
+            self._put_acks()
         self.flush()
         self.muted = True
 

@@ -9,9 +9,10 @@ acknowledged by the next hop, or answered with a failure. The receiver keeps cou
 
 1. Frames of one link arrive strictly in order, for a link is a stream. A number out of turn is a
    breach.
-2. They are discharged in any order, but the acknowledgement is one number: all frames up to it
-   are discharged. A frame that waits for a slow next hop therefore holds back the word about the
-   ones behind it, never the frames themselves.
+2. They are discharged in any order. The acknowledgement in every head is one number: all frames up
+   to it are discharged. A frame that waits for a slow next hop would hold back the word about all
+   that are behind it, and with it the window; so what is discharged *early*, before an older
+   frame, is told beside that number, in ranges, each frame once.
 3. At most a window of frames should be unacknowledged. `OutgoingLedger.full` says so, `record`
    does not refuse: what answers a frame must be allowed past the window, or two full links that
    owe each other answers would wait for ever.
@@ -21,12 +22,14 @@ acknowledged by the next hop, or answered with a failure. The receiver keeps cou
 A relay joins two links: what it records for a frame that it passes on names the link and the number
 under which the frame came, so that the next hop's acknowledgement discharges it there.
 
-This runs once per frame, so the usual cases - in order, all at once - are plain arithmetic.
+This runs once per frame, so the usual cases - in order, all at once - are plain arithmetic. Both
+ledgers keep what is outstanding and nothing else, however far apart the oldest and the newest are.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import attrs
@@ -34,6 +37,9 @@ import attrs
 from atbus.errors import LocalProtocolError, OutOfTurn
 
 T = TypeVar("T")
+
+Range = tuple[int, int]
+"""The first and the last of consecutive frame numbers."""
 
 #: How many frame numbers there are, and the largest of them; the one after it is 1.
 FRAME_NUMBERS = 2**32 - 1
@@ -63,19 +69,22 @@ class OutgoingLedger(Generic[T]):
     window: int = attrs.field(validator=[attrs.validators.ge(1), attrs.validators.le(_HALF)])
     #: The number of the frame sent last; 0 before the first.
     sent: int = attrs.field(default=0, init=False)
-    #: The highest number that the other side acknowledged; 0 before the first.
+    #: All frames up to this number are acknowledged; 0 before the first.
     acknowledged: int = attrs.field(default=0, init=False)
+    # The frames sent last, without gaps, ...
     _items: deque[T] = attrs.field(factory=deque, init=False, repr=False)
+    # ... and by number those of older ones that are left among frames acknowledged early.
+    _left: OrderedDict[int, T] = attrs.field(factory=OrderedDict, init=False, repr=False)
     # Grows without wrapping: tells a late acknowledgement from one that was never due.
     _acknowledged_count: int = attrs.field(default=0, init=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._left) + len(self._items)
 
     @property
     def full(self) -> bool:
         """Whether a window of frames is unacknowledged: send nothing but answers now."""
-        return len(self._items) >= self.window
+        return len(self._left) + len(self._items) >= self.window
 
     def record(self, item: T) -> int:
         """
@@ -99,19 +108,71 @@ class OutgoingLedger(Generic[T]):
         :returns: What the frames carried that are discharged by this, oldest first.
         :raises OutOfTurn: if no such frame was ever sent.
         """
-        if ack == self.acknowledged or not ack:
+        acknowledged = self.acknowledged
+        if ack == acknowledged or not ack:
             return []
         items = self._items
-        count = (ack - self.acknowledged) % FRAME_NUMBERS
-        if not 0 < count <= len(items):
+        span = (self.sent - acknowledged) % FRAME_NUMBERS
+        count = (ack - acknowledged) % FRAME_NUMBERS
+        if not 0 < count <= span:
             return self._judge_stale(ack)
         self.acknowledged = ack
         self._acknowledged_count += count
-        if count == len(items):
+        if span != len(items):
+            return self._take_up_to(acknowledged, count, span - len(items))
+        if count == span:
             discharged = list(items)
             items.clear()
             return discharged
         return [items.popleft() for _ in range(count)]
+
+    def _take_up_to(self, acknowledged: int, count: int, sparse: int) -> list[T]:
+        """Take the next *count* frames, some of the first *sparse* of which are gone already."""
+        left = self._left
+        taken = []
+        while left and (next(iter(left)) - acknowledged) % FRAME_NUMBERS <= count:
+            taken.append(left.popitem(last=False)[1])
+        return taken + [self._items.popleft() for _ in range(count - sparse)]
+
+    def acknowledge_early(self, ranges: Iterable[Range]) -> list[T]:
+        """
+        Take the other side's word for frames of which older ones are not discharged.
+
+        Frames that are acknowledged already are left out, for the word may have been overtaken.
+
+        :param ranges: The first and the last of consecutive numbers each.
+        :returns: What the frames carried that are discharged by this, in the order of the ranges.
+        :raises OutOfTurn: if the end of a range was never sent.
+        """
+        taken: list[T] = []
+        for first, last in ranges:
+            span = (self.sent - self.acknowledged) % FRAME_NUMBERS
+            until = (last - self.acknowledged) % FRAME_NUMBERS
+            if not 0 < until <= span:
+                self._judge_stale(last)
+                continue
+            since = (first - self.acknowledged) % FRAME_NUMBERS
+            if not 0 < since <= until:
+                since = 1
+            taken += self._take_between(since, until, span - len(self._items))
+        return taken
+
+    def _take_between(self, since: int, until: int, sparse: int) -> list[T]:
+        """Take the frames from *since* to *until*, counted from the last acknowledged one."""
+        left, start = self._left, self.acknowledged
+        end = min(until, sparse)
+        if end - since < len(left):
+            numbers = [_ahead(start, n) for n in range(since, end + 1)]
+        else:
+            numbers = [n for n in left if since <= (n - start) % FRAME_NUMBERS <= end]
+        taken = [left.pop(number) for number in numbers if number in left]
+        for place in range(sparse + 1, until + 1):
+            item = self._items.popleft()
+            if place < since:
+                left[_ahead(start, place)] = item
+            else:
+                taken.append(item)
+        return taken
 
     def abandon(self) -> list[T]:
         """
@@ -119,7 +180,8 @@ class OutgoingLedger(Generic[T]):
 
         :returns: What was not acknowledged, oldest first; a second call returns nothing.
         """
-        uncertain = list(self._items)
+        uncertain = [*self._left.values(), *self._items]
+        self._left.clear()
         self._items.clear()
         return uncertain
 
@@ -141,18 +203,29 @@ class IncomingLedger:
     arrived: int = attrs.field(default=0, init=False)
     #: The last number that `tell` gave out.
     told: int = attrs.field(default=0, init=False)
-    # Discharged before an older one; never more than `outstanding`.
-    _early: set[int] = attrs.field(factory=set, init=False, repr=False)
+    # The highest number that is discharged, while that is above `acknowledged`, ...
+    _reach: int = attrs.field(default=0, init=False, repr=False)
+    # ... and those between the two that are not, in order; empty when there is no such gap.
+    _gaps: OrderedDict[int, None] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    # Discharged before an older one, and not told yet.
+    _early: list[int] = attrs.field(factory=list, init=False, repr=False)
 
     @property
     def outstanding(self) -> int:
-        """How many frames arrived and cannot be acknowledged yet."""
-        return (self.arrived - self.acknowledged) % FRAME_NUMBERS
+        """How many frames arrived and are not discharged."""
+        if not self._gaps:
+            return (self.arrived - self.acknowledged) % FRAME_NUMBERS
+        return (self.arrived - self._reach) % FRAME_NUMBERS + len(self._gaps)
 
     @property
     def untold(self) -> int:
         """How many frames could be acknowledged that the other side does not know of."""
         return (self.acknowledged - self.told) % FRAME_NUMBERS
+
+    @property
+    def early(self) -> int:
+        """How many frames were discharged before an older one and not told of yet."""
+        return len(self._early)
 
     def received(self, frame: int) -> None:
         """
@@ -176,13 +249,11 @@ class IncomingLedger:
         acknowledged = self.acknowledged
         if frame != acknowledged % FRAME_NUMBERS + 1 or acknowledged == self.arrived:
             return self._discharge_early(frame)
-        early = self._early
-        while early:
-            following = frame % FRAME_NUMBERS + 1
-            if following not in early:
-                break
-            early.remove(following)
-            frame = following
+        gaps = self._gaps
+        if gaps:
+            del gaps[frame]
+            # Up to the next gap everything is discharged; without one, up to the reach.
+            frame = (next(iter(gaps)) - 2) % FRAME_NUMBERS + 1 if gaps else self._reach
         self.acknowledged = frame
         return True
 
@@ -195,11 +266,45 @@ class IncomingLedger:
         self.told = self.acknowledged
         return self.told
 
+    def tell_early(self) -> list[Range]:
+        """
+        Give the frames that were discharged before an older one, each once.
+
+        :returns: Ranges of numbers, ascending; those that `acknowledged` covers by now are left
+            out.
+        """
+        start = self.acknowledged
+        reach = (self._reach - start) % FRAME_NUMBERS if self._gaps else 0
+        early, self._early = self._early, []
+        places = sorted((number - start) % FRAME_NUMBERS for number in early)
+        ranges: list[list[int]] = []
+        for place in places:
+            if not 0 < place <= reach:
+                continue
+            if ranges and ranges[-1][1] == place - 1:
+                ranges[-1][1] = place
+            else:
+                ranges.append([place, place])
+        return [(_ahead(start, first), _ahead(start, last)) for first, last in ranges]
+
     def _discharge_early(self, frame: int) -> bool:
-        """Keep a frame's discharge until those before it are discharged too."""
-        ahead = (frame - self.acknowledged) % FRAME_NUMBERS
-        if not 0 < ahead <= self.outstanding or frame in self._early:
+        """Note a discharge that comes before that of an older frame."""
+        gaps, start = self._gaps, self.acknowledged
+        ahead = (frame - start) % FRAME_NUMBERS
+        reach = (self._reach - start) % FRAME_NUMBERS if gaps else 0
+        if reach < ahead <= (self.arrived - start) % FRAME_NUMBERS:
+            for place in range(reach + 1, ahead):
+                gaps[_ahead(start, place)] = None
+            self._reach = frame
+        elif frame in gaps:
+            del gaps[frame]
+        else:
             detail = f"frame {frame} discharged, but it never came or was discharged before"
             raise LocalProtocolError(detail)
-        self._early.add(frame)
+        self._early.append(frame)
         return False
+
+
+def _ahead(start: int, count: int) -> int:
+    """Give the number that is *count* frames behind *start* on the wire."""
+    return (start + count - 1) % FRAME_NUMBERS + 1

@@ -116,7 +116,7 @@ def _link_messages() -> tuple[Message, ...]:
         ),
         Ping(source=SERVICE, sequence=7, sent_at_us=1_000_000, table_digest=1, interest_digest=2),
         Pong(source=PROXY, sequence=7, sent_at_us=1_000_000, table_digest=3, interest_digest=4),
-        LinkAck(source=PROXY, lane=1),
+        LinkAck(source=PROXY, lane=1, early=((7, 9), (12, 12))),
         Goodbye(source=SERVICE, status=Status.STOPPED, detail="leaving"),
         GoodbyeAck(source=PROXY),
         AddressUpdate(source=SERVICE, addresses=_ADDRESSES),

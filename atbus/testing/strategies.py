@@ -149,6 +149,9 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "detail": details,
     "digest": unsigned(64),
     "dump": st.booleans(),
+    "early": st.lists(
+        st.tuples(st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1)), max_size=6
+    ).map(tuple),
     "entries": st.lists(interest_entries, max_size=6).map(tuple),
     "epoch": unsigned(32),
     "final_offset": unsigned(64),

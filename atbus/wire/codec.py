@@ -12,8 +12,9 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from atbus import limits
 from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
-from atbus.wire import schema
+from atbus.wire import schema, shapes
 from atbus.wire.batches import pack_batch, unpack_batch
 from atbus.wire.extras import pack_extras, unpack_extras
 from atbus.wire.head import HEAD, HEAD_SIZE, Head, body_start, patch, peek
@@ -48,7 +49,8 @@ __all__ = [
 
 _FRAGMENT: Final = struct.Struct("<IIi")
 _DIGESTS: Final = struct.Struct("<QQQ")
-_LANE: Final = struct.Struct("<I")
+_ACK: Final = struct.Struct("<IH")
+_RANGE: Final = struct.Struct("<II")
 _PUBLICATION: Final = struct.Struct("<HHHH")
 _TEXT_LENGTH: Final = struct.Struct("<H")
 _TYPES: Final = {int(member): member for member in MessageType}
@@ -185,12 +187,22 @@ def _read_pong(frame: bytes, start: int, _count: int, envelope: Envelope) -> Pon
 
 
 def _write_link_ack(message: LinkAck) -> bytes:
-    return _LANE.pack(message.lane)
+    check(message)
+    ranges = b"".join([_RANGE.pack(*each) for each in message.early])
+    return _ACK.pack(message.lane, len(message.early)) + ranges
 
 
 def _read_link_ack(frame: bytes, start: int, _count: int, envelope: Envelope) -> LinkAck:
-    (lane,) = _LANE.unpack_from(frame, start)
-    return LinkAck(lane=lane, **envelope)
+    lane, count = _ACK.unpack_from(frame, start)
+    start += _ACK.size
+    end = start + shapes.read_count(count, limits.ACK_RANGES_MAX) * _RANGE.size
+    if end > len(frame):
+        raise ValueError(f"{count} ranges in {len(frame) - start} bytes")
+    message = LinkAck(
+        lane=lane, early=tuple(_RANGE.iter_unpack(memoryview(frame)[start:end])), **envelope
+    )
+    check(message)
+    return message
 
 
 def _write_batch(message: RouteBatch) -> bytes:

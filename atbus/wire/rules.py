@@ -21,6 +21,7 @@ from atbus.wire.messages import (
     DataResponse,
     Fragment,
     Interest,
+    LinkAck,
     Message,
     Publish,
     RegisterRequest,
@@ -51,6 +52,10 @@ def check(message: Message) -> None:
                 raise ValueError(f"{size} bytes at {message.offset} of {message.total}")
         case DataResponse(count=0):
             raise ValueError("an answer about no message")
+        case LinkAck():
+            _check_count("ranges", message.early, limits.ACK_RANGES_MAX)
+            if any(not first or not last for first, last in message.early):
+                raise ValueError("a range with frame 0")
         case RegisterRequest():
             _check_count("proofs", message.proofs, limits.ACCESS_TOKENS_MAX + 1)
             _check_description(message)

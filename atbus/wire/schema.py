@@ -201,6 +201,7 @@ BATCH = Struct(
 INTEREST = _adapt(Sequence(Int32ul, TEXT, TEXT), shapes.read_interest, shapes.write_interest)
 DIGESTS = Struct("sent_at_us" / Int64ul, "table_digest" / Int64ul, "interest_digest" / Int64ul)
 TOKEN = Struct("token" / Int64ul)
+RANGE = _adapt(Sequence(Int32ul, Int32ul), tuple, list)
 STREAM: Final = ("stream_id" / Int32ul, "from_opener" / TRUTH, Padding(3))
 
 
@@ -240,7 +241,9 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
         ),
         MessageType.PING: DIGESTS,
         MessageType.PONG: DIGESTS,
-        MessageType.LINK_ACK: Struct("lane" / Int32ul),
+        MessageType.LINK_ACK: Struct(
+            "lane" / Int32ul, "early" / _tuple(RANGE, limits.ACK_RANGES_MAX)
+        ),
         MessageType.GOODBYE: Struct("status" / STATUS, "detail" / DETAIL),
         MessageType.GOODBYE_ACK: Struct(),
         MessageType.ADDRESS_UPDATE: Struct("addresses" / _tuple(TEXT, limits.ADDRESSES_MAX)),

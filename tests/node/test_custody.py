@@ -39,8 +39,8 @@ class AcknowledgementTests(MailTests):
         self.assertEqual(self.mail[two].payloads, [b"slow"])
         self.assert_quiet(one, north, root, south, two)
 
-    def test_a_slow_frame_holds_back_the_word_not_the_frames(self) -> None:
-        """What is behind a message that waits is passed on, and acknowledged with it later."""
+    def test_a_slow_frame_holds_back_nothing_but_itself(self) -> None:
+        """What is behind a message that waits is passed on and acknowledged without it."""
         _, north, _ = self.proxies()
         one, two, three = (self.leaf(NORTH + number) for number in (1, 2, 3))
         self.data_channel(north, two).stall()
@@ -50,7 +50,7 @@ class AcknowledgementTests(MailTests):
         self.assertEqual(self.mail[three].payloads, [b"free"])
         link = one.endpoints[NORTH].data_link
         assert link is not None
-        self.assertEqual(len(link._outgoing), 2)
+        self.assertEqual(len(link._outgoing), 1)
         self.data_channel(north, two).resume()
         self.network.settle()
         self.assertEqual(self.mail[two].payloads, [b"stuck"])
@@ -94,6 +94,28 @@ class AcknowledgementTests(MailTests):
         self.assertEqual(len(link._outgoing), 0)
         acks = self.frames(self.data_channel(root, child), MessageType.LINK_ACK)
         self.assertEqual(len(acks), 1)
+
+    def test_what_overtakes_a_stuck_frame_is_acknowledged(self) -> None:
+        """One destination that is stuck does not keep the frames of the others uncertain."""
+        _, north, _ = self.proxies(direct_notice=False)
+        one, two, three = (self.leaf(NORTH + number) for number in (1, 2, 3))
+        link = one.endpoints[NORTH].data_link
+        assert link is not None
+        self.network.freeze(two)
+        one.send(NORTH + 2, b"stuck")
+        for _ in range(100):
+            self.network.settle(0.001)
+            one.send(NORTH + 3, b"x")
+        self.network.settle(0.2)
+        self.assertEqual(len(link._outgoing), 1)
+        self.assertEqual(len(self.mail[three].letters), 100)
+        self.network.cut(one, north)
+        self.network.settle(0.1)
+        self.assertEqual(self.mail[one].news, [(NORTH + 2, *self.mail[one].news[0][1:])])
+        self.assertEqual(self.mail[one].statuses(), ["UNCERTAIN"])
+        self.network.thaw(two)
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"stuck"])
 
     def test_an_answer_shares_the_custody(self) -> None:
         """While the answer to a delivery is stuck, its sender still holds the message."""

@@ -32,6 +32,12 @@ def incoming_after(count: int) -> IncomingLedger:
     return ledger
 
 
+def held_before(held: list[int]) -> list[int]:
+    """Give the number before each, as the tests record it, in the order of the wire."""
+    order = sorted((frame - (LAST - 3)) % FRAME_NUMBERS for frame in held)
+    return [number_of(LAST - 3 + place - 1) for place in order]
+
+
 class NumberTests(SynchronousTestCase):
     def test_begins_with_one_and_leaves_out_zero(self) -> None:
         """Frame numbers begin with 1 and, after the last one, begin with 1 again."""
@@ -111,6 +117,29 @@ class OutgoingTests(SynchronousTestCase):
         self.assertEqual(ledger.abandon(), [1, 2, 3])
         self.assertEqual((ledger.abandon(), len(ledger)), ([], 0))
 
+    def test_takes_the_word_about_frames_behind_a_stuck_one(self) -> None:
+        """Frames that are acknowledged early leave the window, and are never uncertain."""
+        ledger = outgoing_after(LAST - 1, window=6)
+        for item in range(6):
+            ledger.record(item)
+        self.assertTrue(ledger.full)
+        self.assertEqual(ledger.acknowledge_early([(1, 2), (4, 4)]), [1, 2, 4])
+        self.assertFalse(ledger.full)
+        self.assertEqual(ledger.acknowledge_early([(1, 4)]), [3])
+        self.assertEqual([ledger.record(item) for item in (6, 7)], [6, 7])
+        self.assertEqual(ledger.acknowledge(5), [0, 5])
+        self.assertEqual(ledger.acknowledge_early([(3, 6)]), [6])
+        self.assertEqual(ledger.abandon(), [7])
+
+    def test_refuses_early_words_about_what_was_never_sent(self) -> None:
+        """A range may lie behind, for its word may be late; it cannot lie ahead."""
+        ledger = outgoing_after(10)
+        ledger.record(11)
+        self.assertEqual(ledger.acknowledge_early([(3, 9)]), [])
+        for last in (12, LAST // 2, LAST):
+            self.assertRaises(OutOfTurn, ledger.acknowledge_early, [(11, last)])
+        self.assertEqual(ledger.acknowledge_early([(5, 11)]), [11])
+
     def test_refuses_a_window_of_nothing(self) -> None:
         """A window has room for a frame, and for less than half of all numbers."""
         for window in (0, 2**31):
@@ -177,7 +206,33 @@ class IncomingTests(SynchronousTestCase):
         ledger.discharge(3)
         for frame in (0, 1, 3, 4, LAST):
             self.assertRaises(LocalProtocolError, ledger.discharge, frame)
-        self.assertEqual((ledger.acknowledged, ledger.outstanding), (1, 2))
+        self.assertEqual((ledger.acknowledged, ledger.outstanding), (1, 1))
+
+    def test_what_is_discharged_early_is_told_in_ranges_once(self) -> None:
+        """Behind a frame that is stuck the others are told of, each of them once."""
+        ledger = incoming_after(LAST - 2)
+        for count in range(1, 9):
+            ledger.received(number_of(LAST - 2 + count))
+        for frame in (LAST, 1, 4, 3):
+            self.assertFalse(ledger.discharge(frame))
+        self.assertEqual((ledger.early, ledger.untold, ledger.outstanding), (4, 0, 4))
+        self.assertEqual(ledger.tell_early(), [(LAST, 1), (3, 4)])
+        self.assertEqual((ledger.early, ledger.tell_early()), (0, []))
+        ledger.discharge(2)
+        ledger.discharge(6)
+        self.assertTrue(ledger.discharge(LAST - 1))
+        self.assertEqual((ledger.acknowledged, ledger.tell_early()), (4, [(6, 6)]))
+
+    def test_one_frame_that_is_stuck_costs_one_place(self) -> None:
+        """However many frames pass a stuck one, what is kept does not grow."""
+        ledger = IncomingLedger()
+        ledger.received(1)
+        for frame in range(2, 5_000):
+            ledger.received(frame)
+            ledger.discharge(frame)
+            if ledger.early >= 32:
+                ledger.tell_early()
+        self.assertEqual((ledger.outstanding, list(ledger._gaps)), (1, [1]))
 
     def test_wraps(self) -> None:
         """Frames on both sides of the last number are discharged like any others."""
@@ -220,12 +275,7 @@ class IncomingTests(SynchronousTestCase):
             self.assertEqual(ledger.discharge(number_of(frame)), frame == before)
             after = min(held, default=arrived + 1) - 1
             self.assertEqual(ledger.acknowledged, number_of(after))
-            self.assertEqual(ledger.outstanding, arrived - after)
-            self.assertEqual(
-                ledger._early,
-                {number_of(n) for n in range(after + 1, arrived + 1)}
-                - {number_of(n) for n in held},
-            )
+            self.assertEqual(ledger.outstanding, len(held))
 
     @settings(deadline=None)
     @given(st.data(), st.integers(1, 8))
@@ -245,8 +295,14 @@ class IncomingTests(SynchronousTestCase):
                     break
                 held.remove(frame)
                 receiver.discharge(frame)
+            early = receiver.tell_early() if data.draw(st.booleans()) else []
             discharged += sender.acknowledge(receiver.tell())
+            discharged += sender.acknowledge_early(early)
+        discharged += sender.acknowledge_early(receiver.tell_early())
+        self.assertEqual(len(sender), receiver.outstanding)
         lost = sender.abandon()
-        everything = [number_of(LAST - 3 + n) for n in range(len(discharged) + len(lost))]
-        self.assertEqual(discharged + lost, everything)
+        # What was recorded is the number before, so the last item is one behind.
+        everything = {number_of(LAST - 3 + n) for n in range(len(discharged) + len(lost))}
+        self.assertEqual(sorted(discharged + lost), sorted(everything))
+        self.assertEqual(lost, held_before(held))
         self.assertLessEqual(len(lost), window)

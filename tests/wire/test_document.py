@@ -176,6 +176,7 @@ class CompletenessTests(SynchronousTestCase):
             "proofs of one node": f"{limits.ACCESS_TOKENS_MAX}, {limits.PROOF_BYTES} bytes each",
             "arguments of a command; together": f"{limits.COMMAND_ARGUMENTS_MAX}; {commands}",
             "lines of one COMMAND_RESPONSE; together": f"{limits.COMMAND_LINES_MAX:,}; {commands}",
+            "ranges of one LINK_ACK": f"{limits.ACK_RANGES_MAX:,}",
             "records of one ROUTE_BATCH": f"{limits.ROUTE_BATCH_RECORDS_MAX:,}",
             "entries of one INTEREST": f"{limits.INTEREST_ENTRIES_MAX:,}",
             "subject, reply subject, queue name; each": f"{limits.SUBJECT_BYTES} bytes",

@@ -21,6 +21,7 @@ from atbus.wire.messages import (
     Fragment,
     Interest,
     InterestEntry,
+    LinkAck,
     Message,
     Publish,
     RegisterRequest,
@@ -117,6 +118,11 @@ class BoundTests(RuleCase):
         self._bounded(
             limits.ROUTE_BATCH_RECORDS_MAX, lambda size: RouteBatch(records=(NODE,) * size)
         )
+
+    def test_acknowledgements(self) -> None:
+        """One LINK_ACK has so many ranges, of frames that have a number."""
+        self._bounded(limits.ACK_RANGES_MAX, lambda size: LinkAck(early=((1, 2),) * size))
+        self.assertRaises(LocalProtocolError, codec.encode, LinkAck(early=((0, 2),)))
 
     def test_subjects(self) -> None:
         """Subjects and names of queue groups are bounded."""

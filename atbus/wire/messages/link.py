@@ -130,11 +130,14 @@ class LinkAck(Message):
     An acknowledgement when nothing else goes back to carry it (wire protocol, section 7.6).
 
     :param lane: The lane that the head's ack is about; 0 for the connection this travels on.
+    :param early: Frames that are discharged although an older one is not: the first and the last
+        of consecutive numbers each.
     """
 
     message_type: ClassVar[MessageType] = MessageType.LINK_ACK
 
     lane: int = 0
+    early: tuple[tuple[int, int], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
