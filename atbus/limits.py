@@ -340,6 +340,18 @@ PARKED_RESPONSES_MAX: Final = 1_024
 PARKED_RESPONSE_SECONDS: Final = 5.0
 
 # ---------------------------------------------------------------------------------------------
+# Topology
+
+#: Records of nodes in one registry: ten times a large bus. One takes about a kilobyte.
+RECORDS_MAX: Final = 131_072
+
+#: Nodes above a node. No message can pass more: its hop limit is one byte.
+CHAIN_NODES_MAX: Final = 255
+
+#: Ids in all remembered chains of upstreams together: those of 100,000 nodes, ten deep.
+CHAINS_REMEMBERED_IDS_MAX: Final = 1_048_576
+
+# ---------------------------------------------------------------------------------------------
 # Route tables and subjects
 
 #: Records in one ROUTE_BATCH; the sender ends it earlier when the frame is full.
