@@ -8,7 +8,7 @@ BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: run test check lint types docs fuzz bench clean
+.PHONY: run test check lint types docs fuzz chaos bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
@@ -31,6 +31,9 @@ docs: .venv/stamp-dev  ## the manual and the API reference in build/docs; a warn
 
 fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces the network
 	$(BIN)/python -m atbus.testing.fuzz --count $(COUNT)
+
+chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
+	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation
 
 bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look in two minutes)
 	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick)

@@ -1,0 +1,165 @@
+"""
+Buses of real processes to which something happens.
+
+What a test needs that the machine may not have (root, a tool) is asked for by `need`: without it
+the test is skipped, or fails where everything has to be there (``ATBUS_REQUIRE_SERVERS=1``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.trial.unittest import SkipTest
+
+from atbus.testing.checker import Verdict
+from tests.processes.harness import UP, NodeProcess, ProcessCase
+
+PROGRAMS = "tests.chaos.programs"
+
+RESUME_SECONDS = 1.0
+"""Within this time after the end of a socket messages pass again, another way being there."""
+
+
+def extent(short: int, long: int) -> int:
+    """Say how often something is done: *short*, or *long* in ``make chaos``."""
+    return long if os.environ.get("ATBUS_CHAOS") == "long" else short
+
+
+def need(there: object, what: str) -> None:
+    """
+    Skip a test for which something is missing, or let it fail where nothing may be.
+
+    :param there: Whether it is there.
+    :param what: What is missing.
+    """
+    if not there:
+        if os.environ.get("ATBUS_REQUIRE_SERVERS") == "1":
+            raise AssertionError(f"this needs {what}")
+        raise SkipTest(f"this needs {what}")
+
+
+def node_file(
+    name: str,
+    bus_id: int,
+    upstreams: Sequence[str] = (),
+    *,
+    program: str = "watch",
+    settings: str = "",
+    listens: bool = False,
+    more: str = "",
+) -> str:
+    """
+    Write the configuration of a node that talks over unix sockets in the test's folder.
+
+    :param name: Its name, also that of its socket and its records.
+    :param upstreams: The names of its upstreams, or whole addresses.
+    :param program: A function of `tests.chaos.programs`.
+    :param settings: Its settings, TOML inside of braces.
+    :param listens: Whether others may register with it; it answers for the 256 ids of its range.
+    :param more: Further lines; those before the first table belong to the node itself.
+    """
+    places = [name if "://" in name else f"unix://{{folder}}/{name}.sock" for name in upstreams]
+    lines = [f'name = "{name}"', f'id = "{bus_id:#x}"', f'record_events = "{name}.events"']
+    if places:
+        lines.append(f"upstreams = {json.dumps(places)}")
+    if listens:
+        lines.append(f'listen = ["unix://{{folder}}/{name}.sock"]')
+        lines += [] if "subnets" in more else ['subnets = ["0/8"]']
+    lines += [more, "[application]", f'callable = "{PROGRAMS}:{program}"']
+    lines += [f"settings = {{ {settings} }}"]
+    return "\n".join(lines)
+
+
+class ChaosCase(ProcessCase):
+    """A bus of processes that keep notes; all their messages are accounted for at the end."""
+
+    timeout = 3600 if os.environ.get("ATBUS_CHAOS") == "long" else 240
+
+    async def bring_up(self, *names_and_files: tuple[str, str | None]) -> list[NodeProcess]:
+        """Start processes together; each pair is a name and its configuration."""
+        processes = [self.start(name, text) for name, text in names_and_files]
+        for process in processes:
+            await process.says(UP)
+        return processes
+
+    async def stop_all(self, *processes: NodeProcess) -> None:
+        """Stop processes in good order, one after the other."""
+        for process in processes:
+            self.assertEqual(await process.stops(), -signal.SIGTERM, process.name)
+
+    def notes(self, name: str, *kinds: str) -> list[dict[str, Any]]:
+        """Read the notes of some kinds of a node, in their order."""
+        path = self.folder / f"{name}.notes"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [note for line in lines if (note := json.loads(line))["what"] in kinds]
+
+    def uncertain_by(self) -> Counter[int]:
+        """Count the messages that were told as uncertain, by the node that said so."""
+        counts: Counter[int] = Counter()
+        for path in self.folder.glob("*.events"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if '"UNCERTAIN"' in line:
+                    event = json.loads(line)
+                    if event["event"] == "fate":
+                        counts[int(event["gave_up_at"], 16)] += event["count"]
+        return counts
+
+    def check_silences(self, name: str, seconds: float) -> None:
+        """Look that a node heard again soon after its links had ended."""
+        silences = self.silences(name)
+        self.assertEqual([silence for silence in silences if silence > seconds], [], silences)
+
+    def silences(self, name: str) -> list[float]:
+        """
+        Measure how long a node heard nothing after its links had ended, each time.
+
+        :returns: Seconds; without those times in which the machine held up somebody's loop.
+        """
+        names = [path.stem for path in self.folder.glob("*.notes")]
+        late = [note for each in names for note in self.notes(each, "late")]
+        found, began = [], None
+        for note in self.notes(name, "link ended", "heard"):
+            if note["what"] == "link ended":
+                began = note["at"] if began is None else began
+            elif note["what"] == "heard" and began is not None:
+                if not any(began < each["at"] < note["at"] + each["seconds"] for each in late):
+                    found.append(note["at"] - began)
+                began = None
+        return found
+
+    def check_questions(self, *names: str, at_least: int) -> None:
+        """Look that every ``deliver`` and ``request`` ended, and that there were enough of them."""
+        total = 0
+        for name in names:
+            for note in self.notes(name, "asked"):
+                self.assertEqual(sum(note["ended"].values()), note["asked"], note)
+                total += note["asked"]
+        self.assertGreaterEqual(total, at_least)
+
+    def check_uncertain(self, **holders: int) -> int:
+        """
+        Look that no node called more uncertain than was unacknowledged when its links ended.
+
+        :param holders: The names of the nodes that live, and their ids.
+        :returns: How many messages were uncertain.
+        """
+        counts = self.uncertain_by()
+        for name, bus_id in holders.items():
+            ends = self.notes(name, "link ended")
+            unacknowledged = sum(note["unacknowledged"] for note in ends)
+            self.assertLessEqual(counts[bus_id], unacknowledged, name)
+        self.assertEqual(set(counts) - set(holders.values()), set())
+        return counts.total()
+
+    def check(self, *killed: int) -> Verdict:
+        """Judge, and look that the bus kept its promises and no log shows a defect."""
+        verdict = self.judge(*killed)
+        self.assertTrue(verdict.ok, str(verdict))
+        for process in self.processes:
+            self.assertNotIn("Traceback", process.output, process.name)
+        return verdict

@@ -1,0 +1,294 @@
+"""
+Applications of nodes to which something happens: they talk without pause and keep notes.
+
+What becomes of messages is written down by the node (``record_events``), for the checker. Notes are
+what the checker does not know: when a link ended and how much of what it carried was not
+acknowledged, when messages came again, how every question ended, how late the loop was. One file
+for each node, one JSON object on a line, each written before anything else happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from atbus.errors import Status, Undeliverable
+from atbus.node.connection import Connection
+from atbus.node.events import Fate
+from atbus.node.interfaces import IMessageReceiver
+from atbus.node.life import DRAINING
+from atbus.node.link import Link
+from atbus.node.node import Node
+from atbus.node.outbox import Kept, Relayed, Run
+from atbus.wire.messages import Role
+
+LATE_SECONDS = 0.05
+"""A loop that is held up for longer is noted: the machine has too much to do."""
+
+_TICK_SECONDS = 0.01
+# After a tick that came late as much is sent as in so many ticks, not everything that was missed.
+_TICKS_MAX = 10
+_DELIVER_EVERY = 7
+_REQUEST_EVERY = 11
+_log = Logger(namespace="chaos")
+
+
+def machine_seconds() -> float:
+    """Read the clock that all processes of the machine share and nobody can set."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class Notes:
+    """The notes of one node; they go to ``<name>.notes`` in the folder of the process."""
+
+    def __init__(self, name: str) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(Path(f"{name}.notes"), flags, 0o600)
+
+    def write(self, what: str, **fields: object) -> None:
+        """Write one line."""
+        line = {"what": what, "at": machine_seconds(), **fields}
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+
+
+class Witness(Service):
+    """
+    Keep notes of a node: the ends of its links, the first message after one, the loop's delays.
+
+    :param node: The node, not started yet; its configuration has a name.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.notes = Notes(node.config.name)
+        self._silent = False
+        self._due = 0.0
+        self._tick_call: IDelayedCall | None = None
+        self._watch_links()
+
+    def startService(self) -> None:
+        """Begin to tick."""
+        super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._wait()
+
+    def stopService(self) -> None:
+        """Tick no more, and say how it all ended."""
+        super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self._tick_call is not None and self._tick_call.active():
+            self._tick_call.cancel()
+        self.notes.write("statistics", **self.node.statistics.as_dict())
+
+    @property
+    def _timers(self) -> Any:
+        return self.node._parts.context.timers
+
+    def _wait(self) -> None:
+        self._due = machine_seconds() + _TICK_SECONDS
+        self._tick_call = self._timers.callLater(_TICK_SECONDS, self._wake)
+
+    def _wake(self) -> None:
+        late = machine_seconds() - self._due
+        if late > LATE_SECONDS:
+            self.notes.write("late", seconds=late)
+        self.tick(1 + min(_TICKS_MAX, int(late / _TICK_SECONDS)))
+        if self.running:
+            self._wait()
+
+    def tick(self, ticks: int) -> None:
+        """Do what is done all the time."""
+
+    def _watch_links(self) -> None:
+        registrar = self.node._parts.registrar
+        closed = registrar.closed
+
+        def watched(connection: Connection, status: Status, detail: str) -> None:
+            if connection.link is not None:
+                self._count_at_the_end(connection.link, connection, status)
+            closed(connection, status, detail)
+
+        registrar.closed = watched  # type: ignore[method-assign]
+
+    def _count_at_the_end(self, link: Link, connection: Connection, status: Status) -> None:
+        end = link.end
+
+        def counted() -> tuple[list[Kept], list[Kept]]:
+            kept, unsent = end()
+            count = sum(item.count for item in kept if isinstance(item, Run | Relayed))
+            self._link_ended(connection, status, count)
+            return kept, unsent
+
+        link.end = counted  # type: ignore[method-assign]
+
+    def _link_ended(self, connection: Connection, status: Status, unacknowledged: int) -> None:
+        self._silent = True
+        self.notes.write(
+            "link ended",
+            peer=connection.bus_id,
+            data=connection.role is Role.DATA,
+            status=status.name,
+            unacknowledged=unacknowledged,
+        )
+
+    def heard(self) -> None:
+        """Note the first message after a link has ended."""
+        if self._silent:
+            self._silent = False
+            self.notes.write("heard")
+            _log.info("messages pass again")
+
+
+@implementer(IMessageReceiver)
+class Listener(Witness):
+    """
+    Take messages, and answer requests.
+
+    :param every: After so many messages it says so in the log.
+    """
+
+    def __init__(self, node: Node, every: int = 1000) -> None:
+        super().__init__(node)
+        self._every = every
+        self._count = 0
+        node.receiver = self
+        node.on_request(self._asked)
+
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
+        """Take a message."""
+        self.heard()
+        self._count += 1
+        if self._count % self._every == 0:
+            _log.info("received {count}", count=self._count)
+
+    def _asked(self, source: int, payload: bytes) -> bytes:
+        self.message_received(source, 0, 0, payload)
+        return payload[:8]
+
+
+class Speaker(Listener):
+    """
+    Send to some nodes without pause: mostly messages, some of them deliveries and requests.
+
+    :param targets: Whom to send to, in turn.
+    :param rate: Messages in a second, at most.
+    :param sizes: How long they are, in turn, bytes.
+    :param patience: How long an answer is awaited, seconds.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        targets: Sequence[int],
+        rate: int,
+        sizes: Sequence[int],
+        patience: float,
+        every: int = 1000,
+    ) -> None:
+        super().__init__(node, every)
+        self._targets = targets
+        self._per_tick = max(1, round(rate * _TICK_SECONDS))
+        self._sizes = sizes
+        self._patience = patience
+        self._number = 0
+        self._speaks = False
+        self._asked_count = 0
+        self._ends: Counter[str] = Counter()
+        self._refused = False
+        node.events.on_node_up.observe(self._begin)
+        node.events.on_state_changed.observe(self._state_changed)
+        node.events.on_forward_response.observe(self._told)
+
+    def _begin(self) -> None:
+        self._speaks = True
+
+    def _state_changed(self, state: str) -> None:
+        if state == DRAINING:
+            self._speaks = False
+
+    def _told(self, fate: Fate) -> None:
+        if fate.status not in (Status.OK, Status.UNCERTAIN):
+            self._refused_once(fate.status)
+
+    def _refused_once(self, status: Status) -> None:
+        if not self._refused:
+            self._refused = True
+            _log.info("refused: {status}", status=status.name)
+
+    def stopService(self) -> None:
+        """Say how all questions ended."""
+        super().stopService()
+        self.notes.write("asked", asked=self._asked_count, ended=dict(self._ends))
+
+    def tick(self, ticks: int) -> None:
+        """Send what is due."""
+        for _ in range(self._per_tick * ticks):
+            if self._speaks:
+                self._send_one()
+
+    def _send_one(self) -> None:
+        self._number += 1
+        number = self._number
+        target = self._targets[number % len(self._targets)]
+        payload = b"%d " % number
+        payload = payload.ljust(self._sizes[number % len(self._sizes)], b".")
+        if number % _DELIVER_EVERY == 0:
+            self._ask(self.node.deliver(target, payload, timeout=self._patience))
+        elif number % _REQUEST_EVERY == 0:
+            self._ask(self.node.request(target, payload, timeout=self._patience))
+        else:
+            try:
+                self.node.send(target, payload)
+            except Undeliverable as error:
+                self._refused_once(error.status)
+        if number % 1000 == 0:
+            _log.info("sent {count}", count=number)
+
+    def _ask(self, asked: Deferred[Any]) -> None:
+        self._asked_count += 1
+        asked.addCallbacks(self._answered, self._failed)
+
+    def _answered(self, _: object) -> None:
+        self._ends["OK"] += 1
+        self.heard()
+        if self._refused:
+            self._refused = False
+            _log.info("answered again")
+
+    def _failed(self, failure: Failure) -> None:
+        failure.trap(Undeliverable)
+        error: Any = failure.value
+        self._ends[error.status.name] += 1
+        self._refused_once(error.status)
+
+
+def watch(node: Node, settings: Mapping[str, Any]) -> Witness:
+    """Keep notes."""
+    return Witness(node)
+
+
+def listen(node: Node, settings: Mapping[str, Any]) -> Listener:
+    """Take messages."""
+    return Listener(node, int(settings.get("every", 1000)))
+
+
+def speak(node: Node, settings: Mapping[str, Any]) -> Speaker:
+    """Send messages."""
+    return Speaker(
+        node,
+        [int(target) for target in settings["targets"]],
+        int(settings["rate"]),
+        [int(size) for size in settings.get("sizes", [20, 100, 1000])],
+        float(settings.get("patience", 8)),
+        int(settings.get("every", 1000)),
+    )
