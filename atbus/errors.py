@@ -361,6 +361,22 @@ class RecordError(AtbusError, ValueError):
         return f"record of {self.bus_id:#x}: {printable(self.place)}: {printable(self.fault)}"
 
 
+@attrs.define(slots=False, eq=False)
+class SubjectError(AtbusError, ValueError):
+    """
+    A text that is not a subject, not a pattern of subjects, or not the name of a queue group.
+
+    :param text: The text.
+    :param fault: What is wrong with it.
+    """
+
+    text: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{_quoted(self.text)} cannot be used: {printable(self.fault)}"
+
+
 def printable(text: str) -> str:
     """
     Escape whatever would break a line of a log or move the cursor of a terminal.

@@ -363,6 +363,25 @@ SUBJECT_BYTES: Final = 255
 #: Its tokens. Matching is iterative, this bounds the work of one match.
 SUBJECT_TOKENS_MAX: Final = 16
 
+#: Subjects whose matches are remembered per index, as in NATS.
+MATCHES_REMEMBERED_MAX: Final = 1_024
+
+#: Publishers whose publications are told from repetitions at once, ...
+PUBLISHERS_REMEMBERED_MAX: Final = 4_096
+
+#: ... and how far behind a publisher's newest one a late one may be and still be recognized. Ways
+#: through a mesh differ by what waits on two links, not by more.
+PUBLICATIONS_REMEMBERED_MAX: Final = 4_096
+
+#: Branches that a publication names as served. A node with more peers relies on the numbers.
+SERVED_BRANCHES_MAX: Final = 64
+
+#: Patterns and groups that one neighbor may tell of; all that is behind a proxy counts.
+INTERESTS_PER_NEIGHBOR_MAX: Final = 1_000_000
+
+#: Members of a queue group; the field on the wire has 32 bits.
+INTEREST_WEIGHT_MAX: Final = 4_294_967_295
+
 #: Entries in one INTEREST; a replay of more is several frames. Reading as many takes 8 ms.
 INTEREST_ENTRIES_MAX: Final = 1_000
 

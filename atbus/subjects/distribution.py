@@ -1,0 +1,228 @@
+"""
+Decide where one publication goes from here.
+
+The rules (wire protocol, 6.6 and 7.20):
+
+1. What began here or came from below goes to everybody who wants it; what came from above or from
+   a peer goes down only. So a way leads up, over at most one link between peers, and down.
+2. It never goes back to where it came from, nor to a branch that somebody before has served
+   himself. Those are named in the publication: the peers that a node on the way has sent it to.
+   Without this, two peers under one upstream would each get it twice.
+3. Of a queue group one member gets it. Where it begins, every group that matches is noted; each is
+   given to just one branch, or to a member here, and travels with that branch alone. A branch that
+   needs nothing but groups is told so (QUEUES_ONLY).
+4. A branch that has no member any more hands the group back, marked HANDED_BACK. Who gets it back
+   tries the others, with the mark, so that it is not handed back a second time but given up.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import attrs
+
+from atbus import limits
+from atbus.subjects.interest import HERE, Interests, Side, Taker
+
+
+class Preference(enum.Enum):
+    """Which member of a queue group is to get a publication."""
+
+    #: Each as often as any other.
+    UNIFORM = "uniform"
+    #: One at this node if there is any, else as often as any other.
+    LOCAL = "local"
+    #: One at this node, else one behind a neighbor of our zone, else any.
+    NEAREST = "nearest"
+
+
+@attrs.frozen(kw_only=True)
+class Incoming:
+    """
+    A publication as it arrived.
+
+    :param subject: Its tokens.
+    :param came_from: Which neighbor it came from; `HERE` when it begins here.
+    :param queues: The groups to serve; where it begins they are not known yet.
+    :param served: The branches that others have served.
+    :param queues_only: Whether plain subscribers have it.
+    :param handed_back: Whether a branch has returned the groups, to this node or to one before.
+    :param ours: Whether it began here, also when it comes back.
+    """
+
+    subject: tuple[str, ...]
+    came_from: int = HERE
+    queues: tuple[str, ...] = ()
+    served: tuple[int, ...] = ()
+    queues_only: bool = False
+    handed_back: bool = False
+    ours: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Branch:
+    """
+    One neighbor that gets the publication.
+
+    :param queues: The groups to serve there.
+    :param served: What to write as *served*.
+    :param queues_only: Whether plain subscribers there have it already, or there are none.
+    """
+
+    neighbor: int
+    queues: tuple[str, ...] = ()
+    served: tuple[int, ...] = ()
+    queues_only: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Distribution:
+    """
+    What to do with one publication.
+
+    :param here: Whether to give it to all plain subscribers at this node.
+    :param queues_here: The groups of which one member at this node gets it.
+    :param branches: Who else gets it, each once.
+    :param unserved: The groups that found nobody: to be handed back, unless they were before.
+    """
+
+    here: bool = False
+    queues_here: tuple[str, ...] = ()
+    branches: tuple[Branch, ...] = ()
+    unserved: tuple[str, ...] = ()
+
+    @property
+    def nobody(self) -> bool:
+        """Tell whether nobody gets it."""
+        return not (self.here or self.queues_here or self.branches)
+
+
+class Distributor:
+    """
+    Decide for publications by the interest that is known.
+
+    :param interests: What is known.
+    :param draw: Gives a random number from 0 to below its argument.
+    :param preference: Which member of a group is to be taken.
+    :param zone: The neighbors that are near, for `Preference.NEAREST`; it may change.
+    :param siblings: The peers that have our upstream, whose members it counts as well; likewise.
+    """
+
+    def __init__(
+        self,
+        interests: Interests,
+        draw: Callable[[int], int],
+        *,
+        preference: Preference = Preference.UNIFORM,
+        zone: Collection[int] = frozenset(),
+        siblings: Collection[int] = frozenset(),
+    ) -> None:
+        self.preference = preference
+        self.zone = zone
+        self.siblings = siblings
+        self._interests = interests
+        self._draw = draw
+
+    def distribute(self, incoming: Incoming) -> Distribution:
+        """
+        Decide where a publication goes.
+
+        :returns: What to do; the branches in the order of their first interest.
+        """
+        sides = self._interests.neighbors
+        takers = self._interests.match(incoming.subject)
+        allowed = _allowed(incoming, sides)
+        here, plain = self._plain(incoming, takers, allowed)
+        groups: dict[str, list[Taker]] = {}
+        for taker in takers:
+            if taker.wanted.queue:
+                groups.setdefault(taker.wanted.queue, []).append(taker)
+        wanted = tuple(groups) if incoming.came_from == HERE else incoming.queues
+        queues: dict[int, list[str]] = {}
+        unserved: list[str] = []
+        for queue in wanted:
+            place = self._choose(groups.get(queue, ()), allowed)
+            if place is None:
+                unserved.append(queue)
+            else:
+                queues.setdefault(place, []).append(queue)
+        queues_here = tuple(queues.pop(HERE, ()))
+        served = _served(incoming, plain, sides)
+        return Distribution(
+            here=here,
+            queues_here=queues_here,
+            branches=tuple(
+                Branch(
+                    neighbor=neighbor,
+                    queues=tuple(queues.get(neighbor, ())),
+                    served=tuple(bus_id for bus_id in served if bus_id != neighbor),
+                    queues_only=neighbor not in plain,
+                )
+                for neighbor in dict.fromkeys((*plain, *queues))
+            ),
+            unserved=tuple(unserved),
+        )
+
+    @staticmethod
+    def _plain(
+        incoming: Incoming, takers: Sequence[Taker], allowed: Collection[int]
+    ) -> tuple[bool, dict[int, None]]:
+        """Find where plain subscribers are to get it: here, and which neighbors."""
+        if incoming.queues_only or incoming.handed_back:
+            return False, {}
+        places = dict.fromkeys(taker.neighbor for taker in takers if not taker.wanted.queue)
+        here = HERE in places
+        served = frozenset(incoming.served)
+        return here, {place: None for place in places if place in allowed and place not in served}
+
+    def _choose(self, takers: Sequence[Taker], allowed: Collection[int]) -> int | None:
+        """Draw the place of the one member of a group that gets it; None when there is none."""
+        weights: dict[int, int] = {}
+        for taker in takers:
+            if taker.neighbor == HERE or taker.neighbor in allowed:
+                weight = self._interests.weight(taker)
+                weights[taker.neighbor] = weights.get(taker.neighbor, 0) + weight
+        self._count_once(weights)
+        if self.preference is not Preference.UNIFORM and HERE in weights:
+            return HERE
+        if self.preference is Preference.NEAREST:
+            near = {place: weight for place, weight in weights.items() if place in self.zone}
+            weights = near or weights
+        total = sum(weights.values())
+        if not total:
+            return None
+        drawn = self._draw(total)
+        for place, weight in weights.items():
+            drawn -= weight
+            if drawn < 0:
+                return place
+        raise AssertionError("a number was drawn that is not below the sum of all weights")
+
+    def _count_once(self, weights: dict[int, int]) -> None:
+        """Take off what our upstream tells of what our siblings have told us themselves."""
+        sides = self._interests.neighbors
+        twice = sum(weight for place, weight in weights.items() if place in self.siblings)
+        for place in weights if twice else ():
+            if sides.get(place) is Side.ABOVE:
+                weights[place] = max(0, weights[place] - twice)
+
+
+def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
+    """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
+    goes_anywhere = (
+        incoming.came_from == HERE or incoming.ours or sides.get(incoming.came_from) is Side.BELOW
+    )
+    return {
+        bus_id
+        for bus_id, side in sides.items()
+        if bus_id != incoming.came_from and (goes_anywhere or side is Side.BELOW)
+    }
+
+
+def _served(
+    incoming: Incoming, plain: Collection[int], sides: Mapping[int, Side]
+) -> tuple[int, ...]:
+    """Name the branches that the next nodes must leave alone, as many as fit."""
+    peers = (bus_id for bus_id in plain if sides[bus_id] is Side.BESIDE)
+    return tuple(dict.fromkeys((*incoming.served, *peers)))[: limits.SERVED_BRANCHES_MAX]

@@ -1,0 +1,66 @@
+"""
+Recognize a publication that came before.
+
+The rules of `atbus.subjects.distribution` send a publication to nobody twice in a tree with peers
+under one upstream. While tables change, and in a mesh where two ways lead to one node, it may
+arrive by both. Each publisher numbers its publications, so the second one is known by its number.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+from atbus import limits
+
+_ALL = (1 << limits.PUBLICATIONS_REMEMBERED_MAX) - 1
+
+
+@attrs.define(eq=False)
+class _Publisher:
+    """The newest number of a publisher, and a bit for each of the last ones: 1 is the newest."""
+
+    epoch: int
+    newest: int
+    seen: int
+
+
+class Duplicates:
+    """What came from each of the publishers that published last."""
+
+    def __init__(self) -> None:
+        self._publishers: OrderedDict[int, _Publisher] = OrderedDict()
+
+    def is_new(self, source: int, epoch: int, sequence: int) -> bool:
+        """
+        Note one publication.
+
+        :param source: Who published it.
+        :param epoch: The publisher's incarnation; an older one than is known is over.
+        :param sequence: Its number.
+        :returns: Whether it did not come before; False also for one too old to be told.
+        """
+        publisher = self._publishers.get(source)
+        if publisher is None or epoch > publisher.epoch:
+            self._publishers[source] = _Publisher(epoch, sequence, 1)
+            self._publishers.move_to_end(source)
+            if len(self._publishers) > limits.PUBLISHERS_REMEMBERED_MAX:
+                self._publishers.popitem(last=False)
+            return True
+        if epoch < publisher.epoch:
+            return False
+        self._publishers.move_to_end(source)
+        ahead = sequence - publisher.newest
+        if ahead > 0:
+            kept = publisher.seen << ahead if ahead < limits.PUBLICATIONS_REMEMBERED_MAX else 0
+            publisher.seen = kept & _ALL | 1
+            publisher.newest = sequence
+            return True
+        if -ahead >= limits.PUBLICATIONS_REMEMBERED_MAX:
+            return False
+        bit = 1 << -ahead
+        if publisher.seen & bit:
+            return False
+        publisher.seen |= bit
+        return True

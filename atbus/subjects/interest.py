@@ -1,0 +1,374 @@
+"""
+Who is interested in what: this node's own subscribers, and everybody behind each neighbor.
+
+Interest is counted, not listed: for a pattern it is known *whether* anybody behind a neighbor wants
+it, and for a queue group *how many* members there are. The rules (wire protocol, 6.6 and 7.18):
+
+1. To its upstream and to its peers a node tells the sum of its own interest and that of what is
+   below it. To a downstream it tells the sum of everything but what that downstream told itself.
+   Nobody is told what is known from it alone, so nothing comes back in a circle.
+2. Plain interest is told as 0 or 1, a queue group with the number of its members. What is told is
+   the difference to what was told before; several changes of one turn cancel out.
+3. When a connection opens, everything is told anew as a numbered *replay*. The other side drops
+   what the replay did not repeat, so nothing stays of what was lost with an older connection.
+4. Pings carry a digest of what was heard. When it twice differs from what was told, everything is
+   told anew (`Interests.heard_digest`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+import attrs
+
+from atbus import limits
+from atbus.subjects.index import SubjectIndex
+from atbus.subjects.pattern import check_queue, parse_pattern
+from atbus.wire.digests import DIGEST_MODULUS, interest_digest
+from atbus.wire.messages import Interest, InterestEntry
+
+K = TypeVar("K")
+
+#: The place of this node's own subscribers among the neighbors.
+HERE: Final = 0
+
+
+class Side(enum.Enum):
+    """Where a neighbor stands, as far as subjects are concerned."""
+
+    ABOVE = "above"
+    BESIDE = "beside"
+    BELOW = "below"
+
+
+class Wanted(NamedTuple):
+    """What somebody wants: a pattern, alone or as the member of a queue group."""
+
+    pattern: str
+    queue: str = ""
+
+
+class Taker(NamedTuple):
+    """
+    Where a matching publication is wanted.
+
+    :param neighbor: Behind which neighbor; `HERE` for this node itself.
+    :param wanted: What matches.
+    """
+
+    neighbor: int
+    wanted: Wanted
+
+
+@attrs.define(eq=False)
+class _Sums:
+    """What is known of one pattern or group: how many there are, and behind whom."""
+
+    everywhere: int = 0
+    #: Of these, here and below: what is told upwards and to peers.
+    below: int = 0
+    weights: dict[int, int] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class _Neighbor:
+    """What was heard from a neighbor, and what it was told."""
+
+    side: Side
+    heard: dict[Wanted, int] = attrs.field(factory=dict)
+    heard_digest: int = 0
+    told: dict[Wanted, int] = attrs.field(factory=dict)
+    told_digest: int = 0
+    changed: dict[Wanted, None] = attrs.field(factory=dict)
+    generation: int = 0
+    heard_generation: int = 0
+    repeated: set[Wanted] | None = None
+    # The digest that the neighbor's last ping had and should not have had.
+    doubt: int | None = None
+
+
+class Interests:
+    """The interest of one node and of all of its neighbors."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Wanted, _Sums] = {}
+        self._neighbors: dict[int, _Neighbor] = {}
+        self._index: SubjectIndex[Taker] = SubjectIndex()
+
+    def __len__(self) -> int:
+        """Count the patterns and groups that anybody wants."""
+        return len(self._sums)
+
+    @property
+    def neighbors(self) -> dict[int, Side]:
+        """Those who take part, and where they stand."""
+        return {bus_id: neighbor.side for bus_id, neighbor in self._neighbors.items()}
+
+    def match(self, subject: tuple[str, ...]) -> tuple[Taker, ...]:
+        """
+        Find everybody who wants a publication.
+
+        :param subject: Tokens from `parse_subject`.
+        :returns: Each pattern and group that matches, with each place where it is wanted.
+        """
+        return self._index.match(subject)
+
+    def weight(self, taker: Taker) -> int:
+        """Count the members of a group at one place; 1 for plain interest, 0 for none."""
+        sums = self._sums.get(taker.wanted)
+        return 0 if sums is None else sums.weights.get(taker.neighbor, 0)
+
+    # This node's own subscribers.
+
+    def subscribe(self, pattern: str, queue: str = "") -> None:
+        """
+        Count one more subscriber here.
+
+        :param queue: Its queue group; empty for none.
+        :raises SubjectError: One of the two is not what it should be.
+        """
+        parse_pattern(pattern)
+        if queue:
+            check_queue(queue)
+        wanted = Wanted(pattern, queue)
+        self._change(HERE, wanted, self.weight(Taker(HERE, wanted)) + 1)
+
+    def unsubscribe(self, pattern: str, queue: str = "") -> None:
+        """Count one subscriber less; there must have been one."""
+        wanted = Wanted(pattern, queue)
+        weight = self.weight(Taker(HERE, wanted))
+        assert weight, f"nobody here wants {wanted}"
+        self._change(HERE, wanted, weight - 1)
+
+    # Neighbors.
+
+    def open(self, bus_id: int, side: Side) -> list[Interest]:
+        """
+        Begin to talk with a neighbor that takes part.
+
+        :returns: The replay for it. What an earlier connection was told is forgotten.
+        """
+        assert bus_id != HERE
+        self.close(bus_id)
+        self._neighbors[bus_id] = _Neighbor(side)
+        return self.replay(bus_id)
+
+    def close(self, bus_id: int) -> None:
+        """Forget a neighbor, and with it whoever is behind it."""
+        neighbor = self._neighbors.pop(bus_id, None)
+        if neighbor is not None:
+            for wanted in neighbor.heard:
+                self._set_weight(bus_id, neighbor.side, wanted, 0)
+
+    def replay(self, bus_id: int) -> list[Interest]:
+        """
+        Tell a neighbor everything anew.
+
+        :returns: One INTEREST or more; the last one says so, also when there is nothing to tell.
+        """
+        neighbor = self._neighbors[bus_id]
+        neighbor.generation += 1
+        neighbor.told = {
+            wanted: weight
+            for wanted in self._sums
+            if (weight := self._weight_for(bus_id, neighbor, wanted))
+        }
+        neighbor.told_digest = 0
+        neighbor.changed.clear()
+        neighbor.doubt = None
+        entries = [_entry(wanted, weight) for wanted, weight in neighbor.told.items()]
+        for entry in entries:
+            neighbor.told_digest += interest_digest(entry)
+        neighbor.told_digest %= DIGEST_MODULUS
+        batches = list(_batches(entries)) or [()]
+        return [
+            Interest(
+                generation=neighbor.generation,
+                replay=True,
+                last=number == len(batches),
+                entries=batch,
+            )
+            for number, batch in enumerate(batches, start=1)
+        ]
+
+    def changes(self) -> list[tuple[int, Interest]]:
+        """
+        Tell what has changed since the last call.
+
+        :returns: For whom, and what; neighbors that know it all already get nothing.
+        """
+        news: list[tuple[int, Interest]] = []
+        for bus_id, neighbor in self._neighbors.items():
+            changed, neighbor.changed = neighbor.changed, {}
+            entries: list[InterestEntry] = []
+            for wanted in changed:
+                weight = self._weight_for(bus_id, neighbor, wanted)
+                before = neighbor.told.get(wanted, 0)
+                if weight != before:
+                    entries.append(_entry(wanted, weight))
+                    neighbor.told_digest = _exchanged(neighbor.told_digest, wanted, before, weight)
+                    _put(neighbor.told, wanted, weight)
+            if entries:
+                neighbor.doubt = None
+            news.extend(
+                (bus_id, Interest(generation=neighbor.generation, entries=batch))
+                for batch in _batches(entries)
+            )
+        return news
+
+    def heard(self, bus_id: int, message: Interest) -> int:
+        """
+        Take what a neighbor tells.
+
+        :returns: How many of the entries are no patterns or groups, or more than one neighbor may
+            have; they are skipped.
+        """
+        neighbor = self._neighbors[bus_id]
+        if message.replay and message.generation != neighbor.heard_generation:
+            neighbor.heard_generation = message.generation
+            neighbor.repeated = set()
+        faults = 0
+        for entry in message.entries:
+            wanted = Wanted(entry.subject, entry.queue)
+            if not _is_valid(wanted):
+                faults += 1
+                continue
+            if neighbor.repeated is not None:
+                neighbor.repeated.add(wanted)
+            faults += not self._hear(bus_id, neighbor, wanted, entry.weight)
+        if message.last and neighbor.repeated is not None:
+            for wanted in neighbor.heard.keys() - neighbor.repeated:
+                self._hear(bus_id, neighbor, wanted, 0)
+            neighbor.repeated = None
+        return faults
+
+    # Digests.
+
+    def digest_of(self, bus_id: int) -> int:
+        """Give the digest of what was heard from a neighbor, for a ping to it; 0 for nothing."""
+        neighbor = self._neighbors.get(bus_id)
+        return 0 if neighbor is None else neighbor.heard_digest
+
+    def told_digest(self, bus_id: int) -> int:
+        """Give the digest of what a neighbor was told."""
+        return self._neighbors[bus_id].told_digest
+
+    def heard_digest(self, bus_id: int, digest: int) -> bool:
+        """
+        Compare what a neighbor says it heard from us with what it was told.
+
+        One difference may be a message on its way. Two in a row, with the same digest and nothing
+        told between them, are a loss.
+
+        :param digest: From its ping or pong.
+        :returns: Whether it has to be told everything anew, with `replay`.
+        """
+        neighbor = self._neighbors.get(bus_id)
+        if neighbor is None or digest == neighbor.told_digest:
+            if neighbor is not None:
+                neighbor.doubt = None
+            return False
+        is_certain = neighbor.doubt == digest
+        neighbor.doubt = digest
+        return is_certain
+
+    # Inside.
+
+    def _hear(self, bus_id: int, neighbor: _Neighbor, wanted: Wanted, weight: int) -> bool:
+        before = neighbor.heard.get(wanted, 0)
+        if before == weight:
+            return True
+        if not before and len(neighbor.heard) >= limits.INTERESTS_PER_NEIGHBOR_MAX:
+            return False
+        neighbor.heard_digest = _exchanged(neighbor.heard_digest, wanted, before, weight)
+        _put(neighbor.heard, wanted, weight)
+        self._change(bus_id, wanted, weight)
+        return True
+
+    def _change(self, place: int, wanted: Wanted, weight: int) -> None:
+        side = Side.BELOW if place == HERE else self._neighbors[place].side
+        self._set_weight(place, side, wanted, weight)
+
+    def _set_weight(self, place: int, side: Side, wanted: Wanted, weight: int) -> None:
+        """Count what is wanted at one place, and note who may have to be told."""
+        sums = self._sums.get(wanted)
+        if sums is None:
+            sums = self._sums[wanted] = _Sums()
+        before = sums.weights.get(place, 0)
+        _put(sums.weights, place, weight)
+        sums.everywhere += weight - before
+        is_told_up = place == HERE or side is Side.BELOW
+        if is_told_up:
+            sums.below += weight - before
+        if bool(weight) != bool(before):
+            tokens = tuple(wanted.pattern.split("."))
+            change = self._index.add if weight else self._index.remove
+            change(tokens, Taker(place, wanted))
+        if not sums.weights:
+            del self._sums[wanted]
+        for bus_id, neighbor in self._neighbors.items():
+            if bus_id != place and (is_told_up or neighbor.side is Side.BELOW):
+                neighbor.changed[wanted] = None
+
+    def _weight_for(self, bus_id: int, neighbor: _Neighbor, wanted: Wanted) -> int:
+        """Sum up what a neighbor is to know of one pattern or group (rule 1)."""
+        sums = self._sums.get(wanted)
+        if sums is None:
+            return 0
+        if neighbor.side is Side.BELOW:
+            weight = sums.everywhere - sums.weights.get(bus_id, 0)
+        else:
+            weight = sums.below
+        return weight if wanted.queue else min(weight, 1)
+
+
+def _is_valid(wanted: Wanted) -> bool:
+    try:
+        parse_pattern(wanted.pattern)
+        if wanted.queue:
+            check_queue(wanted.queue)
+    except ValueError:
+        return False
+    return True
+
+
+def _entry(wanted: Wanted, weight: int) -> InterestEntry:
+    weight = min(weight, limits.INTEREST_WEIGHT_MAX)
+    return InterestEntry(subject=wanted.pattern, queue=wanted.queue, weight=weight)
+
+
+def _put(weights: dict[K, int], key: K, weight: int) -> None:
+    if weight:
+        weights[key] = weight
+    else:
+        weights.pop(key, None)
+
+
+def _exchanged(digest: int, wanted: Wanted, before: int, weight: int) -> int:
+    if before:
+        digest -= interest_digest(_entry(wanted, before))
+    if weight:
+        digest += interest_digest(_entry(wanted, weight))
+    return digest % DIGEST_MODULUS
+
+
+def _batches(entries: Sequence[InterestEntry]) -> Iterator[tuple[InterestEntry, ...]]:
+    """Cut what is to be told to frames: by number and by bytes."""
+    batch: list[InterestEntry] = []
+    size_bytes = 0
+    for entry in entries:
+        # u32 weight and two texts with their lengths; the texts are in bytes at most.
+        cost = 8 + len(entry.subject.encode()) + len(entry.queue.encode())
+        if len(batch) == limits.INTEREST_ENTRIES_MAX or size_bytes + cost > _BATCH_BYTES:
+            yield tuple(batch)
+            batch, size_bytes = [], 0
+        batch.append(entry)
+        size_bytes += cost
+    if batch:
+        yield tuple(batch)
+
+
+# Fits every frame that a neighbor can ask for.
+_BATCH_BYTES: Final = limits.FRAME_BYTES_MIN - 2 * limits.FRAME_HEAD_BYTES

@@ -1,0 +1,109 @@
+"""
+What a subject is, and what a pattern of subjects is.
+
+A subject is a row of tokens joined by dots: ``orders.eu.new``. In a pattern a token ``*`` stands
+for just one token, and ``>``, which may only be the last, for one or more. Inside a longer token
+both are ordinary letters. A subject to publish is literal, so it must not have such tokens either,
+unless it comes from a NATS client, where they mean themselves.
+
+The rules are NATS's (its design record 6), with two bounds of our own (`atbus.limits`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from atbus import limits
+from atbus.errors import SubjectError
+
+#: A token of a pattern that stands for any one token.
+ANY: Final = "*"
+#: The last token of a pattern, which stands for one or more tokens.
+REST: Final = ">"
+
+
+def parse_pattern(text: str) -> tuple[str, ...]:
+    """
+    Read a pattern to subscribe to.
+
+    :param text: Such as ``orders.*.new`` or ``orders.>``.
+    :returns: Its tokens.
+    :raises SubjectError: It is not one.
+    """
+    tokens = _tokens(text)
+    if REST in tokens[:-1]:
+        raise SubjectError(text, f"{REST} may only be the last token")
+    return tokens
+
+
+def parse_subject(text: str, *, literal_wildcards: bool = False) -> tuple[str, ...]:
+    """
+    Read a subject to publish on.
+
+    :param text: Such as ``orders.eu.new``.
+    :param literal_wildcards: Whether tokens ``*`` and ``>`` mean themselves, instead of being
+        taken for a mistake.
+    :returns: Its tokens.
+    :raises SubjectError: It is not one.
+    """
+    tokens = _tokens(text)
+    if not literal_wildcards and (ANY in tokens or REST in tokens):
+        raise SubjectError(text, f"only a pattern may have the tokens {ANY} and {REST}")
+    return tokens
+
+
+def check_queue(name: str) -> str:
+    """
+    Check the name of a queue group.
+
+    :param name: Any text without white space.
+    :returns: The same.
+    :raises SubjectError: It is empty, too long, or has white space.
+    """
+    if not name:
+        raise SubjectError(name, "a queue group has a name")
+    _check_letters(name)
+    return name
+
+
+def matches(pattern: tuple[str, ...], subject: tuple[str, ...]) -> bool:
+    """
+    Tell whether a subject is one of those that a pattern stands for.
+
+    :param pattern: Tokens from `parse_pattern`.
+    :param subject: Tokens from `parse_subject`.
+    :returns: Whether they match.
+    """
+    if pattern[-1] == REST:
+        if len(subject) < len(pattern):
+            return False
+        pattern = pattern[:-1]
+        subject = subject[: len(pattern)]
+    return len(pattern) == len(subject) and all(
+        wanted in (ANY, token) for wanted, token in zip(pattern, subject, strict=True)
+    )
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    _check_letters(text)
+    tokens = tuple(text.split("."))
+    if "" in tokens:
+        raise SubjectError(text, "a token between dots must not be empty")
+    if len(tokens) > limits.SUBJECT_TOKENS_MAX:
+        raise SubjectError(
+            text, f"{len(tokens)} tokens, at most {limits.SUBJECT_TOKENS_MAX} are allowed"
+        )
+    return tokens
+
+
+def _check_letters(text: str) -> None:
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise SubjectError(text, "half a surrogate pair is no letter") from error
+    if size_bytes > limits.SUBJECT_BYTES:
+        raise SubjectError(text, f"{size_bytes} bytes, at most {limits.SUBJECT_BYTES} are allowed")
+    for letter in text:
+        # White space separates words of the NATS protocol, and control characters break lines.
+        if letter.isspace() or letter < " " or letter == "\x7f":
+            raise SubjectError(text, f"{letter!r} is white space or a control character")

@@ -1,0 +1,242 @@
+"""A small bus of subject tables for tests: nodes, links that keep order, nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+
+from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
+from atbus.subjects.distribution import Branch, Distribution, Distributor, Incoming
+from atbus.subjects.duplicates import Duplicates
+from atbus.subjects.interest import HERE, Interests, Side
+from atbus.subjects.pattern import parse_subject
+from atbus.wire.messages import Interest, InterestAck
+
+_OTHER_END = {Side.ABOVE: Side.BELOW, Side.BELOW: Side.ABOVE, Side.BESIDE: Side.BESIDE}
+
+
+@attrs.frozen
+class Letter:
+    """A publication between two nodes."""
+
+    source: int
+    sequence: int
+    subject: str
+    branch: Branch
+    handed_back: bool = False
+
+
+Parcel = Interest | InterestAck | Letter
+
+
+class MeadowNode:
+    """One node: tables, and a diary of what its subscribers got."""
+
+    def __init__(self, meadow: Meadow, bus_id: int) -> None:
+        self.bus_id = bus_id
+        self.interests = Interests()
+        self.barriers = Barriers()
+        self.duplicates = Duplicates()
+        self.distributor = Distributor(self.interests, meadow.random.randrange)
+        self.plain: list[tuple[int, int]] = []
+        self.queued: list[tuple[int, int, str]] = []
+        self.unserved: list[tuple[int, int, str]] = []
+        self.known: list[int] = []
+        self.published = 0
+        self.repeated = 0
+        self._meadow = meadow
+
+    def flush(self) -> None:
+        """Tell the neighbors what has changed."""
+        for neighbor, message in self.interests.changes():
+            self._meadow.send(self.bus_id, neighbor, message)
+
+    def subscribe(self, pattern: str, queue: str = "") -> None:
+        """Subscribe here, and tell."""
+        self.interests.subscribe(pattern, queue)
+        self.flush()
+
+    def unsubscribe(self, pattern: str, queue: str = "") -> None:
+        """Unsubscribe here, and tell."""
+        self.interests.unsubscribe(pattern, queue)
+        self.flush()
+
+    def ask(self, ticket: int) -> None:
+        """Ask whether all the bus knows."""
+        self.flush()
+        self._perform(self.barriers.ask(ticket, self.interests.neighbors))
+
+    def publish(self, subject: str) -> tuple[int, int]:
+        """Publish; gives what the diaries will show."""
+        self.published += 1
+        incoming = Incoming(subject=parse_subject(subject))
+        self._carry_out(
+            self.distributor.distribute(incoming), self.bus_id, self.published, subject, incoming
+        )
+        return self.bus_id, self.published
+
+    def take(self, came_from: int, parcel: Parcel) -> None:
+        """Take what a neighbor sent."""
+        match parcel:
+            case Interest():
+                assert self.interests.heard(came_from, parcel) == 0
+                self.flush()
+                if parcel.barrier:
+                    self._perform(
+                        self.barriers.asked(came_from, parcel.barrier, self.interests.neighbors)
+                    )
+            case InterestAck():
+                self._perform(self.barriers.answered(came_from, parcel.barrier))
+            case Letter():
+                self._take_letter(came_from, parcel)
+
+    def _take_letter(self, came_from: int, letter: Letter) -> None:
+        branch = letter.branch
+        if not branch.queues_only and not self.duplicates.is_new(letter.source, 1, letter.sequence):
+            self.repeated += 1
+            if not branch.queues:
+                return
+            branch = attrs.evolve(branch, queues_only=True)
+        incoming = Incoming(
+            subject=parse_subject(letter.subject),
+            came_from=came_from,
+            queues=branch.queues,
+            served=branch.served,
+            queues_only=branch.queues_only,
+            handed_back=letter.handed_back,
+            ours=letter.source == self.bus_id,
+        )
+        self._carry_out(
+            self.distributor.distribute(incoming),
+            letter.source,
+            letter.sequence,
+            letter.subject,
+            incoming,
+        )
+
+    def _carry_out(
+        self, what: Distribution, source: int, sequence: int, subject: str, incoming: Incoming
+    ) -> None:
+        if what.here:
+            self.plain.append((source, sequence))
+        self.queued += [(source, sequence, queue) for queue in what.queues_here]
+        for branch in what.branches:
+            letter = Letter(source, sequence, subject, branch, incoming.handed_back)
+            self._meadow.send(self.bus_id, branch.neighbor, letter)
+        if not what.unserved:
+            return
+        if incoming.came_from == HERE or incoming.handed_back:
+            self.unserved += [(source, sequence, queue) for queue in what.unserved]
+            return
+        back = Branch(neighbor=incoming.came_from, queues=what.unserved, queues_only=True)
+        letter = Letter(source, sequence, subject, back, handed_back=True)
+        self._meadow.send(self.bus_id, incoming.came_from, letter)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Ask(neighbor=neighbor, barrier=barrier):
+                    self._meadow.send(self.bus_id, neighbor, Interest(barrier=barrier))
+                case Answer(neighbor=neighbor, barrier=barrier):
+                    self._meadow.send(self.bus_id, neighbor, InterestAck(barrier=barrier))
+                case Known(ticket=ticket):
+                    self.known.append(ticket)
+
+    def connected(self, neighbor: int, side: Side) -> None:
+        """Tell a new neighbor everything."""
+        for message in self.interests.open(neighbor, side):
+            self._meadow.send(self.bus_id, neighbor, message)
+
+    def disconnected(self, neighbor: int) -> None:
+        """Forget a neighbor."""
+        self.interests.close(neighbor)
+        self._perform(self.barriers.lost(neighbor))
+        self.flush()
+
+
+class Meadow:
+    """Nodes and links; what is on a link arrives in order, links take turns at random."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = random.Random(seed)
+        self.nodes: dict[int, MeadowNode] = {}
+        self.upstream: dict[int, int] = {}
+        self.peers: set[frozenset[int]] = set()
+        self.crossings: list[tuple[int, int, Parcel]] = []
+        self._links: dict[tuple[int, int], deque[Parcel]] = {}
+
+    def add(self, bus_id: int, upstream: int | None = None) -> MeadowNode:
+        """Add a node, below another one."""
+        node = self.nodes[bus_id] = MeadowNode(self, bus_id)
+        if upstream is not None:
+            self.upstream[bus_id] = upstream
+            self.link(bus_id, upstream, Side.ABOVE)
+        return node
+
+    def peer(self, left: int, right: int) -> None:
+        """Connect two nodes that are neither above nor below each other."""
+        self.peers.add(frozenset((left, right)))
+        self.link(left, right, Side.BESIDE)
+
+    def link(self, left: int, right: int, side: Side) -> None:
+        """Open a link; *side* is where the right one stands for the left one."""
+        self._links[left, right] = deque()
+        self._links[right, left] = deque()
+        self.nodes[left].connected(right, side)
+        self.nodes[right].connected(left, _OTHER_END[side])
+
+    def cut(self, left: int, right: int) -> None:
+        """Lose a link and what is on it; both ends notice."""
+        del self._links[left, right], self._links[right, left]
+        self.nodes[left].disconnected(right)
+        self.nodes[right].disconnected(left)
+
+    def is_linked(self, left: int, right: int) -> bool:
+        """Tell whether there is a link."""
+        return (left, right) in self._links
+
+    def send(self, sender: int, receiver: int, parcel: Parcel) -> None:
+        """Put something on a link."""
+        self._links[sender, receiver].append(parcel)
+
+    def lose(self, sender: int, receiver: int) -> Parcel:
+        """Lose what is first on a link, as no link should."""
+        return self._links[sender, receiver].popleft()
+
+    def settle(self, disturb: Callable[[], None] | None = None) -> None:
+        """Let everything arrive."""
+        patience = 100_000
+        while waiting := [ends for ends, link in self._links.items() if link]:
+            patience -= 1
+            assert patience, "something travels in circles"
+            sender, receiver = self.random.choice(waiting)
+            parcel = self._links[sender, receiver].popleft()
+            self.crossings.append((sender, receiver, parcel))
+            self.nodes[receiver].take(sender, parcel)
+            if disturb is not None:
+                disturb()
+
+    # A model of its own: which nodes a publication can reach.
+
+    def reach(self, publisher: int) -> set[int]:
+        """Name all to whom a way leads up, over at most one link of peers, and down."""
+        found: set[int] = set()
+        step: int | None = publisher
+        while step is not None:
+            found |= self._below(step)
+            for left, right in map(tuple, self.peers):
+                if step in (left, right) and self.is_linked(left, right):
+                    found |= self._below(right if step == left else left)
+            above = self.upstream.get(step)
+            step = above if above is not None and self.is_linked(step, above) else None
+        return found
+
+    def _below(self, top: int) -> set[int]:
+        found = {top}
+        for bus_id, upstream in self.upstream.items():
+            if upstream == top and self.is_linked(bus_id, top):
+                found |= self._below(bus_id)
+        return found

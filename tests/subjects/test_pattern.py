@@ -1,0 +1,100 @@
+"""What a subject is, and what a pattern is."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus import limits
+from atbus.errors import SubjectError
+from atbus.subjects.pattern import check_queue, matches, parse_pattern, parse_subject
+
+TOKENS = st.sampled_from(["a", "b", "ab", "a*", "*b", ">b", "é"])
+SUBJECTS = st.lists(TOKENS, min_size=1, max_size=5).map(tuple)
+
+
+def match(pattern: str, subject: str) -> bool:
+    """Match two texts."""
+    return matches(parse_pattern(pattern), parse_subject(subject))
+
+
+class PatternTests(SynchronousTestCase):
+    def test_any_stands_for_one_token(self) -> None:
+        """A star is just one token: not none, not two."""
+        self.assertTrue(match("orders.*.new", "orders.eu.new"))
+        self.assertFalse(match("orders.*.new", "orders.new"))
+        self.assertFalse(match("orders.*", "orders.eu.new"))
+        self.assertFalse(match("*", "orders.eu"))
+
+    def test_rest_stands_for_one_or_more(self) -> None:
+        """What ends with > matches everything below, but not the beginning alone."""
+        self.assertTrue(match("orders.>", "orders.eu"))
+        self.assertTrue(match("orders.>", "orders.eu.new"))
+        self.assertFalse(match("orders.>", "orders"))
+        self.assertTrue(match(">", "orders"))
+        self.assertTrue(match("*.>", "orders.eu.new"))
+        self.assertFalse(match("*.>", "orders"))
+
+    def test_wildcards_inside_a_token_are_letters(self) -> None:
+        """Only a token of its own is a wildcard."""
+        self.assertTrue(match("foo*.bar", "foo*.bar"))
+        self.assertFalse(match("foo*.bar", "foox.bar"))
+        self.assertEqual(parse_pattern("a.>b.c"), ("a", ">b", "c"))
+
+    def test_case_matters(self) -> None:
+        """Subjects differ when their letters differ in case."""
+        self.assertFalse(match("Orders", "orders"))
+
+    @given(SUBJECTS)
+    @settings(deadline=None)
+    def test_everything_matches_itself(self, subject: tuple[str, ...]) -> None:
+        """A subject is a pattern, and of itself alone."""
+        text = ".".join(subject)
+        self.assertTrue(match(text, text))
+        self.assertTrue(match(">", text))
+        self.assertFalse(match(text, text + ".more"))
+
+
+class FaultTests(SynchronousTestCase):
+    def test_patterns_that_are_none(self) -> None:
+        """An error shows the text and says what is wrong with it."""
+        for text, fault in (
+            ("", "empty"),
+            (".a", "empty"),
+            ("a.", "empty"),
+            ("a..b", "empty"),
+            ("a.>.b", "last token"),
+            (">.>", "last token"),
+            ("a b", "white space"),
+            ("a\tb", "white space"),
+            ("a\r\nPUB b 0", "white space"),
+            ("a\x00", "control"),
+            ("a\x7f", "control"),
+            ("a\u2003b", "white space"),
+            ("\ud800", "surrogate"),
+            ("x" * (limits.SUBJECT_BYTES + 1), "256 bytes"),
+            (".".join("a" * (limits.SUBJECT_TOKENS_MAX + 1)), "17 tokens"),
+        ):
+            error = self.assertRaises(SubjectError, parse_pattern, text)
+            self.assertEqual(error.text, text)
+            self.assertIn(fault, str(error))
+
+    def test_the_longest(self) -> None:
+        """What is just at a bound is allowed."""
+        parse_pattern("x" * limits.SUBJECT_BYTES)
+        parse_pattern(".".join("a" * limits.SUBJECT_TOKENS_MAX))
+
+    def test_subjects_are_literal(self) -> None:
+        """Whoever publishes on a pattern is told; for NATS clients it is text."""
+        for text in ("a.*", ">", "*.b"):
+            error = self.assertRaises(SubjectError, parse_subject, text)
+            self.assertIn("only a pattern", str(error))
+            self.assertEqual(parse_subject(text, literal_wildcards=True), tuple(text.split(".")))
+
+    def test_queue_groups(self) -> None:
+        """A queue group may be called anything that is one word."""
+        self.assertEqual(check_queue("workers.*"), "workers.*")
+        for name in ("", "two words", "x" * 256):
+            error = self.assertRaises(SubjectError, check_queue, name)
+            self.assertEqual(error.text, name)
