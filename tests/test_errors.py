@@ -29,6 +29,7 @@ from atbus.errors import (
     RegistrationRefused,
     RemoteProtocolError,
     Status,
+    SubjectError,
     Undeliverable,
     UnknownMandatory,
     printable,
@@ -71,6 +72,7 @@ SENTENCES: list[tuple[AtbusError, str]] = [
     (ConfigurationError(["no id", "no"]), "2 faults in the configuration: no id; no"),
     (AddressError("x", "no scheme://"), "'x' is not an address: no scheme://"),
     (BusIdError("x", "no number"), "'x' is not a bus id or subnet: no number"),
+    (SubjectError("a..b", "too few letters"), "'a..b' cannot be used: too few letters"),
     (RecordError(0x5, "host", "too long"), "record of 0x5: host: too long"),
 ]
 
@@ -154,7 +156,7 @@ class ExceptionTests(SynchronousTestCase):
 
     def test_texts_are_values(self) -> None:
         """Errors of reading keep what was read, and are value errors too."""
-        for error in (AddressError("x", "y"), BusIdError("x", "y")):
+        for error in (AddressError("x", "y"), BusIdError("x", "y"), SubjectError("x", "y")):
             self.assertIsInstance(error, ValueError)
             self.assertEqual((error.text, error.fault), ("x", "y"))
 
