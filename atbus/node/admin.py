@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from atbus import __version__, limits
 from atbus.busid import BusId, format_bus_id, parse_bus_id
 from atbus.errors import AtbusError, Status, Undeliverable
-from atbus.routing.table import Deliver, Refuse
+from atbus.routing.decision import Deliver, Refuse
 from atbus.wire.messages import Flags
 
 if TYPE_CHECKING:

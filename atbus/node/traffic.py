@@ -20,7 +20,7 @@ from atbus.node.events import Fate
 from atbus.node.hop import NextHop
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run
-from atbus.routing.table import Deliver, Forward, Hold
+from atbus.routing.decision import Deliver, Forward, Hold
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import append_trace
 from atbus.wire.head import Head

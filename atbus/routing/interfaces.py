@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from atbus.routing.decision import Decision, Forward
     from atbus.routing.relation import Relation
-    from atbus.routing.table import Decision, Forward
 
 # zope interfaces declare methods without `self`.
 # ruff: noqa: N805
@@ -63,10 +63,9 @@ class IRouter(Interface):
         """
         Decide on a second chance for a message that its next hop did not take.
 
-        There is one at most, through the upstream; never for a target inside our own subnets, for
-        what came from the upstream or failed there, or over an upstream without a usable data
-        connection. A caller asks once per message and reports the *first* failure when there is
-        none.
+        There is one at most, through the upstream; never for a target below us, for what came from
+        the upstream or failed there, or over an upstream without a usable data connection. A caller
+        asks once per message and reports the *first* failure when there is none.
 
         :param target: The destination.
         :param failed_hop: The next hop that did not take the message.
@@ -79,11 +78,12 @@ class IRouter(Interface):
         """
         Say how a node stands to us.
 
-        What is known exactly (ourselves, neighbors) comes before what ranges suggest. Static
-        subnets do not tell the generations apart: whatever is inside ours and no neighbor is
-        `TRANSITIVE_DOWNSTREAM`, also when it does not exist; inside a peer's subnets it is
-        `OTHER_UPSTREAM_PEER`; else inside the upstream's subnets `SAME_UPSTREAM_PEER`; else, for
-        it can only be reached above our upstream, `TRANSITIVE_UPSTREAM`.
+        What is known exactly (ourselves, upstream and downstreams) comes before what records say,
+        and that before what ranges suggest. Static subnets do not tell the generations apart:
+        whatever is inside ours and no neighbor is `TRANSITIVE_DOWNSTREAM`, also when it does not
+        exist; inside a peer's subnets it is `OTHER_UPSTREAM_PEER`; else inside the upstream's
+        subnets `SAME_UPSTREAM_PEER`; else, for it can only be reached above our upstream,
+        `TRANSITIVE_UPSTREAM`.
 
         :param bus_id: Any id.
         :returns: The relation; `INVALID` for 0 and, without an upstream, for ids nobody claims.
@@ -93,9 +93,10 @@ class IRouter(Interface):
         """
         Tell whether a neighbor may send in the name of another node.
 
-        Every neighbor may speak for itself. A downstream and a peer also speak for what lies inside
-        their subnets, the upstream for everybody that is neither us nor inside our own subnets.
-        Nobody speaks for us or for id 0, and strangers do not speak at all.
+        Every neighbor may speak for itself. A downstream and a peer also speak for what stands
+        below them by its record or lies inside their subnets, the upstream for everybody that is
+        neither us nor below us. Nobody speaks for us or for id 0, and strangers do not speak at
+        all.
 
         :param neighbor_id: The neighbor a message came from, as its connection was registered.
         :param source: The id the message names as its origin.

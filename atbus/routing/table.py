@@ -1,32 +1,39 @@
 """
-The tree of static subnets, as one node knows it.
+Where messages go, as one node knows it: its neighbors, the records of others, static subnets.
 
-A node owns subnets; what lies inside them is below it. Everything else is reached directly, through
-a neighbor whose subnets contain it, or through the one upstream this node was configured with.
-Neighbors are added when they register and removed when they are gone. The rules, first match wins:
+Neighbors are added when they register and removed when they are gone. Of everybody else the table
+knows what is in its registry of records, and for ids of which no record says where they are, what
+the subnets of neighbors suggest. The rules, first match wins:
 
 1. Our own id is delivered here.
 2. A neighbor is reached over its own connection, the upstream like any other.
-3. A target inside a neighbor's subnets goes to that neighbor; of nested subnets the narrowest wins,
-   and our own subnets take part: a neighbor with a wider range than ours never draws away what is
-   ours. The subnets of the upstream take no part, for it is the default.
-4. A target inside our own subnets that nobody registered is refused. It is not sent upwards: the
-   upstream would send it back.
-5. Everything else goes to the upstream.
-6. Without an upstream it is refused.
+3. A target that stands below us by its record goes to the child on the way down; when that one is
+   no neighbor, to the neighbor that is nearest above the target; else it is refused. It is not sent
+   upwards: the upstream would send it back.
+4. A target that stands elsewhere by its record goes to the neighbor that is nearest above it. When
+   there is none, and who stands at the top of its chain has no record, the rules for static subnets
+   are applied to that one; else it goes to the upstream.
+5. Of a target without a record the static subnets decide: inside a neighbor's subnets it goes to
+   that neighbor; of nested subnets the narrowest wins, and our own subnets take part: a neighbor
+   with a wider range than ours never draws away what is ours. The subnets of the upstream take no
+   part, for it is the default.
+6. What is inside our own subnets, and nobody registered it, is refused and not sent upwards.
+7. Everything else goes to the upstream.
+8. Without an upstream it is refused.
 
 A neighbor that registered and has no data connection *yet* is answered with `Hold`. A *peer* that
 lost its data connection is bypassed through the upstream while there is a usable one; downstreams
 have no second way. No answer ever leads back to where the message came from.
 
-Only a neighbor added with `Position.UPSTREAM` is the upstream. Wide subnets make nobody upstream.
+Only a neighbor added with `Position.UPSTREAM` is the upstream. Wide subnets make nobody upstream,
+and neither does a record.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable
-from typing import Final, TypeAlias
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 import attrs
 from zope.interface import implementer
@@ -35,7 +42,9 @@ from atbus import limits
 from atbus.address import Address
 from atbus.busid import BusId, Subnet, find_subnet, format_bus_id, merge_subnets
 from atbus.errors import LocalProtocolError, Status
+from atbus.routing.decision import Decision, Deliver, Forward, Hold, Refuse
 from atbus.routing.interfaces import IRouter
+from atbus.routing.registry import Registry
 from atbus.routing.relation import Relation
 from atbus.routing.subnet_index import SubnetIndex
 
@@ -65,63 +74,6 @@ class Neighbor:
     listens: tuple[Address, ...] = ()
 
 
-@attrs.frozen
-class Deliver:
-    """
-    The target is this node.
-
-    :param rule: The rule that decided, for people.
-    """
-
-    rule: str = "self"
-
-
-@attrs.frozen
-class Forward:
-    """
-    Send it to a neighbor, whose data connection is usable.
-
-    :param bus_id: The next hop.
-    :param relation: How the *target* stands to us.
-    :param rule: The rule that decided, for people.
-    """
-
-    bus_id: BusId
-    relation: Relation
-    rule: str
-
-
-@attrs.frozen
-class Hold:
-    """
-    The next hop is registered and has no usable data connection at this moment: wait, bounded.
-
-    :param bus_id: The next hop.
-    :param relation: How the *target* stands to us.
-    :param rule: The rule that decided, for people.
-    """
-
-    bus_id: BusId
-    relation: Relation
-    rule: str
-
-
-@attrs.frozen
-class Refuse:
-    """
-    There is no way.
-
-    :param status: `NO_ROUTE`, or `LOOP` when the only way leads back.
-    :param rule: The rule that decided, for people.
-    """
-
-    status: Status
-    rule: str
-
-
-Decision: TypeAlias = Deliver | Forward | Hold | Refuse
-
-
 class _Link(enum.Enum):
     """What is known of the data connections of a neighbor."""
 
@@ -131,27 +83,41 @@ class _Link(enum.Enum):
 
 
 _WIDEST_BITS: Final = 64
+# What records say of a node of whose chain they do not know the upper end.
+_VAGUE: Final = frozenset({Relation.OTHER_UPSTREAM_PEER, Relation.INVALID})
 _NOBODY: Final[frozenset[int]] = frozenset()
 
 
 @implementer(IRouter)
 class Table:
     """
-    Decide next hops and relations from static subnets (see the rules at the top of this file).
+    Decide next hops and relations (see the rules at the top of this file).
 
     :param own_id: The id of this node; 0 for a temporary node, and for one not numbered yet.
     :param own_subnets: What lies below this node. Its own id belongs to it in any case.
+    :param registry: What is known of others, shared with those who fill it; an empty one by
+        default.
     """
 
-    def __init__(self, own_id: int, own_subnets: Iterable[Subnet] = ()) -> None:
+    def __init__(
+        self, own_id: int, own_subnets: Iterable[Subnet] = (), registry: Registry | None = None
+    ) -> None:
         self.own_id = BusId(own_id)
         self.own_subnets = owned_subnets(own_id, own_subnets)
-        self.version = 0
+        self.registry = Registry() if registry is None else registry
+        self._version = 0
+        self._tree = self.registry.tree
+        self._tree_version = self._tree.version
         self._neighbors: dict[int, Neighbor] = {}
         self._links: dict[int, _Link] = {}
         self._index = SubnetIndex()
         self._upstream: BusId | None = None
         self._decisions: dict[int, tuple[Decision, BusId | None]] = {}
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of neighbors and of places that can change an answer."""
+        return self._version + self._tree.version
 
     def renumber(self, own_id: int, own_subnets: Iterable[Subnet] = ()) -> None:
         """
@@ -272,6 +238,9 @@ class Table:
             decision = self._decide(target, exclude, no_upstream)
             hop = _hop_of(decision)
         else:
+            if self._tree_version != self._tree.version:
+                self._tree_version = self._tree.version
+                self._decisions.clear()
             known = self._decisions.get(target)
             if known is None:
                 known = self._remember(target)
@@ -300,9 +269,7 @@ class Table:
         upstream = self._upstream
         if upstream is None or no_upstream or upstream in (failed_hop, came_from, target):
             return None
-        if target == self.own_id or find_subnet(self.own_subnets, target) is not None:
-            return None
-        if not self.is_usable(upstream):
+        if target == self.own_id or self._is_ours(target) or not self.is_usable(upstream):
             return None
         rule = f"second chance through upstream after {format_bus_id(failed_hop)}"
         return Forward(upstream, self.relation_to(target), rule)
@@ -319,18 +286,16 @@ class Table:
         if bus_id == self.own_id:
             return Relation.SELF
         neighbor = self._neighbors.get(bus_id)
-        if neighbor is not None:
-            return self._relation_to_neighbor(neighbor)
-        if find_subnet(self.own_subnets, bus_id) is not None:
-            return Relation.TRANSITIVE_DOWNSTREAM
-        if self._index.narrowest(bus_id, _WIDEST_BITS, _NOBODY) is not None:
-            return Relation.OTHER_UPSTREAM_PEER
-        upstream = self.upstream
-        if upstream is None:
-            return Relation.INVALID
-        if _contains(upstream.subnets, bus_id):
-            return Relation.SAME_UPSTREAM_PEER
-        return Relation.TRANSITIVE_UPSTREAM
+        if neighbor is not None and neighbor.position is not Position.PEER:
+            is_upstream = neighbor.position is Position.UPSTREAM
+            return Relation.IMMEDIATE_UPSTREAM if is_upstream else Relation.IMMEDIATE_DOWNSTREAM
+        if self._tree.is_placed(bus_id) or bus_id in self._tree.chain_of(self.own_id):
+            relation = self._tree.relation_between(self.own_id, bus_id).relation
+            if relation in _VAGUE and self._is_ours(bus_id):
+                return Relation.TRANSITIVE_DOWNSTREAM
+            if relation is not Relation.INVALID:
+                return relation
+        return self._relation_by_subnets(bus_id)
 
     def may_speak(self, neighbor_id: int, source: int) -> bool:
         """
@@ -346,21 +311,44 @@ class Table:
         if source == neighbor_id:
             return True
         if neighbor.position is Position.UPSTREAM:
-            return find_subnet(self.own_subnets, source) is None
-        return _contains(neighbor.subnets, source)
+            return not self._is_ours(source)
+        if _contains(neighbor.subnets, source):
+            return True
+        chain = self._tree.chain_of(source)
+        return neighbor_id in chain or (
+            bool(chain)
+            and not self._tree.is_placed(chain[-1])
+            and _contains(neighbor.subnets, chain[-1])
+        )
 
-    def _relation_to_neighbor(self, neighbor: Neighbor) -> Relation:
-        if neighbor.position is Position.UPSTREAM:
-            return Relation.IMMEDIATE_UPSTREAM
-        if neighbor.position is Position.DOWNSTREAM:
-            return Relation.IMMEDIATE_DOWNSTREAM
+    def _relation_by_subnets(self, bus_id: int) -> Relation:
+        """Say what static subnets suggest of a node that no record tells of."""
         upstream = self.upstream
-        if upstream is not None and _contains(upstream.subnets, neighbor.bus_id):
+        is_known = bus_id in self._neighbors
+        if not is_known and find_subnet(self.own_subnets, bus_id) is not None:
+            return Relation.TRANSITIVE_DOWNSTREAM
+        if not is_known and self._index.narrowest(bus_id, _WIDEST_BITS, _NOBODY) is not None:
+            return Relation.OTHER_UPSTREAM_PEER
+        if upstream is not None and _contains(upstream.subnets, bus_id):
             return Relation.SAME_UPSTREAM_PEER
-        return Relation.OTHER_UPSTREAM_PEER
+        if is_known:
+            return Relation.OTHER_UPSTREAM_PEER
+        return Relation.INVALID if upstream is None else Relation.TRANSITIVE_UPSTREAM
+
+    def _is_ours(self, bus_id: int) -> bool:
+        """Tell whether a node is below us by its record, or else by our subnets."""
+        if self._tree.is_placed(bus_id):
+            chain = self._tree.chain_of(bus_id)
+            if self.own_id in chain:
+                return True
+            top = chain[-1] if chain else bus_id
+            if self._tree.is_placed(top):
+                return False
+            bus_id = top
+        return find_subnet(self.own_subnets, bus_id) is not None
 
     def _changed(self) -> None:
-        self.version += 1
+        self._version += 1
         self._decisions.clear()
 
     def _remember(self, target: int) -> tuple[Decision, BusId | None]:
@@ -381,15 +369,62 @@ class Table:
         if neighbor is not None and target not in exclude:
             name = "upstream" if target == self._upstream else "direct neighbor"
             return self._through(target, neighbor.bus_id, name, default)
-        mine = find_subnet(self.own_subnets, target)
+        if not self._tree.is_placed(target):
+            return self._decide_by_subnets(target, target, exclude, default)
+        chain = self._tree.chain_of(target)
+        if self.own_id in chain:
+            return self._decide_downwards(target, chain[: chain.index(self.own_id)], exclude)
+        for above in chain:
+            if above in self._neighbors and above not in exclude:
+                if above == self._upstream:
+                    return self._default_route(target, default)
+                rule = f"record: below neighbor {format_bus_id(above)}"
+                return self._through(target, BusId(above), rule, default)
+        top = chain[-1] if chain else target
+        if not self._tree.is_placed(top):
+            return self._decide_by_subnets(target, top, exclude, default)
+        return self._default_route(target, default)
+
+    def _decide_downwards(
+        self, target: int, between: Sequence[int], exclude: Collection[int]
+    ) -> Decision:
+        """
+        Send down to what stands below us by its record.
+
+        :param target: The destination.
+        :param between: The nodes between it and us, from below.
+        :param exclude: Neighbors that must not be used.
+        """
+        for place, above in enumerate((*between[-1:], *between)):
+            if above in self._neighbors and above not in exclude:
+                rule = f"record: {'child' if not place else 'neighbor'} {format_bus_id(above)}"
+                return self._through(target, BusId(above), f"{rule} on the way down", None)
+        child = format_bus_id(between[-1] if between else target)
+        return Refuse(Status.NO_ROUTE, f"record: below us through {child}, which is not here")
+
+    def _decide_by_subnets(
+        self, target: int, of_whom: int, exclude: Collection[int], default: BusId | None
+    ) -> Decision:
+        """
+        Let static subnets decide.
+
+        :param target: The destination.
+        :param of_whom: Whose id is looked for: that of the target, or of the last known above it.
+        :param exclude: Neighbors that must not be used.
+        :param default: The upstream, where it may be used.
+        """
+        mine = find_subnet(self.own_subnets, of_whom)
         width_max = _WIDEST_BITS if mine is None else mine.mask_bits
-        found = self._index.narrowest(target, width_max, exclude)
+        found = self._index.narrowest(of_whom, width_max, exclude)
         if found is not None:
             subnet, owner = found
             rule = f"subnet {subnet} of {format_bus_id(owner)}"
             return self._through(target, owner, rule, default)
         if mine is not None:
             return Refuse(Status.NO_ROUTE, f"inside own subnet {mine}, nobody there")
+        return self._default_route(target, default)
+
+    def _default_route(self, target: int, default: BusId | None) -> Decision:
         if default is None:
             rule = "no upstream" if self._upstream is None else "upstream must not be used"
             return Refuse(Status.NO_ROUTE, rule)

@@ -11,8 +11,9 @@ from atbus.busid import Subnet
 from atbus.errors import Status
 from atbus.routing.admission import judge
 from atbus.routing.applicant import Admit, Applicant, OwnNode, Registered
+from atbus.routing.decision import Deliver, Forward, Refuse
 from atbus.routing.relation import Relation
-from atbus.routing.table import Deliver, Forward, Neighbor, Position, Refuse, Table
+from atbus.routing.table import Neighbor, Position, Table
 
 # Two trees: region - proxy - leaf, and a second region.
 REGION = 0x1100

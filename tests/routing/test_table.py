@@ -8,19 +8,10 @@ from zope.interface.verify import verifyObject
 from atbus import limits
 from atbus.busid import BusId, Subnet
 from atbus.errors import LocalProtocolError, Status
+from atbus.routing.decision import Decision, Deliver, Forward, Hold, Refuse
 from atbus.routing.interfaces import IRouter
 from atbus.routing.relation import Relation
-from atbus.routing.table import (
-    Decision,
-    Deliver,
-    Forward,
-    Hold,
-    Neighbor,
-    Position,
-    Refuse,
-    Table,
-    owned_subnets,
-)
+from atbus.routing.table import Neighbor, Position, Table, owned_subnets
 
 # A proxy in the middle of a tree: above it a region, below it two nodes, one of them a proxy
 # again, beside it another region's proxy.

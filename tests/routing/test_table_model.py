@@ -10,16 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.busid import BusId, Subnet
 from atbus.errors import Status
-from atbus.routing.table import (
-    Decision,
-    Forward,
-    Hold,
-    Neighbor,
-    Position,
-    Refuse,
-    Table,
-    owned_subnets,
-)
+from atbus.routing.decision import Decision, Forward, Hold, Refuse
+from atbus.routing.table import Neighbor, Position, Table, owned_subnets
 
 # Few ids, so that ranges nest and hit often, and none that is the number of a status.
 IDS = st.integers(257, 319)
