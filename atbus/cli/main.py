@@ -16,6 +16,7 @@ import click
 
 from atbus import __version__
 from atbus.cli import config, foreground, inspect, talk
+from atbus.cli.bench.command import bench
 from atbus.cli.demo.command import demo
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.cli.output import JSON, TABLE, Output
@@ -40,7 +41,7 @@ def atbus() -> None:
     """
 
 
-for _command in (demo, foreground.node, *talk.COMMANDS, *inspect.COMMANDS, config.config):
+for _command in (demo, foreground.node, *talk.COMMANDS, *inspect.COMMANDS, bench, config.config):
     atbus.add_command(_command)
 
 

@@ -45,7 +45,7 @@ class Output:
 
         :param rows: As JSON they are printed with all their fields.
         :param columns: The fields that a table shows, in order; the last part of ``rtt_seconds``
-            is a unit, which a table shows in a way that suits the number.
+            or ``peak_bytes`` is a unit, which a table shows in a way that suits the number.
         """
         if self.is_json:
             self.value(rows)
@@ -130,6 +130,8 @@ def text_of(value: object, name: str = "") -> str:
         return "yes" if value else "no"
     if name.endswith("_seconds") and isinstance(value, int | float):
         return duration(value)
+    if name.endswith("_bytes") and isinstance(value, int):
+        return volume(value)
     if isinstance(value, Mapping):
         return " ".join(f"{key}={text_of(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
@@ -144,6 +146,8 @@ def duration(seconds: float) -> str:
     :param seconds: How long it is.
     :returns: Three digits or so, with a unit.
     """
+    if seconds < 0.00001:
+        return f"{seconds * 1e6:.2g} us"
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} us"
     if seconds < 1:
@@ -152,6 +156,20 @@ def duration(seconds: float) -> str:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.3g} h"
+
+
+def volume(size_bytes: int) -> str:
+    """
+    Write an amount of memory.
+
+    :param size_bytes: How much it is.
+    :returns: Three digits or so, with a unit.
+    """
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size_bytes >= 1 << power:
+            amount = size_bytes / (1 << power)
+            return f"{amount:.0f} {unit}" if amount >= 100 else f"{amount:.3g} {unit}"
+    return f"{size_bytes} B"
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:

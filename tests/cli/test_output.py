@@ -12,7 +12,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.cli.outcome import CommandFailed, ExitCode
-from atbus.cli.output import Output, duration, text_of, title_of
+from atbus.cli.output import Output, duration, text_of, title_of, volume
 
 ROWS: list[dict[str, Any]] = [
     {"id": "0x1", "rtt_seconds": 0.0012, "labels": {"region": "eu"}, "more": 1},
@@ -109,10 +109,17 @@ class TextTests(SynchronousTestCase):
 
     def test_durations(self) -> None:
         """Times have a unit that suits them."""
-        seconds = [0.000_054, 0.001_24, 0.25, 1.5, 119.0, 300.0, 9000.0]
-        texts = ["54 us", "1.24 ms", "250 ms", "1.5 s", "119 s", "5 min", "2.5 h"]
+        seconds = [0.000_000_62, 0.000_054, 0.001_24, 0.25, 1.5, 119.0, 300.0, 9000.0]
+        texts = ["0.62 us", "54 us", "1.24 ms", "250 ms", "1.5 s", "119 s", "5 min", "2.5 h"]
         self.assertEqual([duration(value) for value in seconds], texts)
         self.assertEqual(text_of(0.25, "rtt_seconds"), "250 ms")
+
+    def test_volumes(self) -> None:
+        """Amounts of memory have a unit that suits them."""
+        sizes = [0, 1023, 1536, 55_803_904, 300 << 20, 5 << 30]
+        texts = ["0 B", "1023 B", "1.5 KiB", "53.2 MiB", "300 MiB", "5 GiB"]
+        self.assertEqual([volume(size) for size in sizes], texts)
+        self.assertEqual(text_of(2048, "queued_bytes"), "2 KiB")
 
     def test_titles(self) -> None:
         """The unit of a field is not part of its heading."""

@@ -1,0 +1,3 @@
+"""
+``atbus bench``: how fast this machine is, with real processes whose every message is checked.
+"""

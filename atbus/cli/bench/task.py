@@ -1,0 +1,119 @@
+"""
+What is measured, and what each process of a measurement is told.
+"""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+
+SIZE_BYTES_MIN: Final = 16
+"""A message carries its number and the time when it was sent."""
+
+TOP: Final = 0x10000
+"""The node that listens: the sender, or the relay between it and the targets."""
+
+_SENDER_BELOW: Final = TOP + 1
+_FIRST_TARGET: Final = TOP + 0x100
+
+CHANNELS: Final = MappingProxyType(
+    {"unix": "unix://{folder}/bench.sock", "tcp": "ipv4://127.0.0.1:0", "tcp6": "ipv6://[::1]:0"}
+)
+"""What can be measured, each with the address to listen at."""
+
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """
+    What the user wants to have measured.
+
+    :param work: ``send``, ``deliver``, ``request`` or ``relay``.
+    :param channel: One of `CHANNELS`.
+    :param size: Bytes of a message.
+    :param count: Messages to all targets together.
+    :param targets: How many nodes they go to, in turn.
+    :param rate: Messages per second; 0 for as many as the node takes.
+    :param window: Answers that are waited for at a time.
+    """
+
+    work: str
+    channel: str
+    size: int
+    count: int
+    targets: int
+    rate: float = 0.0
+    window: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """
+    What one process is told.
+
+    :param role: ``sender``, ``relay`` or ``target``.
+    :param name: What people call it.
+    :param bus_id: What the bus calls it.
+    :param listen: The address to listen at; empty for the processes that dial.
+    :param upstream: The address to dial; empty for the process that listens.
+    :param targets: Whom the sender sends to.
+    :param wishes: What is measured.
+    """
+
+    role: str
+    name: str
+    bus_id: int
+    listen: str = ""
+    upstream: str = ""
+    targets: tuple[int, ...] = ()
+    wishes: Wishes
+
+    def to_json(self) -> str:
+        """Write it as the argument of a process."""
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """
+        Read what `to_json` has written.
+
+        :param text: It.
+        :returns: The task.
+        """
+        values: dict[str, Any] = json.loads(text)
+        values["targets"] = tuple(values["targets"])
+        return cls(**values | {"wishes": Wishes(**values["wishes"])})
+
+
+def tasks(wishes: Wishes, folder: str) -> list[Task]:
+    """
+    Say who takes part.
+
+    :param wishes: What is measured.
+    :param folder: Where a socket may be.
+    :returns: Who listens first; the others dial it, and get its address as their upstream then.
+    """
+    listen = CHANNELS[wishes.channel].format(folder=folder)
+    ids = tuple(_FIRST_TARGET + place for place in range(wishes.targets))
+    relayed = wishes.work == "relay"
+    sender = Task(
+        role="sender",
+        name="sender",
+        bus_id=_SENDER_BELOW if relayed else TOP,
+        listen="" if relayed else listen,
+        targets=ids,
+        wishes=wishes,
+    )
+    relay = Task(role="relay", name="relay", bus_id=TOP, listen=listen, wishes=wishes)
+    receivers = [
+        Task(
+            role="target",
+            name="target" if len(ids) == 1 else f"target {place}",
+            bus_id=bus_id,
+            wishes=wishes,
+        )
+        for place, bus_id in enumerate(ids, 1)
+    ]
+    return [relay, sender, *receivers] if relayed else [sender, *receivers]
