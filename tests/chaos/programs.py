@@ -37,6 +37,16 @@ from atbus.wire.messages import Role
 LATE_SECONDS = 0.05
 """A loop that is held up for longer is noted: the machine has too much to do."""
 
+NEVER = b"never"
+"""A request that is not answered before the end."""
+
+PATIENCE_SECONDS = 2.0
+"""How long its answer is awaited."""
+
+ASK_SECONDS = 0.5
+"""How often it is asked for."""
+
+_STEP_SECONDS = 600.0
 _TICK_SECONDS = 0.01
 # After a tick that came late as much is sent as in so many ticks, not everything that was missed.
 _TICKS_MAX = 10
@@ -102,6 +112,8 @@ class Witness(Service):
         late = machine_seconds() - self._due
         if late > LATE_SECONDS:
             self.notes.write("late", seconds=late)
+        elif late < -_TICK_SECONDS / 2:
+            self.notes.write("early", seconds=-late)
         self.tick(1 + min(_TICKS_MAX, int(late / _TICK_SECONDS)))
         if self.running:
             self._wait()
@@ -161,8 +173,10 @@ class Listener(Witness):
         super().__init__(node)
         self._every = every
         self._count = 0
+        self._unanswered: list[Deferred[bytes]] = []
         node.receiver = self
         node.on_request(self._asked)
+        node.events.on_state_changed.observe(self._state_changed)
 
     def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
         """Take a message."""
@@ -171,9 +185,19 @@ class Listener(Witness):
         if self._count % self._every == 0:
             _log.info("received {count}", count=self._count)
 
-    def _asked(self, source: int, payload: bytes) -> bytes:
+    def _asked(self, source: int, payload: bytes) -> bytes | Deferred[bytes]:
         self.message_received(source, 0, 0, payload)
+        if payload == NEVER:
+            unanswered: Deferred[bytes] = Deferred()
+            self._unanswered.append(unanswered)
+            return unanswered
         return payload[:8]
+
+    def _state_changed(self, state: str) -> None:
+        if state == DRAINING:
+            unanswered, self._unanswered = self._unanswered, []
+            for each in unanswered:
+                each.callback(b"")
 
 
 class Speaker(Listener):
@@ -206,7 +230,6 @@ class Speaker(Listener):
         self._ends: Counter[str] = Counter()
         self._refused = False
         node.events.on_node_up.observe(self._begin)
-        node.events.on_state_changed.observe(self._state_changed)
         node.events.on_forward_response.observe(self._told)
 
     def _begin(self) -> None:
@@ -215,6 +238,7 @@ class Speaker(Listener):
     def _state_changed(self, state: str) -> None:
         if state == DRAINING:
             self._speaks = False
+        super()._state_changed(state)
 
     def _told(self, fate: Fate) -> None:
         if fate.status not in (Status.OK, Status.UNCERTAIN):
@@ -272,6 +296,32 @@ class Speaker(Listener):
         self._refused_once(error.status)
 
 
+class Asker(Speaker):
+    """A speaker that also asks what is never answered, and looks at the clock on the wall."""
+
+    _clock_seconds = 0.0
+    _asks_at = 0.0
+
+    def tick(self, ticks: int) -> None:
+        """Ask every half second; say so when the clock was set."""
+        super().tick(ticks)
+        now = machine_seconds()
+        clock_seconds = time.clock_gettime(time.CLOCK_REALTIME) - now
+        moved, self._clock_seconds = clock_seconds - self._clock_seconds, clock_seconds
+        if abs(moved) > _STEP_SECONDS:
+            _log.info("the clock was set by {hours} h", hours=round(moved / 3600))
+        if self._speaks and now >= self._asks_at:
+            self._asks_at = now + ASK_SECONDS
+            asked = self.node.request(self._targets[0], NEVER, timeout=PATIENCE_SECONDS)
+            asked.addErrback(self._not_answered, now)
+
+    def _not_answered(self, failure: Failure, began: float) -> None:
+        error: Any = failure.value
+        if error.status is Status.TIMEOUT:
+            self.notes.write("timed out", seconds=machine_seconds() - began)
+            _log.info("timed out")
+
+
 def watch(node: Node, settings: Mapping[str, Any]) -> Witness:
     """Keep notes."""
     return Witness(node)
@@ -284,11 +334,19 @@ def listen(node: Node, settings: Mapping[str, Any]) -> Listener:
 
 def speak(node: Node, settings: Mapping[str, Any]) -> Speaker:
     """Send messages."""
-    return Speaker(
-        node,
-        [int(target) for target in settings["targets"]],
-        int(settings["rate"]),
-        [int(size) for size in settings.get("sizes", [20, 100, 1000])],
-        float(settings.get("patience", 8)),
-        int(settings.get("every", 1000)),
-    )
+    return Speaker(node, **_speech(settings))
+
+
+def ask(node: Node, settings: Mapping[str, Any]) -> Asker:
+    """Send messages, and ask what is never answered."""
+    return Asker(node, **_speech(settings))
+
+
+def _speech(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "targets": [int(target) for target in settings["targets"]],
+        "rate": int(settings["rate"]),
+        "sizes": [int(size) for size in settings.get("sizes", [20, 100, 1000])],
+        "patience": float(settings.get("patience", 8)),
+        "every": int(settings.get("every", 1000)),
+    }

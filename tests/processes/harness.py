@@ -200,6 +200,7 @@ class ProcessCase(TestCase):
         # Not trial's own folder: the path of a unix socket must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="atbus-"))
         self.addCleanup(shutil.rmtree, self.folder)
+        self.environment: dict[str, str] = {}
         self.processes: list[NodeProcess] = []
         self.addCleanup(self._end_all)
 
@@ -250,15 +251,24 @@ class ProcessCase(TestCase):
         :param arguments: All arguments of ``twistd``.
         :returns: The process.
         """
+        return self.run_program(name, *twistd(), *arguments)
+
+    def run_program(self, name: str, *words: str) -> NodeProcess:
+        """
+        Start a process, in the test's folder and with what `environment` adds.
+
+        :param name: For people.
+        :param words: The whole command.
+        :returns: The process.
+        """
         process = NodeProcess(self.reactor, name)
-        words = [*twistd(), *arguments]
         places = (str(ROOT), str(self.folder), os.environ.get("PYTHONPATH"))
         path = os.pathsep.join(filter(None, places))
         self.reactor.spawnProcess(
             process,
             words[0],
             words,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, **self.environment},
             path=str(self.folder),
         )
         self.processes.append(process)
