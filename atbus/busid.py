@@ -301,3 +301,14 @@ def own_subnets(bus_id: int, configured: Iterable[tuple[int, int]]) -> tuple[Sub
         return ()
     subnets = [Subnet(prefix or bus_id, mask_bits) for prefix, mask_bits in configured]
     return merge_subnets([Subnet(bus_id, 0), *subnets])
+
+
+def subnets_under(bus_id: int, announced: Iterable[Subnet]) -> tuple[Subnet, ...]:
+    """
+    Work out the ranges of a node that announced them before it had an id.
+
+    :param bus_id: The id that it was given.
+    :param announced: What it announced; a range from 0 on means one of that size around its id.
+    :returns: The shortest form, which always contains the node.
+    """
+    return own_subnets(bus_id, [(each.first, each.mask_bits) for each in announced])

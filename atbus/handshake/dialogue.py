@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import attrs
 
+from atbus.busid import subnets_under
 from atbus.errors import (
     LocalProtocolError,
     MalformedFrame,
@@ -103,6 +104,9 @@ class Dialogue:
         if self._request is None:
             raise LocalProtocolError("the peer has not said who it is")
         agreed = self._agreed
+        subnets = self._request.subnets
+        if agreed.hello.mode is Mode.AUTO:
+            subnets = subnets_under(self._peer_id, subnets)
         return PeerTerms(
             bus_id=self._peer_id,
             epoch=agreed.hello.epoch,
@@ -111,7 +115,7 @@ class Dialogue:
             version=agreed.version,
             capabilities=agreed.capabilities,
             frame_max=agreed.frame_max,
-            request=attrs.evolve(self._request, proofs=()),
+            request=attrs.evolve(self._request, proofs=(), subnets=subnets),
             known_epoch=self._known_epoch,
             my_id=self.my_id,
             dialled=self.dialled,

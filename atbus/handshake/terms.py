@@ -67,7 +67,8 @@ class PeerTerms:
     :param version: The highest protocol version both speak.
     :param capabilities: What both can do.
     :param frame_max: Largest frame both take, bytes.
-    :param request: What the peer registered with, without its proofs.
+    :param request: What the peer registered with, without its proofs; its subnets are those that it
+        has under its id, also when that was assigned.
     :param known_epoch: Highest epoch the peer knew for our id; we continue above it.
     :param my_id: Our own id on this connection: the assigned one if we asked for one.
     :param dialled: Whether we dialled.

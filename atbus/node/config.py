@@ -193,6 +193,11 @@ class NodeConfig:
         """
         return own_subnets(bus_id, list(_pairs(self._subnets, self.mask)))
 
+    @property
+    def subnets_before_id(self) -> tuple[Subnet, ...]:
+        """What an automatic node announces: a range from 0 on is one around the id it will get."""
+        return tuple(Subnet(*pair) for pair in _pairs(self._subnets, self.mask))
+
     def replace(self, **changes: Any) -> NodeConfig:
         """
         Copy with changes.
@@ -269,6 +274,8 @@ class NodeConfig:
             self._set(name, ())
             if name == "subnets":
                 self._set(name, own_subnets(self.id, good))
+                if self.mode is Mode.AUTO and any(_is_lowest(pair) for pair in good):
+                    yield f"{name}: a range from 0 on would mean one around the assigned id"
             elif self.id != TEMPORARY or all(prefix for prefix, _ in good):
                 accepted = (Subnet(prefix or self.id, bits) for prefix, bits in good)
                 self._set(name, merge_subnets(accepted))
@@ -327,6 +334,9 @@ class NodeConfig:
     def _faults_between(self) -> Iterator[str]:
         if self.mode is Mode.AUTO and not self.upstreams:
             yield 'id: "auto" needs an upstream that assigns one'
+        if self.mode is Mode.AUTO and len(self._subnets) >= limits.SUBNETS_MAX:
+            count = f"{len(self._subnets)} and the assigned id"
+            yield f"subnets: {count} are more than {limits.SUBNETS_MAX}"
         if self.mode is Mode.TEMPORARY:
             for name in ("listen", "_subnets"):
                 if getattr(self, name):
@@ -376,6 +386,11 @@ def _pairs(given: Iterable[GivenSubnet], mask: str) -> Iterator[tuple[int, int]]
         # Raises if the bits are out of bounds, whatever the prefix.
         Subnet(prefix, subnet[1])
         yield prefix, subnet[1]
+
+
+def _is_lowest(pair: tuple[int, int]) -> bool:
+    """Tell a range that begins at 0 from one around the node's own id, whose prefix is 0."""
+    return pair[0] != 0 and Subnet(*pair).first == 0
 
 
 def _shown(value: object) -> str:

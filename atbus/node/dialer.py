@@ -390,7 +390,7 @@ class Dialer:
             host=identity.host,
             process=identity.process,
             hostname=identity.hostname,
-            subnets=context.table.own_subnets,
+            subnets=context.table.own_subnets or context.config.subnets_before_id,
             labels=tuple(sorted(context.config.labels.items())),
             addresses=tuple(str(listener.address) for listener in self.listeners),
             software=f"atbus {__version__}",

@@ -7,8 +7,8 @@ The checks that follow version and proof, in this order; the first that fails na
 2. The id fits the mode: a node has one, a temporary and an automatic node do not, and who is dialed
    has one, for it listens: `INVALID_ID`. Nobody comes under our own id: `SELF_CONNECT` when it is
    ourselves, else `ID_CONFLICT`.
-3. An automatic node gets a free id out of our subnets, the one it had before if that is still free:
-   `NO_FREE_ID` when there is none.
+3. An automatic node gets a free id out of our subnets, with as wide a range around it as it asks
+   for; the id it had before if that is still free: `NO_FREE_ID` when there is none.
 4. The same id is registered already. A further connection of the same process joins it. A second
    control stream of the same process replaces the first, unless the two dials crossed, when the
    one that the smaller id dialed stays: `CROSSED_DIAL` for the other. Another process is taken in
@@ -72,9 +72,11 @@ def judge(
     elif applicant.mode is Mode.AUTO:
         bus_id = _choose_id(own, registered, applicant, number)
         if bus_id is None:
+            bits = applicant.wanted_bits
+            what = f"range of {bits} bits" if bits else "id"
             ranges = ", ".join(str(subnet) for subnet in own.subnets[:3]) or "none"
-            return Rejected(Status.NO_FREE_ID, f"no free id left in {ranges}")
-        applicant = attrs.evolve(applicant, bus_id=bus_id)
+            return Rejected(Status.NO_FREE_ID, f"no free {what} left in {ranges}")
+        applicant = applicant.with_id(bus_id)
     for holder in registered:
         if holder.bus_id == applicant.bus_id:
             return _judge_same_id(own, registered, applicant, holder)
@@ -160,9 +162,10 @@ def _choose_id(
         taken.append(Subnet(each.bus_id, 0))
         if _owns_alone(each):
             taken += each.subnets
-    if find_subnet(mine, wanted) and first_conflict([Subnet(wanted, 0)], taken) is None:
+    around = Subnet(wanted, applicant.wanted_bits)
+    if wanted and covers(mine, [around]) and first_conflict([around], taken) is None:
         return BusId(wanted)
-    return assign_auto_id(mine, taken, number)
+    return assign_auto_id(mine, taken, number, applicant.wanted_bits)
 
 
 def _judge_same_id(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import attrs
 
 from atbus import limits
-from atbus.busid import BusId, Subnet
+from atbus.busid import BusId, Subnet, subnets_under
 from atbus.errors import Status
 from atbus.routing.table import Position
 from atbus.wire.messages import Hello, Mode, RegisterRequest, Role
@@ -84,7 +84,8 @@ class Applicant:
     :param host: Identity of its host.
     :param process: Identity of its process: equal for all its connections, and for nobody else,
         not even for itself after a restart.
-    :param subnets: What it announces; its own id belongs to it in any case.
+    :param subnets: What it announces; its own id belongs to it in any case. A range from 0 on, of
+        an automatic node, is one around the id that it gets.
     :param wanted_id: The id that an automatic node had before; 0 for any.
     :param dialled: Whether we dialed this connection.
     :param to_upstream: Whether we dialed it at an address configured as our upstream.
@@ -101,6 +102,20 @@ class Applicant:
     dialled: bool = False
     to_upstream: bool = False
     bound_id: int | None = None
+
+    @property
+    def wanted_bits(self) -> int:
+        """How wide a range around its id an automatic node asks for; 0 for the id alone."""
+        return max((each.mask_bits for each in self.subnets if not each.first), default=0)
+
+    def with_id(self, bus_id: int) -> Applicant:
+        """
+        Give an automatic node its id, and with it the range around that.
+
+        :param bus_id: The assigned id.
+        :returns: The node as it is from now on.
+        """
+        return attrs.evolve(self, bus_id=bus_id, subnets=subnets_under(bus_id, self.subnets))
 
     @classmethod
     def of(

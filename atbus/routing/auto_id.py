@@ -10,7 +10,7 @@ from atbus.busid import BusId, Subnet, merge_subnets
 
 
 def assign_auto_id(
-    own_subnets: Iterable[Subnet], taken: Iterable[Subnet], number: int
+    own_subnets: Iterable[Subnet], taken: Iterable[Subnet], number: int, mask_bits: int = 0
 ) -> BusId | None:
     """
     Choose a free id, each with the same probability; the free ranges are counted, not probed.
@@ -19,18 +19,37 @@ def assign_auto_id(
     :param taken: What is not free.
     :param number: Drawn by lot, much larger than the count of free ids; the same number chooses
         the same id.
+    :param mask_bits: How many bits of the id are to be free for others below it: the whole range
+        around it, and not just the id, is chosen from *own_subnets* and not *taken*.
     :returns: The id, or None when nothing is free.
     """
-    free = _free_ranges(merge_subnets(own_subnets), merge_subnets(taken))
-    count = sum(last - first + 1 for first, last in free)
+    free = [
+        _whole_blocks(first, last, mask_bits)
+        for first, last in _free_ranges(merge_subnets(own_subnets), merge_subnets(taken))
+    ]
+    count = sum(end - first for first, end in free)
     if not count:
         return None
     index = number % count
-    for first, last in free:
-        if index <= last - first:
+    for first, end in free:
+        if index < end - first:
             return BusId(first + index)
-        index -= last - first + 1
+        index -= end - first
     raise AssertionError("an index below the count lies in one of the ranges")
+
+
+def _whole_blocks(first: int, last: int, mask_bits: int) -> tuple[int, int]:
+    """
+    Keep of a range what belongs to whole blocks inside it.
+
+    :param first: The first id of the range.
+    :param last: Its last id.
+    :param mask_bits: The size of a block, a power of two; blocks begin at their multiples.
+    :returns: The first id of the first block, and the one behind the last.
+    """
+    start = -(-first >> mask_bits) << mask_bits
+    end = (last + 1) >> mask_bits << mask_bits
+    return start, max(start, end)
 
 
 def intersection(ones: Iterable[Subnet], others: Sequence[Subnet]) -> tuple[Subnet, ...]:

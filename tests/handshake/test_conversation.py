@@ -357,8 +357,8 @@ class AutomaticTests(SynchronousTestCase):
         self.assertEqual(question.request.wanted_id, 0x77)
         return Admitted(bus_id=0x77, known_epoch=3)
 
-    def run_pair(self) -> HandshakePair:
-        request = RegisterRequest(wanted_id=0x77)
+    def run_pair(self, *subnets: Subnet) -> HandshakePair:
+        request = RegisterRequest(wanted_id=0x77, subnets=subnets)
         pair = HandshakePair(
             make_terms(0, mode=Mode.AUTO, request=request, epoch=4),
             make_terms(2),
@@ -379,6 +379,12 @@ class AutomaticTests(SynchronousTestCase):
             assert end.registered is not None
             self.assertIs(end.registered.mode, Mode.NODE if end is pair.dialler else Mode.AUTO)
         self.assertEqual(pair.dialler.registered, pair.dialler.endpoint)
+
+    def test_the_range_around_the_assigned_id(self) -> None:
+        """A range that it announced without an id is known to the listener with the id."""
+        pair = self.run_pair(Subnet(0, 4))
+        assert pair.listener.registered is not None
+        self.assertEqual(pair.listener.registered.request.subnets, (Subnet(0x70, 4),))
 
     def test_the_dialler_answers_last_and_by_its_new_name(self) -> None:
         """An automatic node waits for its id, then says OK with it."""

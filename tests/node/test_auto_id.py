@@ -24,6 +24,23 @@ class AutoIdTests(BusTests):
         child.on_request(lambda source, payload: payload)
         self.assertEqual(self.network.result_of(root.request(child.bus_id, b"?")), b"?")
 
+    def test_a_range_below_it(self) -> None:
+        """An automatic proxy gets a range, and its children are reached from everywhere."""
+        root = self.root()
+        proxy = self.child("auto", listen=["ipv4://10.0.0.7:1"], subnets=["0/4"])
+        self.network.start(root, proxy)
+        known = root.endpoints[proxy.bus_id].peer.request.subnets
+        self.assertEqual(known, (Subnet(proxy.bus_id, 4),))
+        leaf = self.child(proxy.bus_id ^ 1, upstream="ipv4://10.0.0.7:1")
+        other = self.child("auto")
+        self.network.start(leaf, other)
+        self.network.settle()
+        self.assertFalse(Subnet(proxy.bus_id, 4).contains(other.bus_id))
+        leaf.on_request(lambda source, payload: b"%x" % source)
+        answer = self.network.result_of(other.request(leaf.bus_id, b"who am I?"))
+        self.assertEqual(answer, b"%x" % other.bus_id)
+        self.assertIs(root.relation_to(leaf.bus_id), Relation.TRANSITIVE_DOWNSTREAM)
+
     def test_before_it_has_an_id(self) -> None:
         """It has none, takes nobody in and sends nothing."""
         child = self.child("auto", listen=["ipv4://10.0.0.7:1"])

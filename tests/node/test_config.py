@@ -262,6 +262,10 @@ class FaultTests(FaultCase):
         self.assertEqual(self.faults(id=1, listen=names), ["listen: 9 are more than 8"])
         ranges = [(number << 32, 8) for number in range(1, limits.SUBNETS_MAX + 1)]
         self.assertEqual(self.faults(id=1, subnets=ranges), ["subnets: 17 are more than 16"])
+        self.assertEqual(
+            self.faults(id="auto", upstream="unix:///x", subnets=ranges),
+            ["subnets: 16 and the assigned id are more than 16"],
+        )
         labels = {str(number): "" for number in range(limits.LABELS_MAX + 1)}
         self.assertEqual(self.faults(labels=labels), ["labels: 17 are more than 16"])
         self.assertEqual(
@@ -292,6 +296,9 @@ class FaultTests(FaultCase):
     def test_what_does_not_go_together(self) -> None:
         """Options that make no sense beside each other are faults of the configuration."""
         self.assertIn("needs an upstream", self.faults(id="auto")[0])
+        lowest = self.faults(id="auto", upstream="unix:///x", subnets=["0/8", "5/8"])
+        fault = "subnets: a range from 0 on would mean one around the assigned id"
+        self.assertEqual(lowest, [fault])
         self.assertIn("temporary", self.faults(listen=["mem://auto"])[0])
         self.assertIn("temporary", self.faults(subnets=["0x1200/8"])[0])
         self.assertIn("has none yet", self.faults(accept_subnets=["0/8"])[0])

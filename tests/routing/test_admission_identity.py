@@ -266,6 +266,30 @@ class AutomaticTests(AdmissionCase):
             assert isinstance(verdict, Admit)
             self.assertNotEqual(verdict.bus_id, wanted)
 
+    def test_a_range_of_its_own(self) -> None:
+        """A node that wants a range gets an id around which it is free, and owns it."""
+        own = attrs.evolve(OWN, subnets=(Subnet(ME, 8),))
+        holders = [registered(applicant(ME ^ 0x80, 7))]
+        proxy = attrs.evolve(self.auto(), subnets=(Subnet(0, 4),))
+        for number in range(40):
+            verdict = judge(own, holders, proxy, number)
+            assert isinstance(verdict, Admit)
+            self.assertEqual(verdict.subnets, (Subnet(verdict.bus_id, 4),))
+            self.assertFalse(verdict.subnets[0].contains(ME))
+            self.assertFalse(verdict.subnets[0].overlaps(holders[0].subnets[0]))
+        wide = attrs.evolve(proxy, subnets=(Subnet(0, 7),))
+        self.assert_refused(judge(own, holders, wide), Status.NO_FREE_ID, "range of 7 bits")
+
+    def test_the_former_range(self) -> None:
+        """A node gets its id back only while the range around it is free."""
+        proxy = attrs.evolve(self.auto(wanted_id=CHILD), subnets=(Subnet(0, 4),))
+        verdict = judge(OWN, [], proxy, 1)
+        assert isinstance(verdict, Admit)
+        self.assertEqual(verdict.bus_id, CHILD)
+        verdict = judge(OWN, [registered(applicant(CHILD + 1))], proxy, 1)
+        assert isinstance(verdict, Admit)
+        self.assertFalse(verdict.subnets[0].overlaps(Subnet(CHILD, 4)))
+
     def test_further_connections(self) -> None:
         """An automatic node that dials again keeps its id, and its data connection finds it."""
         holder = registered(applicant(CHILD))

@@ -27,6 +27,18 @@ class AssignTests(SynchronousTestCase):
         if not free:
             self.assertIsNone(assign_auto_id(own, taken, 17))
 
+    @settings(deadline=None)
+    @given(own=SUBNETS, taken=SUBNETS, bits=st.integers(0, 4))
+    def test_with_room_around(self, *, own: list[Subnet], taken: list[Subnet], bits: int) -> None:
+        """Who wants a range gets every id, each once, around which the whole range is free."""
+        free = ids_of(own) - ids_of(taken)
+        blocks = {each: Subnet(each, bits) for each in free}
+        fitting = [each for each in free if {blocks[each].first, *ids_of([blocks[each]])} <= free]
+        chosen = [assign_auto_id(own, taken, number, bits) for number in range(len(fitting))]
+        self.assertEqual(chosen, sorted(fitting))
+        if not fitting:
+            self.assertIsNone(assign_auto_id(own, taken, 17, bits))
+
     def test_deterministic(self) -> None:
         """The same number chooses the same id; another one, another."""
         own, taken = [Subnet(0x10000, 16)], [Subnet(0x10000, 8)]
