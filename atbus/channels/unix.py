@@ -167,10 +167,12 @@ class UnixListener:
         return stopped
 
     async def _stop(self) -> None:
+        # At once, for there may be no reactor that runs: a daemon that fails at its start ends
+        # before. What still waits at the removed socket cannot be in anybody's way.
         if self._lock.is_held:
             _remove_socket(self.address.host)
-        await maybeDeferred(self._port.stopListening)
         self._lock.release()
+        await maybeDeferred(self._port.stopListening)
 
 
 class _Port(unix.Port):

@@ -179,11 +179,18 @@ class DaemonTests(ProcessCase):
         await child.says("has lost 0x10000: GOODBYE")
 
     async def test_a_daemon_that_cannot_listen(self) -> None:
-        """Whoever starts a daemon that cannot listen is told so at once, by its exit code."""
+        """
+        Whoever starts a daemon that cannot listen is told so at once, by its exit code.
+
+        What it had listened on before is free again.
+        """
         await self.start("root", ROOT).says(UP)
-        front = self.run_twistd("front", *self.daemon("other"), "atbus", "--config", "root.toml")
+        paths = [f"unix://{self.folder}/{name}.sock" for name in ("free", "root")]
+        words = ["atbus", "--id", "1", "--listen", paths[0], "--listen", paths[1]]
+        front = self.run_twistd("front", *self.daemon("other"), *words)
         self.assertEqual(await front.ends(), 1)
         self.assertIn("cannot listen on unix://", front.output)
+        self.assertEqual([path.name for path in self.folder.glob("free*")], [])
         log = (self.folder / "other.log").read_text()
         self.assertNotIn("Traceback", log)
         self.assertFalse((self.folder / "other.pid").exists())
