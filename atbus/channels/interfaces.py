@@ -50,6 +50,7 @@ class ChannelOptions:
     :param backlog: How many connections the kernel may hold that were not accepted yet.
     :param overwrite_listen_path: Take a unix socket's path over from a living listener.
     :param allow_insecure: Listen for plain TCP also where other machines can reach it.
+    :param name: How this node is called by others of its process, who see it as a channel's peer.
     """
 
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
@@ -61,6 +62,7 @@ class ChannelOptions:
     backlog: int = limits.PENDING_HANDSHAKES_MAX
     overwrite_listen_path: bool = False
     allow_insecure: bool = False
+    name: str = ""
 
     @property
     def unheard_seconds(self) -> float:

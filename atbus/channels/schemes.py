@@ -23,6 +23,7 @@ from atbus.channels.interfaces import (
     IChannelReceiver,
     IChannelScheme,
 )
+from atbus.channels.memory import MemoryScheme
 from atbus.channels.tcp import TcpScheme
 from atbus.channels.unix import UnixScheme
 from atbus.errors import ConnectFailed, ListenFailed
@@ -31,6 +32,7 @@ from atbus.errors import ConnectFailed, ListenFailed
 SCHEMES: Final[Mapping[Scheme, Callable[[Any, ChannelOptions, IReactorTime], IChannelScheme]]] = (
     MappingProxyType(
         {
+            Scheme.MEM: MemoryScheme,
             Scheme.UNIX: UnixScheme,
             Scheme.IPV4: TcpScheme,
             Scheme.IPV6: TcpScheme,

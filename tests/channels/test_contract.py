@@ -1,5 +1,5 @@
 """
-Every scheme with a socket keeps the contract of channels.
+Every scheme that can be dialled keeps the contract of channels.
 
 The tests are `atbus.testing.channels.ChannelContract`; what they show for each scheme is:
 
@@ -8,11 +8,27 @@ Scenario: D2, D3, D5, D6, D8, D14, D16, D18, D19, D20
 
 from __future__ import annotations
 
+import itertools
+
 from atbus.address import Address, Scheme
 from atbus.channels.interfaces import ChannelOptions, IChannelScheme
 from atbus.channels.schemes import Channels
 from atbus.testing.channels import ChannelContract
 from tests.channels.sockets import SocketTests
+
+
+class MemoryTests(ChannelContract, SocketTests):
+    """Channels between nodes of one process keep the contract."""
+
+    def setUp(self) -> None:
+        self._names = itertools.count()
+        super().setUp()
+
+    def make_scheme(self, options: ChannelOptions) -> IChannelScheme:
+        return Channels(self.reactor, options, self.timers)
+
+    def make_address(self) -> Address:
+        return Address(Scheme.MEM, f"{self.id()}-{next(self._names)}")
 
 
 class UnixTests(ChannelContract, SocketTests):
