@@ -86,10 +86,14 @@ def _run(system: System, workload: Workload, job: Job) -> Mapping[str, float]:
                 name = system.roles.get(role, role)
                 children.append(Child(system, attrs.evolve(job, role=name, index=index)))
                 children[-1].expect_ready()
+        before = sum(child.used_seconds() for child in children)
         for child in children:
             child.go()
         measuring = children[[role in workload.measured for role in roles].index(True)]
-        return measuring.result()
+        figures = dict(measuring.result())
+        used = sum(child.used_seconds() for child in children) - before
+        figures["cpu_us"] = used / job.count * 1e6
+        return figures
     finally:
         for child in children:
             child.end()
@@ -131,6 +135,17 @@ class Child:
             raise Failed(f"{self._name}: {self._last_words()}")
         figures: dict[str, float] = json.loads(line)
         return figures
+
+    def used_seconds(self) -> float:
+        """Give the processor time that the threads of the process have had."""
+        used = 0
+        for path in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
+            try:
+                used += int(path.read_text(encoding="ascii").split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                # It has just ended.
+                continue
+        return used / 1e9
 
     def end(self) -> None:
         """End the process, whatever it is doing."""

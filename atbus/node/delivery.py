@@ -22,8 +22,8 @@ from atbus.routing.fragments import Lost, Outcome, Reassembly, Whole
 from atbus.wire import codec
 from atbus.wire.extras import read_number, read_trace, unpack_extras
 from atbus.wire.head import HEAD_SIZE, Head, body_start
-from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, Fragment, MessageType
-from atbus.wire.runs import iter_run
+from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
+from atbus.wire.runs import iter_run, read_fragment
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -253,17 +253,16 @@ class Inbox:
     # Fragments and flushes.
 
     def _reassemble(self, frame: bytes, head: Head) -> list[Outcome]:
-        message = codec.decode(frame)
-        if not isinstance(message, Fragment):
-            raise MalformedFrame("not a fragment")
-        self._understand(message.extras)
+        offset, total, kind, payload = read_fragment(frame, head)
+        if head[11]:
+            self._understand(self._extras(frame, head))
         outcomes = self._reassembly.add(
-            (message.source, message.destination, message.epoch),
-            message.sequence,
-            offset=message.offset,
-            total=message.total,
-            kind=message.kind,
-            payload=message.payload,
+            (head[5], head[6], head[8]),
+            head[7],
+            offset=offset,
+            total=total,
+            kind=kind,
+            payload=payload,
             now=self._context.now,
         )
         self._alarm.set(self._reassembly.deadline)

@@ -20,8 +20,8 @@ import attrs
 
 from atbus.wire import codec
 from atbus.wire.extras import pack_extras
-from atbus.wire.messages import Extra, Fragment, Message, MessageType
-from atbus.wire.runs import pack_run
+from atbus.wire.messages import Extra, Message, MessageType
+from atbus.wire.runs import pack_fragment, pack_run
 
 if TYPE_CHECKING:
     from atbus.node.link import Link
@@ -71,7 +71,7 @@ class Run:
     extras: tuple[Extra, ...] = ()
     fragment: tuple[int, int] | None = None  # offset and total size
     kinds: list[int] = attrs.field(factory=list)
-    payloads: list[bytes] = attrs.field(factory=list)
+    payloads: list[bytes | memoryview] = attrs.field(factory=list)
     size_bytes: int = 0
     count: int = 0
     exclude: Collection[int] = ()
@@ -99,21 +99,19 @@ class Run:
         return frame
 
     def _build_fragment(self, fragment: tuple[int, int], number: int, ack: int) -> bytes:
-        offset, total = fragment
-        message = Fragment(
-            source=self.source,
-            destination=self.target,
-            sequence=self.first_sequence,
-            epoch=self.epoch,
-            hop_limit=self.hop_limit,
+        return pack_fragment(
+            self.source,
+            self.target,
+            self.first_sequence,
+            self.epoch,
+            self.payloads[0],
+            (*fragment, self.kinds[0]),
             flags=self.flags,
-            extras=self.extras,
-            offset=offset,
-            total=total,
-            kind=self.kinds[0],
-            payload=self.payloads[0],
+            hop_limit=self.hop_limit,
+            frame=number,
+            ack=ack,
+            extras=pack_extras(self.extras) if self.extras else b"",
         )
-        return codec.encode(message, frame=number, ack=ack)
 
 
 @attrs.define(eq=False)

@@ -58,7 +58,8 @@ def number_after(frame: int) -> int:
     return frame % FRAME_NUMBERS + 1
 
 
-@attrs.define(eq=False)
+# The window is checked when it is made; checking at each assignment would cost every frame twice.
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class OutgoingLedger(Generic[T]):
     """
     The frames that we sent over a link and that the other side has not acknowledged.

@@ -64,29 +64,44 @@ class Lost:
 Outcome: TypeAlias = Whole | Lost
 
 
+# Whoever sends byte by byte must not make us keep an object for every byte.
+_PIECES_KEPT = 64
+_PIECE_BYTES = 1024
+
+
 @attrs.define(eq=False)
 class _Partial:
-    """A message under way."""
+    """A message under way: its pieces, which are joined once."""
 
     sequence: int
     total: int
     kind: int
     deadline: float
-    received: bytearray = attrs.field(factory=bytearray, repr=False)
+    received_bytes: int = 0
+    pieces: list[bytes | memoryview] = attrs.field(factory=list, repr=False)
+
+    def take(self, piece: bytes | memoryview) -> None:
+        """Add the next piece."""
+        self.pieces.append(piece)
+        self.received_bytes += len(piece)
+        if len(self.pieces) > _PIECES_KEPT + self.received_bytes // _PIECE_BYTES:
+            self.pieces = [b"".join(self.pieces)]
 
 
-def split(payload: bytes, room: int) -> list[tuple[int, bytes]]:
+def split(payload: bytes | memoryview, room: int) -> list[tuple[int, memoryview]]:
     """
     Cut a payload into pieces that fit into frames.
 
     :param payload: What to cut.
     :param room: How many bytes of it one frame takes.
-    :returns: Offsets and pieces, in order; one empty piece for an empty payload.
+    :returns: Offsets and pieces, in order; one empty piece for an empty payload. A piece is a view
+        of the payload: its bytes are copied when it becomes a frame, and only then.
     :raises LocalProtocolError: if there is no room at all.
     """
     if room < 1:
         raise LocalProtocolError(f"a fragment needs room for at least one byte, not {room}")
-    return [(at, payload[at : at + room]) for at in range(0, max(1, len(payload)), room)]
+    whole = memoryview(payload)
+    return [(at, whole[at : at + room]) for at in range(0, max(1, len(payload)), room)]
 
 
 @attrs.define(eq=False)
@@ -135,7 +150,7 @@ class Reassembly:
         offset: int,
         total: int,
         kind: int,
-        payload: bytes,
+        payload: bytes | memoryview,
         now: float,
     ) -> list[Outcome]:
         """
@@ -146,7 +161,7 @@ class Reassembly:
         :param offset: Where in the message it begins, bytes.
         :param total: How long the message is, bytes.
         :param kind: The application's number.
-        :param payload: The bytes of the fragment.
+        :param payload: The bytes of the fragment; kept until the message is whole.
         :param now: The time, seconds.
         :returns: What became of messages by this: usually nothing. An older message that this
             one shows to be lost comes before the newer one's outcome.
@@ -165,7 +180,7 @@ class Reassembly:
                 return [*outcomes, self._give_up(flow, sequence, status)]
         else:
             outcomes = []
-            if (offset, total, kind) != (len(partial.received), partial.total, partial.kind):
+            if (offset, total, kind) != (partial.received_bytes, partial.total, partial.kind):
                 return self.interrupt(flow)
         outcomes.extend(self._extend(flow, payload, now))
         return outcomes
@@ -235,16 +250,16 @@ class Reassembly:
         self._partials[flow] = partial
         return None
 
-    def _extend(self, flow: FlowKey, payload: bytes, now: float) -> list[Outcome]:
+    def _extend(self, flow: FlowKey, payload: bytes | memoryview, now: float) -> list[Outcome]:
         partial = self._partials[flow]
-        partial.received += payload
-        if len(partial.received) < partial.total:
+        partial.take(payload)
+        if partial.received_bytes < partial.total:
             partial.deadline = now + self.seconds
             self._partials.move_to_end(flow)
             return []
         self._remove(flow)
         self._remember(flow, partial.sequence)
-        return [Whole(flow, partial.sequence, partial.kind, bytes(partial.received))]
+        return [Whole(flow, partial.sequence, partial.kind, b"".join(partial.pieces))]
 
     def _remove(self, flow: FlowKey) -> _Partial | None:
         partial = self._partials.pop(flow, None)

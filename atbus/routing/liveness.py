@@ -54,7 +54,8 @@ class DeclareDead:
 Effect: TypeAlias = SendPing | DeclareDead
 
 
-@attrs.define(eq=False)
+# Assigned to with every read: what validates the first values must not stand in the way of those.
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Heartbeat:
     """
     The pings to one neighbor.

@@ -44,7 +44,8 @@ class FrameBuffer:
     Cuts one direction of one stream into frames.
 
     Frames that are whole in the chunk are sliced out of it, and a chunk that is exactly one frame
-    is handed on as it is. Chunks of an unfinished frame are kept as they came and joined once.
+    is handed on as it is. Chunks of an unfinished frame are kept as they came and joined once, with
+    no more of the last one than the frame lacks.
 
     :param limit: The longest frame allowed, in bytes; may be changed between two calls.
     """
@@ -84,29 +85,33 @@ class FrameBuffer:
         """
         if self._fault is not None:
             raise self._fault
-        if self._chunks:
+        if not self._chunks:
+            return self._cut(chunk, [], 0)
+        missing = self._needed_bytes - self._kept_bytes
+        if len(chunk) < missing:
             self._chunks.append(chunk)
             self._kept_bytes += len(chunk)
-            if self._kept_bytes < self._needed_bytes:
-                # Whoever sends byte by byte must not make us keep an object for every byte.
-                if len(self._chunks) > _CHUNKS_KEPT + self._kept_bytes // _CHUNK_BYTES:
-                    self._chunks = [b"".join(self._chunks)]
-                return []
-            chunk = b"".join(self._chunks)
-            self._chunks.clear()
-            self._kept_bytes = 0
-        return self._cut(chunk)
+            # Whoever sends byte by byte must not make us keep an object for every byte.
+            if len(self._chunks) > _CHUNKS_KEPT + self._kept_bytes // _CHUNK_BYTES:
+                self._chunks = [b"".join(self._chunks)]
+            return []
+        kept, self._chunks, self._kept_bytes = self._chunks, [], 0
+        if not _LENGTH.size < self._needed_bytes <= self.limit:
+            return self._cut(b"".join((*kept, chunk)), [], 0)
+        # Only what the unfinished frame lacks is joined to it: the rest of a long chunk stays.
+        return self._cut(chunk, [b"".join((*kept, memoryview(chunk)[:missing]))], missing)
 
-    def _cut(self, chunk: bytes) -> list[bytes]:
+    def _cut(self, chunk: bytes, frames: list[bytes], position: int) -> list[bytes]:
         """
         Slice the whole frames off a chunk and keep the rest.
 
-        :param chunk: Begins with a frame.
+        :param chunk: Has a frame that begins at *position*.
+        :param frames: Those before it; they are returned with the others.
+        :param position: Where to begin.
         :returns: Whole frames, in order.
         :raises RemoteProtocolError: As `feed`.
         """
-        frames: list[bytes] = []
-        position, end, limit = 0, len(chunk), self.limit
+        end, limit = len(chunk), self.limit
         read_length = _LENGTH.unpack_from
         needed = _LENGTH.size
         while end - position >= 4:

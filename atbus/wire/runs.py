@@ -1,5 +1,6 @@
 """
-Runs of messages under one head: the hot path of DATA and PUBLISH (wire protocol, 7.20 and 7.23).
+Runs of messages under one head, and the pieces of a message that is longer than a frame: the hot
+path of DATA, FRAGMENT and PUBLISH (wire protocol, 7.20, 7.22 and 7.23).
 
 The shapes were measured: one table walked by ``iter_unpack`` and one slice per payload on the way
 in; one join of head, table and payloads on the way out.
@@ -13,7 +14,7 @@ from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame
 from atbus.limits import RUN_COUNT_MAX
-from atbus.wire.head import HEAD, HEAD_SIZE
+from atbus.wire.head import HEAD, HEAD_SIZE, Head, body_start
 from atbus.wire.messages import HOP_LIMIT_DEFAULT, MessageType
 
 TABLE_ENTRY: Final = struct.Struct("<Ii")
@@ -23,6 +24,9 @@ _HEAD_AND_ENTRY: Final = struct.Struct("<IBBBBQQQIIHHIIi")
 # Of the head only what says where the messages are: length, count, length of the extras.
 _SHAPE: Final = struct.Struct("<I36xHH")
 _DATA: Final = int(MessageType.DATA)
+_FRAGMENT: Final = int(MessageType.FRAGMENT)
+# Of a fragment: its offset, the size of its message, and the kind.
+_FRAGMENT_BODY: Final = struct.Struct("<IIi")
 
 
 def split_run(frame: bytes, start: int, count: int) -> list[tuple[int, bytes]]:
@@ -73,7 +77,7 @@ def iter_run(frame: bytes) -> list[tuple[int, bytes]]:
     return split_run(frame, start, count)
 
 
-def pack_table(kinds: Sequence[int], payloads: Sequence[bytes]) -> tuple[bytes, int]:
+def pack_table(kinds: Sequence[int], payloads: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
     """
     Write the table of a run.
 
@@ -103,7 +107,7 @@ def pack_run(
     sequence: int,
     epoch: int,
     kinds: Sequence[int],
-    payloads: Sequence[bytes],
+    payloads: Sequence[bytes | memoryview],
     *,
     flags: int = 0,
     hop_limit: int = HOP_LIMIT_DEFAULT,
@@ -148,3 +152,69 @@ def pack_run(
     except struct.error as error:
         raise LocalProtocolError(f"a number does not fit into the head: {error}") from None
     return b"".join((head, extras, table, *payloads))
+
+
+def pack_fragment(
+    source: int,
+    destination: int,
+    sequence: int,
+    epoch: int,
+    piece: bytes | memoryview,
+    place: tuple[int, int, int],
+    *,
+    flags: int = 0,
+    hop_limit: int = HOP_LIMIT_DEFAULT,
+    frame: int = 0,
+    ack: int = 0,
+    extras: bytes = b"",
+) -> bytes:
+    """
+    Make a FRAGMENT frame; the piece is copied once, into it.
+
+    :param source: Bus id of the sender.
+    :param destination: Bus id of the receiver.
+    :param sequence: Sequence of the message that it belongs to.
+    :param epoch: Incarnation of the source.
+    :param piece: Its bytes, at least one.
+    :param place: Where they begin in the message, how long that is in bytes, and its kind.
+    :param flags: See `atbus.wire.messages.Flags`.
+    :param hop_limit: How many more nodes may pass this on.
+    :param frame: The link's number for the frame; 0 when it is patched in later.
+    :param ack: Highest frame number discharged in the other direction.
+    :param extras: What `atbus.wire.extras.pack_extras` made.
+    :returns: The whole frame.
+    :raises LocalProtocolError: When a number does not fit into its field, or the piece into the
+        message.
+    """
+    size = len(piece)
+    if not size or place[0] + size > place[1]:
+        raise LocalProtocolError(f"{size} bytes at {place[0]} of {place[1]}")
+    try:
+        body = _FRAGMENT_BODY.pack(*place)
+        head = HEAD.pack(
+            HEAD_SIZE + len(extras) + len(body) + size, _FRAGMENT, flags, hop_limit, 0, source,
+            destination, sequence, epoch, frame, 1, len(extras), ack,
+        )  # fmt: skip
+    except struct.error as error:
+        raise LocalProtocolError(f"a number does not fit into the head: {error}") from None
+    return b"".join((head, extras, body, piece))
+
+
+def read_fragment(frame: bytes, head: Head) -> tuple[int, int, int, memoryview]:
+    """
+    Take a FRAGMENT frame apart without copying its bytes; its extras are not looked at.
+
+    :param frame: A whole FRAGMENT frame, which what is returned keeps alive.
+    :param head: What `atbus.wire.head.peek` read of it.
+    :returns: Offset, size of the whole message, kind, and the bytes.
+    :raises MalformedFrame: When the frame is not what it says.
+    """
+    start = body_start(frame, head)
+    piece = memoryview(frame)[start + _FRAGMENT_BODY.size :]
+    try:
+        offset, total, kind = _FRAGMENT_BODY.unpack_from(frame, start)
+    except struct.error:
+        raise MalformedFrame(f"a fragment of {len(frame) - start} bytes") from None
+    if not piece or offset + len(piece) > total:
+        raise MalformedFrame(f"{len(piece)} bytes at {offset} of {total}")
+    return offset, total, kind, piece

@@ -42,6 +42,11 @@ def add(
     return room.add(flow, sequence, offset=offset, total=total, kind=kind, payload=payload, now=now)
 
 
+def pieces(payload: bytes, room: int) -> list[tuple[int, bytes]]:
+    """Cut a payload, as `split` does, into bytes of their own."""
+    return [(offset, bytes(piece)) for offset, piece in split(payload, room)]
+
+
 class SplitTests(SynchronousTestCase):
     def test_cuts_at_the_room_of_a_frame(self) -> None:
         """Each piece but the last fills its frame, and the offsets say where it belongs."""
@@ -190,7 +195,15 @@ class BoundTests(SynchronousTestCase):
         """Memory grows with what arrives, not with what is announced."""
         room = reassembly(2**32, 2**32, 2**32)
         add(room, A, 1, 0, b"x", total=2**32 - 1)
-        self.assertEqual(len(room._partials[A].received), 1)
+        self.assertEqual(room._partials[A].received_bytes, 1)
+
+    def test_a_message_in_tiny_pieces(self) -> None:
+        """Whoever sends byte by byte does not make us keep an object for every byte."""
+        room = reassembly(10_000, 10_000, 10_000)
+        for at in range(5_000):
+            add(room, A, 1, at, b"x", total=5_001)
+            self.assertLess(len(room._partials[A].pieces), 100)
+        self.assertEqual(add(room, A, 1, 5_000, b"y", 5_001), [Whole(A, 1, 7, b"x" * 5_000 + b"y")])
 
     def test_the_number_of_messages_is_bounded(self) -> None:
         """However small they are, only so many messages are under way, or remembered as lost."""
@@ -249,7 +262,7 @@ def pieces_of(flow: FlowKey, payloads: list[bytes], room: int) -> list[Piece]:
     return [
         (flow, sequence, offset, len(payload), piece)
         for sequence, payload in enumerate(payloads, 1)
-        for offset, piece in split(payload, room)
+        for offset, piece in pieces(payload, room)
     ]
 
 
@@ -304,7 +317,7 @@ class PropertyTests(SynchronousTestCase):
         for sequence, payload in enumerate(sent, 1):
             came = [(at, piece) for _, n, at, _, piece in arrived if n == sequence]
             got = [outcome for outcome in outcomes if outcome.sequence == sequence]
-            intact = came[: len(split(payload, room))] == split(payload, room)
+            intact = came[: len(pieces(payload, room))] == pieces(payload, room)
             if intact:
                 self.assertEqual(got, [Whole(A, sequence, 7, payload)])
             else:
@@ -343,7 +356,7 @@ class PropertyTests(SynchronousTestCase):
             self.assertEqual(table.reserved_bytes, sum(p.total for p in partials))
             self.assertEqual(sum(table._reserved_by_source.values()), table.reserved_bytes)
             self.assertLessEqual(table.reserved_bytes, 20)
-            self.assertTrue(all(len(p.received) < p.total for p in partials))
+            self.assertTrue(all(p.received_bytes < p.total for p in partials))
             self.assertLessEqual(max(table._reserved_by_source.values(), default=0), 12)
         for source in (1, 2, 3):
             table.forget(source)

@@ -9,11 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus.busid import Subnet
 from atbus.errors import LocalProtocolError, MalformedFrame, RemoteProtocolError, Status
 from atbus.testing.strategies import any_message, kinds, links, of_type, payloads
-from atbus.wire import codec, schema
+from atbus.wire import codec, runs, schema
+from atbus.wire.extras import pack_extras
 from atbus.wire.messages import (
     MESSAGE_CLASSES,
     Data,
     DataResponse,
+    Fragment,
     Goodbye,
     Hello,
     Message,
@@ -83,6 +85,29 @@ class EqualityTests(SynchronousTestCase):
         head = codec.peek(frame)
         self.assertEqual(head[0], len(frame))
         self.assertEqual((head[9], head[12]), link)
+
+    @settings(deadline=None, max_examples=100)
+    @given(of_type(MessageType.FRAGMENT), links())
+    def test_fragments_without_messages_in_between(
+        self, message: Fragment, link: tuple[int, int]
+    ) -> None:
+        """What the hot path packs and reads is exactly the FRAGMENT message of the schema."""
+        place = (message.offset, message.total, message.kind)
+        frame = runs.pack_fragment(
+            message.source,
+            message.destination,
+            message.sequence,
+            message.epoch,
+            memoryview(message.payload),
+            place,
+            flags=message.flags,
+            hop_limit=message.hop_limit,
+            frame=link[0],
+            ack=link[1],
+            extras=pack_extras(message.extras),
+        )
+        self.assertEqual(frame, schema.build(message, *link))
+        self.assertEqual(runs.read_fragment(frame, codec.peek(frame)), (*place, message.payload))
 
     @settings(deadline=None, max_examples=100)
     @given(st.lists(st.tuples(kinds, payloads), min_size=1, max_size=20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +12,7 @@ from atbus.errors import LocalProtocolError, MalformedFrame
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import HEAD_SIZE, peek
 from atbus.wire.messages import Extra
-from atbus.wire.runs import iter_run, pack_run, split_run
+from atbus.wire.runs import iter_run, pack_fragment, pack_run, read_fragment, split_run
 
 
 def run(*payloads: bytes, **more: Any) -> bytes:
@@ -103,3 +104,30 @@ class LyingTableTests(SynchronousTestCase):
         for count in (0, 2, 500, 65535):
             self.assertRaises(MalformedFrame, split_run, frame, HEAD_SIZE, count)
         self.assertRaises(MalformedFrame, iter_run, frame[:40])
+
+
+class FragmentTests(SynchronousTestCase):
+    """Pieces of a message that is longer than a frame."""
+
+    def test_a_piece_lies_inside_its_message(self) -> None:
+        """A piece that brings nothing, or reaches beyond the end, is neither made nor taken."""
+        for offset, piece in ((0, b""), (8, b"abc"), (11, b"a")):
+            with self.assertRaises(LocalProtocolError):
+                pack_fragment(1, 2, 3, 4, piece, (offset, 10, 0))
+            frame = pack_fragment(1, 2, 3, 4, b"abc", (0, 10, 0))
+            length = struct.pack("<I", 48 + 12 + len(piece))
+            frame = length + frame[4:48] + struct.pack("<IIi", offset, 10, 0) + piece
+            with self.assertRaises(MalformedFrame):
+                read_fragment(frame, peek(frame))
+
+    def test_a_number_that_does_not_fit(self) -> None:
+        """A kind of more than 32 bits is ours to correct, not the other side's."""
+        with self.assertRaises(LocalProtocolError):
+            pack_fragment(1, 2, 3, 4, b"abc", (0, 3, 2**31))
+
+    def test_a_frame_without_a_body(self) -> None:
+        """A frame too short for its own body is malformed."""
+        frame = pack_fragment(1, 2, 3, 4, b"abc", (0, 3, 7))
+        short = (56).to_bytes(4, "little") + frame[4:56]
+        with self.assertRaises(MalformedFrame):
+            read_fragment(short, peek(short))
