@@ -1,0 +1,316 @@
+"""
+A lane: frames from one writer to one reader through memory that both have mapped.
+
+The memory, in native byte order, all numbers 8 bytes wide and aligned; each side's own numbers have
+a cache line of their own::
+
+    0     magic, version, capacity, record_max        set by the reader, before it offers the lane
+    32    nonce, 16 bytes                              likewise
+    64    committed                                    bytes ever written; the writer's alone
+    128   consumed, sleeping                           bytes ever read, a ticket; the reader's alone
+    192   capacity bytes of records                    a ring
+
+    record: u32 length, u32 check, frame, zeros up to 8 bytes; it wraps anywhere
+
+Rules:
+
+1. *Commit last.* The writer copies whole records, and only then stores ``committed``: what a writer
+   that was killed had not committed does not exist. No lock is shared, so nobody waits for it.
+2. Each number has one owner, who keeps his own copy and never reads the shared one. What the other
+   side stores is hostile input: it is loaded once into a local and checked before it is used, and a
+   record is copied out before its check is looked at, so that nobody can change it in between.
+3. ``check`` is the CRC-32 of the frame, begun with the record's position: a record that was there
+   a round ago is not one of now.
+4. *Sleep.* ``sleeping`` is a ticket: odd while the reader sleeps, larger by one at each change. The
+   reader stores an odd ticket, then looks at ``committed`` again; the writer stores ``committed``,
+   then looks at the ticket, and rings if it is odd and it has not rung for it. Both need a fence
+   between store and load, or each may miss the other's store; the caller makes it, see
+   `atbus.channels.shm`. One of the two sees the other, whatever the order.
+
+The order of stores, and of loads, is kept by the processor (x86: total store order) and by CPython,
+which moves an aligned item of a ``memoryview`` of format ``Q`` with one instruction. Where the
+processor orders less, shared memory stays off unless it is asked for.
+
+Nothing here asks the system for anything: a lane is tested on a ``bytearray``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+from zlib import crc32
+
+from atbus import limits
+from atbus.errors import MalformedFrame
+
+HEADER_BYTES: Final = 192
+NONCE_AT: Final = 32
+
+_MAGIC: Final = int.from_bytes(b"atbuslan", "little")
+_VERSION: Final = 1
+
+# Places of the numbers, in units of 8 bytes.
+_AT_MAGIC, _AT_VERSION, _AT_CAPACITY, _AT_RECORD_MAX = 0, 1, 2, 3
+_AT_COMMITTED: Final = 8
+_AT_CONSUMED, _AT_SLEEPING = 16, 17
+
+_RECORD: Final = struct.Struct("=II")
+_RECORD_HEAD_BYTES: Final = _RECORD.size
+_POSITION_MASK: Final = 0xFFFF_FFFF
+
+
+def _padded(size: int) -> int:
+    return (size + 7) & ~7
+
+
+def record_max_of(capacity: int) -> int:
+    """
+    Give the longest frame that a lane takes: half of it, so that writing and reading overlap.
+
+    :param capacity: Bytes of records.
+    :returns: Bytes of a frame.
+    """
+    return min(capacity // 2 - _RECORD_HEAD_BYTES, limits.FRAME_BYTES_MAX)
+
+
+def make_lane(memory: memoryview, nonce: bytes) -> LaneReader:
+    """
+    Lay out a lane in fresh memory.
+
+    :param memory: All zeros, a multiple of 8 bytes.
+    :param nonce: What the writer has to repeat in its first record.
+    :returns: The reading end.
+    """
+    numbers = memory.cast("Q")
+    capacity = len(memory) - HEADER_BYTES
+    numbers[_AT_VERSION] = _VERSION
+    numbers[_AT_CAPACITY] = capacity
+    numbers[_AT_RECORD_MAX] = record_max_of(capacity)
+    memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES] = nonce
+    numbers[_AT_MAGIC] = _MAGIC
+    return LaneReader(memory, nonce)
+
+
+def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
+    """
+    Check a lane that was offered, and take its writing end.
+
+    :param memory: The whole lane.
+    :param record_max: The longest frame, as the offer says.
+    :returns: The writing end; its first record, the nonce, is committed.
+    :raises MalformedFrame: When it is none, or not a fresh one.
+    """
+    if len(memory) % 8 or len(memory) <= HEADER_BYTES:
+        raise MalformedFrame(f"a lane of {len(memory)} bytes")
+    numbers = memory.cast("Q")
+    capacity = len(memory) - HEADER_BYTES
+    for name, found, expected in (
+        ("magic", numbers[_AT_MAGIC], _MAGIC),
+        ("version", numbers[_AT_VERSION], _VERSION),
+        ("capacity", numbers[_AT_CAPACITY], capacity),
+        ("record_max", numbers[_AT_RECORD_MAX], record_max),
+        ("record_max", record_max, record_max_of(capacity)),
+        ("committed", numbers[_AT_COMMITTED], 0),
+        ("consumed", numbers[_AT_CONSUMED], 0),
+    ):
+        if found != expected:
+            raise MalformedFrame(f"a lane whose {name} is {found:#x}, not {expected:#x}")
+    nonce = bytes(memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES])
+    writer = LaneWriter(memory, record_max)
+    writer.write((nonce,))
+    return writer
+
+
+class LaneWriter:
+    """
+    The writing end.
+
+    :param memory: A lane that was checked.
+    :param record_max: The longest frame.
+    """
+
+    def __init__(self, memory: memoryview, record_max: int) -> None:
+        self.record_max = record_max
+        self.written_bytes = 0
+        self._numbers = memory.cast("Q")
+        self._records = memory[HEADER_BYTES:]
+        self._capacity = len(self._records)
+        self._committed = 0
+        self._consumed = 0
+        self._rung = 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """
+        What the reader has not read yet, bytes of records.
+
+        :raises MalformedFrame: When the reader says what cannot be.
+        """
+        consumed = self._numbers[_AT_CONSUMED]
+        if not self._consumed <= consumed <= self._committed:
+            raise MalformedFrame(
+                f"a lane's reader is at {consumed}, not in {self._consumed}..{self._committed}"
+            )
+        self._consumed = consumed
+        return self._committed - consumed
+
+    def write(self, frames: Sequence[bytes]) -> int:
+        """
+        Write as many frames as there is room for, and commit them together.
+
+        :param frames: None longer than *record_max*.
+        :returns: How many were written; the others change nothing.
+        :raises MalformedFrame: When the reader says what cannot be.
+        """
+        room = self._capacity - self.unread_bytes
+        place = self._committed
+        count = 0
+        for frame in frames:
+            size = len(frame)
+            needed = _padded(_RECORD_HEAD_BYTES + size)
+            if needed > room:
+                break
+            check = crc32(frame, place & _POSITION_MASK)
+            self._put(place, _RECORD.pack(size, check))
+            self._put(place + _RECORD_HEAD_BYTES, frame)
+            place += needed
+            room -= needed
+            count += 1
+            self.written_bytes += size
+        if count:
+            self._committed = place
+            # The one moment at which all of this begins to exist.
+            self._numbers[_AT_COMMITTED] = place
+        return count
+
+    def _put(self, place: int, piece: bytes) -> None:
+        start = place % self._capacity
+        end = start + len(piece)
+        if end <= self._capacity:
+            self._records[start:end] = piece
+        else:
+            first = self._capacity - start
+            self._records[start:] = piece[:first]
+            self._records[: end - self._capacity] = piece[first:]
+
+    def must_ring(self) -> bool:
+        """
+        Tell whether the reader sleeps and was not rung for it; asked behind a fence after `write`.
+
+        :returns: Whether to ring, once.
+        """
+        ticket = self._numbers[_AT_SLEEPING]
+        if not ticket & 1 or ticket == self._rung:
+            return False
+        self._rung = ticket
+        return True
+
+    def release(self) -> None:
+        """Let the memory go; nothing else may be called after it."""
+        self._numbers.release()
+        self._records.release()
+
+
+class LaneReader:
+    """
+    The reading end.
+
+    :param memory: A lane that was just made.
+    :param nonce: What the first record has to be.
+    """
+
+    def __init__(self, memory: memoryview, nonce: bytes) -> None:
+        self.proven = False
+        self.read_bytes = 0
+        self.record_max = record_max_of(len(memory) - HEADER_BYTES)
+        self._nonce = nonce
+        self._numbers = memory.cast("Q")
+        self._records = memory[HEADER_BYTES:]
+        self._capacity = len(self._records)
+        self._consumed = 0
+        self._ticket = 0
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of records."""
+        return self._capacity
+
+    @property
+    def unread_bytes(self) -> int:
+        """
+        What was committed and not read, bytes of records.
+
+        :raises MalformedFrame: When the writer says what cannot be.
+        """
+        unread = self._numbers[_AT_COMMITTED] - self._consumed
+        if not 0 <= unread <= self._capacity or unread % 8:
+            raise MalformedFrame(f"a lane of {self._capacity} bytes has {unread} unread")
+        return unread
+
+    def read(self, bytes_max: int) -> list[bytes]:
+        """
+        Take frames out.
+
+        :param bytes_max: Stop when there are so many bytes of records.
+        :returns: Frames in order; none when the lane is empty. The nonce is not among them.
+        :raises MalformedFrame: When what the writer left is no record. What was read before it is
+            lost with the lane: the writer broke the rules.
+        """
+        unread = self.unread_bytes
+        frames: list[bytes] = []
+        place = self._consumed
+        end = place + min(unread, bytes_max)
+        limit = place + unread
+        while place < end:
+            frame = self._take(place, limit - place)
+            place += _padded(_RECORD_HEAD_BYTES + len(frame))
+            frames.append(frame)
+        if place != self._consumed:
+            self._consumed = place
+            # Read completely: now the writer may use the room.
+            self._numbers[_AT_CONSUMED] = place
+        if frames and not self.proven:
+            if frames.pop(0) != self._nonce:
+                raise MalformedFrame("the first record of a lane is not its nonce")
+            self.proven = True
+        self.read_bytes += sum(map(len, frames))
+        return frames
+
+    def _take(self, place: int, unread: int) -> bytes:
+        # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
+        size, check = _RECORD.unpack_from(self._records, place % self._capacity)
+        if not size or size > self.record_max or _RECORD_HEAD_BYTES + size > unread:
+            raise MalformedFrame(f"a record of {size} bytes where {unread} are unread")
+        start = (place + _RECORD_HEAD_BYTES) % self._capacity
+        end = start + size
+        if end <= self._capacity:
+            frame = bytes(self._records[start:end])
+        else:
+            first, second = self._records[start:], self._records[: end - self._capacity]
+            frame = b"".join((first, second))
+        if crc32(frame, place & _POSITION_MASK) != check:
+            raise MalformedFrame(f"a record of {size} bytes fails its check")
+        return frame
+
+    def sleep(self) -> None:
+        """Say that we sleep; afterwards, behind a fence, `unread_bytes` must be looked at again."""
+        if not self._ticket & 1:
+            self._ticket += 1
+            self._numbers[_AT_SLEEPING] = self._ticket
+
+    def wake(self) -> None:
+        """Say that we are awake: nobody need ring."""
+        if self._ticket & 1:
+            self._ticket += 1
+            self._numbers[_AT_SLEEPING] = self._ticket
+
+    @property
+    def asleep(self) -> bool:
+        """Whether we say that we sleep."""
+        return bool(self._ticket & 1)
+
+    def release(self) -> None:
+        """Let the memory go; nothing else may be called after it."""
+        self._numbers.release()
+        self._records.release()

@@ -1,0 +1,286 @@
+"""
+The ring of a lane, on plain memory.
+
+Ours differs from libatbus's ring: one writer for each lane instead of many for one, no blocks that
+are reserved and finished later, and a check that fails ends the lane instead of skipping a block.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.channels import lane
+from atbus.channels.lane import (
+    HEADER_BYTES,
+    LaneReader,
+    LaneWriter,
+    join_lane,
+    make_lane,
+    record_max_of,
+)
+from atbus.errors import MalformedFrame
+from atbus.testing.lanes import read_damaged
+
+NONCE = b"sixteen bytes..."
+
+
+class Lane:
+    """Both ends on one bytearray."""
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self.memory = bytearray(HEADER_BYTES + capacity)
+        self.capacity = capacity
+        self.reader: LaneReader = make_lane(memoryview(self.memory), NONCE)
+        self.writer: LaneWriter = join_lane(memoryview(self.memory), record_max_of(capacity))
+
+    def store(self, place: int, value: int) -> None:
+        """Store a number of 8 bytes, as a hostile side could."""
+        self.memory[place : place + 8] = value.to_bytes(8, "little")
+
+
+class LaneTests(SynchronousTestCase):
+    """What is written comes out."""
+
+    def test_frames_arrive(self) -> None:
+        """Frames come out whole, once and in order, and the nonce is not one of them."""
+        both = Lane()
+        self.assertEqual(both.writer.write([b"one", b"two"]), 2)
+        self.assertEqual(both.reader.read(10_000), [b"one", b"two"])
+        self.assertTrue(both.reader.proven)
+        self.assertEqual(both.reader.read(10_000), [])
+        self.assertEqual(both.writer.written_bytes, 16 + 6)
+
+    def test_three_rounds_of_cycling_sizes(self) -> None:
+        """
+        Sizes 32, 45, 133, 605, 1024 in a cycle until the lane is full, then read until it is empty,
+        three times: as many bytes come out as went in, and the same.
+
+        Scenario: E4, F2
+        """
+        both = Lane(2 * 1024 * 1024)
+        sizes = (32, 45, 133, 605, 1024)
+        for turn in range(3):
+            sent: list[bytes] = []
+            while True:
+                frame = bytes([turn, len(sent) % 251]) * (sizes[len(sent) % 5] // 2 + 1)
+                if not both.writer.write((frame,)):
+                    break
+                sent.append(frame)
+            self.assertGreater(len(sent), 5_000)
+            received: list[bytes] = []
+            while frames := both.reader.read(64 * 1024):
+                received += frames
+            self.assertEqual(received, sent)
+
+    def test_a_full_lane(self) -> None:
+        """
+        What does not fit changes nothing, and fits after as much was read: a full lane is a writer
+        that waits, not a loss.
+
+        Scenario: E12
+        """
+        both = Lane(256)
+        frames = [bytes([n]) * 56 for n in range(1, 6)]
+        self.assertEqual(both.writer.write(frames), 3)
+        before = bytes(both.memory)
+        self.assertEqual(both.writer.write([frames[3]]), 0)
+        self.assertEqual(bytes(both.memory), before)
+        self.assertEqual(both.reader.read(1), [])
+        self.assertEqual(both.reader.read(1), [frames[0]])
+        self.assertEqual(both.writer.write([frames[3]]), 1)
+        self.assertEqual(both.reader.read(10_000), frames[1:4])
+
+    def test_what_was_not_committed_does_not_exist(self) -> None:
+        """
+        A writer that died while it wrote left nothing that anybody has to wait for: there is
+        no block that was reserved and not finished, so none that must time out.
+
+        Scenario: E7, E8
+        """
+        both = Lane()
+        both.writer.write([b"whole"])
+        committed = bytes(both.memory[64:72])
+        both.writer.write([b"half written"])
+        both.memory[64:72] = committed
+        self.assertEqual(both.reader.read(10_000), [b"whole"])
+        self.assertEqual(both.reader.read(10_000), [])
+
+    def test_a_batch_is_bounded(self) -> None:
+        """A reader takes no more per turn than it wants, so that others get their turn."""
+        both = Lane(4096)
+        both.writer.write([bytes([n + 1]) * 100 for n in range(20)])
+        self.assertEqual(len(both.reader.read(500)), 5)
+        self.assertEqual(len(both.reader.read(10_000)), 15)
+
+    @given(st.data())
+    @settings(max_examples=150, deadline=None)
+    def test_against_a_queue(self, data: st.DataObject) -> None:
+        """However writing and reading alternate, a lane is a queue with a bound, around any end."""
+        both = Lane(8 * data.draw(st.integers(16, 40)))
+        model: deque[bytes] = deque()
+        number = 0
+        for _ in range(data.draw(st.integers(1, 60))):
+            if data.draw(st.booleans()):
+                sizes = data.draw(st.lists(st.integers(1, both.writer.record_max), max_size=4))
+                frames = []
+                for size in sizes:
+                    number += 1
+                    frames.append(bytes([number % 255 + 1]) * size)
+                model.extend(frames[: both.writer.write(frames)])
+            else:
+                for frame in both.reader.read(data.draw(st.integers(1, 500))):
+                    self.assertEqual(frame, model.popleft())
+        while frames := both.reader.read(10_000):
+            for frame in frames:
+                self.assertEqual(frame, model.popleft())
+        self.assertEqual(len(model), 0)
+        self.assertEqual(both.writer.unread_bytes, 0)
+
+
+class SleepTests(SynchronousTestCase):
+    """Who is rung."""
+
+    def test_a_reader_that_is_awake_is_not_rung(self) -> None:
+        """Only a reader that said it sleeps is rung, and once for each sleep."""
+        both = Lane()
+        both.writer.write([b"1"])
+        self.assertFalse(both.writer.must_ring())
+        both.reader.read(10_000)
+        both.reader.sleep()
+        both.writer.write([b"2"])
+        self.assertTrue(both.writer.must_ring())
+        both.writer.write([b"3"])
+        self.assertFalse(both.writer.must_ring())
+        both.reader.wake()
+        self.assertEqual(both.reader.read(10_000), [b"2", b"3"])
+        both.writer.write([b"4"])
+        self.assertFalse(both.writer.must_ring())
+        both.reader.sleep()
+        # It must look once more: this came before it said so.
+        self.assertGreater(both.reader.unread_bytes, 0)
+
+    def test_every_interleaving(self) -> None:
+        """In whatever order the two stores and the two loads happen, one side sees the other."""
+        for order in ("wwrr", "wrwr", "wrrw", "rwwr", "rwrw", "rrww"):
+            both = Lane()
+            both.reader.read(10_000)
+            writer = iter((lambda b=both: b.writer.write([b"x"]), both.writer.must_ring))
+            reader = iter((both.reader.sleep, lambda b=both: b.reader.unread_bytes))
+            results: dict[str, object] = {}
+            for side in order:
+                results[side] = next(writer if side == "w" else reader)()
+            self.assertTrue(results["w"] or results["r"], order)
+
+
+class HostileTests(SynchronousTestCase):
+    """Contents that the other side may not leave there."""
+
+    def test_a_lane_that_is_none(self) -> None:
+        """
+        Memory with another magic, version, size or longest record is not joined, nor one that was
+        used already; each is refused by the name of what is wrong.
+
+        Scenario: E1, F1
+        """
+        for place, value, word in (
+            (0, 1, "magic"),
+            (8, 2, "version"),
+            (8, 0, "version"),
+            (16, 1 << 40, "capacity"),
+            (24, 1 << 30, "record_max"),
+            (64, 8, "committed"),
+            (128, 8, "consumed"),
+        ):
+            memory = bytearray(HEADER_BYTES + 1024)
+            make_lane(memoryview(memory), NONCE)
+            memory[place : place + 8] = value.to_bytes(8, "little")
+            with self.assertRaises(MalformedFrame) as caught:
+                join_lane(memoryview(memory), record_max_of(1024))
+            self.assertIn(word, str(caught.exception))
+
+    def test_a_lane_that_is_too_small(self) -> None:
+        """
+        Memory without room for a record, or not of whole words, is refused.
+
+        Scenario: E2
+        """
+        for size in (0, 8, HEADER_BYTES, HEADER_BYTES + 1028):
+            with self.assertRaises(MalformedFrame):
+                join_lane(memoryview(bytearray(size)), 504)
+
+    def test_a_writer_that_lies(self) -> None:
+        """
+        Indices that lead out of the lane, lengths beyond what was committed and checks that fail
+        are breaches, found before anything is read there.
+
+        Scenario: E9
+        """
+        first = HEADER_BYTES + 24
+        for place, value in (
+            (64, (1 << 64) - 8),
+            (64, 33),
+            (64, 24 + 1024 + 8),
+            (first, 0),
+            (first, 0xFFFF_FFFF),
+            (first, 1 << 20),
+            (first + 8, 0x42),
+            (first + 4, 0x42),
+        ):
+            both = Lane()
+            both.reader.read(10_000)
+            both.writer.write([b"an honest frame"])
+            both.store(place, value)
+            with self.assertRaises(MalformedFrame):
+                both.reader.read(10_000)
+
+    def test_a_record_of_an_earlier_round(self) -> None:
+        """A record is bound to its place: one that was there a round ago is not read again."""
+        both = Lane(256)
+        for _ in range(4):
+            both.writer.write([b"x" * 50])
+            both.reader.read(10_000)
+        both.store(64, int.from_bytes(both.memory[64:72], "little") + 64)
+        with self.assertRaises(MalformedFrame):
+            both.reader.read(10_000)
+
+    def test_a_reader_that_lies(self) -> None:
+        """A reader that claims to have read what was not written, or goes back, is found out."""
+        both = Lane()
+        both.writer.write([b"x" * 100])
+        both.store(128, 1 << 40)
+        with self.assertRaises(MalformedFrame):
+            both.writer.write([b"y"])
+        both.store(128, 24)
+        both.writer.write([b"y"])
+        both.store(128, 0)
+        with self.assertRaises(MalformedFrame):
+            both.writer.write([b"z"])
+
+    def test_a_stranger_who_has_other_memory(self) -> None:
+        """The first record must repeat the nonce that the reader put into this very memory."""
+        both = Lane()
+        forged = bytearray(HEADER_BYTES + 1024)
+        make_lane(memoryview(forged), b"another 16 bytes")
+        stranger = join_lane(memoryview(forged), record_max_of(1024))
+        stranger.write([b"frame"])
+        both.memory[64:72] = forged[64:72]
+        both.memory[HEADER_BYTES:] = forged[HEADER_BYTES:]
+        with self.assertRaises(MalformedFrame) as caught:
+            both.reader.read(10_000)
+        self.assertIn("nonce", str(caught.exception))
+
+    def test_damaged_lanes(self) -> None:
+        """Of thousands of damaged lanes each is read or refused, and nothing else happens."""
+        outcomes = read_damaged(seed=1, count=20_000)
+        self.assertEqual(sum(outcomes.values()), 20_000)
+        self.assertGreater(min(outcomes["read"], outcomes["refused"]), 1_000)
+
+    def test_the_check_is_looked_at(self) -> None:
+        """Without the check damaged contents would get through: the damage is found by it."""
+        self.patch(lane, "crc32", lambda *_: 0)
+        with self.assertRaises(AssertionError):
+            read_damaged(seed=1, count=2_000)
