@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
 from atbus import __version__, limits
 from atbus.busid import BusId, format_bus_id, parse_bus_id
 from atbus.errors import AtbusError, Status, Undeliverable
+from atbus.node.report import (
+    HopReport,
+    LinkReport,
+    NeighborReport,
+    NextHopReport,
+    NodeReport,
+    RefusalReport,
+    RouteReport,
+    plain,
+)
 from atbus.routing.decision import Deliver, Refuse
 from atbus.wire.messages import Flags
 
@@ -68,81 +78,76 @@ class Admin:
 
     def _status(self, _words: Words) -> object:
         context = self._context
-        return {
-            "id": format_bus_id(context.bus_id),
-            "name": context.config.name,
-            "version": __version__,
-            "epoch": context.epoch,
-            "host": context.identity.hostname,
-            "process": context.identity.process,
-            "subnets": [str(subnet) for subnet in context.table.own_subnets],
-            "labels": dict(context.config.labels),
-            "statistics": context.statistics.as_dict(),
-        }
+        return NodeReport(
+            id=BusId(context.bus_id),
+            name=context.config.name,
+            version=__version__,
+            epoch=context.epoch,
+            host=context.identity.hostname,
+            process=context.identity.process,
+            subnets=context.table.own_subnets,
+            labels=dict(context.config.labels),
+            statistics=context.statistics,
+        )
 
     def _nodes(self, _words: Words) -> object:
-        return [self._node_row(e) for _, e in sorted(self._registrar.endpoints.items())]
+        return [self._neighbor(e) for _, e in sorted(self._registrar.endpoints.items())]
 
-    def _node_row(self, endpoint: Endpoint) -> dict[str, Any]:
+    def _neighbor(self, endpoint: Endpoint) -> NeighborReport:
         link = endpoint.data_link
-        return {
-            "id": format_bus_id(endpoint.bus_id),
-            "relation": str(self._context.table.relation_to(BusId(endpoint.bus_id))),
-            "state": endpoint.gate.value,
-            "hostname": endpoint.peer.request.hostname,
-            "labels": dict(endpoint.peer.request.labels),
-            "subnets": [str(subnet) for subnet in endpoint.peer.request.subnets],
-            "rtt_seconds": endpoint.rtt_seconds,
-            "channel": None if link is None else link.connection.address.scheme.value,
-            "queued_bytes": 0 if link is None else link.queued_bytes,
-            "waiting": len(endpoint.pending),
-        }
+        request = endpoint.peer.request
+        return NeighborReport(
+            id=BusId(endpoint.bus_id),
+            relation=self._context.table.relation_to(BusId(endpoint.bus_id)),
+            state=endpoint.gate.value,
+            hostname=request.hostname,
+            labels=dict(request.labels),
+            subnets=request.subnets,
+            rtt_seconds=endpoint.rtt_seconds,
+            channel=None if link is None else link.connection.address.scheme.value,
+            queued_bytes=0 if link is None else link.queued_bytes,
+            waiting=len(endpoint.pending),
+        )
 
     def _links(self, _words: Words) -> object:
         endpoints = [*self._registrar.endpoints.values(), *self._registrar.temporary]
-        rows = [self._link_row(e, c) for e in endpoints for c in e.connections]
-        return sorted(rows, key=lambda row: (str(row["id"]), str(row["role"])))
+        links = [self._link(e, c) for e in endpoints for c in e.connections]
+        return sorted(links, key=lambda link: (link.id, link.role))
 
-    def _link_row(self, endpoint: Endpoint, connection: Connection) -> dict[str, Any]:
+    def _link(self, endpoint: Endpoint, connection: Connection) -> LinkReport:
         channel = connection.channel
         link = connection.link
-        return {
-            "id": format_bus_id(endpoint.bus_id),
-            "role": connection.role.name.lower(),
-            "channel": connection.address.scheme.value,
-            "address": str(connection.address),
-            "dialled": connection.dialled,
-            "peer": "" if channel is None else channel.peer,
-            "queued_bytes": 0 if link is None else link.queued_bytes,
-            "age_seconds": round(self._context.now - connection.opened_at, 3),
-        }
+        return LinkReport(
+            id=BusId(endpoint.bus_id),
+            role=connection.role.name.lower(),
+            channel=connection.address.scheme.value,
+            address=connection.address,
+            dialled=connection.dialled,
+            peer="" if channel is None else channel.peer,
+            queued_bytes=0 if link is None else link.queued_bytes,
+            age_seconds=round(self._context.now - connection.opened_at, 3),
+        )
 
     def _routes(self, _words: Words) -> object:
         table = self._context.table
-        rows = [
-            {"subnet": str(subnet), "via": format_bus_id(table.own_id), "rule": "self"}
-            for subnet in table.own_subnets
-        ]
+        own, upstream = table.own_id, table.upstream
+        routes = [RouteReport(subnet=each, via=own, rule="self") for each in table.own_subnets]
         for neighbor in table.neighbors:
-            via = format_bus_id(neighbor.bus_id)
             rule = neighbor.position.value
-            subnets = neighbor.subnets or ()
-            rows += [{"subnet": str(subnet), "via": via, "rule": rule} for subnet in subnets]
-        if table.upstream is not None:
-            via = format_bus_id(table.upstream.bus_id)
-            rows.append({"subnet": "*", "via": via, "rule": "default route"})
-        return rows
+            via = neighbor.bus_id
+            routes += [RouteReport(subnet=s, via=via, rule=rule) for s in neighbor.subnets]
+        if upstream is not None:
+            routes.append(RouteReport(subnet=None, via=upstream.bus_id, rule="default route"))
+        return routes
 
     def _route(self, words: Words) -> object:
-        target = _bus_id(words, 1)
-        decision = self._context.table.next_hop(BusId(target))
+        target = BusId(_bus_id(words, 1))
+        decision = self._context.table.next_hop(target)
         if isinstance(decision, Refuse):
-            return {"refused": decision.status.name, "rule": decision.rule}
-        relation = str(self._context.table.relation_to(BusId(target)))
-        if isinstance(decision, Deliver):
-            return {"id": format_bus_id(target), "relation": relation, "rule": decision.rule}
-        via = format_bus_id(decision.bus_id)
-        return {"id": via, "relation": relation, "rule": decision.rule}
+            return RefusalReport(refused=decision.status, rule=decision.rule)
+        relation = self._context.table.relation_to(target)
+        via = target if isinstance(decision, Deliver) else decision.bus_id
+        return NextHopReport(id=via, relation=relation, rule=decision.rule)
 
     # Doing.
 
@@ -189,16 +194,16 @@ class Admin:
     def _trace(self, words: Words) -> Deferred[object]:
         return Deferred.fromCoroutine(self.trace(_bus_id(words, 1), _seconds(words, 2)))
 
-    async def trace(self, target: int, seconds: float) -> list[dict[str, Any]]:
+    async def trace(self, target: int, seconds: float) -> list[HopReport]:
         """
         Find the nodes on the way to *target* and how far each is.
 
         As with traceroute, question after question may travel one node further; the one that must
         give up answers.
 
-        :returns: One row per hop: number, id, round trip in seconds, and what it answered.
+        :returns: One per hop.
         """
-        rows: list[dict[str, Any]] = []
+        way: list[HopReport] = []
         for hops in range(1, self._context.config.hops + 1):
             began = self._context.now
             status = Status.OK
@@ -208,17 +213,13 @@ class Admin:
             except Undeliverable as error:
                 status = error.status
                 who = error.gave_up_at
-            rows.append(
-                {
-                    "hop": hops,
-                    "id": format_bus_id(who),
-                    "rtt_seconds": self._context.now - began,
-                    "status": status.name,
-                }
+            seconds_passed = self._context.now - began
+            way.append(
+                HopReport(hop=hops, id=BusId(who), rtt_seconds=seconds_passed, status=status)
             )
             if status is not Status.HOP_LIMIT:
                 break
-        return rows
+        return way
 
 
 def _bus_id(words: Words, place: int) -> int:
@@ -250,4 +251,4 @@ def _reading(answer: Callable[[Words], object]) -> Executor:
 
 
 def _line(value: object) -> list[bytes]:
-    return [json.dumps(value, separators=(",", ":")).encode()]
+    return [json.dumps(plain(value), separators=(",", ":")).encode()]

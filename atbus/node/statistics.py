@@ -15,7 +15,7 @@ class Statistics:
     What one node has counted since it was made.
 
     Bytes are payload bytes. ``refused`` counts messages by the status that ended them at this
-    node, whether they began here or were passing through.
+    node, whether they began here or were passing through. For JSON: `atbus.node.report.plain`.
     """
 
     sent_messages: int = 0
@@ -34,13 +34,3 @@ class Statistics:
     order_given_up: int = 0
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)
-
-    def as_dict(self) -> dict[str, int | dict[str, int]]:
-        """Give all counters under their names, enums by their names."""
-        values: dict[str, int | dict[str, int]] = {}
-        for field in attrs.fields(Statistics):
-            value = getattr(self, field.name)
-            if isinstance(value, Counter):
-                value = {status.name: count for status, count in sorted(value.items())}
-            values[field.name] = value
-        return values

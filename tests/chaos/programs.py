@@ -32,6 +32,7 @@ from atbus.node.life import DRAINING
 from atbus.node.link import Link
 from atbus.node.node import Node
 from atbus.node.outbox import Kept, Relayed, Run
+from atbus.node.report import plain
 from atbus.wire.messages import Role
 
 LATE_SECONDS = 0.05
@@ -98,7 +99,7 @@ class Witness(Service):
         super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         if self._tick_call is not None and self._tick_call.active():
             self._tick_call.cancel()
-        self.notes.write("statistics", **self.node.statistics.as_dict())
+        self.notes.write("statistics", **plain(self.node.statistics))
 
     @property
     def _timers(self) -> Any:

@@ -290,6 +290,20 @@ class ProcessCase(TestCase):
 
         self.addCleanup(end)
 
+    async def daemon_has_ended(self, pidfile: str) -> None:
+        """
+        Wait for the end of a daemon that has said why it cannot start: it cleans up after that.
+
+        :param pidfile: The file with its process id; it may be gone already.
+        """
+        try:
+            descriptor = os.pidfd_open(int((self.folder / pidfile).read_text()))
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        reader = _EndOfDaemon(self.reactor, descriptor)
+        self.reactor.addReader(reader)
+        await reader.ended.addTimeout(PATIENCE_SECONDS, self.reactor)
+
     def judge(self, *killed: int) -> Verdict:
         """
         Judge what the nodes of this test wrote down.

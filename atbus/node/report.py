@@ -1,0 +1,139 @@
+"""
+What a node tells of itself, and `plain`, which makes of it what JSON can say.
+
+The names of the fields are what tools and programs read: they may be added to, not changed. Those
+that end in ``_seconds`` and ``_bytes`` are plain numbers, ids are hexadecimal texts, subnets and
+addresses are written as people write them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final, get_origin
+
+import attrs
+from cattrs import Converter
+
+from atbus.address import Address
+from atbus.busid import BusId, Subnet, format_bus_id
+from atbus.errors import Status
+from atbus.node.statistics import Statistics
+from atbus.routing.relation import Relation
+
+
+@attrs.frozen(kw_only=True)
+class NodeReport:
+    """A node, by itself."""
+
+    id: BusId
+    name: str
+    version: str
+    epoch: int
+    host: str
+    process: str
+    subnets: tuple[Subnet, ...]
+    labels: dict[str, str]
+    statistics: Statistics
+
+
+@attrs.frozen(kw_only=True)
+class NeighborReport:
+    """A node that is registered with the one that tells."""
+
+    id: BusId
+    relation: Relation
+    state: str
+    hostname: str
+    labels: dict[str, str]
+    subnets: tuple[Subnet, ...]
+    rtt_seconds: float | None
+    channel: str | None
+    queued_bytes: int
+    waiting: int
+
+
+@attrs.frozen(kw_only=True)
+class LinkReport:
+    """A connection; its id is 0 when a temporary node is at the other end."""
+
+    id: BusId
+    role: str
+    channel: str
+    address: Address
+    dialled: bool
+    peer: str
+    queued_bytes: int
+    age_seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class RouteReport:
+    """Where messages to a range go; None stands for all other ids."""
+
+    subnet: Subnet | None
+    via: BusId
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class NextHopReport:
+    """Where a message to one node would go next, and by which rule."""
+
+    id: BusId
+    relation: Relation
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class RefusalReport:
+    """Why a message to one node would not be accepted."""
+
+    refused: Status
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class HopReport:
+    """A node on the way to another one, and what it answered."""
+
+    hop: int
+    id: BusId
+    rtt_seconds: float
+    status: Status
+
+
+def plain(value: object) -> Any:
+    """
+    Turn values of the bus into plain data.
+
+    :param value: An instance of one of these classes, a list of them, or what is plain already.
+    :returns: The same in dicts, lists, texts, numbers and None.
+    """
+    return _CONVERTER.unstructure(value)
+
+
+def _subnet(subnet: Subnet | None) -> str:
+    return "*" if subnet is None else str(subnet)
+
+
+def _is_counter(kind: Any) -> bool:
+    origin: object = get_origin(kind)
+    return origin is Counter
+
+
+def _counter(counter: Counter[Status]) -> dict[str, int]:
+    return {status.name: count for status, count in sorted(counter.items())}
+
+
+def _make_converter() -> Converter:
+    converter = Converter()
+    converter.register_unstructure_hook(BusId, format_bus_id)
+    converter.register_unstructure_hook(Subnet, str)
+    converter.register_unstructure_hook(Subnet | None, _subnet)
+    converter.register_unstructure_hook(Address, str)
+    converter.register_unstructure_hook(Status, lambda status: status.name)
+    converter.register_unstructure_hook_func(_is_counter, _counter)
+    return converter
+
+
+_CONVERTER: Final = _make_converter()
