@@ -211,6 +211,39 @@ CONTROL_QUEUED_BYTES: Final = 262_144
 #: All queues of a node together. A node in a container of 256 MiB stays alive.
 NODE_QUEUED_BYTES: Final = 67_108_864
 
+#: Of what is queued on a link so much is in the channel, in the order in which it leaves; the rest
+#: waits by destination and takes turns. Enough for what one turn of the loop can write.
+CHANNEL_BYTES: Final = 1_048_576
+
+#: What a frame that waits costs besides its bytes.
+WAITING_FRAME_BYTES: Final = 256
+
+#: Frames of one destination for which a node answers, beyond which those who feed it are told to
+#: pause: an eighth of a link's window. A frame that is acknowledged only after 100 ms on a long
+#: line still allows twenty thousand of them a second.
+DESTINATION_FRAMES_SOFT: Final = 2_048
+
+#: The part of what is left of a link's window that one destination may have: with fifty that are
+#: stuck, a seventh of the window is left for the others.
+DESTINATION_WINDOW_PARTS: Final = 8
+
+#: So many times the mark at which its feeders are told to pause, a destination's frames are
+#: refused: what was on its way when they were told has come by then.
+DESTINATION_FRAMES_HARD_FACTOR: Final = 2
+
+#: Pauses that a neighbor may ask for, and that a node asks for: as many as it has compiled targets.
+PAUSES_MAX: Final = 16_384
+
+#: Messages that the program has been given and not dealt with (a receiver has returned a Deferred,
+#: or is paused): above this many bytes their senders are told to pause. As much as one queue.
+WINDOW_BYTES: Final = 8_388_608
+
+#: The same by count: each costs a Deferred and what it waits with, a few kilobytes.
+WINDOW_COUNT_MAX: Final = 8_192
+
+#: So many times the window, messages are refused: what was on its way has come by then.
+WINDOW_HARD_FACTOR: Final = 4
+
 #: Above the soft bound for so long, an endpoint is slow and is named.
 SLOW_SECONDS: Final = 10.0
 
@@ -254,9 +287,8 @@ ACK_RANGES_MAX: Final = 256
 GATHER_SECONDS: Final = 0.000_05
 
 #: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when
-#: the link dies. Acknowledgements are cumulative and wait for the slowest destination behind the
-#: link, so a narrow window would let one stalled destination stop the others; an entry is about
-#: 300 bytes.
+#: the link dies. Destinations that are stuck have a part of it each, so a narrow window would let
+#: a few of them stop the others; an entry is about 300 bytes.
 UNACKNOWLEDGED_FRAMES_MAX: Final = 16_384
 
 #: A planned change of path waits so long for its FLUSH; then the order is given up, and said so.

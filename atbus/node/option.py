@@ -213,6 +213,19 @@ _LIMITS: Final = {
     "queued_bytes_hard": _bytes(
         "Queued towards one node, above which messages are refused.", "limits.queued_bytes_hard"
     ),
+    "queued_bytes_node": _bytes(
+        "Queued towards all nodes together. Each queue may have as much of it as is still free.",
+        "limits.queued_bytes_node",
+        least=2 * limits.FRAME_BYTES_MIN,
+    ),
+    "window_bytes": _bytes(
+        "Given to the receiver and not dealt with yet, above which those who send are told to "
+        "pause; at four times as much messages are refused.",
+        "limits.window_bytes",
+    ),
+    "window_count": _count(
+        "The same, counted in messages.", "limits.window_count", most=10_000_000
+    ),
 }
 
 _LIVENESS: Final = {

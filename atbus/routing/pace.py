@@ -1,0 +1,103 @@
+"""
+Whether the other side of a link takes what is sent to it.
+
+1. An endpoint is *slow* when its queue passes the soft limit, or when nothing of what it was sent
+   has been acknowledged for `limits.SLOW_SECONDS`. It is named once, until it has caught up.
+2. It is *stuck* when its queue has not moved by one byte for `limits.WRITE_DEADLINE_SECONDS`.
+3. A node whose own loop was held up has looked at nobody meanwhile: it starts counting anew.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from atbus import limits
+
+
+class Verdict(enum.Enum):
+    """Say what a look at a link has found."""
+
+    FINE = "fine"
+    SLOW = "slow"
+    STUCK = "stuck"
+
+
+@attrs.frozen
+class Sight:
+    """
+    What is seen of one link.
+
+    :param queued_bytes: Accepted and not taken by the channel's other end.
+    :param channel_bytes: Of these, what the channel could write if the other side read.
+    :param written_bytes: Written since the channel was opened.
+    :param open_frames: Sent and not acknowledged.
+    :param acknowledged: How many frames were acknowledged, or anything else that moves with them.
+    :param excused: Whether the other side has said itself that frames will wait.
+    """
+
+    queued_bytes: int
+    channel_bytes: int
+    written_bytes: int
+    open_frames: int
+    acknowledged: int
+    excused: bool = False
+
+
+@attrs.define(eq=False)
+class Pace:
+    """The pace of one link's other side."""
+
+    #: Whether it has been named and has not caught up yet.
+    slow: bool = attrs.field(default=False, init=False)
+    _silent: bool = attrs.field(default=False, init=False)
+    _written: tuple[float, int] | None = attrs.field(default=None, init=False)
+    _answered: tuple[float, int] | None = attrs.field(default=None, init=False)
+
+    def judge_queue(self, queued_bytes: int, soft_bytes: int) -> bool:
+        """
+        Hold the queue against the soft limit.
+
+        :returns: Whether the endpoint is to be named now.
+        """
+        if queued_bytes > soft_bytes and not self.slow:
+            self.slow = True
+            return True
+        if queued_bytes * 2 < soft_bytes and not self._silent:
+            self.slow = False
+        return False
+
+    def look(self, sight: Sight, now: float) -> Verdict:
+        """
+        Look whether anything has moved since the last time.
+
+        :param sight: What is seen now.
+        :param now: The time, seconds.
+        :returns: `Verdict.SLOW` once, when the endpoint is to be named; `Verdict.STUCK` when the
+            link is to be closed.
+        """
+        waits = sight.channel_bytes > 0
+        self._written = _since(self._written, waits, sight.written_bytes, now)
+        waits = sight.open_frames > 0 and not sight.excused
+        self._answered = _since(self._answered, waits, sight.acknowledged, now)
+        if self._written and now - self._written[0] >= limits.WRITE_DEADLINE_SECONDS:
+            return Verdict.STUCK
+        self._silent = bool(self._answered and now - self._answered[0] >= limits.SLOW_SECONDS)
+        if self._silent and not self.slow:
+            self.slow = True
+            return Verdict.SLOW
+        return Verdict.FINE
+
+    def forgive(self) -> None:
+        """Count from the next look on: our own loop was late."""
+        self._written = self._answered = None
+
+
+def _since(
+    known: tuple[float, int] | None, waits: bool, moved: int, now: float
+) -> tuple[float, int] | None:
+    """Give since when something waits without having moved, and what it had moved by then."""
+    if not waits:
+        return None
+    return (now, moved) if known is None or known[1] != moved else known

@@ -1,0 +1,74 @@
+"""The bytes of a node, and who may have how many of them."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.routing.budget import Budget
+
+MOST = 80_000
+
+
+class BudgetTests(SynchronousTestCase):
+    def fill(self, count: int) -> list[int]:
+        """Let so many queues take what they get, in small steps; what each has in the end."""
+        budget = Budget(MOST)
+        accounts = [budget.open() for _ in range(count)]
+        for _ in range(MOST // 10):
+            for account in accounts:
+                if account.held_bytes + 10 <= account.allowance:
+                    account.hold(account.held_bytes + 10)
+        self.assertLessEqual(budget.used_bytes + count * budget.grant_bytes, MOST)
+        return [account.held_bytes for account in accounts]
+
+    def test_each_may_have_what_is_left(self) -> None:
+        """One queue gets half of what there is, four get a fifth each: as much is always left."""
+        usable = MOST * 7 // 8
+        for count in (1, 2, 4, 50):
+            held = self.fill(count)
+            share = usable // (count + 1)
+            self.assertTrue(all(share - 20 <= each <= share + 10 for each in held), held)
+
+    def test_what_is_given_back_is_free_again(self) -> None:
+        """A queue that is empty, or closed, takes nothing from the others."""
+        budget = Budget(MOST)
+        one, two = budget.open(), budget.open()
+        one.hold(50_000)
+        self.assertEqual(two.allowance, 20_000)
+        one.hold(1_000)
+        self.assertEqual(two.allowance, 69_000)
+        one.close()
+        one.hold(5)
+        one.close()
+        self.assertEqual((two.allowance, budget.used_bytes), (70_000, 0))
+
+    def test_grants_are_kept_back(self) -> None:
+        """What queues may take before they say so is never more than was kept back for it."""
+        budget = Budget(MOST)
+        for count in range(1, 100):
+            budget.open()
+            self.assertLessEqual(count * budget.grant_bytes, MOST // 8)
+
+    def test_something_long(self) -> None:
+        """What is longer than a usual share fits while the budget has room, or holds nothing."""
+        budget = Budget(MOST)
+        one, two = budget.open(), budget.open()
+        self.assertTrue(two.has_room(MOST * 2))
+        one.hold(10_000)
+        self.assertTrue(two.has_room(60_000))
+        self.assertFalse(two.has_room(60_001))
+
+    @settings(deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30_000)), max_size=80))
+    def test_never_exceeded(self, asked: list[tuple[int, int]]) -> None:
+        """Queues that take no more than their allowance and a grant stay within the budget."""
+        budget = Budget(MOST)
+        accounts = [budget.open() for _ in range(6)]
+        for place, wanted in asked:
+            account = accounts[place]
+            granted = account.held_bytes + budget.grant_bytes
+            account.hold(min(wanted, max(account.held_bytes, account.allowance)))
+            self.assertLessEqual(max(account.held_bytes, granted), MOST)
+            self.assertLessEqual(budget.used_bytes, MOST * 7 // 8 + budget.grant_bytes)
