@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from atbus.errors import Status, Undeliverable
+from atbus.routing.window import Window
 from atbus.wire.messages import Flags
 
 if TYPE_CHECKING:
@@ -64,9 +65,20 @@ class Answering:
         self.responder: Responder | None = None
         self.reply: Callable[[int, int, bytes], object] | None = None
         self.traffic: Traffic | None = None
-        self.unfinished = 0
+        config = context.config
+        self.window = Window(config.window_bytes, config.window_count)
+        self.on_window_opened: Callable[[], object] = lambda: None
         self._context = context
         self._fates = fates
+
+    @property
+    def unfinished(self) -> int:
+        """Count the messages that the program has not dealt with."""
+        return self.window.count
+
+    def _dealt_with(self, size_bytes: int) -> None:
+        if self.window.leave(size_bytes):
+            self.on_window_opened()
 
     def take(self, message: Special) -> None:
         """Deliver one message."""
@@ -97,7 +109,8 @@ class Answering:
         if result is None:
             self.answer(message, Status.OK)
         else:
-            self.watch(result, message.source, message.sequence, message)
+            size_bytes = len(message.payload)
+            self.watch(result, message.source, message.sequence, size_bytes, message)
 
     def _request(self, message: Special) -> None:
         responder = self.responder
@@ -111,10 +124,11 @@ class Answering:
             self.failed(Failure(), message.source, message.sequence)
             self.answer(message, Status.HANDLER_FAILED, always=True)
             return
-        self.unfinished += 1
+        size_bytes = len(message.payload)
+        self.window.enter(size_bytes)
 
         def ended(value: object) -> object:
-            self.unfinished -= 1
+            self._dealt_with(size_bytes)
             return value
 
         def failed(failure: Failure) -> None:
@@ -147,23 +161,29 @@ class Answering:
             self.answer(message, Status.HANDLER_FAILED, always=True, detail=detail)
 
     def watch(
-        self, result: object, source: int, sequence: int, message: Special | None = None
+        self,
+        result: object,
+        source: int,
+        sequence: int,
+        size_bytes: int,
+        message: Special | None = None,
     ) -> None:
         """
-        Wait for what a receiver has returned, then answer.
+        Wait for what a receiver has returned, then answer; the message is open meanwhile.
 
+        :param size_bytes: The message's payload.
         :param message: What to answer; None when nobody wants to know.
         """
         waiting = as_deferred(result)
-        self.unfinished += 1
+        self.window.enter(size_bytes)
 
         def finished(_: object) -> None:
-            self.unfinished -= 1
+            self._dealt_with(size_bytes)
             if message is not None:
                 self.answer(message, Status.OK)
 
         def failed(failure: Failure) -> None:
-            self.unfinished -= 1
+            self._dealt_with(size_bytes)
             self.failed(failure, source, sequence)
             if message is not None:
                 self.answer(message, Status.HANDLER_FAILED)

@@ -174,9 +174,9 @@ class Connection:
         link.connection.register_with(frame)
 
     def channel_drained(self) -> None:
-        """Allow as many queued bytes as at the beginning."""
+        """Give the channel more of what waits, and allow as many queued bytes as there may be."""
         if self.link is not None:
-            self.link.measure()
+            self.link.drained()
 
     def channel_fault(self, error: RemoteProtocolError) -> None:
         """End a connection whose bytes are not frames."""
@@ -261,6 +261,7 @@ class Connection:
         self.leaving = True
         self._end_status = self._end_status or status
         goodbye = Goodbye(source=self._context.bus_id, status=status, detail=detail)
+        self.link.write_all()
         self.link.put(Notice(goodbye))
         self._alarm.set(self._context.now + limits.GOODBYE_SECONDS)
 
@@ -283,6 +284,7 @@ class Connection:
         self._heard_goodbye = message.status
         self.leaving = True
         self._registrar.left(self, message.status, message.detail)
+        self.link.write_all()
         self.link.put(Notice(GoodbyeAck(source=self._context.bus_id)))
         self.link.say_last()
         if not self._said_goodbye:
@@ -319,6 +321,8 @@ class Connection:
     def abort(self, status: Status, detail: str = "") -> None:
         """End at once; what is queued is lost and reported as such."""
         self._end_status = status
+        if self.link is not None:
+            self.link.muted = True
         self._finish()
         if self.channel is not None and self.closed is None:
             self.channel.abort(detail, status)

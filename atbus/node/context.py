@@ -20,6 +20,7 @@ from atbus import limits
 from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
 from atbus.node.statistics import Statistics
+from atbus.routing.budget import Budget
 from atbus.routing.table import Table
 from atbus.wire.messages import Mode
 
@@ -162,9 +163,14 @@ class Context:
     announced_epoch: int = 0
     calling: int = 0
     observer: MessageObserver | None = None
+    #: The bytes that all queues may hold.
+    budget: Budget = attrs.field(init=False)
+    #: Called when a queue that was long is so no more.
+    on_relief: Callable[[], None] = attrs.field(default=lambda: None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.first_epoch = self.epoch
+        self.budget = Budget(self.config.queued_bytes_node)
 
     @property
     def now(self) -> float:

@@ -3,6 +3,10 @@ Messages that are for this node: to the program, in order, each exactly once.
 
 A receiver's callback never runs inside another one. What the node sends to itself waits until the
 callback on the stack has returned; outside callbacks it is delivered before ``send`` returns.
+
+While the program has more messages than it has dealt with (`atbus.routing.window`), or wants none
+for the moment, those who feed this node are asked to pause. What was on its way is delivered all
+the same in the first case, and held here in the second; beyond a bound it is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ import attrs
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.errors import MalformedFrame, Status, UnknownMandatory
+from atbus.errors import MalformedFrame, RemoteProtocolError, Status, UnknownMandatory
 from atbus.node.answering import Answering, Special
 from atbus.node.context import Alarm
 from atbus.node.outbox import Custody, Routed
 from atbus.routing.fragments import Lost, Outcome, Reassembly, Whole
 from atbus.wire import codec
+from atbus.wire.cutting import begins_message
 from atbus.wire.extras import read_number, read_trace, unpack_extras
 from atbus.wire.head import HEAD_SIZE, Head, body_start
 from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
@@ -67,8 +72,13 @@ class Inbox:
 
     def __init__(self, context: Context, fates: Fates) -> None:
         self.answering = Answering(context, fates)
+        self.window = self.answering.window
         self.traffic: Traffic
         self._context = context
+        # Frames that wait for `resume`.
+        self._held: deque[tuple[Link, bytes, Head]] = deque()
+        self._held_bytes = 0
+        self._releasing = False
         self._to_self: deque[Special] = deque()
         self._frame: bytes = b""
         self._head: Head | None = None
@@ -91,6 +101,8 @@ class Inbox:
         self._reassembly.source_bytes_max = max(
             limits.REASSEMBLY_SOURCE_BYTES_MAX, message_bytes_max
         )
+        self.window.bytes_max = self._context.config.window_bytes
+        self.window.count_max = self._context.config.window_count
 
     @property
     def current(self) -> Delivery | None:
@@ -120,12 +132,20 @@ class Inbox:
         """
         Deliver a run, a fragment or a flush that is addressed to us, and discharge its frame.
 
+        A flush is answered also while messages are held: they keep their order here.
+
         :raises RemoteProtocolError: The frame's inside makes no sense; nothing was delivered.
         """
         if head[1] == MessageType.FLUSH:
             self._flushed(frame, head)
             link.discharge(head[9])
             return
+        if self.window.closed or self._held:
+            self._receive_too_much(link, frame, head)
+        else:
+            self._receive(link, frame, head)
+
+    def _receive(self, link: Link, frame: bytes, head: Head) -> None:
         custody = Custody(link, head[9])
         if head[1] == _FRAGMENT:
             for outcome in self._reassemble(frame, head):
@@ -143,6 +163,85 @@ class Inbox:
             else:
                 self._run(messages, frame, head, custody)
         custody.discharge()
+
+    # While the program wants nothing.
+
+    def pause(self) -> None:
+        """Give the program nothing until `resume`."""
+        self.window.shut = True
+
+    def resume(self) -> None:
+        """Give the program what was held, at the end of this turn, and let others go on."""
+        if self.window.shut:
+            self.window.shut = False
+            self._context.turn.at_end(self._release)
+
+    @property
+    def held(self) -> int:
+        """How many frames wait for the program."""
+        return len(self._held)
+
+    def _may_overtake(self, head: Head) -> bool:
+        """Tell whether a frame is a reply that overtakes nothing of the same sender."""
+        if not head[2] & Flags.REPLY:
+            return False
+        return all(other[5] != head[5] for _, _, other in self._held)
+
+    def _receive_too_much(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take what was on its way when its senders were asked to pause, or ask them now."""
+        if self.window.shut or self._held:
+            if self._may_overtake(head):
+                self._receive(link, frame, head)
+            else:
+                self._hold(link, frame, head)
+        elif self.window.is_full and self._is_refusable(frame, head):
+            self.traffic.refuse(link, head, Status.BUFFER_LIMIT)
+        else:
+            self._receive(link, frame, head)
+        self.traffic.pressure.fed(link)
+
+    @staticmethod
+    def _is_refusable(frame: bytes, head: Head) -> bool:
+        """Tell whether messages begin in a frame, and are not replies that somebody waits for."""
+        if head[2] & Flags.REPLY:
+            return False
+        return head[1] != _FRAGMENT or begins_message(frame, head)
+
+    def _hold(self, link: Link, frame: bytes, head: Head) -> None:
+        window = self.window
+        most = window.bytes_max * limits.WINDOW_HARD_FACTOR
+        count_max = window.count_max * limits.WINDOW_HARD_FACTOR
+        if self._held_bytes + len(frame) > most or len(self._held) >= count_max:
+            self.traffic.refuse(link, head, Status.BUFFER_LIMIT)
+        else:
+            self._held.append((link, frame, head))
+            self._held_bytes += len(frame)
+
+    def _release(self) -> None:
+        """Deliver what was held, in order, until the program pauses again."""
+        if self._releasing:
+            return
+        self._releasing = True
+        try:
+            while self._held and not self.window.shut:
+                link, frame, head = self._held.popleft()
+                self._held_bytes -= len(frame)
+                self._receive_late(link, frame, head)
+        finally:
+            self._releasing = False
+        if not self.window.shut:
+            self.run_self_soon()
+        if not self.window.closed:
+            self.answering.on_window_opened()
+
+    def _receive_late(self, link: Link, frame: bytes, head: Head) -> None:
+        try:
+            self._receive(link, frame, head)
+        except RemoteProtocolError as error:
+            try:
+                self.traffic.refuse_unreadable(link, head, error)
+            except RemoteProtocolError as breach:
+                link.connection.breach(breach)
 
     @staticmethod
     def _extras(frame: bytes, head: Head) -> tuple[Extra, ...]:
@@ -203,7 +302,7 @@ class Inbox:
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"{receiver!r}.message_received")
         if self._to_self and not context.calling:
-            self.run_self()
+            self.run_self_soon()
 
     def _run_plain(
         self, receiver: IMessageReceiver, messages: list[tuple[int, bytes]], head: Head
@@ -216,7 +315,7 @@ class Inbox:
             try:
                 result = receive(source, kind, sequence, payload)
                 if result is not None:
-                    self.answering.watch(result, source, sequence)
+                    self.answering.watch(result, source, sequence, len(payload))
             except Exception:  # noqa: BLE001 - the program's
                 self.answering.failed(Failure(), source, sequence)
             sequence += 1
@@ -309,13 +408,13 @@ class Inbox:
 
     def run_self_soon(self) -> None:
         """Deliver what is queued to ourselves: now, or after the callback on the stack."""
-        if self._to_self and not self._context.calling:
+        if self._to_self and not self._context.calling and not self.window.shut:
             self.run_self()
 
     def run_self(self) -> None:
         """Deliver what this node sent to itself; a bounded number in one turn."""
         for _ in range(limits.SELF_MESSAGES_PER_TURN):
-            if not self._to_self:
+            if not self._to_self or self.window.shut:
                 return
             message = self._to_self.popleft()
             self._deliver_self(message)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
-from atbus.node.outbox import Kept, Routed, Run
+from atbus.node.outbox import Kept, Relayed, Routed, Run
+from atbus.routing.flow_control import Load
 from atbus.routing.liveness import Heartbeat
 from atbus.routing.pending import PendingQueue
 from atbus.routing.table import Position
@@ -76,6 +77,7 @@ class Endpoint:
         self.data_missing_since: float | None = None
         self.last_pong_at: float | None = None
         self.rtt_seconds: float | None = None
+        self._account = context.budget.open()
         self._commands_only = self.temporary or context.mode is Mode.TEMPORARY
         self._context = context
 
@@ -127,10 +129,13 @@ class Endpoint:
             return Status.NOT_CONNECTED
         if self.gate is Gate.DRAINING:
             return Status.CLOSING
-        link = self.data_link if self.gate is Gate.OPEN else None
+        link = self.open_link
         if link is None:
-            return self.pending.push(item, item.size_bytes, self._context.now)
-        if item.size_bytes > link.room and not link.has_room(item.size_bytes):
+            return self._let_wait(item)
+        size_bytes = item.size_bytes
+        if size_bytes > link.room and not link.has_room(size_bytes):
+            return Status.BUFFER_LIMIT
+        if isinstance(item, Relayed) and not link.has_share(item.target, size_bytes):
             return Status.BUFFER_LIMIT
         return self.put(link, item)
 
@@ -143,18 +148,85 @@ class Endpoint:
         if len(items) == 1 or self.removed is not None or self.gate is Gate.DRAINING:
             return self.submit(items[0])
         size_bytes = sum(item.size_bytes for item in items)
-        link = self.data_link if self.gate is Gate.OPEN else None
+        link = self.open_link
         if link is None:
             if not self.pending.has_room(size_bytes, len(items)):
                 return Status.BUFFER_LIMIT
+            if size_bytes > self._room_for_pending():
+                return Status.BUFFER_LIMIT
             for item in items:
-                self.pending.push(item, item.size_bytes, self._context.now)
+                self._let_wait(item)
             return None
         if size_bytes > link.room and not link.has_room(size_bytes):
             return Status.BUFFER_LIMIT
         for item in items:
             self.put(link, item)
         return None
+
+    def _let_wait(self, item: Kept) -> Status | None:
+        if item.size_bytes > self._room_for_pending():
+            return Status.BUFFER_LIMIT
+        return self.pending.push(item, item.size_bytes, self._context.now)
+
+    def _room_for_pending(self) -> int:
+        """Give how many bytes more may wait, as far as the node is concerned."""
+        self.reckon()
+        return self._account.allowance - self._account.held_bytes
+
+    def reckon(self) -> None:
+        """Say in the node's budget how many bytes wait for a way to this endpoint."""
+        self._account.hold(self.pending.queued_bytes)
+
+    def forget_account(self) -> None:
+        """Hold nothing of the node's budget any more."""
+        self._account.close()
+
+    # Whether it takes what is sent to it.
+
+    @property
+    def open_link(self) -> Link | None:
+        """The link that data may take now."""
+        return self.data_link if self.gate is Gate.OPEN else None
+
+    @property
+    def is_long(self) -> bool:
+        """Tell whether more is queued for this endpoint than there should be for long."""
+        link = self.open_link
+        if link is not None:
+            return link.is_long
+        pending = self.pending
+        return pending.queued_bytes * 2 > pending.bytes_max or len(pending) * 2 > pending.count_max
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether a program should pause: the queue has passed the soft limit."""
+        link = self.open_link
+        if link is None:
+            return self.is_long
+        link.measure()
+        return link.queued_bytes > link.soft_bytes or link.room <= 0
+
+    @property
+    def takes_more(self) -> bool:
+        """Tell whether a program that had to pause may go on."""
+        link = self.open_link
+        if link is not None:
+            link.measure()
+        return not self.is_long and (link is None or link.room > 0)
+
+    @property
+    def soft_bytes(self) -> int:
+        """How much may be queued for it before those who feed it are told to pause."""
+        link = self.open_link
+        return self.pending.bytes_max // 2 if link is None else link.soft_bytes
+
+    def load(self, destination: int, frames: int) -> Load:
+        """Describe what a destination asks of the way through this endpoint."""
+        link = self.open_link
+        if link is not None:
+            return link.load(destination, frames)
+        queued = self.pending.queued_bytes
+        return Load(frames=frames, own_bytes=queued, queued_bytes=queued)
 
     @staticmethod
     def put(link: Link, item: Kept) -> Status | None:

@@ -113,7 +113,9 @@ class NodeEvents:
     on_endpoint_ping          endpoint, sequence                  a ping was sent
     on_endpoint_pong          endpoint, sequence, rtt seconds     its answer came
     on_state_changed          state                               the node's life
-    on_slow_endpoint          endpoint, queued bytes              its queue passed the soft limit
+    on_slow_endpoint          endpoint, queued bytes              it does not take what it is sent
+    on_backpressure           bus id                              nothing more is accepted for it
+    on_writable               bus id                              something is accepted again
     on_lag                    seconds, callback name              something blocked the reactor
     on_error                  status, detail                      anything else that went wrong
     ========================  ==================================  =================================
@@ -137,5 +139,7 @@ class NodeEvents:
         self.on_endpoint_pong: Signal[[Endpoint, int, float]] = Signal("on_endpoint_pong", log)
         self.on_state_changed: Signal[[str]] = Signal("on_state_changed", log)
         self.on_slow_endpoint: Signal[[Endpoint, int]] = Signal("on_slow_endpoint", log)
+        self.on_backpressure: Signal[[int]] = Signal("on_backpressure", log)
+        self.on_writable: Signal[[int]] = Signal("on_writable", log)
         self.on_lag: Signal[[float, str]] = Signal("on_lag", log)
         self.on_error: Signal[[Status, str]] = Signal("on_error", log)

@@ -3,7 +3,8 @@ A registered connection: numbers frames, keeps what is not acknowledged, gathers
 
 Rules (wire protocol, section 4):
 
-1. Frames leave in the order of their items, joined once per reactor turn.
+1. Frames leave once per reactor turn, joined, in the order of their items; only what waits because
+   the channel is full or its destination paused lets others go first (`atbus.node.sluice`).
 2. A numbered frame is kept - as what it stands for, without its payload - until the other side
    acknowledges it. What is left when the link dies is handed to the node, in order, once.
 3. A frame that arrived is acknowledged when this node answers for it no longer, never earlier.
@@ -20,9 +21,13 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall
 
 from atbus import limits
+from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.outbox import Item, Kept, Notice, Routed, Run
+from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
+from atbus.routing.flow_control import Load
+from atbus.routing.pace import Pace, Sight
 from atbus.wire import codec
 from atbus.wire.head import Head, peek
 from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, Message, MessageType
@@ -69,14 +74,22 @@ class Link:
         self.run_bytes_max = frame_bytes_max - limits.FRAME_HEAD_BYTES
         # An item of this size needs no cutting, whatever it is and whatever goes with it.
         self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
-        self.room = queued_bytes_max
-        # What `room` was reckoned from: it, and the bytes that were queued here, at that time.
-        self._room_measured = queued_bytes_max
+        self.sluice = Sluice()
+        self.pace = Pace()
+        self.soft_bytes = context.config.queued_bytes_soft
+        self.is_long = False
+        self.room = 0
+        # What `room` was reckoned from: it, the bytes that were queued here and those that were
+        # queued in all, and what could be queued besides, at that time.
+        self._room_measured = 0
         self._bytes_measured = 0
+        self._queued_measured = 0
+        self._spare_bytes = 0
         self.closed = False
         self.muted = False
         self.finished = False
         self._context = context
+        self._account = context.budget.open()
         self._queued_bytes_max = queued_bytes_max
         self._data_reader = data_reader
         self._readers = readers
@@ -88,8 +101,8 @@ class Link:
         self._ack_heard = 0
         self._ack_call: IDelayedCall | None = None
         self._unreadable = 0
-        self._slow = False
         self._reading = False
+        self.measure()
 
     def reconfigure(self) -> None:
         """Queue as many bytes as the configuration allows now."""
@@ -153,20 +166,52 @@ class Link:
         self._items.append(item)
 
     def flush(self) -> None:
-        """Make frames of everything queued and hand them to the channel in one call."""
+        """Make frames of what is queued and may leave, and hand them to the channel in one call."""
         channel = self.connection.channel
         if not self._items or self.closed or self.muted or channel is None:
             return
+        here = self._bytes_here
         items, self._items = self._items, []
         self._runs = {}
-        ack = self._incoming.tell()
-        record = self._outgoing.record
-        self._count(items)
-        frames = [
-            item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
-        ]
-        channel.send(frames)
+        room = self.sluice.channel_bytes_max - channel.queued_bytes
+        if here > room or self.sluice.backlog.busy:
+            items = self.sluice.let_through(items, room)
+        self._write(channel, items)
+
+    def feed(self) -> None:
+        """Let more of what waits here go to the channel, as much as that can write soon."""
+        channel = self.connection.channel
+        if self.closed or self.muted or channel is None or self._outgoing.full:
+            return
+        room = self.sluice.channel_bytes_max - channel.queued_bytes
+        if room > 0:
+            self._write(channel, self.sluice.backlog.take(room))
+
+    def drained(self) -> None:
+        """Go on: the channel has written everything that it was given."""
+        self.feed()
         self.measure()
+
+    def write_all(self) -> None:
+        """Hand everything that is queued or waits to the channel, whatever was asked for."""
+        self.flush()
+        channel = self.connection.channel
+        if channel is not None and not (self.closed or self.muted):
+            self._write(channel, self.sluice.backlog.take_all())
+
+    def _write(self, channel: IChannel, items: list[Item]) -> None:
+        if items:
+            ack = self._incoming.tell()
+            record = self._outgoing.record
+            self._count(items)
+            frames = [
+                item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
+            ]
+            channel.send(frames)
+        self.measure()
+        if self.sluice.backlog.ready and not channel.queued_bytes:
+            # The kernel has taken everything; nobody will say so.
+            self._context.turn.at_end(self.feed)
 
     def _count(self, items: list[Item]) -> None:
         statistics = self._context.statistics
@@ -178,12 +223,24 @@ class Link:
 
     def measure(self) -> None:
         """Compute anew how many bytes may still be queued."""
-        self._bytes_measured = self._bytes_here
-        channel = self.connection.channel
-        queued = self._bytes_measured + (0 if channel is None else channel.queued_bytes)
-        self.room = 0 if self._outgoing.full else self._queued_bytes_max - queued
+        here = self._bytes_measured = self._bytes_here
+        config = self._context.config
+        hard_bytes = self._queued_bytes_max
+        queued = here + self.sluice.backlog.queued_bytes + self._channel_bytes
+        self._queued_measured = queued
+        self._account.hold(queued)
+        allowance = min(hard_bytes, self._account.allowance)
+        self.soft_bytes = config.queued_bytes_soft * allowance // hard_bytes
+        share = min(limits.CHANNEL_BYTES, config.queued_bytes_soft // 2)
+        self.sluice.channel_bytes_max = max(share, self.frame_bytes_max)
+        self._spare_bytes = 0 if self._outgoing.full else allowance - queued
+        self.room = min(self._spare_bytes, self._context.budget.grant_bytes)
         self._room_measured = self.room
-        self._judge_pace(queued)
+        was_long, self.is_long = self.is_long, queued * 2 > self.soft_bytes
+        if was_long and not self.is_long:
+            self._context.on_relief()
+        if self.pace.judge_queue(queued, config.queued_bytes_soft):
+            self.name_slow(queued)
 
     def has_room(self, size_bytes: int) -> bool:
         """
@@ -192,40 +249,83 @@ class Link:
         What is longer than the whole queue may be is taken by an empty one.
         """
         self.measure()
-        return size_bytes <= self.room or self.room == self._queued_bytes_max
+        if size_bytes <= self._spare_bytes:
+            return True
+        is_empty = not (self._queued_measured or self._outgoing.full)
+        return is_empty and self._account.has_room(size_bytes)
 
     def has_room_for_answer(self, size_bytes: int) -> bool:
-        """Tell whether an answer can be queued: it may go past the window of frames."""
+        """Tell whether an answer can be queued: it may go past the window and the node's budget."""
         self.measure()
-        channel = self.connection.channel
-        queued = self._bytes_measured + (0 if channel is None else channel.queued_bytes)
+        queued = self._queued_measured
         return queued + size_bytes <= self._queued_bytes_max or not queued
+
+    def has_share(self, target: int, size_bytes: int) -> bool:
+        """
+        Tell whether a destination behind the neighbor may have more of what waits here.
+
+        The neighbor itself may have all of it: when that is stuck, so is everything behind it.
+        """
+        if target == self.connection.bus_id or not self.sluice.backlog.busy:
+            return True
+        spare = self._spare_bytes - (self._room_measured - self.room)
+        return self.sluice.backlog.has_share(target, size_bytes, spare)
+
+    def load(self, destination: int, frames: int) -> Load:
+        """Describe what a destination asks of this link."""
+        backlog = self.sluice.backlog
+        sharers = max(1, backlog.destinations)
+        return Load(
+            frames=frames,
+            own_bytes=backlog.bytes_of(destination) + self._channel_bytes // sharers,
+            queued_bytes=self.queued_bytes,
+            sharers=sharers,
+        )
+
+    @property
+    def window_free(self) -> int:
+        """How many frames the other side may still send before its window is full."""
+        return limits.UNACKNOWLEDGED_FRAMES_MAX - self._incoming.outstanding
 
     @property
     def _bytes_here(self) -> int:
-        """What is queued here and not in the channel; appending need not count it."""
+        """What is queued for this turn; appending need not count it."""
         return self._bytes_measured + self._room_measured - self.room if self._items else 0
 
-    def _judge_pace(self, queued_bytes: int) -> None:
-        """Name an endpoint whose queue has passed the soft limit, once until it is low again."""
-        config = self._context.config
-        if queued_bytes < config.queued_bytes_soft // 2:
-            self._slow = False
-        elif queued_bytes > config.queued_bytes_soft and not self._slow:
-            self._slow = True
-            endpoint = self.connection.endpoint
-            if endpoint is not None:
-                self._context.events.on_slow_endpoint(endpoint, queued_bytes)
+    @property
+    def _channel_bytes(self) -> int:
+        channel = self.connection.channel
+        return 0 if channel is None else channel.queued_bytes
+
+    @property
+    def sight(self) -> Sight:
+        """What is seen of the pace of the other side."""
+        channel = self.connection.channel
+        return Sight(
+            channel_bytes=self._channel_bytes,
+            written_bytes=0 if channel is None else channel.written_bytes,
+            open_frames=len(self._outgoing),
+            acknowledged=self._outgoing.discharged,
+            excused=bool(self.sluice.backlog.paused),
+        )
+
+    def name_slow(self, queued_bytes: int) -> None:
+        """Say that the other side does not take what it is sent."""
+        endpoint = self.connection.endpoint
+        if endpoint is not None:
+            self._context.statistics.slow_endpoints += 1
+            self._context.events.on_slow_endpoint(endpoint, queued_bytes)
 
     @property
     def queued_bytes(self) -> int:
         """Bytes accepted and not yet given to the kernel."""
-        return self._queued_bytes_max - self.room
+        return self._queued_measured + self._room_measured - self.room
 
     @property
     def idle(self) -> bool:
         """Tell whether nothing is queued, unacknowledged, or arrived and not yet discharged."""
-        return not self._items and not self._outgoing and not self._incoming.outstanding
+        waits = self._items or self.sluice.backlog
+        return not (waits or self._outgoing or self._incoming.outstanding)
 
     # Incoming.
 
@@ -324,6 +424,8 @@ class Link:
                 custody.discharge()
         if was_full:
             self.measure()
+            if self.sluice.backlog.ready:
+                self._context.turn.at_end(self.feed)
 
     def discharge(self, number: int) -> None:
         """
@@ -374,7 +476,7 @@ class Link:
         """
         if not self.muted:
             self._put_acks()
-        self.flush()
+            self.write_all()
         self.muted = True
 
     def end(self) -> tuple[list[Kept], list[Kept]]:
@@ -388,6 +490,8 @@ class Link:
         if self._ack_call is not None:
             self._ack_call.cancel()
             self._ack_call = None
-        items, self._items = self._items, []
+        items = self.sluice.backlog.take_all() + self._items
+        self._items = []
         self._runs = {}
+        self._account.close()
         return self._outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]

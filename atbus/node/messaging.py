@@ -35,6 +35,19 @@ class Messaging:
     def receiver(self, receiver: IMessageReceiver | None) -> None:
         self._parts.inbox.answering.receiver = receiver
 
+    def pause(self) -> None:
+        """
+        Take no messages until `resume`: those who send to this node are asked to pause.
+
+        What is on its way is held, up to a bound; beyond it messages are refused `BUFFER_LIMIT`.
+        Replies to requests of this node still come, unless they would overtake a message.
+        """
+        self._parts.inbox.pause()
+
+    def resume(self) -> None:
+        """Take messages again: first those that were held, at the end of this turn, in order."""
+        self._parts.inbox.resume()
+
     @property
     def current(self) -> Delivery | None:
         """What else is known of the message being delivered; None outside callbacks."""
@@ -70,6 +83,24 @@ class Messaging:
         return self._parts.sender.send_specially(
             target, payload, kind, hop_limit, exclude, no_upstream, trace
         )
+
+    def writable(self, target: int) -> Deferred[None]:
+        """
+        Wait until messages to a target are accepted again.
+
+        ::
+
+            while chunks:
+                await node.writable(target)
+                node.send(target, chunks.pop(0))
+
+        :param target: Its bus id.
+        :returns: Fires when nobody on the way asks for a pause and the queue on this side is not
+            long, at once if that is so; fails with `Undeliverable` when there is no way to the
+            target or the node stops. Cancelling it stops the waiting.
+        :raises LocalProtocolError: The target is no bus id.
+        """
+        return self._parts.writers.wait(target)
 
     def deliver(
         self,

@@ -25,6 +25,7 @@ from atbus.wire.runs import pack_fragment, pack_run
 
 if TYPE_CHECKING:
     from atbus.node.link import Link
+    from atbus.node.passage import Passage
 
 
 @attrs.define(eq=False)
@@ -36,11 +37,13 @@ class Custody:
     :param number: Its frame number there.
     :param parts: How many share it: the parts that the frame was cut into, or the frame itself and
         the answer to it. It ends with the last of them.
+    :param passage: Where its destination's frames are counted, if it passes through.
     """
 
     link: Link
     number: int
     parts: int = 1
+    passage: Passage | None = None
 
     def share(self) -> Custody:
         """Let one more share it."""
@@ -52,6 +55,8 @@ class Custody:
         self.parts -= 1
         if not self.parts:
             self.link.discharge(self.number)
+            if self.passage is not None:
+                self.passage.left()
 
 
 @attrs.define(eq=False)
@@ -75,9 +80,17 @@ class Run:
     size_bytes: int = 0
     count: int = 0
     exclude: Collection[int] = ()
+    _packed: bytes = b""
+
+    def pack(self) -> None:
+        """Make the frame now, without its number: it waits, and payloads cost more memory."""
+        self._packed = self.build(0, 0)
 
     def build(self, number: int, ack: int) -> bytes:
         """Make the frame and let the payloads go."""
+        if self._packed:
+            packed, self._packed = self._packed, b""
+            return codec.patch(packed, hop_limit=self.hop_limit, frame_number=number, ack=ack)
         if self.fragment is None:
             frame = pack_run(
                 self.source,

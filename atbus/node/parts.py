@@ -34,13 +34,16 @@ from atbus.node.judging import Judge
 from atbus.node.leaving import Leaving
 from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
+from atbus.node.pacing import Pacing
 from atbus.node.paths import Paths
+from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
 from atbus.node.registrar import Registrar
 from atbus.node.running import Running
 from atbus.node.sending import Sender
 from atbus.node.statistics import Statistics
 from atbus.node.traffic import Traffic
+from atbus.node.writers import Writers
 from atbus.routing.table import Table
 from atbus.wire.messages import MessageType
 
@@ -62,6 +65,8 @@ class Parts:
     paths: Paths
     notices: Notices
     pulse: Pulse
+    pressure: Pressure
+    writers: Writers
     leaving: Leaving
     running: Running
 
@@ -97,7 +102,8 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     endpoints: dict[int, Endpoint] = {}
     fates = Fates(context)
     inbox = Inbox(context, fates)
-    traffic = Traffic(context, endpoints, fates, inbox.data_received)
+    pressure = Pressure(context, endpoints)
+    traffic = Traffic(context, endpoints, fates, inbox.data_received, pressure)
     sender = Sender(context, traffic, inbox)
     registrar = Registrar(context, endpoints)
     dialer = Dialer(context, registrar, schemes)
@@ -107,11 +113,25 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     paths = Paths(context, registrar, traffic, dialer, dialer.available)
 
     def busy() -> bool:
-        waiting = registrar.count_waiting()
+        waiting = registrar.count_waiting() or inbox.held
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
-    sweeps = (registrar.expire_pending, paths.sweep, traffic.courier.retry_parked)
+    writers = Writers(context, sender, traffic, inbox.window)
+    pacing = Pacing(context, dialer.connections)
+    pulse = Pulse(
+        context,
+        registrar.remove,
+        (
+            registrar.expire_pending,
+            paths.sweep,
+            traffic.courier.retry_parked,
+            pressure.sweep,
+            writers.look,
+            pacing.sweep,
+        ),
+    )
+    pacing.pulse = pulse
     return Parts(
         context=context,
         channel_options=options,
@@ -125,7 +145,9 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         dialer=dialer,
         paths=paths,
         notices=Notices(context, registrar, dialer),
-        pulse=Pulse(context, registrar.remove, sweeps),
+        pulse=pulse,
+        pressure=pressure,
+        writers=writers,
         leaving=leaving,
         running=Running(context, dialer, leaving, registrar),
     )
@@ -134,23 +156,41 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
 def _connect(context: Context, made: Parts) -> None:
     """Tell the parts whom to call back."""
     registrar, traffic, running = made.registrar, made.traffic, made.running
+    pressure = made.pressure
 
     def removed(endpoint: Endpoint, status: Status) -> None:
         made.pulse.forget(endpoint)
         made.paths.lost(endpoint)
+        pressure.removed(endpoint)
         made.inbox.forget(endpoint.bus_id)
         running.removed(endpoint, status)
 
+    def window_opened() -> None:
+        pressure.window_opened()
+        made.writers.look_soon()
+
+    def controlled(endpoint: Endpoint) -> None:
+        made.pulse.watch(endpoint)
+        pressure.control_up(endpoint)
+
+    pressure.hop_to = traffic.hop_to
+    pressure.on_paused = made.sender.paused
+    pressure.on_resumed = made.writers.look_soon
+    made.sender.on_backpressure = made.writers.refused
+    context.on_relief = made.writers.look_soon
     traffic.courier.command_lost = made.commands.lost
     traffic.sent_before = made.sender.sent_before
     traffic.notify = made.notices.relayed
     made.inbox.traffic = made.inbox.answering.traffic = traffic
     made.inbox.answering.reply = made.sender.reply
+    made.inbox.answering.on_window_opened = window_opened
     made.commands.after_callback = made.inbox.run_self_soon
     registrar.judge = Judge(context, registrar, made.pulse, running.takes_registrations)
     registrar.traffic = traffic
     registrar.readers = _readers(made)
-    registrar.on_control = made.pulse.watch
+    registrar.on_control = controlled
+    registrar.on_control_lost = pressure.control_lost
+    registrar.on_data = pressure.data_up
     registrar.on_gate = made.paths.data_up
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
@@ -208,5 +248,6 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.FLUSH: made.traffic.data_received,
         MessageType.FLUSH_ACK: made.paths.flush_answered,
         MessageType.CONNECT_NOTICE: made.notices.notice_received,
+        MessageType.FLOW: made.pressure.flow_received,
         MessageType.ADDRESS_UPDATE: made.registrar.addresses_received,
     }

@@ -56,6 +56,8 @@ class Registrar:
         self.on_closed: Callable[[Connection, Status, str], None]
         self.is_expected: Callable[[int], bool]
         self.on_control: Callable[[Endpoint], None]
+        self.on_control_lost: Callable[[Endpoint], None]
+        self.on_data: Callable[[Endpoint], None]
         self.on_gate: Callable[[Endpoint], None]
         self.on_leaving: Callable[[Endpoint], None]
         self.on_data_lost: Callable[[Endpoint], None]
@@ -148,6 +150,7 @@ class Registrar:
     def _connected(self, endpoint: Endpoint, connection: Connection) -> None:
         if connection.role is Role.DATA:
             endpoint.data.append(connection)
+            self.on_data(endpoint)
             if endpoint.gate is Gate.CLOSED:
                 self.on_gate(endpoint)
             return
@@ -210,6 +213,7 @@ class Registrar:
             return
         if endpoint.control is connection:
             endpoint.control = None
+            self.on_control_lost(endpoint)
             self._without_control(endpoint, status)
         elif connection in endpoint.data:
             endpoint.data.remove(connection)

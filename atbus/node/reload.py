@@ -60,6 +60,7 @@ def _pass_on(parts: Parts, config: NodeConfig, applied: frozenset[str]) -> None:
     parts.channel_options.linger_seconds = config.linger_seconds
     parts.channel_options.heartbeat_seconds = config.heartbeat_seconds
     parts.channel_options.tolerance = config.heartbeat_tolerance
+    parts.context.budget.bytes_max = config.queued_bytes_node
     parts.sender.reconfigure()
     parts.inbox.reconfigure()
     if parts.running.upstream is not None:

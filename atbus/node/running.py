@@ -253,6 +253,9 @@ class Running:
             return stopped
         self.life.drain()
         self._parts.sender.refusal = Status.CLOSING
+        self._parts.writers.close()
+        # What was held for the program is delivered, or it would be lost.
+        self._parts.inbox.resume()
         self._parts.commands.refusal = Status.CLOSING
         if self._patience is not None:
             self._patience.cancel()

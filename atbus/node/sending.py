@@ -9,7 +9,7 @@ comparisons and an append; everything else goes the long way round.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import attrs
@@ -69,6 +69,8 @@ class Sender:
         self._flows: OrderedDict[int, Flow] = OrderedDict()
         self._floor = 0
         self._message_bytes_max = context.config.message_bytes_max
+        # Set by the node, which wires its parts.
+        self.on_backpressure: Callable[[int], None]
 
     def reconfigure(self) -> None:
         """Accept messages as long as the configuration allows now."""
@@ -148,6 +150,8 @@ class Sender:
         flow = self._flow(target)
         sequence = flow.next_sequence
         if hop is None:
+            if self._inbox.window.closed and not flags & Flags.REPLY:
+                raise self.refused(Status.BACKPRESSURE, target, "it has not dealt with others")
             flow.next_sequence += 1
             self._accepted(target, sequence, kind, payload)
             self._to_self(sequence, kind, payload, flags, extras)
@@ -248,13 +252,29 @@ class Sender:
             for offset, piece in pieces
         ]
 
+    def paused(self, target: int | None) -> None:
+        """Send no more at once to a target, or to any, whose next hop has asked for a pause."""
+        if target is None:
+            self._traffic.generation += 1
+            return
+        flow = self._flows.get(target)
+        if flow is not None:
+            flow.link = None
+
+    def _is_paused(self, hop: Endpoint, target: int) -> bool:
+        return self._traffic.pressure.is_paused(hop.bus_id, target)
+
     def _submit(self, hop: Endpoint, runs: list[Run], no_upstream: bool) -> None:
         """
         Give a message to its next hop, once more through the upstream if that is leaving.
 
+        A reply is not paused: who asked waits for it.
+
         :raises Undeliverable: Neither took it; no part of it is sent.
         """
         target = runs[0].target
+        if self._is_paused(hop, target) and not runs[0].flags & Flags.REPLY:
+            raise self.refused(Status.BACKPRESSURE, target, "it is paused")
         status = hop.submit_all(runs)
         if status is not None and status is not Status.BUFFER_LIMIT:
             upstream = self._traffic.alternative(target, hop, no_upstream=no_upstream)
@@ -269,6 +289,8 @@ class Sender:
         """Remember the link, so that the next message takes the short way."""
         flow.generation = self._traffic.generation
         link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
+        if self._is_paused(hop, flow.target):
+            link = None
         observer = self._context.observer
         flow.link = link if link is None or observer is None else ObservedLink(link, observer)
 
@@ -322,6 +344,8 @@ class Sender:
         self._context.statistics.refused[status] += 1
         if self._context.observer is not None:
             self._context.observer.refused(target, status)
+        if status is Status.BACKPRESSURE:
+            self.on_backpressure(target)
         return Undeliverable(status, target, 0, self._context.bus_id, detail)
 
     def _accepted(self, target: int, sequence: int, kind: int, payload: bytes) -> None:

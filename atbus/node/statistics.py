@@ -32,5 +32,8 @@ class Statistics:
     ignored_frames: int = 0
     undecodable_frames: int = 0
     order_given_up: int = 0
+    pauses_sent: int = 0
+    pauses_received: int = 0
+    slow_endpoints: int = 0
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)

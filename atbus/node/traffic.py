@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from atbus.node.endpoint import Endpoint
     from atbus.node.fates import Fates
     from atbus.node.link import Link
+    from atbus.node.passage import Passage
+    from atbus.node.pressure import Pressure
 
 _FLAGS_AT = 5
 _FLUSH = int(MessageType.FLUSH)
@@ -49,6 +51,7 @@ class Traffic:
 
     :param endpoints: The registered remote nodes by id; shared with the registrar.
     :param deliver: Takes data frames addressed to this node.
+    :param pressure: Keeps what passes through within its bounds.
     """
 
     def __init__(
@@ -57,13 +60,15 @@ class Traffic:
         endpoints: dict[int, Endpoint],
         fates: Fates,
         deliver: Callable[[Link, bytes, Head], None],
+        pressure: Pressure,
     ) -> None:
         self.generation = 0
+        self.pressure = pressure
         self._context = context
         self._endpoints = endpoints
         self._fates = fates
         self._deliver = deliver
-        self._hops: dict[int, Endpoint] = {}
+        self._passages = pressure.passages
         # By flow the last message of it that was given up here before all its fragments had come.
         self._given_up: OrderedDict[tuple[int, int, int], int] = OrderedDict()
         self.courier = Courier(context, endpoints, self)
@@ -74,7 +79,6 @@ class Traffic:
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
         self.generation += 1
-        self._hops.clear()
         if self.courier.parked:
             self._context.turn.at_end(self.courier.retry_parked)
 
@@ -139,15 +143,26 @@ class Traffic:
         if source not in endpoint.vouched and not self._vouch(endpoint, source):
             self.refuse(link, head, Status.SOURCE_REFUSED)
             return
+        if head[1] == _FRAGMENT and self._given_up.get((source, head[6], head[8])) == head[7]:
+            link.discharge(head[9])
+            return
         if head[6] != self._context.bus_id:
             self._forward(link, frame, head, endpoint)
             return
         try:
             self._deliver(link, frame, head)
         except RemoteProtocolError as error:
-            self.refuse(link, head, error.status)
-            if error.status is not Status.UNKNOWN_MANDATORY:
-                link.unreadable(head, error)
+            self.refuse_unreadable(link, head, error)
+
+    def refuse_unreadable(self, link: Link, head: Head, error: RemoteProtocolError) -> None:
+        """
+        Answer a frame for us whose inside makes no sense.
+
+        :raises RemoteProtocolError: It was the neighbor's own, and its third.
+        """
+        self.refuse(link, head, error.status)
+        if error.status is not Status.UNKNOWN_MANDATORY:
+            link.unreadable(head, error)
 
     def vouches(self, link: Link, source: int) -> bool:
         """Tell whether the neighbor at the other end may speak for *source*; refusals count."""
@@ -174,21 +189,16 @@ class Traffic:
             self.refuse(link, head, Status.HOP_LIMIT)
             return
         target = head[6]
-        if head[1] == _FRAGMENT and self._given_up.get((head[5], target, head[8])) == head[7]:
-            link.discharge(head[9])
-            return
         flags = head[2]
-        hop: Endpoint | Status | None = self._hops.get(target)
-        if hop is None or hop is origin or flags & Flags.NO_UPSTREAM:
-            hop = self.hop_to(
-                target, came_from=origin.bus_id, no_upstream=bool(flags & Flags.NO_UPSTREAM)
-            )
-            if not isinstance(hop, Status) and not flags & Flags.NO_UPSTREAM:
-                if len(self._hops) >= limits.COMPILED_TARGETS_MAX:
-                    self._hops.clear()
-                self._hops[target] = hop
+        passage = self._passages.get(target)
+        if passage is None or passage.generation != self.generation:
+            passage = self.pressure.passage(target)
+        hop = self._hop_of(passage, origin, flags)
         if isinstance(hop, Status):
             self.refuse(link, head, hop)
+            return
+        if passage.watched and self.pressure.is_full(passage, link):
+            self.refuse(link, head, Status.BUFFER_LIMIT)
             return
         if flags & Flags.TRACE:
             frame = self._traced(frame, hop)
@@ -200,7 +210,7 @@ class Traffic:
             epoch=head[8],
             count=max(1, head[10]),
             hop_limit=hop_limit - 1,
-            custody=Custody(link, head[9]),
+            custody=Custody(link, head[9], 1, passage),
             type=head[1],
             size_bytes=len(frame),
         )
@@ -213,12 +223,32 @@ class Traffic:
         if status is not None:
             self.refuse(link, head, status)
             return
+        passage.frames += 1
+        if passage.frames >= passage.mark or hop.is_long:
+            self.pressure.arrived(passage, hop, link)
+        self._forwarded(frame, head)
+        if head[1] != _FLUSH:
+            self.notify(origin, hop, item)
+
+    def _hop_of(self, passage: Passage, origin: Endpoint, flags: int) -> Endpoint | Status:
+        """Give the next hop of what passes, as it is remembered or as the table has it."""
+        hop = passage.hop
+        no_upstream = bool(flags & Flags.NO_UPSTREAM)
+        known = passage.generation == self.generation and not no_upstream
+        if known and hop is not None and hop is not origin:
+            return hop
+        found = self.hop_to(
+            passage.destination, came_from=origin.bus_id, no_upstream=no_upstream
+        )
+        if not isinstance(found, Status) and not no_upstream:
+            passage.hop, passage.generation = found, self.generation
+        return found
+
+    def _forwarded(self, frame: bytes, head: Head) -> None:
         statistics = self._context.statistics
         statistics.forwarded_frames += 1
         if head[1] != _FRAGMENT or begins_message(frame, head):
             statistics.forwarded_messages += head[10]
-        if head[1] != _FLUSH:
-            self.notify(origin, hop, item)
 
     def _traced(self, frame: bytes, hop: Endpoint) -> bytes:
         """Note our id in a frame; one that cannot be read is the destination's to refuse."""

@@ -42,6 +42,8 @@ class Backlog(Generic[T]):
 
     #: How many bytes wait, barriers included.
     queued_bytes: int = attrs.field(default=0, init=False)
+    #: Whether every destination is paused, known or not.
+    shut: bool = attrs.field(default=False, init=False)
     _queues: dict[int, _Queue[T]] = attrs.field(factory=dict, init=False, repr=False)
     # Destinations that wait and are not paused, in the order of their turns.
     _turns: deque[int] = attrs.field(factory=deque, init=False, repr=False)
@@ -56,12 +58,12 @@ class Backlog(Generic[T]):
     @property
     def busy(self) -> bool:
         """Whether something waits, or would have to wait if it came."""
-        return bool(self._count or self._paused)
+        return bool(self._count or self._paused or self.shut)
 
     @property
     def ready(self) -> bool:
         """Whether `take` would give anything."""
-        return bool(self._turns) or self._has_free_barrier()
+        return not self.shut and (bool(self._turns) or self._has_free_barrier())
 
     @property
     def destinations(self) -> int:
@@ -75,7 +77,11 @@ class Backlog(Generic[T]):
 
     def is_free(self, destination: int) -> bool:
         """Tell whether something for a destination may leave without waiting here."""
-        return destination not in self._queues and destination not in self._paused
+        return not (destination in self._queues or self.is_paused(destination))
+
+    def is_paused(self, destination: int) -> bool:
+        """Tell whether something for a destination would have to wait until it is resumed."""
+        return self.shut or destination in self._paused
 
     def waiting_for(self, destination: int) -> list[T]:
         """Give what waits for a destination, in order."""
@@ -146,6 +152,8 @@ class Backlog(Generic[T]):
         :returns: Items, in the order in which they are to leave.
         """
         taken: list[T] = []
+        if self.shut:
+            return taken
         size_bytes = 0
         while self._turns and size_bytes < bytes_max:
             size_bytes += self._take_turn(taken, bytes_max - size_bytes)

@@ -76,8 +76,15 @@ class OutgoingLedger(Generic[T]):
     _items: deque[T] = attrs.field(factory=deque, init=False, repr=False)
     # ... and by number those of older ones that are left among frames acknowledged early.
     _left: OrderedDict[int, T] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    #: How many frames were acknowledged early; with `acknowledged` it tells of every progress.
+    early: int = attrs.field(default=0, init=False)
     # Grows without wrapping: tells a late acknowledgement from one that was never due.
     _acknowledged_count: int = attrs.field(default=0, init=False, repr=False)
+
+    @property
+    def discharged(self) -> int:
+        """Grows with every frame that is acknowledged, early or not."""
+        return self._acknowledged_count + self.early
 
     def __len__(self) -> int:
         return len(self._left) + len(self._items)
@@ -156,6 +163,7 @@ class OutgoingLedger(Generic[T]):
             if not 0 < since <= until:
                 since = 1
             taken += self._take_between(since, until, span - len(self._items))
+        self.early += len(taken)
         return taken
 
     def _take_between(self, since: int, until: int, sparse: int) -> list[T]:

@@ -29,15 +29,13 @@ class Sight:
     """
     What is seen of one link.
 
-    :param queued_bytes: Accepted and not taken by the channel's other end.
-    :param channel_bytes: Of these, what the channel could write if the other side read.
+    :param channel_bytes: What the channel could write if the other side read.
     :param written_bytes: Written since the channel was opened.
     :param open_frames: Sent and not acknowledged.
     :param acknowledged: How many frames were acknowledged, or anything else that moves with them.
     :param excused: Whether the other side has said itself that frames will wait.
     """
 
-    queued_bytes: int
     channel_bytes: int
     written_bytes: int
     open_frames: int

@@ -11,6 +11,7 @@ from atbus.node.config import RELOADABLE, NodeConfig
 from atbus.node.node import Node
 from atbus.node.reload import Reload, reconfigure
 from tests.node.bus import CHILD, ROOT, SIBLING, BusTests, Keeper
+from tests.node.mail import Receiving
 from tests.node.stranger import Stranger
 
 
@@ -212,6 +213,50 @@ class EffectTests(ReloadCase):
             for channel in channels:
                 channel.resume()
             self.network.settle()
+
+    def test_queued_bytes_node(self) -> None:
+        """What waits for all nodes together is bounded by the new value."""
+        root, child = self.pair()
+        self.change(child, queued_bytes_node=100_000)
+        for channel in self.network.between(child, root):
+            channel.stall()
+        for _ in range(4):
+            child.send(ROOT, bytes(10_000))
+            self.network.settle(0.001)
+        error = self.assertRaises(Undeliverable, child.send, ROOT, bytes(10_000))
+        self.assertIs(error.status, Status.BACKPRESSURE)
+
+    def test_window_count(self) -> None:
+        """Senders are asked to pause when more messages than the new value says are open."""
+        self.pause_after(3, window_count=2)
+
+    def test_window_bytes(self) -> None:
+        """The same with more bytes than the new value says."""
+        self.pause_after(3, window_bytes=25)
+
+    def pause_after(self, count: int, **options: Any) -> None:
+        """Let a program deal with nothing, and see which message finds the sender paused."""
+        root, child = self.pair()
+        open_ends: list[Deferred[None]] = []
+
+        def take(*_: object) -> Deferred[None]:
+            open_ends.append(Deferred())
+            return open_ends[-1]
+
+        root.receiver = Receiving(take)
+        self.change(root, **options)
+        for _ in range(count + 1):
+            child.send(ROOT, bytes(10))
+            self.network.settle(0.01)
+        error = self.assertRaises(Undeliverable, child.send, ROOT, bytes(10))
+        self.assertIs(error.status, Status.BACKPRESSURE)
+        for each in open_ends:
+            each.callback(None)
+        self.network.settle(0.1)
+        child.send(ROOT, bytes(10))
+        self.network.settle(0.1)
+        open_ends[-1].callback(None)
+        self.assertEqual(len(open_ends), count + 2)
 
     def test_queued_bytes_soft(self) -> None:
         """An endpoint is called slow from the new value on."""

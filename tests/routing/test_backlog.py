@@ -66,6 +66,16 @@ class BacklogTests(SynchronousTestCase):
         self.assertFalse(backlog.resume(EAST))
         self.assertEqual((backlog.busy, backlog.paused), (False, frozenset()))
 
+    def test_everything_may_be_paused(self) -> None:
+        """While a backlog is shut nothing leaves it, whatever it is for."""
+        backlog: Backlog[str] = Backlog()
+        backlog.push(NORTH, "a", 1)
+        backlog.shut = True
+        self.assertEqual((backlog.take(9), backlog.ready, backlog.busy), ([], False, True))
+        self.assertEqual([backlog.is_free(d) for d in (NORTH, SOUTH)], [False, False])
+        backlog.shut = False
+        self.assertEqual(backlog.take(9), ["a"])
+
     def test_a_barrier_leaves_behind_all_before_it(self) -> None:
         """A FLUSH goes when everything that was there before it has gone, also what is paused."""
         backlog: Backlog[str] = Backlog()

@@ -13,7 +13,6 @@ def sight(
 ) -> Sight:
     """See a link."""
     return Sight(
-        queued_bytes=channel,
         channel_bytes=channel,
         written_bytes=written,
         open_frames=frames,

@@ -1,0 +1,78 @@
+"""
+What of a link's items leaves now, and what waits.
+
+The channel is given no more than it can write soon; the rest waits by destination
+(`atbus.routing.backlog`), because what is in the channel cannot be sorted any more. What belongs to
+the link itself never waits, nor do responses. A reply to a request is not paused with its
+destination - there somebody waits for it, perhaps in order to take messages again - unless it would
+overtake a message of the same sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atbus import limits
+from atbus.node.outbox import Item, Notice, Relayed, Routed, Run
+from atbus.routing.backlog import Backlog
+from atbus.wire.messages import DrainAck, Flags, MessageType
+
+_FLAGS_AT = 5
+_FLUSH = int(MessageType.FLUSH)
+
+
+class Sluice:
+    """The way from a link's items to its channel."""
+
+    def __init__(self) -> None:
+        self.backlog: Backlog[Item] = Backlog()
+        self.channel_bytes_max = limits.CHANNEL_BYTES
+
+    def let_through(self, items: Sequence[Item], room_bytes: int) -> list[Item]:
+        """
+        Sort new items into those that leave and those that wait.
+
+        :param room_bytes: What the channel may still be given.
+        :returns: What leaves now, in order, of these and of what has waited.
+        """
+        backlog = self.backlog
+        through: list[Item] = []
+        # Nothing that is new goes before what may leave and has waited.
+        queues = backlog.ready
+        for item in items:
+            if not isinstance(item, Run | Relayed) or _is_flush(item):
+                self._let_through_special(item, through)
+            elif not queues and room_bytes > 0 and backlog.is_free(item.target):
+                room_bytes -= item.size_bytes
+                through.append(item)
+            elif self._may_overtake(item):
+                through.append(item)
+            else:
+                backlog.push(item.target, item, item.size_bytes + limits.WAITING_FRAME_BYTES)
+        if room_bytes > 0:
+            through += backlog.take(room_bytes)
+        left = set(map(id, through))
+        for item in items:
+            if isinstance(item, Run) and id(item) not in left:
+                item.pack()
+        return through
+
+    def _let_through_special(self, item: Item, through: list[Item]) -> None:
+        """Pass on what does not wait, or waits for everything before it."""
+        last_word = isinstance(item, Notice) and isinstance(item.message, DrainAck)
+        if self.backlog and (last_word or _is_flush(item)):
+            self.backlog.push_barrier(item, item.size_bytes)
+        else:
+            through.append(item)
+
+    def _may_overtake(self, item: Run | Relayed) -> bool:
+        """Tell whether something is a reply that waits for nothing but the pause."""
+        flags = item.flags if isinstance(item, Run) else item.frame[_FLAGS_AT]
+        if not flags & Flags.REPLY or not self.backlog.is_paused(item.target):
+            return False
+        waiting = self.backlog.waiting_for(item.target)
+        return not any(isinstance(w, Run | Relayed) and w.source == item.source for w in waiting)
+
+
+def _is_flush(item: Item) -> bool:
+    return isinstance(item, Relayed | Routed) and item.type == _FLUSH

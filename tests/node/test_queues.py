@@ -1,0 +1,117 @@
+"""What is queued in all, and endpoints that take nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from atbus.errors import Status
+from tests.node.flow_case import SMALL, FlowCase
+from tests.node.mail import ROOT
+
+
+class BudgetTests(FlowCase):
+    """What all queues of a node hold together."""
+
+    def test_two_hundred_slow_neighbors(self) -> None:
+        """
+        However many do not read, a node holds no more than its budget; each gets the same part.
+
+        Scenario: D19
+        """
+        budget = 2_000_000
+        hub = self.root(queued_bytes_node=budget, direct_notice=False, **SMALL)
+        self.network.start(hub)
+        leaves = [self.leaf(ROOT + 1 + n) for n in range(200)]
+        for leaf in leaves:
+            self.data_channel(hub, leaf).stall()
+        accepted: Counter[int] = Counter()
+        most = 0
+        for number in range(60):
+            for leaf in leaves:
+                if self.offer(hub, leaf.bus_id, self.number(number, 1_000)):
+                    accepted[leaf.bus_id] += 1
+            most = max(most, hub._parts.context.budget.used_bytes)
+            self.network.settle(0.001)
+        held = sum(
+            link.queued_bytes
+            for endpoint in hub.endpoints.values()
+            if (link := endpoint.data_link) is not None
+        )
+        self.assertEqual(held, hub._parts.context.budget.used_bytes)
+        self.assertLessEqual(most, budget)
+        self.assertGreater(held, budget // 2)
+        self.assertEqual(len(accepted), 200)
+        self.assertLessEqual(max(accepted.values()) - min(accepted.values()), 1)
+        for leaf in leaves:
+            self.data_channel(hub, leaf).resume()
+        self.network.settle()
+        for leaf in leaves:
+            self.assertEqual(len(self.mail[leaf].letters), accepted[leaf.bus_id])
+
+    def test_one_turn_cannot_exceed_it(self) -> None:
+        """Also what a program sends to everybody at once stays within the budget."""
+        budget = 1_000_000
+        hub = self.root(queued_bytes_node=budget, direct_notice=False)
+        self.network.start(hub)
+        leaves = [self.leaf(ROOT + 1 + n) for n in range(30)]
+        for leaf in leaves:
+            self.data_channel(hub, leaf).stall()
+        accepted = 0
+        for leaf in leaves:
+            while self.offer(hub, leaf.bus_id, bytes(2_000)):
+                accepted += 1
+        self.assertLessEqual(accepted * 2_008, budget)
+        self.assertGreater(accepted * 2_008, budget // 2)
+        for leaf in leaves:
+            self.data_channel(hub, leaf).resume()
+        self.network.settle()
+        self.assertEqual(sum(len(self.mail[leaf].letters) for leaf in leaves), accepted)
+
+
+class StuckTests(FlowCase):
+    """Endpoints that take nothing at all."""
+
+    def test_the_link_is_closed_after_the_deadline(self) -> None:
+        """
+        When not one byte moves for ten seconds the link ends, and all that it held has a fate.
+
+        Scenario: D19
+        """
+        root, child = self.pair(**SMALL)
+        self.data_channel(child, root).stall()
+        count = 0
+        while self.offer(child, ROOT, bytes(1_000)):
+            count += 1
+            self.network.settle(0.001)
+        begun = self.network.clock.seconds()
+        closed = self.diaries[child].of("on_close_connection")
+        self.network.clock.run_until(
+            lambda: len(self.diaries[child].of("on_close_connection")) > len(closed), 30
+        )
+        took = self.network.clock.seconds() - begun
+        self.assertTrue(9 < took < 11, took)
+        _, status = self.diaries[child].of("on_close_connection")[-1]
+        self.assertIs(status, Status.SLOW_CONSUMER)
+        self.network.settle(1)
+        self.assertEqual(len(self.mail[child].statuses()), count)
+        self.assertEqual(set(self.mail[child].statuses()), {"UNCERTAIN", "NOT_CONNECTED"})
+        self.assertTrue(self.offer(child, ROOT, b"again"))
+        self.network.settle(1)
+        self.assertEqual(self.mail[root].payloads[-1], b"again")
+
+    def test_a_frozen_process_is_named_in_time(self) -> None:
+        """Who takes bytes and never says so is named within eleven seconds, once."""
+        root, child = self.pair()
+        self.network.freeze(root)
+        child.send(ROOT, b"x")
+        self.network.settle(9.5)
+        self.assertEqual(self.diaries[child].of("on_slow_endpoint"), [])
+        self.network.settle(1.4)
+        slow = self.diaries[child].of("on_slow_endpoint")
+        self.assertEqual([endpoint.bus_id for endpoint, _ in slow], [ROOT])
+        self.assertEqual(child.statistics.slow_endpoints, 1)
+        self.network.settle(2)
+        self.assertEqual(len(self.diaries[child].of("on_slow_endpoint")), 1)
+        self.network.thaw(root)
+        self.network.settle(1)
+        self.assertEqual(self.mail[root].payloads, [b"x"])
