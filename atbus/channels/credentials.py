@@ -1,0 +1,284 @@
+"""
+What a node proves itself with over TLS, and whom it believes: files, made into OpenSSL contexts.
+
+The files are looked at again before each connection and by `Credentials.refresh`, so a certificate
+that was renewed is used without a restart. Files that cannot be used are told once, and the old
+ones stay in use: a half-written file must not take a bus down.
+
+Certificates are read with cryptography, connections are made by pyOpenSSL; nothing of the two is
+visible outside this module and `atbus.channels.tls`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from atbus.errors import ConfigurationError
+from atbus.handshake.certificate import CertificateIdentity, find_identity
+
+#: Names the protocol to whoever shares a port among several (RFC 7301).
+ALPN: Final = b"atbus/1"
+
+_NAMES: Final = ("certificate", "key", "authorities", "revoked")
+
+
+@attrs.frozen(kw_only=True)
+class TlsOptions:
+    """
+    Where the files are, and how strict we are.
+
+    :param certificate: Path of our certificate, with the chain up to an authority, in PEM.
+    :param key: Path of its private key, in PEM.
+    :param authorities: Path of the certificates of those whom we believe, in PEM.
+    :param revoked: Path of revocation lists of these authorities, in PEM; empty for none.
+    :param realm: The realm that all certificates of the bus are of.
+    :param allow_tls_1_2: Whether a peer that cannot do better may use TLS 1.2.
+    :param close_on_expiry: Whether a connection ends when the other side's certificate does.
+    """
+
+    certificate: str
+    key: str
+    authorities: str
+    revoked: str = ""
+    realm: str
+    allow_tls_1_2: bool = False
+    close_on_expiry: bool = True
+
+
+@attrs.frozen
+class PeerCertificate:
+    """
+    What the other side has proven.
+
+    :param identity: The ids that it may register.
+    :param serial: The certificate's number, unique per authority.
+    :param issuer: The authority's name.
+    :param expires: When it ends.
+    """
+
+    identity: CertificateIdentity
+    serial: int
+    issuer: str
+    expires: datetime
+
+
+class Credentials:
+    """
+    The contexts for new connections, made of the files as they are.
+
+    :param options: Where the files are.
+    :raises ConfigurationError: They cannot be used; it lists every fault, with the file.
+    """
+
+    def __init__(self, options: TlsOptions) -> None:
+        self.options = options
+        #: Why the files, as they are now, are not in use; empty when they are.
+        self.faults: list[str] = []
+        self._stamps: tuple[object, ...] = ()
+        self._revocations: list[x509.CertificateRevocationList] = []
+        self._contexts: dict[bool, Any] = {}
+        if not self.refresh() and self.faults:
+            raise ConfigurationError(self.faults)
+
+    def refresh(self) -> bool:
+        """
+        Look whether the files have changed, and use them if they can be used.
+
+        :returns: Whether new ones are in use. If not, `faults` tells why those that are there
+            cannot be used; it stays empty when nothing has changed.
+        """
+        stamps = tuple(_stamp(getattr(self.options, name)) for name in _NAMES)
+        if stamps == self._stamps:
+            return False
+        self._stamps = stamps
+        loaded = _Loaded.read(self.options)
+        self.faults = loaded.faults
+        if loaded.faults:
+            return False
+        self._revocations = loaded.revocations
+        self._contexts = {True: self._context(loaded), False: self._context(loaded)}
+        self._contexts[False].set_alpn_select_callback(_choose_protocol)
+        self._contexts[False].set_session_id(self.options.realm.encode()[:32])
+        self._contexts[True].set_alpn_protos([ALPN])
+        return True
+
+    def context(self, *, dials: bool) -> Any:
+        """
+        Give the context for a new connection.
+
+        :param dials: Whether this side dials.
+        :returns: A pyOpenSSL context.
+        """
+        return self._contexts[dials]
+
+    def _context(self, loaded: _Loaded) -> Any:
+        context = SSL.Context(SSL.TLS_METHOD)
+        oldest = SSL.TLS1_2_VERSION if self.options.allow_tls_1_2 else SSL.TLS1_3_VERSION
+        context.set_min_proto_version(oldest)
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        own, *chain = loaded.chain
+        context.use_certificate(own)
+        for certificate in chain:
+            context.add_extra_chain_cert(certificate)
+        context.use_privatekey(loaded.key)
+        store = context.get_cert_store()
+        assert store is not None
+        for authority in loaded.authorities:
+            store.add_cert(crypto.X509.from_cryptography(authority))
+        if loaded.revocations:
+            store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+        for revocations in loaded.revocations:
+            store.add_crl(revocations)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _note_fault)
+        return context
+
+    def peer_of(self, connection: Any) -> PeerCertificate:
+        """
+        Read what the other side of a connection has proven.
+
+        :param connection: A pyOpenSSL connection whose handshake is done.
+        :returns: What its certificate says.
+        :raises ValueError: It says nothing that we believe.
+        """
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            raise ValueError("the other side has no certificate")
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+        except x509.ExtensionNotFound:
+            uris = []
+        except ValueError as error:
+            raise ValueError(f"the certificate cannot be read: {error}") from error
+        return PeerCertificate(
+            find_identity(uris, self.options.realm),
+            certificate.serial_number,
+            certificate.issuer.rfc4514_string(),
+            certificate.not_valid_after_utc,
+        )
+
+    def is_revoked(self, peer: PeerCertificate) -> bool:
+        """
+        Tell whether a certificate that was good has been revoked meanwhile.
+
+        :param peer: What the other side had proven.
+        :returns: Whether a list of its authority has its number.
+        """
+        return any(
+            revocations.issuer.rfc4514_string() == peer.issuer
+            and revocations.get_revoked_certificate_by_serial_number(peer.serial) is not None
+            for revocations in self._revocations
+        )
+
+
+@attrs.define(eq=False)
+class _Loaded:
+    """The contents of the files, or what is wrong with them."""
+
+    chain: list[x509.Certificate] = attrs.field(factory=list)
+    key: Any = None
+    authorities: list[x509.Certificate] = attrs.field(factory=list)
+    revocations: list[x509.CertificateRevocationList] = attrs.field(factory=list)
+    faults: list[str] = attrs.field(factory=list)
+
+    @classmethod
+    def read(cls, options: TlsOptions) -> _Loaded:
+        loaded = cls()
+        for name in _NAMES:
+            path = getattr(options, name)
+            if not path and name == "revoked":
+                continue
+            try:
+                getattr(loaded, f"_read_{name}")(Path(path).read_bytes())
+            except OSError as error:
+                loaded.faults.append(f"{name}: {path}: {error.strerror}")
+            except (ValueError, TypeError) as error:
+                loaded.faults.append(f"{name}: {path}: {error}")
+        if not loaded.faults:
+            loaded._check(options)  # noqa: SLF001  # our own
+        return loaded
+
+    def _read_certificate(self, text: bytes) -> None:
+        self.chain = x509.load_pem_x509_certificates(text)
+
+    def _read_key(self, text: bytes) -> None:
+        self.key = load_pem_private_key(text, None)
+
+    def _read_authorities(self, text: bytes) -> None:
+        self.authorities = x509.load_pem_x509_certificates(text)
+
+    def _read_revoked(self, text: bytes) -> None:
+        end = b"-----END X509 CRL-----"
+        for part in text.split(end)[:-1]:
+            self.revocations.append(x509.load_pem_x509_crl(part + end))
+        if not self.revocations:
+            raise ValueError("no revocation list in PEM")
+
+    def _check(self, options: TlsOptions) -> None:
+        own = self.chain[0]
+        if own.public_key() != self.key.public_key():
+            self.faults.append(f"key: {options.key}: is not that of {options.certificate}")
+        try:
+            names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            find_identity(
+                names.get_values_for_type(x509.UniformResourceIdentifier), options.realm
+            )
+        except x509.ExtensionNotFound:
+            self.faults.append(f"certificate: {options.certificate}: has no alternative name")
+        except ValueError as error:
+            self.faults.append(f"certificate: {options.certificate}: {error}")
+
+
+def _stamp(path: str) -> object:
+    """Tell one content of a file from the next, as far as the file system does."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        return error.errno
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _choose_protocol(_connection: Any, offered: list[bytes]) -> Any:
+    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+# What OpenSSL's numbers for a bad certificate mean (X509_STORE_CTX_get_error), those that occur.
+_FAULTS: Final = {
+    2: "its authority is not known",
+    3: "there is no revocation list of its authority",
+    7: "its signature is wrong",
+    9: "it is not valid yet",
+    10: "it has expired",
+    12: "the revocation list has expired",
+    18: "it is signed by itself",
+    19: "it is signed by an authority that is not believed",
+    20: "its authority is not believed",
+    21: "its authority is not believed",
+    23: "it has been revoked",
+    24: "it is signed by what is no authority",
+    26: "it is not meant for this purpose",
+}
+
+
+def fault_of(connection: Any) -> str:
+    """
+    Say why the other side's certificate was refused.
+
+    :param connection: A pyOpenSSL connection whose handshake has failed.
+    :returns: The reason; empty when it was not the certificate.
+    """
+    return str(connection.get_app_data() or "")
+
+
+def _note_fault(connection: Any, _certificate: Any, number: int, _depth: int, good: int) -> bool:
+    if not good and not connection.get_app_data():
+        what = _FAULTS.get(number, f"OpenSSL error {number}")
+        connection.set_app_data(f"the certificate of the other side: {what}")
+    return bool(good)

@@ -1,0 +1,443 @@
+"""
+TLS over TCP: ``tls+ipv4://``, ``tls+ipv6://`` and ``tls+dns://``.
+
+Both sides show a certificate. A connection becomes a channel only when
+
+1. the other side's certificate is signed by an authority that we believe, is valid now, and is not
+   revoked (OpenSSL, by the context of `atbus.channels.credentials`);
+2. it names one range of bus ids in our realm (`atbus.handshake.certificate`);
+3. if we dialled: it is issued for the name or address that we dialled (service-identity).
+
+What the range allows is judged when the node registers, and the proof of a token is tied to this
+one connection by its exporter.
+
+The encryption is Twisted's `TLSMemoryBIOProtocol`. `TlsLayer` changes three things about it:
+the queue of outgoing bytes asks the *socket* for room (`atbus.channels.outgoing`); either
+direction can end while the other goes on, as TLS 1.3 has it, so that closing loses nothing; and the
+end of the other side's direction is told as that of a plain socket is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Final
+
+import attrs
+from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from atbus import limits
+from atbus.address import Address, Scheme
+from atbus.channels.credentials import ALPN, Credentials, PeerCertificate, fault_of
+from atbus.channels.interfaces import (
+    Accept,
+    ChannelOptions,
+    IChannel,
+    IChannelListener,
+    IChannelReceiver,
+    IChannelScheme,
+)
+from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dial
+from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
+from atbus.errors import ConnectFailed, ListenFailed, Status
+
+#: What ties the proof of a token to one connection (wire protocol, 5.3).
+_EXPORTER_LABEL: Final = b"EXPORTER-atbus-register"
+_EXPORTER_BYTES: Final = 32
+
+_PLAIN: Final = {
+    Scheme.TLS_IPV4: Scheme.IPV4,
+    Scheme.TLS_IPV6: Scheme.IPV6,
+    Scheme.TLS_DNS: Scheme.DNS,
+}
+
+
+@implementer(IHalfCloseableDescriptor)
+class TlsLayer(TLSMemoryBIOProtocol):
+    """Twisted's TLS, with directions that end one by one."""
+
+    _said_last = False
+    _heard_last = False
+    _ends = False
+    _has_producer = False
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Have the socket ask for more: what is encrypted is in its hands at once."""
+        assert not streaming
+        self._has_producer = True
+        self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Ask no more; what was to end after the last byte ends."""
+        self._has_producer = False
+        self.transport.unregisterProducer()
+        if self._ends:
+            self._end()
+
+    def loseWriteConnection(self) -> None:
+        """Say that nothing more comes from here, and read on."""
+        if not self._said_last and self._handshakeDone and not self._lostTLSConnection:
+            self._said_last = True
+            try:
+                self._tlsConnection.shutdown()
+            except SSL.Error:
+                # The other side is gone; the socket will tell.
+                return
+            self._flushSendBIO()
+
+    def loseConnection(self) -> None:
+        """End, after everything has been written."""
+        if not self._handshakeDone:
+            self.abortConnection()
+        elif self._has_producer:
+            self._ends = True
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.loseWriteConnection()
+        self.transport.loseConnection()
+
+    def _flushReceiveBIO(self) -> None:
+        """Hand over what was decrypted, and the end of the other side's direction."""
+        while not self._lostTLSConnection and not self._heard_last:
+            try:
+                data = self._tlsConnection.recv(READ_BYTES)
+            except SSL.WantReadError:
+                break
+            except SSL.ZeroReturnError:
+                self._heard_last = True
+                if not self._aborted:
+                    self.wrappedProtocol.readConnectionLost()
+            except SSL.Error:
+                self._tlsShutdownFinished(Failure())
+            else:
+                if not self._aborted:
+                    self.wrappedProtocol.dataReceived(data)
+        self._flushSendBIO()
+
+
+@implementer(IHandshakeListener)
+class TlsStreamProtocol(StreamProtocol):
+    """
+    A channel that opens when the other side has proven who it is.
+
+    :param factory: What all connections of one listener, or one dial, have in common.
+    """
+
+    _factory: TlsStreamFactory
+
+    def __init__(self, factory: TlsStreamFactory) -> None:
+        super().__init__(factory)
+        self._open: Deferred[StreamProtocol] | None = Deferred(self._give_up)
+        self._handshake_call: IDelayedCall | None = None
+        self._expiry_call: IDelayedCall | None = None
+
+    def when_open(self) -> Deferred[Any]:
+        """Fire when the channel is open, or fail with `ConnectFailed`."""
+        assert self._open is not None
+        return self._open
+
+    def _give_up(self, _open: Deferred[StreamProtocol]) -> None:
+        self._open = None
+        self._transport.abortConnection()
+
+    def connectionMade(self) -> None:
+        """Wait for the handshake, not for ever and not with too many others."""
+        self._factory.begin(self)
+        self._handshake_call = self._factory.timers.callLater(
+            limits.HANDSHAKE_SECONDS, self._too_late
+        )
+
+    def _too_late(self) -> None:
+        self.give_way(f"no TLS handshake within {limits.HANDSHAKE_SECONDS:g} s")
+
+    def give_way(self, reason: str) -> None:
+        """End a connection whose handshake is not done."""
+        self.refusal = reason
+        self._transport.abortConnection()
+
+    def handshakeCompleted(self) -> None:
+        """Look at the other side's certificate; open the channel or end the connection."""
+        self._handshake_over()
+        connection = self._transport.getHandle()
+        try:
+            self.certificate = self._factory.examine(connection)
+        except ValueError as error:
+            self.refusal = str(error)
+            self._tell_refusal()
+            self._transport.abortConnection()
+            return
+        self.identity = self.certificate.identity
+        self.exporter = connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, None)
+        super().connectionMade()
+        self._watch_expiry()
+        opened, self._open = self._open, None
+        if opened is None or not opened.callbacks:
+            return
+        if self.refusal:
+            opened.errback(ConnectFailed(self.address, self.refusal))
+        else:
+            opened.callback(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Report the end; before the handshake is done, why."""
+        if self._handshake_call is not None:
+            connection = self._transport.getHandle()
+            self.refusal = self.refusal or fault_of(connection) or _reason_of(reason)
+            self._tell_refusal()
+        self._handshake_over()
+        if self._expiry_call is not None and self._expiry_call.active():
+            self._expiry_call.cancel()
+        self._factory.forget(self)
+        super().connectionLost(reason)
+        opened, self._open = self._open, None
+        if opened is not None and opened.callbacks:
+            opened.errback(ConnectFailed(self.address, self.refusal or _reason_of(reason)))
+
+    def _handshake_over(self) -> None:
+        if self._handshake_call is not None and self._handshake_call.active():
+            self._handshake_call.cancel()
+        self._handshake_call = None
+        self._factory.handshakes.pop(self, None)
+
+    def _tell_refusal(self) -> None:
+        self._log.info(
+            "TLS connection at {address} not used: {refusal}",
+            address=str(self.address),
+            refusal=self.refusal,
+        )
+
+    # A certificate that was good when the connection began.
+
+    def _watch_expiry(self) -> None:
+        if not self._factory.credentials.options.close_on_expiry:
+            return
+        left_seconds = self.certificate.expires.timestamp() - calendar_seconds()
+        if left_seconds <= 0:
+            self.abort("the other side's certificate has expired", Status.ACCESS_DENIED)
+            return
+        # The calendar may be set meanwhile, so it is asked again now and then.
+        self._expiry_call = self._factory.timers.callLater(
+            min(left_seconds, limits.CERTIFICATE_LOOK_SECONDS), self._watch_expiry
+        )
+
+    def look_again(self) -> None:
+        """End the channel if the other side's certificate has been revoked."""
+        if self._factory.credentials.is_revoked(self.certificate):
+            self.abort("the other side's certificate has been revoked", Status.ACCESS_DENIED)
+
+
+class TlsStreamFactory(StreamFactory):
+    """
+    What the connections of one TLS listener, or of one dial, have in common.
+
+    :param credentials: Ours, and whom we believe.
+    """
+
+    credentials: Credentials
+
+    def __init__(self, credentials: Credentials, scheme: TlsScheme, **options: Any) -> None:
+        super().__init__(options.pop("address"), options.pop("accept"), **options)
+        self.credentials = credentials
+        self.handshakes: dict[TlsStreamProtocol, None] = {}
+        self._scheme = scheme
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+        """Make the protocol of one connection, which waits for its handshake."""
+        return TlsStreamProtocol(self)
+
+    def begin(self, protocol: TlsStreamProtocol) -> None:
+        """Count a handshake that begins; when there are too many, the oldest gives way."""
+        self.handshakes[protocol] = None
+        self._scheme.channels.add(protocol)
+        if len(self.handshakes) > limits.PENDING_HANDSHAKES_MAX:
+            oldest = next(iter(self.handshakes))
+            del self.handshakes[oldest]
+            oldest.give_way("too many connections are in their TLS handshake")
+
+    def forget(self, protocol: TlsStreamProtocol) -> None:
+        """Forget a connection that has ended."""
+        self._scheme.channels.discard(protocol)
+
+    def examine(self, connection: Any) -> PeerCertificate:
+        """
+        Look at what the other side has proven.
+
+        :param connection: A pyOpenSSL connection whose handshake is done.
+        :returns: What its certificate says.
+        :raises ValueError: It is not for us; the error says why.
+        """
+        if connection.get_alpn_proto_negotiated() != ALPN:
+            raise ValueError("the other side speaks TLS, but does not say that it speaks atbus")
+        if self.dialled:
+            self._check_name(connection)
+        return self.credentials.peer_of(connection)
+
+    def _check_name(self, connection: Any) -> None:
+        target = self.address.dial_address()
+        verify = verify_hostname if target.scheme is Scheme.TLS_DNS else verify_ip_address
+        try:
+            verify(connection, target.host)
+        except (VerificationError, CertificateError) as error:
+            raise ValueError(f"the certificate is not issued for {target.host}") from error
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+@attrs.frozen(eq=False)
+class _ConnectionCreator:
+    """Makes the OpenSSL side of a connection, by the files as they are now."""
+
+    credentials: Credentials
+    address: Address
+    sessions: dict[Address, Any]
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> Any:
+        self.credentials.refresh()
+        connection = SSL.Connection(self.credentials.context(dials=True), None)
+        if self.address.scheme is Scheme.TLS_DNS:
+            connection.set_tlsext_host_name(self.address.host.encode("idna"))
+        connection.set_connect_state()
+        return connection
+
+    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
+        self.credentials.refresh()
+        connection = SSL.Connection(self.credentials.context(dials=False), None)
+        connection.set_accept_state()
+        return connection
+
+
+class _LayerFactory(TLSMemoryBIOFactory):
+    protocol = TlsLayer
+    noisy = False
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen(eq=False)
+class _TlsEndpoint:
+    """Dials by another endpoint and gives the protocol above TLS."""
+
+    inner: IStreamClientEndpoint
+    creator: _ConnectionCreator
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        layers = _LayerFactory(self.creator, True, protocolFactory)
+        connecting: Deferred[Any] = self.inner.connect(layers)
+        return connecting.addCallback(lambda layer: layer.wrappedProtocol)
+
+
+@implementer(IChannelScheme)
+class TlsScheme:
+    """
+    Listen and dial over TLS.
+
+    :param reactor: For sockets and names.
+    :param options: The node's options; ``tls`` has the credentials.
+    :param timers: The node's timers.
+    """
+
+    def __init__(self, reactor: Any, options: ChannelOptions, timers: IReactorTime) -> None:
+        self.channels: set[TlsStreamProtocol] = set()
+        self._options = options
+        self._timers = timers
+        # Whoever listens with TLS may do so where others can reach it.
+        self._plain = TcpScheme(reactor, attrs.evolve(options, allow_insecure=True), timers)
+
+    def listen(self, address: Address, accept: Accept) -> Deferred[IChannelListener]:
+        """
+        Listen, for a name on the first address it resolves to.
+
+        :param address: Port 0 lets the system choose one.
+        :param accept: Called for each connection whose other side has proven itself.
+        :returns: As `IChannelScheme.listen` promises.
+        """
+        credentials = self._options.tls
+        if credentials is None:
+            return fail(ListenFailed(address, _NO_CREDENTIALS))
+        factory = self._factory(address, accept, credentials, dialled=False)
+        creator = _ConnectionCreator(credentials, address, {})
+        layers = _LayerFactory(creator, False, factory)
+        return self._plain.listen_with(address, _plain(address), layers, factory)
+
+    def connect(
+        self, address: Address, receiver: IChannelReceiver, timeout_seconds: float | None = None
+    ) -> Deferred[IChannel]:
+        """
+        Dial; the channel is open when the other side has proven itself.
+
+        :param address: An unspecified host (0.0.0.0, ::) means this one.
+        :param receiver: The receiver of the new channel.
+        :param timeout_seconds: How long to try; `None` for the options' value.
+        :returns: As `IChannelScheme.connect` promises.
+        """
+        credentials = self._options.tls
+        if credentials is None:
+            return fail(ConnectFailed(address, _NO_CREDENTIALS))
+        if not address.is_dialable:
+            return fail(ConnectFailed(address, "port 0 can be listened on, not dialed"))
+        if timeout_seconds is None:
+            timeout_seconds = self._options.connect_timeout_seconds
+        factory = self._factory(address, lambda _peer: receiver, credentials, dialled=True)
+        inner = self._plain.endpoint(_plain(address), timeout_seconds)
+        creator = _ConnectionCreator(credentials, address, {})
+        return dial(_TlsEndpoint(inner, creator), factory, timeout_seconds)
+
+    def look_again(self) -> None:
+        """Use the files as they are now, and end channels to those who have been revoked."""
+        credentials = self._options.tls
+        if credentials is not None:
+            credentials.refresh()
+            for channel in list(self.channels):
+                if channel not in channel._factory.handshakes:  # noqa: SLF001  # same module
+                    channel.look_again()
+
+    def _factory(
+        self, address: Address, accept: Accept, credentials: Credentials, *, dialled: bool
+    ) -> TlsStreamFactory:
+        return TlsStreamFactory(
+            credentials,
+            self,
+            address=address,
+            accept=accept,
+            greet=self._greet,
+            dialled=dialled,
+            options=self._options,
+            timers=self._timers,
+        )
+
+    def _greet(self, layer: Any) -> str:
+        layer.transport.bufferSize = READ_BYTES
+        set_up_socket(layer.transport.getHandle(), self._options)
+        return f"tls+{peer_text(layer.transport.getPeer())}"
+
+
+_NO_CREDENTIALS: Final = "TLS needs a certificate, a key and authorities: [tls] in the configuration"
+
+
+def _plain(address: Address) -> Address:
+    return attrs.evolve(address, scheme=_PLAIN[address.scheme])
+
+
+def _reason_of(reason: Failure) -> str:
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        # OpenSSL's queue of (library, function, reason).
+        return "TLS: " + "; ".join(str(entry[-1]) for entry in error.args[0])
+    return f"TLS: {reason.getErrorMessage()}"
