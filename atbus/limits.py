@@ -418,6 +418,12 @@ INTEREST_WEIGHT_MAX: Final = 4_294_967_295
 INTEREST_ENTRIES_MAX: Final = 1_000
 
 # ---------------------------------------------------------------------------------------------
+# TLS
+
+#: How long the end of a certificate is trusted to lie where the calendar says now: clocks are set.
+CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
+
+# ---------------------------------------------------------------------------------------------
 # Leaving
 
 #: A drain in all, less than the 30 s after which Kubernetes kills.

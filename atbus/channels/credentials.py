@@ -11,7 +11,7 @@ visible outside this module and `atbus.channels.tls`.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -202,7 +202,7 @@ class _Loaded:
             except (ValueError, TypeError) as error:
                 loaded.faults.append(f"{name}: {path}: {error}")
         if not loaded.faults:
-            loaded._check(options)  # noqa: SLF001  # our own
+            loaded._check(options)  # our own
         return loaded
 
     def _read_certificate(self, text: bytes) -> None:
@@ -227,13 +227,21 @@ class _Loaded:
             self.faults.append(f"key: {options.key}: is not that of {options.certificate}")
         try:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            find_identity(
-                names.get_values_for_type(x509.UniformResourceIdentifier), options.realm
-            )
+            find_identity(names.get_values_for_type(x509.UniformResourceIdentifier), options.realm)
         except x509.ExtensionNotFound:
             self.faults.append(f"certificate: {options.certificate}: has no alternative name")
         except ValueError as error:
             self.faults.append(f"certificate: {options.certificate}: {error}")
+
+
+def seconds_until(moment: datetime) -> float:
+    """
+    Ask the calendar how long it is until a moment.
+
+    :param moment: With its time zone.
+    :returns: Seconds; negative when it is over.
+    """
+    return (moment - datetime.now(tz=UTC)).total_seconds()
 
 
 def _stamp(path: str) -> object:
@@ -274,11 +282,12 @@ def fault_of(connection: Any) -> str:
     :param connection: A pyOpenSSL connection whose handshake has failed.
     :returns: The reason; empty when it was not the certificate.
     """
-    return str(connection.get_app_data() or "")
+    return str(connection.get_app_data().certificate_fault)
 
 
 def _note_fault(connection: Any, _certificate: Any, number: int, _depth: int, good: int) -> bool:
-    if not good and not connection.get_app_data():
+    layer = connection.get_app_data()
+    if not good and not layer.certificate_fault:
         what = _FAULTS.get(number, f"OpenSSL error {number}")
-        connection.set_app_data(f"the certificate of the other side: {what}")
+        layer.certificate_fault = f"the certificate of the other side: {what}"
     return bool(good)

@@ -19,7 +19,7 @@ Nothing here blocks, and no method of a channel calls its receiver before it ret
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -28,6 +28,10 @@ from zope.interface import Attribute, Interface
 from atbus import limits
 from atbus.address import Address
 from atbus.errors import RemoteProtocolError, Status
+from atbus.handshake.certificate import CertificateIdentity
+
+if TYPE_CHECKING:
+    from atbus.channels.credentials import Credentials
 
 
 @attrs.define(kw_only=True)
@@ -51,6 +55,7 @@ class ChannelOptions:
     :param overwrite_listen_path: Take a unix socket's path over from a living listener.
     :param allow_insecure: Listen for plain TCP also where other machines can reach it.
     :param name: How this node is called by others of its process, who see it as a channel's peer.
+    :param tls: What to prove ourselves with over TLS, and whom to believe; None: no TLS.
     """
 
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
@@ -63,6 +68,7 @@ class ChannelOptions:
     overwrite_listen_path: bool = False
     allow_insecure: bool = False
     name: str = ""
+    tls: Credentials | None = None
 
     @property
     def unheard_seconds(self) -> float:
@@ -85,6 +91,12 @@ class IChannel(Interface):
         " 'ipv4://192.0.2.1:40712', or 'unix:pid=12,uid=0' as the kernel tells it."
     )
     dialled: bool = Attribute("Whether this side dialled.")
+    identity: CertificateIdentity | None = Attribute(
+        "The ids that the other side may register by its certificate; None without TLS."
+    )
+    exporter: bytes = Attribute(
+        "Keying material of this one TLS connection (RFC 5705), for proofs; empty without TLS."
+    )
     queued_bytes: int = Attribute(
         "Bytes given to `send` that the kernel has not taken yet. Never too small; too large by"
         " at most 64 KiB, the piece being written. 0 means that all of it was taken."

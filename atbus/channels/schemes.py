@@ -25,6 +25,7 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.memory import MemoryScheme
 from atbus.channels.tcp import TcpScheme
+from atbus.channels.tls import TlsScheme
 from atbus.channels.unix import UnixScheme
 from atbus.errors import ConnectFailed, ListenFailed
 
@@ -37,6 +38,9 @@ SCHEMES: Final[Mapping[Scheme, Callable[[Any, ChannelOptions, IReactorTime], ICh
             Scheme.IPV4: TcpScheme,
             Scheme.IPV6: TcpScheme,
             Scheme.DNS: TcpScheme,
+            Scheme.TLS_IPV4: TlsScheme,
+            Scheme.TLS_IPV6: TlsScheme,
+            Scheme.TLS_DNS: TlsScheme,
         }
     )
 )

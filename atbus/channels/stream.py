@@ -20,7 +20,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -40,6 +40,7 @@ from atbus.address import Address
 from atbus.channels.interfaces import Accept, ChannelOptions, IChannel, IChannelReceiver
 from atbus.channels.outgoing import OutgoingBytes
 from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, RemoteProtocolError, Status
+from atbus.handshake.certificate import CertificateIdentity
 from atbus.wire.framing import FrameBuffer
 
 #: One read: large enough that reading bulk costs few turns.
@@ -69,6 +70,8 @@ class StreamProtocol(Protocol):
         self.address = factory.address
         self.dialled = factory.dialled
         self.peer = ""
+        self.identity: CertificateIdentity | None = None
+        self.exporter = b""
         self.refusal = ""
         self._phase = _Phase.ENDED
         self._receiver: IChannelReceiver | None = None
@@ -130,6 +133,10 @@ class StreamProtocol(Protocol):
     def resume_reading(self) -> None:
         if self._phase is _Phase.OPEN:
             self._transport.resumeProducing()
+
+    def when_open(self) -> Deferred[Any]:
+        """Fire when it is settled whether the channel opens; here it is as soon as there is one."""
+        return succeed(self)
 
     # What the transport tells
 
@@ -379,6 +386,7 @@ def dial(
 
     result: Deferred[IChannel] = Deferred(give_up)
     attempt: Deferred[Any] = endpoint.connect(factory)
+    _ = attempt.addCallback(lambda protocol: protocol.when_open())
     _ = attempt.addTimeout(timeout_seconds, factory.timers, out_of_time)
     _ = attempt.addCallbacks(connected, failed)
     return result

@@ -24,6 +24,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IProtocolFactory,
     IReactorTime,
     IResolutionReceiver,
     IStreamClientEndpoint,
@@ -66,9 +67,25 @@ class TcpScheme:
         :param accept: Called for each connection that comes in.
         :returns: As `IChannelScheme.listen` promises.
         """
-        return Deferred.fromCoroutine(self._listen(address, accept))
+        factory = self._factory(address, accept, dialled=False)
+        return self.listen_with(address, factory, factory)
 
-    async def _listen(self, address: Address, accept: Accept) -> IChannelListener:
+    def listen_with(
+        self, address: Address, protocols: IProtocolFactory, factory: StreamFactory
+    ) -> Deferred[IChannelListener]:
+        """
+        Listen with protocols of another kind.
+
+        :param address: A plain address.
+        :param protocols: Makes the protocol of each connection.
+        :param factory: Makes its channel; it is told the real port.
+        :returns: As `IChannelScheme.listen` promises.
+        """
+        return Deferred.fromCoroutine(self._listen(address, protocols, factory))
+
+    async def _listen(
+        self, address: Address, protocols: IProtocolFactory, factory: StreamFactory
+    ) -> IChannelListener:
         host = address.host
         if address.scheme is Scheme.DNS:
             host = await self._first_address(address)
@@ -78,15 +95,14 @@ class TcpScheme:
                 "plain TCP that other machines can reach: listen on tls+ipv4, tls+ipv6 or tls+dns,"
                 " on a loopback address or a unix path, or set allow_insecure",
             )
-        factory = self._factory(address, accept, dialled=False)
         try:
             port = self._reactor.listenTCP(
-                address.port, factory, backlog=self._options.backlog, interface=host
+                address.port, protocols, backlog=self._options.backlog, interface=host
             )
         except (CannotListenError, OSError) as error:
             reason = error.socketError if isinstance(error, CannotListenError) else error
-            raise ListenFailed(address, str(reason)) from error
-        factory.address = attrs.evolve(address, port=port.getHost().port)
+            raise ListenFailed(factory.address, str(reason)) from error
+        factory.address = attrs.evolve(factory.address, port=port.getHost().port)
         return TcpListener(factory.address, port)
 
     def connect(
@@ -105,9 +121,16 @@ class TcpScheme:
         if timeout_seconds is None:
             timeout_seconds = self._options.connect_timeout_seconds
         factory = self._factory(address, lambda _peer: receiver, dialled=True)
-        return dial(self._endpoint(address, timeout_seconds), factory, timeout_seconds)
+        return dial(self.endpoint(address, timeout_seconds), factory, timeout_seconds)
 
-    def _endpoint(self, address: Address, timeout_seconds: float) -> IStreamClientEndpoint:
+    def endpoint(self, address: Address, timeout_seconds: float) -> IStreamClientEndpoint:
+        """
+        Make Twisted's endpoint for a dial.
+
+        :param address: A plain address.
+        :param timeout_seconds: How long the dial may take; whoever dials keeps the time.
+        :returns: The endpoint.
+        """
         target = address.dial_address()
         port = target.port or 0
         # The endpoint's own timer runs on the reactor's clock, which may be stepped; `dial` has

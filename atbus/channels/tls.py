@@ -19,7 +19,6 @@ end of the other side's direction is told as that of a plain socket is.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Final
 
 import attrs
@@ -45,7 +44,13 @@ from zope.interface import implementer
 
 from atbus import limits
 from atbus.address import Address, Scheme
-from atbus.channels.credentials import ALPN, Credentials, PeerCertificate, fault_of
+from atbus.channels.credentials import (
+    ALPN,
+    Credentials,
+    PeerCertificate,
+    fault_of,
+    seconds_until,
+)
 from atbus.channels.interfaces import (
     Accept,
     ChannelOptions,
@@ -77,6 +82,22 @@ class TlsLayer(TLSMemoryBIOProtocol):
     _heard_last = False
     _ends = False
     _has_producer = False
+    transport: Any
+    #: What was wrong with the other side's certificate.
+    certificate_fault = ""
+
+    @property
+    def _stream(self) -> Any:
+        return self.wrappedProtocol
+
+    @property
+    def _untyped(self) -> Any:
+        # Twisted's own methods have no types.
+        return self
+
+    def flush(self) -> None:
+        """Give the socket what OpenSSL has to say."""
+        self._untyped._flushSendBIO()  # noqa: SLF001  # inherited
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
         """Have the socket ask for more: what is encrypted is in its hands at once."""
@@ -86,10 +107,17 @@ class TlsLayer(TLSMemoryBIOProtocol):
 
     def unregisterProducer(self) -> None:
         """Ask no more; what was to end after the last byte ends."""
-        self._has_producer = False
-        self.transport.unregisterProducer()
+        if self._has_producer:
+            self._has_producer = False
+            self.transport.unregisterProducer()
         if self._ends:
             self._end()
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:  # noqa: N802  # Twisted's name
+        """End, now: a socket that still asks for more would never."""
+        self._ends = False
+        self.unregisterProducer()
+        super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def loseWriteConnection(self) -> None:
         """Say that nothing more comes from here, and read on."""
@@ -100,12 +128,12 @@ class TlsLayer(TLSMemoryBIOProtocol):
             except SSL.Error:
                 # The other side is gone; the socket will tell.
                 return
-            self._flushSendBIO()
+            self.flush()
 
     def loseConnection(self) -> None:
         """End, after everything has been written."""
         if not self._handshakeDone:
-            self.abortConnection()
+            self._untyped.abortConnection()
         elif self._has_producer:
             self._ends = True
         else:
@@ -125,13 +153,13 @@ class TlsLayer(TLSMemoryBIOProtocol):
             except SSL.ZeroReturnError:
                 self._heard_last = True
                 if not self._aborted:
-                    self.wrappedProtocol.readConnectionLost()
+                    self._stream.readConnectionLost()
             except SSL.Error:
                 self._tlsShutdownFinished(Failure())
             else:
                 if not self._aborted:
-                    self.wrappedProtocol.dataReceived(data)
-        self._flushSendBIO()
+                    self._stream.dataReceived(data)
+        self.flush()
 
 
 @implementer(IHandshakeListener)
@@ -177,6 +205,8 @@ class TlsStreamProtocol(StreamProtocol):
     def handshakeCompleted(self) -> None:
         """Look at the other side's certificate; open the channel or end the connection."""
         self._handshake_over()
+        # The other side is through only when it has our last word, whatever we make of it.
+        self._transport.flush()
         connection = self._transport.getHandle()
         try:
             self.certificate = self._factory.examine(connection)
@@ -189,13 +219,10 @@ class TlsStreamProtocol(StreamProtocol):
         self.exporter = connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, None)
         super().connectionMade()
         self._watch_expiry()
-        opened, self._open = self._open, None
-        if opened is None or not opened.callbacks:
-            return
         if self.refusal:
-            opened.errback(ConnectFailed(self.address, self.refusal))
+            self._settle(ConnectFailed(self.address, self.refusal))
         else:
-            opened.callback(self)
+            self._settle(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the end; before the handshake is done, why."""
@@ -208,9 +235,16 @@ class TlsStreamProtocol(StreamProtocol):
             self._expiry_call.cancel()
         self._factory.forget(self)
         super().connectionLost(reason)
+        self._settle(ConnectFailed(self.address, self.refusal or _reason_of(reason)))
+
+    def _settle(self, outcome: StreamProtocol | ConnectFailed) -> None:
+        """Tell whoever dialled what came of it, once; nobody waits for what was accepted."""
         opened, self._open = self._open, None
-        if opened is not None and opened.callbacks:
-            opened.errback(ConnectFailed(self.address, self.refusal or _reason_of(reason)))
+        if opened is not None and self.dialled:
+            if isinstance(outcome, ConnectFailed):
+                opened.errback(outcome)
+            else:
+                opened.callback(outcome)
 
     def _handshake_over(self) -> None:
         if self._handshake_call is not None and self._handshake_call.active():
@@ -230,7 +264,7 @@ class TlsStreamProtocol(StreamProtocol):
     def _watch_expiry(self) -> None:
         if not self._factory.credentials.options.close_on_expiry:
             return
-        left_seconds = self.certificate.expires.timestamp() - calendar_seconds()
+        left_seconds = seconds_until(self.certificate.expires)
         if left_seconds <= 0:
             self.abort("the other side's certificate has expired", Status.ACCESS_DENIED)
             return
@@ -307,9 +341,8 @@ class _ConnectionCreator:
 
     credentials: Credentials
     address: Address
-    sessions: dict[Address, Any]
 
-    def clientConnectionForTLS(self, tlsProtocol: object) -> Any:
+    def clientConnectionForTLS(self, tlsProtocol: object) -> Any:  # noqa: N803
         self.credentials.refresh()
         connection = SSL.Connection(self.credentials.context(dials=True), None)
         if self.address.scheme is Scheme.TLS_DNS:
@@ -317,7 +350,7 @@ class _ConnectionCreator:
         connection.set_connect_state()
         return connection
 
-    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
+    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:  # noqa: N803
         self.credentials.refresh()
         connection = SSL.Connection(self.credentials.context(dials=False), None)
         connection.set_accept_state()
@@ -337,7 +370,7 @@ class _TlsEndpoint:
     inner: IStreamClientEndpoint
     creator: _ConnectionCreator
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803
         layers = _LayerFactory(self.creator, True, protocolFactory)
         connecting: Deferred[Any] = self.inner.connect(layers)
         return connecting.addCallback(lambda layer: layer.wrappedProtocol)
@@ -372,9 +405,9 @@ class TlsScheme:
         if credentials is None:
             return fail(ListenFailed(address, _NO_CREDENTIALS))
         factory = self._factory(address, accept, credentials, dialled=False)
-        creator = _ConnectionCreator(credentials, address, {})
+        creator = _ConnectionCreator(credentials, address)
         layers = _LayerFactory(creator, False, factory)
-        return self._plain.listen_with(address, _plain(address), layers, factory)
+        return self._plain.listen_with(_plain(address), layers, factory)
 
     def connect(
         self, address: Address, receiver: IChannelReceiver, timeout_seconds: float | None = None
@@ -396,7 +429,7 @@ class TlsScheme:
             timeout_seconds = self._options.connect_timeout_seconds
         factory = self._factory(address, lambda _peer: receiver, credentials, dialled=True)
         inner = self._plain.endpoint(_plain(address), timeout_seconds)
-        creator = _ConnectionCreator(credentials, address, {})
+        creator = _ConnectionCreator(credentials, address)
         return dial(_TlsEndpoint(inner, creator), factory, timeout_seconds)
 
     def look_again(self) -> None:
@@ -428,7 +461,9 @@ class TlsScheme:
         return f"tls+{peer_text(layer.transport.getPeer())}"
 
 
-_NO_CREDENTIALS: Final = "TLS needs a certificate, a key and authorities: [tls] in the configuration"
+_NO_CREDENTIALS: Final = (
+    "TLS needs a certificate, a key and authorities: [tls] in the configuration"
+)
 
 
 def _plain(address: Address) -> Address:

@@ -6,9 +6,9 @@ A node's certificate has one URI among its alternative names::
     atbus://realm/0x12340000/16
 
 It names the realm, which all nodes of one bus share, and a range of bus ids, as a prefix and the
-number of its free bits; ``/0`` is one id. It is compared letter by letter: there is one way to write
-each range, no wildcard, and no other field of the certificate counts. A certificate without such a
-name, or with two, is nobody's.
+number of its free bits; ``/0`` is one id. It is compared letter by letter: there is one way to
+write each range, no wildcard, and no other field of the certificate counts. A certificate without
+such a name, or with two, is nobody's.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from atbus import limits
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel, IChannelReceiver
 from atbus.errors import ChannelClosed, FrameTooLarge, Status
+from atbus.handshake.certificate import CertificateIdentity
 
 if TYPE_CHECKING:
     from atbus.testing.network import VirtualNetwork
@@ -44,6 +45,8 @@ class VirtualChannel:
         self.address = address
         self.peer = f"virtual:{address}"
         self.dialled = dialled
+        self.identity: CertificateIdentity | None = None
+        self.exporter = b""
         self.frame_limit = limits.HANDSHAKE_BYTES
         self.written_bytes = 0
         self.process = process

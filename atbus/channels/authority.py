@@ -1,0 +1,207 @@
+"""
+Make the certificates of a test or of a small bus: an authority, and nodes that it vouches for.
+
+Whoever has an authority already uses that: a node's certificate needs the URI of
+`atbus.handshake.certificate` among its alternative names, the names and addresses that others dial,
+and the purposes of both server and client.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from atbus.handshake.certificate import CertificateIdentity
+
+#: Clocks differ a little: a certificate is valid from before it was made.
+_SLACK: Final = timedelta(minutes=5)
+
+
+@attrs.frozen
+class Issued:
+    """
+    A certificate and its private key.
+
+    :param certificate: In PEM.
+    :param key: In PEM, not encrypted.
+    """
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+    def write(self, certificate: Path, key: Path) -> None:
+        """
+        Write both to new files; the key is readable by its owner only.
+
+        :raises OSError: One of them cannot be written, or exists.
+        """
+        for path, text, mode in ((key, self.key, 0o600), (certificate, self.certificate, 0o644)):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text)
+
+
+class Authority:
+    """
+    Somebody whose signature the nodes of a bus believe.
+
+    :param certificate: Its own, in PEM.
+    :param key: Its private key, in PEM, not encrypted.
+    :raises ValueError: One of the two cannot be read.
+    """
+
+    def __init__(self, certificate: bytes, key: bytes) -> None:
+        self._certificate = x509.load_pem_x509_certificate(certificate)
+        loaded = load_pem_private_key(key, None)
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+            raise ValueError("not a key of an elliptic curve")  # noqa: TRY004  # of a file
+        self._key = loaded
+        self.certificate = certificate
+
+    @classmethod
+    def new(cls, realm: str, days: float) -> Issued:
+        """
+        Make an authority.
+
+        :param realm: Its name.
+        :param days: How long it is to be believed.
+        :returns: Its certificate and key.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name(f"atbus authority of {realm}")
+        builder = (
+            _builder(name, name, key.public_key(), timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+        )
+        return Issued(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
+
+    def issue(
+        self,
+        identity: CertificateIdentity,
+        hosts: Iterable[str],
+        lifetime: timedelta,
+        *,
+        uris: Iterable[str] | None = None,
+        purposes: Iterable[x509.ObjectIdentifier] = (
+            ExtendedKeyUsageOID.SERVER_AUTH,
+            ExtendedKeyUsageOID.CLIENT_AUTH,
+        ),
+    ) -> Issued:
+        """
+        Vouch for a node.
+
+        :param identity: The ids that it may register.
+        :param hosts: The names and addresses under which it is dialled.
+        :param lifetime: How long; negative for one that has expired.
+        :param uris: Other URIs than the identity's, for tests of what must be refused.
+        :param purposes: What the certificate is good for.
+        :returns: Its certificate and key.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [
+            x509.UniformResourceIdentifier(uri) for uri in uris or (str(identity),)
+        ]
+        names += [_host(host) for host in hosts]
+        builder = (
+            _builder(
+                _name(f"atbus node {identity.subnet}"),
+                self._certificate.subject,
+                key.public_key(),
+                lifetime,
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        )
+        return Issued(_pem(builder.sign(self._key, hashes.SHA256())), _key_pem(key))
+
+    def revoke(self, certificates: Iterable[bytes], lifetime: timedelta) -> bytes:
+        """
+        Make a revocation list.
+
+        :param certificates: Those that are not to be believed any more, in PEM.
+        :param lifetime: How long the list is good.
+        :returns: The list, in PEM.
+        """
+        now = datetime.now(tz=UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(now - _SLACK)
+            .next_update(now + lifetime)
+        )
+        for text in certificates:
+            certificate = x509.load_pem_x509_certificate(text)
+            revoked = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+            builder = builder.add_revoked_certificate(revoked.revocation_date(now).build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    now = datetime.now(tz=UTC)
+    begins = min(now, now + lifetime) - _SLACK
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

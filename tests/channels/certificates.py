@@ -1,0 +1,63 @@
+"""An authority and the files of nodes, for tests of TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from atbus.channels.authority import Authority, Issued
+from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.handshake.certificate import CertificateIdentity, parse_identity
+
+DAY = timedelta(days=1)
+NODE = parse_identity("atbus://test/0x0/63")
+HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+class Files:
+    """
+    Makes credentials in a folder, all of one authority unless told otherwise.
+
+    :param folder: Where the files go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = self.new_authority("authority")
+        self._count = 0
+
+    def new_authority(self, name: str) -> Authority:
+        """Make an authority and the file that believes it."""
+        issued = Authority.new(name, days=2)
+        (self.folder / f"{name}.pem").write_bytes(issued.certificate)
+        return Authority(issued.certificate, issued.key)
+
+    def issue(
+        self,
+        identity: CertificateIdentity = NODE,
+        hosts: Iterable[str] = HOSTS,
+        lifetime: timedelta = DAY,
+        authority: Authority | None = None,
+        **how: Any,
+    ) -> Issued:
+        """Make a certificate."""
+        return (authority or self.authority).issue(identity, hosts, lifetime, **how)
+
+    def options(self, issued: Issued | None = None, **how: Any) -> TlsOptions:
+        """Write a certificate's files and say where they are."""
+        self._count += 1
+        paths = [self.folder / f"node-{self._count}.{end}" for end in ("pem", "key")]
+        (issued or self.issue()).write(*paths)
+        given = {
+            "certificate": str(paths[0]),
+            "key": str(paths[1]),
+            "authorities": str(self.folder / "authority.pem"),
+            "realm": "test",
+        }
+        return TlsOptions(**{**given, **how})
+
+    def credentials(self, issued: Issued | None = None, **how: Any) -> Credentials:
+        """Make credentials."""
+        return Credentials(self.options(issued, **how))

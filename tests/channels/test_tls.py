@@ -1,0 +1,382 @@
+"""
+TLS: whom it lets in, whom it does not and why, and that frames travel as on any other channel.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from twisted.internet.threads import deferToThread
+
+from atbus import limits
+from atbus.address import Address, Scheme, parse_address
+from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.interfaces import ChannelOptions, IChannelListener, IChannelScheme
+from atbus.channels.tls import TlsScheme
+from atbus.errors import ConfigurationError, ConnectFailed, ListenFailed, Status
+from atbus.handshake.certificate import parse_identity
+from atbus.testing.channels import ChannelContract
+from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
+from tests.channels.certificates import DAY, Files
+from tests.channels.sockets import SocketTests
+
+
+class TlsTests(SocketTests):
+    """Has files of certificates, and schemes that use them."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = Files(self.directory)
+
+    def scheme_of(self, credentials: Credentials | None, **how: Any) -> TlsScheme:
+        """Make the scheme of a node with these credentials."""
+        options = ChannelOptions(frame_limit=1 << 20, tls=credentials, **how)
+        return TlsScheme(self.reactor, options, self.timers)
+
+    async def listen_at(
+        self, scheme: TlsScheme, reception: Reception, text: str = "tls+ipv4://127.0.0.1:0"
+    ) -> IChannelListener:
+        """Listen until the test is over."""
+        listener = await scheme.listen(parse_address(text), reception)
+        self.addCleanup(listener.stop)
+        return listener
+
+    async def outcome(
+        self, dialler: Credentials, listener: Credentials, text: str = "tls+ipv4://127.0.0.1:0"
+    ) -> tuple[str, str]:
+        """Connect two nodes; gives why the dialler failed or was cut off, and who came in."""
+        reception, receiver = Reception(), RecordingReceiver()
+        receiver.host = reception
+        listening = await self.listen_at(self.scheme_of(listener), reception, text)
+        try:
+            channel = await self.scheme_of(dialler).connect(listening.address, receiver)
+        except ConnectFailed as error:
+            return error.detail, " ".join(reception.peers)
+        # In TLS 1.3 the dialler is through before the listener has seen its certificate.
+        await reception.until(
+            lambda: bool(receiver.ends or (reception.receivers and reception.receivers[0].calls))
+        )
+        if not reception.receivers:
+            return receiver.ends[0][1], ""
+        channel.abort("seen enough")
+        await receiver.end()
+        await reception.receivers[0].end()
+        return "", " ".join(reception.peers)
+
+
+class ContractTests(ChannelContract, TlsTests):
+    """TLS over IPv4 keeps the contract of channels."""
+
+    def make_scheme(self, options: ChannelOptions) -> IChannelScheme:
+        options.tls = Files(self.directory).credentials()
+        return TlsScheme(self.reactor, options, self.timers)
+
+    def make_address(self) -> Address:
+        return Address(Scheme.TLS_IPV4, "127.0.0.1", 0)
+
+    def setUp(self) -> None:
+        SocketTests.setUp(self)
+        ChannelContract.setUp(self)
+
+
+class SchemeTests(TlsTests):
+    async def test_all_addresses(self) -> None:
+        """IPv4, IPv6 and names work alike, and what is unspecified is this host."""
+        ours = self.files.credentials()
+        for text in ("tls+ipv4://127.0.0.1:0", "tls+ipv6://::1:0", "tls+dns://localhost:0"):
+            why, peers = await self.outcome(ours, self.files.credentials(), text)
+            self.assertEqual(why, "", text)
+            self.assertTrue(peers.startswith("tls+ipv"), peers)
+        why, _ = await self.outcome(ours, self.files.credentials(), "tls+ipv4://0.0.0.0:0")
+        self.assertEqual(why, "")
+
+    async def test_what_both_sides_know(self) -> None:
+        """Each side knows which ids the other one may register, and both have one exporter."""
+        ids = [parse_identity(f"atbus://test/0x{n}000/12") for n in (1, 2)]
+        one, two = (self.files.credentials(self.files.issue(identity)) for identity in ids)
+        reception, receiver = Reception(), RecordingReceiver()
+        listener = await self.listen_at(self.scheme_of(two), reception)
+        channel = await self.scheme_of(one).connect(listener.address, receiver)
+        [guest] = await reception.guests(1)
+        self.assertEqual((guest.channel.identity, channel.identity), (ids[0], ids[1]))
+        self.assertEqual(guest.channel.exporter, channel.exporter)
+        self.assertEqual(len(channel.exporter), 32)
+        other = await self.scheme_of(one).connect(listener.address, RecordingReceiver())
+        self.assertNotEqual(other.exporter, channel.exporter)
+        guests = await reception.guests(2)
+        for each in (channel, other):
+            each.abort("seen enough")
+        for guest in guests:
+            await guest.end()
+
+    async def test_without_credentials(self) -> None:
+        """A node without a certificate is told what it needs."""
+        scheme = self.scheme_of(None)
+        address = parse_address("tls+ipv4://127.0.0.1:7000")
+        for error in (
+            await error_of(scheme.listen(address, Reception()), ListenFailed),
+            await error_of(scheme.connect(address, RecordingReceiver()), ConnectFailed),
+        ):
+            self.assertIn("needs a certificate", error.detail)
+
+
+class RefusalTests(TlsTests):
+    """Whoever is refused is told apart in the log, on either side."""
+
+    async def refused(self, dialler: Credentials, listener: Credentials) -> str:
+        """Connect two nodes that must not connect; nobody may come in."""
+        why, peers = await self.outcome(dialler, listener)
+        self.assertEqual(peers, "")
+        self.assertNotEqual(why, "")
+        return why
+
+    async def test_a_listener_that_is_not_believed(self) -> None:
+        """The dialler says what is wrong with the listener's certificate."""
+        files, ours = self.files, self.files.credentials()
+        other = files.new_authority("other")
+        server_only: dict[str, Any] = {"purposes": [ExtendedKeyUsageOID.SERVER_AUTH]}
+        client_only: dict[str, Any] = {"purposes": [ExtendedKeyUsageOID.CLIENT_AUTH]}
+        for issued, fault in (
+            (files.issue(lifetime=timedelta(minutes=-1)), "it has expired"),
+            (files.issue(authority=other), "its authority is not believed"),
+            (files.issue(hosts=["elsewhere.example"]), "not issued for 127.0.0.1"),
+            (files.issue(hosts=[]), "not issued for 127.0.0.1"),
+            (files.issue(**client_only), "not meant for this purpose"),
+        ):
+            self.assertIn(fault, await self.refused(ours, files.credentials(issued)))
+        self.assertEqual(
+            (await self.outcome(ours, files.credentials(files.issue(**server_only))))[0], ""
+        )
+
+    async def test_a_dialler_that_is_not_believed(self) -> None:
+        """The listener takes nobody in whose certificate is not good."""
+        files, ours = self.files, self.files.credentials()
+        other = files.new_authority("other")
+        for issued in (
+            files.issue(lifetime=timedelta(minutes=-1)),
+            files.issue(authority=other),
+            files.issue(purposes=[ExtendedKeyUsageOID.SERVER_AUTH]),
+        ):
+            await self.refused(files.credentials(issued), ours)
+
+    async def test_another_realm(self) -> None:
+        """A good certificate of another bus is no good here."""
+        files = self.files
+        other = files.credentials(files.issue(parse_identity("atbus://other/0x5/0")), realm="other")
+        why = await self.refused(files.credentials(), other)
+        self.assertIn("of the realm other, not test", why)
+        await self.refused(other, files.credentials())
+
+    async def test_a_plain_peer(self) -> None:
+        """Whoever speaks no TLS here is cut off, and hears nothing that helps it."""
+        reception = Reception()
+        listener = await self.listen_at(self.scheme_of(self.files.credentials()), reception)
+        answer = await deferToThread(
+            say, listener.address.port, b"GET / HTTP/1.0\r\n\r\n" * 100, None
+        )
+        self.assertLess(len(answer), 100)
+        self.assertEqual(reception.peers, [])
+
+    async def test_tls_of_yesterday(self) -> None:
+        """TLS 1.2 is spoken only where it is allowed; anything older nowhere."""
+        for allowed, version in ((False, "TLSv1_2"), (True, "TLSv1_2"), (True, "TLSv1_1")):
+            reception = Reception()
+            ours = self.files.options(allow_tls_1_2=allowed)
+            listener = await self.listen_at(self.scheme_of(Credentials(ours)), reception)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_cert_chain(ours.certificate, ours.key)
+            context.load_verify_locations(ours.authorities)
+            context.set_alpn_protocols(["atbus/1"])
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+            await deferToThread(say, listener.address.port, b"", context)
+            taken = allowed and version == "TLSv1_2"
+            if taken:
+                await (await reception.guests(1))[0].end()
+            self.assertEqual(len(reception.peers), int(taken), (allowed, version))
+
+    async def test_something_else_over_tls(self) -> None:
+        """A program that does not say that it speaks atbus is not taken for a node."""
+        reception = Reception()
+        ours = self.files.options()
+        listener = await self.listen_at(self.scheme_of(Credentials(ours)), reception)
+        for protocols in ([], ["h2", "http/1.1"]):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_cert_chain(ours.certificate, ours.key)
+            context.load_verify_locations(ours.authorities)
+            if protocols:
+                context.set_alpn_protocols(protocols)
+            await deferToThread(say, listener.address.port, frame_of(10), context)
+        self.assertEqual(reception.peers, [])
+
+    async def test_silence(self) -> None:
+        """Connections that never begin their handshake end, and are never too many."""
+        self.patch(limits, "HANDSHAKE_SECONDS", 0.2)
+        self.patch(limits, "PENDING_HANDSHAKES_MAX", 3)
+        scheme = self.scheme_of(self.files.credentials())
+        listener = await self.listen_at(scheme, Reception())
+        address = ("127.0.0.1", listener.address.port)
+        silent = [socket.create_connection(address) for _ in range(6)]
+        for one in silent:
+            self.addCleanup(one.close)
+            self.assertEqual(await deferToThread(read_to_end, one), b"")
+        self.assertEqual(scheme.channels, set())
+
+
+class RevocationTests(TlsTests):
+    def revoke(self, *certificates: bytes) -> str:
+        """Write a revocation list."""
+        path = self.directory / "revoked.pem"
+        path.write_bytes(self.files.authority.revoke(certificates, DAY))
+        return str(path)
+
+    async def test_revoked_before(self) -> None:
+        """A revoked certificate opens nothing."""
+        bad = self.files.issue()
+        ours = self.files.credentials(revoked=self.revoke(bad.certificate))
+        self.assertEqual((await self.outcome(self.files.credentials(), ours))[0], "")
+        why, peers = await self.outcome(ours, self.files.credentials(bad))
+        self.assertIn("it has been revoked", why)
+        _, peers = await self.outcome(self.files.credentials(bad), ours)
+        self.assertEqual(peers, "")
+
+    async def test_revoked_meanwhile(self) -> None:
+        """A channel ends when the other side's certificate is revoked; others go on."""
+        bad = self.files.issue()
+        scheme = self.scheme_of(self.files.credentials(revoked=self.revoke()))
+        reception = Reception()
+        listener = await self.listen_at(scheme, reception)
+        ends = []
+        for credentials in (self.files.credentials(bad), self.files.credentials()):
+            ends.append(RecordingReceiver())
+            await self.scheme_of(credentials).connect(listener.address, ends[-1])
+        guests = await reception.guests(2)
+        scheme.look_again()
+        self.revoke(bad.certificate)
+        scheme.look_again()
+        await ends[0].end()
+        [revoked] = [guest for guest in guests if guest.ends]
+        self.assertEqual(
+            revoked.ends[0], (Status.ACCESS_DENIED, "the other side's certificate has been revoked")
+        )
+        self.assertEqual(ends[1].ends, [])
+        ends[1].channel.abort("seen enough")
+        for guest in guests:
+            await guest.end()
+
+    async def test_expired_meanwhile(self) -> None:
+        """A channel ends with the other side's certificate, unless that is not wanted."""
+        soon = self.files.issue(lifetime=timedelta(seconds=1.5))
+        for wanted in (True, False):
+            ours = self.files.credentials(close_on_expiry=wanted)
+            reception, receiver = Reception(), RecordingReceiver()
+            listener = await self.listen_at(self.scheme_of(ours), reception)
+            if wanted:
+                await self.scheme_of(self.files.credentials(soon)).connect(
+                    listener.address, receiver
+                )
+                [guest] = await reception.guests(1)
+                status, detail = await guest.end()
+                self.assertEqual(status, Status.ACCESS_DENIED)
+                self.assertIn("has expired", detail)
+                await receiver.end()
+
+
+class CredentialTests(TlsTests):
+    def fault(self, **how: Any) -> str:
+        """Say what is wrong with options."""
+        error = self.assertRaises(ConfigurationError, Credentials, self.files.options(**how))
+        return str(error)
+
+    def test_files_that_cannot_be_used(self) -> None:
+        """Each fault is told with the option and the file it is in, all at once."""
+        empty = self.directory / "empty.pem"
+        empty.write_bytes(b"")
+        missing = str(self.directory / "missing.pem")
+        self.assertIn(f"authorities: {missing}: No such file", self.fault(authorities=missing))
+        both = self.fault(key=str(empty), certificate=missing)
+        self.assertIn(f"certificate: {missing}: No such file", both)
+        self.assertIn(f"key: {empty}:", both)
+        self.assertIn(f"revoked: {empty}: no revocation list", self.fault(revoked=str(empty)))
+        other = self.files.options()
+        self.assertIn(f"key: {other.key}: is not that of", self.fault(key=other.key))
+        self.assertIn("of the realm test, not elsewhere", self.fault(realm="elsewhere"))
+        nameless = self.files.issue(uris=["https://example.org/"])
+        error = self.assertRaises(ConfigurationError, self.files.credentials, nameless)
+        self.assertIn("has no name atbus://", str(error))
+
+    def replace(self, options: TlsOptions) -> None:
+        """Put a new certificate and key where the old ones are."""
+        paths = Path(options.certificate), Path(options.key)
+        for path in paths:
+            path.unlink()
+        self.files.issue().write(*paths)
+
+    async def test_renewed(self) -> None:
+        """A renewed certificate is used for the next connection, without a restart."""
+        options = self.files.options(self.files.issue(lifetime=timedelta(minutes=-1)))
+        ours, dialler = Credentials(options), self.files.credentials()
+        self.assertIn("expired", (await self.outcome(dialler, ours))[0])
+        self.replace(options)
+        self.assertEqual((await self.outcome(dialler, ours))[0], "")
+
+    def spoil(self, options: TlsOptions, text: bytes | None = None) -> bytes:
+        """Cut a certificate's file in half, or write it; gives what was in it."""
+        path = Path(options.certificate)
+        before = path.read_bytes()
+        path.write_bytes(before[: len(before) // 2] if text is None else text)
+        return before
+
+    async def test_renewed_badly(self) -> None:
+        """Files that cannot be used change nothing; they are told once, and looked at again."""
+        options = self.files.options()
+        ours = Credentials(options)
+        good = self.spoil(options)
+        self.assertFalse(ours.refresh())
+        self.assertIn(f"certificate: {options.certificate}", ours.faults[0])
+        self.assertFalse(ours.refresh())
+        self.assertEqual((await self.outcome(self.files.credentials(), ours))[0], "")
+        self.spoil(options, good)
+        self.assertTrue(ours.refresh())
+        self.assertEqual(ours.faults, [])
+
+    def test_nothing_secret_is_shown(self) -> None:
+        """Neither a key nor a path's contents are in what is printed."""
+        issued = self.files.issue()
+        self.assertNotIn("PRIVATE", repr(issued))
+
+
+def say(port: int | None, data: bytes, context: ssl.SSLContext | None) -> bytes:
+    """Connect as a foreign program, say something, and read until the other side ends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as plain:
+        try:
+            if context is None:
+                plain.sendall(data)
+                return read_to_end(plain)
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                secure.sendall(data)
+                secure.settimeout(15)
+                if secure.version() == "TLSv1.2":
+                    return b""
+                return secure.recv(100)
+        except OSError:
+            return b""
+
+
+def read_to_end(plain: socket.socket) -> bytes:
+    """Read until the other side ends."""
+    plain.settimeout(15)
+    data = b""
+    try:
+        while piece := plain.recv(4096):
+            data += piece
+    except ConnectionError:
+        pass
+    return data
