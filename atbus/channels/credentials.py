@@ -11,6 +11,7 @@ visible outside this module and `atbus.channels.tls`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -81,6 +82,8 @@ class Credentials:
         self.options = options
         #: Why the files, as they are now, are not in use; empty when they are.
         self.faults: list[str] = []
+        #: Called each time other files are in use; they end what would not be opened now.
+        self.watching: set[Callable[[], None]] = set()
         self._stamps: tuple[object, ...] = ()
         self._revocations: list[x509.CertificateRevocationList] = []
         self._contexts: dict[bool, Any] = {}
@@ -107,6 +110,8 @@ class Credentials:
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
         self._contexts[True].set_alpn_protos([ALPN])
+        for look_again in list(self.watching):
+            look_again()
         return True
 
     def context(self, *, dials: bool) -> Any:

@@ -38,6 +38,7 @@ from atbus.channels.interfaces import (
     IChannelScheme,
 )
 from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, ListenFailed, Status
+from atbus.handshake.certificate import CertificateIdentity
 
 #: What an end holds that was not delivered yet: as much as a kernel holds of a unix socket.
 WINDOW_BYTES: Final = 256 * 1024
@@ -75,6 +76,10 @@ class MemoryChannel:
     """
 
     _log = Logger()
+
+    #: In one process nobody needs a certificate.
+    identity: CertificateIdentity | None = None
+    exporter = b""
 
     #: Set once, when both ends have been made.
     other: MemoryChannel

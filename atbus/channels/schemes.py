@@ -25,9 +25,16 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.memory import MemoryScheme
 from atbus.channels.tcp import TcpScheme
-from atbus.channels.tls import TlsScheme
 from atbus.channels.unix import UnixScheme
 from atbus.errors import ConnectFailed, ListenFailed
+
+
+def _tls(reactor: Any, options: ChannelOptions, timers: IReactorTime) -> IChannelScheme:
+    # OpenSSL is loaded by those who use it: it takes time and memory that others need not spend.
+    from atbus.channels.tls import TlsScheme  # noqa: PLC0415
+
+    return TlsScheme(reactor, options, timers)
+
 
 #: Makes the implementation of a scheme, from the reactor, the node's options and its timers.
 SCHEMES: Final[Mapping[Scheme, Callable[[Any, ChannelOptions, IReactorTime], IChannelScheme]]] = (
@@ -38,9 +45,9 @@ SCHEMES: Final[Mapping[Scheme, Callable[[Any, ChannelOptions, IReactorTime], ICh
             Scheme.IPV4: TcpScheme,
             Scheme.IPV6: TcpScheme,
             Scheme.DNS: TcpScheme,
-            Scheme.TLS_IPV4: TlsScheme,
-            Scheme.TLS_IPV6: TlsScheme,
-            Scheme.TLS_DNS: TlsScheme,
+            Scheme.TLS_IPV4: _tls,
+            Scheme.TLS_IPV6: _tls,
+            Scheme.TLS_DNS: _tls,
         }
     )
 )
@@ -57,7 +64,8 @@ class Channels:
     """
 
     def __init__(self, reactor: Any, options: ChannelOptions, timers: IReactorTime) -> None:
-        self._schemes = {scheme: make(reactor, options, timers) for scheme, make in SCHEMES.items()}
+        self._made: dict[Callable[..., IChannelScheme], IChannelScheme] = {}
+        self._ingredients = (reactor, options, timers)
 
     def listen(self, address: Address, accept: Accept) -> Deferred[IChannelListener]:
         """
@@ -67,7 +75,7 @@ class Channels:
         :param accept: Called for each connection that comes in.
         :returns: As `IChannelScheme.listen` promises.
         """
-        scheme = self._schemes.get(address.scheme)
+        scheme = self._scheme_of(address)
         if scheme is None:
             return fail(ListenFailed(address, _missing(address)))
         return scheme.listen(address, accept)
@@ -83,10 +91,18 @@ class Channels:
         :param timeout_seconds: How long to try; `None` for the options' value.
         :returns: As `IChannelScheme.connect` promises.
         """
-        scheme = self._schemes.get(address.scheme)
+        scheme = self._scheme_of(address)
         if scheme is None:
             return fail(ConnectFailed(address, _missing(address)))
         return scheme.connect(address, receiver, timeout_seconds)
+
+    def _scheme_of(self, address: Address) -> IChannelScheme | None:
+        make = SCHEMES.get(address.scheme)
+        if make is None:
+            return None
+        if make not in self._made:
+            self._made[make] = make(*self._ingredients)
+        return self._made[make]
 
 
 def _missing(address: Address) -> str:

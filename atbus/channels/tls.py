@@ -218,6 +218,7 @@ class TlsStreamProtocol(StreamProtocol):
         self.identity = self.certificate.identity
         self.exporter = connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, None)
         super().connectionMade()
+        self._factory.credentials.watching.add(self._look_again)
         self._watch_expiry()
         if self.refusal:
             self._settle(ConnectFailed(self.address, self.refusal))
@@ -233,7 +234,7 @@ class TlsStreamProtocol(StreamProtocol):
         self._handshake_over()
         if self._expiry_call is not None and self._expiry_call.active():
             self._expiry_call.cancel()
-        self._factory.forget(self)
+        self._factory.credentials.watching.discard(self._look_again)
         super().connectionLost(reason)
         self._settle(ConnectFailed(self.address, self.refusal or _reason_of(reason)))
 
@@ -273,7 +274,7 @@ class TlsStreamProtocol(StreamProtocol):
             min(left_seconds, limits.CERTIFICATE_LOOK_SECONDS), self._watch_expiry
         )
 
-    def look_again(self) -> None:
+    def _look_again(self) -> None:
         """End the channel if the other side's certificate has been revoked."""
         if self._factory.credentials.is_revoked(self.certificate):
             self.abort("the other side's certificate has been revoked", Status.ACCESS_DENIED)
@@ -288,11 +289,10 @@ class TlsStreamFactory(StreamFactory):
 
     credentials: Credentials
 
-    def __init__(self, credentials: Credentials, scheme: TlsScheme, **options: Any) -> None:
+    def __init__(self, credentials: Credentials, **options: Any) -> None:
         super().__init__(options.pop("address"), options.pop("accept"), **options)
         self.credentials = credentials
         self.handshakes: dict[TlsStreamProtocol, None] = {}
-        self._scheme = scheme
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
         """Make the protocol of one connection, which waits for its handshake."""
@@ -301,15 +301,10 @@ class TlsStreamFactory(StreamFactory):
     def begin(self, protocol: TlsStreamProtocol) -> None:
         """Count a handshake that begins; when there are too many, the oldest gives way."""
         self.handshakes[protocol] = None
-        self._scheme.channels.add(protocol)
         if len(self.handshakes) > limits.PENDING_HANDSHAKES_MAX:
             oldest = next(iter(self.handshakes))
             del self.handshakes[oldest]
             oldest.give_way("too many connections are in their TLS handshake")
-
-    def forget(self, protocol: TlsStreamProtocol) -> None:
-        """Forget a connection that has ended."""
-        self._scheme.channels.discard(protocol)
 
     def examine(self, connection: Any) -> PeerCertificate:
         """
@@ -387,7 +382,6 @@ class TlsScheme:
     """
 
     def __init__(self, reactor: Any, options: ChannelOptions, timers: IReactorTime) -> None:
-        self.channels: set[TlsStreamProtocol] = set()
         self._options = options
         self._timers = timers
         # Whoever listens with TLS may do so where others can reach it.
@@ -432,21 +426,11 @@ class TlsScheme:
         creator = _ConnectionCreator(credentials, address)
         return dial(_TlsEndpoint(inner, creator), factory, timeout_seconds)
 
-    def look_again(self) -> None:
-        """Use the files as they are now, and end channels to those who have been revoked."""
-        credentials = self._options.tls
-        if credentials is not None:
-            credentials.refresh()
-            for channel in list(self.channels):
-                if channel not in channel._factory.handshakes:  # noqa: SLF001  # same module
-                    channel.look_again()
-
     def _factory(
         self, address: Address, accept: Accept, credentials: Credentials, *, dialled: bool
     ) -> TlsStreamFactory:
         return TlsStreamFactory(
             credentials,
-            self,
             address=address,
             accept=accept,
             greet=self._greet,

@@ -220,14 +220,14 @@ class RefusalTests(TlsTests):
         """Connections that never begin their handshake end, and are never too many."""
         self.patch(limits, "HANDSHAKE_SECONDS", 0.2)
         self.patch(limits, "PENDING_HANDSHAKES_MAX", 3)
-        scheme = self.scheme_of(self.files.credentials())
-        listener = await self.listen_at(scheme, Reception())
+        ours = self.files.credentials()
+        listener = await self.listen_at(self.scheme_of(ours), Reception())
         address = ("127.0.0.1", listener.address.port)
         silent = [socket.create_connection(address) for _ in range(6)]
         for one in silent:
             self.addCleanup(one.close)
             self.assertEqual(await deferToThread(read_to_end, one), b"")
-        self.assertEqual(scheme.channels, set())
+        self.assertEqual(ours.watching, set())
 
 
 class RevocationTests(TlsTests):
@@ -250,17 +250,17 @@ class RevocationTests(TlsTests):
     async def test_revoked_meanwhile(self) -> None:
         """A channel ends when the other side's certificate is revoked; others go on."""
         bad = self.files.issue()
-        scheme = self.scheme_of(self.files.credentials(revoked=self.revoke()))
+        ours = self.files.credentials(revoked=self.revoke())
         reception = Reception()
-        listener = await self.listen_at(scheme, reception)
+        listener = await self.listen_at(self.scheme_of(ours), reception)
         ends = []
         for credentials in (self.files.credentials(bad), self.files.credentials()):
             ends.append(RecordingReceiver())
             await self.scheme_of(credentials).connect(listener.address, ends[-1])
         guests = await reception.guests(2)
-        scheme.look_again()
+        self.assertFalse(ours.refresh())
         self.revoke(bad.certificate)
-        scheme.look_again()
+        self.assertTrue(ours.refresh())
         await ends[0].end()
         [revoked] = [guest for guest in guests if guest.ends]
         self.assertEqual(
