@@ -383,6 +383,22 @@ CHAIN_NODES_MAX: Final = 255
 #: Ids in all remembered chains of upstreams together: those of 100,000 nodes, ten deep.
 CHAINS_REMEMBERED_IDS_MAX: Final = 1_048_576
 
+#: Targets to which a direct connection is wanted; more are reached through the tree meanwhile.
+DIRECT_TARGETS_MAX: Final = 1_024
+
+#: Of those, the ones for which messages wait because there is no other way: each may hold
+#: ``PENDING_BYTES``.
+PROSPECTS_MAX: Final = 16
+
+#: Attempts to connect directly before it is given up; libatapp's number.
+DIRECT_ATTEMPTS_MAX: Final = 5
+
+#: The first wait between two of them, as in libatapp; each is twice the one before, ...
+DIRECT_RETRY_SECONDS: Final = 2.0
+
+#: ... up to this. There is another way, or the messages have been answered by then.
+DIRECT_RETRY_SECONDS_MAX: Final = 16.0
+
 # ---------------------------------------------------------------------------------------------
 # Route tables and subjects
 

@@ -43,6 +43,7 @@ from atbus.node.reading import (
     read_addresses,
     read_application,
     read_boolean,
+    read_boolean_or_none,
     read_id,
     read_integer,
     read_integer_or_none,
@@ -56,6 +57,9 @@ from atbus.node.reading import (
     read_text,
     read_tokens,
 )
+from atbus.node.reading_topology import read_records, read_rules
+from atbus.routing.policy import Rule
+from atbus.routing.record import Record
 from atbus.wire.messages import Mode
 
 T = TypeVar("T")
@@ -67,6 +71,12 @@ PROFILES: Final = {
     "fast": (limits.FAST_HEARTBEAT_SECONDS, limits.FAST_HEARTBEAT_TOLERANCE),
 }
 """For the name of each profile the heartbeat in seconds and its tolerance."""
+
+CHOICES: Final = {
+    "topology": ("subnets", "records"),
+    "pending_policy": ("hold", "fail", "drop"),
+}
+"""For the name of each option that is a choice what there is to choose from."""
 
 # It cannot change, so all configurations may share it.
 _NOTHING: Final[FrozenMapping[str, Any]] = FrozenMapping()
@@ -92,10 +102,13 @@ class NodeConfig:
     name: str = attrs.field(default="", converter=read_text)
     hostname: str = attrs.field(default="auto", converter=read_text)
     labels: FrozenMapping[str, str] = attrs.field(default=_NOTHING, converter=read_labels)
+    proxy: bool = attrs.field(default=False, converter=read_boolean)
     # connections
     listen: tuple[Address, ...] = attrs.field(default=(), converter=read_addresses)
     _upstream: Address | None = attrs.field(default=None, converter=read_address_or_none, eq=False)
     _upstreams: tuple[Address, ...] = attrs.field(default=(), converter=read_addresses, eq=False)
+    upstream_labels: FrozenMapping[str, str] = attrs.field(default=_NOTHING, converter=read_labels)
+    topology: str = attrs.field(default="subnets", converter=read_text)
     _subnets: tuple[GivenSubnet, ...] = attrs.field(default=(), converter=read_subnets, eq=False)
     _accept_subnets: tuple[GivenSubnet, ...] = attrs.field(
         default=(), converter=read_subnets, eq=False
@@ -103,8 +116,13 @@ class NodeConfig:
     access_tokens: tuple[bytes, ...] = attrs.field(default=(), converter=read_tokens)
     allow_insecure: bool = attrs.field(default=False, converter=read_boolean)
     overwrite_listen_path: bool = attrs.field(default=False, converter=read_boolean)
-    direct_notice: bool = attrs.field(default=True, converter=read_boolean)
+    _direct_notice: bool | None = attrs.field(
+        default=None, converter=read_boolean_or_none, eq=False
+    )
     accept_notices: bool = attrs.field(default=True, converter=read_boolean)
+    direct_connections: bool = attrs.field(default=False, converter=read_boolean)
+    policy: tuple[Rule, ...] = attrs.field(default=(), converter=read_rules)
+    records: tuple[Record, ...] = attrs.field(default=(), converter=read_records)
     # life
     require_upstream_within_seconds: float | None = attrs.field(
         default=None, converter=read_number_or_none
@@ -144,6 +162,7 @@ class NodeConfig:
     pending_bytes_max: int = attrs.field(default=limits.PENDING_BYTES, converter=read_integer)
     pending_count_max: int = attrs.field(default=limits.PENDING_COUNT_MAX, converter=read_integer)
     pending_seconds: float = attrs.field(default=limits.PENDING_SECONDS, converter=read_number)
+    pending_policy: str = attrs.field(default="hold", converter=read_text)
     # application
     application: str | None = attrs.field(default=None, converter=read_application)
     application_settings: FrozenMapping[str, object] = attrs.field(
@@ -157,6 +176,7 @@ class NodeConfig:
     accept_subnets: tuple[Subnet, ...] = attrs.field(init=False)
     heartbeat_seconds: float = attrs.field(init=False)
     heartbeat_tolerance: int = attrs.field(init=False)
+    direct_notice: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         faults: list[str] = []
@@ -176,6 +196,7 @@ class NodeConfig:
         faults.extend(self._settle_subnets())
         faults.extend(self._settle_heartbeat())
         faults.extend(self._settle_upstreams())
+        faults.extend(self._settle_topology())
         faults.extend(self._faults_in_addresses())
         faults.extend(self._faults_in_counts())
         faults.extend(self._faults_between())
@@ -305,6 +326,20 @@ class NodeConfig:
             elif not address.is_dialable:
                 yield f"{place}: {address} names no port to connect to"
 
+    def _settle_topology(self) -> Iterator[str]:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                yield f"{name}: must be one of {', '.join(choices)}, not {value!r}"
+        given = self._direct_notice
+        self._set("direct_notice", self.topology == "subnets" if given is None else given)
+        about: set[int] = set()
+        for index, record in _readable(self.records):
+            if record.bus_id in about or record.bus_id == self.id:
+                whose = "this node" if record.bus_id == self.id else "a node that is there already"
+                yield f"records[{index}]: {format_bus_id(record.bus_id)} is {whose}"
+            about.add(record.bus_id)
+
     def _faults_in_addresses(self) -> Iterator[str]:
         if self.allow_insecure:
             return
@@ -335,7 +370,7 @@ class NodeConfig:
             yield f"hostname: must have 1 to {limits.HOST_BYTES} bytes"
 
     def _faults_between(self) -> Iterator[str]:
-        if self.mode is Mode.AUTO and not self.upstreams:
+        if self.mode is Mode.AUTO and not (self.upstreams or self.upstream_labels):
             yield 'id: "auto" needs an upstream that assigns one'
         if self.mode is Mode.AUTO and len(self._subnets) >= limits.SUBNETS_MAX:
             count = f"{len(self._subnets)} and the assigned id"

@@ -31,7 +31,7 @@ from atbus.handshake.passive_stream import PassiveHandshake
 from atbus.handshake.terms import LocalTerms
 from atbus.node.connection import Connection
 from atbus.node.registrar import ANOTHER_STAYS
-from atbus.wire.messages import Mode, RegisterRequest, Role
+from atbus.wire.messages import Mode, NodeFlag, RegisterRequest, Role
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -218,7 +218,7 @@ class Dialer:
         attempt.connection = Connection(
             self._context,
             self._registrar,
-            ActiveHandshake(self._terms(Role.CONTROL, expected_id)),
+            ActiveHandshake(self._terms(Role.CONTROL, expected_id, upstream=upstream)),
             address=attempt.address,
             dialled=True,
             upstream=upstream,
@@ -360,7 +360,7 @@ class Dialer:
 
     # What we say.
 
-    def _terms(self, role: Role, expected_id: int) -> LocalTerms:
+    def _terms(self, role: Role, expected_id: int, *, upstream: bool = False) -> LocalTerms:
         context = self._context
         config = context.config
         nonce = os.urandom(limits.NONCE_BYTES)
@@ -377,14 +377,22 @@ class Dialer:
             frame_max=config.frame_bytes_max,
             nonce=nonce,
             own_nonces=frozenset(self._nonces),
-            request=self._request(),
+            request=self._request(upstream=upstream),
             tokens=config.access_tokens,
             timeout_seconds=config.handshake_seconds,
             expected_id=expected_id,
         )
 
-    def _request(self) -> RegisterRequest:
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where we listen, as others are told."""
+        return tuple(str(listener.address) for listener in self.listeners)
+
+    def _request(self, *, upstream: bool) -> RegisterRequest:
         context = self._context
+        flags = NodeFlag.PROXY if context.config.proxy else NodeFlag(0)
+        if upstream:
+            flags |= NodeFlag.BELOW
         identity = context.identity
         return RegisterRequest(
             host=identity.host,
@@ -392,7 +400,8 @@ class Dialer:
             hostname=identity.hostname,
             subnets=context.table.own_subnets or context.config.subnets_before_id,
             labels=tuple(sorted(context.config.labels.items())),
-            addresses=tuple(str(listener.address) for listener in self.listeners),
+            addresses=self.addresses,
+            node_flags=int(flags),
             software=f"atbus {__version__}",
             wanted_id=self.wanted_id,
         )

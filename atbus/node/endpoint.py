@@ -25,7 +25,7 @@ from atbus.routing.flow_control import Load
 from atbus.routing.liveness import Heartbeat
 from atbus.routing.pending import PendingQueue
 from atbus.routing.table import Position
-from atbus.wire.messages import Mode
+from atbus.wire.messages import MessageType, Mode
 
 if TYPE_CHECKING:
     from atbus.handshake.terms import PeerTerms
@@ -94,6 +94,11 @@ class Endpoint:
         self.heartbeat.tolerance = config.heartbeat_tolerance
 
     @property
+    def frame_bytes_max(self) -> int:
+        """The longest frame that it takes."""
+        return self.peer.frame_max
+
+    @property
     def connections(self) -> list[Connection]:
         """Every connection, control first."""
         control = [] if self.control is None else [self.control]
@@ -131,7 +136,7 @@ class Endpoint:
             return Status.CLOSING
         link = self.open_link
         if link is None:
-            return self._let_wait(item)
+            return self._without_way(item)
         size_bytes = item.size_bytes
         if size_bytes > link.room and not link.has_room(size_bytes):
             return Status.BUFFER_LIMIT
@@ -150,12 +155,15 @@ class Endpoint:
         size_bytes = sum(item.size_bytes for item in items)
         link = self.open_link
         if link is None:
-            if not self.pending.has_room(size_bytes, len(items)):
+            if self._holds and not self.pending.has_room(size_bytes, len(items)):
                 return Status.BUFFER_LIMIT
             if size_bytes > self._room_for_pending():
                 return Status.BUFFER_LIMIT
             for item in items:
-                self._let_wait(item)
+                status = self._without_way(item)
+                if status is not None:
+                    # Not held, and all items are of one message: the first is refused already.
+                    return status
             return None
         if size_bytes > link.room and not link.has_room(size_bytes):
             return Status.BUFFER_LIMIT
@@ -227,6 +235,38 @@ class Endpoint:
             return link.load(destination, frames)
         queued = self.pending.queued_bytes
         return Load(frames=frames, own_bytes=queued, queued_bytes=queued)
+
+    @property
+    def _holds(self) -> bool:
+        """Tell whether messages wait; in a planned change of path they do, to stay in order."""
+        return self._context.config.pending_policy == "hold" or self.gate is not Gate.CLOSED
+
+    def _without_way(self, item: Kept) -> Status | None:
+        """Let an item wait for a data connection, or do what the configuration says instead."""
+        is_flush = isinstance(item, Relayed) and item.type == MessageType.FLUSH
+        if self._holds or isinstance(item, Routed) or is_flush:
+            return self._let_wait(item)
+        if self._context.config.pending_policy == "fail" or item.wants_answer:
+            return Status.NOT_CONNECTED
+        self._drop(item)
+        return None
+
+    def _drop(self, item: Run | Relayed) -> None:
+        """Let go of messages that nobody wants to hear of; they are counted."""
+        context = self._context
+        if item.begins_messages:
+            context.statistics.dropped_messages += item.count
+            if context.observer is not None:
+                context.observer.dropped(
+                    item.source,
+                    item.epoch,
+                    item.target,
+                    item.first_sequence,
+                    item.count,
+                    Status.NOT_CONNECTED,
+                )
+        if isinstance(item, Relayed):
+            item.custody.discharge()
 
     @staticmethod
     def put(link: Link, item: Kept) -> Status | None:

@@ -24,6 +24,7 @@ class NextHop:
     :param connection: The data connection it would take; None while there is none.
     :param address: The address of that connection.
     :param relation: How the *target* stands to us.
+    :param rule: The rule that decided, for people.
     """
 
     id: int
@@ -31,3 +32,4 @@ class NextHop:
     connection: Connection | None
     address: Address | None
     relation: Relation
+    rule: str = ""

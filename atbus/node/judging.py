@@ -22,8 +22,9 @@ from atbus.node.endpoint import Gate
 from atbus.routing import applicant as judged
 from atbus.routing.admission import after_challenge, judge
 from atbus.routing.applicant import Applicant, Challenge, Judgement, OwnNode, Registered
+from atbus.routing.record import Record
 from atbus.routing.table import Position
-from atbus.wire.messages import Mode, Role
+from atbus.wire.messages import Mode, RegisterRequest, Role
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from atbus.node.endpoint import Endpoint
     from atbus.node.pulse import Pulse
     from atbus.node.registrar import Registrar
+    from atbus.node.topology import Topology
 
 # The challenge itself; a real one is chosen so that it cannot be mistaken for a heartbeat.
 _CHALLENGE_SEQUENCE = 0
@@ -64,11 +66,13 @@ class Judge:
         context: Context,
         registrar: Registrar,
         pulse: Pulse,
+        topology: Topology,
         accepts: Callable[[], bool],
     ) -> None:
         self._context = context
         self._registrar = registrar
         self._pulse = pulse
+        self._topology = topology
         self._accepts = accepts
         self._positions: dict[Connection, Position] = {}
         self._calls: dict[_Asking, IDelayedCall] = {}
@@ -81,6 +85,11 @@ class Judge:
             dialled=question.dialled,
             to_upstream=connection.upstream,
             bound_id=None,
+        )
+        who = attrs.evolve(
+            who,
+            record=self._record_of(who.bus_id, question.request),
+            address=connection.address,
         )
         if self._is_unwelcome(who):
             connection.judged(_LEAVING)
@@ -192,6 +201,22 @@ class Judge:
             accept_subnets=context.config.accept_subnets,
             endpoints_max=context.config.endpoints_max,
             upstream_id=self._upstream_id(),
+            by_records=context.config.topology == "records",
+            record=self._topology.own,
+            policy=context.config.policy,
+        )
+
+    def _record_of(self, bus_id: int, request: RegisterRequest) -> Record | None:
+        """Put together what an applicant says of itself and what is known of its place."""
+        if not bus_id:
+            return None
+        return Record(
+            bus_id=bus_id,
+            upstream_id=self._context.table.registry.tree.upstream_of(bus_id),
+            labels=request.labels,
+            node_flags=request.node_flags,
+            host=request.host,
+            process=request.process,
         )
 
     def _upstream_id(self) -> int | None:

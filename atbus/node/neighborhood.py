@@ -4,7 +4,7 @@ The part of a node's face that is about other nodes and the ways to them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from atbus.address import Address, as_address
 from atbus.busid import BusId
 from atbus.node.endpoint import Endpoint
 from atbus.node.hop import NextHop
+from atbus.node.topology import NodeNews, NodeWatch, Where
+from atbus.routing.record import Record
 from atbus.routing.relation import Relation
 
 if TYPE_CHECKING:
@@ -74,3 +76,22 @@ class Neighborhood:
         :raises Undeliverable: There is no way, as from a node to itself; ``status`` says why.
         """
         return self._parts.traffic.next_hop(bus_id, exclude=exclude, no_upstream=no_upstream)
+
+    def records(self) -> tuple[Record, ...]:
+        """Give what is known of each node of the bus, ourselves included, in the order of ids."""
+        known = self._parts.topology.registry
+        return tuple(sorted(known, key=lambda record: record.bus_id))
+
+    def watch_nodes(
+        self, callback: Callable[[NodeNews], object], where: Where = None
+    ) -> NodeWatch:
+        """
+        Be told which other nodes there are.
+
+        :param callback: Called with a `NodeUp` for each node that is known now, before this
+            returns, and then with every `NodeUp`, `NodeChanged` and `NodeDown`.
+        :param where: Which nodes: labels with the value, or the values, that will do, or a function
+            that is called with a `Record`; None for all. A node that no longer fits goes down.
+        :returns: Its ``cancel`` ends the watch.
+        """
+        return self._parts.topology.watch(callback, where)

@@ -115,6 +115,10 @@ _IDENTITY: Final = {
         "any text. Nodes that say the same try the channels of one host.",
     ),
     "labels": Option(kind="table of texts", meaning="What others can choose this node by."),
+    "proxy": _switch(
+        "This node is there to pass on what others send; others see that in its record.",
+        reloadable=False,
+    ),
 }
 
 _CONNECTIONS: Final = {
@@ -128,6 +132,16 @@ _CONNECTIONS: Final = {
     "upstreams": Option(
         kind="list of addresses",
         meaning="Several of them in order of preference, instead of upstream.",
+    ),
+    "upstream_labels": Option(
+        kind="table of texts",
+        meaning="Choose the upstream among the known nodes with these labels, each node another "
+        "one, so that the load spreads; while none is known, by address.",
+    ),
+    "topology": Option(
+        kind="text",
+        meaning='Who hangs below this node: "subnets" (whose ids are inside its subnets) or '
+        '"records" (whoever registers with it as with its upstream, whatever its id).',
     ),
     "subnets": Option(
         kind="list of subnets",
@@ -153,10 +167,27 @@ _CONNECTIONS: Final = {
     ),
     "direct_notice": _switch(
         "Tell nodes that talk to each other through this one their addresses, so that they "
-        "connect directly.",
+        "connect directly; left out: yes when the topology is that of subnets.",
         reloadable=True,
     ),
     "accept_notices": _switch("Connect to nodes that the upstream tells of.", reloadable=True),
+    "direct_connections": _switch(
+        "Connect to nodes that messages go to, or to the proxy nearest above them, when their "
+        "records say where they listen and the policy allows it.",
+        reloadable=True,
+    ),
+    "policy": Option(
+        kind="list of tables",
+        meaning="Rules in order about connections to nodes that are neither upstream nor "
+        "downstream; the first that matches decides.",
+        reloadable=True,
+    ),
+    "records": Option(
+        kind="list of tables",
+        meaning="What is known of other nodes beforehand: who is below whom, and where they "
+        "listen.",
+        reloadable=True,
+    ),
 }
 
 _LIFE: Final = {
@@ -267,6 +298,13 @@ _LIVENESS: Final = {
     ),
     "pending_seconds": _seconds(
         "How long a message is held while a connection is made.", "pending.seconds"
+    ),
+    "pending_policy": Option(
+        kind="text",
+        meaning='What becomes of messages while a connection is made: "hold" (they wait), "fail" '
+        '(they are refused) or "drop" (they are dropped and counted).',
+        key="pending.policy",
+        reloadable=True,
     ),
 }
 

@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING
 import attrs
 
 from atbus.wire import codec
+from atbus.wire.cutting import begins_message
 from atbus.wire.extras import pack_extras
-from atbus.wire.messages import Extra, Message, MessageType
+from atbus.wire.head import peek
+from atbus.wire.messages import Extra, Flags, Message, MessageType
 from atbus.wire.runs import pack_fragment, pack_run
 
 if TYPE_CHECKING:
     from atbus.node.link import Link
     from atbus.node.passage import Passage
+
+_ASKING = int(Flags.ANSWER | Flags.REQUEST)
 
 
 @attrs.define(eq=False)
@@ -86,6 +90,16 @@ class Run:
         """Make the frame now, without its number: it waits, and payloads cost more memory."""
         self._packed = self.build(0, 0)
 
+    @property
+    def wants_answer(self) -> bool:
+        """Whether somebody waits to hear what became of it."""
+        return bool(self.flags & _ASKING)
+
+    @property
+    def begins_messages(self) -> bool:
+        """Whether its messages begin with it; not in the second fragment of one."""
+        return self.fragment is None or not self.fragment[0]
+
     def build(self, number: int, ack: int) -> bytes:
         """Make the frame and let the payloads go."""
         if self._packed:
@@ -141,6 +155,16 @@ class Relayed:
     custody: Custody
     type: int = MessageType.DATA
     size_bytes: int = 0
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether somebody waits to hear what became of it."""
+        return bool(peek(self.frame)[2] & _ASKING)
+
+    @property
+    def begins_messages(self) -> bool:
+        """Whether its messages begin with it; not in the second fragment of one."""
+        return self.type == MessageType.DATA or begins_message(self.frame, peek(self.frame))
 
     def build(self, number: int, ack: int) -> bytes:
         """Change what belongs to the link and let the frame go."""

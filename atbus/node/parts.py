@@ -6,6 +6,7 @@ Nothing is decided here, and nothing happens: this is the wiring diagram.
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from atbus.node.connection import Connection
 from atbus.node.context import Context, Timers, Turn
 from atbus.node.delivery import Inbox
 from atbus.node.dialer import Dialer
+from atbus.node.directs import Directs
 from atbus.node.endpoint import Endpoint
 from atbus.node.events import NodeEvents
 from atbus.node.fates import Fates
@@ -42,6 +44,7 @@ from atbus.node.registrar import Registrar
 from atbus.node.running import Running
 from atbus.node.sending import Sender
 from atbus.node.statistics import Statistics
+from atbus.node.topology import Topology
 from atbus.node.traffic import Traffic
 from atbus.node.writers import Writers
 from atbus.routing.table import Table
@@ -69,6 +72,8 @@ class Parts:
     writers: Writers
     leaving: Leaving
     running: Running
+    topology: Topology
+    directs: Directs
 
 
 def wire(
@@ -94,6 +99,7 @@ def wire(
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options)
     _connect(context, made)
+    _connect_topology(made)
     return made
 
 
@@ -107,16 +113,18 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     sender = Sender(context, traffic, inbox)
     registrar = Registrar(context, endpoints)
     dialer = Dialer(context, registrar, schemes)
+    topology = Topology(context, traffic.changed)
     admin = Admin(context, registrar, sender, fates)
     commands = Commands(context, traffic, admin.commands)
     admin.asked = commands
     paths = Paths(context, registrar, traffic, dialer, dialer.available)
 
     def busy() -> bool:
-        waiting = registrar.count_waiting() or inbox.held
+        waiting = registrar.count_waiting() or inbox.held or directs.waiting
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
+    directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     pulse = Pulse(
@@ -129,6 +137,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
             pressure.sweep,
             writers.look,
             pacing.sweep,
+            directs.sweep,
         ),
     )
     pacing.pulse = pulse
@@ -150,6 +159,8 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         writers=writers,
         leaving=leaving,
         running=Running(context, dialer, leaving, registrar),
+        topology=topology,
+        directs=directs,
     )
 
 
@@ -185,7 +196,8 @@ def _connect(context: Context, made: Parts) -> None:
     made.inbox.answering.reply = made.sender.reply
     made.inbox.answering.on_window_opened = window_opened
     made.commands.after_callback = made.inbox.run_self_soon
-    registrar.judge = Judge(context, registrar, made.pulse, running.takes_registrations)
+    accepts = running.takes_registrations
+    registrar.judge = Judge(context, registrar, made.pulse, made.topology, accepts)
     registrar.traffic = traffic
     registrar.readers = _readers(made)
     registrar.on_control = controlled
@@ -195,12 +207,33 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
     registrar.on_needs_data = made.paths.need_data
-    registrar.on_available = made.dialer.available
     registrar.on_removed = removed
     registrar.on_refused = made.dialer.refused
     registrar.on_closed = made.dialer.closed
     registrar.is_expected = made.dialer.expects
     running.wire(made)
+
+
+def _connect_topology(made: Parts) -> None:
+    """Keep records in step with registrations, and connections with what messages ask for."""
+    registrar, topology, directs = made.registrar, made.topology, made.directs
+
+    def available(endpoint: Endpoint) -> None:
+        topology.refresh()
+        made.dialer.available(endpoint)
+
+    def entered(endpoint: Endpoint) -> None:
+        topology.entered(endpoint)
+        directs.entered(endpoint)
+
+    topology.addresses = lambda: made.dialer.addresses
+    registrar.on_available = available
+    registrar.on_entered = entered
+    registrar.on_left = topology.left
+    registrar.on_addresses = topology.addresses_changed
+    made.traffic.on_wanted = partial(directs.wanted, relayed=True)
+    made.sender.on_wanted = directs.wanted
+    made.sender.instead = directs.instead
 
 
 def _context(config: NodeConfig, clock: Timers, random: Random, epoch: int, log: Logger) -> Context:

@@ -83,6 +83,16 @@ def read_boolean(value: bool) -> bool:
     return value if isinstance(value, bool) else _expected(bool, "a boolean", value)
 
 
+def read_boolean_or_none(value: bool | None) -> bool | None:
+    """
+    Read a switch that may be left out.
+
+    :param value: True, False or None.
+    :returns: The same, or an `Unreadable`.
+    """
+    return None if value is None else read_boolean(value)
+
+
 def read_integer(value: int) -> int:
     """
     Read a whole number.

@@ -55,6 +55,9 @@ class Registrar:
         self.on_refused: Callable[[Connection, Status, str, bool], None]
         self.on_closed: Callable[[Connection, Status, str], None]
         self.is_expected: Callable[[int], bool]
+        self.on_entered: Callable[[Endpoint], None]
+        self.on_left: Callable[[Endpoint], None]
+        self.on_addresses: Callable[[int, tuple[str, ...]], None]
         self.on_control: Callable[[Endpoint], None]
         self.on_control_lost: Callable[[Endpoint], None]
         self.on_data: Callable[[Endpoint], None]
@@ -103,6 +106,7 @@ class Registrar:
                 listens=_addresses(request.addresses),
             )
         )
+        self.on_entered(endpoint)
         self.traffic.changed()
 
     def _remember_epoch(self, peer: PeerTerms) -> None:
@@ -246,6 +250,7 @@ class Registrar:
         elif self.endpoints.get(endpoint.bus_id) is endpoint:
             del self.endpoints[endpoint.bus_id]
             self._context.table.remove(BusId(endpoint.bus_id))
+            self.on_left(endpoint)
             self.traffic.changed()
         waiting = endpoint.pending.take()
         for connection in list(endpoint.connections):
@@ -275,6 +280,7 @@ class Registrar:
         if isinstance(message, AddressUpdate) and neighbor is not None:
             listens = _addresses(message.addresses)
             self._context.table.add(attrs.evolve(neighbor, listens=listens))
+            self.on_addresses(neighbor.bus_id, message.addresses)
             self.traffic.changed()
 
     def count_waiting(self) -> int:

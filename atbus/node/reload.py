@@ -61,6 +61,11 @@ def _pass_on(parts: Parts, config: NodeConfig, applied: frozenset[str]) -> None:
     parts.channel_options.heartbeat_seconds = config.heartbeat_seconds
     parts.channel_options.tolerance = config.heartbeat_tolerance
     parts.context.budget.bytes_max = config.queued_bytes_node
+    if "records" in applied:
+        parts.topology.reconfigure()
+    if applied & {"direct_connections", "policy"}:
+        # Ways that are in use are looked up again, and with them whom to connect to.
+        parts.traffic.changed()
     parts.sender.reconfigure()
     parts.inbox.reconfigure()
     if parts.running.upstream is not None:

@@ -98,6 +98,7 @@ class Running:
             # Stopped by the program, in the callback that told it of the start.
             return started
         self._dialer.reopen()
+        self._parts.topology.reconfigure()
         self._parts.sender.refusal = None
         self._parts.commands.refusal = None
         self._parts.pulse.start()
@@ -140,6 +141,7 @@ class Running:
             self._fail(Failure(refusal))
 
     def _up(self) -> None:
+        self._parts.topology.refresh()
         self.life.up()
         if self._patience is not None:
             self._patience.cancel()
@@ -178,6 +180,7 @@ class Running:
             self._registrar.remove(endpoint, Status.DISCONNECTED)
         context.bus_id = 0
         context.table.renumber(TEMPORARY)
+        self._parts.topology.refresh()
 
     def _fail(self, failure: Failure) -> None:
         """End a node that cannot come up."""
@@ -211,8 +214,8 @@ class Running:
 
     def _announce(self, address: Address) -> Address:
         """Tell the neighbors where we listen now."""
-        addresses = tuple(str(listener.address) for listener in self._dialer.listeners)
-        update = AddressUpdate(source=self._context.bus_id, addresses=addresses)
+        self._parts.topology.refresh()
+        update = AddressUpdate(source=self._context.bus_id, addresses=self._dialer.addresses)
         for endpoint in self._registrar.endpoints.values():
             if endpoint.control_link is not None:
                 endpoint.control_link.put(Notice(update))
@@ -262,6 +265,7 @@ class Running:
             self._patience = None
         if self.upstream is not None:
             self.upstream.stop()
+        self._parts.directs.close()
         self._dialer.cancel_attempts()
         listening = self._dialer.stop_listening()
         self._dialer.refuse_unfinished()

@@ -28,6 +28,7 @@ from atbus.wire.messages import Extra, ExtraType, Flags
 if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.delivery import Inbox
+    from atbus.node.directs import Prospect
     from atbus.node.link import Link
     from atbus.node.traffic import Traffic
 
@@ -71,6 +72,8 @@ class Sender:
         self._message_bytes_max = context.config.message_bytes_max
         # Set by the node, which wires its parts.
         self.on_backpressure: Callable[[int], None]
+        self.on_wanted: Callable[[int], None]
+        self.instead: Callable[[int], Prospect]
 
     def reconfigure(self) -> None:
         """Accept messages as long as the configuration allows now."""
@@ -107,6 +110,7 @@ class Sender:
         """Look up the way to a target anew; None when there is none, or nothing may be sent."""
         if self.refusal is not None or not self._context.bus_id or not 0 < target <= ID_MAX:
             return None
+        self.on_wanted(target)
         hop = self._traffic.hop_to(target)
         if isinstance(hop, Status):
             return None
@@ -158,7 +162,7 @@ class Sender:
             if not later:
                 self._inbox.run_self_soon()
             return sequence
-        runs = self._runs(flow, payload, kind, flags, extras, hops, hop.peer.frame_max)
+        runs = self._runs(flow, payload, kind, flags, extras, hops, hop.frame_bytes_max)
         if exclude:
             for run in runs:
                 run.exclude = exclude
@@ -211,13 +215,20 @@ class Sender:
             )
         return payload
 
-    def _hop(self, target: int, exclude: Collection[int], no_upstream: bool) -> Endpoint | None:
+    def _hop(
+        self, target: int, exclude: Collection[int], no_upstream: bool
+    ) -> Endpoint | Prospect | None:
         hop = self._traffic.hop_to(target, exclude=exclude, no_upstream=no_upstream)
         if hop is Status.OK:
             return None
-        if isinstance(hop, Status):
+        if not isinstance(hop, Status):
+            return hop
+        if hop is not Status.NO_ROUTE or exclude:
             raise self.refused(hop, target)
-        return hop
+        try:
+            return self.instead(target)
+        except Undeliverable as error:
+            raise self.refused(error.status, target, error.detail) from None
 
     def _runs(
         self,
@@ -261,10 +272,10 @@ class Sender:
         if flow is not None:
             flow.link = None
 
-    def _is_paused(self, hop: Endpoint, target: int) -> bool:
+    def _is_paused(self, hop: Endpoint | Prospect, target: int) -> bool:
         return self._traffic.pressure.is_paused(hop.bus_id, target)
 
-    def _submit(self, hop: Endpoint, runs: list[Run], no_upstream: bool) -> None:
+    def _submit(self, hop: Endpoint | Prospect, runs: list[Run], no_upstream: bool) -> None:
         """
         Give a message to its next hop, once more through the upstream if that is leaving.
 
@@ -276,7 +287,7 @@ class Sender:
         if self._is_paused(hop, target) and not runs[0].flags & Flags.REPLY:
             raise self.refused(Status.BACKPRESSURE, target, "it is paused")
         status = hop.submit_all(runs)
-        if status is not None and status is not Status.BUFFER_LIMIT:
+        if status is not None and status is not Status.BUFFER_LIMIT and isinstance(hop, Endpoint):
             upstream = self._traffic.alternative(target, hop, no_upstream=no_upstream)
             if upstream is not None and upstream.bus_id not in runs[0].exclude:
                 status = upstream.submit_all(runs)
@@ -285,7 +296,7 @@ class Sender:
         if status is not None:
             raise self.refused(status, target)
 
-    def _compile(self, flow: Flow, hop: Endpoint) -> None:
+    def _compile(self, flow: Flow, hop: Endpoint | Prospect) -> None:
         """Remember the link, so that the next message takes the short way."""
         flow.generation = self._traffic.generation
         link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None

@@ -27,6 +27,7 @@ class Statistics:
     responses_sent: int = 0
     responses_dropped: int = 0
     uncertain_messages: int = 0
+    dropped_messages: int = 0
     callback_failures: int = 0
     late_frames: int = 0
     ignored_frames: int = 0

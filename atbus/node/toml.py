@@ -34,6 +34,9 @@ from atbus.busid import Subnet, format_bus_id
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
 from atbus.node.option import OPTIONS, Option
+from atbus.node.reading_topology import plain_record, plain_rule
+from atbus.routing.policy import Rule
+from atbus.routing.record import Record
 
 KEYS: Final = {option.key or name: name for name, option in OPTIONS.items()}
 """For each dotted key of a file the name of its option."""
@@ -259,6 +262,10 @@ def _write(value: object) -> str:
             return str(value)
         case int() | float():
             return repr(value)
+        case Record():
+            return _write(plain_record(value))
+        case Rule():
+            return _write(plain_rule(value))
         case Mapping():
             pairs = (f"{_write_key(key)} = {_write(value[key])}" for key in value)
             return f"{{ {', '.join(pairs)} }}" if value else "{}"

@@ -75,6 +75,7 @@ class Traffic:
         # Set by the node, which wires its parts.
         self.sent_before: Callable[[int], int]
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
+        self.on_wanted: Callable[[int], None]
 
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
@@ -119,9 +120,12 @@ class Traffic:
         :raises Undeliverable: There is none.
         """
         hop = self.hop_to(target, exclude=exclude, no_upstream=no_upstream)
+        rule = self._context.table.next_hop(
+            target, exclude=frozenset(exclude), no_upstream=no_upstream
+        ).rule
         if isinstance(hop, Status):
             status = Status.NO_ROUTE if hop is Status.OK else hop
-            raise Undeliverable(status, target, 0, self._context.bus_id)
+            raise Undeliverable(status, target, 0, self._context.bus_id, rule)
         link = hop.data_link
         return NextHop(
             id=hop.bus_id,
@@ -129,6 +133,7 @@ class Traffic:
             connection=None if link is None else link.connection,
             address=None if link is None else link.connection.address,
             relation=self._context.table.relation_to(BusId(target)),
+            rule=rule,
         )
 
     # Frames that arrive.
@@ -237,6 +242,7 @@ class Traffic:
         known = passage.generation == self.generation and not no_upstream
         if known and hop is not None and hop is not origin:
             return hop
+        self.on_wanted(passage.destination)
         found = self.hop_to(
             passage.destination, came_from=origin.bus_id, no_upstream=no_upstream
         )

@@ -20,6 +20,10 @@ The checks that follow version and proof, in this order; the first that fails na
    a peer is apart. No two neighbors share an id, except that the upstream's subnets go around
    everybody's.
 8. Its subnets are among those that the configuration lets in: `NOT_ADMITTED`.
+9. Our policy allows a connection to this peer, at this address: `POLICY_DENIED`.
+
+Where records say who is below whom, who registers says itself whether we are its upstream, and
+subnets need not fit (7) as long as no two neighbors share an id and nobody's contain us.
 
 The *upstream* is who we dialed as such, or who bears the id that our upstream is known by. Wide
 subnets make nobody upstream. A temporary node answers for nobody, so its neighbors need not fit.
@@ -46,6 +50,7 @@ from atbus.routing.applicant import (
 )
 from atbus.routing.auto_id import assign_auto_id, intersection
 from atbus.routing.dial_plan import keep_dialled
+from atbus.routing.policy import verdict_on
 from atbus.routing.table import Position, owned_subnets
 from atbus.wire.messages import Mode, Role
 
@@ -205,9 +210,13 @@ def _judge_newcomer(
     mine = owned_subnets(own.bus_id, own.subnets)
     if applicant.to_upstream or applicant.bus_id == own.upstream_id:
         position = Position.UPSTREAM
-        fault = _upstream_fault(mine, others, applicant.bus_id, subnets)
+        fault = _upstream_fault(
+            () if own.by_records else mine, others, applicant.bus_id, subnets
+        )
     else:
         is_below = find_subnet(mine, applicant.bus_id) is not None
+        if own.by_records:
+            is_below = applicant.is_below
         position = Position.DOWNSTREAM if is_below else Position.PEER
         fault = _overload(own, others)
         if not own.temporary:
@@ -217,6 +226,7 @@ def _judge_newcomer(
                 or _own_subnet_fault(own, mine, position, subnets)
                 or _neighbor_subnet_fault(others, applicant.bus_id, subnets)
                 or _allowance_fault(own, subnets)
+                or _policy_fault(own, position, applicant)
             )
     if fault is not None:
         return fault
@@ -268,7 +278,7 @@ def _own_subnet_fault(
             Status.SUBNET_CONFLICT,
             f"{around} contains {format_bus_id(own.bus_id)}, whose upstream it is not",
         )
-    for subnet in subnets:
+    for subnet in () if own.by_records else subnets:
         if position is Position.DOWNSTREAM:
             if not covers(mine, [subnet]):
                 return Rejected(
@@ -307,6 +317,16 @@ def _allowance_fault(own: OwnNode, subnets: tuple[Subnet, ...]) -> Rejected | No
         if not covers(own.accept_subnets, [subnet]):
             return Rejected(Status.NOT_ADMITTED, f"{subnet} is not among the accepted subnets")
     return None
+
+
+def _policy_fault(own: OwnNode, position: Position, applicant: Applicant) -> Rejected | None:
+    record, address = applicant.record, applicant.address
+    if position is not Position.PEER or own.record is None or record is None or address is None:
+        return None
+    verdict = verdict_on(own.policy, own.record, record)
+    if verdict.permits(address):
+        return None
+    return Rejected(Status.POLICY_DENIED, verdict.refusal(address))
 
 
 def _owns_alone(neighbor: Registered) -> bool:

@@ -11,10 +11,13 @@ from typing import TypeAlias
 import attrs
 
 from atbus import limits
+from atbus.address import Address
 from atbus.busid import BusId, Subnet, subnets_under
 from atbus.errors import Status
+from atbus.routing.policy import Rule
+from atbus.routing.record import Record
 from atbus.routing.table import Position
-from atbus.wire.messages import Hello, Mode, RegisterRequest, Role
+from atbus.wire.messages import Hello, Mode, NodeFlag, RegisterRequest, Role
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +35,9 @@ class OwnNode:
     :param upstream_id: The id by which our configured upstream is known, if it is.
     :param reserved_subnets: Ids that automatic nodes never get.
     :param endpoints_max: How many nodes may be registered here at once.
+    :param by_records: Whether it is records that say who is below whom, and not subnets.
+    :param record: Our record, for the policy; without it there is none.
+    :param policy: Rules about peers, in order.
     """
 
     bus_id: int
@@ -39,6 +45,9 @@ class OwnNode:
     host: str = ""
     process: str = ""
     temporary: bool = False
+    by_records: bool = False
+    record: Record | None = None
+    policy: tuple[Rule, ...] = ()
     accepts_downstreams: bool = True
     accept_subnets: tuple[Subnet, ...] = ()
     upstream_id: int | None = None
@@ -90,6 +99,9 @@ class Applicant:
     :param dialled: Whether we dialed this connection.
     :param to_upstream: Whether we dialed it at an address configured as our upstream.
     :param bound_id: The only id that this connection may belong to, if there is such a one.
+    :param is_below: Whether it says that we are its upstream.
+    :param record: What is known of it, for the policy.
+    :param address: The address of the side that listens, for the policy.
     """
 
     bus_id: int
@@ -102,6 +114,9 @@ class Applicant:
     dialled: bool = False
     to_upstream: bool = False
     bound_id: int | None = None
+    is_below: bool = False
+    record: Record | None = None
+    address: Address | None = None
 
     @property
     def wanted_bits(self) -> int:
@@ -148,6 +163,7 @@ class Applicant:
             dialled=dialled,
             to_upstream=to_upstream,
             bound_id=bound_id,
+            is_below=bool(request.node_flags & NodeFlag.BELOW),
         )
 
 

@@ -10,7 +10,9 @@ from atbus.errors import ConfigurationError, Status, Undeliverable
 from atbus.node.config import RELOADABLE, NodeConfig
 from atbus.node.node import Node
 from atbus.node.reload import Reload, reconfigure
-from tests.node.bus import CHILD, ROOT, SIBLING, BusTests, Keeper
+from atbus.routing.record import Record
+from atbus.routing.registry import Feeder
+from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING, BusTests, Keeper
 from tests.node.mail import Receiving
 from tests.node.stranger import Stranger
 
@@ -115,6 +117,60 @@ class EffectTests(ReloadCase):
         one.send(SIBLING, b"1")
         self.network.settle()
         self.assertEqual(self.ids(one), [ROOT])
+
+    def test_records(self) -> None:
+        """What is known of others is what the new list says; who is registered stays known."""
+        root = self.root(records=[{"id": 0x50}, {"id": 0x51}])
+        self.network.start(root, self.child())
+        self.network.settle()
+        self.change(root, records=[{"id": 0x51, "upstream": 0x52}, {"id": 0x53}])
+        known = {record.bus_id: record.upstream_id for record in root.records()}
+        self.assertEqual(known, {0x51: 0x52, 0x53: 0, ROOT: 0, CHILD: ROOT})
+
+    def test_policy(self) -> None:
+        """
+        The new rules count for connections that are made from now on; those that are there stay.
+
+        Scenario: CC5
+        """
+        root = self.root(subnets=[])
+        one = self.node(CHILD, listen=["ipv4://10.0.0.5:1"], labels={"region": "us"})
+        two = self.node(SIBLING, labels={"region": "us"})
+        self.network.start(root, one, two)
+        self.network.result_of(one.connect(ROOT_ADDRESS))
+        self.change(root, policy=[{"action": "deny", "labels": {"region": "us"}}])
+        self.network.settle(30)
+        self.assertEqual(self.ids(root), [CHILD])
+        self.assertIs(self.refusal_of(two.connect(ROOT_ADDRESS)), Status.POLICY_DENIED)
+
+    def test_direct_connections(self) -> None:
+        """Nodes that messages go to are connected to from now on."""
+        _, one, two = self.family(direct_notice=False)
+        address = str(two.addresses[0])
+        one._parts.topology.claim(
+            Feeder.ETCD, [Record(bus_id=SIBLING, upstream_id=ROOT, addresses=(address,))]
+        )
+        one.send(SIBLING, b"1")
+        self.network.settle()
+        self.assertEqual(self.ids(one), [ROOT])
+        self.change(one, direct_connections=True)
+        one.send(SIBLING, b"2")
+        self.network.settle()
+        self.assertEqual(self.ids(one), [ROOT, SIBLING])
+
+    def test_pending_policy(self) -> None:
+        """Messages without a connection are refused from now on, instead of waiting."""
+        root, child = self.root(), self.child()
+        self.network.start(root)
+        child.start().addErrback(lambda _: None)
+        self.network.clock.run_until(lambda: CHILD in root.endpoints)
+        self.network.unreachable.add(root.addresses[0])
+        root.send(CHILD, b"waits")
+        self.change(root, pending_policy="fail")
+        self.assertIs(self.refusal(root, CHILD), Status.NOT_CONNECTED)
+        self.assertEqual(len(root.endpoints[CHILD].pending), 1)
+        self.network.unreachable.clear()
+        self.network.settle(5)
 
     def test_linger_seconds(self) -> None:
         """Channels that close from now on wait as long as the new value says."""

@@ -113,3 +113,58 @@ class WaitingTests(MailTests):
         self.assertIs(self.ended(waiting), Status.CLOSING)
         closing = [(child.bus_id, sequences[0] + n, 1, "CLOSING") for n in range(3)]
         self.assertEqual(self.mail[root].news, closing)
+
+
+class ImpatientTests(MailTests):
+    """Nodes that are configured not to let messages wait for a connection."""
+
+    def half_open(self, policy: str) -> tuple[Node, Node, Node]:
+        """Start a child whose data connection cannot come up yet, and one that is connected."""
+        root = self.root(pending_policy=policy)
+        other = self.child(0x10009)
+        self.network.start(root, other)
+        self.network.settle()
+        child = self.child()
+        child.start().addErrback(lambda _: None)
+        self.network.clock.run_until(lambda: child.bus_id in root.endpoints)
+        self.network.unreachable.add(root.addresses[0])
+        return root, child, other
+
+    def test_refused(self) -> None:
+        """With "fail" a message is refused by name, at the sender at once and at a relay with an
+        answer; nothing waits."""
+        root, child, other = self.half_open("fail")
+        self.assertEqual(self.refused(root, child.bus_id), "NOT_CONNECTED")
+        sequence = other.send(child.bus_id, b"x")
+        long = other.send(child.bus_id, bytes(200_000))
+        self.network.settle(0.1)
+        self.assertEqual(
+            self.mail[other].news,
+            [
+                (child.bus_id, sequence, 1, "NOT_CONNECTED"),
+                (child.bus_id, long, 1, "NOT_CONNECTED"),
+            ],
+        )
+        self.assertEqual(len(root.endpoints[child.bus_id].pending), 0)
+
+    def test_dropped(self) -> None:
+        """With "drop" a message is accepted, dropped and counted, once however long it is; what
+        somebody waits for is refused instead."""
+        root, child, other = self.half_open("drop")
+        root.send(child.bus_id, b"1")
+        root.send(child.bus_id, bytes(200_000))
+        other.send(child.bus_id, b"2")
+        other.send(child.bus_id, bytes(200_000))
+        self.network.settle(0.1)
+        self.assertEqual(root.statistics.dropped_messages, 4)
+        self.assertEqual(self.mail[other].news, [])
+        for node in (root, other):
+            self.assertIs(self.ended(node.deliver(child.bus_id, b"3")), Status.NOT_CONNECTED)
+            self.assertIs(self.ended(node.request(child.bus_id, b"4")), Status.NOT_CONNECTED)
+        self.assertEqual(root.statistics.dropped_messages, 4)
+        self.network.unreachable.clear()
+        self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
+        root.send(child.bus_id, b"5")
+        self.network.settle()
+        self.assertEqual(self.mail[child].payloads, [b"5"])
+        self.assert_quiet(root, child, other)

@@ -6,6 +6,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atbus.address import parse_address
 from atbus.busid import Subnet
 from atbus.errors import Status
 from atbus.routing.admission import judge
@@ -17,8 +18,10 @@ from atbus.routing.applicant import (
     Rejected,
     Replace,
 )
+from atbus.routing.policy import Action, Rule
+from atbus.routing.record import Record
 from atbus.routing.table import Position
-from atbus.wire.messages import Mode
+from atbus.wire.messages import Hello, Mode, NodeFlag, RegisterRequest
 from tests.routing.applicants import (
     CHILD,
     ME,
@@ -250,3 +253,97 @@ class SubnetTests(AdmissionCase):
         for target in range(1, 128):
             owners = [1 for subnets in owned if any(each.contains(target) for each in subnets)]
             self.assertLessEqual(len(owners), 0 if target == 50 else 1)
+
+
+class ByRecordsTests(AdmissionCase):
+    """Registrations where records say who is below whom, and not subnets."""
+
+    OWN = attrs.evolve(OWN, by_records=True)
+
+    def test_below_is_who_says_so(self) -> None:
+        """
+        Who says that we are its upstream is a downstream and who does not is a peer, whatever
+        their ids.
+
+        Scenario: H13
+        """
+        for bus_id in (CHILD, PEER):
+            for is_below in (True, False):
+                who = attrs.evolve(applicant(bus_id), is_below=is_below)
+                verdict = judge(self.OWN, (), who)
+                assert isinstance(verdict, Admit)
+                expected = Position.DOWNSTREAM if is_below else Position.PEER
+                self.assertIs(verdict.position, expected)
+
+    def test_with_subnets_it_does_not_matter(self) -> None:
+        """Where subnets say who is below whom, nobody can say otherwise."""
+        verdict = judge(OWN, (), attrs.evolve(applicant(PEER), is_below=True))
+        assert isinstance(verdict, Admit)
+        self.assertIs(verdict.position, Position.PEER)
+
+    def test_an_upstream_need_not_contain_us(self) -> None:
+        """Our upstream may have any id and any subnets; there is still only one."""
+        verdict = judge(self.OWN, (), as_upstream(applicant(PEER)))
+        assert isinstance(verdict, Admit)
+        self.assertIs(verdict.position, Position.UPSTREAM)
+        second = judge(self.OWN, (UPSTREAM,), as_upstream(applicant(PEER)))
+        self.assert_refused(second, Status.SECOND_UPSTREAM)
+
+    def test_nobody_claims_us_or_another(self) -> None:
+        """Subnets around us, and ids that two neighbors would share, are refused all the same."""
+        around = attrs.evolve(applicant(CHILD, 20), is_below=True)
+        self.assert_refused(judge(self.OWN, (), around), Status.SUBNET_CONFLICT)
+        there = registered(applicant(PEER, 8))
+        twice = attrs.evolve(applicant(PEER + 1, 8), is_below=True)
+        self.assert_refused(judge(self.OWN, (there,), twice), Status.SUBNET_CONFLICT)
+
+    def test_the_flag_of_a_registration(self) -> None:
+        """What a registration says of it is read from its flags."""
+        for flags in (0, NodeFlag.PROXY, NodeFlag.BELOW, NodeFlag.BELOW | 0x8000):
+            request = RegisterRequest(node_flags=int(flags))
+            hello = Hello(source=5, nonce=bytes(16), version_min=1, version_max=1, frame_max=4096)
+            who = Applicant.of(hello, request, dialled=False)
+            self.assertIs(who.is_below, bool(flags & NodeFlag.BELOW))
+
+
+class PolicyTests(AdmissionCase):
+    """Registrations that the policy allows or not."""
+
+    def test_peers_only(self) -> None:
+        """A policy is about peers: the links of the tree are nobody's to forbid."""
+        own = attrs.evolve(
+            OWN,
+            record=Record(bus_id=ME),
+            policy=(Rule(action=Action.DENY, labels={"region": ["us"]}),),
+        )
+        address = parse_address("ipv4://10.0.0.1:1")
+        for bus_id, region, refused in (
+            (PEER, "us", True),
+            (PEER, "eu", False),
+            (CHILD, "us", False),
+        ):
+            record = Record(bus_id=bus_id, labels={"region": region})
+            who = attrs.evolve(applicant(bus_id), record=record, address=address)
+            verdict = judge(own, (), who)
+            if refused:
+                self.assert_refused(verdict, Status.POLICY_DENIED, "policy[0] denies it")
+            else:
+                assert isinstance(verdict, Admit)
+        upstream = attrs.evolve(
+            as_upstream(applicant(REGION, 24)),
+            record=Record(bus_id=REGION, labels={"region": "us"}),
+            address=address,
+        )
+        assert isinstance(judge(own, (), upstream), Admit)
+
+    def test_tls(self) -> None:
+        """Where TLS is required it is the address of the listening side that counts."""
+        own = attrs.evolve(
+            OWN, record=Record(bus_id=ME), policy=(Rule(action=Action.REQUIRE_TLS),)
+        )
+        for text, refused in (("ipv4://10.0.0.1:1", True), ("tls+ipv4://10.0.0.1:1", False)):
+            who = attrs.evolve(
+                applicant(PEER), record=Record(bus_id=PEER), address=parse_address(text)
+            )
+            verdict = judge(own, (), who)
+            self.assertIs(isinstance(verdict, Admit), not refused)

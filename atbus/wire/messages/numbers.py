@@ -142,6 +142,8 @@ class NodeFlag(enum.IntFlag):
 
     DRAINING = 0x01
     PROXY = 0x02
+    #: To the receiver of a registration only: it is the sender's upstream.
+    BELOW = 0x04
 
 
 class FlowAction(enum.IntEnum):

@@ -1,0 +1,228 @@
+"""
+Direct connections to the nodes that messages go to.
+
+When a message has to take the tree, or has no way at all, its target is looked at once: the rules
+of `atbus.routing.direct` and the policy say whom to dial, if anybody. Nothing waits for that as
+long as there is a way; what has none waits, if there is somebody to dial, in a `Prospect`, and is
+put on its way in order when the dialled node has registered. After some attempts it is given up;
+the next message begins anew, but not at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
+from atbus import limits
+from atbus.errors import AtbusError, Status, Undeliverable
+from atbus.node.endpoint import Gate
+from atbus.routing.backoff import Backoff
+from atbus.routing.direct import Choice, Dial, Stay, choose
+from atbus.routing.pending import PendingQueue
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.dialer import Dialer
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.outbox import Kept, Run
+    from atbus.node.topology import Topology
+    from atbus.node.traffic import Traffic
+
+
+class Prospect:
+    """
+    The next hop of messages that have no way yet: a node that is being dialled.
+
+    :param target: Where the messages go.
+    """
+
+    #: As of an endpoint without a data connection.
+    gate = Gate.CLOSED
+    data_link = None
+
+    def __init__(self, context: Context, target: int) -> None:
+        config = context.config
+        self.bus_id = target
+        self.frame_bytes_max = config.frame_bytes_max
+        self.pending: PendingQueue[Kept] = PendingQueue(
+            bytes_max=config.pending_bytes_max,
+            count_max=config.pending_count_max,
+            seconds=config.pending_seconds,
+        )
+        self._context = context
+
+    def submit_all(self, items: Sequence[Run]) -> Status | None:
+        """
+        Let items wait, all or none.
+
+        :returns: None when they wait, else why not.
+        """
+        size_bytes = sum(item.size_bytes for item in items)
+        if not self.pending.has_room(size_bytes, len(items)):
+            return Status.BUFFER_LIMIT
+        for item in items:
+            self.pending.push(item, item.size_bytes, self._context.now)
+        return None
+
+
+@attrs.define(eq=False)
+class _Wanted:
+    """A target to which a direct connection is wanted."""
+
+    relayed: bool
+    backoff: Backoff
+    due: float
+    attempts: int = 0
+    dialling: bool = False
+    # Whom the last attempt dialled.
+    candidate: int = 0
+    prospect: Prospect | None = None
+
+
+class Directs:
+    """
+    Make direct connections as messages ask for them.
+
+    :param traffic: Sends what waited on its way, or answers it.
+    """
+
+    def __init__(
+        self, context: Context, topology: Topology, traffic: Traffic, dialer: Dialer
+    ) -> None:
+        self._context = context
+        self._topology = topology
+        self._traffic = traffic
+        self._dialer = dialer
+        self._wanted: dict[int, _Wanted] = {}
+
+    def choice(self, target: int, *, relayed: bool = False) -> Choice:
+        """Say whom a message to *target* would make this node dial, or why nobody."""
+        context, own = self._context, self._topology.own
+        if not context.config.direct_connections:
+            return Stay("direct connections are switched off")
+        if own is None:
+            return Stay("this node has no id")
+        return choose(context.table, context.config.policy, own, target, relayed=relayed)
+
+    def wanted(self, target: int, *, relayed: bool = False) -> None:
+        """Note that there are messages to a target; called when their way is looked up."""
+        context = self._context
+        if (
+            not context.config.direct_connections
+            or target in self._wanted
+            or target == context.bus_id
+            or context.table.get(target) is not None
+            or len(self._wanted) >= limits.DIRECT_TARGETS_MAX
+        ):
+            return
+        self._want(target, relayed=relayed)
+
+    def _want(self, target: int, *, relayed: bool) -> _Wanted:
+        backoff = Backoff(
+            limits.DIRECT_RETRY_SECONDS, 2.0, max(limits.DIRECT_RETRY_SECONDS_MAX, 1.0)
+        )
+        wanted = self._wanted[target] = _Wanted(relayed, backoff, self._context.now)
+        # Not in the middle of sending.
+        self._context.turn.at_end(lambda: self._try(target, wanted))
+        return wanted
+
+    def instead(self, target: int) -> Prospect:
+        """
+        Give a next hop for messages of ours that have no way.
+
+        :raises Undeliverable: Nobody will be dialled for them: `NO_ROUTE` or `POLICY_DENIED`.
+        """
+        wanted = self._wanted.get(target)
+        if wanted is not None and wanted.prospect is not None:
+            return wanted.prospect
+        choice = self.choice(target)
+        me = self._context.bus_id
+        if isinstance(choice, Stay):
+            if choice.denied:
+                raise Undeliverable(Status.POLICY_DENIED, target, 0, me, choice.reason)
+            rule = self._context.table.next_hop(target).rule
+            raise Undeliverable(Status.NO_ROUTE, target, 0, me, rule)
+        if self._context.config.pending_policy != "hold":
+            raise Undeliverable(Status.NOT_CONNECTED, target, 0, me, "it is being dialled")
+        if sum(1 for each in self._wanted.values() if each.prospect) >= limits.PROSPECTS_MAX:
+            raise Undeliverable(Status.NO_ROUTE, target, 0, me, "too many are being dialled")
+        if wanted is None:
+            wanted = self._want(target, relayed=False)
+        wanted.prospect = Prospect(self._context, target)
+        return wanted.prospect
+
+    def _try(self, target: int, wanted: _Wanted) -> None:
+        if self._wanted.get(target) is not wanted or wanted.dialling:
+            return
+        choice = self.choice(target, relayed=wanted.relayed)
+        wanted.attempts += 1
+        if not isinstance(choice, Dial):
+            wanted.due = self._context.now + limits.DIRECT_RETRY_SECONDS_MAX
+            return
+        wanted.dialling = True
+        wanted.candidate = choice.bus_id
+        dialling = self._dialer.connect(choice.address, expected_id=choice.bus_id)
+        dialling.addBoth(self._ended, target, wanted)
+
+    def _ended(self, result: Endpoint | Failure, target: int, wanted: _Wanted) -> None:
+        wanted.dialling = False
+        if not isinstance(result, Failure):
+            self._finish(target, wanted)
+            return
+        result.trap(AtbusError, CancelledError)
+        self._context.log.info(
+            "no direct connection to {target:#x}: {reason}",
+            target=wanted.candidate,
+            reason=str(result.value),
+        )
+        wanted.due = self._context.now + wanted.backoff.ceiling
+        wanted.backoff.next(0)
+
+    def _finish(self, target: int, wanted: _Wanted) -> None:
+        """Want it no more; what waited goes the way that there is now."""
+        if self._wanted.get(target) is wanted:
+            del self._wanted[target]
+        if wanted.prospect is not None:
+            waiting = wanted.prospect.pending.take()
+            wanted.prospect = None
+            self._traffic.changed()
+            self._traffic.resubmit(waiting, Status.NOT_CONNECTED)
+
+    def entered(self, endpoint: Endpoint) -> None:
+        """Put on its way what waited for a node that has registered now, before all else."""
+        for target, wanted in list(self._wanted.items()):
+            if wanted.prospect is not None and endpoint.bus_id in (target, wanted.candidate):
+                self._finish(target, wanted)
+
+    def sweep(self) -> None:
+        """Try again what is due, give up what has failed too often, answer what is too late."""
+        now = self._context.now
+        for target, wanted in list(self._wanted.items()):
+            late = [] if wanted.prospect is None else wanted.prospect.pending.expire(now)
+            if late:
+                self._traffic.lost(late, Status.TIMEOUT)
+            if wanted.dialling or now < wanted.due:
+                continue
+            if wanted.prospect is not None and not wanted.prospect.pending:
+                wanted.prospect = None
+                self._traffic.changed()
+            if wanted.attempts < limits.DIRECT_ATTEMPTS_MAX and wanted.candidate:
+                self._try(target, wanted)
+            else:
+                self._finish(target, wanted)
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for nodes that are being dialled."""
+        return sum(len(w.prospect.pending) for w in self._wanted.values() if w.prospect)
+
+    def close(self) -> None:
+        """Answer what waits: the node stops."""
+        wanted, self._wanted = self._wanted, {}
+        for each in wanted.values():
+            if each.prospect is not None:
+                self._traffic.lost(each.prospect.pending.take(), Status.CLOSING)

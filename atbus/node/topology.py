@@ -1,0 +1,244 @@
+"""
+The records that a node knows, kept in step with what happens to it.
+
+Whoever is registered here is claimed as long as it is; the node's own record follows its
+configuration, its upstream and its addresses; what the configuration knows of others is claimed
+from the start. Whoever else brings records (route tables, directories) claims and withdraws here
+as well, so that the routes and the program hear of every change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from atbus.routing.record import UNSTAMPED, Record, Stamp
+from atbus.routing.registry import (
+    Change,
+    Feeder,
+    NodeChanged,
+    NodeDown,
+    NodeUp,
+    RecordRefused,
+    Registry,
+)
+from atbus.routing.table import Position
+from atbus.wire.messages import NodeFlag
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+
+#: What happens to a node that is watched.
+NodeNews: TypeAlias = NodeUp | NodeChanged | NodeDown
+
+#: Which nodes are watched: those with these labels (one value, or any of several), those of which
+#: a function says so, or all.
+Where: TypeAlias = Mapping[str, str | Collection[str]] | Callable[[Record], bool] | None
+
+
+@attrs.define(eq=False)
+class NodeWatch:
+    """
+    Somebody who wants to know of other nodes; `cancel` ends it, twice does no harm.
+
+    :param callback: Called with each `NodeUp`, `NodeChanged` and `NodeDown`.
+    """
+
+    _topology: Topology
+    callback: Callable[[NodeNews], object]
+    _wanted: Callable[[Record], bool]
+    # Those that the callback has been told are there.
+    _seen: set[int] = attrs.field(factory=set, init=False)
+
+    def cancel(self) -> None:
+        """Stop watching."""
+        self._topology.forget(self)
+
+    def tell(self, news: NodeNews) -> None:
+        """
+        Tell what has happened, as far as it is wanted.
+
+        A node that gets the labels that are looked for comes up, one that loses them goes down.
+        """
+        bus_id = news.record.bus_id
+        was_seen = bus_id in self._seen
+        is_wanted = not isinstance(news, NodeDown) and self._wanted(news.record)
+        if is_wanted and not was_seen:
+            self._seen.add(bus_id)
+            if isinstance(news, NodeChanged):
+                news = NodeUp(news.record, news.feeder)
+        elif was_seen and not is_wanted:
+            self._seen.discard(bus_id)
+            news = NodeDown(news.former if isinstance(news, NodeChanged) else news.record)
+        elif not was_seen:
+            return
+        self.callback(news)
+
+
+class Topology:
+    """
+    Keep the records of one node.
+
+    :param routes_changed: Called when messages may have another way.
+    """
+
+    def __init__(self, context: Context, routes_changed: Callable[[], None]) -> None:
+        self.registry: Registry = context.table.registry
+        # Set by the node, which wires its parts: where we listen.
+        self.addresses: Callable[[], tuple[str, ...]]
+        self._context = context
+        self._routes_changed = routes_changed
+        self._own: Record | None = None
+        self._upstream_id = 0
+        self._watches: tuple[NodeWatch, ...] = ()
+
+    # Ourselves.
+
+    @property
+    def own(self) -> Record | None:
+        """Our own record; None while we have no id."""
+        self.refresh()
+        return self._own
+
+    def _describe(self) -> Record:
+        context = self._context
+        return Record(
+            bus_id=context.bus_id,
+            upstream_id=self._upstream_id,
+            subnets=context.table.own_subnets,
+            labels=context.config.labels,
+            addresses=self.addresses(),
+            node_flags=int(NodeFlag.PROXY) if context.config.proxy else 0,
+            host=context.identity.host,
+            process=context.identity.process,
+        )
+
+    def refresh(self, *, moved: bool = False) -> None:
+        """
+        Say of ourselves what is true now, under a new stamp if that is something else.
+
+        :param moved: Whether we have registered with an upstream, or lost one: that is news too.
+        """
+        context, former = self._context, self._own
+        if former is not None and former.bus_id != context.bus_id:
+            self._own = None
+            self.withdraw(Feeder.OWN, [former.bus_id])
+        if not context.bus_id:
+            return
+        own = self._describe()
+        seq = 1
+        if former is not None:
+            same = attrs.evolve(former, stamp=UNSTAMPED) == own
+            if same and former.stamp.epoch == context.epoch and not moved:
+                return
+            seq = former.stamp.seq + 1
+        self._own = attrs.evolve(own, stamp=Stamp(context.epoch, seq))
+        self.claim(Feeder.OWN, [self._own])
+
+    def reconfigure(self) -> None:
+        """Know what the configuration knows of others, and nothing that it knows no more."""
+        self.replace(Feeder.STATIC, self._context.config.records)
+
+    # Those who are registered here.
+
+    def entered(self, endpoint: Endpoint) -> None:
+        """Claim a node that has registered, or says something else of itself now."""
+        request = endpoint.peer.request
+        is_upstream = endpoint.position is Position.UPSTREAM
+        is_below = endpoint.position is Position.DOWNSTREAM
+        record = Record(
+            bus_id=endpoint.bus_id,
+            stamp=Stamp(endpoint.peer.epoch, 0),
+            upstream_id=self._context.bus_id if is_below else 0,
+            subnets=request.subnets,
+            labels=request.labels,
+            addresses=request.addresses,
+            node_flags=request.node_flags & ~NodeFlag.BELOW,
+            host=request.host,
+            process=request.process,
+        )
+        if is_upstream:
+            self._upstream_id = endpoint.bus_id
+        self.refresh(moved=is_upstream)
+        self.claim(Feeder.LIVE, [record])
+
+    def addresses_changed(self, bus_id: int, addresses: tuple[str, ...]) -> None:
+        """Note that a node that is registered here listens elsewhere now."""
+        record = self.registry.claims_on(bus_id).get(Feeder.LIVE)
+        if record is not None:
+            self.claim(Feeder.LIVE, [attrs.evolve(record, addresses=addresses)])
+
+    def left(self, endpoint: Endpoint) -> None:
+        """Claim a node no longer: it is registered no more."""
+        if endpoint.bus_id == self._upstream_id:
+            self._upstream_id = 0
+            self.refresh(moved=True)
+        self.withdraw(Feeder.LIVE, [endpoint.bus_id])
+
+    # Those who bring records.
+
+    def claim(self, feeder: Feeder, records: Iterable[Record]) -> None:
+        """Take records of a feeder; see `Registry.claim`."""
+        before = self.registry.tree.version
+        self._tell(self.registry.claim(feeder, records), before)
+
+    def withdraw(self, feeder: Feeder, bus_ids: Iterable[int]) -> None:
+        """Take claims of a feeder back; see `Registry.withdraw`."""
+        before = self.registry.tree.version
+        self._tell(self.registry.withdraw(feeder, bus_ids), before)
+
+    def replace(self, feeder: Feeder, records: Iterable[Record]) -> None:
+        """Take all that a feeder says from now on; see `Registry.replace`."""
+        before = self.registry.tree.version
+        self._tell(self.registry.replace(feeder, records), before)
+
+    def _tell(self, changes: list[Change], before: int) -> None:
+        if self.registry.tree.version != before:
+            self._routes_changed()
+        for change in changes:
+            if isinstance(change, RecordRefused):
+                detail = f"{change.feeder} record of {change.record.bus_id:#x}: {change.detail}"
+                self._context.events.on_error(change.status, detail)
+            elif change.record.bus_id != self._context.bus_id:
+                for watch in self._watches:
+                    self._call(watch, change)
+
+    # Those who want to know.
+
+    def watch(self, callback: Callable[[NodeNews], object], where: Where) -> NodeWatch:
+        """Tell *callback* of nodes: at once of those that are known, then of every change."""
+        watch = NodeWatch(self, callback, _predicate(where))
+        self._watches = (*self._watches, watch)
+        for record in sorted(self.registry, key=lambda each: each.bus_id):
+            feeder = self.registry.feeder_of(record.bus_id)
+            if feeder is not None and record.bus_id != self._context.bus_id:
+                self._call(watch, NodeUp(record, feeder))
+        return watch
+
+    def forget(self, watch: NodeWatch) -> None:
+        """Tell somebody no more."""
+        self._watches = tuple(each for each in self._watches if each is not watch)
+
+    def _call(self, watch: NodeWatch, news: NodeNews) -> None:
+        if watch not in self._watches:
+            return
+        try:
+            watch.tell(news)
+        except Exception:  # noqa: BLE001 - whatever an observer does stays its own matter
+            self._context.statistics.callback_failures += 1
+            self._context.log.failure("observer of nodes failed")
+
+
+def _predicate(where: Where) -> Callable[[Record], bool]:
+    if where is None:
+        return lambda _: True
+    if callable(where):
+        return where
+    wanted = {
+        key: frozenset([value] if isinstance(value, str) else value) for key, value in where.items()
+    }
+    return lambda record: all(record.label(key) in values for key, values in wanted.items())
+

@@ -1,0 +1,239 @@
+"""Direct connections that nodes make as messages ask for them, and what keeps them from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atbus import limits
+from atbus.errors import Status, Undeliverable
+from atbus.node.node import Node
+from atbus.routing.record import Record
+from atbus.routing.registry import Feeder
+from atbus.routing.relation import Relation
+from tests.node.mesh import CROSS, EU1, EU2, US1, US2, MeshTests, address_of
+
+EU_LEAF, EU_OTHER, US_LEAF = 0x111, 0x112, 0x121
+
+
+class CrossRegionTests(MeshTests):
+    """Two regions of two proxies each under a cross-region proxy, and leaves below them."""
+
+    def regions(self, **options: Any) -> dict[int, Node]:
+        """Start all of it."""
+        return self.mesh(CROSS, EU1, EU2, US1, US2, EU_LEAF, EU_OTHER, US_LEAF, **options)
+
+    def test_within_a_region(self) -> None:
+        """
+        The first message between two proxies of a region goes through the cross-region proxy; then
+        they are connected without having been told to, and the rest goes directly, in order.
+
+        Scenario: CC1, CC10, X7
+        """
+        nodes = self.regions()
+        cross, eu1 = nodes[CROSS], nodes[EU1]
+        self.assertEqual(sorted(eu1.endpoints), [CROSS, EU_LEAF])
+        sender, receiver = nodes[EU_LEAF], nodes[EU_OTHER]
+        payloads = [b"%d" % number for number in range(60)]
+        for place, payload in enumerate(payloads):
+            sender.send(EU_OTHER, payload)
+            self.network.settle(0.001 if place < 50 else 0.1)
+        self.network.settle()
+        self.assertEqual(self.mail[receiver].payloads, payloads)
+        self.assertEqual(sorted(eu1.endpoints), [CROSS, EU2, EU_LEAF])
+        self.assertEqual(sorted(nodes[EU2].endpoints), [CROSS, EU1, EU_OTHER])
+        passed = cross.statistics.forwarded_messages
+        self.assertLess(passed, 50)
+        sender.send(EU_OTHER, b"direct")
+        receiver.send(EU_LEAF, b"back")
+        self.network.settle()
+        self.assertEqual(cross.statistics.forwarded_messages, passed)
+        self.assertEqual(self.mail[sender].payloads, [b"back"])
+        hop = eu1.next_hop(EU_OTHER)
+        self.assertEqual((hop.id, hop.relation), (EU2, Relation.OTHER_UPSTREAM_PEER))
+        self.assertEqual(str(hop.address), address_of(EU2))
+        self.assertIn("below neighbor 0x12", hop.rule)
+
+    def test_across_regions(self) -> None:
+        """
+        Proxies of two regions never connect: all that goes across takes the cross-region proxy.
+
+        Scenario: CC1, X8
+        """
+        nodes = self.regions()
+        for number in range(20):
+            nodes[EU_LEAF].send(US_LEAF, b"%d" % number)
+            nodes[US_LEAF].send(EU_LEAF, b"%d" % number)
+            self.network.settle(1)
+        self.assertEqual(len(self.mail[nodes[US_LEAF]].payloads), 20)
+        self.assertEqual(len(self.mail[nodes[EU_LEAF]].payloads), 20)
+        self.assertEqual(nodes[CROSS].statistics.forwarded_messages, 40)
+        for bus_id in (EU1, EU2, US1, US2):
+            self.assertEqual([each for each in nodes[bus_id].endpoints if each < 0x100], [CROSS])
+
+    def test_the_other_side_has_a_policy_too(self) -> None:
+        """
+        A connection that one side allows and the other does not is refused by the other side, and
+        both know why.
+
+        Scenario: X10
+        """
+        nodes = self.mesh(CROSS, EU1, EU2, policy=[])
+        told: list[tuple[Status, str]] = []
+        nodes[EU1].events.on_error.observe(lambda *values: told.append(values))
+        heard: list[tuple[Status, str]] = []
+        strict = self.mesh_node(US1, [], policy=[{"name": "home", "action": "deny"}])
+        strict.events.on_error.observe(lambda *values: heard.append(values))
+        self.network.start(strict)
+        nodes[EU1]._parts.topology.claim(
+            Feeder.ETCD, [Record(bus_id=US1, upstream_id=CROSS, addresses=(address_of(US1),))]
+        )
+        nodes[EU1].send(US1, b"x")
+        self.network.settle()
+        self.assertNotIn(US1, nodes[EU1].endpoints)
+        self.assertEqual(self.mail[strict].payloads, [b"x"])
+        for news in (told, heard):
+            self.assertEqual([status for status, _ in news], [Status.POLICY_DENIED])
+            self.assertIn("policy[0] (home) denies it", news[0][1])
+
+    def test_asked_for_on_purpose(self) -> None:
+        """
+        The policy is asked also when a program wants a connection.
+
+        Scenario: CC5
+        """
+        nodes = self.mesh(CROSS, EU1, US1)
+        refused = self.refusal_of(nodes[EU1].connect(address_of(US1)))
+        self.assertIs(refused, Status.POLICY_DENIED)
+        self.assertNotIn(US1, nodes[EU1].endpoints)
+
+    def test_a_link_between_proxies_breaks(self) -> None:
+        """When two connected proxies lose each other, what goes between their trees takes the
+        cross-region proxy, and they find each other again."""
+        nodes = self.regions()
+        sender, receiver = nodes[EU_LEAF], nodes[EU_OTHER]
+        sender.send(EU_OTHER, b"1")
+        self.network.settle()
+        self.assertIn(EU2, nodes[EU1].endpoints)
+        self.network.cut(nodes[EU1], nodes[EU2])
+        self.network.settle(0.01)
+        self.assertNotIn(EU2, nodes[EU1].endpoints)
+        sender.send(EU_OTHER, b"2")
+        self.network.settle()
+        self.assertEqual(self.mail[receiver].payloads, [b"1", b"2"])
+        self.assertIn(EU2, nodes[EU1].endpoints)
+
+
+class WithoutUpstreamTests(MeshTests):
+    """Nodes that know where others listen, and have no other way to them."""
+
+    ONE, TWO = 0x31, 0x32
+
+    def pair_of(self, **options: Any) -> tuple[Node, Node]:
+        """Make two nodes of which the first knows the second, and start the first."""
+        chosen = {"topology": "records", "direct_connections": True} | options
+        one = self.node(
+            self.ONE, records=[{"id": self.TWO, "addresses": [address_of(self.TWO)]}], **chosen
+        )
+        two = self.node(self.TWO, listen=[address_of(self.TWO)], topology="records")
+        self.network.start(one)
+        return one, two
+
+    def test_messages_wait_for_the_connection(self) -> None:
+        """
+        What has no way yet waits while its target is dialled, and arrives in order.
+
+        Scenario: X1, X4
+        """
+        one, two = self.pair_of()
+        self.network.start(two)
+        self.send_all(one, self.TWO, [b"1", b"2", b"3"])
+        self.assertEqual(one._parts.directs.waiting, 3)
+        self.network.settle()
+        one.send(self.TWO, b"4")
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"1", b"2", b"3", b"4"])
+        self.assertEqual({letter.source for letter in self.mail[two].letters}, {self.ONE})
+        self.assertEqual(one._parts.directs.waiting, 0)
+        self.assert_quiet(one, two)
+
+    def test_a_target_that_comes_late(self) -> None:
+        """
+        A target that is not there yet is dialled again, after 2 seconds, then 4; what has not
+        waited too long arrives.
+
+        Scenario: X5
+        """
+        one, two = self.pair_of()
+        one.send(self.TWO, b"1")
+        self.network.settle(1)
+        self.assertEqual(len(self.network.dials), 1)
+        self.network.settle(2)
+        self.assertEqual(len(self.network.dials), 2)
+        self.network.start(two)
+        self.network.settle(3)
+        self.assertEqual(self.mail[two].payloads, [])
+        self.network.settle(1.5)
+        self.assertEqual(self.mail[two].payloads, [b"1"])
+
+    def test_a_target_that_never_comes(self) -> None:
+        """
+        After some attempts the target is given up; each message was answered when its time was
+        over, and nothing is left of it.
+
+        Scenario: X5, X6, Z12
+        """
+        one, _ = self.pair_of()
+        sequences = self.send_all(one, self.TWO, [b"1", b"2"])
+        self.network.settle(limits.PENDING_SECONDS + 1)
+        self.assertEqual(
+            self.mail[one].news, [(self.TWO, each, 1, "TIMEOUT") for each in sequences]
+        )
+        self.network.settle(120)
+        self.assertEqual(len(self.network.dials), limits.DIRECT_ATTEMPTS_MAX)
+        self.assertEqual(one._parts.directs._wanted, {})
+        self.assert_quiet(one)
+
+    def test_bounded(self) -> None:
+        """What waits for a target is bounded, and so is the number of targets."""
+        self.patch(limits, "PROSPECTS_MAX", 1)
+        one, _ = self.pair_of(pending_count_max=2)
+        one._parts.topology.claim(
+            Feeder.ETCD, [Record(bus_id=0x40, addresses=("ipv4://10.0.0.9:9",))]
+        )
+        self.send_all(one, self.TWO, [b"1", b"2"])
+        self.assertEqual(self.refused(one, self.TWO), "BACKPRESSURE")
+        self.assertEqual(self.refused(one, 0x40), "NO_ROUTE")
+
+    def test_a_stop_answers_what_waits(self) -> None:
+        """What waits when the node stops is answered."""
+        one, _ = self.pair_of()
+        one.send(self.TWO, b"1")
+        self.network.result_of(one.stop())
+        self.assertEqual(self.mail[one].statuses(), ["CLOSING"])
+
+    def test_nobody_may_be_dialled(self) -> None:
+        """
+        Without an upstream a message is refused at once: when direct connections are switched off
+        by name of the route, when the policy forbids them by name of the rule.
+
+        Scenario: X10, W3
+        """
+        deny = [{"name": "closed", "action": "deny"}]
+        for options, status, why in (
+            ({"direct_connections": False}, Status.NO_ROUTE, "no upstream"),
+            ({"policy": deny}, Status.POLICY_DENIED, "policy[0] (closed) denies it"),
+            ({"pending_policy": "fail"}, Status.NOT_CONNECTED, "being dialled"),
+        ):
+            one, _ = self.pair_of(**options)
+            error = self.assertRaises(Undeliverable, one.send, self.TWO, b"x")
+            self.assertEqual((error.status, error.target), (status, self.TWO))
+            self.assertIn(why, error.detail)
+            self.assertEqual(self.refused(one, 0x199), "NO_ROUTE")
+
+    def test_bounded_targets(self) -> None:
+        """Beyond the bound no further target is looked at."""
+        self.patch(limits, "DIRECT_TARGETS_MAX", 1)
+        one, _ = self.pair_of()
+        one.send(self.TWO, b"1")
+        self.assertEqual(self.refused(one, 0x199), "NO_ROUTE")
+        self.assertEqual(list(one._parts.directs._wanted), [self.TWO])
