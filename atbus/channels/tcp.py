@@ -32,6 +32,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from atbus.address import Address, Scheme
+from atbus.channels.accepting import say_seldom
 from atbus.channels.interfaces import (
     Accept,
     ChannelOptions,
@@ -102,6 +103,7 @@ class TcpScheme:
         except (CannotListenError, OSError) as error:
             reason = error.socketError if isinstance(error, CannotListenError) else error
             raise ListenFailed(factory.address, str(reason)) from error
+        say_seldom(port, self._timers)
         factory.address = attrs.evolve(factory.address, port=port.getHost().port)
         return TcpListener(factory.address, port)
 

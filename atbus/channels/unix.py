@@ -37,6 +37,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus.address import Address
+from atbus.channels.accepting import say_seldom
 from atbus.channels.interfaces import (
     Accept,
     ChannelOptions,
@@ -104,6 +105,7 @@ class UnixScheme:
             port: Any = _Port(
                 os.fsencode(path), factory, self._options.backlog, 0o600, self._reactor
             )
+            say_seldom(port, self._timers)
             port.startListening()
         except BaseException:
             lock.release()

@@ -5,7 +5,7 @@ One line when it starts, one for each change of its state, one for each neighbor
 What may happen very often - errors, mostly - is held down to one line for each event and peer in
 `limits.LOG_INTERVAL_SECONDS`; what was left out is counted in a line of its own at the end of that
 time. Nothing secret is known here: what other nodes say about themselves is not written down, but
-for their ids.
+for their ids. A log that cannot be written, on a full disk, stops nothing; the lines are counted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger, LogLevel
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher
+from zope.interface import implementer
 
 from atbus import limits
 from atbus.busid import format_bus_id
@@ -41,6 +42,10 @@ _STATES = {
 }
 
 
+# How Twisted's publisher begins to tell the other observers of one that has failed.
+_LINE_LOST = "Temporarily disabling observer"
+
+
 @attrs.define(eq=False)
 class _Held:
     """What was left out since the last line about one event and peer."""
@@ -48,6 +53,18 @@ class _Held:
     call: IDelayedCall
     count: int = 0
     sentence: str = ""
+
+
+@implementer(ILogObserver)
+@attrs.frozen(eq=False)
+class _Losses:
+    """Counts the lines that another observer of the log could not write."""
+
+    _node: Node
+
+    def __call__(self, event: LogEvent) -> None:
+        if str(event.get("log_format", "")).startswith(_LINE_LOST):
+            self._node.statistics.log_lines_lost += 1
 
 
 class Journal:
@@ -76,6 +93,9 @@ class Journal:
             events.on_lag.observe(self._lagged),
             events.on_error.observe(self._failed),
         )
+        self._losses = _Losses(node)
+        if isinstance(log.observer, LogPublisher):
+            log.observer.addObserver(self._losses)
 
     def started(self) -> None:
         """Say who the node is, and where."""
@@ -141,6 +161,8 @@ class Journal:
         """Write what was left out until now, and no more after that."""
         for observation in self._observations:
             observation.cancel()
+        if isinstance(self._log.observer, LogPublisher):
+            self._log.observer.removeObserver(self._losses)
         held, self._held = self._held, {}
         for (event, _), lines in held.items():
             lines.call.cancel()

@@ -15,7 +15,9 @@ class Statistics:
     What one node has counted since it was made.
 
     Bytes are payload bytes. ``refused`` counts messages by the status that ended them at this
-    node, whether they began here or were passing through. For JSON: `atbus.node.report.plain`.
+    node, whether they began here or were passing through. ``log_lines_lost`` counts what the
+    process could not write into its log, on a full disk for example. For JSON:
+    `atbus.node.report.plain`.
     """
 
     sent_messages: int = 0
@@ -36,5 +38,6 @@ class Statistics:
     pauses_sent: int = 0
     pauses_received: int = 0
     slow_endpoints: int = 0
+    log_lines_lost: int = 0
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)

@@ -88,6 +88,7 @@ class Witness(Service):
         self._due = 0.0
         self._tick_call: IDelayedCall | None = None
         self._watch_links()
+        node.events.on_node_up.observe(lambda: self.notes.write("up"))
 
     def startService(self) -> None:
         """Begin to tick."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, cast
 
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher, formatEvent
 
 from atbus import limits
 from atbus.errors import Status
@@ -40,6 +41,26 @@ class JournalTests(BusTests):
         """What was written since it was looked at last."""
         events, self.events[:] = list(self.events), []
         return [formatEvent(event) for event in events]
+
+    def test_a_log_that_cannot_be_written(self) -> None:
+        """On a full disk the node goes on, and counts the lines that are lost."""
+        root = self.root()
+        kept: list[LogEvent] = []
+
+        def full(event: LogEvent) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        publisher = LogPublisher(cast("ILogObserver", full), cast("ILogObserver", kept.append))
+        log = Logger(namespace="test", observer=publisher)
+        journal = Journal(root, self.network.process_of(root), log)
+        self.network.start(root)
+        self.assertEqual(root.statistics.log_lines_lost, 2)
+        self.assertEqual(root.state, "running")
+        journal.close()
+        self.network.stop(root)
+        self.assertEqual(root.statistics.log_lines_lost, 2)
+        lines = [formatEvent(event) for event in kept if event["log_level"] is LogLevel.info]
+        self.assertEqual(lines, ["0x10000 is starting", "0x10000 is running"])
 
     def test_the_life_of_a_node(self) -> None:
         """A line for each state, each neighbor that comes or goes, and the upstream."""

@@ -1,0 +1,85 @@
+"""A disk that is full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from tests.chaos.case import ChaosCase, need, node_file
+
+RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
+DISK_BYTES = 64 * 1024
+
+
+def to(target: int) -> str:
+    """Write the settings of a node that talks to another one."""
+    return f"targets = [{target}], rate = 500, every = 100"
+
+
+class FullDiskTests(ChaosCase):
+    """A relay whose log, pid file and record are on a small disk."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        need(os.geteuid() == 0, "root, to mount a small disk")
+        self.disk = self.folder / "disk"
+        self.disk.mkdir()
+        options = f"size={DISK_BYTES},mode=700"
+        words = ["mount", "-t", "tmpfs", "-o", options, "atbus-chaos", str(self.disk)]
+        subprocess.run(words, check=True)
+        self.addCleanup(self.take_away)
+
+    def take_away(self) -> None:
+        """Take the disk away, also from who still writes to it."""
+        subprocess.run(["umount", "-l", str(self.disk)], check=True)
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with (self.disk / "ballast").open("wb", buffering=0) as ballast:
+            for size in (4096, 1):
+                try:
+                    while True:
+                        ballast.write(bytes(size))
+                except OSError:
+                    continue
+
+    async def test_the_disk_is_full(self) -> None:
+        """Messages pass as before, lines that are lost are counted, and the exit code is right."""
+        relay_file = node_file("relay", RELAY, listens=True)
+        self.write("relay.toml", relay_file.replace("relay.events", "disk/relay.events"))
+        places = ("--pidfile=disk/relay.pid", "--logfile=disk/relay.log")
+        relay = self.run_twistd("relay", "-n", *places, "atbus", "--config", "relay.toml")
+        one, two = await self.bring_up(
+            ("one", node_file("one", ONE, ["relay"], program="speak", settings=to(TWO))),
+            ("two", node_file("two", TWO, ["relay"], program="speak", settings=to(ONE))),
+        )
+        await one.says("received ")
+        self.fill()
+        # A line that is longer than what is left of the log's last page.
+        self.write("relay.toml", "\n".join(f"unknown_{number} = 1" for number in range(500)))
+        for process in (one, two):
+            relay.kill(signal.SIGHUP)
+            await process.says("received ")
+            await process.says("received ")
+        await self.start_on_the_full_disk()
+        await self.stop_all(one, two, relay)
+        self.assertFalse((self.disk / "relay.pid").exists())
+        self.check(RELAY)
+        self.check_questions("one", "two", at_least=1)
+        (statistics,) = self.notes("relay", "statistics")
+        self.assertGreater(statistics["log_lines_lost"], 0)
+
+    async def start_on_the_full_disk(self) -> None:
+        """Start what cannot write its record, and what cannot write its pid."""
+        text = node_file("recorder", LATE, ["relay"])
+        recorder = self.start("recorder", text.replace("recorder.events", "disk/recorder.events"))
+        self.assertEqual(await recorder.ends(), 1)
+        await recorder.says("record_events: .* No space left on device")
+        self.write("writer.toml", node_file("writer", LATE, ["relay"]))
+        words = ("-n", "--pidfile=disk/writer.pid", "atbus", "--config", "writer.toml")
+        writer = self.run_twistd("writer", *words)
+        self.assertEqual(await writer.ends(), 1)
+        await writer.says("No space left on device")
+        # That is twistd's own end, and it tells where it was.
+        self.processes.remove(writer)

@@ -1,0 +1,120 @@
+"""Processes that run out of descriptors, memory and disk."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import socket
+from pathlib import Path
+
+from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file
+from tests.chaos.programs import machine_seconds
+from tests.processes.harness import NodeProcess
+
+RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
+SPARE_DESCRIPTORS = 8
+SPARE_BYTES = 48 * 2**20
+BULK = f"targets = [{TWO}], rate = 2000, sizes = [20000], every = 100"
+RETRY = "[retry]\ninitial_seconds = 0.05\nseconds_max = 0.2"
+
+
+def to(target: int) -> str:
+    """Write the settings of a node that talks to another one."""
+    return f"targets = [{target}], rate = 500, every = 100"
+
+
+def files(relay: str) -> tuple[tuple[str, str], ...]:
+    """Write the files of a relay with some more lines, and of two nodes that talk through it."""
+    return (
+        ("relay", node_file("relay", RELAY, listens=True, more=relay)),
+        ("one", node_file("one", ONE, ["relay"], program="speak", settings=to(TWO))),
+        ("two", node_file("two", TWO, ["relay"], program="speak", settings=to(ONE))),
+    )
+
+
+class DescriptorTests(ChaosCase):
+    """A relay all of whose descriptors are taken by strangers."""
+
+    async def test_no_descriptor_is_left(self) -> None:
+        """
+        Who is there stays and is served; who comes is let in within a second of there being room.
+
+        The log has a line about it, not one for each who came.
+        """
+        relay, one, two = await self.bring_up(*files("[limits]\nhandshake_seconds = 60"))
+        await one.says("received ")
+        most = self.count_descriptors(relay) + SPARE_DESCRIPTORS
+        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (most, most))
+        strangers = [self.knock() for _ in range(100)]
+        await relay.says("EMFILE encountered")
+        late = self.start("late", node_file("late", LATE, ["relay"], more=RETRY))
+        await late.says("ends a connection to ")
+        for process in (one, two):
+            await process.says("received ")
+            await process.says("received ")
+        released = machine_seconds()
+        for stranger in strangers:
+            stranger.close()
+        await late.says("is registered with its upstream")
+        self.check_soon("late", released, self.notes("late", "up")[0]["at"], RESUME_SECONDS)
+        await self.stop_all(late, one, two, relay)
+        self.check()
+        self.check_questions("one", "two", at_least=1)
+        for name in ("one", "two", "relay"):
+            ends = {note["status"] for note in self.notes(name, "link ended")}
+            self.assertEqual(ends - {"GOODBYE", "STOPPED"}, set())
+        self.assertLessEqual(relay.output.count("EMFILE"), 3)
+
+    def count_descriptors(self, process: NodeProcess) -> int:
+        """Count what a process has open."""
+        return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+    def knock(self) -> socket.socket:
+        """Connect to the relay as one who has nothing to say."""
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.addCleanup(stranger.close)
+        with contextlib.suppress(BlockingIOError):
+            stranger.connect(str(self.folder / "relay.sock"))
+        return stranger
+
+
+class MemoryTests(ChaosCase):
+    """A relay that may use little more memory than it does at the beginning."""
+
+    async def test_little_memory(self) -> None:
+        """A receiver that stands still and strangers with half a frame each do not exhaust it."""
+        relay, one, two = await self.bring_up(*files(""))
+        await one.says("received ")
+        await two.says("received ")
+        used = int(self.status_of(relay, "VmSize")) * 1024
+        most = used + SPARE_BYTES
+        resource.prlimit(relay.pid, resource.RLIMIT_AS, (most, most))
+        two.kill(signal.SIGSTOP)
+        for _ in range(50):
+            self.half_a_frame()
+        bulk = node_file("bulk", LATE, ["relay"], program="speak", settings=BULK)
+        (bulk_process,) = await self.bring_up(("bulk", bulk))
+        await bulk_process.says("refused: B")
+        await bulk_process.says("sent 5000")
+        two.kill(signal.SIGCONT)
+        for process in (one, two):
+            await process.says("received ")
+        await bulk_process.says("answered again")
+        await self.stop_all(bulk_process, one, two, relay)
+        self.check()
+        self.check_questions("one", "two", "bulk", at_least=1)
+
+    def status_of(self, process: NodeProcess, key: str) -> str:
+        """Read what the kernel says of a process."""
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        return next(line.split()[1] for line in lines if line.startswith(f"{key}:"))
+
+    def half_a_frame(self) -> None:
+        """Connect to the relay and begin a frame as long as anything may be."""
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        stranger.connect(str(self.folder / "relay.sock"))
+        stranger.setblocking(False)
+        self.addCleanup(stranger.close)
+        with contextlib.suppress(OSError):
+            stranger.send((1 << 26).to_bytes(4, "little") + bytes(200_000))
