@@ -3,12 +3,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 JOBS ?= 2
 COUNT ?= 1000000
+SEEDS ?= 10000
 
 BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: run test check lint types docs fuzz chaos bench clean
+.PHONY: run test check lint docs fuzz chaos simulate bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
@@ -17,13 +18,11 @@ run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, w
 test: .venv/stamp-dev  ## every test, in JOBS processes (JOBS=1: in this one)
 	$(BIN)/python -m twisted.trial $(if $(filter-out 1,$(JOBS)),-j$(JOBS)) tests
 
-check: lint types test docs  ## all that has to be clean before a change is offered; the house rules are tests
+check: lint test docs  ## all that has to be clean before a change is offered; the house rules are tests
 
-lint: .venv/stamp-dev  ## ruff, and the contracts between the layers
+lint: .venv/stamp-dev  ## ruff, the contracts between the layers, and mypy, strict
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
-
-types: .venv/stamp-dev  ## mypy, strict, with zope interfaces
 	$(BIN)/mypy
 
 docs: .venv/stamp-dev  ## the manual and the API reference in build/docs; a warning is an error
@@ -34,6 +33,10 @@ fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces the n
 
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation
+
+simulate: .venv/stamp-dev  ## SEEDS storms over route tables, then the largest buses
+	$(BIN)/python -m atbus.testing.route_storm --seeds $(SEEDS)
+	ATBUS_LONG=1 $(BIN)/python -m twisted.trial tests.simulation.test_route_scale
 
 bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look in two minutes)
 	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick)

@@ -405,6 +405,38 @@ DIRECT_RETRY_SECONDS_MAX: Final = 16.0
 #: Records in one ROUTE_BATCH; the sender ends it earlier when the frame is full.
 ROUTE_BATCH_RECORDS_MAX: Final = 1_000
 
+#: Batches to one neighbor that the kernel has not taken yet: two keep a link busy, and pings wait
+#: for no more.
+ROUTE_BATCHES_AHEAD_MAX: Final = 2
+#: Changes that one neighbor was not told yet, eight batches; beyond it is told everything anew.
+ROUTE_BACKLOG_MAX: Final = 8_000
+#: Nodes that a table holds. At about 500 bytes each that is what may be queued to four neighbors.
+ROUTE_RECORDS_MAX: Final = 65_536
+#: Records that all neighbors together may have told: each is usually told by one or two.
+ROUTE_HEARD_MAX: Final = 262_144
+#: Changes are gathered for so long; three hops of it are less than a run waits for its voucher.
+ROUTE_GATHER_SECONDS: Final = 0.05
+#: A downstream whose link broke is reported dead after this time; most come back in less.
+CHILD_GRACE_SECONDS: Final = 2.0
+#: A node that lost its upstream says so after this time: before the upstream says it.
+UPSTREAM_PATIENCE_SECONDS: Final = 1.0
+#: What a lost upstream has told is kept for so long: four of the longest pauses between dials.
+PARENT_GRACE_SECONDS: Final = 120.0
+#: That a node is dead is kept for so long, more than twice as long as a table without upstream.
+TOMBSTONE_SECONDS: Final = 600.0
+#: So many of them, the oldest is forgotten: one for each node of a full table.
+TOMBSTONES_MAX: Final = 65_536
+#: Between two answers to the word that oneself is dead: a replay must not make a storm.
+REFUTATION_SECONDS: Final = 1.0
+#: A neighbor that can tell its own record does so within this time; then one is made for it.
+OWN_WORD_SECONDS: Final = 1.0
+#: Between two snapshots to one neighbor, however often it asks.
+SNAPSHOT_SECONDS: Final = 1.0
+#: Changes of one node that are told as they come: to start, to move and to be drained are three.
+ROUTE_CHANGES_AT_ONCE: Final = 5
+#: Beyond them one change is told in this time: who flaps costs two messages per link in ten.
+ROUTE_CHANGE_SECONDS: Final = 5.0
+
 #: A subject; as in NATS, where more is legal and nobody does it.
 SUBJECT_BYTES: Final = 255
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from functools import lru_cache
 from typing import Final
 
+from atbus import limits
 from atbus.wire.messages import InterestEntry, RouteRecord
 
 _STAMP: Final = struct.Struct("<QIQ")
@@ -27,7 +29,22 @@ def record_digest(record: RouteRecord) -> int:
     :param record: Only its id and stamp matter.
     :returns: An unsigned 64-bit number.
     """
-    return _shorten(_STAMP.pack(record.bus_id, record.epoch, record.seq))
+    return stamp_digest(record.bus_id, record.epoch, record.seq)
+
+
+@lru_cache(limits.ROUTE_RECORDS_MAX)
+def stamp_digest(bus_id: int, epoch: int, seq: int) -> int:
+    """
+    Compute what a record adds to the digest of a route table, from what matters of it.
+
+    Remembered, because a record is told to many neighbors and taken back from each.
+
+    :param bus_id: The node it is about.
+    :param epoch: First half of its stamp.
+    :param seq: Second half of its stamp.
+    :returns: An unsigned 64-bit number.
+    """
+    return _shorten(_STAMP.pack(bus_id, epoch, seq))
 
 
 def interest_digest(entry: InterestEntry) -> int:

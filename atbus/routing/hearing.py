@@ -1,0 +1,250 @@
+"""
+What becomes of the words of neighbors: believed, barred, or taken for a death.
+
+1. A record counts unless a death covers it, it is about ourselves, or its teller, a downstream or a
+   peer, has not shown that the node is below it: its ranges contain the id, or a record of the
+   node's upstream was told before (one that comes later makes up for it).
+2. "Gone" ends the word of its teller only.
+3. "Dead" ends every record up to its stamp, from whomever, and leaves a tombstone. Only who told of
+   a node may tell of its death, and a working connection to the node is better evidence. The node
+   itself is told, for if it lives it has a larger stamp to make.
+4. What waits behind a tombstone is believed when the tombstone is gone: its teller, who would have
+   heard of the death long ago, still says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from atbus import limits
+from atbus.errors import Status
+from atbus.routing.batch import Removal
+from atbus.routing.feed import Bar, Feed
+from atbus.routing.known import Known
+from atbus.routing.own_record import OwnRecord
+from atbus.routing.record import Record, Stamp
+from atbus.routing.route_link import RouteLink
+from atbus.routing.sync_terms import Effect, Ignored, LostId
+from atbus.routing.table import Position
+from atbus.routing.tombstones import Tombstones
+
+#: Called when the best record of a node, or who carries it, may be another: the id, and what both
+#: were before.
+Changed = Callable[[int, Record | None, tuple[Feed, ...]], None]
+
+
+@attrs.define(eq=False)
+class Hearing:
+    """
+    Take words in, and keep `Known` and `Tombstones` in step with them.
+
+    :param links: By neighbor.
+    :param changed: See `Changed`.
+    :param contradict: Called with a link whose own node is said to be dead, and under which stamp.
+    :param effects: Where alarms are put.
+    """
+
+    own: OwnRecord
+    known: Known
+    tombstones: Tombstones
+    links: Mapping[int, RouteLink]
+    changed: Changed
+    contradict: Callable[[RouteLink, Stamp], None]
+    effects: list[Effect] = attrs.field(factory=list)
+    _heard_count: int = 0
+
+    def hear(self, link: RouteLink, record: Record) -> None:
+        """
+        Take a record.
+
+        :param link: Where it was told.
+        :param record: What was told.
+        """
+        feed, bus_id = link.feed, record.bus_id
+        if bus_id not in feed.heard:
+            if not self._has_room(bus_id):
+                self.effects.append(Ignored(feed.bus_id, Status.BUFFER_LIMIT, 1))
+                feed.overflowed = True
+                return
+            self._heard_count += 1
+        before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
+        feed.hear(record)
+        reason = self._doubtful(link, record)
+        if reason is None:
+            self.known.believe(feed, record)
+        else:
+            feed.bar(bus_id, reason)
+            self.known.doubt(feed, bus_id)
+        self.changed(bus_id, before, carriers)
+        match reason:
+            case Bar.OWN:
+                self._heard_of_self(record)
+            case Bar.UNVOUCHED:
+                self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
+                return
+        self._vouch(feed, bus_id)
+        if bus_id == link.bus_id:
+            self._contradict_death(bus_id)
+
+    def make_up(self, link: RouteLink) -> None:
+        """
+        Enter a neighbor that does not tell of itself.
+
+        :param link: Its link.
+        """
+        feed, record = link.feed, link.peer.record
+        if link.peer.position is Position.DOWNSTREAM:
+            record = attrs.evolve(record, upstream_id=self.own.record.bus_id)
+        before = self.known.best.get(record.bus_id)
+        carriers = self.known.carriers.get(record.bus_id, ())
+        if record.bus_id not in feed.heard:
+            self._heard_count += 1
+        feed.make_up(record)
+        self.known.believe(feed, record)
+        self.changed(record.bus_id, before, carriers)
+        self._vouch(feed, record.bus_id)
+
+    def unhear(self, link: RouteLink, removal: Removal, now: float) -> None:
+        """
+        Take the word that a node is gone or dead.
+
+        :param link: Where it was told.
+        :param removal: What was told.
+        :param now: The time, seconds.
+        """
+        bus_id, feed = removal.bus_id, link.feed
+        if bus_id == self.own.record.bus_id:
+            self.drop(feed, bus_id)
+            if removal.dead:
+                self.own.heard_dead(removal.stamp)
+            return
+        if bus_id not in feed.heard:
+            self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
+            return
+        may_kill = removal.dead and feed.barred.get(bus_id) is not Bar.UNVOUCHED
+        if may_kill:
+            self.bury(bus_id, removal.stamp, now, told_by=feed)
+        self.drop(feed, bus_id)
+        if may_kill and bus_id != link.bus_id:
+            self._contradict_death(bus_id)
+
+    def bury(self, bus_id: int, stamp: Stamp, now: float, *, told_by: Feed) -> None:
+        """
+        Remember a death, and believe no more what it covers.
+
+        :param bus_id: Who is dead.
+        :param stamp: The last stamp that is.
+        :param now: The time, seconds.
+        :param told_by: Whose word it is, which is not compared with others.
+        """
+        for forgotten in self.tombstones.bury(bus_id, stamp, now):
+            self.forget_death(forgotten)
+        before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
+        link = self.links.get(bus_id)
+        witness = link.feed if link is not None and link.alive else None
+        for feed in self.known.feeds:
+            record = feed.believed(bus_id)
+            if record is None:
+                continue
+            if feed is told_by or (record.stamp <= stamp and feed is not witness):
+                feed.bar(bus_id, Bar.DEAD)
+        self.known.look_again(bus_id)
+        self.changed(bus_id, before, carriers)
+
+    def drop(self, feed: Feed, bus_id: int) -> None:
+        """
+        Forget the last word of a feed on a node.
+
+        :param feed: Whose.
+        :param bus_id: The node; nothing need have been told of it.
+        """
+        before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
+        if feed.forget(bus_id) is not None:
+            self._heard_count -= 1
+            self.known.doubt(feed, bus_id)
+            self.changed(bus_id, before, carriers)
+
+    def drop_feed(self, feed: Feed) -> None:
+        """
+        Forget all that a feed has told, and listen to it no more.
+
+        :param feed: Which one.
+        """
+        for bus_id in list(feed.heard):
+            self.drop(feed, bus_id)
+        self.known.remove(feed)
+
+    def merge(self, feed: Feed, older: Feed) -> None:
+        """
+        Keep what an older feed of the same side has told, where this one has told nothing.
+
+        :param feed: The one that stays.
+        :param older: The one that goes.
+        """
+        missing = [bus_id for bus_id in older.heard if bus_id not in feed.heard]
+        feed.absorb(older)
+        self._heard_count += len(missing)
+        for bus_id in missing:
+            record = feed.believed(bus_id)
+            if record is not None:
+                self.known.believe(feed, record)
+        self.drop_feed(older)
+
+    def forget_death(self, bus_id: int) -> None:
+        """
+        Believe again what waited behind a tombstone.
+
+        :param bus_id: Whose tombstone is gone.
+        """
+        for feed in self.known.feeds:
+            if feed.barred.get(bus_id) is Bar.DEAD:
+                del feed.barred[bus_id]
+                self._believe_again(feed, bus_id)
+
+    def _has_room(self, bus_id: int) -> bool:
+        if self._heard_count >= limits.ROUTE_HEARD_MAX:
+            return False
+        return bus_id in self.known.best or len(self.known.best) < limits.ROUTE_RECORDS_MAX
+
+    def _doubtful(self, link: RouteLink, record: Record) -> Bar | None:
+        """Find a reason not to believe a record."""
+        if record.bus_id == self.own.record.bus_id:
+            return Bar.OWN
+        if link.feed.kind is not Position.UPSTREAM and not link.feed.may_announce(record):
+            return Bar.UNVOUCHED
+        is_direct = record.bus_id == link.bus_id
+        if not is_direct and self.tombstones.covers(record.bus_id, record.stamp):
+            return Bar.DEAD
+        return None
+
+    def _heard_of_self(self, record: Record) -> None:
+        if self.own.heard(record):
+            self.effects.append(LostId(record.process, record.stamp))
+
+    def _vouch(self, feed: Feed, bus_id: int) -> None:
+        """Believe what was told of nodes below one whose record has come now."""
+        upper = [bus_id]
+        while upper:
+            for below in sorted(feed.vouched_by(upper.pop())):
+                self._believe_again(feed, below)
+                upper.append(below)
+
+    def _believe_again(self, feed: Feed, bus_id: int) -> None:
+        record = feed.heard[bus_id]
+        if self.tombstones.covers(bus_id, record.stamp):
+            feed.bar(bus_id, Bar.DEAD)
+            return
+        before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
+        self.known.believe(feed, record)
+        self.changed(bus_id, before, carriers)
+
+    def _contradict_death(self, bus_id: int) -> None:
+        """Tell a node to which we have a link that others take it for dead, if they do."""
+        link, stamp = self.links.get(bus_id), self.tombstones.stamp_of(bus_id)
+        if link is None or not link.alive or stamp is None:
+            return
+        record = link.feed.heard.get(bus_id)
+        if record is not None and record.stamp <= stamp:
+            self.contradict(link, stamp)

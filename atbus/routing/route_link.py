@@ -1,0 +1,58 @@
+"""
+One neighbor, as the global route table sees it: what it told, what it was told, on which side.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from atbus.routing.feed import Feed
+from atbus.routing.publication import Publication
+from atbus.routing.subscription import Subscription
+from atbus.routing.sync_terms import Peer
+from atbus.routing.table import Position
+
+
+@attrs.define(eq=False)
+class RouteLink:
+    """
+    What belongs to the link to one neighbor.
+
+    :param peer: The neighbor.
+    :param feed: What it told, on this link or on the one before a short break.
+    :param alive: Whether the link is there; otherwise it is awaited back.
+    :param publication: What the neighbor was told, if it has asked.
+    :param snapshot_at: When it was last told everything, seconds.
+    :param owes_answer: Whether a SUBSCRIBE_REQUEST is unanswered.
+    """
+
+    peer: Peer
+    feed: Feed
+    alive: bool = True
+    subscription: Subscription = attrs.field(factory=Subscription)
+    publication: Publication | None = None
+    snapshot_at: float | None = None
+    owes_answer: bool = False
+
+    @property
+    def bus_id(self) -> int:
+        """The neighbor."""
+        return self.peer.bus_id
+
+    def kind_for(self, own_id: int) -> Position:
+        """
+        Say on which side of us the neighbor is.
+
+        Its own word on who is above it counts more than where its id lies: a node may hang below
+        us with an id that is not ours to give, and one of our range below somebody else.
+
+        :param own_id: Our id.
+        :returns: Where it is.
+        """
+        position = self.peer.position
+        own_word = self.feed.heard.get(self.bus_id)
+        if position is Position.UPSTREAM or own_word is None or self.feed.made_up:
+            return position
+        if own_word.upstream_id == own_id:
+            return Position.DOWNSTREAM
+        return Position.PEER if own_word.upstream_id else position
