@@ -247,6 +247,69 @@ class ChannelContract(_Tests):
         dialler.channel.send(sent)
         self.assertEqual(await guest.received(len(sent)), sent)
 
+    async def test_what_was_written_is_counted(self) -> None:
+        """
+        Three frames have been written when the count says so, and the other side has all of them.
+
+        There is no callback for each write: `IChannel.written_bytes` tells, and
+        ``channel_drained`` when something had to wait.
+
+        Scenario: D10
+        """
+        dialler, guest = await self.pair()
+        sent = [frame_of(size, size) for size in (64, 256, 1024)]
+        for frame in sent:
+            dialler.channel.send([frame])
+        self.assertEqual(await guest.received(3), sent)
+        self.assertEqual(dialler.channel.written_bytes, sum(map(len, sent)))
+        self.assertEqual(dialler.channel.queued_bytes, 0)
+
+    async def test_each_channel_has_its_receiver(self) -> None:
+        """
+        What comes over a channel is told to its own receiver and to nobody else: whoever listens
+        chooses one for each connection, and there is no other to be told.
+
+        Scenario: D22
+        """
+        first, second = RecordingReceiver(), RecordingReceiver()
+        choices = iter((first, second))
+        reception = Reception(lambda: next(choices))
+        listener = await self.listening(reception)
+        diallers = [await self.dialled(listener.address) for _ in range(2)]
+        await reception.guests(2)
+        self._opened += [first, second]
+        for number, dialler in enumerate(diallers):
+            dialler.channel.send([frame_of(10 + number)])
+        self.assertEqual(await first.received(1), [frame_of(10)])
+        self.assertEqual(await second.received(1), [frame_of(11)])
+        diallers[0].channel.abort("enough")
+        await first.end()
+        self.assertEqual(second.ends, [])
+
+    async def test_a_channel_tells_of_itself(self) -> None:
+        """
+        Where a channel leads, who is there and what it has written can be asked at any time, also
+        when both ends are gone.
+
+        Scenario: D4
+        """
+        dialler, guest = await self.pair()
+        dialler.channel.send([frame_of(7)])
+        await guest.received(1)
+
+        def told(channel: IChannel) -> list[object]:
+            return [channel.address, channel.peer, channel.dialled, channel.written_bytes]
+
+        ends = (dialler, guest)
+        before = [told(end.channel) for end in ends]
+        self.assertEqual([one[3] for one in before], [len(frame_of(7)), 0])
+        for end in ends:
+            end.channel.close()
+        for end in ends:
+            await end.end()
+        self.assertEqual([told(end.channel) for end in ends], before)
+        self.assertEqual([end.channel.queued_bytes for end in ends], [0, 0])
+
     async def test_many_frames_from_the_listening_side(self) -> None:
         """
         Frames of growing sizes sent by the listening side arrive byte for byte in order.

@@ -3,7 +3,7 @@ Every scheme that can be dialled keeps the contract of channels.
 
 The tests are `atbus.testing.channels.ChannelContract`; what they show for each scheme is:
 
-Scenario: D2, D3, D5, D6, D8, D14, D16, D18, D19, D20
+Scenario: D2, D3, D4, D5, D6, D8, D10, D14, D16, D18, D19, D20, D22
 """
 
 from __future__ import annotations

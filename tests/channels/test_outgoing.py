@@ -61,6 +61,68 @@ class SocketTransport(StringTransport):
         self.theirs.close()
 
 
+class PortionSocket(socket.socket):
+    """A socket that takes only so many bytes as the test allows."""
+
+    allowance = 0
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        part = memoryview(data)[: self.allowance]
+        self.allowance -= len(part)
+        if not part:
+            raise BlockingIOError
+        return super().send(part, flags)
+
+
+class PortionTests(SynchronousTestCase):
+    """A frame that the kernel takes in parts."""
+
+    def setUp(self) -> None:
+        self.transport = SocketTransport()
+        self.addCleanup(self.transport.close)
+        self.socket = PortionSocket(fileno=self.transport._ours.detach())
+        self.transport._ours = self.socket
+        self.outgoing = OutgoingBytes(self.transport, lambda: None)
+
+    def counts(self) -> tuple[int, int]:
+        return self.outgoing.queued_bytes, self.outgoing.written_bytes
+
+    def test_what_is_left_is_counted(self) -> None:
+        """
+        Of 99 bytes of which 50 were taken 49 wait, then none; never fewer than none.
+
+        Ours has no block to look at; that the rest begins where it was cut is seen behind it.
+
+        Scenario: C4, C8
+        """
+        frame = bytes(range(99))
+        self.socket.allowance = 50
+        self.outgoing.put([frame])
+        self.assertEqual(self.counts(), (49, 50))
+        self.socket.allowance = 1000
+        self.transport.write_out()
+        self.assertEqual(self.counts(), (0, 99))
+        self.assertEqual(self.transport.read(1000), frame)
+        self.transport.write_out()
+        self.assertEqual(self.counts(), (0, 99))
+        self.assertEqual(self.transport.read(1000), b"")
+
+    def test_more_behind_a_part(self) -> None:
+        """
+        What was cut stays at the front: what is put behind it comes behind it.
+
+        Scenario: C8
+        """
+        self.socket.allowance = 3
+        self.outgoing.put([b"first", b"second"])
+        self.outgoing.put([b"third"])
+        self.assertEqual(self.counts(), (13, 3))
+        self.socket.allowance = 1000
+        self.transport.write_out()
+        self.assertEqual(self.counts(), (0, 16))
+        self.assertEqual(self.transport.read(1000), b"firstsecondthird")
+
+
 class OutgoingTests(SynchronousTestCase):
     """The queue before the kernel."""
 

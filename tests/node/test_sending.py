@@ -346,6 +346,28 @@ class RunTests(MailTests):
         frames = self.data_channel(child, root).sent
         self.assertTrue(max(map(len, frames)) <= 4_096)
 
+    def test_what_joins_a_run(self) -> None:
+        """
+        Messages join the last run as long as all fit its frame; one byte more begins another run.
+
+        The first message begins a run, and an empty one counts as little as it is. Ours refuses
+        nothing here: what does not fit the run has one of its own.
+
+        Scenario: C12, C14
+        """
+        root, child = self.pair()
+        link = child.endpoints[ROOT].data[0].link
+        assert link is not None
+        room = link.run_bytes_max - 4 * 8
+        for more, runs in ((0, [4]), (1, [3, 1])):
+            known = len(self.runs_to(child, root))
+            self.send_all(child, ROOT, [bytes(10_000), b"", bytes(10_000)])
+            child.send(ROOT, bytes(room - 20_000 + more))
+            self.network.settle()
+            new = self.runs_to(child, root)[known:]
+            self.assertEqual([len(run.messages) for run in new], runs)
+        self.assertEqual(len(self.mail[root].payloads), 8)
+
     def test_counters(self) -> None:
         """What was sent, received and refused is counted in messages and payload bytes."""
         root, child = self.pair()

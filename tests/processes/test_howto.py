@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
+import sys
+import textwrap
 from contextlib import redirect_stdout
+
+from twisted.internet.utils import getProcessOutputAndValue
 
 from atbus.testing import checker
 from tests.documents import DOCS, captioned_blocks
-from tests.processes.harness import NodeProcess, ProcessCase
+from tests.processes.harness import ROOT, NodeProcess, ProcessCase
 
 PAGE = "howto/run-a-tree-with-twistd.rst"
 
@@ -37,11 +42,25 @@ class PageTests(ProcessCase):
         assert found is not None, name
         return self.run_twistd(name, *found[1].split())
 
+    async def look(self) -> None:
+        """Give the commands of the fifth terminal; what the page shows is the end of what comes."""
+        (url,) = re.findall(r"^   \$ export ATBUS_URL=(.*)$", self.page, re.MULTILINE)
+        shown = re.findall(r"^   \$ atbus (.*)\n((?:   [^$].*\n)*)", self.page, re.MULTILINE)
+        self.assertEqual(len(shown), 3)
+        env = {**os.environ, "ATBUS_URL": url, "PYTHONPATH": str(ROOT)}
+        for words, output in shown:
+            printed, said, code = await getProcessOutputAndValue(
+                sys.executable, ["-m", "atbus", *words.split()], env, str(self.folder)
+            )
+            self.assertEqual(code, 0, said)
+            self.assertTrue(printed.decode().endswith(textwrap.dedent(output)), printed)
+
     async def test_the_page(self) -> None:
         """The tree runs, survives its proxy, changes its tokens, and loses nothing."""
         names = ("root", "proxy", "greeter", "caller")
         root, proxy, greeter, caller = (self.command(name) for name in names)
         await self.logs(caller, "the log of caller")
+        await self.look()
         self.assertEqual(await proxy.stops(signal.SIGINT), -signal.SIGINT)
         await self.logs(caller, "the log of caller without the proxy")
         proxy = self.command("proxy")
