@@ -33,7 +33,7 @@ class ChannelContract(_Tests):
     A subclass gives the two methods that raise `NotImplementedError` here.
     """
 
-    timeout = 20
+    timeout = 120
 
     #: Enough that no kernel takes it all.
     many_frames = 400

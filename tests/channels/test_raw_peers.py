@@ -49,7 +49,7 @@ class Raw(Protocol, Watched):
 class RawPeerTests(SocketTests):
     """Over TCP."""
 
-    timeout = 20
+    timeout = 120
 
     def make_address(self) -> Address:
         return Address(Scheme.IPV4, "127.0.0.1", 0)

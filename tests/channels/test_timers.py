@@ -248,7 +248,7 @@ class HostTests(SynchronousTestCase):
 class TimerfdTests(TestCase):
     """With the kernel's timer, on the real reactor."""
 
-    timeout = 10
+    timeout = 120
 
     def setUp(self) -> None:
         descriptor = open_timerfd()

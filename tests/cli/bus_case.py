@@ -66,7 +66,7 @@ class BusTestCase(TestCase):
     0x10101; and a leaf 0x10001 below the root.
     """
 
-    timeout = 60
+    timeout = 240
 
     def setUp(self) -> None:
         # The path of a socket is short; trial's own folders are deep.
