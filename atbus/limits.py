@@ -192,6 +192,9 @@ DATA_CONNECTION_SECONDS: Final = 30.0
 #: The wait after an explicit refusal: asking again at once changes no mind.
 REFUSED_SECONDS: Final = 30.0
 
+#: One-way channels that could not be opened and are left alone for a while, per node.
+RINGS_REFUSED_MAX: Final = 4_096
+
 # ---------------------------------------------------------------------------------------------
 # Queues
 

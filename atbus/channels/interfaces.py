@@ -54,7 +54,8 @@ class ChannelOptions:
     :param backlog: How many connections the kernel may hold that were not accepted yet.
     :param overwrite_listen_path: Take a unix socket's path over from a living listener.
     :param allow_insecure: Listen for plain TCP also where other machines can reach it.
-    :param name: How this node is called by others of its process, who see it as a channel's peer.
+    :param name: Tells how this node is called by others of its process, who see it as the peer of a
+        channel.
     :param tls: What to prove ourselves with over TLS, and whom to believe; None: no TLS.
     """
 
@@ -67,7 +68,7 @@ class ChannelOptions:
     backlog: int = limits.PENDING_HANDSHAKES_MAX
     overwrite_listen_path: bool = False
     allow_insecure: bool = False
-    name: str = ""
+    name: Callable[[], str] = str
     tls: Credentials | None = None
 
     @property

@@ -431,8 +431,8 @@ class MemoryScheme:
         return result
 
     def _meet(self, listener: MemoryListener, receiver: IChannelReceiver) -> IChannel:
-        host = listener.options.name, self._options.name
-        peers = [f"mem:{name or 'unnamed'}" for name in host]
+        names = listener.options.name(), self._options.name()
+        peers = [f"mem:{name or 'unnamed'}" for name in names]
         mine = MemoryChannel(
             listener.address,
             dialled=True,

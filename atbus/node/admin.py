@@ -123,6 +123,7 @@ class Admin:
             channel=connection.address.scheme.value,
             address=connection.address,
             dialled=connection.dialled,
+            used=link is not None and link is endpoint.data_link,
             peer="" if channel is None else channel.peer,
             queued_bytes=0 if link is None else link.queued_bytes,
             age_seconds=round(self._context.now - connection.opened_at, 3),

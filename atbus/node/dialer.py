@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -81,6 +82,8 @@ class Dialer:
         self.wanted_id = 0
         self.version_min = self.version_max = PROTOCOL_VERSION
         self.capabilities = 0
+        # Set by the node, which wires its parts.
+        self.accept_ring: Callable[[Address, str], Connection | None]
         self._context = context
         self._registrar = registrar
         self._channels = channels
@@ -106,7 +109,7 @@ class Dialer:
         """
 
         place = [address]
-        opening = self._channels.listen(address, lambda peer: self._accept(place[0]))
+        opening = self._channels.listen(address, lambda peer: self._accept(place[0], peer))
         self._openings.add(opening)
 
         def ended(result: IChannelListener | Failure) -> IChannelListener | Failure:
@@ -124,9 +127,14 @@ class Dialer:
 
         return opening.addBoth(ended).addCallbacks(listening, cancelled)
 
-    def _accept(self, address: Address) -> Connection | None:
+    def _accept(self, address: Address, peer: str) -> Connection | None:
         if self._stopping:
             return None
+        if not address.is_duplex:
+            ring = self.accept_ring(address, peer)
+            if ring is not None:
+                self.connections.add(ring)
+            return ring
         if not self._make_room():
             self._context.events.on_error(Status.OVERLOADED, f"{address}: too many handshakes")
             return None
@@ -212,7 +220,7 @@ class Dialer:
             dialled=True,
             role=Role.DATA,
         )
-        return self._open(connection)
+        return self.open(connection)
 
     def _dial(self, attempt: _Attempt, *, expected_id: int, upstream: bool) -> None:
         attempt.connection = Connection(
@@ -223,11 +231,16 @@ class Dialer:
             dialled=True,
             upstream=upstream,
         )
-        dialling = self._open(attempt.connection)
+        dialling = self.open(attempt.connection)
         attempt.dialling = dialling
         dialling.addErrback(lambda failure: self._dial_failed(attempt, failure))
 
-    def _open(self, connection: Connection) -> Deferred[IChannel]:
+    def open(self, connection: Connection) -> Deferred[IChannel]:
+        """
+        Dial the address of a connection.
+
+        :returns: Fires when its channel is open; fails with `ConnectFailed`.
+        """
         self.connections.add(connection)
         dialling = self._channels.connect(connection.address, connection)
         self._dials.add(dialling)

@@ -1,12 +1,14 @@
 """
 A registered remote node and its connections.
 
-The way to it has five conditions, and only in `Gate.OPEN` does data flow:
+The way to it has six conditions, and only in `Gate.OPEN` does data flow:
 
 * ``CLOSED``: no data connection is registered; messages wait.
 * ``FLUSHING``: it is, but messages still travel the old way; messages wait until the FLUSH that
   went down the old way is acknowledged, so that none of them is overtaken.
 * ``OPEN``.
+* ``CHANGING``: data is to take another channel to it; messages wait until the FLUSH that went down
+  the one used until now is acknowledged.
 * ``RETURNING``: one of the two nodes is leaving, and there is another way; messages wait until the
   FLUSH that went down the direct way is acknowledged, then they go the other way.
 * ``DRAINING``: one of the two nodes is leaving; nothing new is given to it.
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.link import Link
+    from atbus.node.ring import RingConnection
 
 
 class Gate(enum.Enum):
@@ -40,6 +43,7 @@ class Gate(enum.Enum):
     CLOSED = "closed"
     FLUSHING = "flushing"
     OPEN = "open"
+    CHANGING = "changing"
     RETURNING = "returning"
     DRAINING = "draining"
 
@@ -60,6 +64,8 @@ class Endpoint:
         self.temporary = peer.mode is Mode.TEMPORARY
         self.control: Connection | None = None
         self.data: list[Connection] = []
+        self.rings: list[RingConnection] = []
+        self.ring: RingConnection | None = None
         self.gate = Gate.CLOSED
         self.removed: Status | None = None
         self.added_at = context.now
@@ -102,11 +108,18 @@ class Endpoint:
     def connections(self) -> list[Connection]:
         """Every connection, control first."""
         control = [] if self.control is None else [self.control]
-        return [*control, *self.data]
+        return [*control, *self.data, *self.rings]
 
     @property
     def data_link(self) -> Link | None:
-        """The link that data travels, whether the gate is open or not."""
+        """The link that data travels, a ring's or the stream's, whether the gate is open or not."""
+        if self.ring is not None and self.ring.usable:
+            return self.ring.link
+        return self.stream_link
+
+    @property
+    def stream_link(self) -> Link | None:
+        """The link of the data stream, also while data travels another one."""
         for connection in self.data:
             if connection.link is not None and not connection.leaving:
                 return connection.link

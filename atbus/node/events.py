@@ -116,6 +116,7 @@ class NodeEvents:
     on_slow_endpoint          endpoint, queued bytes              it does not take what it is sent
     on_backpressure           bus id                              nothing more is accepted for it
     on_writable               bus id                              something is accepted again
+    on_channel_changed        endpoint, connection                data takes another channel to it
     on_lag                    seconds, callback name              something blocked the reactor
     on_error                  status, detail                      anything else that went wrong
     ========================  ==================================  =================================
@@ -141,5 +142,6 @@ class NodeEvents:
         self.on_slow_endpoint: Signal[[Endpoint, int]] = Signal("on_slow_endpoint", log)
         self.on_backpressure: Signal[[int]] = Signal("on_backpressure", log)
         self.on_writable: Signal[[int]] = Signal("on_writable", log)
+        self.on_channel_changed: Signal[[Endpoint, Connection]] = Signal("on_channel_changed", log)
         self.on_lag: Signal[[float, str]] = Signal("on_lag", log)
         self.on_error: Signal[[Status, str]] = Signal("on_error", log)

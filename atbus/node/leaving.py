@@ -26,7 +26,7 @@ from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.outbox import Notice
-from atbus.wire.messages import Drain, DrainAck
+from atbus.wire.messages import Drain, DrainAck, Role
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
@@ -126,12 +126,17 @@ class Leaving:
         if endpoint is None:
             return
         self._paths.leave(endpoint)
-        link.put(Notice(DrainAck(source=self._context.bus_id)))
+        # On the channel that data has taken, so that it comes behind the last of it.
+        last = endpoint.data_link or link
+        last.put(Notice(DrainAck(source=self._context.bus_id)))
 
     def drain_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Note that a neighbor has sent its last data frame."""
+        endpoint = link.connection.endpoint
         for farewell in self._farewells:
             farewell.unanswered.discard(link.connection)
+            if link.connection.role is Role.RING and endpoint is not None:
+                farewell.unanswered.difference_update(endpoint.data)
         self._look()
 
     def _look(self) -> None:

@@ -41,6 +41,7 @@ from atbus.node.paths import Paths
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
 from atbus.node.registrar import Registrar
+from atbus.node.rings import Rings
 from atbus.node.running import Running
 from atbus.node.sending import Sender
 from atbus.node.statistics import Statistics
@@ -66,6 +67,7 @@ class Parts:
     registrar: Registrar
     dialer: Dialer
     paths: Paths
+    rings: Rings
     notices: Notices
     pulse: Pulse
     pressure: Pressure
@@ -96,6 +98,7 @@ def wire(
     clock: Timers = MonotonicTimers(reactor) if timers is None else timers
     context = _context(config, clock, random, epoch, log)
     options = _channel_options(config)
+    options.name = lambda: f"{context.bus_id:#x}"
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options)
     _connect(context, made)
@@ -117,7 +120,8 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     admin = Admin(context, registrar, sender, fates)
     commands = Commands(context, traffic, admin.commands)
     admin.asked = commands
-    paths = Paths(context, registrar, traffic, dialer, dialer.available)
+    paths = Paths(context, registrar, traffic, dialer)
+    rings = Rings(context, registrar, dialer, paths)
 
     def busy() -> bool:
         waiting = registrar.count_waiting() or inbox.held or directs.waiting
@@ -133,6 +137,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         (
             registrar.expire_pending,
             paths.sweep,
+            rings.sweep,
             traffic.courier.retry_parked,
             pressure.sweep,
             writers.look,
@@ -153,6 +158,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         registrar=registrar,
         dialer=dialer,
         paths=paths,
+        rings=rings,
         notices=Notices(context, registrar, dialer),
         pulse=pulse,
         pressure=pressure,
@@ -172,6 +178,7 @@ def _connect(context: Context, made: Parts) -> None:
     def removed(endpoint: Endpoint, status: Status) -> None:
         made.pulse.forget(endpoint)
         made.paths.lost(endpoint)
+        made.rings.forget(endpoint, status)
         pressure.removed(endpoint)
         made.inbox.forget(endpoint.bus_id)
         running.removed(endpoint, status)
@@ -189,6 +196,11 @@ def _connect(context: Context, made: Parts) -> None:
     pressure.on_resumed = made.writers.look_soon
     made.sender.on_backpressure = made.writers.refused
     context.on_relief = made.writers.look_soon
+
+    def opened(endpoint: Endpoint) -> None:
+        made.dialer.available(endpoint)
+        made.rings.look(endpoint)
+
     traffic.courier.command_lost = made.commands.lost
     traffic.sent_before = made.sender.sent_before
     traffic.notify = made.notices.relayed
@@ -207,6 +219,10 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
     registrar.on_needs_data = made.paths.need_data
+    made.paths.available = opened
+    registrar.on_stream_lost = made.paths.stream_lost
+    registrar.on_ring_lost = made.rings.lost
+    made.dialer.accept_ring = made.rings.accept
     registrar.on_removed = removed
     registrar.on_refused = made.dialer.refused
     registrar.on_closed = made.dialer.closed

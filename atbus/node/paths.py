@@ -31,16 +31,22 @@ if TYPE_CHECKING:
     from atbus.node.dialer import Dialer
     from atbus.node.link import Link
     from atbus.node.registrar import Registrar
+    from atbus.node.ring import RingConnection
     from atbus.node.traffic import Traffic
     from atbus.wire.head import Head
 
+# Marks the tokens of flushes between the channels of one endpoint.
+_SWITCH = 1 << 63
+# What stands for the stream among the numbers of rings.
+_STREAM = 0
+
+
+def _number(ring: RingConnection | None) -> int:
+    return _STREAM if ring is None else ring.number
+
 
 class Paths:
-    """
-    Open and close the gates of endpoints.
-
-    :param available: Called when an endpoint's gate has opened.
-    """
+    """Open and close the gates of endpoints, and choose the channel behind them."""
 
     def __init__(
         self,
@@ -48,14 +54,18 @@ class Paths:
         registrar: Registrar,
         traffic: Traffic,
         dialer: Dialer,
-        available: Callable[[Endpoint], None],
     ) -> None:
+        # Called when an endpoint's gate has opened; set by the node, which wires its parts.
+        self.available: Callable[[Endpoint], None]
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
         self._dialer = dialer
-        self._available = available
         self._changes: PathChanges[int, None] = PathChanges(
+            bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
+        )
+        # Between the channels of one endpoint: the stream is 0, a ring its number.
+        self._switches: PathChanges[int, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
         self._alarm = Alarm(context.timers, self._tick)
@@ -91,7 +101,11 @@ class Paths:
                         self._order_given_up(effect)
                     if endpoint is not None:
                         self._take(endpoint, effect.path)
-        self._alarm.set(self._changes.deadline)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        deadlines = (self._changes.deadline, self._switches.deadline)
+        self._alarm.set(min((each for each in deadlines if each is not None), default=None))
 
     def _take(self, endpoint: Endpoint, path: int) -> None:
         """Let what waited for an endpoint, and all that comes, take this path to it."""
@@ -103,20 +117,82 @@ class Paths:
         else:
             self._shut(endpoint)
 
-    def _send_flush(self, effect: SendFlush[int]) -> None:
-        flush = Flush(
+    def _flush(self, destination: int, token: int) -> Flush:
+        return Flush(
             source=self._context.bus_id,
-            destination=effect.destination,
+            destination=destination,
             epoch=self._context.epoch,
             hop_limit=self._context.config.hops,
-            token=effect.token,
+            token=token,
         )
+
+    def _send_flush(self, effect: SendFlush[int]) -> None:
+        flush = self._flush(effect.destination, effect.token)
         old = self._registrar.endpoints.get(effect.path)
         link = None if old is None else old.data_link
         if effect.path == effect.destination and link is not None:
             link.put(Routed.of(flush))
         elif old is None or old.submit(Routed.of(flush)) is not None:
             self._obey(self._changes.lost(effect.path))
+
+    # The channel.
+
+    def change_channel(self, endpoint: Endpoint, ring: RingConnection | None) -> None:
+        """
+        Let data to an endpoint take a ring, or the stream, without overtaking what took the other.
+
+        :param ring: None for the stream.
+        """
+        old, new = _number(endpoint.ring), _number(ring)
+        now = self._context.now
+        if endpoint.gate is Gate.CHANGING:
+            self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, now))
+        elif old == new:
+            return
+        elif endpoint.gate is Gate.OPEN and endpoint.data_link is not None:
+            endpoint.gate = Gate.CHANGING
+            self._traffic.changed()
+            self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, now))
+        elif endpoint.gate in (Gate.CLOSED, Gate.FLUSHING):
+            # Nothing has gone there directly yet.
+            endpoint.ring = ring
+
+    def channel_lost(self, endpoint: Endpoint, number: int) -> None:
+        """Learn that a ring, or the stream, is gone."""
+        if number != _STREAM and number == _number(endpoint.ring):
+            endpoint.ring = None
+            self._traffic.changed()
+        self._obey_switch(self._switches.lost(number))
+
+    def _obey_switch(self, effects: list[Effect[int, None]]) -> None:
+        for effect in effects:
+            endpoint = self._registrar.endpoints.get(effect.destination)
+            match effect:
+                case SendFlush(token=token):
+                    link = None if endpoint is None else endpoint.data_link
+                    if link is None:
+                        self._obey_switch(self._switches.lost(effect.path))
+                    else:
+                        link.put(Routed.of(self._flush(effect.destination, token | _SWITCH)))
+                case OpenPath(path=number):
+                    if not effect.order_kept:
+                        self._order_given_up(effect)
+                    if endpoint is not None and endpoint.gate is Gate.CHANGING:
+                        self._change(endpoint, number)
+        self._set_alarm()
+
+    def _change(self, endpoint: Endpoint, number: int) -> None:
+        """Open the way again, on another channel or on the old one."""
+        ring = next((r for r in endpoint.rings if r.number == number and r.usable), None)
+        changed = ring is not endpoint.ring
+        endpoint.ring = ring
+        if endpoint.data_link is None:
+            endpoint.gate = Gate.CLOSED
+            return
+        self._open(endpoint)
+        link = endpoint.data_link
+        if changed and link is not None:
+            self._context.events.on_channel_changed(endpoint, link.connection)
 
     def _order_given_up(self, effect: OpenPath[int, None]) -> None:
         self._context.statistics.order_given_up += 1
@@ -134,7 +210,7 @@ class Paths:
             if status is not None:
                 self._traffic.lost((item,), status)
         self._traffic.changed()
-        self._available(endpoint)
+        self.available(endpoint)
 
     def leave(self, endpoint: Endpoint) -> None:
         """
@@ -145,6 +221,10 @@ class Paths:
         if endpoint.gate in (Gate.DRAINING, Gate.RETURNING) or endpoint.removed is not None:
             return
         bus_id = endpoint.bus_id
+        if endpoint.gate is Gate.CHANGING:
+            # Nothing has left the channel used until now, so the order holds on it.
+            stay = _number(endpoint.ring)
+            self._obey_switch(self._switches.begin(bus_id, stay, stay, self._context.now))
         other = self._traffic.hop_to(bus_id, exclude=(bus_id,))
         if (
             endpoint.position is not Position.PEER
@@ -171,6 +251,11 @@ class Paths:
     def data_lost(self, endpoint: Endpoint) -> None:
         """End the changes that led to or away from a data connection that is gone."""
         self._obey(self._changes.lost(endpoint.bus_id))
+        self.stream_lost(endpoint)
+
+    def stream_lost(self, endpoint: Endpoint) -> None:
+        """End the changes that led to or away from the stream of an endpoint."""
+        self.channel_lost(endpoint, _STREAM)
 
     def flush_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a flush of ours; pass other nodes' answers on."""
@@ -181,15 +266,21 @@ class Paths:
             return
         link.discharge(head[9])
         if isinstance(message, FlushAck) and self._traffic.vouches(link, head[5]):
-            self._obey(self._changes.acknowledged(message.source, message.token))
+            source, token = message.source, message.token
+            if token & _SWITCH:
+                self._obey_switch(self._switches.acknowledged(source, token & ~_SWITCH))
+            else:
+                self._obey(self._changes.acknowledged(source, token))
 
     def lost(self, endpoint: Endpoint) -> None:
         """Forget changes that concern an endpoint that is gone."""
+        self._switches.forget(endpoint.bus_id)
         self._changes.forget(endpoint.bus_id)
         self._obey(self._changes.lost(endpoint.bus_id))
 
     def _tick(self) -> None:
         self._obey(self._changes.tick(self._context.now))
+        self._obey_switch(self._switches.tick(self._context.now))
 
     def close(self) -> None:
         """Wait for nothing any more."""
@@ -199,7 +290,7 @@ class Paths:
 
     def need_data(self, endpoint: Endpoint) -> None:
         """Dial a data connection, if it is for us to dial."""
-        if endpoint.data_link is not None:
+        if endpoint.stream_link is not None:
             return
         now = self._context.now
         if endpoint.data_missing_since is None:

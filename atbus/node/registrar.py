@@ -23,6 +23,7 @@ from atbus.handshake.effects import AskAdmission
 from atbus.handshake.terms import PeerTerms
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.link import FrameReader, Link
+from atbus.node.ring import RingConnection
 from atbus.routing.table import Neighbor, Position
 from atbus.wire.head import Head
 from atbus.wire.messages import AddressUpdate, Mode, Role
@@ -65,6 +66,8 @@ class Registrar:
         self.on_leaving: Callable[[Endpoint], None]
         self.on_data_lost: Callable[[Endpoint], None]
         self.on_needs_data: Callable[[Endpoint], None]
+        self.on_stream_lost: Callable[[Endpoint], None]
+        self.on_ring_lost: Callable[[RingConnection], None]
 
     # A registration.
 
@@ -129,7 +132,6 @@ class Registrar:
     def registered(self, connection: Connection, peer: PeerTerms) -> None:
         """Open the link: from now on frames flow."""
         self._context.registered_with(peer.known_epoch)
-        config = self._context.config
         if peer.mode is Mode.TEMPORARY:
             endpoint = Endpoint(self._context, peer, Position.DOWNSTREAM)
             endpoint.control = connection
@@ -138,22 +140,34 @@ class Registrar:
         channel = connection.channel
         if channel is not None:
             channel.frame_limit = peer.frame_max
-        connection.link = Link(
-            self._context,
-            connection,
-            frame_bytes_max=peer.frame_max,
-            queued_bytes_max=config.queued_bytes_hard,
-            data_reader=self.traffic.data_received,
-            readers=self.readers,
-            pass_on=self.traffic.courier.pass_on_unknown,
-        )
+        connection.link = self.link_for(connection, peer.frame_max)
         self._context.events.on_register(peer.bus_id, connection, Status.OK)
         if connection.endpoint is not None and not connection.endpoint.temporary:
             self._connected(connection.endpoint, connection)
 
+    def link_for(
+        self, connection: Connection, frame_bytes_max: int, kind: Callable[..., Link] = Link
+    ) -> Link:
+        """
+        Make the link of a connection that is registered, or of a ring.
+
+        :param frame_bytes_max: The longest frame the other side takes.
+        :param kind: Makes it.
+        """
+        return kind(
+            self._context,
+            connection,
+            frame_bytes_max=frame_bytes_max,
+            queued_bytes_max=self._context.config.queued_bytes_hard,
+            data_reader=self.traffic.data_received,
+            readers=self.readers,
+            pass_on=self.traffic.courier.pass_on_unknown,
+        )
+
     def _connected(self, endpoint: Endpoint, connection: Connection) -> None:
         if connection.role is Role.DATA:
             endpoint.data.append(connection)
+            endpoint.data_missing_since = None
             self.on_data(endpoint)
             if endpoint.gate is Gate.CLOSED:
                 self.on_gate(endpoint)
@@ -203,11 +217,18 @@ class Registrar:
         if endpoint is not None:
             self.traffic.changed()
         self.traffic.lost(kept, Status.UNCERTAIN)
-        self.traffic.lost(unsent, Status.NOT_CONNECTED)
+        if isinstance(connection, RingConnection):
+            # The stream is still there.
+            self.traffic.resubmit(unsent, Status.NOT_CONNECTED)
+        else:
+            self.traffic.lost(unsent, Status.NOT_CONNECTED)
         events.on_close_connection(connection, status)
         self.on_closed(connection, status, detail)
 
     def _forget_connection(self, connection: Connection, status: Status) -> None:
+        if isinstance(connection, RingConnection):
+            self._forget_ring(connection)
+            return
         endpoint, connection.endpoint = connection.endpoint, None
         if endpoint is None:
             # It may have been the stream for which another one was given up.
@@ -223,8 +244,19 @@ class Registrar:
             endpoint.data.remove(connection)
             if endpoint.removed is not None:
                 return
-            if endpoint.data_link is None and endpoint.gate is not Gate.DRAINING:
+            if endpoint.stream_link is None and endpoint.gate is not Gate.DRAINING:
                 self._without_data(endpoint)
+
+    def _forget_ring(self, ring: RingConnection) -> None:
+        """Take a ring from its endpoint, which goes on over the stream."""
+        endpoint = ring.endpoint
+        if endpoint is not None and ring in endpoint.rings:
+            endpoint.rings.remove(ring)
+            if endpoint.removed is None:
+                self.on_ring_lost(ring)
+            if endpoint.data_link is None and endpoint.gate in (Gate.OPEN, Gate.CHANGING):
+                self._without_data(endpoint)
+        ring.endpoint = None
 
     def _without_control(self, endpoint: Endpoint, status: Status) -> None:
         """Remove an endpoint, unless a stream that crossed the lost one is about to register."""
@@ -232,6 +264,11 @@ class Registrar:
             self.remove(endpoint, status)
 
     def _without_data(self, endpoint: Endpoint) -> None:
+        if endpoint.data_link is not None:
+            # A ring carries data; the stream is dialled again all the same.
+            self.on_stream_lost(endpoint)
+            self.on_needs_data(endpoint)
+            return
         self._context.table.set_usable(BusId(endpoint.bus_id), False)
         if endpoint.gate is not Gate.RETURNING:
             endpoint.gate = Gate.CLOSED

@@ -61,6 +61,7 @@ class LinkReport:
     channel: str
     address: Address
     dialled: bool
+    used: bool
     peer: str
     queued_bytes: int
     age_seconds: float

@@ -19,22 +19,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus import limits
-from atbus.address import Address
+from atbus.address import Address, Scheme
 from atbus.channels.interfaces import (
     Accept,
+    ChannelOptions,
     IChannel,
     IChannelListener,
     IChannelReceiver,
     IChannelScheme,
 )
+from atbus.channels.memory import MemoryScheme
 from atbus.errors import ConnectFailed, ListenFailed
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
@@ -72,15 +75,20 @@ class _Schemes:
 
     network: VirtualNetwork
     process: VirtualProcess
+    memory: IChannelScheme
 
     def listen(self, address: Address, accept: Accept) -> Deferred[IChannelListener]:
         """Listen for this process."""
+        if address.scheme is Scheme.MEM:
+            return self.memory.listen(address, accept)
         return self.network.listen(address, accept, self.process)
 
     def connect(
         self, address: Address, receiver: IChannelReceiver, timeout_seconds: float | None = None
     ) -> Deferred[IChannel]:
         """Dial for this process."""
+        if address.scheme is Scheme.MEM:
+            return self.memory.connect(address, receiver, timeout_seconds)
         return self.network.connect(address, receiver, timeout_seconds, self.process)
 
 
@@ -129,11 +137,13 @@ class VirtualNetwork:
         self._epochs += 1
         config = NodeConfig(**options)
         process = VirtualProcess(self.clock, f"{config.id:#x}")
+        named = ChannelOptions(name=lambda: f"{node.bus_id:#x}")
+        memory = MemoryScheme(self.clock, named, cast("IReactorTime", process))
         node = Node(
             config,
             None,
             timers=process,
-            channels=_Schemes(self, process),
+            channels=_Schemes(self, process, memory),
             random=Random(self._random.getrandbits(64)),
             epoch=self._epochs if epoch is None else epoch,
         )

@@ -29,7 +29,7 @@ class MemoryTests(SynchronousTestCase):
 
     def listen(self, accept: Reception, address: Address = PLACE) -> IChannelListener:
         """Listen as a node called 'reader'."""
-        listener = self.successResultOf(self.scheme(name="reader").listen(address, accept))
+        listener = self.successResultOf(self.scheme(name=lambda: "reader").listen(address, accept))
         self.addCleanup(listener.stop)
         return listener
 
@@ -42,7 +42,7 @@ class MemoryTests(SynchronousTestCase):
         """Connect a writer to a reader."""
         reception, writer = Reception(), RecordingReceiver()
         self.listen(reception)
-        self.scheme(name="writer", **options).connect(PLACE, writer)
+        self.scheme(name=lambda: "writer", **options).connect(PLACE, writer)
         self.turns()
         [reader] = reception.receivers
         return writer, reader

@@ -1,0 +1,282 @@
+"""Data between nodes of one process takes memory instead of the stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atbus.address import Address, Scheme
+from atbus.busid import BusId
+from atbus.errors import ConnectFailed, ListenFailed, Status
+from atbus.node.node import Node
+from atbus.node.ring import Direction, RingConnection
+from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests, Keeper
+
+MEMORY = "mem://root"
+
+
+def used(node: Node, bus_id: int) -> str:
+    """Say which scheme data takes from a node to a neighbor."""
+    connection = node.next_hop(bus_id).connection
+    assert connection is not None
+    return connection.address.scheme.value
+
+
+def rings(node: Node, bus_id: int) -> list[RingConnection]:
+    """Give the rings that a node writes towards a neighbor."""
+    return [r for r in node.endpoints[BusId(bus_id)].rings if r.direction is Direction.WRITING]
+
+
+class MemoryRingTests(BusTests):
+    """Two nodes of one process."""
+
+    def pair(self, **options: Any) -> tuple[Node, Node]:
+        """Start a root that listens in memory as well, and a child that does, too."""
+        root = self.root(listen=[ROOT_ADDRESS, MEMORY], **options)
+        child = self.child(listen=["mem://auto"], **options)
+        self.network.start(root, child)
+        self.network.settle()
+        return root, child
+
+    def test_memory_is_chosen(self) -> None:
+        """
+        Two nodes of one process that listen in memory send their data there, each its own way, and
+        an event says so; the stream stays.
+
+        Scenario: H20
+        """
+        root, child = self.pair()
+        self.assertEqual((used(root, CHILD), used(child, ROOT)), ("mem", "mem"))
+        for node in (root, child):
+            [(endpoint, connection)] = self.diaries[node].of("on_channel_changed")
+            self.assertEqual(connection.address.scheme, Scheme.MEM)
+            self.assertEqual(len(endpoint.data), 1)
+        root.receiver, child.receiver = Keeper(), Keeper()
+        for number in range(100):
+            root.send(CHILD, b"%d" % number)
+            child.send(ROOT, b"%d" % number)
+        self.network.settle()
+        expected = [b"%d" % number for number in range(100)]
+        self.assertEqual(child.receiver.payloads, expected)
+        self.assertEqual(root.receiver.payloads, expected)
+        [ring] = rings(child, ROOT)
+        assert ring.channel is not None
+        self.assertGreater(ring.channel.written_bytes, 100)
+        self.assertTrue(ring.link is not None and ring.link.idle)
+
+    def test_the_story_of_a_ring(self) -> None:
+        """
+        A ring is a new connection of an endpoint that is registered: no endpoint is added for it,
+        and nothing registers.
+        """
+        _, child = self.pair()
+        story = self.diaries[child].story()
+        first_ring = story.index("new_connection to ring")
+        self.assertGreater(first_ring, story.index("endpoint_added 10000"))
+        self.assertEqual(sum("endpoint_added" in line for line in story), 1)
+        self.assertFalse(any("register" in line and "ring" in line for line in story))
+
+    def test_everything_that_is_larger(self) -> None:
+        """A message longer than a frame, a request and a command go through memory as well."""
+        root, child = self.pair()
+        root.receiver = Keeper()
+        root.on_request(lambda source, payload: payload[::-1])
+        payload = bytes(range(256)) * 1000
+        child.send(ROOT, payload)
+        reply = self.network.result_of(child.request(ROOT, b"abc"))
+        self.assertEqual(reply, b"cba")
+        self.assertEqual(root.receiver.payloads[:1], [payload])
+
+    def test_commands(self) -> None:
+        """
+        A command to a node that is reached through memory is executed, and, unlike in libatbus,
+        answered: the answer takes the stream.
+
+        Scenario: L5
+        """
+        root, child = self.pair()
+        root.on_command(lambda source, words: [b"pong"])
+        self.assertEqual(self.network.result_of(child.command(ROOT, b"ping")), [b"pong"])
+
+    def test_only_one_of_them_listens(self) -> None:
+        """Memory goes one way: where only one listens, only data to it goes there."""
+        root = self.root(listen=[ROOT_ADDRESS, MEMORY])
+        child = self.child()
+        self.network.start(root, child)
+        self.network.settle()
+        self.assertEqual((used(root, CHILD), used(child, ROOT)), ("ipv4", "mem"))
+
+    def test_a_place_that_is_announced_later(self) -> None:
+        """A node that listens in memory later is written to there from then on, nothing lost."""
+        root, child = self.root(), self.child()
+        self.network.start(root, child)
+        root.receiver = Keeper()
+        self.network.settle()
+        for number in range(50):
+            child.send(ROOT, b"%d" % number)
+            if number == 20:
+                self.network.result_of(root.listen(MEMORY))
+            self.network.settle(0.01)
+        self.network.settle()
+        self.assertEqual(used(child, ROOT), "mem")
+        self.assertEqual(root.receiver.payloads, [b"%d" % number for number in range(50)])
+
+    def test_another_process(self) -> None:
+        """Memory of another process is never connected to, whatever its name."""
+        root, child = self.root(listen=[ROOT_ADDRESS, MEMORY]), self.child()
+        identity = root._parts.context.identity
+        root._parts.context.identity = type(identity)(
+            host=identity.host, process="1.2/3", hostname=identity.hostname
+        )
+        self.network.start(root, child)
+        self.network.settle()
+        self.assertEqual(used(child, ROOT), "ipv4")
+        self.assertEqual(rings(child, ROOT), [])
+
+    def test_a_copied_identity(self) -> None:
+        """
+        Where another node answers at the name than the one that announced it, the ring is not
+        used, and left alone for a while.
+        """
+        impostor = self.node(0x77777, listen=[MEMORY])
+        root, child = self.root(), self.child()
+        self.network.start(impostor, root, child)
+        self.network.settle()
+        announced = (*root._parts.context.table.own_subnets,)
+        self.assertTrue(announced)
+        neighbor = child._parts.context.table.get(BusId(ROOT))
+        assert neighbor is not None
+        child._parts.context.table.add(
+            type(neighbor)(
+                bus_id=neighbor.bus_id,
+                subnets=neighbor.subnets,
+                position=neighbor.position,
+                listens=(*neighbor.listens, Address(Scheme.MEM, "root")),
+            )
+        )
+        self.network.settle()
+        self.assertEqual(rings(child, ROOT), [])
+        self.assertEqual(used(child, ROOT), "ipv4")
+        self.assertEqual(self.diaries[impostor].errors()[:1], ["UNKNOWN_ENDPOINT"])
+
+    def test_memory_goes(self) -> None:
+        """
+        When the ring breaks data goes on over the stream; what was not taken is not lost, what was
+        on its way is uncertain, and every message has one fate.
+
+        Scenario: H22
+        """
+        root, child = self.pair()
+        root.receiver = Keeper()
+        for number in range(10):
+            child.send(ROOT, b"%d" % number)
+        self.network.settle()
+        [ring] = rings(child, ROOT)
+        ring.abort(Status.LINK_LOST, "broken")
+        child.send(ROOT, b"after")
+        self.network.settle()
+        self.assertEqual(used(child, ROOT), "ipv4")
+        self.assertEqual(root.receiver.payloads[-1:], [b"after"])
+        self.assertEqual(len(root.receiver.payloads), 11)
+
+    def test_the_stream_goes_and_comes(self) -> None:
+        """While the data stream is dialled again, data travels the ring; nothing is lost."""
+        root, child = self.pair()
+        root.receiver = Keeper()
+        [stream] = child.endpoints[BusId(ROOT)].data
+        stream.abort(Status.LINK_LOST, "broken")
+        for number in range(20):
+            child.send(ROOT, b"%d" % number)
+            self.network.settle(0.01)
+        self.network.settle(5)
+        self.assertEqual(root.receiver.payloads, [b"%d" % number for number in range(20)])
+        [again] = child.endpoints[BusId(ROOT)].data
+        self.assertIsNot(again, stream)
+        self.assertEqual(used(child, ROOT), "mem")
+
+    def test_a_thousand_changes(self) -> None:
+        """
+        Data changes between memory and the stream a thousand times under load, both ways: nothing
+        is lost, doubled or overtaken.
+
+        Scenario: R4
+        """
+        root, child = self.pair()
+        root.receiver, child.receiver = Keeper(), Keeper()
+        sent = 0
+        for change in range(1000):
+            for node, other in ((root, CHILD), (child, ROOT)):
+                endpoint = node.endpoints[BusId(other)]
+                [ring] = rings(node, other)
+                node._parts.paths.change_channel(endpoint, None if change % 2 == 0 else ring)
+            for _ in range(3):
+                root.send(CHILD, b"%d" % sent)
+                child.send(ROOT, b"%d" % sent)
+                sent += 1
+                self.network.settle(0.001 * (change % 4))
+        self.network.settle()
+        expected = [b"%d" % number for number in range(sent)]
+        self.assertEqual(child.receiver.payloads, expected)
+        self.assertEqual(root.receiver.payloads, expected)
+        changes = len(self.diaries[child].of("on_channel_changed"))
+        self.assertGreater(changes, 250)
+        self.assertEqual(child._parts.context.statistics.order_given_up, 0)
+
+    def test_what_passes_through(self) -> None:
+        """A relay whose way leads through memory passes on messages there, acknowledged as ever."""
+        root = self.root(listen=[ROOT_ADDRESS, MEMORY])
+        children = [self.child(CHILD + n, listen=["mem://auto"]) for n in range(2)]
+        self.network.start(root, *children)
+        self.network.settle()
+        children[1].receiver = Keeper()
+        fates = [children[0].deliver(CHILD + 1, b"%d" % n) for n in range(20)]
+        self.network.settle()
+        for fate in fates:
+            self.assertIs(self.network.result_of(fate).status, Status.OK)
+        self.assertEqual(children[1].receiver.payloads, [b"%d" % n for n in range(20)])
+
+    def test_a_stop_loses_nothing(self) -> None:
+        """What was sent through memory before a stop arrives, in both directions."""
+        root, child = self.pair()
+        root.receiver, child.receiver = Keeper(), Keeper()
+        for number in range(300):
+            child.send(ROOT, b"%d" % number)
+            root.send(CHILD, b"%d" % number)
+        self.network.stop(child)
+        expected = [b"%d" % number for number in range(300)]
+        self.assertEqual(root.receiver.payloads, expected)
+        self.assertEqual(child.receiver.payloads, expected)
+
+    def test_the_writer_leaves_while_it_changes(self) -> None:
+        """A node that stops in the middle of a change still loses nothing."""
+        root, child = self.pair()
+        root.receiver = Keeper()
+        endpoint = child.endpoints[BusId(ROOT)]
+        for number in range(50):
+            child.send(ROOT, b"%d" % number)
+        child._parts.paths.change_channel(endpoint, None)
+        child.send(ROOT, b"50")
+        self.network.stop(child)
+        self.assertEqual(root.receiver.payloads, [b"%d" % number for number in range(51)])
+
+    def test_a_name_that_is_taken(self) -> None:
+        """Two nodes of one process cannot listen at one name; the second does not start."""
+        root, other = self.root(listen=[ROOT_ADDRESS, MEMORY]), self.node(0x20000, listen=[MEMORY])
+        self.network.start(root)
+        self.failure_of(other.start(), ListenFailed)
+
+    def test_memory_cannot_be_dialled(self) -> None:
+        """
+        A program cannot connect to an address that goes one way.
+
+        Scenario: B13
+        """
+        _, child = self.pair()
+        self.failure_of(child.connect(MEMORY), ConnectFailed)
+
+    def test_links_show_what_is_used(self) -> None:
+        """The built-in command shows each channel and which one data takes."""
+        _, child = self.pair()
+        [line] = self.network.result_of(child.command(ROOT, b"atbus.links"))
+        used_ones = [part for part in line.split(b"}") if b'"used":true' in part]
+        self.assertEqual(len(used_ones), 1)
+        self.assertIn(b'"channel":"mem"', used_ones[0])
