@@ -12,7 +12,7 @@ from atbus.cli.options import BUS_ID, output_option, via_of, via_options
 from atbus.cli.output import Output
 
 _NODES = ("id", "relation", "state", "channel", "rtt_seconds", "queued_bytes", "waiting", "labels")
-_LINKS = ("id", "role", "channel", "address", "dialled", "queued_bytes", "age_seconds")
+_LINKS = ("id", "role", "channel", "address", "dialled", "used", "queued_bytes", "age_seconds")
 _ROUTES = ("subnet", "via", "rule")
 
 

@@ -111,6 +111,11 @@ class Endpoint:
         return [*control, *self.data, *self.rings]
 
     @property
+    def carriers(self) -> list[Connection]:
+        """Every connection that data may travel."""
+        return [*self.data, *self.rings]
+
+    @property
     def data_link(self) -> Link | None:
         """The link that data travels, a ring's or the stream's, whether the gate is open or not."""
         if self.ring is not None and self.ring.usable:

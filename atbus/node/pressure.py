@@ -167,7 +167,7 @@ class Pressure:
         self._set_shut(endpoint, is_pause)
 
     def _set_shut(self, endpoint: Endpoint, shut: bool) -> None:
-        for connection in endpoint.data:
+        for connection in endpoint.carriers:
             if connection.link is not None:
                 connection.link.sluice.backlog.shut = shut
                 self._context.turn.at_end(connection.link.feed)
@@ -178,7 +178,7 @@ class Pressure:
 
     def _paused(self, endpoint: Endpoint, destination: int) -> None:
         self._context.statistics.pauses_received += 1
-        for connection in endpoint.data:
+        for connection in endpoint.carriers:
             if connection.link is not None:
                 connection.link.sluice.backlog.pause(destination)
         passage = self.passages.get(destination)
@@ -187,7 +187,7 @@ class Pressure:
         self.on_paused(destination)
 
     def _resumed(self, endpoint: Endpoint, destination: int) -> None:
-        for connection in endpoint.data:
+        for connection in endpoint.carriers:
             link = connection.link
             if link is not None and link.sluice.backlog.resume(destination):
                 self._context.turn.at_end(link.feed)
@@ -202,7 +202,7 @@ class Pressure:
     def data_up(self, endpoint: Endpoint) -> None:
         """Let a new data connection know what its other side has paused."""
         paused = self.flow.paused_by(endpoint.bus_id)
-        for connection in endpoint.data:
+        for connection in endpoint.carriers:
             if connection.link is not None:
                 for destination in paused:
                     connection.link.sluice.backlog.pause(destination)

@@ -109,6 +109,7 @@ class RingConnection(Connection):
         self.link = link
         if self.endpoint is not None:
             self.endpoint.rings.append(self)
+            self._registrar.on_data(self.endpoint)
 
     def frames_received(self, frames: Sequence[bytes]) -> None:
         """Take frames; those of a ring that is not attached are nobody's."""
@@ -116,12 +117,6 @@ class RingConnection(Connection):
             self.breach(OutOfTurn("frames on a ring that was not attached"))
             return
         super().frames_received(frames)
-
-    def channel_drained(self) -> None:
-        """Go on with what waited for room in the channel."""
-        if self.link is not None:
-            self.link.flush()
-            self.link.measure()
 
     def register_with(self, frame: bytes) -> None:
         """

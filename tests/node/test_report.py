@@ -92,12 +92,14 @@ class PlainTests(SynchronousTestCase):
             channel="unix",
             address=parse_address("unix:///run/x.sock"),
             dialled=True,
+            used=True,
             peer="unix:pid=1,uid=0",
             queued_bytes=2,
             age_seconds=1.5,
         )
         wanted: dict[str, object] = {"id": "0x0", "role": "control", "channel": "unix"}
-        wanted |= {"dialled": True, "address": "unix:///run/x.sock", "peer": "unix:pid=1,uid=0"}
+        wanted |= {"dialled": True, "used": True, "address": "unix:///run/x.sock"}
+        wanted |= {"peer": "unix:pid=1,uid=0"}
         self.check(report, {**wanted, "queued_bytes": 2, "age_seconds": 1.5})
 
     def test_routes(self) -> None:
