@@ -131,20 +131,9 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
-    pulse = Pulse(
-        context,
-        registrar.remove,
-        (
-            registrar.expire_pending,
-            paths.sweep,
-            rings.sweep,
-            traffic.courier.retry_parked,
-            pressure.sweep,
-            writers.look,
-            pacing.sweep,
-            directs.sweep,
-        ),
-    )
+    sweeps = [each.sweep for each in (paths, rings, pressure, pacing, directs)]
+    sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
+    pulse = Pulse(context, registrar.remove, tuple(sweeps))
     pacing.pulse = pulse
     return Parts(
         context=context,
