@@ -24,8 +24,8 @@ Rules:
 4. *Sleep.* ``sleeping`` is a ticket: odd while the reader sleeps, larger by one at each change. The
    reader stores an odd ticket, then looks at ``committed`` again; the writer stores ``committed``,
    then looks at the ticket, and rings if it is odd and it has not rung for it. Both need a fence
-   between store and load, or each may miss the other's store; the caller makes it, see
-   `atbus.channels.shm`. One of the two sees the other, whatever the order.
+   between store and load, or each may miss the other's store; the caller makes it. One of the two
+   sees the other, whatever the order.
 
 The order of stores, and of loads, is kept by the processor (x86: total store order) and by CPython,
 which moves an aligned item of a ``memoryview`` of format ``Q`` with one instruction. Where the

@@ -36,13 +36,13 @@ class Feed:
 
     :param bus_id: The neighbor.
     :param kind: On which side of us it is, by what is known now.
-    :param made_up: The neighbor's own record was made from its registration, not told by it.
     """
 
     bus_id: int
     kind: Position
     heard: dict[int, Record] = attrs.field(factory=dict, init=False, repr=False)
     barred: dict[int, Bar] = attrs.field(factory=dict, init=False, repr=False)
+    #: The neighbor's own record was made from its registration, not told by it.
     made_up: bool = attrs.field(default=False, init=False)
     #: It is that of a lost upstream, kept for a while.
     is_stale: bool = attrs.field(default=False, init=False)

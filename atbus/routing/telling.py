@@ -8,10 +8,10 @@ What (the export rule; wire protocol, section 6.6):
 
 When:
 
-3. A change waits for `SyncTimes.gather`, and leaves with all changes of that time, of whatever
+1. A change waits for `SyncTimes.gather`, and leaves with all changes of that time, of whatever
    nodes; one that has moved is told of at once. A node that changes all the time waits longer
    (`Damping`).
-4. Then every subscribed neighbor that was told something else is behind, and is told when its link
+2. Then every subscribed neighbor that was told something else is behind, and is told when its link
    takes more (`Publication`).
 """
 

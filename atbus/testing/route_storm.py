@@ -1,8 +1,8 @@
 """
 Bad weather for route tables: a seeded row of faults, then quiet, then everybody is asked.
 
-``python -m atbus.testing.route_storm --seeds 1000`` runs many; `make simulate` does so at length. A
-seed that fails is printed with what was wrong.
+``python -m atbus.testing.route_storm --seeds 1000`` runs many; ``make simulate`` does so at length.
+A seed that fails is printed with what was wrong.
 """
 
 from __future__ import annotations
