@@ -84,6 +84,8 @@ class Credentials:
         self.faults: list[str] = []
         #: Called each time other files are in use; they end what would not be opened now.
         self.watching: set[Callable[[], None]] = set()
+        #: What our own certificate lets us register.
+        self.identity: CertificateIdentity
         self._stamps: tuple[object, ...] = ()
         self._revocations: list[x509.CertificateRevocationList] = []
         self._contexts: dict[bool, Any] = {}
@@ -105,6 +107,8 @@ class Credentials:
         self.faults = loaded.faults
         if loaded.faults:
             return False
+        assert loaded.identity is not None
+        self.identity = loaded.identity
         self._revocations = loaded.revocations
         self._contexts = {True: self._context(loaded), False: self._context(loaded)}
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
@@ -191,6 +195,7 @@ class _Loaded:
     key: Any = None
     authorities: list[x509.Certificate] = attrs.field(factory=list)
     revocations: list[x509.CertificateRevocationList] = attrs.field(factory=list)
+    identity: CertificateIdentity | None = None
     faults: list[str] = attrs.field(factory=list)
 
     @classmethod
@@ -232,7 +237,8 @@ class _Loaded:
             self.faults.append(f"key: {options.key}: is not that of {options.certificate}")
         try:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            find_identity(names.get_values_for_type(x509.UniformResourceIdentifier), options.realm)
+            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+            self.identity = find_identity(uris, options.realm)
         except x509.ExtensionNotFound:
             self.faults.append(f"certificate: {options.certificate}: has no alternative name")
         except ValueError as error:

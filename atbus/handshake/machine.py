@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
 from automat import NoTransition
 
 from atbus.errors import (
@@ -193,14 +194,18 @@ class Handshake:
         """Whether the registration counts, or has ended."""
         return self._dialogue.finished
 
-    def open(self, now: float) -> list[Effect]:
+    def open(self, now: float, exporter: bytes = b"") -> list[Effect]:
         """
         Begin; the connection is up.
 
         :param now: Seconds on a clock that only goes forward.
+        :param exporter: What ties proofs to this one connection, if it is one of TLS; until then
+            nobody could know.
         :returns: What to do.
         :raises LocalProtocolError: If it was open already.
         """
+        if exporter:
+            self._dialogue.local = attrs.evolve(self._dialogue.local, exporter=exporter)
         return self._give(lambda: self._machine.opened(now))
 
     def receive(self, message: Message, raw: bytes, now: float) -> list[Effect]:

@@ -229,9 +229,7 @@ class Answering:
         observer = self._context.observer
         if observer is not None:
             run = ((message.kind, message.payload),)
-            observer.received(
-                message.source, message.epoch, message.sequence, run, message.hops
-            )
+            observer.received(message.source, message.epoch, message.sequence, run, message.hops)
 
     def _dropped(self, message: Special, status: Status) -> None:
         context = self._context

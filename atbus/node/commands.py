@@ -44,9 +44,7 @@ class _Asked:
     target: int
     answer: Deferred[list[bytes]]
     deadline: float
-    collected: AnswerParts = attrs.field(
-        factory=lambda: AnswerParts(limits.COMMAND_ANSWER_BYTES)
-    )
+    collected: AnswerParts = attrs.field(factory=lambda: AnswerParts(limits.COMMAND_ANSWER_BYTES))
 
 
 class Commands:

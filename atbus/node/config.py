@@ -64,7 +64,10 @@ from atbus.wire.messages import Mode
 
 T = TypeVar("T")
 
-__all__ = ["PROFILES", "RELOADABLE", "NodeConfig", "difference"]
+__all__ = ["PROFILES", "RELOADABLE", "TLS_FILES", "NodeConfig", "difference"]
+
+TLS_FILES: Final = ("tls_certificate", "tls_key", "tls_authorities")
+"""The options without which there is no TLS."""
 
 PROFILES: Final = {
     "default": (limits.HEARTBEAT_SECONDS, limits.HEARTBEAT_TOLERANCE),
@@ -123,6 +126,14 @@ class NodeConfig:
     direct_connections: bool = attrs.field(default=False, converter=read_boolean)
     policy: tuple[Rule, ...] = attrs.field(default=(), converter=read_rules)
     records: tuple[Record, ...] = attrs.field(default=(), converter=read_records)
+    # TLS
+    tls_certificate: str | None = attrs.field(default=None, converter=read_path_or_none)
+    tls_key: str | None = attrs.field(default=None, converter=read_path_or_none)
+    tls_authorities: str | None = attrs.field(default=None, converter=read_path_or_none)
+    tls_revoked: str | None = attrs.field(default=None, converter=read_path_or_none)
+    tls_realm: str = attrs.field(default="atbus", converter=read_text)
+    tls_allow_1_2: bool = attrs.field(default=False, converter=read_boolean)
+    tls_close_on_expiry: bool = attrs.field(default=True, converter=read_boolean)
     # life
     require_upstream_within_seconds: float | None = attrs.field(
         default=None, converter=read_number_or_none
@@ -199,6 +210,7 @@ class NodeConfig:
         faults.extend(self._settle_topology())
         faults.extend(self._faults_in_addresses())
         faults.extend(self._faults_in_counts())
+        faults.extend(self._faults_in_tls())
         faults.extend(self._faults_between())
         if faults:
             raise ConfigurationError(faults)
@@ -349,6 +361,18 @@ class NodeConfig:
                     f"listen[{index}]: {address} takes connections from other hosts without TLS; "
                     f"say allow_insecure = true if that is meant"
                 )
+
+    def _faults_in_tls(self) -> Iterator[str]:
+        files = {name: getattr(self, name) for name in TLS_FILES}
+        if any(files.values()) or self.tls_revoked:
+            yield from (
+                f"{name}: missing; TLS needs it" for name, path in files.items() if not path
+            )
+            return
+        for name, addresses in (("listen", self.listen), ("upstreams", self.upstreams)):
+            for index, address in _readable(addresses):
+                if address.is_tls:
+                    yield f"{name}[{index}]: {address} needs tls_certificate"
 
     def _faults_in_counts(self) -> Iterator[str]:
         for name, most in (

@@ -48,7 +48,7 @@ class Machine(Protocol):
     def deadline(self) -> float | None:
         """When to tick, seconds."""
 
-    def open(self, now: float) -> list[Effect]:
+    def open(self, now: float, exporter: bytes = b"") -> list[Effect]:
         """Begin."""
 
     def receive(self, message: Message, raw: bytes, now: float) -> list[Effect]:
@@ -137,7 +137,7 @@ class Connection:
         self.channel = channel
         self.opened_at = self._context.now
         self._context.events.on_new_connection(self)
-        self._perform(self._machine.open(self._context.now))
+        self._perform(self._machine.open(self._context.now, channel.exporter))
 
     def frames_received(self, frames: Sequence[bytes]) -> None:
         """Feed the registration, and from its end on the link."""

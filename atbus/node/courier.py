@@ -46,9 +46,7 @@ class Courier:
     :param traffic: Knows the next hop, and who may speak for whom.
     """
 
-    def __init__(
-        self, context: Context, endpoints: dict[int, Endpoint], traffic: Traffic
-    ) -> None:
+    def __init__(self, context: Context, endpoints: dict[int, Endpoint], traffic: Traffic) -> None:
         self._context = context
         self._endpoints = endpoints
         self._traffic = traffic

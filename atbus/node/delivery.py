@@ -367,9 +367,7 @@ class Inbox:
         self._alarm.set(self._reassembly.deadline)
         return outcomes
 
-    def _reassembled(
-        self, outcome: Outcome, frame: bytes, head: Head, custody: Custody
-    ) -> None:
+    def _reassembled(self, outcome: Outcome, frame: bytes, head: Head, custody: Custody) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
                 self._run([(kind, payload)], frame, head, custody)

@@ -79,12 +79,15 @@ class Judge:
 
     def judge(self, connection: Connection, question: AskAdmission) -> None:
         """Answer a connection's question, now or when the holder of the id has been asked."""
+        channel = connection.channel
+        certified = None if channel is None else channel.identity
         who = Applicant.of(
             question.hello,
             question.request,
             dialled=question.dialled,
             to_upstream=connection.upstream,
             bound_id=None,
+            allowed=None if certified is None else certified.subnet,
         )
         who = attrs.evolve(
             who,

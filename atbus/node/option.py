@@ -190,6 +190,43 @@ _CONNECTIONS: Final = {
     ),
 }
 
+_TLS: Final = {
+    "tls_certificate": Option(
+        kind="text",
+        meaning="A file in PEM: the node's certificate, with the chain up to an authority. It "
+        "names the ids that the node may register (how-to: encrypt connections).",
+        key="tls.certificate",
+    ),
+    "tls_key": Option(
+        kind="text", meaning="A file in PEM: the certificate's private key.", key="tls.key"
+    ),
+    "tls_authorities": Option(
+        kind="text",
+        meaning="A file in PEM: the certificates of those whose signature is believed.",
+        key="tls.authorities",
+    ),
+    "tls_revoked": Option(
+        kind="text",
+        meaning="A file in PEM: revocation lists of these authorities; left out, none is asked.",
+        key="tls.revoked",
+    ),
+    "tls_realm": Option(
+        kind="text",
+        meaning="The realm that all certificates of the bus are of.",
+        key="tls.realm",
+    ),
+    "tls_allow_1_2": Option(
+        kind="boolean",
+        meaning="Speak TLS 1.2 with those who have nothing newer.",
+        key="tls.allow_1_2",
+    ),
+    "tls_close_on_expiry": Option(
+        kind="boolean",
+        meaning="End a connection when the other side's certificate expires.",
+        key="tls.close_on_expiry",
+    ),
+}
+
 _LIFE: Final = {
     "require_upstream_within_seconds": attrs.evolve(
         _seconds(
@@ -321,7 +358,7 @@ _APPLICATION: Final = {
 }
 
 OPTIONS: Final = MappingProxyType(
-    {**_IDENTITY, **_CONNECTIONS, **_LIFE, **_LIMITS, **_LIVENESS, **_APPLICATION}
+    {**_IDENTITY, **_CONNECTIONS, **_TLS, **_LIFE, **_LIMITS, **_LIVENESS, **_APPLICATION}
 )
 """Each option under its name."""
 

@@ -25,6 +25,7 @@ from atbus.node.commands import Commands
 from atbus.node.config import NodeConfig
 from atbus.node.connection import Connection
 from atbus.node.context import Context, Timers, Turn
+from atbus.node.credentials import credentials_of
 from atbus.node.delivery import Inbox
 from atbus.node.dialer import Dialer
 from atbus.node.directs import Directs
@@ -260,6 +261,7 @@ def _context(config: NodeConfig, clock: Timers, random: Random, epoch: int, log:
 
 def _channel_options(config: NodeConfig) -> ChannelOptions:
     return ChannelOptions(
+        tls=credentials_of(config),
         heartbeat_seconds=config.heartbeat_seconds,
         tolerance=config.heartbeat_tolerance,
         linger_seconds=config.linger_seconds,

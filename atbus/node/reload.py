@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from atbus.node.config import NodeConfig, difference
+from atbus.node.credentials import refresh
 
 if TYPE_CHECKING:
     from atbus.node.node import Node
@@ -52,6 +53,8 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     node.config = parts.context.config = config
     if applied:
         _pass_on(parts, config, applied)
+    # The files may have changed where their names have not.
+    refresh(parts.channel_options.tls, parts.context.log)
     return Reload(applied, waiting)
 
 

@@ -32,9 +32,7 @@ class Writers:
     :param window: Our own, for messages to ourselves.
     """
 
-    def __init__(
-        self, context: Context, sender: Sender, traffic: Traffic, window: Window
-    ) -> None:
+    def __init__(self, context: Context, sender: Sender, traffic: Traffic, window: Window) -> None:
         self._context = context
         self._window = window
         self._sender = sender

@@ -6,7 +6,8 @@ The checks that follow version and proof, in this order; the first that fails na
 1. A connection that belongs to one id does not become another's: `BUS_ID_MISMATCH`.
 2. The id fits the mode: a node has one, a temporary and an automatic node do not, and who is dialed
    has one, for it listens: `INVALID_ID`. Nobody comes under our own id: `SELF_CONNECT` when it is
-   ourselves, else `ID_CONFLICT`.
+   ourselves, else `ID_CONFLICT`. Over TLS, its certificate names the id and all its subnets, and
+   whatever an automatic node gets: `NOT_ADMITTED`, `NO_FREE_ID`.
 3. An automatic node gets a free id out of our subnets, with as wide a range around it as it asks
    for; the id it had before if that is still free: `NO_FREE_ID` when there is none.
 4. The same id is registered already. A further connection of the same process joins it. A second
@@ -140,6 +141,18 @@ def _identity_fault(own: OwnNode, applicant: Applicant) -> Rejected | None:
         return Rejected(Status.ID_CONFLICT, f"{name} is the id of this node, another process")
     if not own.bus_id and not own.temporary and not applicant.to_upstream:
         return Rejected(Status.NOT_ADMITTED, "this node waits for its own id")
+    return _certificate_fault(applicant) if mode is Mode.NODE else None
+
+
+def _certificate_fault(applicant: Applicant) -> Rejected | None:
+    """Compare what a node claims with what its certificate names."""
+    if applicant.allowed is None:
+        return None
+    for subnet in owned_subnets(applicant.bus_id, applicant.subnets):
+        if not applicant.allowed.contains_subnet(subnet):
+            return Rejected(
+                Status.NOT_ADMITTED, f"its certificate allows {applicant.allowed}, not {subnet}"
+            )
     return None
 
 
@@ -162,6 +175,8 @@ def _choose_id(
     mine = owned_subnets(own.bus_id, own.subnets)
     if own.accept_subnets:
         mine = intersection(mine, own.accept_subnets)
+    if applicant.allowed is not None:
+        mine = intersection(mine, [applicant.allowed])
     taken = [Subnet(own.bus_id, 0), *own.reserved_subnets]
     for each in registered:
         taken.append(Subnet(each.bus_id, 0))

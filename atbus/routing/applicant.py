@@ -102,6 +102,7 @@ class Applicant:
     :param is_below: Whether it says that we are its upstream.
     :param record: What is known of it, for the policy.
     :param address: The address of the side that listens, for the policy.
+    :param allowed: The ids that its certificate names; None without TLS, when any will do.
     """
 
     bus_id: int
@@ -117,6 +118,7 @@ class Applicant:
     is_below: bool = False
     record: Record | None = None
     address: Address | None = None
+    allowed: Subnet | None = None
 
     @property
     def wanted_bits(self) -> int:
@@ -141,6 +143,7 @@ class Applicant:
         dialled: bool,
         to_upstream: bool = False,
         bound_id: int | None = None,
+        allowed: Subnet | None = None,
     ) -> Applicant:
         """
         Read what was received.
@@ -150,6 +153,7 @@ class Applicant:
         :param dialled: Whether we dialed this connection.
         :param to_upstream: Whether we dialed it at an address configured as our upstream.
         :param bound_id: The only id that this connection may belong to, if there is such a one.
+        :param allowed: The ids that its certificate names; None without TLS.
         :returns: What `judge` needs of it.
         """
         return cls(
@@ -164,6 +168,7 @@ class Applicant:
             to_upstream=to_upstream,
             bound_id=bound_id,
             is_below=bool(request.node_flags & NodeFlag.BELOW),
+            allowed=allowed,
         )
 
 

@@ -1,0 +1,66 @@
+"""
+What a node's configuration says of TLS, made into credentials, and looked at again on demand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atbus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from twisted.logger import Logger
+
+    from atbus.channels.credentials import Credentials
+    from atbus.node.config import NodeConfig
+
+
+def credentials_of(config: NodeConfig) -> Credentials | None:
+    """
+    Read the files that a configuration names.
+
+    :param config: The node's configuration.
+    :returns: The credentials; None when there is no TLS.
+    :raises ConfigurationError: They cannot be used; it lists every fault, with option and file.
+    """
+    if config.tls_certificate is None:
+        return None
+    # OpenSSL is loaded by those who use it.
+    from atbus.channels.credentials import Credentials, TlsOptions  # noqa: PLC0415
+
+    options = TlsOptions(
+        certificate=config.tls_certificate,
+        key=config.tls_key or "",
+        authorities=config.tls_authorities or "",
+        revoked=config.tls_revoked or "",
+        realm=config.tls_realm,
+        allow_tls_1_2=config.tls_allow_1_2,
+        close_on_expiry=config.tls_close_on_expiry,
+    )
+    try:
+        credentials = Credentials(options)
+    except ConfigurationError as error:
+        raise ConfigurationError([f"tls.{fault}" for fault in error.faults]) from error
+    if not credentials.identity.allows(config.id, config.subnets):
+        claimed = ", ".join(str(subnet) for subnet in config.subnets)
+        fault = f"allows {credentials.identity.subnet}, this node is to register {claimed}"
+        raise ConfigurationError([f"tls.certificate: {config.tls_certificate}: {fault}"])
+    return credentials
+
+
+def refresh(credentials: Credentials | None, log: Logger) -> None:
+    """
+    Use the files as they are now; connections that would not be made now end.
+
+    :param credentials: The node's, if it has any.
+    :param log: Is told when they cannot be used; then the old ones stay in use.
+    """
+    if credentials is None:
+        return
+    if credentials.refresh():
+        log.info("new files for TLS are in use")
+    elif credentials.faults:
+        log.error(
+            "the files for TLS cannot be used, the old ones stay in use: {faults}",
+            faults="; ".join(f"tls.{fault}" for fault in credentials.faults),
+        )
