@@ -41,7 +41,7 @@ def check(path: Path, overrides: tuple[str, ...], output: Output) -> None:
 
     It ends with 0 when there is none, with 2 when a node could not be started with it.
     """
-    node_config = _load(path, overrides)
+    node_config = _load(path, overrides, with_certificates=True)
     if output.is_json:
         output.value({"file": str(path), "valid": True, "id": _id_of(node_config)})
     else:
@@ -92,18 +92,22 @@ def default(output: Output) -> None:
     )
 
 
-def _load(path: Path, overrides: tuple[str, ...]) -> NodeConfig:
+def _load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = False) -> NodeConfig:
     """
-    Read a file.
+    Read a file, and on demand the certificates that it names.
 
     :raises CommandFailed: A node could not be started with it.
     """
     from atbus.cli.outcome import CommandFailed, ExitCode
     from atbus.errors import ConfigurationError
+    from atbus.node.credentials import credentials_of
     from atbus.node.toml import load_config
 
     try:
-        return load_config(path, overrides)
+        node_config = load_config(path, overrides)
+        if with_certificates:
+            credentials_of(node_config)
+        return node_config
     except ConfigurationError as error:
         count = len(error.faults)
         message = f"{path}: {count} {'fault' if count == 1 else 'faults'}"

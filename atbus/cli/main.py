@@ -15,7 +15,7 @@ from itertools import pairwise
 import click
 
 from atbus import __version__
-from atbus.cli import config, foreground, inspect, talk
+from atbus.cli import cert, config, foreground, inspect, talk
 from atbus.cli.bench.command import bench
 from atbus.cli.demo.command import demo
 from atbus.cli.outcome import CommandFailed, ExitCode
@@ -41,7 +41,15 @@ def atbus() -> None:
     """
 
 
-for _command in (demo, foreground.node, *talk.COMMANDS, *inspect.COMMANDS, bench, config.config):
+for _command in (
+    demo,
+    foreground.node,
+    *talk.COMMANDS,
+    *inspect.COMMANDS,
+    bench,
+    config.config,
+    cert.cert,
+):
     atbus.add_command(_command)
 
 

@@ -28,6 +28,7 @@ from atbus.cli.signals import Signals
 from atbus.errors import ConfigurationError
 from atbus.node.application import load_application
 from atbus.node.config import NodeConfig
+from atbus.node.credentials import credentials_of
 from atbus.node.life import DRAINING
 from atbus.node.node import Node
 from atbus.node.service import NodeService
@@ -92,7 +93,8 @@ class Options(UsageOptions):
         """
         Read the file, and what was given beside it.
 
-        :returns: The configuration, whose application can be imported.
+        :returns: The configuration, whose application can be imported and whose certificates can
+            be used.
         :raises ConfigurationError: When there is anything wrong with it.
         """
         overrides = self._overrides()
@@ -100,6 +102,7 @@ class Options(UsageOptions):
         config = parse_config("", overrides) if path is None else load_config(path, overrides)
         if config.application is not None:
             load_application(config.application)
+        credentials_of(config)
         return config
 
     def describe(self, error: ConfigurationError) -> str:

@@ -64,6 +64,15 @@ class ConfigTests(SynchronousTestCase):
         failure = self.failure("check", "/no/such.toml", text="")
         self.assertIn("No such file", failure.faults[0])
 
+    def test_certificates_that_cannot_be_used(self) -> None:
+        """Files that the configuration names are looked into, for the node would be as well."""
+        missing = [f"tls.{name}='/no/{name}'" for name in ("certificate", "key", "authorities")]
+        sets = [word for line in missing for word in ("--set", line)]
+        failure = self.failure("check", str(self.path), *sets, text=GOOD)
+        self.assertEqual((failure.code, len(failure.faults)), (ExitCode.USAGE, 3))
+        self.assertIn("tls.key: /no/key: No such file", " ".join(failure.faults))
+        self.assertIs(self.config("show", str(self.path), *sets).exception, None)
+
     def test_overrides(self) -> None:
         """``--set`` is stronger than the file, here as it is for the node."""
         result = self.config("show", str(self.path), "--set", "limits.hops=9", "-o", "json")

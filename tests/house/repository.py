@@ -23,11 +23,7 @@ def written_files(*suffixes: str) -> list[Path]:
     :param suffixes: Only files that end so, ``.py`` for example; none for all.
     :returns: Absolute paths, sorted.
     """
-    return sorted(
-        path
-        for path in _walk(ROOT)
-        if not suffixes or path.name.endswith(suffixes)
-    )
+    return sorted(path for path in _walk(ROOT) if not suffixes or path.name.endswith(suffixes))
 
 
 def python_files(*folders: str) -> list[Path]:

@@ -78,7 +78,5 @@ class PackageTests(SynchronousTestCase):
 
 def _packages(folder: str) -> list[Path]:
     return sorted(
-        path.parent
-        for path in (ROOT / folder).rglob("__init__.py")
-        if path.parent != ROOT / folder
+        path.parent for path in (ROOT / folder).rglob("__init__.py") if path.parent != ROOT / folder
     )

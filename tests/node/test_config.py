@@ -44,6 +44,13 @@ def full(**changes: Any) -> NodeConfig:
         "direct_connections": True,
         "policy": [{"action": "allow", "same_labels": ["region"]}, {"action": "deny"}],
         "records": [{"id": "0x9", "upstream": 8, "addresses": ["unix:///x"], "proxy": True}],
+        "tls_certificate": "/tmp/node.pem",
+        "tls_key": Path("/tmp/node.key"),
+        "tls_authorities": "/tmp/ca.pem",
+        "tls_revoked": "/tmp/crl.pem",
+        "tls_realm": "shop",
+        "tls_allow_1_2": True,
+        "tls_close_on_expiry": False,
         "require_upstream_within_seconds": 30,
         "linger_seconds": 1,
         "drain_seconds": 10,
@@ -294,7 +301,22 @@ class FaultTests(FaultCase):
             (fault,) = self.faults(id=1, listen=[address])
             self.assertIn("allow_insecure", fault)
             NodeConfig(id=1, listen=[address], allow_insecure=True)
-        NodeConfig(id=1, listen=["ipv4://127.0.0.1:1", "tls+ipv4://0.0.0.0:1", "unix:///x"])
+        files: dict[str, Any] = {"tls_certificate": "a", "tls_key": "b", "tls_authorities": "c"}
+        NodeConfig(
+            id=1, listen=["ipv4://127.0.0.1:1", "tls+ipv4://0.0.0.0:1", "unix:///x"], **files
+        )
+
+    def test_tls_needs_all_its_files(self) -> None:
+        """A certificate without key or authorities, or an address without them, is a fault."""
+        self.assertEqual(
+            self.faults(tls_certificate="a"),
+            ["tls_key: missing; TLS needs it", "tls_authorities: missing; TLS needs it"],
+        )
+        self.assertEqual(len(self.faults(tls_revoked="a")), 3)
+        address = "tls+ipv4://127.0.0.1:1"
+        for name in ("listen", "upstreams"):
+            (fault,) = self.faults(id=1, **{name: [address]})
+            self.assertEqual(fault, f"{name}[0]: {address} needs tls_certificate")
 
     def test_an_upstream_that_cannot_be_dialed(self) -> None:
         """An upstream is one that answers the same way, under an address that names a port."""

@@ -153,9 +153,7 @@ class NoticeTests(MailTests):
         there.send(TWO, b"x")
         self.network.settle()
         told = {notice.destination: notice.addresses for notice in self.notices(north)}
-        self.assertEqual(
-            told, {ONE: ("unix:///run/two.sock",), NORTH + 3: ("ipv4://10.0.1.2:1",)}
-        )
+        self.assertEqual(told, {ONE: ("unix:///run/two.sock",), NORTH + 3: ("ipv4://10.0.1.2:1",)})
 
     def test_nobody_elses_notice_is_obeyed(self) -> None:
         """A notice from a peer or a child, or of nonsense, is ignored; nobody is dialled."""

@@ -165,9 +165,7 @@ class FiftyTests(FlowCase):
             self.data_channel(south, targets[7]).resume()
             self.network.settle()
             bus_id = targets[7].bus_id
-            self.assertEqual(
-                len(self.mail[targets[7]].letters), self.turns - refused[bus_id]
-            )
+            self.assertEqual(len(self.mail[targets[7]].letters), self.turns - refused[bus_id])
             del received[bus_id]
         return received
 

@@ -193,9 +193,7 @@ class HopTests(MailTests):
         self.network.settle(5)
         self.assertEqual(self.mail[far].payloads, [b"15 relays"])
         self.assertEqual(self.mail[too_far].payloads, [])
-        self.assertEqual(
-            self.mail[origin].news, [(too_far.bus_id, sequence, 1, "HOP_LIMIT")]
-        )
+        self.assertEqual(self.mail[origin].news, [(too_far.bus_id, sequence, 1, "HOP_LIMIT")])
         self.assertEqual(self.mail[origin].fates[0].gave_up_at, far.bus_id)
 
     def test_a_hop_limit_of_its_own(self) -> None:

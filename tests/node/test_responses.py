@@ -277,6 +277,4 @@ class WayTests(MailTests):
         self.pretend_sent(one, NORTH + 2)
         self.say(one, north, run)
         self.assertEqual(self.mail[two].payloads, [b"a", b"b"])
-        self.assertEqual(
-            self.mail[one].news, [(NORTH + 2, 50, 1, "OK"), (NORTH + 2, 51, 1, "OK")]
-        )
+        self.assertEqual(self.mail[one].news, [(NORTH + 2, 50, 1, "OK"), (NORTH + 2, 51, 1, "OK")])

@@ -42,6 +42,13 @@ LINES = {
     "allow_insecure": "allow_insecure = true",
     "overwrite_listen_path": "overwrite_listen_path = true",
     "direct_notice": "direct_notice = false",
+    "tls_certificate": 'tls.certificate = "node.pem"',
+    "tls_key": 'tls.key = "node.key"',
+    "tls_authorities": 'tls.authorities = "ca.pem"',
+    "tls_revoked": 'tls.revoked = "crl.pem"',
+    "tls_realm": 'tls.realm = "shop"',
+    "tls_allow_1_2": "tls.allow_1_2 = true",
+    "tls_close_on_expiry": "tls.close_on_expiry = false",
     "accept_notices": "accept_notices = false",
     "direct_connections": "direct_connections = true",
     "policy": 'policy = [{ action = "deny", labels = { region = ["us", "as"] } }]',
@@ -77,6 +84,14 @@ LINES = {
 
 # What an option needs beside it to make sense.
 NEEDS = {
+    "tls_certificate": ['tls.key = "node.key"', 'tls.authorities = "ca.pem"'],
+    "tls_key": ['tls.certificate = "node.pem"', 'tls.authorities = "ca.pem"'],
+    "tls_authorities": ['tls.certificate = "node.pem"', 'tls.key = "node.key"'],
+    "tls_revoked": [
+        'tls.certificate = "node.pem"',
+        'tls.key = "node.key"',
+        'tls.authorities = "ca.pem"',
+    ],
     "listen": ['id = "0x12345678"'],
     "subnets": ['id = "0x12345678"'],
     "application_settings": ['application.callable = "shop.front:Front"'],

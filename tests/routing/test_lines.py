@@ -11,9 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus import limits
 from atbus.routing.lines import AnswerParts, Part, cut_lines
 
-_LINES = st.lists(
-    st.one_of(st.binary(max_size=20), st.integers(0, 9_000).map(bytes)), max_size=30
-)
+_LINES = st.lists(st.one_of(st.binary(max_size=20), st.integers(0, 9_000).map(bytes)), max_size=30)
 
 
 def joined(parts: list[tuple[int, Part]], bytes_max: int = 1_000_000) -> AnswerParts:

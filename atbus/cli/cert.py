@@ -1,0 +1,250 @@
+"""
+Certificates of a small bus: ``cert new-ca``, ``cert new-node``, ``cert show``, ``cert check``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from atbus.cli.options import output_option
+from atbus.cli.output import Output
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from atbus.cli.outcome import CommandFailed
+    from atbus.handshake.certificate import CertificateIdentity
+
+
+@click.group()
+def cert() -> None:
+    """Make and look at the certificates of TLS connections."""
+
+
+_folder = click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+_file = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+
+
+@cert.command("new-ca")
+@_folder
+@click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
+@click.option(
+    "--days", default=3650.0, show_default=True, help="How long the authority is believed."
+)
+@output_option
+def new_ca(folder: Path, realm: str, days: float, output: Output) -> None:
+    """
+    Make an authority: FOLDER/authority.pem and authority.key.
+
+    Nodes need authority.pem. Keep authority.key where nobody else can read it: who has it can be
+    any node.
+    """
+    from atbus.channels.authority import Authority
+
+    _identity(realm, "0x0", 0)
+    issued = Authority.new(realm, days)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / "authority.pem", folder / "authority.key"
+    _write(issued, *paths)
+    _tell(output, paths, f"an authority for the realm {realm}")
+
+
+@cert.command("new-node")
+@_folder
+@click.argument("bus_id", metavar="ID")
+@click.option("--bits", default=0, show_default=True, help="How many low bits of ID are free.")
+@click.option(
+    "--host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A name or address under which others dial it; may be repeated.",
+)
+@click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
+@click.option("--days", default=365.0, show_default=True, help="How long the certificate is good.")
+@output_option
+def new_node(
+    folder: Path,
+    bus_id: str,
+    bits: int,
+    hosts: tuple[str, ...],
+    realm: str,
+    days: float,
+    output: Output,
+) -> None:
+    """
+    Make a node's certificate with the authority in FOLDER.
+
+    It is written to FOLDER/ID.pem and ID.key. Who only dials needs no --host.
+    """
+    from datetime import timedelta
+
+    from atbus.channels.authority import Authority
+
+    identity = _identity(realm, bus_id, bits)
+    try:
+        authority = Authority(
+            (folder / "authority.pem").read_bytes(), (folder / "authority.key").read_bytes()
+        )
+        issued = authority.issue(identity, hosts, timedelta(days=days))
+    except OSError as error:
+        raise _failed(f"{error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise _failed(f"{folder}: {error}") from error
+    name = f"{identity.subnet.first:#x}"
+    paths = folder / f"{name}.pem", folder / f"{name}.key"
+    _write(issued, *paths)
+    _tell(output, paths, f"a certificate for {identity}")
+
+
+@cert.command()
+@_file
+@output_option
+def show(path: Path, output: Output) -> None:
+    """Print what a certificate says: the ids that it names, the hosts, until when it is good."""
+    shown = _describe(_load(path)[0])
+    if output.is_json:
+        output.value({"file": str(path), **shown})
+        return
+    for key, value in shown.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        click.echo(f"{key:<10} {text}")
+
+
+@cert.command()
+@_file
+@click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
+@click.option(
+    "--authorities",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Those whose signature is believed.",
+)
+@click.option(
+    "--days", default=14.0, show_default=True, help="For how long it has to be good, at least."
+)
+@output_option
+def check(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> None:
+    """
+    Tell whether a node could use a certificate, and for how long.
+
+    It ends with 0 when it could, with 1 when it could not or will not for long; that is what a
+    monitoring system asks.
+    """
+    from atbus.channels.credentials import seconds_until
+
+    chain = _load(path)
+    faults = list(_faults_in_name(chain[0], realm))
+    left_days = seconds_until(chain[0].not_valid_after_utc) / 86_400
+    if seconds_until(chain[0].not_valid_before_utc) > 0:
+        faults.append("it is not valid yet")
+    if left_days <= 0:
+        faults.append("it has expired")
+    elif left_days < days:
+        faults.append(f"it expires in {left_days:.1f} days, less than {days:g}")
+    if authorities is not None and not _is_signed(chain, _load(authorities)):
+        faults.append(f"nobody in {authorities} has signed it")
+    if faults:
+        raise _failed(f"{path}: not good", faults)
+    if output.is_json:
+        output.value({"file": str(path), "valid": True, "days": round(left_days, 1)})
+    else:
+        output.say(f"{path}: good for {left_days:.1f} days")
+
+
+def _identity(realm: str, bus_id: str, bits: int) -> CertificateIdentity:
+    from atbus.busid import Subnet, parse_bus_id
+    from atbus.cli.outcome import CommandFailed, ExitCode
+    from atbus.errors import BusIdError
+    from atbus.handshake.certificate import CertificateIdentity, parse_identity
+
+    try:
+        identity = CertificateIdentity(realm, Subnet(parse_bus_id(bus_id), bits))
+        return parse_identity(str(identity))
+    except (BusIdError, ValueError) as error:
+        raise CommandFailed(ExitCode.USAGE, "USAGE", str(error)) from error
+
+
+def _write(issued: Any, certificate: Path, key: Path) -> None:
+    try:
+        issued.write(certificate, key)
+    except OSError as error:
+        raise _failed(f"{error.filename}: {error.strerror}") from error
+
+
+def _tell(output: Output, paths: tuple[Path, Path], what: str) -> None:
+    if output.is_json:
+        output.value({"certificate": str(paths[0]), "key": str(paths[1])})
+    else:
+        output.say(f"{paths[0]}, {paths[1]}: {what}")
+
+
+def _load(path: Path) -> list[x509.Certificate]:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise _failed(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _failed(f"{path}: {error}") from error
+
+
+def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+    """Give the URIs and the hosts that a certificate is issued for."""
+    from cryptography import x509
+
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [], []
+    hosts = list(names.get_values_for_type(x509.DNSName))
+    hosts += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return list(names.get_values_for_type(x509.UniformResourceIdentifier)), hosts
+
+
+def _describe(certificate: x509.Certificate) -> dict[str, Any]:
+    uris, hosts = _names(certificate)
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": f"{certificate.serial_number:x}",
+        "uris": uris,
+        "hosts": hosts,
+        "from": certificate.not_valid_before_utc.isoformat(),
+        "until": certificate.not_valid_after_utc.isoformat(),
+    }
+
+
+def _faults_in_name(certificate: x509.Certificate, realm: str) -> list[str]:
+    from atbus.handshake.certificate import find_identity
+
+    try:
+        find_identity(_names(certificate)[0], realm)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _is_signed(chain: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
+    """Follow the chain of a file up to somebody who is believed."""
+    from cryptography.exceptions import InvalidSignature
+
+    for certificate in chain:
+        for issuer in [*authorities, *chain[1:]]:
+            try:
+                certificate.verify_directly_issued_by(issuer)
+            except (ValueError, TypeError, InvalidSignature):
+                continue
+            if issuer in authorities:
+                return True
+    return False
+
+
+def _failed(message: str, faults: list[str] | None = None) -> CommandFailed:
+    from atbus.cli.outcome import CommandFailed, ExitCode
+
+    return CommandFailed(ExitCode.FAILED, "CERTIFICATE", message, tuple(faults or ()))

@@ -1,0 +1,104 @@
+"""``cert new-ca``, ``cert new-node``, ``cert show`` and ``cert check``."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.cli.main import atbus
+from atbus.cli.outcome import CommandFailed, ExitCode
+
+
+class CertTests(SynchronousTestCase):
+    """The certificates of a small bus, made and looked at."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.cert("new-ca", str(self.folder), "--realm", "eu")
+
+    def cert(self, *words: str) -> Result:
+        return CliRunner().invoke(atbus, ["cert", *words], standalone_mode=False)
+
+    def node(self, *words: str) -> Path:
+        result = self.cert("new-node", str(self.folder), *words, "--realm", "eu", "-o", "json")
+        self.assertIs(result.exception, None)
+        return Path(json.loads(result.stdout)["certificate"])
+
+    def failure(self, *words: str) -> CommandFailed:
+        result = self.cert(*words)
+        assert isinstance(result.exception, CommandFailed), result.output
+        return result.exception
+
+    def test_a_working_set(self) -> None:
+        """What the two commands make is all that a node needs for TLS."""
+        path = self.node("0x12340000", "--bits", "16", "--host", "proxy.example")
+        credentials = Credentials(
+            TlsOptions(
+                certificate=str(path),
+                key=str(path.with_suffix(".key")),
+                authorities=str(self.folder / "authority.pem"),
+                realm="eu",
+            )
+        )
+        self.assertEqual(str(credentials.identity), "atbus://eu/0x12340000/16")
+
+    def test_keys_are_for_their_owner(self) -> None:
+        """Private keys can be read by nobody else, and nothing is overwritten."""
+        key = self.node("5").with_suffix(".key")
+        for path in (key, self.folder / "authority.key"):
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        before = key.read_bytes()
+        failure = self.failure("new-node", str(self.folder), "5")
+        self.assertIn("exists", failure.message)
+        self.assertEqual(key.read_bytes(), before)
+
+    def test_show(self) -> None:
+        """It prints whose the certificate is, for which hosts, and until when."""
+        path = self.node("0x5", "--host", "a.example", "--host", "10.0.0.1", "--days", "3")
+        shown = json.loads(self.cert("show", str(path), "-o", "json").stdout)
+        self.assertEqual(shown["uris"], ["atbus://eu/0x5/0"])
+        self.assertEqual(shown["hosts"], ["a.example", "10.0.0.1"])
+        text = self.cert("show", str(path)).stdout
+        self.assertIn("atbus://eu/0x5/0", text)
+        self.assertIn("10.0.0.1", text)
+
+    def test_check(self) -> None:
+        """A certificate that is good for long enough ends with 0, any other with 1 and why."""
+        authorities = ["--authorities", str(self.folder / "authority.pem")]
+        good = self.cert("check", str(self.node("0x5")), "--realm", "eu", *authorities)
+        self.assertIs(good.exception, None)
+        self.assertIn("good for 365.0 days", good.stderr)
+        other = Path(self.mktemp())
+        self.cert("new-ca", str(other))
+        short = str(self.node("0x6", "--days", "3"))
+        for words, fault in (
+            ((short, "--realm", "eu"), "expires in 3.0 days"),
+            (
+                (short, "--realm", "eu", "--days", "1", "--authorities", f"{other}/authority.pem"),
+                "has signed it",
+            ),
+            ((short, "--days", "1"), "of the realm eu, not atbus"),
+            ((str(self.node("0x7", "--days", "-1")), "--realm", "eu"), "it has expired"),
+            ((str(self.folder / "authority.pem"), "--realm", "eu"), "no name atbus://"),
+        ):
+            failure = self.failure("check", *words)
+            self.assertEqual(failure.code, ExitCode.FAILED)
+            self.assertIn(fault, " ".join(failure.faults))
+
+    def test_faults(self) -> None:
+        """Ids, realms and files that are none are told before anything is written."""
+        for words, fault in (
+            (("new-node", str(self.folder), "zwei"), "zwei"),
+            (("new-node", str(self.folder), "0x5", "--bits", "64"), "64 mask bits"),
+            (("new-node", str(self.folder), "0x5", "--realm", "E U"), "E U"),
+            (("new-node", self.mktemp(), "0x5"), "No such file"),
+            (("show", self.mktemp()), "No such file"),
+            (("show", str(self.folder / "authority.key")), "authority.key"),
+            (("new-ca", str(self.folder)), "exists"),
+        ):
+            self.assertIn(fault, self.failure(*words).message)

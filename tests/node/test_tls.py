@@ -1,0 +1,145 @@
+"""Nodes that register over TLS: what a certificate allows, and what it does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from atbus.busid import Subnet
+from atbus.errors import ConfigurationError, RegistrationRefused, Status
+from atbus.handshake.certificate import CertificateIdentity
+from atbus.node.config import NodeConfig
+from atbus.node.node import Node
+from atbus.node.reload import reconfigure
+from tests.channels.certificates import Files
+from tests.channels.sockets import SocketTests
+
+ROOT, CHILD = 0x12340000, 0x12340101
+
+
+class TlsNodeTests(SocketTests):
+    """A root that listens with TLS, and nodes below it."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = Files(self.directory)
+
+    def node(self, bus_id: int | str, *, of: int, bits: int = 0, **how: Any) -> Node:
+        """Make a node whose certificate names a range."""
+        options = self.files.options(
+            self.files.issue(CertificateIdentity("test", Subnet(of, bits)))
+        )
+        node = Node(
+            NodeConfig(
+                id=bus_id,
+                tls_certificate=options.certificate,
+                tls_key=options.key,
+                tls_authorities=options.authorities,
+                tls_realm="test",
+                **how,
+            ),
+            self.reactor,
+        )
+        self.addCleanup(node.stop)
+        return node
+
+    async def root(self, **how: Any) -> Node:
+        """Start a root that listens with TLS."""
+        root = self.node(
+            ROOT, of=ROOT, bits=16, subnets=[(0, 16)], listen=["tls+ipv4://127.0.0.1:0"], **how
+        )
+        await root.start()
+        return root
+
+    async def test_messages_travel(self) -> None:
+        """Two nodes register over TLS, with a token tied to the connection, and talk."""
+        root = await self.root(access_tokens=["geheim"])
+        child = self.node(
+            CHILD, of=CHILD, upstream=str(root.addresses[0]), access_tokens=["geheim"]
+        )
+        await child.start()
+        root.on_request(lambda source, payload: payload + b"!" if source == CHILD else b"")
+        self.assertEqual(await child.request(ROOT, b"hello"), b"hello!")
+        for connection in child.endpoints[ROOT].connections:
+            channel = connection.channel
+            assert channel is not None
+            self.assertTrue(channel.peer.startswith("tls+ipv4://"), channel.peer)
+
+    async def test_another_id(self) -> None:
+        """A node that registers an id its certificate does not name is refused, on either side."""
+        root = await self.root()
+        liar = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        # A node with such a configuration would not even be made.
+        liar._parts.context.bus_id = CHILD + 1
+        error = await self.refusal(liar)
+        self.assertEqual(error.status, Status.NOT_ADMITTED)
+        self.assertIn("its certificate allows 0x12340101/0", error.detail)
+        self.assertEqual(dict(root.endpoints), {})
+
+    async def refusal(self, node: Node) -> RegistrationRefused:
+        """Start a node that must not come up."""
+        try:
+            await node.start()
+        except RegistrationRefused as error:
+            return error
+        raise AssertionError("it was admitted")
+
+    async def test_an_automatic_id(self) -> None:
+        """The id that is assigned is one that the certificate names."""
+        root = await self.root()
+        for _ in range(3):
+            node = self.node("auto", of=0x12345600, bits=2, upstream=str(root.addresses[0]))
+            await node.start()
+            self.assertIn(node.bus_id, range(0x12345600, 0x12345604))
+
+    async def test_other_secrets(self) -> None:
+        """A good certificate does not replace the token."""
+        root = await self.root(access_tokens=["geheim"])
+        child = self.node(
+            CHILD, of=CHILD, upstream=str(root.addresses[0]), access_tokens=["geraten"]
+        )
+        self.assertEqual((await self.refusal(child)).status, Status.ACCESS_DENIED)
+
+    async def test_revoked_on_reload(self) -> None:
+        """A node that is revoked is cut off when its neighbor reloads, and does not come back."""
+        revoked = self.directory / "revoked.pem"
+        revoked.write_bytes(self.files.authority.revoke([], timedelta(days=1)))
+        root = await self.root(tls_revoked=str(revoked))
+        child = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        await child.start()
+        gone: Deferred[None] = Deferred()
+        root.events.on_endpoint_removed.observe(lambda *_: gone.callback(None))
+        own = read(child.config.tls_certificate)
+        revoked.write_bytes(self.files.authority.revoke([own], timedelta(days=1)))
+        reconfigure(root, root.config)
+        await gone
+        self.assertEqual(dict(root.endpoints), {})
+
+    def test_ones_own_certificate(self) -> None:
+        """A node whose certificate does not name its own id and ranges is not made."""
+        for bus_id, of, bits, subnets in ((2, 1, 0, []), (ROOT, ROOT, 16, [(0, 17)])):
+            error = self.assertRaises(
+                ConfigurationError, self.node, bus_id, of=of, bits=bits, subnets=subnets
+            )
+            self.assertIn("tls.certificate", str(error))
+            self.assertIn("allows", str(error))
+
+    def test_files_that_are_missing(self) -> None:
+        """Every file that cannot be used is a fault of the configuration, with its option."""
+        config = NodeConfig(
+            id=1, tls_certificate="/no/cert", tls_key="/no/key", tls_authorities="/no/ca"
+        )
+        error = self.assertRaises(ConfigurationError, Node, config, self.reactor)
+        for name in ("tls.certificate: /no/cert", "tls.key: /no/key", "tls.authorities: /no/ca"):
+            self.assertIn(name, str(error))
+
+
+def read(path: str | None) -> bytes:
+    """Read a file that a configuration names."""
+    assert path is not None
+    return Path(path).read_bytes()
