@@ -60,6 +60,7 @@ from atbus.node.reading import (
 from atbus.node.reading_topology import read_records, read_rules
 from atbus.routing.policy import Rule
 from atbus.routing.record import Record
+from atbus.routing.sync_terms import TableMode
 from atbus.wire.messages import Mode
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ PROFILES: Final = {
 
 CHOICES: Final = {
     "topology": ("subnets", "records"),
+    "route_table": tuple(mode.value for mode in TableMode),
     "pending_policy": ("hold", "fail", "drop"),
 }
 """For the name of each option that is a choice what there is to choose from."""
@@ -126,6 +128,7 @@ class NodeConfig:
     direct_connections: bool = attrs.field(default=False, converter=read_boolean)
     policy: tuple[Rule, ...] = attrs.field(default=(), converter=read_rules)
     records: tuple[Record, ...] = attrs.field(default=(), converter=read_records)
+    route_table: str = attrs.field(default=TableMode.AUTO.value, converter=read_text)
     # TLS
     tls_certificate: str | None = attrs.field(default=None, converter=read_path_or_none)
     tls_key: str | None = attrs.field(default=None, converter=read_path_or_none)

@@ -70,6 +70,8 @@ class Leaving:
         connections: Collection[Connection],
         busy: Callable[[], bool],
     ) -> None:
+        # Set by the node, which wires its parts: the node itself is about to say goodbye.
+        self.on_parting: Callable[[], None]
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
@@ -159,6 +161,8 @@ class Leaving:
             if not late and (farewell.unanswered or not self._empty(farewell, present)):
                 return
             farewell.parting = True
+            if farewell.everything:
+                self.on_parting()
             for endpoint in present:
                 # Nothing goes there any more, and a data connection that has ended is not missed.
                 endpoint.gate = Gate.DRAINING

@@ -188,6 +188,12 @@ _CONNECTIONS: Final = {
         "listen.",
         reloadable=True,
     ),
+    "route_table": Option(
+        kind="text",
+        meaning='What neighbors are asked to tell of other nodes: "full" (everything), "upstream" '
+        '(nothing, the upstream will do), "auto" (everything, from the first neighbor on that is '
+        'not the upstream), or "off", which also tells nothing.',
+    ),
 }
 
 _TLS: Final = {

@@ -43,6 +43,7 @@ from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
 from atbus.node.registrar import Registrar
 from atbus.node.rings import Rings
+from atbus.node.route_table import RouteTable
 from atbus.node.running import Running
 from atbus.node.sending import Sender
 from atbus.node.statistics import Statistics
@@ -77,6 +78,7 @@ class Parts:
     running: Running
     topology: Topology
     directs: Directs
+    route_table: RouteTable
 
 
 def wire(
@@ -121,6 +123,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     admin = Admin(context, registrar, sender, fates)
     commands = Commands(context, traffic, admin.commands)
     admin.asked = commands
+    route_table = RouteTable(context, registrar, topology)
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
 
@@ -132,7 +135,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
-    sweeps = [each.sweep for each in (paths, rings, pressure, pacing, directs)]
+    sweeps = [each.sweep for each in (paths, rings, pressure, pacing, directs, route_table)]
     sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
     pulse = Pulse(context, registrar.remove, tuple(sweeps))
     pacing.pulse = pulse
@@ -157,6 +160,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         running=Running(context, dialer, leaving, registrar),
         topology=topology,
         directs=directs,
+        route_table=route_table,
     )
 
 
@@ -171,6 +175,7 @@ def _connect(context: Context, made: Parts) -> None:
         made.rings.forget(endpoint, status)
         pressure.removed(endpoint)
         made.inbox.forget(endpoint.bus_id)
+        made.route_table.removed(endpoint, status)
         running.removed(endpoint, status)
 
     def window_opened() -> None:
@@ -188,7 +193,7 @@ def _connect(context: Context, made: Parts) -> None:
     context.on_relief = made.writers.look_soon
 
     def opened(endpoint: Endpoint) -> None:
-        made.dialer.available(endpoint)
+        registrar.on_available(endpoint)
         made.rings.look(endpoint)
 
     traffic.courier.command_lost = made.commands.lost
@@ -223,15 +228,22 @@ def _connect(context: Context, made: Parts) -> None:
 def _connect_topology(made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
+    route_table = made.route_table
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()
+        route_table.available(endpoint)
         made.dialer.available(endpoint)
 
     def entered(endpoint: Endpoint) -> None:
         topology.entered(endpoint)
         directs.entered(endpoint)
 
+    made.dialer.capabilities |= route_table.capability
+    made.pulse.digest_of = route_table.digest_of
+    made.pulse.on_digest = route_table.compare
+    made.leaving.on_parting = route_table.stop
+    topology.on_described = route_table.described
     topology.addresses = lambda: made.dialer.addresses
     registrar.on_available = available
     registrar.on_entered = entered
@@ -289,5 +301,8 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.FLUSH_ACK: made.paths.flush_answered,
         MessageType.CONNECT_NOTICE: made.notices.notice_received,
         MessageType.FLOW: made.pressure.flow_received,
+        MessageType.SUBSCRIBE_REQUEST: made.route_table.request_received,
+        MessageType.SUBSCRIBE_RESPONSE: made.route_table.response_received,
+        MessageType.ROUTE_BATCH: made.route_table.batch_received,
         MessageType.ADDRESS_UPDATE: made.registrar.addresses_received,
     }

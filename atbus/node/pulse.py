@@ -43,6 +43,9 @@ class Pulse:
         self._context = context
         self._declare_dead = declare_dead
         self._sweeps = sweeps
+        # Set by the node, which wires its parts: of the route table told by a neighbor.
+        self.digest_of: Callable[[int], int]
+        self.on_digest: Callable[[int, int], None]
         self._alarms: dict[Endpoint, Alarm] = {}
         self._call: IDelayedCall | None = None
         self._due = 0.0
@@ -128,26 +131,34 @@ class Pulse:
         if link is None or endpoint.control is None or endpoint.control.leaving:
             return
         sent_at_us = int(self._context.now * 1_000_000)
-        ping = Ping(source=self._context.bus_id, sequence=sequence, sent_at_us=sent_at_us)
+        ping = Ping(
+            source=self._context.bus_id,
+            sequence=sequence,
+            sent_at_us=sent_at_us,
+            table_digest=self.digest_of(endpoint.bus_id),
+        )
         link.put(Notice(ping))
         self._context.events.on_endpoint_ping(endpoint, sequence)
 
     def ping_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Answer a ping."""
-        message = link.read(frame, head)
+        message, bus_id = link.read(frame, head), link.connection.bus_id
         if isinstance(message, Ping) and not link.connection.leaving:
             pong = Pong(
                 source=self._context.bus_id,
                 sequence=message.sequence,
                 sent_at_us=message.sent_at_us,
+                table_digest=self.digest_of(bus_id),
             )
             link.put(Notice(pong))
+            self.on_digest(bus_id, message.table_digest)
 
     def pong_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a ping; an old one says nothing about the round trip."""
-        endpoint = link.connection.endpoint
-        if endpoint is None or link.read(frame, head) is None:
+        endpoint, message = link.connection.endpoint, link.read(frame, head)
+        if endpoint is None or not isinstance(message, Pong):
             return
+        self.on_digest(endpoint.bus_id, message.table_digest)
         rtt = endpoint.heartbeat.ponged(head[7], self._context.now)
         if rtt is not None:
             endpoint.rtt_seconds = rtt

@@ -102,6 +102,7 @@ class Running:
         self._parts.sender.refusal = None
         self._parts.commands.refusal = None
         self._parts.pulse.start()
+        self._parts.route_table.open()
         config = self._context.config
         listening = DeferredList(
             [self._dialer.listen(address) for address in config.listen], consumeErrors=True
@@ -294,6 +295,7 @@ class Running:
 
     def _stopped(self, status: Status) -> None:
         self._parts.pulse.stop()
+        self._parts.route_table.close()
         self._parts.paths.close()
         self._parts.traffic.courier.close()
         self._leaving.stop()

@@ -15,7 +15,8 @@ class Statistics:
     What one node has counted since it was made.
 
     Bytes are payload bytes. ``refused`` counts messages by the status that ended them at this
-    node, whether they began here or were passing through. ``log_lines_lost`` counts what the
+    node, whether they began here or were passing through. ``route_words_ignored`` counts what
+    neighbors told of nodes that was not for them to tell. ``log_lines_lost`` counts what the
     process could not write into its log, on a full disk for example. For JSON:
     `atbus.node.report.plain`.
     """
@@ -39,5 +40,8 @@ class Statistics:
     pauses_received: int = 0
     slow_endpoints: int = 0
     log_lines_lost: int = 0
+    route_batches_sent: int = 0
+    route_batches_received: int = 0
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)
+    route_words_ignored: Counter[Status] = attrs.field(factory=Counter)

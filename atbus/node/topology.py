@@ -89,6 +89,8 @@ class Topology:
         self.registry: Registry = context.table.registry
         # Set by the node, which wires its parts: where we listen.
         self.addresses: Callable[[], tuple[str, ...]]
+        # Called with what we say of ourselves, when that has changed.
+        self.on_described: Callable[[Record], None]
         self._context = context
         self._routes_changed = routes_changed
         self._own: Record | None = None
@@ -135,8 +137,15 @@ class Topology:
             if same and former.stamp.epoch == context.epoch and not moved:
                 return
             seq = former.stamp.seq + 1
-        self._own = attrs.evolve(own, stamp=Stamp(context.epoch, seq))
-        self.claim(Feeder.OWN, [self._own])
+        self._own = described = attrs.evolve(own, stamp=Stamp(context.epoch, seq))
+        self.claim(Feeder.OWN, [described])
+        self.on_described(described)
+
+    def stamped(self, stamp: Stamp) -> None:
+        """Bear the stamp under which the neighbors are told of us."""
+        if self._own is not None and self._own.stamp != stamp:
+            self._own = attrs.evolve(self._own, stamp=stamp)
+            self.claim(Feeder.OWN, [self._own])
 
     def reconfigure(self) -> None:
         """Know what the configuration knows of others, and nothing that it knows no more."""
@@ -156,7 +165,7 @@ class Topology:
             subnets=request.subnets,
             labels=request.labels,
             addresses=request.addresses,
-            node_flags=request.node_flags & ~NodeFlag.BELOW,
+            node_flags=self.told_flags(request.node_flags),
             host=request.host,
             process=request.process,
         )
@@ -164,6 +173,11 @@ class Topology:
             self._upstream_id = endpoint.bus_id
         self.refresh(moved=is_upstream)
         self.claim(Feeder.LIVE, [record])
+
+    @staticmethod
+    def told_flags(node_flags: int) -> int:
+        """Leave out of a registration's flags what is about that registration only."""
+        return node_flags & ~NodeFlag.BELOW
 
     def addresses_changed(self, bus_id: int, addresses: tuple[str, ...]) -> None:
         """Note that a node that is registered here listens elsewhere now."""

@@ -24,7 +24,8 @@ class OwnRecord:
     """
     What is told of this node.
 
-    :param record: Its content; of its stamp only the epoch counts, and its upstream not at all.
+    :param record: Its content, under a stamp that is not used any more; its upstream does not
+        count.
     """
 
     record: Record
@@ -34,8 +35,8 @@ class OwnRecord:
     _floor: Stamp = attrs.field(default=UNSTAMPED, init=False)
 
     def __attrs_post_init__(self) -> None:
-        stamp = Stamp(max(1, self.record.stamp.epoch), 1)
-        self.record = attrs.evolve(self.record, stamp=stamp, upstream_id=0)
+        epoch, seq = self.record.stamp
+        self.record = attrs.evolve(self.record, stamp=Stamp(max(1, epoch), seq + 1), upstream_id=0)
 
     @property
     def stamp(self) -> Stamp:
@@ -51,7 +52,7 @@ class OwnRecord:
         """
         Take new content.
 
-        :param content: As for the class.
+        :param content: As for the class; of its stamp only the epoch counts.
         :returns: Whether there is anything new to tell.
         """
         epoch = max(content.stamp.epoch, self.stamp.epoch)

@@ -11,8 +11,9 @@ For those who bring records:
    (`Feeder.OWN`).
 3. *Reachability* is that of the first feeder in the order of `Feeder` that claims the node: what is
    registered here comes before what neighbors tell, and that before what a directory says.
-4. A registration alone does not say where a peer stands. Such a claim (`Feeder.LIVE`, without an
-   upstream, sequence 0) takes no part when the upstream is determined.
+4. A registration alone does not say where a peer stands. Such a claim (`Feeder.LIVE`, or
+   `Feeder.SYNC` where a neighbor tells of a registration; without an upstream, sequence 0) takes no
+   part when the upstream is determined.
 5. A place that would make a node stand above itself is refused: the record counts, its node stays
    where it was, and is moved as soon as that is possible.
 6. Every input returns the changes in order: at most one per node and input, none when nothing that
@@ -319,4 +320,5 @@ class Registry:
 
 def _says_where(feeder: Feeder, record: Record) -> bool:
     """Tell whether a claim knows where its node stands (rule 4)."""
-    return feeder is not Feeder.LIVE or bool(record.upstream_id) or bool(record.stamp.seq)
+    is_told = feeder not in (Feeder.LIVE, Feeder.SYNC)
+    return is_told or bool(record.upstream_id) or bool(record.stamp.seq)

@@ -59,7 +59,8 @@ class RouteSync:
     """
     Keep the route table of one node equal with those of its neighbors.
 
-    :param own: What this node is; of its stamp only the epoch counts, and its upstream not at all.
+    :param own: What this node is, under a stamp that is not used any more; its upstream does not
+        count.
     :param mode: How much it wants to know.
     :param times: How long it waits for what.
     """
@@ -144,7 +145,7 @@ class RouteSync:
         """
         Change what this node says of itself.
 
-        :param content: As for the class.
+        :param content: As for the class; of its stamp only the epoch counts.
         :param now: The time, seconds.
         :returns: What is to be done.
         """

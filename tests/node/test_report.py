@@ -50,6 +50,7 @@ class PlainTests(SynchronousTestCase):
         )
         counts: dict[str, object] = dict.fromkeys(attrs.fields_dict(Statistics), 0)
         counts |= {"sent_messages": 3, "refused": {"NO_ROUTE": 2}, "closed": {}}
+        counts |= {"route_words_ignored": {}}
         self.check(
             report,
             {

@@ -53,6 +53,7 @@ LINES = {
     "direct_connections": "direct_connections = true",
     "policy": 'policy = [{ action = "deny", labels = { region = ["us", "as"] } }]',
     "records": 'records = [{ id = "0x5", upstream = "0x6", addresses = ["unix:///x"] }]',
+    "route_table": 'route_table = "upstream"',
     "require_upstream_within_seconds": "require_upstream_within_seconds = 30",
     "linger_seconds": "linger_seconds = 1.5",
     "drain_seconds": "drain_seconds = 5",

@@ -1,0 +1,292 @@
+"""
+The global route table of one node: what neighbors tell each other of all nodes.
+
+`atbus.routing.sync` decides; this tells it who comes and goes, brings its messages to the control
+connections, and gives what it learns to the records of the node (`Feeder.SYNC`).
+
+1. One machine serves one id from its first neighbor to its stop; the next one begins above its last
+   stamp. A temporary node has none, and is told nothing.
+2. A batch counts as sent when little is queued in front of the neighbor; until then no further one
+   is made for it.
+3. What a callback of the program brings about is done behind what is being done, so that words to a
+   neighbor leave in the order in which they were decided.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+from atbus import limits
+from atbus.errors import Status
+from atbus.node.context import Alarm
+from atbus.node.outbox import Notice
+from atbus.routing.batch import Batch, from_message, to_message, word_bytes
+from atbus.routing.record import Record, Stamp
+from atbus.routing.registry import Feeder
+from atbus.routing.sync import RouteSync
+from atbus.routing.sync_terms import (
+    Announce,
+    Effect,
+    Forget,
+    Ignored,
+    Learn,
+    LostId,
+    Peer,
+    Send,
+    SyncMessage,
+    TableMode,
+)
+from atbus.wire.messages import (
+    Capability,
+    Mode,
+    RouteBatch,
+    SubscribeRequest,
+    SubscribeResponse,
+)
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.link import Link
+    from atbus.node.registrar import Registrar
+    from atbus.node.topology import Topology
+    from atbus.wire.head import Head
+
+
+class RouteTable:
+    """Keep the route table of one node."""
+
+    def __init__(self, context: Context, registrar: Registrar, topology: Topology) -> None:
+        self.machine: RouteSync | None = None
+        self._context = context
+        self._registrar = registrar
+        self._topology = topology
+        self._mode = TableMode(context.config.route_table)
+        self._alarm = Alarm(context.timers, self._tick)
+        self._effects: deque[Effect] = deque()
+        self._performing = False
+        self._is_open = False
+        self._last: Record | None = None
+        # The control connection over which a neighbor was last available.
+        self._controls: dict[int, Connection] = {}
+        # Batches that wait in front of a neighbor.
+        self._unsent: dict[int, int] = {}
+
+    @property
+    def capability(self) -> Capability:
+        """What this node can do, to be said in HELLO."""
+        can = self._mode is not TableMode.OFF and self._context.mode is not Mode.TEMPORARY
+        return Capability.ROUTE_TABLE if can else Capability(0)
+
+    @property
+    def _is_on(self) -> bool:
+        return self._is_open and bool(self.capability)
+
+    def open(self) -> None:
+        """Begin, with the node."""
+        self._is_open = True
+
+    # What happens.
+
+    def described(self, own: Record) -> None:
+        """Take note of what this node says of itself now."""
+        if self.machine is not None and self.machine.own.bus_id == own.bus_id:
+            self._do(self.machine.describe(own, self._context.now))
+
+    def available(self, endpoint: Endpoint) -> None:
+        """Take note that an endpoint has control and data, perhaps once more."""
+        control, own = endpoint.control, self._topology.own
+        if endpoint.temporary or control is None or own is None or not self._is_on:
+            return
+        if self._controls.get(endpoint.bus_id) is control:
+            return
+        if self.machine is None or self.machine.own.bus_id != own.bus_id:
+            self._begin(own)
+        self._controls[endpoint.bus_id] = control
+        request = endpoint.peer.request
+        record = Record(
+            bus_id=endpoint.bus_id,
+            stamp=Stamp(endpoint.peer.epoch, 0),
+            subnets=request.subnets,
+            labels=request.labels,
+            addresses=request.addresses,
+            node_flags=self._topology.told_flags(request.node_flags),
+            host=request.host,
+            process=request.process,
+        )
+        peer = Peer(
+            record=record,
+            position=endpoint.position,
+            tells=bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE),
+            batch_bytes_max=endpoint.peer.frame_max - limits.FRAME_HEAD_BYTES,
+        )
+        machine = cast("RouteSync", self.machine)
+        self._do(machine.available(peer, self._context.now))
+
+    def removed(self, endpoint: Endpoint, status: Status) -> None:
+        """Take note that an endpoint is gone."""
+        self._controls.pop(endpoint.bus_id, None)
+        self._unsent.pop(endpoint.bus_id, None)
+        if self.machine is not None:
+            in_order = status is Status.STOPPED
+            now = self._context.now
+            self._do(self.machine.lost(endpoint.bus_id, now, in_order=in_order))
+
+    def _begin(self, own: Record) -> None:
+        """Make a machine for the id that this node has now."""
+        self._forget()
+        last = self._last
+        if last is not None and last.bus_id == own.bus_id and last.stamp > own.stamp:
+            own = attrs.evolve(own, stamp=last.stamp)
+        self.machine = RouteSync(own, self._mode)
+
+    def stop(self) -> None:
+        """Tell the neighbors that this node leaves."""
+        if self.machine is not None:
+            self._do(self.machine.stop(self._context.now))
+        self.close()
+
+    def close(self) -> None:
+        """Tell and take nothing any more, and forget everything that neighbors have told."""
+        self._is_open = False
+        self._forget()
+
+    def _forget(self) -> None:
+        machine, self.machine = self.machine, None
+        self._alarm.set(None)
+        self._effects.clear()
+        self._controls.clear()
+        self._unsent.clear()
+        if machine is not None:
+            self._last = machine.own
+            self._topology.replace(Feeder.SYNC, ())
+
+    # What arrives.
+
+    def request_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take the wish of a neighbor to be told."""
+        endpoint, message = link.connection.endpoint, link.read(frame, head)
+        if endpoint is None or not isinstance(message, SubscribeRequest):
+            return
+        if endpoint.temporary or not self._is_on:
+            status = Status.ACCESS_DENIED if endpoint.temporary else Status.NOT_ADMITTED
+            link.put(Notice(SubscribeResponse(source=self._context.bus_id, status=status)))
+            return
+        self._receive(link, message)
+
+    def response_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take the answer to our own wish."""
+        message = link.read(frame, head)
+        if isinstance(message, SubscribeResponse):
+            self._receive(link, message)
+
+    def batch_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take what a neighbor tells."""
+        message = link.read(frame, head)
+        if not isinstance(message, RouteBatch):
+            return
+        batch, faults = from_message(message)
+        statistics = self._context.statistics
+        statistics.route_batches_received += 1
+        if faults:
+            statistics.route_words_ignored[Status.MALFORMED_FRAME] += len(faults)
+        self._receive(link, batch)
+
+    def _receive(self, link: Link, message: SyncMessage) -> None:
+        endpoint, own = link.connection.endpoint, self._topology.own
+        is_current = endpoint is not None and endpoint.control is link.connection
+        if endpoint is None or own is None or not (is_current and self._is_on):
+            # What a replaced connection still brings is older than what the other one has brought.
+            self._context.statistics.late_frames += 1
+            return
+        if self.machine is None:
+            self._begin(own)
+        machine = cast("RouteSync", self.machine)
+        self._do(machine.receive(endpoint.bus_id, message, self._context.now))
+
+    def digest_of(self, bus_id: int) -> int:
+        """Give the digest of what a neighbor has told, for a PING or PONG to it."""
+        return 0 if self.machine is None else self.machine.digest_of(bus_id)
+
+    def compare(self, bus_id: int, digest: int) -> None:
+        """Take the digest out of a neighbor's PING or PONG."""
+        if self.machine is not None:
+            self._do(self.machine.compare(bus_id, digest, self._context.now))
+
+    def sweep(self) -> None:
+        """Let more be told to neighbors whose links have room again."""
+        for bus_id in list(self._unsent):
+            self._leave(bus_id)
+
+    def _tick(self) -> None:
+        if self.machine is not None:
+            self._do(self.machine.tick(self._context.now))
+
+    # What is to be done.
+
+    def _do(self, effects: list[Effect]) -> None:
+        self._effects.extend(effects)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._effects:
+                self._perform(self._effects.popleft())
+        finally:
+            self._performing = False
+        self._alarm.set(None if self.machine is None else self.machine.deadline)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Send(bus_id=bus_id, message=message):
+                self._send(bus_id, message)
+            case Learn(record=record):
+                self._topology.claim(Feeder.SYNC, self._all_of(record))
+            case Forget(bus_id=bus_id):
+                self._topology.withdraw(Feeder.SYNC, [bus_id])
+            case Announce(record=record):
+                self._topology.stamped(record.stamp)
+            case LostId(process=process):
+                detail = f"the newer process {process} has this node's id and is listed under it"
+                self._context.events.on_error(Status.ID_CONFLICT, detail)
+            case Ignored(status=status, count=count):
+                self._context.statistics.route_words_ignored[status] += count
+
+    def _all_of(self, first: Record) -> list[Record]:
+        """Take out what is learned in one go, which is a whole batch as a rule."""
+        records = [first]
+        while self._effects and isinstance(self._effects[0], Learn):
+            effect = self._effects.popleft()
+            assert isinstance(effect, Learn)
+            records.append(effect.record)
+        return records
+
+    def _send(self, bus_id: int, message: SyncMessage) -> None:
+        endpoint = self._registrar.endpoints.get(bus_id)
+        link = None if endpoint is None else endpoint.control_link
+        if link is None:
+            return
+        if not isinstance(message, Batch):
+            link.put(Notice(message))
+            return
+        self._context.statistics.route_batches_sent += 1
+        size_bytes = limits.FRAME_HEAD_BYTES + sum(word_bytes(word) for word in message.words)
+        link.put(Notice(to_message(message, self._context.bus_id), size_bytes))
+        self._unsent[bus_id] = self._unsent.get(bus_id, 0) + 1
+        self._context.timers.callLater(0, self._leave, bus_id)
+
+    def _leave(self, bus_id: int) -> None:
+        """Count the batches to a neighbor as sent, if little waits in front of it."""
+        endpoint = self._registrar.endpoints.get(bus_id)
+        link = None if endpoint is None else endpoint.control_link
+        if link is None or self.machine is None or bus_id not in self._unsent:
+            return
+        link.measure()
+        if link.queued_bytes > limits.CONTROL_QUEUED_BYTES:
+            return
+        for _ in range(self._unsent.pop(bus_id)):
+            self._do(self.machine.sent(bus_id, self._context.now))
