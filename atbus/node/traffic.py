@@ -461,16 +461,29 @@ class Traffic:
         :param status: Why those ended for which there is no other way.
         """
         for item in items:
-            hop: Endpoint | Status = status
-            if isinstance(item, Run):
-                no_upstream = bool(item.flags & Flags.NO_UPSTREAM)
-                hop = self.hop_to(item.target, exclude=item.exclude, no_upstream=no_upstream)
-            elif isinstance(item, Relayed):
-                no_upstream = bool(item.frame[_FLAGS_AT] & Flags.NO_UPSTREAM)
-                came_from = item.custody.link.connection.bus_id
-                hop = self.hop_to(item.target, came_from=came_from, no_upstream=no_upstream)
-            if isinstance(hop, Status) or hop.submit(item) is not None:
+            if isinstance(item, Routed) or not self._resubmit(item):
                 self.lost((item,), status)
+
+    def _resubmit(self, item: Run | Relayed) -> bool:
+        """Give an item to its next hop, or to the upstream if that is leaving; tell if one took."""
+        exclude: Collection[int] = ()
+        came_from = None
+        if isinstance(item, Run):
+            flags, exclude = item.flags, item.exclude
+        else:
+            flags, came_from = item.frame[_FLAGS_AT], item.custody.link.connection.bus_id
+        no_upstream = bool(flags & Flags.NO_UPSTREAM)
+        hop = self.hop_to(
+            item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
+        )
+        if isinstance(hop, Status):
+            return False
+        status = hop.submit(item)
+        if status in _LEAVING:
+            second = self.alternative(item.target, hop, came_from, no_upstream=no_upstream)
+            if second is not None and second.bus_id not in exclude:
+                status = second.submit(item)
+        return status is None
 
     def _is_told(self, item: Relayed) -> bool:
         """Tell whether the origin of a fragment was told of its message when another one ended."""

@@ -17,17 +17,13 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from atbus.testing.checker import Verdict
+from tests.extent import extent
 from tests.processes.harness import UP, NodeProcess, ProcessCase
 
 PROGRAMS = "tests.chaos.programs"
 
 RESUME_SECONDS = 1.0
 """Within this time after the end of a socket messages pass again, another way being there."""
-
-
-def extent(short: int, long: int) -> int:
-    """Say how often something is done: *short*, or *long* in ``make chaos``."""
-    return long if os.environ.get("ATBUS_CHAOS") == "long" else short
 
 
 def need(there: object, what: str) -> None:
@@ -78,7 +74,7 @@ def node_file(
 class ChaosCase(ProcessCase):
     """A bus of processes that keep notes; all their messages are accounted for at the end."""
 
-    timeout = 3600 if os.environ.get("ATBUS_CHAOS") == "long" else 240
+    timeout = extent(240, 3600)
 
     async def bring_up(self, *names_and_files: tuple[str, str | None]) -> list[NodeProcess]:
         """Start processes together; each pair is a name and its configuration."""

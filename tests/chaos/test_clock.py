@@ -6,8 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.chaos.case import ChaosCase, extent, need, node_file
+from tests.chaos.case import ChaosCase, need, node_file
 from tests.chaos.programs import ASK_SECONDS, PATIENCE_SECONDS
+from tests.extent import extent
 from tests.processes.harness import UP, NodeProcess
 
 RELAY, HOST, GUEST = 0x20100, 0x20101, 0x20102

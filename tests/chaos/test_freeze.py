@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from tests.chaos.case import ChaosCase, extent, node_file
+from tests.chaos.case import ChaosCase, node_file
 from tests.chaos.programs import machine_seconds
+from tests.extent import extent
 from tests.processes.harness import NodeProcess
 
 RELAY, ONE, TWO = 0x20100, 0x20101, 0x20102

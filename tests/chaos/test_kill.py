@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.chaos.case import RESUME_SECONDS, ChaosCase, extent, node_file
+from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file
+from tests.extent import extent
 from tests.processes.harness import UP
 
 EAST, WEST = 0xA0000, 0xB0000
