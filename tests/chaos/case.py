@@ -44,7 +44,7 @@ def node_file(
     bus_id: int,
     upstreams: Sequence[str] = (),
     *,
-    program: str = "watch",
+    program: str = "",
     settings: str = "",
     listens: bool = False,
     more: str = "",
@@ -54,7 +54,8 @@ def node_file(
 
     :param name: Its name, also that of its socket and its records.
     :param upstreams: The names of its upstreams, or whole addresses.
-    :param program: A function of `tests.chaos.programs`.
+    :param program: A function of `tests.chaos.programs`; one with settings speaks by default, one
+        without watches.
     :param settings: Its settings, TOML inside of braces.
     :param listens: Whether others may register with it; it answers for the 256 ids of its range.
     :param more: Further lines; those before the first table belong to the node itself.
@@ -66,9 +67,25 @@ def node_file(
     if listens:
         lines.append(f'listen = ["unix://{{folder}}/{name}.sock"]')
         lines += [] if "subnets" in more else ['subnets = ["0/8"]']
+    program = program or ("speak" if settings else "watch")
     lines += [more, "[application]", f'callable = "{PROGRAMS}:{program}"']
     lines += [f"settings = {{ {settings} }}"]
     return "\n".join(lines)
+
+
+def speech(
+    *targets: int, rate: int = 500, sizes: Sequence[int] = (20, 100, 1000), more: str = ""
+) -> str:
+    """
+    Write the settings of a program that talks.
+
+    :param targets: To whom, in turn.
+    :param rate: How many messages in a second; it says five times in a second what it received.
+    :param sizes: How long they are, in turn, bytes.
+    :param more: Further settings.
+    """
+    flow = f"targets = {list(targets)}, rate = {rate}, sizes = {list(sizes)}"
+    return f"{flow}, every = {max(1, rate // 5)}{more and ', '}{more}"
 
 
 class ChaosCase(ProcessCase):

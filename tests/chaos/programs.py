@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from zope.interface import implementer
 
 from atbus.errors import Status, Undeliverable
 from atbus.node.connection import Connection
+from atbus.node.endpoint import Endpoint
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.life import DRAINING
@@ -47,6 +49,7 @@ PATIENCE_SECONDS = 2.0
 ASK_SECONDS = 0.5
 """How often it is asked for."""
 
+_CHANGE_SECONDS = 0.1
 _STEP_SECONDS = 600.0
 _TICK_SECONDS = 0.01
 # After a tick that came late as much is sent as in so many ticks, not everything that was missed.
@@ -85,10 +88,12 @@ class Witness(Service):
         self.node = node
         self.notes = Notes(node.config.name)
         self._silent = False
+        self._half = False
         self._due = 0.0
         self._tick_call: IDelayedCall | None = None
         self._watch_links()
         node.events.on_node_up.observe(lambda: self.notes.write("up"))
+        node.events.on_endpoint_removed.observe(self._endpoint_lost)
 
     def startService(self) -> None:
         """Begin to tick."""
@@ -121,7 +126,15 @@ class Witness(Service):
             self._wait()
 
     def tick(self, ticks: int) -> None:
-        """Do what is done all the time."""
+        """Look whether half a message is here."""
+        half = bool(self.node._parts.inbox._reassembly)
+        if half != self._half:
+            self._half = half
+            _log.info("half a message is here" if half else "no half messages are here")
+
+    def _endpoint_lost(self, endpoint: Endpoint, status: Status) -> None:
+        self.notes.write("lost", peer=endpoint.bus_id, status=status.name)
+        _log.info("the loss of {peer} is noted", peer=hex(endpoint.bus_id))
 
     def _watch_links(self) -> None:
         registrar = self.node._parts.registrar
@@ -258,6 +271,7 @@ class Speaker(Listener):
 
     def tick(self, ticks: int) -> None:
         """Send what is due."""
+        super().tick(ticks)
         for _ in range(self._per_tick * ticks):
             if self._speaks:
                 self._send_one()
@@ -283,6 +297,10 @@ class Speaker(Listener):
     def _ask(self, asked: Deferred[Any]) -> None:
         self._asked_count += 1
         asked.addCallbacks(self._answered, self._failed)
+
+    @property
+    def _answers(self) -> int:
+        return self._ends["OK"]
 
     def _answered(self, _: object) -> None:
         self._ends["OK"] += 1
@@ -322,6 +340,90 @@ class Asker(Speaker):
         if error.status is Status.TIMEOUT:
             self.notes.write("timed out", seconds=machine_seconds() - began)
             _log.info("timed out")
+
+
+class Hauler(Speaker):
+    """
+    A speaker that besides sends one large message after the other.
+
+    :param node: The node.
+    :param settings: ``haul`` tells to whom, ``haul_bytes`` how large, ``hauls`` how many.
+    """
+
+    def __init__(self, node: Node, settings: Mapping[str, Any]) -> None:
+        super().__init__(node, **_speech(settings))
+        self._haul_target = int(settings["haul"])
+        self._haul_bytes = int(settings["haul_bytes"])
+        self._hauls_left = int(settings["hauls"])
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._haul()
+
+    def _haul(self) -> None:
+        if not self._hauls_left or not self._speaks:
+            return
+        self._hauls_left -= 1
+        payload = random.Random(self._hauls_left).randbytes(self._haul_bytes)
+        began = machine_seconds()
+        before = self._answers
+        asked = self.node.deliver(self._haul_target, payload, timeout=600)
+        asked.addCallbacks(self._hauled, self._failed, callbackArgs=(began, before))
+
+    def _hauled(self, _: object, began: float, before: int) -> None:
+        seconds = machine_seconds() - began
+        self.notes.write("hauled", seconds=seconds, answers=self._answers - before)
+        _log.info("hauled, {count} left", count=self._hauls_left)
+        self._haul()
+
+
+class Switcher(Speaker):
+    """
+    A speaker that goes over to a direct way and back, again and again.
+
+    :param node: The node.
+    :param settings: ``peer`` and ``peer_address`` tell to whom.
+    """
+
+    def __init__(self, node: Node, settings: Mapping[str, Any]) -> None:
+        super().__init__(node, **_speech(settings))
+        self._peer = int(settings["peer"])
+        self._peer_address = str(settings["peer_address"])
+        self._changes = 0
+        self._changing = False
+        self._change_at = 0.0
+
+    def tick(self, ticks: int) -> None:
+        """Change the way when some messages have taken it."""
+        super().tick(ticks)
+        now = machine_seconds()
+        if not self._speaks or self._changing or now < self._change_at:
+            return
+        self._changing = True
+        self._change_at = now + _CHANGE_SECONDS
+        changing: Deferred[Any]
+        if self._peer in self.node.endpoints:
+            changing = self.node.disconnect(self._peer)
+        else:
+            changing = self.node.connect(self._peer_address)
+        changing.addBoth(self._changed)
+
+    def _changed(self, result: object) -> None:
+        self._changing = False
+        if not isinstance(result, Failure):
+            self._changes += 1
+            if self._changes % 10 == 0:
+                _log.info("changed {count} times", count=self._changes)
+
+
+def haul(node: Node, settings: Mapping[str, Any]) -> Hauler:
+    """Send messages, some of them large."""
+    return Hauler(node, settings)
+
+
+def switch(node: Node, settings: Mapping[str, Any]) -> Switcher:
+    """Send messages, now this way, now that."""
+    return Switcher(node, settings)
 
 
 def watch(node: Node, settings: Mapping[str, Any]) -> Witness:

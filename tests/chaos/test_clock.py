@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.chaos.case import ChaosCase, need, node_file
+from tests.chaos.case import ChaosCase, need, node_file, speech
 from tests.chaos.programs import ASK_SECONDS, PATIENCE_SECONDS
 from tests.extent import extent
 from tests.processes.harness import UP, NodeProcess
@@ -14,7 +14,6 @@ from tests.processes.harness import UP, NodeProcess
 RELAY, HOST, GUEST = 0x20100, 0x20101, 0x20102
 LATEST_SECONDS = 1.0
 BEATS = "[heartbeat]\nseconds = 0.5\ntolerance = 2"
-SPEECH = f"targets = [{RELAY}], rate = 200"
 LIBRARIES = (*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), Path())
 
 
@@ -73,7 +72,8 @@ class ClockTests(ChaosCase):
 
     def file(self, name: str, bus_id: int) -> str:
         """Write the file of a node that asks."""
-        return node_file(name, bus_id, ["relay"], program="ask", settings=SPEECH, more=BEATS)
+        speaks = speech(RELAY, rate=200)
+        return node_file(name, bus_id, ["relay"], program="ask", settings=speaks, more=BEATS)
 
     async def go_on(self, *askers: NodeProcess) -> None:
         """Wait until everybody has seen the new time, and questions of after that have ended."""

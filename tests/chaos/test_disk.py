@@ -6,15 +6,11 @@ import os
 import signal
 import subprocess
 
-from tests.chaos.case import ChaosCase, need, node_file
+from tests.chaos.case import ChaosCase, need, node_file, speech
 
 RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
 DISK_BYTES = 64 * 1024
 
-
-def to(target: int) -> str:
-    """Write the settings of a node that talks to another one."""
-    return f"targets = [{target}], rate = 500, every = 100"
 
 
 class FullDiskTests(ChaosCase):
@@ -51,8 +47,8 @@ class FullDiskTests(ChaosCase):
         places = ("--pidfile=disk/relay.pid", "--logfile=disk/relay.log")
         relay = self.run_twistd("relay", "-n", *places, "atbus", "--config", "relay.toml")
         one, two = await self.bring_up(
-            ("one", node_file("one", ONE, ["relay"], program="speak", settings=to(TWO))),
-            ("two", node_file("two", TWO, ["relay"], program="speak", settings=to(ONE))),
+            ("one", node_file("one", ONE, ["relay"], settings=speech(TWO))),
+            ("two", node_file("two", TWO, ["relay"], settings=speech(ONE))),
         )
         await one.says("received ")
         self.fill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.chaos.case import ChaosCase, node_file
+from tests.chaos.case import ChaosCase, node_file, speech
 from tests.chaos.programs import machine_seconds
 from tests.extent import extent
 from tests.processes.harness import NodeProcess
@@ -14,15 +14,11 @@ RETURN_SECONDS = 5.0
 BEATS = "[heartbeat]\nseconds = 0.5\ntolerance = 2"
 
 
-def to(target: int) -> str:
-    """Write the settings of a node that talks to another one."""
-    return f"targets = [{target}], rate = 500, every = 100"
-
 
 FILES = (
     ("relay", node_file("relay", RELAY, listens=True, more=BEATS)),
-    ("one", node_file("one", ONE, ["relay"], program="speak", settings=to(TWO), more=BEATS)),
-    ("two", node_file("two", TWO, ["relay"], program="speak", settings=to(ONE), more=BEATS)),
+    ("one", node_file("one", ONE, ["relay"], settings=speech(TWO), more=BEATS)),
+    ("two", node_file("two", TWO, ["relay"], settings=speech(ONE), more=BEATS)),
 )
 
 
@@ -73,7 +69,7 @@ class FrozenTests(ChaosCase):
         relay, one, two = await self.bring_up(*FILES)
         await self._talk(one, two)
         two.kill(signal.SIGSTOP)
-        text = node_file("next", TWO, ["relay"], program="speak", settings=to(ONE), more=BEATS)
+        text = node_file("next", TWO, ["relay"], settings=speech(ONE), more=BEATS)
         (successor,) = await self.bring_up(("next", text))
         await self._talk(one, successor)
         two.kill(signal.SIGCONT)

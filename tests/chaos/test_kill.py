@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file
+from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file, speech
 from tests.extent import extent
 from tests.processes.harness import UP
 
@@ -31,13 +31,11 @@ class KilledRelayTests(ChaosCase):
         pass again, by the other relay, within a second of the socket's end.
         """
         tops = dict(zip(TOPS, await self.bring_up(*((n, top(n)) for n in TOPS)), strict=True))
+        speaks = speech(RECEIVER, rate=RATE)
         relay, receiver, sender = await self.bring_up(
             ("relay", node_file("relay", RELAY, ["east", "west"], listens=True)),
             ("receiver", node_file("receiver", RECEIVER, ["east", "west"], program="listen")),
-            (
-                "sender",
-                node_file("sender", SENDER, ["relay"], program="speak", settings=to(RECEIVER)),
-            ),
+            ("sender", node_file("sender", SENDER, ["relay"], settings=speaks)),
         )
         await receiver.says("received ")
         kills = extent(8, 200)
@@ -66,8 +64,8 @@ class KilledEndTests(ChaosCase):
         """
         files = (
             ("relay", node_file("relay", RELAY, listens=True)),
-            ("one", node_file("one", ONE, ["relay"], program="speak", settings=to(TWO))),
-            ("two", node_file("two", TWO, ["relay"], program="speak", settings=to(ONE))),
+            ("one", node_file("one", ONE, ["relay"], settings=speech(TWO))),
+            ("two", node_file("two", TWO, ["relay"], settings=speech(ONE))),
         )
         relay, one, two = await self.bring_up(*files)
         await two.says("received ")
@@ -90,6 +88,3 @@ class KilledEndTests(ChaosCase):
         self.check_questions("one", "two", at_least=1)
 
 
-def to(target: int) -> str:
-    """Write the settings of a node that talks to another one."""
-    return f"targets = [{target}], rate = {RATE}, every = 100"

@@ -8,28 +8,23 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file
+from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file, speech
 from tests.chaos.programs import machine_seconds
 from tests.processes.harness import NodeProcess
 
 RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
 SPARE_DESCRIPTORS = 8
 SPARE_BYTES = 48 * 2**20
-BULK = f"targets = [{TWO}], rate = 2000, sizes = [20000], every = 100"
 RETRY = "[retry]\ninitial_seconds = 0.05\nseconds_max = 0.2"
 
-
-def to(target: int) -> str:
-    """Write the settings of a node that talks to another one."""
-    return f"targets = [{target}], rate = 500, every = 100"
 
 
 def files(relay: str) -> tuple[tuple[str, str], ...]:
     """Write the files of a relay with some more lines, and of two nodes that talk through it."""
     return (
         ("relay", node_file("relay", RELAY, listens=True, more=relay)),
-        ("one", node_file("one", ONE, ["relay"], program="speak", settings=to(TWO))),
-        ("two", node_file("two", TWO, ["relay"], program="speak", settings=to(ONE))),
+        ("one", node_file("one", ONE, ["relay"], settings=speech(TWO))),
+        ("two", node_file("two", TWO, ["relay"], settings=speech(ONE))),
     )
 
 
@@ -93,7 +88,7 @@ class MemoryTests(ChaosCase):
         two.kill(signal.SIGSTOP)
         for _ in range(50):
             self.half_a_frame()
-        bulk = node_file("bulk", LATE, ["relay"], program="speak", settings=BULK)
+        bulk = node_file("bulk", LATE, ["relay"], settings=speech(TWO, rate=2000, sizes=[20_000]))
         (bulk_process,) = await self.bring_up(("bulk", bulk))
         await bulk_process.says("refused: B")
         await bulk_process.says("sent 5000")
