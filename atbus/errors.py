@@ -296,6 +296,29 @@ class DiscoveryError(AtbusError):
 
 
 @attrs.define(slots=False, eq=False)
+class DiscoveryConflict(DiscoveryError):
+    """
+    Somebody else has announced under our id, or was first to.
+
+    :param detail: Which backend.
+    :param key: The key that is another's.
+    :param owner: What stands there, as far as it can be read.
+    """
+
+    key: str = ""
+    owner: str = ""
+
+    @property
+    def status(self) -> Status:
+        """What it is called elsewhere."""
+        return Status.ID_CONFLICT
+
+    def __str__(self) -> str:
+        where = f"{self.detail}: " if self.detail else ""
+        return _sentence(self.status, f"{where}{self.key} is that of {self.owner or 'another'}")
+
+
+@attrs.define(slots=False, eq=False)
 class ConfigurationError(AtbusError):
     """
     A configuration that cannot be used.

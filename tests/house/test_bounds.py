@@ -9,19 +9,22 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.house import repository
 from tests.house.repository import ROOT
 
+FILES = ("atbus/limits.py", "atbus/discovery/bounds.py")
+
 
 class BoundTests(SynchronousTestCase):
-    """The constants of atbus/limits.py."""
+    """The constants of the files that hold bounds."""
 
     def test_each_bound_says_why(self) -> None:
         """Directly above each constant stands a comment."""
-        path = ROOT / "atbus" / "limits.py"
-        lines = path.read_text(encoding="utf-8").splitlines()
-        starts = [
-            node.lineno - 1
-            for node in repository.parse(path).body
-            if isinstance(node, ast.Assign | ast.AnnAssign)
-        ]
-        self.assertNotEqual(starts, [])
-        bare = [lines[start] for start in starts if not lines[start - 1].startswith("#:")]
-        self.assertEqual(bare, [])
+        for name in FILES:
+            path = ROOT / name
+            lines = path.read_text(encoding="utf-8").splitlines()
+            starts = [
+                node.lineno - 1
+                for node in repository.parse(path).body
+                if isinstance(node, ast.Assign | ast.AnnAssign)
+            ]
+            self.assertNotEqual(starts, [], name)
+            bare = [lines[start] for start in starts if not lines[start - 1].startswith("#:")]
+            self.assertEqual(bare, [], name)

@@ -1,0 +1,174 @@
+"""
+Where etcd's servers are, how one gets there, and which connections are open.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from OpenSSL import SSL, crypto
+from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.client import URI
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from atbus import limits
+from atbus.errors import ConfigurationError
+
+
+@attrs.frozen(kw_only=True)
+class TlsFiles:
+    """
+    What https needs besides the authorities that the system trusts.
+
+    :param ca_file: PEM file with the only authorities to trust; empty for those of the system.
+    :param certificate_file: PEM file with our certificate, and those up to its authority.
+    :param key_file: PEM file with its key; empty when the certificate's file has it.
+    """
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+
+
+class Connections:
+    """All connections that there are, so that one can wait for their end."""
+
+    def __init__(self) -> None:
+        self._open: dict[ProtocolWrapper, None] = {}
+        self._waiting: list[Deferred[None]] = []
+
+    def opened(self, connection: ProtocolWrapper) -> None:
+        self._open[connection] = None
+
+    def closed(self, connection: ProtocolWrapper) -> None:
+        self._open.pop(connection, None)
+        if not self._open:
+            waiting, self._waiting = self._waiting, []
+            for ended in waiting:
+                ended.callback(None)
+
+    def end(self) -> Deferred[None]:
+        ended: Deferred[None] = Deferred()
+        if not self._open:
+            ended.callback(None)
+            return ended
+        self._waiting.append(ended)
+        for connection in list(self._open):
+            transport: Any = connection.transport
+            transport.abortConnection()
+        return ended
+
+
+class _Counted(ProtocolWrapper):
+    """
+    A connection whose end is an end.
+
+    When HTTP lets a connection go it is through with it, or a request was given up: nothing is left
+    to be written, and a server that is frozen would never say goodbye.
+    """
+
+    def loseConnection(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
+class _CountedFactory(WrappingFactory):
+    """Make connections known."""
+
+    protocol = _Counted
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory, connections: Connections) -> None:
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._connections = connections
+
+    def registerProtocol(self, connection: ProtocolWrapper) -> None:  # noqa: N802 - Twisted's
+        super().registerProtocol(connection)  # type: ignore[no-untyped-call]
+        self._connections.opened(connection)
+
+    def unregisterProtocol(self, connection: ProtocolWrapper) -> None:  # noqa: N802 - Twisted's
+        super().unregisterProtocol(connection)  # type: ignore[no-untyped-call]
+        self._connections.closed(connection)
+
+
+@implementer(IStreamClientEndpoint)
+class _CountedEndpoint:
+    """An endpoint whose connections are known."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, connections: Connections) -> None:
+        self._endpoint = endpoint
+        self._connections = connections
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        made: Deferred[Any] = self._endpoint.connect(_CountedFactory(factory, self._connections))
+        return made.addCallback(_unwrapped)
+
+
+def _unwrapped(counted: ProtocolWrapper) -> IProtocol:
+    protocol: IProtocol = counted.wrappedProtocol
+    return protocol
+
+
+@implementer(IAgentEndpointFactory)
+class Places:
+    """Where the servers are, and how one gets there."""
+
+    def __init__(self, reactor: Any, tls: TlsFiles, connections: Connections) -> None:
+        self._reactor = reactor
+        self._connections = connections
+        self._authorities = None
+        self._certificate = None
+        try:
+            if tls.ca_file:
+                self._authorities = ssl.trustRootFromCertificates(_certificates(tls.ca_file))
+            if tls.certificate_file:
+                self._certificate = _own_certificate(tls)
+        except (OSError, SSL.Error, crypto.Error, ValueError) as fault:
+            raise ConfigurationError([f"certificates for etcd: {fault}"]) from fault
+
+    def endpointForURI(self, uri: URI) -> _CountedEndpoint:  # noqa: N802 - Twisted's
+        host = uri.host.decode("ascii")
+        seconds = limits.CONNECT_SECONDS
+        endpoint: IStreamClientEndpoint
+        if isIPAddress(host):
+            endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, timeout=seconds)
+        elif isIPv6Address(host):
+            endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, timeout=seconds)
+        else:
+            endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=seconds)
+        if uri.scheme == b"https":
+            options = ssl.optionsForClientTLS(
+                host, trustRoot=self._authorities, clientCertificate=self._certificate
+            )
+            endpoint = wrapClientTLS(options, endpoint)
+        return _CountedEndpoint(endpoint, self._connections)
+
+
+def _certificates(path: str) -> list[ssl.Certificate]:
+    """Read every certificate of a PEM file."""
+    end = b"-----END CERTIFICATE-----"
+    pieces = Path(path).read_bytes().split(end)[:-1]
+    if not pieces:
+        raise ValueError(f"{path}: no certificate")
+    return [ssl.Certificate.loadPEM(piece + end + b"\n") for piece in pieces]
+
+
+def _own_certificate(tls: TlsFiles) -> ssl.PrivateCertificate:
+    text = Path(tls.certificate_file).read_bytes()
+    if tls.key_file:
+        text += b"\n" + Path(tls.key_file).read_bytes()
+    certificate: ssl.PrivateCertificate = ssl.PrivateCertificate.loadPEM(text)
+    return certificate

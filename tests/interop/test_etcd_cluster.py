@@ -1,0 +1,342 @@
+"""Several etcd servers, one lease, one token: against real servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable
+from random import Random
+
+from twisted.internet.defer import Deferred
+
+from atbus.discovery.etcd import packer
+from atbus.discovery.etcd.cluster import EtcdCluster
+from atbus.discovery.etcd.faults import Cause, EtcdClosed, EtcdRefused, EtcdUnreachable
+from atbus.discovery.etcd.options import ClusterOptions
+from tests.interop.etcd_server import EtcdCase
+from tests.interop.waiting import Changes
+
+
+class ClusterCase(EtcdCase):
+    """Tests with clusters that are closed whatever happens."""
+
+    def cluster(self, **options: object) -> EtcdCluster:
+        """Make a cluster of the servers; its lease is short, so that its end can be waited for."""
+        fast = {"endpoints": self.urls, "lease_seconds": 2.0, "renewal_seconds": 0.3}
+        made = EtcdCluster(
+            ClusterOptions(**(fast | options)),  # type: ignore[arg-type]
+            self.reactor,
+            self.timers,
+            Random(1),
+        )
+        self.addCleanup(made.close)
+        changes = Changes(self.reactor)
+        made.on_up(changes.note)
+        made.on_down(changes.note)
+        made.on_lease(changes.note)
+        self.changes = changes
+        return made
+
+    async def with_lease(self, **options: object) -> EtcdCluster:
+        """Make a cluster that has its lease."""
+        cluster = self.cluster(**options)
+        cluster.keep_lease()
+        await self.changes.until(lambda: cluster.is_up, "the cluster is up")
+        return cluster
+
+    async def put(self, cluster: EtcdCluster, key: bytes, value: bytes, lease: int) -> None:
+        """Write a key."""
+        request = {"key": packer.encode(key), "value": packer.encode(value), "lease": str(lease)}
+        await cluster.call("/v3/kv/put", request)
+
+    async def refusal(self, asking: Awaitable[object]) -> EtcdRefused:
+        """Wait for a request that is refused."""
+        try:
+            await asking
+        except EtcdRefused as refused:
+            return refused
+        raise AssertionError("it was not refused")
+
+
+class OneServerTests(ClusterCase):
+    """A cluster of one."""
+
+    async def test_a_cluster_comes_up_with_a_lease(self) -> None:
+        """
+        Once a lease is wanted and granted, the cluster is up and has counted what it asked.
+
+        Scenario: Q1, Q5
+        """
+        cluster = self.cluster()
+        self.assertFalse(cluster.is_up)
+        cluster.keep_lease()
+        await self.changes.until(lambda: cluster.is_up)
+        self.assertNotEqual(cluster.lease.id, 0)
+        self.assertGreater(cluster.statistics.created, 0)
+        self.assertGreater(cluster.statistics.succeeded, 0)
+        self.assertEqual(cluster.statistics.failed, 0)
+
+    async def test_a_reader_needs_no_lease(self) -> None:
+        """A cluster that is only asked is up when it has answered, and no lease is granted."""
+        cluster = self.cluster()
+        await cluster.get(b"nothing")
+        self.assertTrue(cluster.is_up)
+        self.assertEqual(cluster.lease.granted, 0)
+
+    async def test_the_lease_keeps_its_id(self) -> None:
+        """
+        A lease that is renewed stays the same one.
+
+        Scenario: Q3
+        """
+        cluster = await self.with_lease(renewal_seconds=0.05)
+        lease = cluster.lease.id
+        await self.passes(0.4)
+        self.assertGreater(cluster.lease.renewed, 1)
+        self.assertEqual((cluster.lease.id, cluster.lease.granted), (lease, 1))
+
+    async def test_the_members_are_learned(self) -> None:
+        """
+        The cluster says who its members are, and one of those that are known is asked.
+
+        Scenario: Q2
+        """
+        cluster = self.cluster()
+        self.assertEqual(await cluster.refresh_members(), self.urls)
+        self.assertIn(cluster.servers.current, cluster.servers.known)
+
+    async def test_members_are_not_asked_for_unless_wanted(self) -> None:
+        """
+        Without auto_update only what was configured is asked.
+
+        Scenario: Q11
+        """
+        cluster = self.cluster(auto_update=False)
+        cluster.start()
+        await cluster.get(b"nothing")
+        self.assertEqual(cluster.servers.members, ())
+        self.assertEqual(cluster.statistics.created, 1)
+
+    async def test_a_close_takes_along_what_was_written(self) -> None:
+        """
+        When a cluster is closed, what was bound to its lease is gone at once.
+
+        Scenario: Q4
+        """
+        reader = self.cluster()
+        cluster = await self.with_lease(lease_seconds=60)
+        await self.put(cluster, self.prefix(), b"here", cluster.lease.id)
+        await cluster.close()
+        self.assertTrue(cluster.is_closed)
+        self.assertIsNone(await reader.get(self.prefix()))
+        error = await self.assertFailure(Deferred.fromCoroutine(cluster.get(b"k")), EtcdClosed)
+        self.assertIn("closed", str(error))
+
+    async def test_a_close_may_leave_everything(self) -> None:
+        """
+        A process that hands over to its successor leaves its keys until the lease ends.
+
+        Scenario: U27
+        """
+        reader = self.cluster()
+        cluster = await self.with_lease()
+        await self.put(cluster, self.prefix(), b"here", cluster.lease.id)
+        await cluster.close(revoke=False)
+        self.assertIsNotNone(await reader.get(self.prefix()))
+
+    async def test_who_is_told_late_is_told_at_once(self) -> None:
+        """
+        Who wants to know when a cluster is up, and comes when it is, is told then; and of its end.
+
+        Scenario: Q6
+        """
+        cluster = await self.with_lease()
+        told: list[str] = []
+        cluster.on_up(lambda: told.append("up"), now=True)
+        cluster.on_up(lambda: told.append("never"))
+        end = cluster.on_down(lambda: told.append("never"))
+        cluster.on_down(lambda: told.append("down"))
+        end()
+        end()
+        self.assertEqual(told, ["up"])
+        await cluster.close()
+        self.assertEqual(told, ["up", "down"])
+
+    async def test_a_lease_that_somebody_ended_is_replaced(self) -> None:
+        """
+        A renewal that is answered without a time to live means that the lease is gone.
+
+        Scenario: Q14
+        """
+        cluster = await self.with_lease()
+        lease = cluster.lease.id
+        await cluster.call("/v3/lease/revoke", {"ID": str(lease)})
+        await self.changes.until(lambda: cluster.lease.id not in (0, lease), "another lease")
+        self.assertTrue(cluster.is_up)
+        self.assertEqual(cluster.lease.granted, 2)
+
+    async def test_a_refusal_says_what_was_refused(self) -> None:
+        """
+        What a server refuses comes as an error with its words, and is no reason to leave it.
+
+        Scenario: Q8
+        """
+        cluster = self.cluster()
+        url = cluster.servers.current
+        request = {"key": packer.encode(b"k"), "lease": "77"}
+        refused = await self.refusal(cluster.call("/v3/kv/put", request))
+        self.assertIs(refused.cause, Cause.LEASE)
+        self.assertIn("lease not found", str(refused))
+        self.assertEqual((cluster.servers.current, cluster.statistics.evicted), (url, 0))
+        self.assertEqual((cluster.statistics.refused, cluster.statistics.failed), (1, 0))
+
+    async def test_a_path_that_is_not_there_is_a_matter_of_version(self) -> None:
+        """A server without a path that we need is named, with its version and the one needed."""
+        cluster = self.cluster()
+        refused = await self.refusal(cluster.call("/v3/no/such/thing", {}))
+        self.assertIs(refused.cause, Cause.VERSION)
+        self.assertIn("3.4 or newer is needed", str(refused))
+
+
+class NobodyThereTests(ClusterCase):
+    """A cluster that does not answer; a server of its own for each test."""
+
+    async def test_a_server_that_was_away_is_found_again(self) -> None:
+        """
+        While the only server is gone requests fail; when it is back, everything goes on.
+
+        Scenario: Q12
+        """
+        server = self.servers[0]
+        cluster = await self.with_lease()
+        server.kill()
+        await self.changes.until(lambda: not cluster.is_up, "the cluster is down")
+        await self.assertFailure(Deferred.fromCoroutine(cluster.get(b"k")), EtcdUnreachable)
+        asked = cluster.statistics.created
+        await self.passes(1.0)
+        self.assertLess(cluster.statistics.created - asked, 12)
+        server.start()
+        await self.changes.until(lambda: cluster.is_up, "the cluster is up again")
+
+    async def test_a_frozen_server_does_not_hold_anything_up(self) -> None:
+        """A request to a server that was stopped ends when its time is over."""
+        server = self.servers[0]
+        cluster = self.cluster(request_seconds=0.3)
+        await cluster.get(b"k")
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(cluster.get(b"k")), EtcdUnreachable
+            )
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        self.assertIn("no answer within 0.3 s", str(error))
+        await cluster.get(b"k")
+        self.assertTrue(cluster.is_up)
+
+
+class ThreeServersTests(ClusterCase):
+    """A cluster of three."""
+
+    count = 3
+
+    async def test_another_server_takes_over(self) -> None:
+        """
+        When the server that is asked is killed, or frozen, another one is, and the lease stays.
+
+        Scenario: Q7
+        """
+        cluster = await self.with_lease(
+            endpoints=self.urls[:1], lease_seconds=20, request_seconds=1.0
+        )
+        self.assertEqual(sorted(await cluster.refresh_members()), sorted(self.urls))
+        lease = cluster.lease.id
+        frozen = next(server for server in self.servers if server.url == cluster.servers.current)
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            await cluster.get(b"k")
+            self.assertNotEqual(cluster.servers.current, frozen.url)
+            await cluster.lease._renew(lease)
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+        self.assertEqual((cluster.lease.id, cluster.lease.granted), (lease, 1))
+        self.assertEqual(cluster.statistics.evicted, 1)
+
+
+class UserTests(ClusterCase):
+    """A cluster that wants to know who asks; its tokens die after two idle seconds."""
+
+    arguments = ("--auth-token-ttl=1",)
+
+    is_locked = False
+
+    async def lock(self) -> None:
+        """Make root, and let nobody in without a name."""
+        if type(self).is_locked:
+            return
+        cluster = self.cluster()
+        await cluster.call("/v3/auth/user/add", {"name": "root", "password": "secret"})
+        await cluster.call("/v3/auth/role/add", {"name": "root"})
+        await cluster.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
+        await cluster.call("/v3/auth/enable", {})
+        type(self).is_locked = True
+
+    async def test_a_token_is_obtained(self) -> None:
+        """With user and password everything works, and they are shown nowhere."""
+        await self.lock()
+        cluster = await self.with_lease(user="root", password="secret")
+        await self.put(cluster, self.prefix(), b"x", cluster.lease.id)
+        self.assertEqual(cluster.login.count, 1)
+        self.assertNotIn("secret", repr(cluster.options))
+
+    async def test_nobody_is_refused(self) -> None:
+        """Without a user requests are refused, with a cause that says so."""
+        await self.lock()
+        cluster = self.cluster()
+        refused = await self.refusal(cluster.get(b"k"))
+        self.assertIs(refused.cause, Cause.TOKEN)
+
+    async def test_a_token_that_died_is_replaced(self) -> None:
+        """
+        A token that the server does not know any more is obtained again, and nobody notices.
+
+        Scenario: Q10
+        """
+        await self.lock()
+        cluster = self.cluster(user="root", password="secret")
+        await cluster.get(b"k")
+        await self.passes(2.5)
+        await cluster.get(b"k")
+        self.assertEqual(cluster.login.count, 2)
+
+    async def test_a_token_is_replaced_when_users_change(self) -> None:
+        """Somebody who changes the users makes all tokens stale; requests go on all the same."""
+        await self.lock()
+        cluster = self.cluster(user="root", password="secret")
+        await cluster.get(b"k")
+        await cluster.call("/v3/auth/user/add", {"name": f"u{id(self)}", "password": "x"})
+        self.assertIsNone(await cluster.get(b"k"))
+
+    async def test_an_old_token_is_replaced_before_it_dies(self) -> None:
+        """A token is used for a while only, whether or not the server would still take it."""
+        await self.lock()
+        cluster = self.cluster(user="root", password="secret", token_seconds=0.0)
+        await cluster.get(b"k")
+        await cluster.get(b"k")
+        self.assertEqual(cluster.login.count, 2)
+
+    async def test_a_wrong_password_is_called_wrong(self) -> None:
+        """
+        After five refusals user and password count as wrong.
+
+        Scenario: Q10
+        """
+        await self.lock()
+        cluster = self.cluster(user="root", password="guess")
+        for attempt in range(5):
+            self.assertFalse(cluster.login.is_refused, attempt)
+            refused = await self.refusal(cluster.get(b"k"))
+            self.assertIs(refused.cause, Cause.DENIED)
+        self.assertTrue(cluster.login.is_refused)
+
+
