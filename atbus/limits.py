@@ -475,18 +475,6 @@ INTEREST_ENTRIES_MAX: Final = 1_000
 CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 
 # ---------------------------------------------------------------------------------------------
-# Services
-
-#: One word of a service, and one label with its key: as long as a name in Kubernetes may be.
-SERVICE_TEXT_BYTES: Final = 253
-
-#: What an application adds to its service: everybody who watches reads it.
-SERVICE_DATA_BYTES: Final = 4_096
-
-#: Filters for which there is an index; beyond it the one that was asked for longest ago goes.
-SERVICE_FILTERS_MAX: Final = 256
-
-# ---------------------------------------------------------------------------------------------
 # Leaving
 
 #: A drain in all, less than the 30 s after which Kubernetes kills.

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.house import repository
 from tests.house.repository import ROOT
 
-FILES = ("atbus/limits.py", "atbus/discovery/bounds.py")
+FILES = ("atbus/limits.py", "atbus/routing/bounds.py", "atbus/discovery/bounds.py")
 
 
 class BoundTests(SynchronousTestCase):

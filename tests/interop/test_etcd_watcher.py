@@ -124,7 +124,7 @@ class WatcherTests(WatcherCase):
         Scenario: S5, S6
         """
         cluster = self.cluster()
-        watcher, seen = self.watch(cluster, watch_seconds=0.03)
+        watcher, seen = self.watch(cluster, watch_seconds=0.05)
         await self.changes.until(lambda: watcher.is_watching)
         values = [str(number).encode() for number in range(100)]
         for value in values:

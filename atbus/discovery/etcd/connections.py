@@ -7,7 +7,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import attrs
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -25,22 +24,8 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from atbus import limits
+from atbus.discovery.etcd.options import TlsFiles
 from atbus.errors import ConfigurationError
-
-
-@attrs.frozen(kw_only=True)
-class TlsFiles:
-    """
-    What https needs besides the authorities that the system trusts.
-
-    :param ca_file: PEM file with the only authorities to trust; empty for those of the system.
-    :param certificate_file: PEM file with our certificate, and those up to its authority.
-    :param key_file: PEM file with its key; empty when the certificate's file has it.
-    """
-
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
 
 
 class Connections:

@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from atbus.discovery import bounds
 from atbus.discovery.etcd import packer
-from atbus.discovery.etcd.connections import Connections, Places, TlsFiles
+from atbus.discovery.etcd.connections import Connections, Places
 from atbus.discovery.etcd.faults import (
     Cause,
     EtcdRefused,
@@ -36,6 +36,7 @@ from atbus.discovery.etcd.faults import (
     EtcdUnreadable,
     read_fault,
 )
+from atbus.discovery.etcd.options import TlsFiles
 from atbus.discovery.etcd.packer import Document
 
 _OK: Final = 200

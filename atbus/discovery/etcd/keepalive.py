@@ -48,6 +48,7 @@ class KeepAlive:
     :param random: Gives numbers between 0 and 1, for waits.
     :param is_ours: Tells of a value that is there already whether it is one of ours; left out,
         only the same value is.
+    :param owner_of: Says for people whose a value is; left out, its beginning does.
     :param after: Another key, to be written before this one whenever there is a new lease.
     :param delay_seconds: How long a change waits for further ones.
     """
@@ -63,6 +64,7 @@ class KeepAlive:
         random: Callable[[], float],
         *,
         is_ours: Callable[[bytes], bool] | None = None,
+        owner_of: Callable[[bytes], str] | None = None,
         after: KeepAlive | None = None,
         delay_seconds: float = bounds.ANNOUNCE_DELAY_SECONDS,
     ) -> None:
@@ -85,6 +87,7 @@ class KeepAlive:
         self._timers = timers
         self._random = random
         self._is_ours = is_ours
+        self._owner_of = owner_of or _beginning
         self._after = after
         self._delay_seconds = delay_seconds
         self._bell = Bell(timers)
@@ -234,8 +237,12 @@ class KeepAlive:
             return 0, 0
         if item.value == self._wanted or (self._is_ours is not None and self._is_ours(item.value)):
             return item.mod_revision, item.create_revision
-        owner = item.value[: limits.LOGGED_INPUT_BYTES].decode("utf-8", "replace")
+        owner = printable(self._owner_of(item.value)[: limits.DETAIL_BYTES])
         raise DiscoveryConflict("etcd", _shown(self.key), owner)
+
+
+def _beginning(value: bytes) -> str:
+    return value[: limits.LOGGED_INPUT_BYTES].decode("utf-8", "replace")
 
 
 def _shown(key: bytes) -> str:

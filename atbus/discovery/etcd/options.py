@@ -7,7 +7,21 @@ from __future__ import annotations
 import attrs
 
 from atbus.discovery import bounds
-from atbus.discovery.etcd.connections import TlsFiles
+
+
+@attrs.frozen(kw_only=True)
+class TlsFiles:
+    """
+    What https needs besides the authorities that the system trusts.
+
+    :param ca_file: PEM file with the only authorities to trust; empty for those of the system.
+    :param certificate_file: PEM file with our certificate, and those up to its authority.
+    :param key_file: PEM file with its key; empty when the certificate's file has it.
+    """
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
 
 
 @attrs.frozen(kw_only=True)

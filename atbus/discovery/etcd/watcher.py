@@ -24,7 +24,7 @@ from typing import Final
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from atbus.discovery import bounds
@@ -53,7 +53,7 @@ class WatcherOptions:
 
     :param startup_seconds: The least and the most to wait before the first request, so that many
         that start together do not ask together.
-    :param watch_seconds: After what time a watch is begun anew.
+    :param watch_seconds: How long after it has begun a watch is begun anew.
     :param silence_seconds: After what time a silent watch is doubted.
     :param page_keys: Keys in one answer to a snapshot.
     """
@@ -153,6 +153,8 @@ class Watcher:
         self._options = options or WatcherOptions()
         # Whether the present watch has brought anything.
         self._told = False
+        self._ending: IDelayedCall | None = None
+        self._began: Callable[[], IDelayedCall]
         self._pulse = Bell(timers)
         self._work = Routine()
         self._doubts = Routine()
@@ -272,17 +274,26 @@ class Watcher:
         stream = Deferred.fromCoroutine(
             self._cluster.stream("/v3/watch", request, self._line_received)
         )
-        ending = self._timers.callLater(self._options.watch_seconds, stream.cancel)
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            is_over = True
+            stream.cancel()
+
+        # Its time begins with its first line: until then that of a request counts.
+        self._began = lambda: self._timers.callLater(self._options.watch_seconds, end)
         try:
             await stream
         except EtcdUnreadable as fault:
             raise _Lost(_Gap.TOO_LONG) from fault
         except CancelledError:
-            if ending.active():
+            if not is_over:
                 raise
         finally:
-            if ending.active():
-                ending.cancel()
+            if self._ending is not None and self._ending.active():
+                self._ending.cancel()
+            self._ending = None
             self.is_watching = False
             self._doubts.stop()
 
@@ -292,6 +303,7 @@ class Watcher:
             raise self._ended(answer)
         if answer.created:
             self.is_watching = True
+            self._ending = self._began()
             self._doubts.start(lambda is_wanted: self._doubt(url, is_wanted))
             self._tell(self._receiver.watching)
         else:

@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from atbus.channels.timers import MonotonicTimers
 from atbus.discovery import bounds
-from atbus.discovery.etcd.connections import TlsFiles
 from atbus.discovery.etcd.faults import Cause, EtcdRefused, EtcdUnreachable, EtcdUnreadable
 from atbus.discovery.etcd.gateway import Gateway, LineSplitter
+from atbus.discovery.etcd.options import TlsFiles
 from atbus.errors import ConfigurationError, DiscoveryError
 
 

@@ -1,0 +1,113 @@
+"""Nodes that find each other through a real etcd."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from random import Random
+
+from atbus.discovery.documents import Author
+from atbus.discovery.etcd.announcer import EtcdAnnouncer
+from atbus.discovery.etcd.cluster import EtcdCluster
+from atbus.discovery.etcd.records import EtcdRecordWatcher
+from atbus.discovery.interfaces import IAnnouncer, IRecordWatcher
+from atbus.errors import DiscoveryConflict
+from atbus.routing.record import Stamp
+from atbus.routing.services import Service
+from atbus.testing.discovery import DiscoveryContract, RecordingReceiver, record_of
+from tests.interop.test_etcd_cluster import ClusterCase
+
+
+class EtcdRecordCase(ClusterCase):
+    """Announcers and watchers in one etcd."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        #: Those of the announcers.
+        self.clusters: list[EtcdCluster] = []
+        #: The processes that live.
+        self.alive: set[str] = set()
+
+    def make_announcer(self, identity: str) -> IAnnouncer:
+        cluster = self.cluster()
+        self.clusters.append(cluster)
+        # Each life of a node is another process; none of those before is alive.
+        author = Author(identity, str(len(self.clusters)))
+        made = EtcdAnnouncer(
+            cluster,
+            self.prefix_text,
+            author,
+            self.timers,
+            Random(1).random,
+            is_alive=lambda process: process in self.alive,
+        )
+        self.addCleanup(made.stop, keep=True)
+        return made
+
+    def make_watcher(self) -> IRecordWatcher:
+        made = EtcdRecordWatcher(self.cluster(), self.prefix_text, self.timers, Random(1))
+        self.addCleanup(made.stop)
+        return made
+
+    def write(self, key: bytes, value: bytes) -> Awaitable[object]:
+        return self.put(self.cluster(), key, value, 0)
+
+    @property
+    def prefix_text(self) -> str:
+        return self.prefix().decode()
+
+    def watch(self) -> RecordingReceiver:
+        receiver = RecordingReceiver(self.reactor)
+        self.make_watcher().start(receiver)
+        return receiver
+
+
+class EtcdContractTests(EtcdRecordCase, DiscoveryContract):
+    """etcd keeps the contract of registries."""
+
+
+class TwinTests(EtcdRecordCase):
+    """A second process with the configuration of the first."""
+
+    async def test_a_twin_that_is_alive_is_another(self) -> None:
+        """
+        Two processes that say to be the same node: the second is told that the first is alive.
+
+        Scenario: R9, U25
+        """
+        await self.make_announcer("same").announce(record_of(1))
+        self.alive.add("1")
+        with self.assertRaises(DiscoveryConflict) as caught:
+            await self.make_announcer("same").announce(record_of(1))
+        self.assertEqual(caught.exception.owner, "same")
+
+
+class OutageTests(EtcdRecordCase):
+    """A registry that goes away and comes back."""
+
+    async def test_everything_is_there_again(self) -> None:
+        """A server that lost nobody's records but was away: all is announced, watched, in sync."""
+        receiver = self.watch()
+        announcer = self.make_announcer("a")
+        await announcer.announce(record_of(1), Service(bus_id=1, name="one"))
+        await receiver.until(lambda: receiver.is_in_sync and bool(receiver.services))
+        self.servers[0].kill()
+        await receiver.until(lambda: not receiver.is_in_sync)
+        self.assertEqual(list(receiver.records), [1])
+        news = record_of(1, stamp=Stamp(1, 2))
+        announcing = announcer.announce(news, Service(bus_id=1, name="one"))
+        self.servers[0].start()
+        await announcing
+        await receiver.until(lambda: receiver.is_in_sync and receiver.records[1] == news)
+        self.assertEqual(receiver.refusals, [])
+
+    async def test_a_lost_lease_means_gone_and_back(self) -> None:
+        """Whoever loses its lease is told as gone, and as soon as it has another one as back."""
+        receiver = self.watch()
+        announcer = self.make_announcer("a")
+        await announcer.announce(record_of(1), Service(bus_id=1, name="one"))
+        await receiver.until(lambda: bool(receiver.services))
+        cluster = self.clusters[0]
+        await cluster.call("/v3/lease/revoke", {"ID": str(cluster.lease.id)})
+        await receiver.until(lambda: not receiver.records)
+        await receiver.until(lambda: bool(receiver.services))
+        self.assertEqual(list(receiver.records), [1])
