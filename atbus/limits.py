@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Final
 
-# ---------------------------------------------------------------------------------------------
 # Frames and messages
 
 #: The head of every frame (wire protocol, section 2).
@@ -66,7 +65,6 @@ DETAIL_BYTES: Final = 256
 #: The bytes of hostile input that get into one line of a log.
 LOGGED_INPUT_BYTES: Final = 32
 
-# ---------------------------------------------------------------------------------------------
 # Before registration: what a stranger can make a node hold
 
 #: The longest frame before registration: NATS allows as much for its CONNECT line.
@@ -106,7 +104,6 @@ PROOF_BYTES: Final = 32
 #: The challenge in HELLO: nobody meets the same one twice.
 NONCE_BYTES: Final = 16
 
-# ---------------------------------------------------------------------------------------------
 # What a node may say about itself; all of it fits HANDSHAKE_BYTES
 
 #: Ranges of one node. Merged ranges of a planned range are one or two.
@@ -136,7 +133,6 @@ HOSTNAME_BYTES: Final = 253
 #: The name and version of the program.
 SOFTWARE_BYTES: Final = 64
 
-# ---------------------------------------------------------------------------------------------
 # Liveness
 
 #: Between two pings; libatbus's number, which came down from 60.
@@ -170,7 +166,6 @@ SWEEP_SECONDS: Final = 0.25
 #: waiting in its handshake.
 CHALLENGE_SECONDS: Final = 2.0
 
-# ---------------------------------------------------------------------------------------------
 # Connecting again
 
 #: The first wait, before the random part: a process that restarts is back in less.
@@ -195,7 +190,20 @@ REFUSED_SECONDS: Final = 30.0
 #: One-way channels that could not be opened and are left alone for a while, per node.
 RINGS_REFUSED_MAX: Final = 4_096
 
-# ---------------------------------------------------------------------------------------------
+# Shared memory
+
+#: One lane: two of the longest frames fit, and it stays in the second cache of one core.
+LANE_BYTES: Final = 131_072
+
+#: The smallest lane: frames of the least length, several at once.
+LANE_BYTES_MIN: Final = 32_768
+
+#: The largest lane that is mapped when it is offered: what a hostile neighbor can make us map.
+LANE_BYTES_MAX: Final = 4_194_304
+
+#: Lanes that a node offers at once, each of the usual size; more writers use their sockets.
+LANES_MAX: Final = 64
+
 # Queues
 
 #: Towards one endpoint: above this the neighbors that feed it are told to pause. Two thresholds
@@ -271,7 +279,6 @@ UNVERIFIED_SECONDS: Final = 0.2
 #: And so many of them, per neighbor.
 UNVERIFIED_RUNS_MAX: Final = 64
 
-# ---------------------------------------------------------------------------------------------
 # Links
 
 #: A frame that nothing answers is acknowledged after this time. Long enough to find something
@@ -312,7 +319,6 @@ ENDPOINTS_MAX: Final = 4_096
 #: What is kept of nodes that are gone, so that the next life of each begins above its last one.
 EPOCHS_REMEMBERED_MAX: Final = 16_384
 
-# ---------------------------------------------------------------------------------------------
 # What is remembered to be quick, or to say things once; the oldest is forgotten, or all of it
 
 #: Targets that this node sends to, each with its next sequence. Ten thousand nodes are usual
@@ -343,7 +349,6 @@ NOTICE_INTERVAL_SECONDS: Final = 15.0
 #: its turn even when each message makes the next.
 SELF_MESSAGES_PER_TURN: Final = 128
 
-# ---------------------------------------------------------------------------------------------
 # Requests and commands
 
 #: How long ``request`` waits unless told otherwise.
@@ -374,7 +379,6 @@ PARKED_RESPONSES_MAX: Final = 1_024
 #: ... and so long. Whoever waits for them is gone soon after.
 PARKED_RESPONSE_SECONDS: Final = 5.0
 
-# ---------------------------------------------------------------------------------------------
 # Topology
 
 #: Records of nodes in one registry: ten times a large bus. One takes about a kilobyte.
@@ -402,7 +406,6 @@ DIRECT_RETRY_SECONDS: Final = 2.0
 #: ... up to this. There is another way, or the messages have been answered by then.
 DIRECT_RETRY_SECONDS_MAX: Final = 16.0
 
-# ---------------------------------------------------------------------------------------------
 # Route tables and subjects
 
 #: Records in one ROUTE_BATCH; the sender ends it earlier when the frame is full.
@@ -468,13 +471,11 @@ INTEREST_WEIGHT_MAX: Final = 4_294_967_295
 #: Entries in one INTEREST; a replay of more is several frames. Reading as many takes 8 ms.
 INTEREST_ENTRIES_MAX: Final = 1_000
 
-# ---------------------------------------------------------------------------------------------
 # TLS
 
 #: How long the end of a certificate is trusted to lie where the calendar says now: clocks are set.
 CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 
-# ---------------------------------------------------------------------------------------------
 # Leaving
 
 #: A drain in all, less than the 30 s after which Kubernetes kills.
@@ -489,7 +490,6 @@ DRAIN_MOVE_SECONDS: Final = 15.0
 #: ... and until every link has had its GOODBYE.
 DRAIN_CLOSE_SECONDS: Final = 2.0
 
-# ---------------------------------------------------------------------------------------------
 # Logs
 
 #: One line per event and peer in this time, then a line that counts the rest.

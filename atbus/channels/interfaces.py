@@ -56,6 +56,8 @@ class ChannelOptions:
     :param allow_insecure: Listen for plain TCP also where other machines can reach it.
     :param name: Tells how this node is called by others of its process, who see it as the peer of a
         channel.
+    :param shm_weak_memory: Use shared memory also where the processor's memory order is weaker than
+        x86's.
     :param tls: What to prove ourselves with over TLS, and whom to believe; None: no TLS.
     """
 
@@ -69,6 +71,7 @@ class ChannelOptions:
     overwrite_listen_path: bool = False
     allow_insecure: bool = False
     name: Callable[[], str] = str
+    shm_weak_memory: bool = False
     tls: Credentials | None = None
 
     @property
@@ -157,6 +160,33 @@ class IChannel(Interface):
 
     def resume_reading() -> None:
         """Read again; does no harm when reading was not paused."""
+
+
+class IDescriptorChannel(IChannel):
+    """A channel that may also carry descriptors: over a unix socket it does."""
+
+    carries_descriptors: bool = Attribute("Whether descriptors can be sent and received.")
+    takes_descriptors: bool = Attribute(
+        "Whether descriptors from the other side are kept; False at first: then they are closed."
+    )
+    read_bytes: int = Attribute("Bytes received since the channel was opened.")
+
+    def send_with(frame: bytes, descriptors: Sequence[int]) -> None:
+        """
+        Send one frame, and descriptors that arrive before it or with it.
+
+        :param frame: As for `send`.
+        :param descriptors: Stay the caller's, who keeps them open until the frame was answered.
+        :raises ChannelClosed: As `send`.
+        """
+
+    def take_descriptors(count: int) -> list[int]:
+        """
+        Take descriptors that have arrived, in order; a few are kept at most.
+
+        :param count: How many belong to the frame in hand.
+        :returns: All of them, owned by the caller from now on; none when they have not come.
+        """
 
 
 class IChannelReceiver(Interface):

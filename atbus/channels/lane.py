@@ -37,7 +37,7 @@ Nothing here asks the system for anything: a lane is tested on a ``bytearray``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
@@ -82,13 +82,13 @@ def make_lane(memory: memoryview, nonce: bytes) -> LaneReader:
     :param nonce: What the writer has to repeat in its first record.
     :returns: The reading end.
     """
-    numbers = memory.cast("Q")
     capacity = len(memory) - HEADER_BYTES
-    numbers[_AT_VERSION] = _VERSION
-    numbers[_AT_CAPACITY] = capacity
-    numbers[_AT_RECORD_MAX] = record_max_of(capacity)
-    memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES] = nonce
-    numbers[_AT_MAGIC] = _MAGIC
+    with memory.cast("Q") as numbers:
+        numbers[_AT_VERSION] = _VERSION
+        numbers[_AT_CAPACITY] = capacity
+        numbers[_AT_RECORD_MAX] = record_max_of(capacity)
+        memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES] = nonce
+        numbers[_AT_MAGIC] = _MAGIC
     return LaneReader(memory, nonce)
 
 
@@ -103,8 +103,16 @@ def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
     """
     if len(memory) % 8 or len(memory) <= HEADER_BYTES:
         raise MalformedFrame(f"a lane of {len(memory)} bytes")
-    numbers = memory.cast("Q")
     capacity = len(memory) - HEADER_BYTES
+    with memory.cast("Q") as numbers:
+        _check_header(numbers, capacity, record_max)
+    nonce = bytes(memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES])
+    writer = LaneWriter(memory, record_max)
+    writer.write((nonce,))
+    return writer
+
+
+def _check_header(numbers: memoryview, capacity: int, record_max: int) -> None:
     for name, found, expected in (
         ("magic", numbers[_AT_MAGIC], _MAGIC),
         ("version", numbers[_AT_VERSION], _VERSION),
@@ -116,10 +124,6 @@ def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
     ):
         if found != expected:
             raise MalformedFrame(f"a lane whose {name} is {found:#x}, not {expected:#x}")
-    nonce = bytes(memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES])
-    writer = LaneWriter(memory, record_max)
-    writer.write((nonce,))
-    return writer
 
 
 class LaneWriter:
@@ -141,6 +145,11 @@ class LaneWriter:
         self._rung = 0
 
     @property
+    def capacity(self) -> int:
+        """Bytes of records."""
+        return self._capacity
+
+    @property
     def unread_bytes(self) -> int:
         """
         What the reader has not read yet, bytes of records.
@@ -155,7 +164,7 @@ class LaneWriter:
         self._consumed = consumed
         return self._committed - consumed
 
-    def write(self, frames: Sequence[bytes]) -> int:
+    def write(self, frames: Iterable[bytes]) -> int:
         """
         Write as many frames as there is room for, and commit them together.
 

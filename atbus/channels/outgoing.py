@@ -56,6 +56,8 @@ class OutgoingBytes:
         self._emptied = emptied
         self._transport = transport
         self._frames: deque[bytes | memoryview] = deque()
+        # To be sent beside the next bytes.
+        self._descriptors: list[int] = []
         # Of queued_bytes: those in the transport. Frames wait only while this is not 0.
         self._handed_bytes = 0
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
@@ -73,6 +75,16 @@ class OutgoingBytes:
         self._frames.extend(frames)
         if not self._handed_bytes:
             self._push()
+
+    def put_with(self, frame: bytes, descriptors: Sequence[int]) -> None:
+        """
+        Write a frame, with descriptors beside it or beside what is before it.
+
+        :param frame: Longer than *descriptors*.
+        :param descriptors: Stay the caller's, and open until the frame was answered.
+        """
+        self._descriptors += descriptors
+        self.put([frame])
 
     def finish(self) -> None:
         """Let the transport end: nothing more is put. Twice does no harm."""
@@ -95,7 +107,7 @@ class OutgoingBytes:
 
     def _push(self) -> None:
         room = _TURN_BYTES
-        while self._socket is not None and self._frames and room > 0:
+        while self._socket is not None and self._frames and room > 0 and not self._descriptors:
             batch, size = self._next_batch()
             taken = _write(self._socket, batch, size)
             self._count(taken)
@@ -126,6 +138,10 @@ class OutgoingBytes:
             parts.append(frame)
             room -= len(frame)
         self._handed_bytes = PIECE_BYTES - room
+        for descriptor in self._descriptors:
+            # Twisted sends each beside one byte of what it writes next; it holds nothing now.
+            self._transport.sendFileDescriptor(descriptor)
+        self._descriptors.clear()
         self._transport.write(b"".join(parts))
 
     def _count(self, written: int) -> None:

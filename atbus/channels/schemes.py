@@ -24,6 +24,7 @@ from atbus.channels.interfaces import (
     IChannelScheme,
 )
 from atbus.channels.memory import MemoryScheme
+from atbus.channels.shm import ShmScheme
 from atbus.channels.tcp import TcpScheme
 from atbus.channels.unix import UnixScheme
 from atbus.errors import ConnectFailed, ListenFailed
@@ -41,6 +42,7 @@ SCHEMES: Final[Mapping[Scheme, Callable[[Any, ChannelOptions, IReactorTime], ICh
     MappingProxyType(
         {
             Scheme.MEM: MemoryScheme,
+            Scheme.SHM: ShmScheme,
             Scheme.UNIX: UnixScheme,
             Scheme.IPV4: TcpScheme,
             Scheme.IPV6: TcpScheme,

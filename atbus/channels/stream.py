@@ -17,6 +17,7 @@ destroys what the other side has not read yet (RFC 1122, section 4.2.2.13).
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -25,11 +26,13 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IFileDescriptorReceiver,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IReactorTime,
     IStreamClientEndpoint,
     ITransport,
+    IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -37,7 +40,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus.address import Address
-from atbus.channels.interfaces import Accept, ChannelOptions, IChannel, IChannelReceiver
+from atbus.channels.interfaces import (
+    Accept,
+    ChannelOptions,
+    IChannel,
+    IChannelReceiver,
+    IDescriptorChannel,
+)
 from atbus.channels.outgoing import OutgoingBytes
 from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, RemoteProtocolError, Status
 from atbus.handshake.certificate import CertificateIdentity
@@ -45,6 +54,9 @@ from atbus.wire.framing import FrameBuffer
 
 #: One read: large enough that reading bulk costs few turns.
 READ_BYTES: Final = 256 * 1024
+
+#: Descriptors of one connection that no offer has claimed yet: those of two offers.
+DESCRIPTORS_MAX: Final = 4
 
 _ENDED_BY_PEER = "the other side ended the connection"
 
@@ -55,7 +67,7 @@ class _Phase(enum.Enum):
     ENDED = enum.auto()
 
 
-@implementer(IChannel, IHalfCloseableProtocol)
+@implementer(IDescriptorChannel, IHalfCloseableProtocol, IFileDescriptorReceiver)
 class StreamProtocol(Protocol):
     """
     One connection and its channel.
@@ -80,6 +92,8 @@ class StreamProtocol(Protocol):
         # None once nothing more is to be delivered.
         self._incoming: FrameBuffer | None = FrameBuffer(self._frame_limit)
         self._verdict = (Status.LINK_LOST, _ENDED_BY_PEER)
+        self.takes_descriptors = False
+        self._descriptors: list[int] = []
         self._read_bytes = 0
         self._patience: IDelayedCall | None = None
 
@@ -107,6 +121,25 @@ class StreamProtocol(Protocol):
         if self._phase is not _Phase.OPEN or self._outgoing is None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
         self._outgoing.put(frames)
+
+    @property
+    def carries_descriptors(self) -> bool:
+        return IUNIXTransport.providedBy(self.transport)
+
+    @property
+    def read_bytes(self) -> int:
+        return self._read_bytes
+
+    def send_with(self, frame: bytes, descriptors: Sequence[int]) -> None:
+        if self._phase is not _Phase.OPEN or self._outgoing is None:
+            raise ChannelClosed(f"{self.address} to {self.peer}")
+        self._outgoing.put_with(frame, descriptors)
+
+    def take_descriptors(self, count: int) -> list[int]:
+        if len(self._descriptors) < count:
+            return []
+        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
+        return taken
 
     def close(self, status: Status = Status.DISCONNECTED, detail: str = "") -> None:
         if self._phase is not _Phase.OPEN:
@@ -183,6 +216,14 @@ class StreamProtocol(Protocol):
                 cut_bytes = sum(map(len, frames)) - kept_bytes
                 self._judge_again(incoming.fault, limit, data[cut_bytes:])
 
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """Keep a descriptor for the frame that tells what it is; what nobody awaits is closed."""
+        wanted = self.takes_descriptors and self._phase is _Phase.OPEN
+        if wanted and len(self._descriptors) < DESCRIPTORS_MAX:
+            self._descriptors.append(descriptor)
+        else:
+            os.close(descriptor)
+
     def readConnectionLost(self) -> None:
         """Take note that the other side has said its last."""
         if self._phase is _Phase.OPEN:
@@ -199,6 +240,9 @@ class StreamProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Report the end, if it is not known yet."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
         self._stop_waiting()
         status, detail = self._verdict
         if self._phase is _Phase.CLOSING and self.queued_bytes:

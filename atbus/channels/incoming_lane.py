@@ -1,0 +1,224 @@
+"""
+The reading end of a lane: it makes memory and doorbell, sleeps in the reactor, and wakes up.
+
+The memory is a memfd: it has no name that anybody could open, is gone with its last descriptor, and
+is sealed. Contents are hostile until they were checked; a writer that breaks the rules loses its
+lane and nothing else. A look every 50 ms (`IncomingLane.look`) would find a reader that sleeps
+though there is something to read; it never does as long as the fences hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from atbus import limits
+from atbus.address import Address
+from atbus.channels.interfaces import IChannel, IChannelReceiver
+from atbus.channels.lane import LaneReader, make_lane
+from atbus.channels.lane_channel import SEALS, LaneChannel, map_memory
+from atbus.errors import ChannelClosed, MalformedFrame, RemoteProtocolError, Status
+
+#: What a lane delivers in one turn of the reactor: as much as is read from a socket at once.
+LANE_TURN_BYTES: Final = 262_144
+
+
+@implementer(IChannel, IReadDescriptor)
+class IncomingLane(LaneChannel):
+    """
+    The reading end of a lane, which makes it.
+
+    :param reactor: Waits for the doorbell.
+    :param address: Where we listen.
+    :param peer: Who writes.
+    :param timers: The node's timers.
+    :param size_bytes: Size of the mapping.
+    :raises OSError: When there is no memory or no descriptor for it.
+    """
+
+    def __init__(
+        self, reactor: Any, address: Address, peer: str, timers: IReactorTime, size_bytes: int
+    ) -> None:
+        super().__init__(address, peer, timers)
+        self.size_bytes = size_bytes
+        self.written_bytes = 0
+        self._reactor = reactor
+        self._reading = True
+        self._suspect = -1
+        self._closing: tuple[Status, str] | None = None
+        self._memory_descriptor = os.memfd_create("atbus", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self._bell = -1
+        try:
+            # Allocated, not only sized: a write to it cannot fail for want of memory.
+            os.posix_fallocate(self._memory_descriptor, 0, size_bytes)
+            fcntl.fcntl(self._memory_descriptor, fcntl.F_ADD_SEALS, SEALS)
+            self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._map = map_memory(self._memory_descriptor, size_bytes)
+        except OSError:
+            self._close_descriptors()
+            raise
+        self._memory = memoryview(self._map)
+        self._lane: LaneReader = make_lane(self._memory, os.urandom(limits.NONCE_BYTES))
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The memory and the doorbell, to be sent to the writer; they stay ours."""
+        return self._memory_descriptor, self._bell
+
+    @property
+    def record_max(self) -> int:
+        """The longest frame, bytes."""
+        return self._lane.record_max
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of frames read so far."""
+        return self._lane.read_bytes
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the writer has committed and we have not read; 0 when that makes no sense."""
+        try:
+            return 0 if self._ended else self._lane.unread_bytes
+        except MalformedFrame:
+            return 0
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the writer has repeated the nonce: it has this very memory."""
+        return self._lane.proven
+
+    def start(self, receiver: IChannelReceiver) -> None:
+        """
+        Begin to read.
+
+        :param receiver: Whom the channel reports to.
+        """
+        super().start(receiver)
+        if not self._ended:
+            self._reactor.addReader(self)
+            self._soon(0, self._drain)
+
+    # What a channel offers
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        raise ChannelClosed(f"{self.address} is read here, not written")
+
+    def close(self, status: Status = Status.DISCONNECTED, detail: str = "") -> None:
+        if self._closing is None and not self._ended:
+            self._closing = (status, detail)
+            self._reading = True
+            self._soon(0, self._drain)
+
+    def pause_reading(self) -> None:
+        if self._closing is None:
+            self._reading = False
+
+    def resume_reading(self) -> None:
+        if not (self._reading or self._ended):
+            self._reading = True
+            self._soon(0, self._drain)
+
+    # Reading
+
+    def fileno(self) -> int:
+        return self._bell
+
+    def logPrefix(self) -> str:
+        """Name this in Twisted's log."""
+        return "lane"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take note that the reactor has stopped waiting for the doorbell."""
+
+    def doRead(self) -> None:
+        """Answer the doorbell."""
+        self._hush()
+        self._drain()
+
+    def drain(self) -> None:
+        """Read everything that is there: the writer is gone."""
+        while not self._ended and self.unread_bytes:
+            self._reading = True
+            self._drain()
+
+    def look(self) -> bool:
+        """
+        Look whether we sleep though there is something to read, seen for the second time.
+
+        :returns: Whether a wake-up was missed; it is made good for.
+        """
+        if self._ended or not (self._reading and self._lane.asleep and self.unread_bytes):
+            self._suspect = -1
+            return False
+        missed = self._suspect == self._lane.read_bytes
+        self._suspect = self._lane.read_bytes
+        if missed:
+            self._drain()
+        return missed
+
+    def _hush(self) -> None:
+        # When nobody has rung it was good as a fence all the same.
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+
+    def _drain(self) -> None:
+        """Deliver one turn's share, then go to sleep or come again."""
+        if self._ended or not self._reading or self._receiver is None:
+            return
+        self._lane.wake()
+        try:
+            frames = self._lane.read(LANE_TURN_BYTES)
+            for frame in frames:
+                _check_frame(frame)
+        except RemoteProtocolError as error:
+            self._fault(error)
+            return
+        if frames:
+            self._tell("frames_received", self._receiver.frames_received, frames)
+        if not self._ended and self._reading:
+            self._rest()
+
+    def _rest(self) -> None:
+        try:
+            if not self._lane.unread_bytes:
+                self._lane.sleep()
+                # The fence, between the store above and the load below.
+                self._hush()
+            if self._lane.unread_bytes:
+                self._soon(0, self._drain)
+            elif self._closing is not None:
+                self._finish(*self._closing)
+        except MalformedFrame as error:
+            self._fault(error)
+
+    def _fault(self, error: RemoteProtocolError) -> None:
+        if self._receiver is not None:
+            self._tell("channel_fault", self._receiver.channel_fault, error)
+        self.abort(error.detail, error.status)
+
+    def _release(self) -> None:
+        self._reactor.removeReader(self)
+        self._lane.release()
+        self._memory.release()
+        self._map.close()
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        for descriptor in (self._memory_descriptor, self._bell):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._memory_descriptor = self._bell = -1
+
+
+def _check_frame(frame: bytes) -> None:
+    size = len(frame)
+    if size < limits.FRAME_HEAD_BYTES or int.from_bytes(frame[:4], "little") != size:
+        raise MalformedFrame(f"a record of {size} bytes is no frame")
