@@ -47,6 +47,8 @@ class IncomingLane(LaneChannel):
         self, reactor: Any, address: Address, peer: str, timers: IReactorTime, size_bytes: int
     ) -> None:
         super().__init__(address, peer, timers)
+        # Whole words.
+        size_bytes -= size_bytes % 8
         self.size_bytes = size_bytes
         self.written_bytes = 0
         self._reactor = reactor

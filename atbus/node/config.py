@@ -158,6 +158,12 @@ class NodeConfig:
     queued_bytes_node: int = attrs.field(default=limits.NODE_QUEUED_BYTES, converter=read_integer)
     window_bytes: int = attrs.field(default=limits.WINDOW_BYTES, converter=read_integer)
     window_count: int = attrs.field(default=limits.WINDOW_COUNT_MAX, converter=read_integer)
+    shm_lanes_max: int = attrs.field(default=limits.LANES_MAX, converter=read_integer)
+    shm_lane_bytes: int = attrs.field(default=limits.LANE_BYTES, converter=read_integer)
+    shm_bytes_max: int = attrs.field(
+        default=limits.LANES_MAX * limits.LANE_BYTES, converter=read_integer
+    )
+    shm_weak_memory: bool = attrs.field(default=False, converter=read_boolean)
     # liveness
     profile: str = attrs.field(default="default", converter=read_text)
     _heartbeat_seconds: float | None = attrs.field(

@@ -41,6 +41,8 @@ _TRAFFIC = (int(MessageType.DATA), int(MessageType.FRAGMENT))
 _UNREADABLE_MAX = 3
 # What a frame may have besides its head and what an item's size counts.
 _BESIDES_BYTES = limits.EXTRAS_BYTES
+_LINK_ACK = int(MessageType.LINK_ACK)
+_OWN = bytes(4)  # the lane of a LINK_ACK that is about no lane
 _KNOWN = frozenset(int(kind) for kind in MessageType)
 
 FrameReader = Callable[["Link", bytes, Head], None]
@@ -342,7 +344,7 @@ class Link:
             for frame in frames:
                 head = peek(frame)
                 ack = head[12]
-                if ack != self._ack_heard:
+                if ack != self._ack_heard and not (head[1] == _LINK_ACK and frame[48:52] != _OWN):
                     self._acknowledged(ack)
                 number = head[9]
                 if number:
@@ -364,8 +366,7 @@ class Link:
             reader(self, frame, head)
             return
         kind = head[1]
-        if kind == MessageType.LINK_ACK:
-            self._acknowledged_early(frame, head)
+        if kind == _LINK_ACK:
             return
         if kind & ROUTED_BIT and not (kind & IGNORABLE_BIT and head[6] == self._context.bus_id):
             # Of a routed frame that we do not understand the neighbor is not guilty.
@@ -410,11 +411,13 @@ class Link:
         self._ack_heard = ack
         self._let_go(self._outgoing.acknowledge(ack))
 
-    def _acknowledged_early(self, frame: bytes, head: Head) -> None:
-        """Take the word about frames behind one that is stuck."""
-        message = self.read(frame, head)
-        if isinstance(message, LinkAck) and message.early and not message.lane:
-            self._let_go(self._outgoing.acknowledge_early(message.early))
+    def acknowledged_early(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Let go frames behind one that is stuck."""
+        self._let_go(self._outgoing.acknowledge_early(ranges))
+
+    def own_frame(self, message: Message) -> bytes:
+        """Make a frame of the link itself, to be sent at once."""
+        return codec.encode(message, ack=self._incoming.tell())
 
     def _let_go(self, items: list[Kept]) -> None:
         was_full = self.room <= 0

@@ -300,6 +300,26 @@ _LIMITS: Final = {
     "window_count": _count(
         "The same, counted in messages.", "limits.window_count", most=10_000_000
     ),
+    "shm_lanes_max": _count(
+        "Lanes of shared memory offered to writers at once; 0: none.",
+        "shm.lanes_max",
+        least=0,
+        most=4_096,
+    ),
+    "shm_lane_bytes": _bytes(
+        "The size of one lane; a multiple of 8.",
+        "shm.lane_bytes",
+        least=limits.LANE_BYTES_MIN,
+        most=limits.LANE_BYTES_MAX,
+    ),
+    "shm_bytes_max": _bytes("The size of all lanes offered together.", "shm.bytes_max"),
+    "shm_weak_memory": attrs.evolve(
+        _switch(
+            "Use shared memory also on processors whose memory order is weaker than x86's.",
+            reloadable=False,
+        ),
+        key="shm.weak_memory",
+    ),
 }
 
 _LIVENESS: Final = {

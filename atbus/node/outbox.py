@@ -220,14 +220,21 @@ class Routed:
 
 @attrs.define(eq=False)
 class Notice:
-    """A frame of the link itself."""
+    """
+    A frame of the link itself.
+
+    :param ack: Of a lane, when the frame is about one; None for the link's own.
+    """
 
     message: Message
     size_bytes: int = 64
+    ack: int | None = None
 
     def build(self, number: int, ack: int) -> bytes:
         """Make the frame."""
-        return codec.encode(self.message, frame=number, ack=ack)
+        return codec.encode(
+            self.message, frame=number, ack=ack if self.ack is None else self.ack
+        )
 
 
 Item = Run | Relayed | Routed | Notice

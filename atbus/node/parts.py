@@ -34,6 +34,7 @@ from atbus.node.events import NodeEvents
 from atbus.node.fates import Fates
 from atbus.node.identity import this_identity
 from atbus.node.judging import Judge
+from atbus.node.lanes import Lanes
 from atbus.node.leaving import Leaving
 from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
@@ -70,6 +71,7 @@ class Parts:
     dialer: Dialer
     paths: Paths
     rings: Rings
+    lanes: Lanes
     notices: Notices
     pulse: Pulse
     pressure: Pressure
@@ -103,13 +105,16 @@ def wire(
     options = _channel_options(config)
     options.name = lambda: f"{context.bus_id:#x}"
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
-    made = _make(context, schemes, options)
+    made = _make(context, schemes, options, reactor)
     _connect(context, made)
+    _connect_rings(made)
     _connect_topology(made)
     return made
 
 
-def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) -> Parts:
+def _make(
+    context: Context, schemes: IChannelScheme, options: ChannelOptions, reactor: Any
+) -> Parts:
     """Make the parts, each with those that it asks of."""
     endpoints: dict[int, Endpoint] = {}
     fates = Fates(context)
@@ -126,6 +131,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     route_table = RouteTable(context, registrar, topology)
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
+    lanes = Lanes(context, registrar, rings, dialer, options, reactor)
 
     def busy() -> bool:
         waiting = registrar.count_waiting() or inbox.held or directs.waiting
@@ -135,7 +141,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
     directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
-    sweeps = [each.sweep for each in (paths, rings, pressure, pacing, directs, route_table)]
+    sweeps = [each.sweep for each in (paths, rings, lanes, pressure, pacing, directs, route_table)]
     sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
     pulse = Pulse(context, registrar.remove, tuple(sweeps))
     pacing.pulse = pulse
@@ -152,6 +158,7 @@ def _make(context: Context, schemes: IChannelScheme, options: ChannelOptions) ->
         dialer=dialer,
         paths=paths,
         rings=rings,
+        lanes=lanes,
         notices=Notices(context, registrar, dialer),
         pulse=pulse,
         pressure=pressure,
@@ -173,6 +180,7 @@ def _connect(context: Context, made: Parts) -> None:
         made.pulse.forget(endpoint)
         made.paths.lost(endpoint)
         made.rings.forget(endpoint, status)
+        made.lanes.forget(endpoint)
         pressure.removed(endpoint)
         made.inbox.forget(endpoint.bus_id)
         made.route_table.removed(endpoint, status)
@@ -192,10 +200,6 @@ def _connect(context: Context, made: Parts) -> None:
     made.sender.on_backpressure = made.writers.refused
     context.on_relief = made.writers.look_soon
 
-    def opened(endpoint: Endpoint) -> None:
-        registrar.on_available(endpoint)
-        made.rings.look(endpoint)
-
     traffic.courier.command_lost = made.commands.lost
     traffic.sent_before = made.sender.sent_before
     traffic.notify = made.notices.relayed
@@ -214,15 +218,27 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
     registrar.on_needs_data = made.paths.need_data
-    made.paths.available = opened
-    registrar.on_stream_lost = made.paths.stream_lost
-    registrar.on_ring_lost = made.rings.lost
-    made.dialer.accept_ring = made.rings.accept
     registrar.on_removed = removed
     registrar.on_refused = made.dialer.refused
     registrar.on_closed = made.dialer.closed
     registrar.is_expected = made.dialer.expects
     running.wire(made)
+
+
+def _connect_rings(made: Parts) -> None:
+    """Open one-way channels where there is a way, and take note of those that end."""
+    registrar = made.registrar
+
+    def opened(endpoint: Endpoint) -> None:
+        registrar.on_available(endpoint)
+        made.rings.look(endpoint)
+
+    made.paths.available = opened
+    registrar.on_stream_lost = made.paths.stream_lost
+    registrar.on_ring_lost = made.rings.lost
+    registrar.on_stream_closed = made.lanes.stream_closed
+    made.rings.on_ended = made.lanes.ring_ended
+    made.dialer.accept_ring = made.rings.accept
 
 
 def _connect_topology(made: Parts) -> None:
@@ -279,6 +295,7 @@ def _channel_options(config: NodeConfig) -> ChannelOptions:
         linger_seconds=config.linger_seconds,
         overwrite_listen_path=config.overwrite_listen_path,
         allow_insecure=config.allow_insecure,
+        shm_weak_memory=config.shm_weak_memory,
     )
 
 
@@ -299,6 +316,10 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.COMMAND_RESPONSE: made.commands.response_received,
         MessageType.FLUSH: made.traffic.data_received,
         MessageType.FLUSH_ACK: made.paths.flush_answered,
+        MessageType.LINK_ACK: made.lanes.ack_received,
+        MessageType.LANE_OFFER: made.lanes.offer_received,
+        MessageType.LANE_ACCEPT: made.lanes.accept_received,
+        MessageType.LANE_RETIRE: made.lanes.retire_received,
         MessageType.CONNECT_NOTICE: made.notices.notice_received,
         MessageType.FLOW: made.pressure.flow_received,
         MessageType.SUBSCRIBE_REQUEST: made.route_table.request_received,

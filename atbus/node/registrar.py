@@ -18,6 +18,7 @@ import attrs
 from atbus import limits
 from atbus.address import Address, parse_address
 from atbus.busid import BusId
+from atbus.channels.interfaces import IDescriptorChannel
 from atbus.errors import AddressError, Status
 from atbus.handshake.effects import AskAdmission
 from atbus.handshake.terms import PeerTerms
@@ -26,7 +27,7 @@ from atbus.node.link import FrameReader, Link
 from atbus.node.ring import RingConnection
 from atbus.routing.table import Neighbor, Position
 from atbus.wire.head import Head
-from atbus.wire.messages import AddressUpdate, Mode, Role
+from atbus.wire.messages import AddressUpdate, Capability, Mode, Role
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
@@ -66,6 +67,7 @@ class Registrar:
         self.on_leaving: Callable[[Endpoint], None]
         self.on_data_lost: Callable[[Endpoint], None]
         self.on_needs_data: Callable[[Endpoint], None]
+        self.on_stream_closed: Callable[[Connection], None]
         self.on_stream_lost: Callable[[Endpoint], None]
         self.on_ring_lost: Callable[[RingConnection], None]
 
@@ -140,6 +142,9 @@ class Registrar:
         channel = connection.channel
         if channel is not None:
             channel.frame_limit = peer.frame_max
+            if IDescriptorChannel.providedBy(channel):
+                shares = peer.capabilities & Capability.LANES
+                channel.takes_descriptors = bool(shares)
         connection.link = self.link_for(connection, peer.frame_max)
         self._context.events.on_register(peer.bus_id, connection, Status.OK)
         if connection.endpoint is not None and not connection.endpoint.temporary:
@@ -208,6 +213,8 @@ class Registrar:
     def closed(self, connection: Connection, status: Status, detail: str) -> None:
         """Report what a connection held, and remove the endpoint that cannot be without it."""
         events = self._context.events
+        if not isinstance(connection, RingConnection):
+            self.on_stream_closed(connection)
         link, connection.link = connection.link, None
         if link is None:
             events.on_invalid_connection(connection, status)
@@ -252,8 +259,7 @@ class Registrar:
         endpoint = ring.endpoint
         if endpoint is not None and ring in endpoint.rings:
             endpoint.rings.remove(ring)
-            if endpoint.removed is None:
-                self.on_ring_lost(ring)
+            self.on_ring_lost(ring)
             if endpoint.data_link is None and endpoint.gate in (Gate.OPEN, Gate.CHANGING):
                 self._without_data(endpoint)
         ring.endpoint = None

@@ -74,6 +74,7 @@ class RingConnection(Connection):
         self.endpoint = endpoint
         self.peer = endpoint.peer
         self.direction = direction
+        self.retiring = False
         self.number = number
 
     def __repr__(self) -> str:
@@ -133,6 +134,13 @@ class RingConnection(Connection):
         :raises OutOfTurn: Always: it is said on the stream.
         """
         raise OutOfTurn("a goodbye on a one-way channel")
+
+    def close(self, status: Status, detail: str = "") -> None:
+        """Close after what is queued; when the endpoint is gone there is nobody to wait for."""
+        if self.endpoint is not None and self.endpoint.removed is not None:
+            self.abort(status, detail)
+        else:
+            super().close(status, detail)
 
     def say_goodbye(self, status: Status, detail: str = "") -> None:
         """Close after what is queued: goodbyes are said on the stream."""

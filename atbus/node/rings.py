@@ -13,7 +13,8 @@ overtaking.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import CancelledError
@@ -27,6 +28,7 @@ from atbus.errors import ConnectFailed, Status
 from atbus.handshake.effects import Close, OpenRing, Refused, RingAttached, RingEffect
 from atbus.handshake.passive_ring import RingAttachment
 from atbus.node.endpoint import Endpoint
+from atbus.node.link import Link
 from atbus.node.ring import Direction, RingConnection
 from atbus.routing.dial_plan import usable_addresses
 from atbus.wire.messages import Mode
@@ -62,6 +64,8 @@ class Rings:
         self._dialer = dialer
         self._paths = paths
         self._numbers = itertools.count(1)
+        # Set by the node, which wires its parts.
+        self.on_ended: Callable[[RingConnection], None]
         self._openings: list[Opening] = []
         # By endpoint and address, until when one that could not be opened is left alone.
         self._refused: dict[tuple[int, Address], float] = {}
@@ -108,14 +112,7 @@ class Rings:
 
         :returns: What to go on with when the channel is open; None when it must not be opened.
         """
-        ring = RingConnection(
-            self._context,
-            self._registrar,
-            endpoint,
-            address=address,
-            direction=Direction.WRITING,
-            number=next(self._numbers),
-        )
+        ring = self.make(endpoint, address, Direction.WRITING)
         machine = RingAttachment(
             address=address,
             endpoint_id=None if endpoint.removed is not None else endpoint.bus_id,
@@ -135,7 +132,8 @@ class Rings:
 
         def opened(channel: IChannel) -> None:
             if channel.peer == f"mem:{endpoint.bus_id:#x}":
-                self.opened(opening, self._context.config.frame_bytes_max)
+                if self.opened(opening, self._context.config.frame_bytes_max):
+                    self.choose(endpoint)
             else:
                 # The same name, but another process's: a copied identity.
                 self.failed(opening, Status.BUS_ID_MISMATCH, f"{channel.peer} answers there")
@@ -146,12 +144,26 @@ class Rings:
 
         self._dialer.open(opening.ring).addCallbacks(opened, failed)
 
-    def opened(self, opening: Opening, frame_bytes_max: int, **link: Any) -> bool:
+    def make(self, endpoint: Endpoint, address: Address, direction: Direction) -> RingConnection:
+        """Make the connection of a ring, not opened yet."""
+        kind = _Reading if address.scheme is Scheme.MEM and direction is Direction.READING else None
+        return (kind or RingConnection)(
+            self._context,
+            self._registrar,
+            endpoint,
+            address=address,
+            direction=direction,
+            number=next(self._numbers),
+        )
+
+    def opened(
+        self, opening: Opening, frame_bytes_max: int, kind: Callable[..., Link] = Link
+    ) -> bool:
         """
-        Go on with a channel that is open.
+        Go on with a channel that is open; `choose` lets data take it.
 
         :param frame_bytes_max: The longest frame that it takes.
-        :param link: What else the ring's link is made with.
+        :param kind: Makes the ring's link.
         :returns: Whether data may flow; else the ring has ended.
         """
         if not self._perform(opening, opening.machine.opened()):
@@ -160,8 +172,7 @@ class Rings:
         if endpoint is None or ring.closed is not None:
             return False
         peer_max = endpoint.peer.frame_max
-        ring.attach(self._registrar.link_for(ring, min(frame_bytes_max, peer_max), **link))
-        self._choose(endpoint)
+        ring.attach(self._registrar.link_for(ring, min(frame_bytes_max, peer_max), kind))
         return True
 
     def failed(self, opening: Opening, status: Status, detail: str) -> None:
@@ -208,18 +219,7 @@ class Rings:
         if endpoint is None or self.distance_to(endpoint) is not Locality.PROCESS:
             self._context.events.on_error(Status.UNKNOWN_ENDPOINT, f"{address}: {peer}")
             return None
-        return self.reading(endpoint, address)
-
-    def reading(self, endpoint: Endpoint, address: Address) -> RingConnection:
-        """Make the reading end of a ring, attached as soon as its channel is open."""
-        return _Reading(
-            self._context,
-            self._registrar,
-            endpoint,
-            address=address,
-            direction=Direction.READING,
-            number=next(self._numbers),
-        )
+        return self.make(endpoint, address, Direction.READING)
 
     def _endpoint_named(self, peer: str) -> Endpoint | None:
         for endpoint in self._registrar.endpoints.values():
@@ -229,19 +229,23 @@ class Rings:
 
     # Which one is used.
 
-    def _choose(self, endpoint: Endpoint) -> None:
+    def choose(self, endpoint: Endpoint) -> None:
         """Let data take the best channel there is."""
-        usable = [ring for ring in endpoint.rings if ring.usable]
+        usable = [ring for ring in endpoint.rings if ring.usable and not ring.retiring]
         best = min(usable, key=lambda ring: ring.address.rank, default=None)
         self._paths.change_channel(endpoint, best)
 
     def lost(self, ring: RingConnection) -> None:
         """Let data take what is left."""
+        self.on_ended(ring)
         endpoint = ring.endpoint
-        if endpoint is not None and ring.direction is Direction.WRITING:
-            self._remember(ring)
+        if endpoint is None or endpoint.removed is not None:
+            return
+        if ring.direction is Direction.WRITING:
+            if not ring.retiring:
+                self._remember(ring)
             self._paths.channel_lost(endpoint, ring.number)
-            self._choose(endpoint)
+            self.choose(endpoint)
 
     def sweep(self) -> None:
         """Look at the time; try again what could not be opened."""

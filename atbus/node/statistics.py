@@ -42,6 +42,9 @@ class Statistics:
     log_lines_lost: int = 0
     route_batches_sent: int = 0
     route_batches_received: int = 0
+    lanes_offered: int = 0
+    lanes_refused: int = 0
+    missed_wakeups: int = 0
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)
     route_words_ignored: Counter[Status] = attrs.field(factory=Counter)

@@ -20,6 +20,13 @@ from atbus.node.config import PROFILES, RELOADABLE, NodeConfig, difference
 from atbus.node.option import OPTIONS
 from atbus.wire.messages import Mode
 
+SHARED_MEMORY = {
+    "shm_lanes_max": 3,
+    "shm_lane_bytes": 65_536,
+    "shm_bytes_max": 262_144,
+    "shm_weak_memory": True,
+}
+
 
 def full(**changes: Any) -> NodeConfig:
     """Make a configuration in which each option that can be set easily is."""
@@ -80,7 +87,7 @@ def full(**changes: Any) -> NodeConfig:
         "application": "shop.front:Front",
         "application_settings": {"stock": [1, {"two": 2}]},
     }
-    return NodeConfig(**(options | changes))
+    return NodeConfig(**(options | SHARED_MEMORY | changes))
 
 
 class FaultCase(SynchronousTestCase):

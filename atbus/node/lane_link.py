@@ -1,0 +1,95 @@
+"""
+A lane of a node, and its link: acknowledged over the stream, and given no more than the lane takes.
+
+Nothing goes back on a lane (wire protocol, section 4.5). Frames are made only when there is room
+for them, so that what a dead reader leaves unread is all that is uncertain: what waits is a message
+still, and can take another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from atbus import limits
+from atbus.channels.incoming_lane import IncomingLane
+from atbus.channels.outgoing_lane import OutgoingLane
+from atbus.node.link import Link
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.ring import RingConnection
+
+#: Takes what a lane has discharged: up to a number, and the ranges beyond it.
+TellAck = Callable[[int, tuple[tuple[int, int], ...]], None]
+
+
+@attrs.define(eq=False)
+class Lane:
+    """
+    A lane of this node, seen from its end.
+
+    :param number: The reader's for it, on *stream*.
+    :param stream: Over which it was offered.
+    :param endpoint: At its other end.
+    :param channel: Our end of it.
+    :param since: When it was offered, seconds.
+    :param ring: The connection that it carries, once it is attached.
+    """
+
+    number: int
+    stream: Connection
+    endpoint: Endpoint
+    channel: IncomingLane | OutgoingLane
+    since: float
+    ring: RingConnection | None = None
+    moved_bytes: int = 0
+    moved_at: float = 0.0
+    retiring: bool = False
+    retired: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether we read it."""
+        return isinstance(self.channel, IncomingLane)
+
+
+class LaneLink(Link):
+    """Numbering, custody and the outgoing queue of one lane."""
+
+    #: Set by who attaches a lane that is read here.
+    tell_ack: TellAck
+
+    def measure(self) -> None:
+        """Compute anew how much may be queued, and how much of that the lane takes now."""
+        super().measure()
+        channel = self.connection.channel
+        if isinstance(channel, OutgoingLane):
+            # At least one frame goes there, whose departure tells that there is room again.
+            room = max(1, channel.room_bytes)
+            self.sluice.channel_bytes_max = channel.queued_bytes + room
+
+    def acknowledged(self, ack: int, early: Sequence[tuple[int, int]]) -> None:
+        """
+        Let go what the reader has discharged.
+
+        :param ack: All frames up to this one.
+        :param early: Ranges of frames behind one that is stuck.
+        :raises RemoteProtocolError: One of them was never sent.
+        """
+        self._acknowledged(ack)
+        if early:
+            self.acknowledged_early(early)
+
+    def _put_acks(self) -> None:
+        early: Sequence[tuple[int, int]] = self._incoming.tell_early()
+        for start in range(0, len(early), limits.ACK_RANGES_MAX):
+            self._tell(tuple(early[start : start + limits.ACK_RANGES_MAX]))
+        if self._incoming.untold and not early:
+            self._tell(())
+
+    def _tell(self, early: tuple[tuple[int, int], ...]) -> None:
+        self.tell_ack(self._incoming.tell(), early)

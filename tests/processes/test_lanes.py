@@ -1,0 +1,282 @@
+"""Nodes of one host whose data takes shared memory: real sockets, real memory, the real clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from atbus import limits
+from atbus.busid import BusId
+from atbus.errors import Status
+from atbus.node import lanes as lanes_module
+from atbus.node.config import NodeConfig
+from atbus.node.endpoint import Gate
+from atbus.node.lanes import Lanes
+from atbus.node.node import Node
+from atbus.wire.messages import Capability
+from tests.channels.sockets import SocketTests
+from tests.node.bus import CHILD, ROOT, Keeper
+from tests.node.diary import Diary
+
+FRAME = b"x" * 1000
+
+
+class LaneTests(SocketTests):
+    """A root and a child over a unix socket."""
+
+    timeout = 60
+
+    async def pause(self, seconds: float = 0.0) -> None:
+        """Let the reactor turn."""
+        turn: Deferred[None] = Deferred()
+        self.reactor.callLater(seconds, turn.callback, None)
+        await turn
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so; the test's own timeout is the limit."""
+        while not condition():
+            await self.pause(0.005)
+
+    async def node(self, bus_id: int, **options: Any) -> Node:
+        """Start a node that offers lanes; it is stopped when the test is over."""
+        node = Node(NodeConfig(id=bus_id, **options), reactor=self.reactor)
+        self.diaries[node] = Diary(node)
+        self.addCleanup(node.stop)
+        await node.start()
+        return node
+
+    async def pair(self, *, offered: bool = True, **options: Any) -> tuple[Node, Node]:
+        """Start a root and a child; the root offers a lane at once unless told otherwise."""
+        self.diaries: dict[Node, Diary] = {}
+        path = f"unix://{self.directory}/root.sock"
+        root = await self.node(ROOT, listen=[path, "shm://auto"], subnets=[(0, 16)], **options)
+        child = await self.node(CHILD, upstream=path, listen=["shm://auto"])
+        await self.until(lambda: CHILD in root.endpoints and root.endpoints[CHILD].available)
+        root.receiver, child.receiver = Keeper(), Keeper()
+        if offered:
+            self.offer(root)
+            await self.until(lambda: self.used(child) == "shm")
+        return root, child
+
+    def offer(self, root: Node) -> None:
+        """Offer a lane without waiting for traffic."""
+        lanes_of(root)._offer(root.endpoints[BusId(CHILD)])
+
+    def used(self, child: Node) -> str:
+        """Say which channel a child's data takes to the root."""
+        connection = child.next_hop(ROOT).connection
+        return "" if connection is None else connection.address.scheme.value
+
+    def received(self, node: Node) -> list[bytes]:
+        """Give what a node has received."""
+        assert isinstance(node.receiver, Keeper)
+        return node.receiver.payloads
+
+    async def test_traffic_deserves_a_lane(self) -> None:
+        """
+        A child that sends much gets a lane, and its data changes to it without loss or doubles; one
+        that is silent gets none.
+
+        Scenario: H21
+        """
+        root, child = await self.pair(offered=False)
+        sent = 0
+        while self.used(child) != "shm":
+            for _ in range(20):
+                child.send(ROOT, b"%d" % sent + FRAME)
+                sent += 1
+            await self.pause(0.02)
+        for _ in range(200):
+            child.send(ROOT, b"%d" % sent + FRAME)
+            sent += 1
+        await self.until(lambda: len(self.received(root)) == sent)
+        self.assertEqual(self.received(root), [b"%d" % n + FRAME for n in range(sent)])
+        self.assertEqual([lane.is_read for lane in lanes_of(root)], [True])
+        [(_, connection)] = self.diaries[child].of("on_channel_changed")
+        self.assertEqual(connection.address.scheme.value, "shm")
+        self.assertEqual(root.statistics.missed_wakeups, 0)
+
+    async def test_everything_goes_through(self) -> None:
+        """
+        Large messages as fragments, requests, commands and acknowledgements: all as over a stream.
+
+        Scenario: E6, L5
+        """
+        root, child = await self.pair()
+        payload = os.urandom(limits.MESSAGE_BYTES)
+        self.assertIs((await child.deliver(ROOT, payload)).status, Status.OK)
+        self.assertIs((await child.deliver(ROOT, b"")).status, Status.OK)
+        self.assertEqual(self.received(root), [payload, b""])
+        root.on_request(lambda _source, asked: asked[::-1])
+        self.assertEqual(await child.request(ROOT, b"abc"), b"cba")
+        root.on_command(lambda _source, words: list(words))
+        self.assertEqual(await child.command(ROOT, b"one", b"two"), [b"one", b"two"])
+        [lane] = lanes_of(child)
+        assert lane.ring is not None and lane.ring.link is not None
+        link = lane.ring.link
+        await self.until(lambda: link.idle)
+        self.assertGreater(lane.channel.written_bytes, limits.MESSAGE_BYTES)
+
+    async def test_many_changes(self) -> None:
+        """
+        Data changes between shared memory and the stream under load: nothing lost, doubled or
+        overtaken.
+
+        Scenario: R4
+        """
+        root, child = await self.pair()
+        endpoint = child.endpoints[BusId(ROOT)]
+        [lane] = lanes_of(child)
+        sent = 0
+        for change in range(100):
+            child._parts.paths.change_channel(endpoint, None if change % 2 == 0 else lane.ring)
+            for _ in range(5):
+                child.send(ROOT, b"%d" % sent)
+                sent += 1
+            if change % 4:
+                await self.until(lambda: endpoint.gate is Gate.OPEN)
+        await self.until(lambda: len(self.received(root)) >= sent)
+        self.assertEqual(self.received(root), [b"%d" % n for n in range(sent)])
+        self.assertGreater(len(self.diaries[child].of("on_channel_changed")), 20)
+        self.assertEqual(child.statistics.order_given_up, 0)
+
+    async def test_an_idle_lane_is_given_back(self) -> None:
+        """A lane that nobody writes to is retired; data goes on over the stream, in order."""
+        self.patch(lanes_module, "LANE_IDLE_SECONDS", 0.3)
+        root, child = await self.pair()
+        child.send(ROOT, b"before")
+        await self.until(lambda: not list(lanes_of(root)) and not list(lanes_of(child)))
+        child.send(ROOT, b"after")
+        await self.until(lambda: len(self.received(root)) == 2)
+        self.assertEqual(self.received(root), [b"before", b"after"])
+        self.assertEqual(self.used(child), "unix")
+        self.assertEqual(self.diaries[child].of("on_error"), [])
+        # What it is worth is judged anew.
+        self.offer(root)
+        await self.until(lambda: self.used(child) == "shm")
+
+    async def test_a_writer_that_breaks_the_rules(self) -> None:
+        """
+        A neighbor that leaves nonsense in its lane loses shared memory, is named, and keeps its
+        stream: its messages still come.
+        """
+        root, child = await self.pair()
+        [lane] = lanes_of(child)
+        memory: Any = lane.channel
+        memory._memory[64:72] = (1 << 50).to_bytes(8, "little")
+        os.eventfd_write(memory._bell, 1)
+        await self.until(lambda: not list(lanes_of(root)) and not list(lanes_of(child)))
+        self.assertIn("MALFORMED_FRAME", self.diaries[root].errors())
+        self.assertIn("MALFORMED_FRAME", self.diaries[child].errors())
+        child.send(ROOT, b"still here")
+        await self.until(lambda: self.received(root))
+        self.assertEqual(self.used(child), "unix")
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+
+    async def test_a_reader_that_breaks_the_rules(self) -> None:
+        """A reader that claims what cannot be loses its writer, which goes on over the stream."""
+        root, child = await self.pair()
+        [lane] = lanes_of(root)
+        memory: Any = lane.channel
+        memory._memory[128:136] = (1 << 50).to_bytes(8, "little")
+        child.send(ROOT, b"lost or not")
+        await self.until(lambda: not list(lanes_of(child)) and not list(lanes_of(root)))
+        child.send(ROOT, b"still here")
+        await self.until(lambda: b"still here" in self.received(root))
+        self.assertEqual(self.used(child), "unix")
+
+    async def test_a_reader_that_gives_up(self) -> None:
+        """
+        When the reader gives a lane up, what was in it is uncertain and what had no room is not
+        lost: it takes the stream.
+        """
+        root, child = await self.pair()
+        fates: list[tuple[Any, ...]] = []
+        child.events.on_forward_response.observe(lambda fate: fates.append((fate.status,)))
+        [read] = lanes_of(root)
+        read.channel.pause_reading()
+        for number in range(400):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await self.pause(0.1)
+        assert read.ring is not None
+        read.ring.abort(Status.OVERLOADED, "enough")
+        await self.until(lambda: self.received(root) and not list(lanes_of(child)))
+        await self.until(lambda: self.received(root)[-1][:3] == b"399")
+        arrived = [int(payload[:3]) for payload in self.received(root)]
+        self.assertEqual(arrived, list(range(arrived[0], 400)))
+        self.assertTrue(0 < arrived[0] < 200, arrived[0])
+        self.assertEqual({status for (status,) in fates}, {Status.UNCERTAIN})
+
+    async def test_a_full_lane_is_flow_control(self) -> None:
+        """While its reader stands still a lane fills, and what is sent waits or is refused."""
+        root, child = await self.pair()
+        [read] = lanes_of(root)
+        read.channel.pause_reading()
+        for number in range(1000):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await self.pause(0.1)
+        [written] = lanes_of(child)
+        self.assertGreater(written.channel.unread_bytes, limits.LANE_BYTES // 2)
+        read.channel.resume_reading()
+        await self.until(lambda: len(self.received(root)) == 1000)
+        self.assertEqual(self.received(root), [b"%03d" % n + FRAME for n in range(1000)])
+
+    async def test_a_stop_loses_nothing(self) -> None:
+        """What was sent before a stop arrives, whoever stops, and no memory is left."""
+        root, child = await self.pair()
+        for number in range(500):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await child.stop()
+        self.assertEqual(self.received(root), [b"%03d" % n + FRAME for n in range(500)])
+        self.assertEqual(list(lanes_of(child)), [])
+        await self.until(lambda: not list(lanes_of(root)))
+        self.assertFalse(_is_mapped())
+
+    async def test_budgets(self) -> None:
+        """No more lanes are offered than the configuration allows, in number and in bytes."""
+        root, _ = await self.pair(offered=False, shm_lanes_max=0)
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+
+    async def test_budget_of_bytes(self) -> None:
+        """A lane that is larger than what is left of the budget is not offered."""
+        root, _ = await self.pair(offered=False, shm_bytes_max=100_000)
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+
+    async def test_a_neighbor_that_knows_no_lanes(self) -> None:
+        """No lane is offered to a node that did not say that it can take one."""
+        self.diaries = {}
+        path = f"unix://{self.directory}/root.sock"
+        root = await self.node(ROOT, listen=[path, "shm://auto"], subnets=[(0, 16)])
+        old = Node(NodeConfig(id=CHILD, upstream=path), reactor=self.reactor)
+        old._parts.dialer.capabilities &= ~Capability.LANES
+        self.addCleanup(old.stop)
+        await old.start()
+        await self.until(lambda: root.endpoints[BusId(CHILD)].available)
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+
+    async def test_a_refused_lane(self) -> None:
+        """A writer that cannot use a lane says why; no other one is offered to it."""
+        root, child = await self.pair(offered=False)
+        lanes_of(child).why_not = "not here"
+        self.offer(root)
+        await self.until(lambda: root.statistics.lanes_refused)
+        self.assertIn("POLICY_DENIED", self.diaries[root].errors())
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+
+
+def lanes_of(node: Node) -> Lanes:
+    """Give the lanes of a node."""
+    return node._parts.lanes
+
+
+def _is_mapped() -> bool:
+    return "memfd:atbus" in Path("/proc/self/maps").read_text(encoding="utf-8")
