@@ -1,5 +1,5 @@
 """
-What a node knows: ``status``, ``nodes``, ``links``, ``routes``.
+What a node knows: ``status``, ``nodes``, ``links``, ``routes``, ``route explain``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from atbus.cli.output import Output
 _NODES = ("id", "relation", "state", "channel", "rtt_seconds", "queued_bytes", "waiting", "labels")
 _LINKS = ("id", "role", "channel", "address", "dialled", "used", "queued_bytes", "age_seconds")
 _ROUTES = ("subnet", "via", "rule")
+_RECORDS = ("id", "upstream", "relation", "known_by", "proxy", "draining", "labels", "addresses")
 
 
 @click.command()
@@ -32,16 +33,34 @@ def status(ctx: click.Context, target: int | None, output: Output) -> None:
 
 @click.command()
 @click.argument("target", metavar="[ID]", type=BUS_ID, required=False)
+@click.option(
+    "--known",
+    is_flag=True,
+    help="List all nodes that it has a record of, itself included, and what the records say.",
+)
 @output_option
 @via_options
 @click.pass_context
-def nodes(ctx: click.Context, target: int | None, output: Output) -> None:
+def nodes(ctx: click.Context, target: int | None, known: bool, output: Output) -> None:
     """
     List the nodes that are registered with a node.
 
     ID is the node that is asked; without it, the node at --via answers.
     """
-    output.rows(_ask(ctx, target, "atbus.nodes"), _NODES)
+    if not known:
+        output.rows(_ask(ctx, target, "atbus.nodes"), _NODES)
+        return
+    from atbus.cli import session
+
+    async def question(conversation: session.Conversation) -> list[Any]:
+        records: list[Any] = []
+        page = await conversation.ask(target or 0, "atbus.records")
+        while page:
+            records += page
+            page = await conversation.ask(target or 0, "atbus.records", page[-1]["id"])
+        return records
+
+    output.rows(session.ask(via_of(ctx), question), _RECORDS)
 
 
 @click.command()
@@ -89,7 +108,33 @@ def routes(ctx: click.Context, target: int | None, destination: int | None, outp
         ctx.exit(code_for(Status[decision["refused"]]))
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (status, nodes, links, routes)
+@click.group()
+def route() -> None:
+    """Look into the way of a message."""
+
+
+@route.command()
+@click.argument("origin", metavar="FROM", type=BUS_ID)
+@click.argument("destination", metavar="TO", type=BUS_ID)
+@output_option
+@via_options
+@click.pass_context
+def explain(ctx: click.Context, origin: int, destination: int, output: Output) -> None:
+    """
+    Tell where a node would send a message, and by which rule.
+
+    FROM is the node that decides, by all that it knows now; TO is the node that the message is for.
+    """
+    explanation = _ask(ctx, origin, "atbus.explain", str(destination))
+    output.fields(explanation)
+    if explanation["refused"]:
+        from atbus.cli.outcome import code_for
+        from atbus.errors import Status
+
+        ctx.exit(code_for(Status[explanation["refused"]]))
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (status, nodes, links, routes, route)
 
 
 def _ask(ctx: click.Context, target: int | None, *words: str) -> Any:

@@ -8,6 +8,7 @@ as its first.
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -18,29 +19,36 @@ from atbus import __version__, limits
 from atbus.busid import BusId, format_bus_id, parse_bus_id
 from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.node.report import (
+    ExplanationReport,
     HopReport,
     LinkReport,
     NeighborReport,
     NextHopReport,
     NodeReport,
+    RecordReport,
     RefusalReport,
     RouteReport,
     plain,
 )
-from atbus.routing.decision import Deliver, Refuse
+from atbus.routing.decision import Deliver, Forward, Hold, Refuse
 from atbus.wire.messages import Flags
 
 if TYPE_CHECKING:
     from atbus.node.commands import Commands, Executor
     from atbus.node.connection import Connection
     from atbus.node.context import Context
+    from atbus.node.directs import Directs
     from atbus.node.endpoint import Endpoint
     from atbus.node.events import Fate
     from atbus.node.fates import Fates
     from atbus.node.registrar import Registrar
     from atbus.node.sending import Sender
+    from atbus.routing.record import Record
+    from atbus.routing.registry import Feeder
 
 _SECONDS_MAX = 3_600.0
+# Each is shorter than 4 KiB, and an answer is as long as a message.
+_RECORDS_IN_ANSWER = 200
 Words = tuple[bytes, ...]
 
 
@@ -48,6 +56,7 @@ class Admin:
     """Answer the built-in commands of one node."""
 
     asked: Commands
+    directs: Directs
 
     def __init__(
         self, context: Context, registrar: Registrar, sender: Sender, fates: Fates
@@ -66,6 +75,8 @@ class Admin:
             b"atbus.links": self._links,
             b"atbus.routes": self._routes,
             b"atbus.route": self._route,
+            b"atbus.explain": self._explain,
+            b"atbus.records": self._records,
             b"atbus.ping": self._ping,
             b"atbus.send": self._send,
             b"atbus.request": self._request,
@@ -149,6 +160,53 @@ class Admin:
         relation = self._context.table.relation_to(target)
         via = target if isinstance(decision, Deliver) else decision.bus_id
         return NextHopReport(id=via, relation=relation, rule=decision.rule)
+
+    def _explain(self, words: Words) -> object:
+        target = BusId(_bus_id(words, 1))
+        table = self._context.table
+        decision = table.next_hop(target)
+        refused = decision.status.name if isinstance(decision, Refuse) else ""
+        hop = target if isinstance(decision, Deliver) else 0
+        if isinstance(decision, Forward | Hold):
+            hop = decision.bus_id
+        choice = self.directs.choice(target)
+        feeder = table.registry.feeder_of(target)
+        return ExplanationReport(
+            id=BusId(self._context.bus_id),
+            target=target,
+            next_hop=format_bus_id(hop) if hop else "",
+            refused=refused,
+            relation=table.relation_to(target),
+            rule=decision.rule,
+            known_by="" if feeder is None else str(feeder),
+            chain=[format_bus_id(above) for above in table.registry.tree.chain_of(target)],
+            direct=str(choice),
+        )
+
+    def _records(self, words: Words) -> object:
+        """Give some records, in the order of ids, from the first above a given id."""
+        after = _bus_id(words, 1) if len(words) > 1 else 0
+        registry = self._context.table.registry
+        known = heapq.nsmallest(
+            _RECORDS_IN_ANSWER,
+            (record for record in registry if record.bus_id > after),
+            key=lambda record: record.bus_id,
+        )
+        return [self._record(record, registry.feeder_of(record.bus_id)) for record in known]
+
+    def _record(self, record: Record, feeder: Feeder | None) -> RecordReport:
+        return RecordReport(
+            id=BusId(record.bus_id),
+            upstream=format_bus_id(record.upstream_id) if record.upstream_id else "",
+            relation=self._context.table.relation_to(record.bus_id),
+            known_by=str(feeder),
+            stamp=str(record.stamp),
+            draining=record.is_draining,
+            proxy=record.is_proxy,
+            labels=dict(record.labels),
+            subnets=record.subnets,
+            addresses=record.addresses,
+        )
 
     # Doing.
 

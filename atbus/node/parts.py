@@ -138,7 +138,7 @@ def _make(
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
-    directs = Directs(context, topology, traffic, dialer)
+    directs = admin.directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     sweeps = [each.sweep for each in (paths, rings, lanes, pressure, pacing, directs, route_table)]

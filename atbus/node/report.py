@@ -94,6 +94,43 @@ class RefusalReport:
 
 
 @attrs.frozen(kw_only=True)
+class ExplanationReport:
+    """
+    Why a message to one node would go where it would go.
+
+    ``next_hop`` is empty when it would be refused, ``refused`` when it would not; ``chain`` is who
+    is above the target, as far as it is known, ``known_by`` who says so, and ``direct`` whom the
+    node would connect to for it, or why nobody.
+    """
+
+    id: BusId
+    target: BusId
+    next_hop: str
+    refused: str
+    relation: Relation
+    rule: str
+    known_by: str
+    chain: list[str]
+    direct: str
+
+
+@attrs.frozen(kw_only=True)
+class RecordReport:
+    """What is known of a node, registered here or not."""
+
+    id: BusId
+    upstream: str
+    relation: Relation
+    known_by: str
+    stamp: str
+    draining: bool
+    proxy: bool
+    labels: dict[str, str]
+    subnets: tuple[Subnet, ...]
+    addresses: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class HopReport:
     """A node on the way to another one, and what it answered."""
 

@@ -43,6 +43,9 @@ class Dial:
     address: Address
     rule: str
 
+    def __str__(self) -> str:
+        return f"{format_bus_id(self.bus_id)} at {self.address}: {self.rule}"
+
 
 @attrs.frozen
 class Stay:
@@ -55,6 +58,9 @@ class Stay:
 
     reason: str
     denied: bool = False
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 Choice: TypeAlias = Dial | Stay

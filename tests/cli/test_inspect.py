@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from atbus.cli.outcome import ExitCode
+from atbus.routing.record import Record
+from atbus.routing.registry import Feeder
 from tests.cli.bus_case import BusTestCase
 
 
@@ -70,3 +72,55 @@ class InspectTests(BusTestCase):
         ended = await self.atbus("routes", "--to", "0x99999")
         self.assertEqual(ended.code, ExitCode.NOBODY)
         self.assertRegex(ended.out, r"(?m)^refused +NO_ROUTE$")
+
+    async def test_known_nodes(self) -> None:
+        """``--known`` lists every node that there is a record of, page by page, and how it is
+        known."""
+        await self.start_bus()
+        root = self.nodes[0]
+        many = [Record(bus_id=0x500 + place, upstream_id=0x10100) for place in range(450)]
+        root._parts.topology.claim(Feeder.ETCD, many)
+        ended = await self.atbus("nodes", "--known", "-o", "json")
+        found = {row["id"]: row for row in ended.json}
+        self.assertEqual(len(found), 450 + 3)
+        self.assertEqual(list(found), sorted(found, key=lambda text: int(text, 16)))
+        self.assertEqual(found["0x10000"]["known_by"], "own")
+        self.assertEqual(
+            [found["0x10100"][key] for key in ("known_by", "upstream", "relation")],
+            ["live", "0x10000", "ImmediateDownstream"],
+        )
+        self.assertEqual(
+            [found["0x500"][key] for key in ("known_by", "upstream", "stamp")],
+            ["etcd", "0x10100", "0.0"],
+        )
+        ended = await self.atbus("nodes", "--known", "0x10101")
+        rows = [line.split()[:4] for line in ended.out.splitlines()]
+        self.assertEqual(rows[0], ["ID", "UPSTREAM", "RELATION", "KNOWN"])
+        self.assertIn(["0x10101", "0x10100", "Self", "own"], rows)
+
+    async def test_explain(self) -> None:
+        """A node tells where a message would go, by which rule, and what it knows of the target;
+        a refusal is told and is the exit code."""
+        await self.start_bus()
+        root = self.nodes[0]
+        root._parts.topology.claim(Feeder.ETCD, [Record(bus_id=0x777, upstream_id=0x10101)])
+        ended = await self.atbus("route", "explain", "0x10000", "0x777", "-o", "json", via=0x10001)
+        self.assertEqual(ended.code, ExitCode.DONE)
+        self.assertEqual(
+            ended.json,
+            {
+                "id": "0x10000",
+                "target": "0x777",
+                "next_hop": "0x10100",
+                "refused": "",
+                "relation": "TransitiveDownstream",
+                "rule": "subnet 0x10100/8 of 0x10100",
+                "known_by": "etcd",
+                "chain": ["0x10101"],
+                "direct": "direct connections are switched off",
+            },
+        )
+        ended = await self.atbus("route", "explain", "0x10000", "0x99999")
+        self.assertEqual(ended.code, ExitCode.NOBODY)
+        self.assertRegex(ended.out, r"(?m)^refused +NO_ROUTE$")
+        self.assertRegex(ended.out, r"(?m)^rule +no upstream$")

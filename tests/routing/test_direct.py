@@ -51,6 +51,7 @@ class ChoiceTests(SynchronousTestCase):
     def test_the_target_itself(self) -> None:
         """A target that says where it listens is connected to."""
         self.assert_dials(self.choice(), LEAF, LEAF_ADDRESS)
+        self.assertEqual(str(self.choice()), f"0x4 at {LEAF_ADDRESS}: no rule of the policy")
 
     def test_the_proxy_above_it(self) -> None:
         """
