@@ -118,12 +118,12 @@ class Running:
                 self._fail(result)
                 return
         config = self._context.config
-        if not config.upstreams:
+        if not config.upstreams and not config.upstream_labels:
             self._up()
             return
         self.upstream = Upstream(
             self._context,
-            config.upstreams,
+            self._parts.topology.upstream_addresses,
             connect=lambda address: self._dialer.connect(address, upstream=True),
             went_up=self._registered_upstream,
             refused=self._upstream_refused,

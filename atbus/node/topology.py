@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from atbus.busid import ID_MAX
+from atbus.routing.choice import upstreams_by_labels
+from atbus.routing.direct import reachable
 from atbus.routing.record import UNSTAMPED, Record, Stamp
 from atbus.routing.registry import (
     Change,
@@ -28,6 +31,7 @@ from atbus.routing.table import Position
 from atbus.wire.messages import NodeFlag
 
 if TYPE_CHECKING:
+    from atbus.address import Address
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
 
@@ -96,6 +100,10 @@ class Topology:
         self._own: Record | None = None
         self._upstream_id = 0
         self._watches: tuple[NodeWatch, ...] = ()
+        # For choices of a node that has no id yet: its choices are its own all the same.
+        self._unnumbered = Record(
+            bus_id=context.random.randrange(1, ID_MAX), host=context.identity.host
+        )
 
     # Ourselves.
 
@@ -146,6 +154,18 @@ class Topology:
         if self._own is not None and self._own.stamp != stamp:
             self._own = attrs.evolve(self._own, stamp=stamp)
             self.claim(Feeder.OWN, [self._own])
+
+    def upstream_addresses(self) -> tuple[Address, ...]:
+        """Say who could be our upstream now, in order of preference."""
+        context = self._context
+        config = context.config
+        own = self.own or self._unnumbered
+        if config.upstream_labels:
+            found = upstreams_by_labels(context.table, config.upstream_labels, own.bus_id)
+            chosen = [address for each in found for address in reachable(own, each)[:1]]
+            if chosen:
+                return tuple(chosen)
+        return config.upstreams
 
     def reconfigure(self) -> None:
         """Know what the configuration knows of others, and nothing that it knows no more."""

@@ -2,9 +2,12 @@
 Keep this node registered with one of its upstreams.
 
 The candidates are tried in order, for ever, with a growing random pause; the pause begins anew
-after each success. An upstream that refuses is asked again after a long pause, except that an
-explicit refusal before the node was ever up ends the node: it is a mistake that waiting does not
-mend, like a wrong token or an id that is taken.
+after each success. When an upstream is lost, the best of the others is tried at once; the lost one
+has its turn again when they have had theirs. An upstream that refuses is asked again after a long
+pause, except that an explicit refusal before the node was ever up ends the node: it is a mistake
+that waiting does not mend, like a wrong token or an id that is taken.
+
+Who the candidates are is asked before each attempt, for nodes come and go.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class Upstream:
     """
     The upstream of one node, wherever it is at the moment.
 
-    :param candidates: Addresses in order of preference.
+    :param candidates: Gives the addresses that there are now, in order of preference.
     :param connect: Dials and registers; fires when the endpoint can take messages.
     :param went_up: Called when an upstream can take messages.
     :param refused: Called with an explicit refusal; tells whether to go on trying.
@@ -41,15 +44,15 @@ class Upstream:
     def __init__(
         self,
         context: Context,
-        candidates: tuple[Address, ...],
+        candidates: Callable[[], tuple[Address, ...]],
         *,
         connect: Callable[[Address], Deferred[Endpoint]],
         went_up: Callable[[Endpoint], None],
         refused: Callable[[RegistrationRefused], bool],
     ) -> None:
         config = context.config
-        self.candidates = candidates
         self.attempts = 0
+        self._candidates = candidates
         self._context = context
         self._connect = connect
         self._went_up = went_up
@@ -57,15 +60,12 @@ class Upstream:
         self._backoff = Backoff(
             config.retry_initial_seconds, config.retry_factor, config.retry_seconds_max
         )
-        self._place = 0
+        # The candidate that is tried, or was reached, and those of this round before it.
+        self._address: Address | None = None
+        self._tried: set[Address] = set()
         self._call: IDelayedCall | None = None
         self._attempt: Deferred[Endpoint] | None = None
         self._running = False
-
-    @property
-    def address(self) -> Address:
-        """The candidate that is tried, or was reached, last."""
-        return self.candidates[self._place % len(self.candidates)]
 
     def start(self) -> None:
         """Begin to try."""
@@ -91,20 +91,39 @@ class Upstream:
         self._backoff.reset()
 
     def lost(self) -> None:
-        """Try again after a short pause: the upstream that was there is gone."""
-        if self._running and self._attempt is None and self._call is None:
+        """Try again: another candidate at once, the upstream that is gone after a short pause."""
+        if not self._running or self._attempt is not None or self._call is not None:
+            return
+        self._tried = set() if self._address is None else {self._address}
+        if self._tried.issuperset(self._candidates()):
             self._wait(self._backoff.next(self._context.random.random()))
+        else:
+            self._wait(0)
 
     def _try(self) -> None:
         self._call = None
         self.attempts += 1
-        connecting = self._connect(self.address)
+        address = self._address = self._next()
+        if address is None:
+            # Nobody is known yet; whoever knows of one may be asked soon.
+            self._wait(self._backoff.next(self._context.random.random()))
+            return
+        connecting = self._connect(address)
         self._attempt = connecting
         # When it has ended before it came here, one of these has cleared the attempt again.
         connecting.addCallbacks(self._reached, self._failed).addErrback(self._broken)
 
+    def _next(self) -> Address | None:
+        """Choose the best candidate that has not had its turn in this round."""
+        candidates = self._candidates()
+        left = [address for address in candidates if address not in self._tried]
+        if not left:
+            self._tried.clear()
+        return next(iter(left or candidates), None)
+
     def _reached(self, endpoint: Endpoint) -> None:
         self._attempt = None
+        self._tried.clear()
         self._backoff.reset()
         if self._running:
             self._went_up(endpoint)
@@ -127,7 +146,8 @@ class Upstream:
                     pause = self._backoff.refused()
             elif status.is_breach:
                 pause = self._backoff.refused()
-        self._place += 1
+        if self._address is not None:
+            self._tried.add(self._address)
         if pause is None:
             pause = self._backoff.next(self._context.random.random())
         self._wait(pause)

@@ -95,7 +95,7 @@ def choose(
             reason = reason or f"{name} is no proxy"
             continue
         verdict = verdict_on(policy, own, record)
-        addresses = [each for each in _reachable(own, record) if verdict.permits(each)]
+        addresses = [each for each in reachable(own, record) if verdict.permits(each)]
         if addresses:
             return Dial(candidate, addresses[0], verdict.rule)
         if not reason:
@@ -103,7 +103,14 @@ def choose(
     return Stay(reason, denied)
 
 
-def _reachable(own: Record, record: Record) -> list[Address]:
+def reachable(own: Record, record: Record) -> list[Address]:
+    """
+    Choose where a node can be dialled from here.
+
+    :param own: The record of this node.
+    :param record: That of the other one.
+    :returns: Addresses of streams, the best first.
+    """
     known: list[Address] = []
     for text in record.addresses:
         try:
@@ -119,7 +126,7 @@ def _reachable(own: Record, record: Record) -> list[Address]:
 def _why_not(own: Record, record: Record, verdict: Verdict) -> tuple[str, bool]:
     """Say why a node is not connected to, and whether the policy is the reason."""
     name = format_bus_id(record.bus_id)
-    addresses = _reachable(own, record)
+    addresses = reachable(own, record)
     if not addresses:
         return f"{name} says of no address where it can be reached from here", False
     return f"{name}: {verdict.refusal(addresses[0])}", True

@@ -7,13 +7,14 @@ from typing import Any
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.node.topology import NodeNews
+from atbus.routing.choice import rendezvous
 from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import Feeder, NodeChanged, NodeDown, NodeUp
 from atbus.routing.relation import Relation
 from atbus.wire.messages import NodeFlag
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS
 from tests.node.mail import MailTests
-from tests.node.mesh import CROSS, EU1, EU2, US1, MeshTests, address_of
+from tests.node.mesh import CROSS, EU1, EU2, US1, MeshTests, address_of, table_of
 
 
 class OwnRecordTests(MailTests):
@@ -264,3 +265,68 @@ class ByRecordsTests(MeshTests):
         known = {each.bus_id: each for each in nodes[EU1].records()}
         self.assertEqual(set(known), {CROSS, EU1, US1})
         self.assertEqual(known[US1].addresses, (address_of(US1),))
+
+
+class ChosenUpstreamTests(MeshTests):
+    """Nodes that choose their upstream by labels."""
+
+    PROXIES = (EU1, EU2, 0x13)
+
+    def chooser(self, bus_id: int | str, **options: Any) -> Node:
+        """Make a node that hangs below one of the proxies of its region."""
+        chosen: dict[str, Any] = {
+            "topology": "records",
+            "upstream_labels": {"region": "eu"},
+            "records": [table_of(proxy) for proxy in (*self.PROXIES, US1)],
+        }
+        return self.node(bus_id, **(chosen | options))
+
+    def start_proxies(self, *bus_ids: int) -> dict[int, Node]:
+        """Start proxies that nobody is above of."""
+        made = {
+            bus_id: self.node(bus_id, listen=[address_of(bus_id)], topology="records")
+            for bus_id in bus_ids
+        }
+        self.network.start(*made.values())
+        return made
+
+    def test_spread(self) -> None:
+        """
+        Nodes that look for a proxy with the same labels spread over all that have them; when one
+        dies, those below it are below the others at once, and nobody else moves.
+
+        Scenario: Z1, Z3
+        """
+        proxies = self.start_proxies(*self.PROXIES, US1)
+        nodes = [self.chooser(0x500 + place) for place in range(30)]
+        self.network.start(*nodes)
+        homes = {node: self.ids(node)[0] for node in nodes}
+        for node in nodes:
+            self.assertEqual(homes[node], rendezvous(node.bus_id, self.PROXIES)[0])
+        self.assertEqual(set(homes.values()), set(self.PROXIES))
+        self.kill(proxies[EU1])
+        self.network.settle(1)
+        for node in nodes:
+            (home,) = self.ids(node)
+            expected = [each for each in rendezvous(node.bus_id, self.PROXIES) if each != EU1]
+            self.assertEqual(home, expected[0] if homes[node] == EU1 else homes[node])
+
+    def test_nobody_known_yet(self) -> None:
+        """
+        A node that knows of no such proxy waits until it does; an address is a way to begin.
+
+        Scenario: Z3
+        """
+        self.start_proxies(EU1, US1)
+        node = self.chooser(0x500, records=[])
+        started = node.start()
+        self.network.settle(30)
+        self.assertFalse(started.called)
+        node._parts.topology.claim(
+            Feeder.ETCD, [Record(bus_id=EU1, labels={"region": "eu"}, addresses=(address_of(EU1),))]
+        )
+        self.network.result_of(started)
+        self.assertEqual(self.ids(node), [EU1])
+        seeded = self.chooser(0x501, records=[], upstreams=[address_of(US1)])
+        self.network.start(seeded)
+        self.assertEqual(self.ids(seeded), [US1])

@@ -192,6 +192,30 @@ class LossTests(BusTests):
         )
         self.assertEqual(self.ids(child), [0x1FF00])
 
+    def test_another_candidate_at_once(self) -> None:
+        """
+        A child whose upstream dies is below the best of the other candidates at once, in the order
+        of preference, and goes back to the first one only when it has lost that as well.
+
+        Scenario: Z1, Z2
+        """
+        root, spare = self.root(), self.root(listen=[SPARE_ADDRESS])
+        third_address = "ipv4://10.0.0.8:1"
+        third = self.node(0x1FF00, listen=[third_address], subnets=[(0, 16)])
+        child = self.node(CHILD, upstreams=[ROOT_ADDRESS, third_address, SPARE_ADDRESS])
+        self.network.start(root, third, child)
+        before = len(self.network.dials)
+        self.kill(root)
+        self.network.settle(0.1)
+        self.assertEqual(str(self.network.dials[before]), third_address)
+        self.assertEqual((child.state, self.ids(child)), ("running", [0x1FF00]))
+        self.network.start(spare)
+        before = len(self.network.dials)
+        self.kill(third)
+        self.network.settle(2)
+        self.assertEqual(str(self.network.dials[before]), ROOT_ADDRESS)
+        self.assertEqual((child.state, self.ids(child)), ("running", [ROOT]))
+
     def test_the_first_attempt_comes_soon(self) -> None:
         """
         After a loss the child is back within a second when the parent is there.
