@@ -1,0 +1,144 @@
+"""
+What a question about the topology costs, by the depth of the tree and the number of records.
+
+One process and no network: the registry and the table of a node, filled as route tables fill them.
+Times are of the processor.
+
+    $ .venv/bin/python -m benchmarks.topology
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from random import Random
+from time import process_time
+from typing import TypeVar
+
+import attrs
+
+from atbus.busid import BusId
+from atbus.routing.record import Record, Stamp
+from atbus.routing.registry import Feeder
+from atbus.routing.table import Neighbor, Position, Table
+
+DEPTHS = (2, 6, 20)
+COUNTS = (1_000, 10_000, 100_000)
+_PROXIES = 10
+_BATCH = 1_000
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """
+    Processor time of one question, or of one record, in microseconds.
+
+    :param depth: Nodes above the lowest ones.
+    :param count: Records in the registry.
+    :param feed_us: To take one record, in batches.
+    :param first_us: The next hop of a target that was not asked for since the last change.
+    :param again_us: The next hop of a target that was.
+    :param relation_us: How any two nodes stand to each other, asked for the first time.
+    :param relation_again_us: The same, asked again.
+    """
+
+    depth: int
+    count: int
+    feed_us: float
+    first_us: float
+    again_us: float
+    relation_us: float
+    relation_again_us: float
+
+
+def measure(depth: int, count: int, questions: int) -> Cost:
+    """
+    Measure one bus: a root, ten proxies that are registered with it, and chains below those.
+
+    :param depth: Nodes above the lowest ones.
+    :param count: Records in all.
+    :param questions: How many are asked of each kind.
+    :returns: What they cost.
+    """
+    random = Random(depth * count)
+    table = Table(1)
+    records = [Record(bus_id=1, stamp=Stamp(1, 1))]
+    for proxy in range(2, 2 + _PROXIES):
+        table.add(Neighbor(BusId(proxy), (), Position.DOWNSTREAM))
+        table.set_usable(proxy, True)
+        records.append(Record(bus_id=proxy, upstream_id=1, stamp=Stamp(1, 1)))
+    for bus_id in range(2 + _PROXIES, count + 1):
+        # Each proxy has chains of full depth below it, node below node.
+        is_first = (bus_id - 2) // _PROXIES % (depth - 1) == 0
+        above = 2 + bus_id % _PROXIES if is_first and depth > 1 else bus_id - _PROXIES
+        records.append(Record(bus_id=bus_id, upstream_id=above, stamp=Stamp(1, 1)))
+    feed_us = _each(lambda batch: table.registry.claim(Feeder.SYNC, batch), _batches(records))
+    targets = [random.randrange(2, count + 1) for _ in range(questions)]
+    first_us = _each(table.next_hop, targets)
+    few = targets[:1_000]
+    for target in few:
+        table.next_hop(target)
+    again_us = min(_each(table.next_hop, few) for _ in range(5))
+    pairs = [(random.randrange(1, count + 1), target) for target in targets]
+    between = table.registry.tree.relation_between
+    relation_us = _each(lambda pair: between(*pair), pairs)
+    relation_again_us = min(_each(lambda pair: between(*pair), pairs) for _ in range(3))
+    return Cost(
+        depth=depth,
+        count=count,
+        feed_us=feed_us / _BATCH,
+        first_us=first_us,
+        again_us=again_us,
+        relation_us=relation_us,
+        relation_again_us=relation_again_us,
+    )
+
+
+def _batches(records: Sequence[Record]) -> list[Sequence[Record]]:
+    return [records[first : first + _BATCH] for first in range(0, len(records), _BATCH)]
+
+
+def _each(ask: Callable[[T], object], questions: Sequence[T]) -> float:
+    """Ask all questions; the time of one, in microseconds."""
+    began = process_time()
+    for question in questions:
+        ask(question)
+    return (process_time() - began) / len(questions) * 1e6
+
+
+def table_of(costs: Sequence[Cost]) -> str:
+    """
+    Write costs for people.
+
+    :param costs: In the order of the lines.
+    :returns: A table with a head.
+    """
+    names = [field.name for field in attrs.fields(Cost)]
+    lines = ["  ".join(f"{name:>17}" for name in names)]
+    for cost in costs:
+        values = [getattr(cost, name) for name in names]
+        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in values]
+        lines.append("  ".join(f"{cell:>17}" for cell in cells))
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Measure and print.
+
+    :param arguments: Words of the command line.
+    """
+    parser = argparse.ArgumentParser(description="What a question about the topology costs.")
+    parser.add_argument("--quick", action="store_true", help="up to 10,000 records")
+    quick = parser.parse_args(arguments).quick
+    counts = COUNTS[:2] if quick else COUNTS
+    costs = [
+        measure(depth, count, 2_000 if quick else 20_000) for depth in DEPTHS for count in counts
+    ]
+    print(table_of(costs))
+
+
+if __name__ == "__main__":
+    main()
