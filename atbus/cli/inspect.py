@@ -12,7 +12,19 @@ from atbus.cli.options import BUS_ID, output_option, via_of, via_options
 from atbus.cli.output import Output
 
 _NODES = ("id", "relation", "state", "channel", "rtt_seconds", "queued_bytes", "waiting", "labels")
-_LINKS = ("id", "role", "channel", "address", "dialled", "used", "queued_bytes", "age_seconds")
+_LINKS = (
+    "id",
+    "role",
+    "channel",
+    "address",
+    "dialled",
+    "used",
+    "queued_bytes",
+    "waiting",
+    "paused",
+    "slow",
+    "age_seconds",
+)
 _ROUTES = ("subnet", "via", "rule")
 _RECORDS = ("id", "upstream", "relation", "known_by", "proxy", "draining", "labels", "addresses")
 
@@ -73,7 +85,9 @@ def links(ctx: click.Context, target: int | None, output: Output) -> None:
     List the connections of a node, control and data.
 
     ID is the node that is asked; without it, the node at --via answers. Id 0x0 is a temporary
-    node: at least the one that asks.
+    node: at least the one that asks. Of each link: frames that wait for the other side or for a
+    destination behind it, how many destinations the other side has asked to pause, and whether it
+    does not take what it is sent.
     """
     output.rows(_ask(ctx, target, "atbus.links"), _LINKS)
 

@@ -137,6 +137,9 @@ class Admin:
             used=link is not None and link is endpoint.data_link,
             peer="" if channel is None else channel.peer,
             queued_bytes=0 if link is None else link.queued_bytes,
+            waiting=0 if link is None else len(link.sluice.backlog),
+            paused=0 if link is None else len(link.sluice.backlog.paused),
+            slow=link is not None and link.pace.slow,
             age_seconds=round(self._context.now - connection.opened_at, 3),
         )
 

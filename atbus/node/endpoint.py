@@ -67,6 +67,7 @@ class Endpoint:
         self.rings: list[RingConnection] = []
         self.ring: RingConnection | None = None
         self.gate = Gate.CLOSED
+        self.is_long = False
         self.removed: Status | None = None
         self.added_at = context.now
         self.vouched: set[int] = set()
@@ -197,11 +198,12 @@ class Endpoint:
     def _room_for_pending(self) -> int:
         """Give how many bytes more may wait, as far as the node is concerned."""
         self.reckon()
-        return self._account.allowance - self._account.held_bytes
+        return self._context.budget.free_bytes - self._account.held_bytes
 
     def reckon(self) -> None:
-        """Say in the node's budget how many bytes wait for a way to this endpoint."""
+        """Say how many bytes wait for a way to this endpoint."""
         self._account.hold(self.pending.queued_bytes)
+        self.judge_queue()
 
     def forget_account(self) -> None:
         """Hold nothing of the node's budget any more."""
@@ -214,20 +216,22 @@ class Endpoint:
         """The link that data may take now."""
         return self.data_link if self.gate is Gate.OPEN else None
 
-    @property
-    def is_long(self) -> bool:
-        """Tell whether more is queued for this endpoint than there should be for long."""
+    def judge_queue(self) -> None:
+        """Look whether more is queued for this endpoint than there should be for long."""
         link = self.open_link
-        if link is not None:
-            return link.is_long
         pending = self.pending
-        return pending.queued_bytes * 2 > pending.bytes_max or len(pending) * 2 > pending.count_max
+        if link is not None:
+            self.is_long = link.is_long
+        else:
+            many = len(pending) * 2 > pending.count_max
+            self.is_long = many or pending.queued_bytes * 2 > pending.bytes_max
 
     @property
     def is_over(self) -> bool:
         """Tell whether a program should pause: the queue has passed the soft limit."""
         link = self.open_link
         if link is None:
+            self.judge_queue()
             return self.is_long
         link.measure()
         return link.queued_bytes > link.soft_bytes or link.room <= 0
@@ -238,6 +242,7 @@ class Endpoint:
         link = self.open_link
         if link is not None:
             link.measure()
+        self.judge_queue()
         return not self.is_long and (link is None or link.room > 0)
 
     @property

@@ -28,6 +28,7 @@ class IMessageReceiver(Interface):
             grows by one from message to message.
         :param payload: The bytes that were sent.
         :returns: None, or a Deferred or coroutine that ends when the message has been dealt with.
+            Beyond a window of messages that are open those who send are asked to pause.
         """
 
 
@@ -49,6 +50,19 @@ class INode(Interface):
             ``on_forward_response`` event, if it is not simply delivered.
         :raises Undeliverable: It was not accepted; nothing was sent.
         """
+
+    def writable(target: int) -> object:
+        """
+        Wait until `send` accepts messages to a target again.
+
+        :returns: A Deferred that fires then, or fails with `Undeliverable`; it always ends.
+        """
+
+    def pause() -> None:
+        """Take no messages until `resume`: those who send are asked to pause."""
+
+    def resume() -> None:
+        """Take messages again, first those that were held, in order."""
 
     def deliver(target: int, payload: bytes, kind: int = 0, timeout: float = 8.0) -> object:
         """

@@ -9,8 +9,8 @@ Rules (wire protocol, section 4):
    acknowledges it. What is left when the link dies is handed to the node, in order, once.
 3. A frame that arrived is acknowledged when this node answers for it no longer, never earlier.
    The acknowledgement rides on anything that goes back; when nothing does, a LINK_ACK follows
-   after `limits.ACK_DELAY_SECONDS` or `limits.ACK_FRAMES_MAX` frames. What overtakes a frame
-   that is stuck is acknowledged there as well, or one slow destination would close the window.
+   (`atbus.node.acking`). What overtakes a frame that is stuck is acknowledged there as well, or
+   one slow destination would close the window.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IDelayedCall
-
 from atbus import limits
 from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
+from atbus.node.acking import Acking
 from atbus.node.outbox import Item, Kept, Notice, Routed, Run
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -54,7 +53,6 @@ class Link:
 
     :param connection: Its owner, which also knows the remote node.
     :param frame_bytes_max: The longest frame the other side takes.
-    :param queued_bytes_max: Beyond this many bytes nothing more is accepted.
     :param data_reader: Takes DATA and FRAGMENT frames.
     :param readers: Take the other frames, by type.
     :param pass_on: Takes routed frames of other types, whomever they are for.
@@ -66,7 +64,6 @@ class Link:
         connection: Connection,
         *,
         frame_bytes_max: int,
-        queued_bytes_max: int,
         data_reader: FrameReader,
         readers: dict[int, FrameReader],
         pass_on: FrameReader,
@@ -92,7 +89,6 @@ class Link:
         self.finished = False
         self._context = context
         self._account = context.budget.open()
-        self._queued_bytes_max = queued_bytes_max
         self._data_reader = data_reader
         self._readers = readers
         self._pass_on = pass_on
@@ -101,14 +97,18 @@ class Link:
         self._items: list[Item] = []
         self._runs: dict[int, Run] = {}
         self._ack_heard = 0
-        self._ack_call: IDelayedCall | None = None
+        self._acking = Acking(context, self._incoming, self.put)
         self._unreadable = 0
         self._reading = False
-        self.measure()
+        self.reconfigure()
 
     def reconfigure(self) -> None:
         """Queue as many bytes as the configuration allows now."""
-        self._queued_bytes_max = self._context.config.queued_bytes_hard
+        config = self._context.config
+        self._queued_bytes_max = config.queued_bytes_hard
+        self.soft_bytes = config.queued_bytes_soft
+        share = min(limits.CHANNEL_BYTES, config.queued_bytes_soft // 2)
+        self.sluice.channel_bytes_max = max(share, self.frame_bytes_max)
         self.measure()
 
     # Outgoing.
@@ -211,7 +211,8 @@ class Link:
             ]
             channel.send(frames)
         self.measure()
-        if self.sluice.backlog.ready and not channel.queued_bytes:
+        backlog = self.sluice.backlog
+        if backlog.busy and backlog.ready and not channel.queued_bytes:
             # The kernel has taken everything; nobody will say so.
             self._context.turn.at_end(self.feed)
 
@@ -226,22 +227,29 @@ class Link:
     def measure(self) -> None:
         """Compute anew how many bytes may still be queued."""
         here = self._bytes_measured = self._bytes_here
-        config = self._context.config
-        hard_bytes = self._queued_bytes_max
         queued = here + self.sluice.backlog.queued_bytes + self._channel_bytes
-        self._queued_measured = queued
+        budget = self._context.budget
         self._account.hold(queued)
-        allowance = min(hard_bytes, self._account.allowance)
-        self.soft_bytes = config.queued_bytes_soft * allowance // hard_bytes
-        share = min(limits.CHANNEL_BYTES, config.queued_bytes_soft // 2)
-        self.sluice.channel_bytes_max = max(share, self.frame_bytes_max)
-        self._spare_bytes = 0 if self._outgoing.full else allowance - queued
-        self.room = min(self._spare_bytes, self._context.budget.grant_bytes)
-        self._room_measured = self.room
+        allowance = self._queued_bytes_max
+        allowance = min(allowance, budget.free_bytes)
+        spare = 0 if self._outgoing.full else allowance - queued
+        self._spare_bytes = spare
+        self.room = self._room_measured = min(spare, budget.grant_bytes)
+        if queued or self._queued_measured:
+            self._queued_measured = queued
+            self._judge(queued, allowance)
+
+    def _judge(self, queued: int, allowance: int) -> None:
+        """Hold the queue against its marks."""
+        soft_bytes = self._context.config.queued_bytes_soft
+        self.soft_bytes = soft_bytes * allowance // self._queued_bytes_max
         was_long, self.is_long = self.is_long, queued * 2 > self.soft_bytes
-        if was_long and not self.is_long:
-            self._context.on_relief()
-        if self.pace.judge_queue(queued, config.queued_bytes_soft):
+        if was_long is not self.is_long:
+            if self.connection.endpoint is not None:
+                self.connection.endpoint.judge_queue()
+            if was_long:
+                self._context.on_relief()
+        if self.pace.judge_queue(queued, soft_bytes):
             self.name_slow(queued)
 
     def has_room(self, size_bytes: int) -> bool:
@@ -442,34 +450,8 @@ class Link:
                 self._acknowledge_soon()
 
     def _acknowledge_soon(self) -> None:
-        due = self._incoming.early
-        if not self._items:
-            due += self._incoming.untold
-        if not due or self.closed or self.muted:
-            return
-        if due >= limits.ACK_FRAMES_MAX:
-            self._acknowledge_now()
-        elif self._ack_call is None:
-            self._ack_call = self._context.timers.callLater(
-                limits.ACK_DELAY_SECONDS, self._acknowledge_now
-            )
-
-    def _acknowledge_now(self) -> None:
-        call, self._ack_call = self._ack_call, None
-        if call is not None and call.active():
-            call.cancel()
         if not self.closed and not self.muted:
-            self._put_acks()
-
-    def _put_acks(self) -> None:
-        """Queue what the other side does not know of what we have discharged."""
-        source = self._context.bus_id
-        early = self._incoming.tell_early()
-        for start in range(0, len(early), limits.ACK_RANGES_MAX):
-            ranges = tuple(early[start : start + limits.ACK_RANGES_MAX])
-            self.put(Notice(LinkAck(source=source, early=ranges)))
-        if self._incoming.untold and not early:
-            self.put(Notice(LinkAck(source=source)))
+            self._acking.soon(rides=bool(self._items))
 
     def say_last(self) -> None:
         """
@@ -478,9 +460,10 @@ class Link:
         What is put here from now on counts as never written.
         """
         if not self.muted:
-            self._put_acks()
+            self._acking.say()
             self.write_all()
         self.muted = True
+        self._acking.stop()
 
     def end(self) -> tuple[list[Kept], list[Kept]]:
         """
@@ -490,9 +473,7 @@ class Link:
             order. The caller reports them.
         """
         self.closed = True
-        if self._ack_call is not None:
-            self._ack_call.cancel()
-            self._ack_call = None
+        self._acking.stop()
         items = self.sluice.backlog.take_all() + self._items
         self._items = []
         self._runs = {}

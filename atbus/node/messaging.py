@@ -14,6 +14,7 @@ from atbus.node.answering import LATER, Responder
 from atbus.node.delivery import Delivery
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
+from atbus.node.outlet import Outlet
 
 if TYPE_CHECKING:
     from atbus.node.commands import Executor
@@ -101,6 +102,25 @@ class Messaging:
         :raises LocalProtocolError: The target is no bus id.
         """
         return self._parts.writers.wait(target)
+
+    def outlet(self, target: int, kind: int = 0) -> Outlet:
+        """
+        Make a Twisted consumer whose writes are messages to a target.
+
+        ::
+
+            outlet = node.outlet(target)
+            FileSender().beginFileTransfer(file, outlet)
+            await outlet.done
+
+        :param target: Its bus id.
+        :param kind: Of every message.
+        :returns: An ``IConsumer``; producers that are registered with it pause while the target
+            takes no more. Its ``done`` fires when all is sent, or fails with `Undeliverable`.
+        """
+        parts = self._parts
+        kept_bytes_max = parts.context.config.queued_bytes_hard
+        return Outlet(parts.sender, parts.writers, target, kind, kept_bytes_max)
 
     def deliver(
         self,

@@ -169,7 +169,8 @@ class Pressure:
     def _set_shut(self, endpoint: Endpoint, shut: bool) -> None:
         for connection in endpoint.carriers:
             if connection.link is not None:
-                connection.link.sluice.backlog.shut = shut
+                backlog = connection.link.sluice.backlog
+                (backlog.close if shut else backlog.open)()
                 self._context.turn.at_end(connection.link.feed)
         if shut:
             self.on_paused(None)

@@ -163,7 +163,6 @@ class Registrar:
             self._context,
             connection,
             frame_bytes_max=frame_bytes_max,
-            queued_bytes_max=self._context.config.queued_bytes_hard,
             data_reader=self.traffic.data_received,
             readers=self.readers,
             pass_on=self.traffic.courier.pass_on_unknown,

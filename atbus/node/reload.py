@@ -63,7 +63,7 @@ def _pass_on(parts: Parts, config: NodeConfig, applied: frozenset[str]) -> None:
     parts.channel_options.linger_seconds = config.linger_seconds
     parts.channel_options.heartbeat_seconds = config.heartbeat_seconds
     parts.channel_options.tolerance = config.heartbeat_tolerance
-    parts.context.budget.bytes_max = config.queued_bytes_node
+    parts.context.budget.resize(config.queued_bytes_node)
     if "records" in applied:
         parts.topology.reconfigure()
     if applied & {"direct_connections", "policy"}:

@@ -64,6 +64,9 @@ class LinkReport:
     used: bool
     peer: str
     queued_bytes: int
+    waiting: int
+    paused: int
+    slow: bool
     age_seconds: float
 
 

@@ -58,6 +58,10 @@ class Writers:
         self._waiting.setdefault(target, []).append(waiting)
         return waiting
 
+    def may_write(self, target: int) -> bool:
+        """Tell whether a program that sends to a target need not wait."""
+        return self._state_of(target) is True
+
     def _forget(self, target: int, waiting: Deferred[None]) -> None:
         others = self._waiting.get(target, [])
         if waiting in others:

@@ -42,7 +42,9 @@ class Backlog(Generic[T]):
 
     #: How many bytes wait, barriers included.
     queued_bytes: int = attrs.field(default=0, init=False)
-    #: Whether every destination is paused, known or not.
+    #: Whether something waits, or would have to wait if it came.
+    busy: bool = attrs.field(default=False, init=False)
+    #: Whether every destination is paused, known or not; `close` and `open` say so.
     shut: bool = attrs.field(default=False, init=False)
     _queues: dict[int, _Queue[T]] = attrs.field(factory=dict, init=False, repr=False)
     # Destinations that wait and are not paused, in the order of their turns.
@@ -55,10 +57,8 @@ class Backlog(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def busy(self) -> bool:
-        """Whether something waits, or would have to wait if it came."""
-        return bool(self._count or self._paused or self.shut)
+    def _look(self) -> None:
+        self.busy = bool(self._count or self._paused or self.shut)
 
     @property
     def ready(self) -> bool:
@@ -115,6 +115,7 @@ class Backlog(Generic[T]):
         queue.queued_bytes += size_bytes
         self.queued_bytes += size_bytes
         self._count += 1
+        self.busy = True
 
     def push_barrier(self, item: T, size_bytes: int) -> None:
         """Let an item wait behind everything that waits now."""
@@ -122,12 +123,14 @@ class Backlog(Generic[T]):
         self._barriers.append((self._pushed, item, size_bytes))
         self.queued_bytes += size_bytes
         self._count += 1
+        self.busy = True
 
     def pause(self, destination: int) -> None:
         """Let a destination wait until it is resumed."""
         if destination in self._paused:
             return
         self._paused.add(destination)
+        self.busy = True
         if destination in self._queues:
             self._turns.remove(destination)
 
@@ -142,7 +145,17 @@ class Backlog(Generic[T]):
             self._paused.discard(destination)
             if waits:
                 self._turns.append(destination)
+            self._look()
         return waits
+
+    def close(self) -> None:
+        """Let everything wait until `open`."""
+        self.shut = self.busy = True
+
+    def open(self) -> None:
+        """Let everything that is not paused itself move again."""
+        self.shut = False
+        self._look()
 
     def take(self, bytes_max: int) -> list[T]:
         """
@@ -159,6 +172,7 @@ class Backlog(Generic[T]):
             size_bytes += self._take_turn(taken, bytes_max - size_bytes)
             self._take_barriers(taken)
         self._take_barriers(taken)
+        self._look()
         return taken
 
     def _take_turn(self, taken: list[T], bytes_max: int) -> int:
@@ -211,6 +225,7 @@ class Backlog(Generic[T]):
         self._turns.clear()
         self._barriers.clear()
         self.queued_bytes = self._count = 0
+        self._look()
         return [item for _, item, _ in sorted(entries, key=_number_of)]
 
 

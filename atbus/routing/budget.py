@@ -12,43 +12,53 @@ The bytes that a node may hold, and the part of it that each queue may have.
 
 from __future__ import annotations
 
-import attrs
-
 # The part of the budget that is kept back for grants, and the fewest that it is divided by.
 _GRANTS_PART = 8
 _GRANTS_MIN = 8
 
 
-@attrs.define(eq=False)
 class Budget:
     """
     The bytes of one node.
 
+    What queues ask for often is kept ready, not computed: they look once per turn and link.
+
     :param bytes_max: All that its queues may hold together.
     """
 
-    bytes_max: int = attrs.field(validator=attrs.validators.ge(1))
-    #: What they hold, as far as they have said.
-    used_bytes: int = attrs.field(default=0, init=False)
-    _accounts: int = attrs.field(default=0, init=False)
+    def __init__(self, bytes_max: int) -> None:
+        #: What the queues hold, as far as they have said.
+        self.used_bytes = 0
+        #: How many bytes are free for all; what is kept back for grants is not.
+        self.free_bytes = 0
+        #: How much a queue may grow before it has to say what it holds.
+        self.grant_bytes = 0
+        self._accounts = 0
+        self.resize(bytes_max)
+
+    def resize(self, bytes_max: int) -> None:
+        """Hold as much as *bytes_max* from now on."""
+        self.bytes_max = bytes_max
+        self._usable_bytes = bytes_max - bytes_max // _GRANTS_PART
+        self.count(0)
+        self.add(0)
 
     def open(self) -> Account:
         """Open the account of one more queue; it is closed with the queue."""
-        self._accounts += 1
+        self.count(1)
         return Account(self)
 
-    @property
-    def free_bytes(self) -> int:
-        """How many bytes are free for all; what is kept back for grants is not."""
-        return max(0, self.bytes_max - self.bytes_max // _GRANTS_PART - self.used_bytes)
+    def count(self, accounts: int) -> None:
+        """Take note of so many accounts more, or less."""
+        self._accounts += accounts
+        self.grant_bytes = self.bytes_max // _GRANTS_PART // max(self._accounts, _GRANTS_MIN)
 
-    @property
-    def grant_bytes(self) -> int:
-        """How much a queue may grow before it has to say what it holds."""
-        return self.bytes_max // _GRANTS_PART // max(self._accounts, _GRANTS_MIN)
+    def add(self, held_bytes: int) -> None:
+        """Take note of so many bytes more, or less, that are held."""
+        self.used_bytes += held_bytes
+        self.free_bytes = max(0, self._usable_bytes - self.used_bytes)
 
 
-@attrs.define(eq=False)
 class Account:
     """
     What one queue holds of a budget.
@@ -56,21 +66,17 @@ class Account:
     :param budget: The node's.
     """
 
-    budget: Budget
-    #: What it holds, as it said last.
-    held_bytes: int = attrs.field(default=0, init=False)
-    _is_open: bool = attrs.field(default=True, init=False)
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        #: What it holds, as it said last.
+        self.held_bytes = 0
+        self._is_open = True
 
     def hold(self, held_bytes: int) -> None:
         """Say how many bytes the queue holds now; after `close` that is no matter."""
-        if self._is_open:
-            self.budget.used_bytes += held_bytes - self.held_bytes
+        if held_bytes != self.held_bytes and self._is_open:
+            self.budget.add(held_bytes - self.held_bytes)
             self.held_bytes = held_bytes
-
-    @property
-    def allowance(self) -> int:
-        """How many bytes the queue may hold now."""
-        return self.budget.free_bytes
 
     def has_room(self, size_bytes: int) -> bool:
         """
@@ -85,4 +91,4 @@ class Account:
         if self._is_open:
             self.hold(0)
             self._is_open = False
-            self.budget._accounts -= 1  # noqa: SLF001  # one is a part of the other
+            self.budget.count(-1)

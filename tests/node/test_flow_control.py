@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 from atbus import limits
+from atbus.busid import format_bus_id
 from atbus.node.node import Node
 from atbus.wire.messages import Flow, FlowAction, FlowScope, MessageType
 from tests.node.flow_case import HARD, SMALL, FlowCase
@@ -55,6 +57,24 @@ class ChainTests(FlowCase):
         self.assertGreaterEqual(len(more), 1000)
         self.assertEqual(self.mail[one].fates, [])
         self.assert_quiet(root, north, south, one, two)
+
+    def test_what_waits_can_be_seen(self) -> None:
+        """The list of links tells what waits, and which destinations are paused."""
+        _, north, south, (two,) = self.chain()
+        one = self.leaf(NORTH + 1)
+        self.data_channel(south, two).stall()
+        self.push(one, SOUTH + 1, 5_000)
+        (line,) = self.ended(one.command(NORTH, b"atbus.links"), 1)
+        rows = {(row["id"], row["role"]): row for row in json.loads(line)}
+        row = rows[format_bus_id(ROOT), "data"]
+        self.assertEqual((row["paused"], row["slow"]), (1, False))
+        self.assertGreater(row["waiting"], 0)
+        self.assertGreater(row["queued_bytes"], 5_000)
+        (line,) = self.ended(one.command(SOUTH, b"atbus.links"), 1)
+        rows = {(row["id"], row["role"]): row for row in json.loads(line)}
+        self.assertTrue(rows[format_bus_id(SOUTH + 1), "data"]["slow"])
+        self.data_channel(south, two).resume()
+        self.assertEqual(north.statistics.pauses_sent, 1)
 
     def test_short_messages_are_counted_by_frames(self) -> None:
         """Frames of a few bytes are paused before they fill the window of the links behind."""

@@ -96,12 +96,16 @@ class PlainTests(SynchronousTestCase):
             used=True,
             peer="unix:pid=1,uid=0",
             queued_bytes=2,
+            waiting=3,
+            paused=1,
+            slow=True,
             age_seconds=1.5,
         )
         wanted: dict[str, object] = {"id": "0x0", "role": "control", "channel": "unix"}
         wanted |= {"dialled": True, "used": True, "address": "unix:///run/x.sock"}
         wanted |= {"peer": "unix:pid=1,uid=0"}
-        self.check(report, {**wanted, "queued_bytes": 2, "age_seconds": 1.5})
+        wanted |= {"queued_bytes": 2, "waiting": 3, "paused": 1, "slow": True}
+        self.check(report, {**wanted, "age_seconds": 1.5})
 
     def test_routes(self) -> None:
         """The default route has a star in the place of a subnet."""

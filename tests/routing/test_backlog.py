@@ -70,10 +70,10 @@ class BacklogTests(SynchronousTestCase):
         """While a backlog is shut nothing leaves it, whatever it is for."""
         backlog: Backlog[str] = Backlog()
         backlog.push(NORTH, "a", 1)
-        backlog.shut = True
+        backlog.close()
         self.assertEqual((backlog.take(9), backlog.ready, backlog.busy), ([], False, True))
         self.assertEqual([backlog.is_free(d) for d in (NORTH, SOUTH)], [False, False])
-        backlog.shut = False
+        backlog.open()
         self.assertEqual(backlog.take(9), ["a"])
 
     def test_a_barrier_leaves_behind_all_before_it(self) -> None:
@@ -168,6 +168,7 @@ class BacklogModel(RuleBasedStateMachine):
         """Count and bytes are those of what waits."""
         items = [item for waiting in self.waiting.values() for item in waiting]
         assert len(self.backlog) == len(items)
+        assert self.backlog.busy == bool(items or self.paused)
         assert self.backlog.queued_bytes == sum(number for _, number in items)
         for destination, waiting in self.waiting.items():
             assert self.backlog.waiting_for(destination) == waiting

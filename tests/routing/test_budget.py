@@ -18,7 +18,7 @@ class BudgetTests(SynchronousTestCase):
         accounts = [budget.open() for _ in range(count)]
         for _ in range(MOST // 10):
             for account in accounts:
-                if account.held_bytes + 10 <= account.allowance:
+                if account.held_bytes + 10 <= budget.free_bytes:
                     account.hold(account.held_bytes + 10)
         self.assertLessEqual(budget.used_bytes + count * budget.grant_bytes, MOST)
         return [account.held_bytes for account in accounts]
@@ -34,15 +34,25 @@ class BudgetTests(SynchronousTestCase):
     def test_what_is_given_back_is_free_again(self) -> None:
         """A queue that is empty, or closed, takes nothing from the others."""
         budget = Budget(MOST)
-        one, two = budget.open(), budget.open()
+        one = budget.open()
         one.hold(50_000)
-        self.assertEqual(two.allowance, 20_000)
+        self.assertEqual(budget.free_bytes, 20_000)
         one.hold(1_000)
-        self.assertEqual(two.allowance, 69_000)
+        self.assertEqual(budget.free_bytes, 69_000)
         one.close()
         one.hold(5)
         one.close()
-        self.assertEqual((two.allowance, budget.used_bytes), (70_000, 0))
+        self.assertEqual((budget.free_bytes, budget.used_bytes), (70_000, 0))
+
+    def test_another_size(self) -> None:
+        """A budget that becomes smaller than what is held has nothing free, and then again some."""
+        budget = Budget(MOST)
+        one = budget.open()
+        one.hold(50_000)
+        budget.resize(MOST // 2)
+        self.assertEqual((budget.free_bytes, budget.grant_bytes), (0, MOST // 128))
+        one.hold(5_000)
+        self.assertEqual(budget.free_bytes, MOST // 2 * 7 // 8 - 5_000)
 
     def test_grants_are_kept_back(self) -> None:
         """What queues may take before they say so is never more than was kept back for it."""
@@ -69,6 +79,6 @@ class BudgetTests(SynchronousTestCase):
         for place, wanted in asked:
             account = accounts[place]
             granted = account.held_bytes + budget.grant_bytes
-            account.hold(min(wanted, max(account.held_bytes, account.allowance)))
+            account.hold(min(wanted, max(account.held_bytes, budget.free_bytes)))
             self.assertLessEqual(max(account.held_bytes, granted), MOST)
             self.assertLessEqual(budget.used_bytes, MOST * 7 // 8 + budget.grant_bytes)

@@ -1,0 +1,74 @@
+"""
+Telling the other side of a link which of its frames are discharged (wire protocol, section 4.2).
+
+The word rides on anything that goes back. When nothing does, and for frames that were discharged
+before an older one, a LINK_ACK says it: after `limits.ACK_DELAY_SECONDS`, or at once for
+`limits.ACK_FRAMES_MAX` frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+
+from atbus import limits
+from atbus.node.outbox import Notice
+from atbus.wire.messages import LinkAck
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.routing.custody import IncomingLedger
+
+
+class Acking:
+    """
+    The acknowledgements of one link.
+
+    :param incoming: Knows what is discharged, and what of it was told.
+    :param put: Queues a notice on the link.
+    """
+
+    def __init__(
+        self, context: Context, incoming: IncomingLedger, put: Callable[[Notice], None]
+    ) -> None:
+        self._context = context
+        self._incoming = incoming
+        self._put = put
+        self._call: IDelayedCall | None = None
+
+    def soon(self, rides: bool) -> None:
+        """
+        See to it that the other side is told in time.
+
+        :param rides: Whether something is about to go back that says it besides.
+        """
+        incoming = self._incoming
+        due = incoming.early if rides else incoming.early + incoming.untold
+        if not due:
+            return
+        if due >= limits.ACK_FRAMES_MAX:
+            self._now()
+        elif self._call is None:
+            self._call = self._context.timers.callLater(limits.ACK_DELAY_SECONDS, self._now)
+
+    def _now(self) -> None:
+        self.stop()
+        self.say()
+
+    def say(self) -> None:
+        """Queue what the other side does not know."""
+        source = self._context.bus_id
+        early = self._incoming.tell_early()
+        for start in range(0, len(early), limits.ACK_RANGES_MAX):
+            ranges = tuple(early[start : start + limits.ACK_RANGES_MAX])
+            self._put(Notice(LinkAck(source=source, early=ranges)))
+        if self._incoming.untold and not early:
+            self._put(Notice(LinkAck(source=source)))
+
+    def stop(self) -> None:
+        """Wait for nothing more."""
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
