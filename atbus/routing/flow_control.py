@@ -18,8 +18,6 @@ Nothing here knows of bytes or frames; `Load` holds them against the marks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import attrs
 
 from atbus import limits
@@ -197,7 +195,7 @@ class FlowControl:
         return destination in self._told
 
     @property
-    def told(self) -> Iterable[int]:
+    def told(self) -> tuple[int, ...]:
         """The destinations that somebody was asked to pause."""
         return tuple(self._told)
 

@@ -29,12 +29,18 @@ class SimulationTests(SynchronousTestCase):
     """Buses in bad weather."""
 
     def storm(
-        self, seed: int, kinds: Sequence[str], *, direct: bool = False, faults: int = 8
+        self,
+        seed: int,
+        kinds: Sequence[str],
+        *,
+        direct: bool = False,
+        faults: int = 8,
+        tight: bool = False,
     ) -> World:
         """Let one seed happen and have it judged."""
-        world = World(seed, direct=direct)
+        world = World(seed, direct=direct, tight=tight)
         world.start()
-        world.traffic(seconds=3.0, bursts_per_second=40)
+        world.traffic(seconds=3.0, bursts_per_second=120 if tight else 40)
         world.faults(seconds=3.0, number=faults, kinds=kinds)
         found = world.finish()
         if found:
@@ -43,7 +49,13 @@ class SimulationTests(SynchronousTestCase):
         return world
 
     def storms(
-        self, which: Iterable[int], kinds: Sequence[str], *, direct: bool = False, faults: int = 8
+        self,
+        which: Iterable[int],
+        kinds: Sequence[str],
+        *,
+        direct: bool = False,
+        faults: int = 8,
+        tight: bool = False,
     ) -> Counter[str]:
         """
         Let many seeds happen.
@@ -52,8 +64,10 @@ class SimulationTests(SynchronousTestCase):
         """
         counts: Counter[str] = Counter()
         for seed in which:
-            world = self.storm(seed, kinds, direct=direct, faults=faults)
+            world = self.storm(seed, kinds, direct=direct, faults=faults, tight=tight)
             counts += world.model.counts()
+            if tight:
+                counts["paused"] += world.model.refused["BACKPRESSURE"]
             if world.given_up:
                 counts["order given up"] += len(world.given_up)
         return counts

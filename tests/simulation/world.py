@@ -10,6 +10,7 @@ A small tree of nodes, with random traffic and random faults, all from one seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -26,6 +27,14 @@ ROOT, NORTH, SOUTH = 0x10000, 0x10100, 0x10200
 PROXIES = (NORTH, SOUTH)
 LEAVES = (NORTH + 1, NORTH + 2, NORTH + 3, SOUTH + 1, SOUTH + 2, SOUTH + 3)
 _REPLIES_FROM = 1_000_000
+# So little that every kind of limit is met.
+_TIGHT = {
+    "queued_bytes_soft": 20_000,
+    "queued_bytes_hard": 200_000,
+    "queued_bytes_node": 400_000,
+    "window_bytes": 100_000,
+    "window_count": 10,
+}
 
 
 @attrs.define(eq=False)
@@ -34,10 +43,13 @@ class Witness:
 
     model: Model
     life: Life
+    #: Says how long the program takes for a message; None: it has no time to lose.
+    takes: Callable[[], Deferred[None]] | None = None
 
-    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
-        """Take a message."""
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> object:
+        """Take a message, at once or later."""
         self.model.arrived(self.life, source, payload)
+        return None if self.takes is None else self.takes()
 
     def answer(self, source: int, payload: bytes) -> bytes:
         """Take a request."""
@@ -71,10 +83,16 @@ class World:
     :param seed: Everything follows from it.
     :param direct: Whether leaves listen and are told of each other.
     :param jitter_seconds: How unequal delays are; None draws it.
+    :param tight: Whether queues and windows are short, and programs slow.
     """
 
     def __init__(
-        self, seed: int, *, direct: bool = False, jitter_seconds: float | None = None
+        self,
+        seed: int,
+        *,
+        direct: bool = False,
+        jitter_seconds: float | None = None,
+        tight: bool = False,
     ) -> None:
         self.random = Random(seed)
         if jitter_seconds is None:
@@ -82,6 +100,7 @@ class World:
         self.network = VirtualNetwork(seed=seed, jitter_seconds=jitter_seconds)
         self.model = Model()
         self.direct = direct
+        self.tight = tight
         self.nodes: dict[int, Life] = {}
         self.lives: list[Life] = []
         self.log: list[str] = []
@@ -126,10 +145,11 @@ class World:
             heartbeat_seconds=1.0,
             retry_initial_seconds=0.05,
             retry_seconds_max=0.5,
+            **(_TIGHT if self.tight else {}),
             **upstream,
         )
         life = self.model.born(node)
-        witness = Witness(self.model, life)
+        witness = Witness(self.model, life, partial(self._takes, node) if self.tight else None)
         node.receiver = witness  # type: ignore[assignment]  # declared by duck
         node.on_request(witness.answer)
         observe(node, witness)
@@ -137,6 +157,13 @@ class World:
         self.nodes[bus_id] = life
         self.lives.append(life)
         node.start().addErrback(lambda _: None)
+
+    def _takes(self, node: Node) -> Deferred[None]:
+        """Let a program take its time for one message."""
+        taking: Deferred[None] = Deferred()
+        seconds = self.random.choice((0.0, 0.001, 0.05, 0.4))
+        self.network.process_of(node).callLater(seconds, taking.callback, None)
+        return taking
 
     def _error(self, bus_id: int, detail: str) -> None:
         words = detail.split()
@@ -320,6 +347,14 @@ class World:
             self.network.freeze(node)
             self._later(lambda: self.network.thaw(node))
 
+    def _pause(self) -> None:
+        """Let a program take nothing for a while."""
+        life = self._living((ROOT, *PROXIES, *LEAVES))
+        if life is not None:
+            self.note(f"pause {life.bus_id:x}")
+            life.node.pause()
+            self._later(life.node.resume)
+
     def _disconnect(self) -> None:
         pair = self._pair()
         if pair is not None:
@@ -366,6 +401,13 @@ class World:
                 "waiting messages": parts.registrar.count_waiting(),
                 "halves of messages": len(parts.inbox._reassembly),
                 "unfinished callbacks": parts.inbox.answering.unfinished,
+                "held messages": parts.inbox.held,
+                "destinations that others wait for": len(parts.pressure.flow.told),
+                "destinations to wait for": sum(
+                    len(parts.pressure.flow.paused_by(other)) for other in life.node.endpoints
+                ),
+                "open frames": sum(p.frames for p in parts.pressure.passages.values()),
+                "queued bytes": parts.context.budget.used_bytes,
             }
             found += [f"{name} has {what}: {count}" for what, count in kept.items() if count]
             if life.node.state != "running":

@@ -1,0 +1,92 @@
+"""An application that sends to some nodes as fast as they take it, and tells what that costs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from atbus.errors import Status, Undeliverable
+from atbus.node.node import Node
+
+_TICK_SECONDS = 0.01
+_REPORT_TICKS = 20
+_PAGE_BYTES = 4_096
+_log = Logger(namespace="flooder")
+
+
+def resident_bytes() -> int:
+    """Give how much memory this process occupies."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+
+
+class Flooder(Service):
+    """
+    Send to every registered node, a number of messages each tick, and report now and then.
+
+    :param per_tick: How many messages to each node.
+    :param size: How long they are.
+    """
+
+    def __init__(self, node: Node, targets: list[int], per_tick: int, size: int) -> None:
+        self._node = node
+        self._targets = targets
+        self._per_tick = per_tick
+        self._payload = bytes(size)
+        self._sent: Counter[int] = Counter()
+        self._refused: Counter[int] = Counter()
+        self._ticks = 0
+        self._loop = LoopingCall(self._tick)
+        node.events.on_endpoint_added.observe(self._look)
+
+    def _look(self, _: object) -> None:
+        if not self._loop.running and len(self._node.endpoints) == len(self._targets):
+            self._loop.start(_TICK_SECONDS, now=False)
+
+    def _tick(self) -> None:
+        for target in self._targets:
+            for _ in range(self._per_tick):
+                try:
+                    self._node.send(target, self._payload)
+                except Undeliverable as error:
+                    if error.status is Status.BACKPRESSURE:
+                        self._refused[target] += 1
+                        break
+                else:
+                    self._sent[target] += 1
+        self._ticks += 1
+        if self._ticks % _REPORT_TICKS == 0:
+            self._report()
+
+    def _report(self) -> None:
+        queued = {
+            endpoint.bus_id: link.queued_bytes
+            for endpoint in self._node.endpoints.values()
+            if (link := endpoint.data_link) is not None
+        }
+        report = {
+            "ticks": self._ticks,
+            "resident": resident_bytes(),
+            "queued": queued,
+            "sent": self._sent,
+            "refused": self._refused,
+        }
+        _log.info("report {report}", report=json.dumps(report))
+
+    def stopService(self) -> None:
+        """Send no more."""
+        super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self._loop.running:
+            self._loop.stop()
+
+
+def flood(node: Node, settings: Mapping[str, Any]) -> Flooder:
+    """Send as fast as it goes."""
+    targets = [int(target) for target in settings["targets"]]
+    return Flooder(node, targets, int(settings["per_tick"]), int(settings["size"]))

@@ -1,0 +1,93 @@
+"""Processes that stand still while others send to them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+from tests.processes.harness import UP, NodeProcess, ProcessCase
+
+HUB, FROZEN, LIVELY = 0x300, 0x301, 0x302
+HARD = 8_388_608
+ALLOWED_SECONDS = 11.0
+# What the allocator takes and gives as it likes.
+ARENA_BYTES = 4 * 1024 * 1024
+
+_HUB = f"""
+id = "{HUB:#x}"
+listen = ["unix://{{folder}}/hub.sock"]
+subnets = ["{HUB:#x}/8"]
+record_events = "hub.events"
+
+[limits]
+queued_bytes_hard = {HARD}
+
+[application]
+callable = "tests.processes.flooder:flood"
+
+[application.settings]
+targets = [{FROZEN}, {LIVELY}]
+per_tick = 40
+size = 2000
+"""
+_LEAF = """
+id = "{bus_id:#x}"
+upstream = "unix://{{folder}}/hub.sock"
+record_events = "{name}.events"
+
+[application]
+callable = "tests.processes.talker:listen"
+"""
+
+
+class FrozenTests(ProcessCase):
+    """A node that sends to two others, one of which is stopped by a signal."""
+
+    async def report(self, hub: NodeProcess) -> dict[str, Any]:
+        """Wait for the next report of what it costs."""
+        match = await hub.says(r"report (\{.*\})")
+        return dict(json.loads(match[1]))
+
+    async def test_a_frozen_process(self) -> None:
+        """
+        It costs its sender no more than the limit, is named in time, and nobody else notices.
+
+        When it goes on it gets everything that was accepted.
+
+        Scenario: D19, D20
+        """
+        hub = self.start("hub", _HUB)
+        await hub.says(UP)
+        frozen, lively = (
+            self.start(name, _LEAF.format(bus_id=bus_id, name=name))
+            for name, bus_id in (("frozen", FROZEN), ("lively", LIVELY))
+        )
+        for process in (frozen, lively):
+            await process.says("received")
+        calm = [await self.report(hub) for _ in range(10)]
+        frozen.kill(signal.SIGSTOP)
+        begun = self.reactor.seconds()
+        await hub.says(f"queued for slow {FROZEN:#x}|queued for slow 0x0*{FROZEN:x}")
+        self.assertLess(self.reactor.seconds() - begun, ALLOWED_SECONDS)
+        stuck = [await self.report(hub) for _ in range(10)]
+        while not stuck[-1]["refused"]:
+            stuck.append(await self.report(hub))
+        stuck.append(await self.report(hub))
+        frozen.kill(signal.SIGCONT)
+        self.assertLessEqual(max(report["queued"][str(FROZEN)] for report in stuck), HARD)
+        cost = stuck[-1]["resident"] - max(report["resident"] for report in calm)
+        self.assertLessEqual(cost, HARD * 1.25 + ARENA_BYTES)
+        self.assertEqual(set(stuck[-1]["refused"]), {str(FROZEN)})
+        # Counted in ticks of the sender, not in seconds of a machine that others use, too.
+        rates = [
+            (after["sent"][str(LIVELY)] - before["sent"][str(LIVELY)])
+            / (after["ticks"] - before["ticks"])
+            for before, after in ((calm[0], calm[-1]), (stuck[0], stuck[-1]))
+        ]
+        self.assertGreaterEqual(rates[1], 0.9 * rates[0])
+        await frozen.says("received")
+        for process in (hub, frozen, lively):
+            self.assertEqual(await process.stops(), -signal.SIGTERM)
+        verdict = self.judge()
+        self.assertTrue(verdict.ok, str(verdict))
