@@ -351,9 +351,10 @@ class World:
         """Let a program take nothing for a while."""
         life = self._living((ROOT, *PROXIES, *LEAVES))
         if life is not None:
+            node = life.node
             self.note(f"pause {life.bus_id:x}")
-            life.node.pause()
-            self._later(life.node.resume)
+            self.network.process_of(node).arrive(node.pause)
+            self._later(lambda: self.network.process_of(node).arrive(node.resume))
 
     def _disconnect(self) -> None:
         pair = self._pair()
