@@ -223,6 +223,24 @@ class QueueTests(SynchronousTestCase):
         table = limits.PENDING_COUNT_MAX * (limits.FRAME_HEAD_BYTES + RUN_ENTRY_BYTES)
         self.assertLessEqual(limits.PENDING_BYTES + table, limits.QUEUED_BYTES_HARD)
 
+    def test_a_stuck_destination_leaves_the_window_to_others(self) -> None:
+        """Paused and refused, one that is stuck has no more than a quarter of a link's window."""
+        window = limits.UNACKNOWLEDGED_FRAMES_MAX
+        soft = limits.DESTINATION_FRAMES_SOFT
+        self.assertEqual(soft * limits.DESTINATION_WINDOW_PARTS, window)
+        self.assertLessEqual(soft * limits.DESTINATION_FRAMES_HARD_FACTOR * 4, window)
+
+    def test_what_is_in_the_channel_is_a_part_of_what_may_be_queued(self) -> None:
+        """So the rest can be told apart by destination before anybody has to pause."""
+        self.assertLessEqual(limits.CHANNEL_BYTES * 2, limits.QUEUED_BYTES_SOFT)
+        self.assertGreaterEqual(limits.CHANNEL_BYTES, 4 * limits.FRAME_BYTES)
+
+    def test_a_window_is_refused_late(self) -> None:
+        """Between the pause and the first refusal of a receiver lies what one queue may hold."""
+        between = limits.WINDOW_BYTES * (limits.WINDOW_HARD_FACTOR - 1)
+        self.assertGreaterEqual(between, limits.QUEUED_BYTES_HARD)
+        self.assertGreaterEqual(limits.WINDOW_BYTES, limits.MESSAGE_BYTES)
+
     def test_one_source_cannot_take_all_of_the_reassembly(self) -> None:
         """Half-sent messages of one source leave room for those of others, and for queues."""
         self.assertLessEqual(2 * limits.REASSEMBLY_SOURCE_BYTES_MAX, limits.REASSEMBLY_BYTES_MAX)

@@ -204,9 +204,13 @@ class Pressure:
         """Let a new data connection know what its other side has paused."""
         paused = self.flow.paused_by(endpoint.bus_id)
         for connection in endpoint.carriers:
-            if connection.link is not None:
-                for destination in paused:
-                    connection.link.sluice.backlog.pause(destination)
+            if connection.link is None:
+                continue
+            backlog = connection.link.sluice.backlog
+            for destination in paused:
+                backlog.pause(destination)
+            if self.flow.is_shut(endpoint.bus_id):
+                backlog.close()
 
     def control_up(self, endpoint: Endpoint) -> None:
         """Begin anew with a neighbor: over a new connection nothing was said yet."""

@@ -155,6 +155,10 @@ class FlowControl:
         self._shut.discard(neighbor)
         return was_shut
 
+    def is_shut(self, neighbor: int) -> bool:
+        """Tell whether a neighbor takes nothing at all."""
+        return neighbor in self._shut
+
     def is_paused(self, next_hop: int, destination: int) -> bool:
         """Tell whether what goes to a destination through a neighbor has to wait."""
         return next_hop in self._shut or destination in self._heard.get(next_hop, ())

@@ -256,6 +256,28 @@ class NeighborTests(FlowCase):
         self.network.settle()
         self.assertEqual(self.mail[north].payloads, [b"x"])
 
+    def test_a_new_data_connection_knows_what_is_paused(self) -> None:
+        """What a neighbor has paused stays so when only its data connection is another one."""
+        _, north, _ = self.proxies()
+        one = self.leaf(NORTH + 1)
+        self.say_flow(north, one, FlowAction.PAUSE, SOUTH)
+        self.data_channel(one, north).abort("cut")
+        self.network.settle(2)
+        self.assertEqual(self.refused(one, SOUTH), "BACKPRESSURE")
+        link = one.endpoints[NORTH].data_link
+        assert link is not None
+        self.assertEqual(link.sluice.backlog.paused, {SOUTH})
+        self.say_flow(north, one, FlowAction.PAUSE, NORTH, scope=FlowScope.NEXT_HOP)
+        self.data_channel(one, north).abort("cut")
+        self.network.settle(2)
+        link = one.endpoints[NORTH].data_link
+        assert link is not None
+        self.assertTrue(link.sluice.backlog.shut)
+        self.control_channel(one, north).abort("cut")
+        self.network.settle(2)
+        for target in (NORTH, SOUTH):
+            one.send(target, b"x")
+
     def test_a_neighbor_that_does_not_obey(self) -> None:
         """
         Who goes on sending meets the hard limit: refused by name, and never silently.

@@ -42,6 +42,7 @@ class HeardTests(SynchronousTestCase):
         flow = FlowControl()
         self.assertEqual([flow.shut(UP), flow.shut(UP)], [True, False])
         self.assertTrue(flow.is_paused(UP, FAR))
+        self.assertEqual([flow.is_shut(each) for each in (UP, LEFT)], [True, False])
         self.assertFalse(flow.is_paused(LEFT, FAR))
         self.assertEqual([flow.open(UP), flow.open(UP)], [True, False])
         self.assertFalse(flow.is_paused(UP, FAR))
