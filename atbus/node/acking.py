@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall
 
 from atbus import limits
-from atbus.node.outbox import Notice
-from atbus.wire.messages import LinkAck
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
-    from atbus.routing.custody import IncomingLedger
+    from atbus.routing.custody import IncomingLedger, Range
+
+Ranges = tuple["Range", ...]
 
 
 class Acking:
@@ -27,15 +27,15 @@ class Acking:
     The acknowledgements of one link.
 
     :param incoming: Knows what is discharged, and what of it was told.
-    :param put: Queues a notice on the link.
+    :param tell: Says one word: what is discharged up to now, and some ranges besides.
     """
 
     def __init__(
-        self, context: Context, incoming: IncomingLedger, put: Callable[[Notice], None]
+        self, context: Context, incoming: IncomingLedger, tell: Callable[[Ranges], None]
     ) -> None:
         self._context = context
         self._incoming = incoming
-        self._put = put
+        self._tell = tell
         self._call: IDelayedCall | None = None
 
     def soon(self, rides: bool) -> None:
@@ -58,14 +58,12 @@ class Acking:
         self.say()
 
     def say(self) -> None:
-        """Queue what the other side does not know."""
-        source = self._context.bus_id
+        """Say what the other side does not know, in as many words as it takes."""
         early = self._incoming.tell_early()
         for start in range(0, len(early), limits.ACK_RANGES_MAX):
-            ranges = tuple(early[start : start + limits.ACK_RANGES_MAX])
-            self._put(Notice(LinkAck(source=source, early=ranges)))
+            self._tell(tuple(early[start : start + limits.ACK_RANGES_MAX]))
         if self._incoming.untold and not early:
-            self._put(Notice(LinkAck(source=source)))
+            self._tell(())
 
     def stop(self) -> None:
         """Wait for nothing more."""

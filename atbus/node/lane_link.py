@@ -8,14 +8,14 @@ still, and can take another way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 
-from atbus import limits
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.outgoing_lane import OutgoingLane
+from atbus.node.acking import Ranges
 from atbus.node.link import Link
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atbus.node.ring import RingConnection
 
 #: Takes what a lane has discharged: up to a number, and the ranges beyond it.
-TellAck = Callable[[int, tuple[tuple[int, int], ...]], None]
+TellAck = Callable[[int, Ranges], None]
 
 
 @attrs.define(eq=False)
@@ -72,7 +72,7 @@ class LaneLink(Link):
             room = max(1, channel.room_bytes)
             self.sluice.channel_bytes_max = channel.queued_bytes + room
 
-    def acknowledged(self, ack: int, early: Sequence[tuple[int, int]]) -> None:
+    def acknowledged(self, ack: int, early: Ranges) -> None:
         """
         Let go what the reader has discharged.
 
@@ -84,12 +84,5 @@ class LaneLink(Link):
         if early:
             self.acknowledged_early(early)
 
-    def _put_acks(self) -> None:
-        early: Sequence[tuple[int, int]] = self._incoming.tell_early()
-        for start in range(0, len(early), limits.ACK_RANGES_MAX):
-            self._tell(tuple(early[start : start + limits.ACK_RANGES_MAX]))
-        if self._incoming.untold and not early:
-            self._tell(())
-
-    def _tell(self, early: tuple[tuple[int, int], ...]) -> None:
+    def _tell_acks(self, early: Ranges) -> None:
         self.tell_ack(self._incoming.tell(), early)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from atbus import limits
 from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
-from atbus.node.acking import Acking
+from atbus.node.acking import Acking, Ranges
 from atbus.node.outbox import Item, Kept, Notice, Routed, Run
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -97,7 +97,7 @@ class Link:
         self._items: list[Item] = []
         self._runs: dict[int, Run] = {}
         self._ack_heard = 0
-        self._acking = Acking(context, self._incoming, self.put)
+        self._acking = Acking(context, self._incoming, self._tell_acks)
         self._unreadable = 0
         self._reading = False
         self.reconfigure()
@@ -419,7 +419,7 @@ class Link:
         self._ack_heard = ack
         self._let_go(self._outgoing.acknowledge(ack))
 
-    def acknowledged_early(self, ranges: Sequence[tuple[int, int]]) -> None:
+    def acknowledged_early(self, ranges: Ranges) -> None:
         """Let go frames behind one that is stuck."""
         self._let_go(self._outgoing.acknowledge_early(ranges))
 
@@ -448,6 +448,10 @@ class Link:
             self._incoming.discharge(number)
             if not self._reading:
                 self._acknowledge_soon()
+
+    def _tell_acks(self, early: Ranges) -> None:
+        """Acknowledge what is discharged, and some frames before their turn."""
+        self.put(Notice(LinkAck(source=self._context.bus_id, early=early)))
 
     def _acknowledge_soon(self) -> None:
         if not self.closed and not self.muted:

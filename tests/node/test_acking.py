@@ -7,11 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
-from atbus.node.acking import Acking
-from atbus.node.outbox import Notice
+from atbus.node.acking import Acking, Ranges
 from atbus.routing.custody import IncomingLedger
 from atbus.testing.clock import HeapClock
-from atbus.wire.messages import LinkAck
 
 
 class Bystander:
@@ -26,15 +24,14 @@ class Bystander:
 class AckingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.incoming = IncomingLedger()
-        self.said: list[tuple[tuple[int, int], ...]] = []
+        self.said: list[Ranges] = []
         context: Any = Bystander()
         self.clock = context.timers
-        self.acking = Acking(context, self.incoming, self.put)
+        self.acking = Acking(context, self.incoming, self.tell)
 
-    def put(self, notice: Notice) -> None:
+    def tell(self, early: Ranges) -> None:
         """Take what is said, as a link that sends it does."""
-        assert isinstance(notice.message, LinkAck)
-        self.said.append(notice.message.early)
+        self.said.append(early)
         self.incoming.tell()
 
     def arrive(self, count: int) -> None:
