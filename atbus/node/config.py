@@ -34,7 +34,7 @@ from atbus.busid import (
     parse_bus_id,
 )
 from atbus.errors import BusIdError, ConfigurationError
-from atbus.node.option import OPTIONS, RELOADABLE
+from atbus.node.option import OPTIONS, RELOADABLE, TABLES_WITH_SECRETS
 from atbus.node.reading import (
     FrozenMapping,
     GivenSubnet,
@@ -57,6 +57,7 @@ from atbus.node.reading import (
     read_text,
     read_tokens,
 )
+from atbus.node.reading_discovery import etcd_faults, service_faults
 from atbus.node.reading_topology import read_records, read_rules
 from atbus.routing.policy import Rule
 from atbus.routing.record import Record
@@ -183,6 +184,9 @@ class NodeConfig:
     pending_count_max: int = attrs.field(default=limits.PENDING_COUNT_MAX, converter=read_integer)
     pending_seconds: float = attrs.field(default=limits.PENDING_SECONDS, converter=read_number)
     pending_policy: str = attrs.field(default="hold", converter=read_text)
+    # registries
+    etcd: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
+    service: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     # application
     application: str | None = attrs.field(default=None, converter=read_application)
     application_settings: FrozenMapping[str, object] = attrs.field(
@@ -217,6 +221,8 @@ class NodeConfig:
         faults.extend(self._settle_heartbeat())
         faults.extend(self._settle_upstreams())
         faults.extend(self._settle_topology())
+        faults.extend(f"etcd{fault}" for fault in etcd_faults(self.etcd))
+        faults.extend(f"service{fault}" for fault in service_faults(self.service))
         faults.extend(self._faults_in_addresses())
         faults.extend(self._faults_in_counts())
         faults.extend(self._faults_in_tls())
@@ -277,7 +283,7 @@ class NodeConfig:
         shown = [f"id={AUTO if self.mode is Mode.AUTO else format_bus_id(self.id)}"]
         for name, value in self.given().items():
             if name != "id" and value != _DEFAULTS[name]:
-                hidden = OPTIONS[name].secret or name == "application_settings"
+                hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS
                 shown.append(f"{name}=<{len(value)}>" if hidden else f"{name}={_shown(value)}")
         return f"NodeConfig({', '.join(shown)})"
 

@@ -19,6 +19,7 @@ from atbus.errors import Status
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.endpoint import Endpoint
+    from atbus.routing.services import Service
 
 P = ParamSpec("P")
 
@@ -118,6 +119,9 @@ class NodeEvents:
     on_writable               bus id                              something is accepted again
     on_channel_changed        endpoint, connection                data takes another channel to it
     on_lag                    seconds, callback name              something blocked the reactor
+    on_discovery              name, whether it is in sync         a registry is there, or away
+    on_service_found          service                             a node offers something else now
+    on_service_gone           service                             what it offered is gone
     on_error                  status, detail                      anything else that went wrong
     ========================  ==================================  =================================
     """
@@ -144,4 +148,7 @@ class NodeEvents:
         self.on_writable: Signal[[int]] = Signal("on_writable", log)
         self.on_channel_changed: Signal[[Endpoint, Connection]] = Signal("on_channel_changed", log)
         self.on_lag: Signal[[float, str]] = Signal("on_lag", log)
+        self.on_discovery: Signal[[str, bool]] = Signal("on_discovery", log)
+        self.on_service_found: Signal[[Service]] = Signal("on_service_found", log)
+        self.on_service_gone: Signal[[Service]] = Signal("on_service_gone", log)
         self.on_error: Signal[[Status, str]] = Signal("on_error", log)

@@ -74,10 +74,23 @@ def _mac_addresses() -> str:
     return ":".join(sorted(found))
 
 
-def _start_ticks() -> str:
-    """Give the kernel's start time of this process, so that a reused pid is not us."""
+def is_process_alive(process: str) -> bool:
+    """
+    Tell whether a process of this host is still there.
+
+    :param process: `Identity.process` of a node of this host.
+    :returns: Whether it is; not when the text is none, nor when the pid is another's by now.
+    """
+    pid, _, ticks = process.partition("/")[0].partition(".")
+    if not pid.isdecimal() or not pid.isascii() or ticks in ("", "0"):
+        return False
+    return _start_ticks(pid) == ticks
+
+
+def _start_ticks(pid: str = "self") -> str:
+    """Give the kernel's start time of a process, so that a reused pid is not it."""
     try:
-        stat = Path("/proc/self/stat").read_text(encoding="ascii")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return "0"
     return stat.rpartition(")")[2].split()[19]

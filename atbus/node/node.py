@@ -17,6 +17,7 @@ from zope.interface import implementer
 from atbus.channels.interfaces import IChannelScheme
 from atbus.errors import AtbusError
 from atbus.node import parts
+from atbus.node.choosing import Choosing
 from atbus.node.config import NodeConfig
 from atbus.node.context import Timers
 from atbus.node.events import NodeEvents
@@ -28,7 +29,7 @@ from atbus.node.statistics import Statistics
 
 
 @implementer(INode)
-class Node(Messaging, Neighborhood, Service):
+class Node(Messaging, Neighborhood, Choosing, Service):
     """
     One participant of the bus.
 

@@ -371,6 +371,17 @@ _LIVENESS: Final = {
     ),
 }
 
+_REGISTRIES: Final = {
+    "etcd": Option(
+        kind="table",
+        meaning="The etcd in which this node announces itself and finds others; left out, none.",
+        key="discovery.etcd",
+    ),
+    "service": Option(
+        kind="table", meaning="What this node offers, as others find it in registries."
+    ),
+}
+
 _APPLICATION: Final = {
     "application": Option(
         kind="text",
@@ -384,9 +395,21 @@ _APPLICATION: Final = {
 }
 
 OPTIONS: Final = MappingProxyType(
-    {**_IDENTITY, **_CONNECTIONS, **_TLS, **_LIFE, **_LIMITS, **_LIVENESS, **_APPLICATION}
+    {
+        **_IDENTITY,
+        **_CONNECTIONS,
+        **_TLS,
+        **_LIFE,
+        **_LIMITS,
+        **_LIVENESS,
+        **_REGISTRIES,
+        **_APPLICATION,
+    }
 )
 """Each option under its name."""
 
 RELOADABLE: Final = frozenset(name for name, option in OPTIONS.items() if option.reloadable)
 """The names of the options that may change while a node runs."""
+
+TABLES_WITH_SECRETS: Final = frozenset({"etcd", "application_settings"})
+"""The names of the options in which something may be secret by its name."""

@@ -29,6 +29,7 @@ from atbus.node.credentials import credentials_of
 from atbus.node.delivery import Inbox
 from atbus.node.dialer import Dialer
 from atbus.node.directs import Directs
+from atbus.node.discovering import Discovering
 from atbus.node.endpoint import Endpoint
 from atbus.node.events import NodeEvents
 from atbus.node.fates import Fates
@@ -81,6 +82,7 @@ class Parts:
     topology: Topology
     directs: Directs
     route_table: RouteTable
+    discovering: Discovering
 
 
 def wire(
@@ -168,6 +170,7 @@ def _make(
         topology=topology,
         directs=directs,
         route_table=route_table,
+        discovering=Discovering(context, topology, reactor),
     )
 
 

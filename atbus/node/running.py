@@ -15,6 +15,8 @@ from atbus.address import Address
 from atbus.busid import TEMPORARY
 from atbus.errors import (
     ConnectFailed,
+    DiscoveryConflict,
+    DiscoveryError,
     ListenFailed,
     LocalProtocolError,
     RegistrationRefused,
@@ -117,6 +119,21 @@ class Running:
             if isinstance(result, Failure):
                 self._fail(result)
                 return
+        announced = self._parts.discovering.start()
+        announced.addCallbacks(self._announced, self._not_announced)
+
+    def _not_announced(self, failure: Failure) -> None:
+        """End a node whose id is another's in a registry, or whose registry is not there."""
+        failure.trap(DiscoveryError)
+        if self.life.is_alive:
+            error = failure.value
+            is_conflict = isinstance(error, DiscoveryConflict)
+            status = Status.ID_CONFLICT if is_conflict else Status.TIMEOUT
+            self._fail(Failure(RegistrationRefused(status, str(error))))
+
+    def _announced(self, _: None) -> None:
+        if not self.life.is_alive:
+            return
         config = self._context.config
         if not config.upstreams and not config.upstream_labels:
             self._up()
@@ -277,7 +294,8 @@ class Running:
             seconds=self._context.config.drain_seconds,
             everything=True,
         )
-        DeferredList([listening, leaving]).addCallback(self._left, status)
+        discovering = self._parts.discovering.stop()
+        DeferredList([listening, leaving, discovering]).addCallback(self._left, status)
         return stopped
 
     def _left(self, _: object, status: Status) -> None:

@@ -33,7 +33,7 @@ from atbus.address import Address
 from atbus.busid import Subnet, format_bus_id
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
-from atbus.node.option import OPTIONS, Option
+from atbus.node.option import OPTIONS, TABLES_WITH_SECRETS, Option
 from atbus.node.reading_topology import plain_record, plain_rule
 from atbus.routing.policy import Rule
 from atbus.routing.record import Record
@@ -240,7 +240,7 @@ def _write_line(key: str, name: str, value: object, *, set_: bool) -> str:
     elif name in {"subnets", "accept_subnets"}:
         text = f"[{', '.join(map(_write_subnet, value))}]" if isinstance(value, tuple) else ""
     else:
-        text = _write(_without_secrets(value) if name == "application_settings" else value)
+        text = _write(_without_secrets(value) if name in TABLES_WITH_SECRETS else value)
     return f"{key} = {text}" if set_ else f"#{key} = {text}"
 
 

@@ -95,6 +95,8 @@ class Topology:
         self.addresses: Callable[[], tuple[str, ...]]
         # Called with what we say of ourselves, when that has changed.
         self.on_described: Callable[[Record], None]
+        # Who announces what we say of ourselves elsewhere, if anybody does.
+        self.own_changed: Callable[[Record], None] = lambda _: None
         self._context = context
         self._routes_changed = routes_changed
         self._own: Record | None = None
@@ -148,12 +150,14 @@ class Topology:
         self._own = described = attrs.evolve(own, stamp=Stamp(context.epoch, seq))
         self.claim(Feeder.OWN, [described])
         self.on_described(described)
+        self.own_changed(described)
 
     def stamped(self, stamp: Stamp) -> None:
         """Bear the stamp under which the neighbors are told of us."""
         if self._own is not None and self._own.stamp != stamp:
-            self._own = attrs.evolve(self._own, stamp=stamp)
-            self.claim(Feeder.OWN, [self._own])
+            self._own = own = attrs.evolve(self._own, stamp=stamp)
+            self.claim(Feeder.OWN, [own])
+            self.own_changed(own)
 
     def upstream_addresses(self) -> tuple[Address, ...]:
         """Say who could be our upstream now, in order of preference."""

@@ -27,6 +27,11 @@ SHARED_MEMORY = {
     "shm_weak_memory": True,
 }
 
+REGISTRIES: dict[str, Any] = {
+    "etcd": {"endpoints": ["http://127.0.0.1:2379"], "user": "u", "password": "geheim"},
+    "service": {"type": "battle", "labels": {"zone": "a"}},
+}
+
 
 def full(**changes: Any) -> NodeConfig:
     """Make a configuration in which each option that can be set easily is."""
@@ -87,7 +92,7 @@ def full(**changes: Any) -> NodeConfig:
         "application": "shop.front:Front",
         "application_settings": {"stock": [1, {"two": 2}]},
     }
-    return NodeConfig(**(options | SHARED_MEMORY | changes))
+    return NodeConfig(**(options | SHARED_MEMORY | REGISTRIES | changes))
 
 
 class FaultCase(SynchronousTestCase):

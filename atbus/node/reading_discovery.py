@@ -1,0 +1,183 @@
+"""
+How the options about registries are read: the tables ``discovery.etcd`` and ``service``.
+
+A key that nobody knows is a fault: a password that is misspelled would be left out without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from atbus.discovery import bounds
+from atbus.discovery.documents import normal_prefix
+from atbus.discovery.etcd.options import ClusterOptions, TlsFiles
+from atbus.discovery.etcd.servers import read_url
+from atbus.errors import RecordError
+from atbus.routing.services import Service
+
+PREFIX: Final = "/atbus/"
+"""Below what a bus keeps its keys, unless it is told otherwise."""
+
+START_SECONDS: Final = 5.0
+"""How long a start waits for a registry unless told otherwise; libatbus's number."""
+
+
+@attrs.frozen(kw_only=True)
+class EtcdSettings:
+    """
+    How a node uses etcd.
+
+    :param cluster: Which cluster.
+    :param prefix: Below what the keys of the bus stand.
+    :param announce: Whether the node announces itself.
+    :param watch: Whether it wants to know of others.
+    :param required: Whether it may not start without having announced itself.
+    :param start_seconds: How long its start waits for that.
+    """
+
+    cluster: ClusterOptions
+    prefix: str = PREFIX
+    announce: bool = True
+    watch: bool = True
+    required: bool = False
+    start_seconds: float = START_SECONDS
+
+
+_TEXTS: Final = ("user", "password", "ca_file", "certificate_file", "key_file")
+_TRUTHS: Final = ("announce", "watch", "required", "auto_update")
+_SECONDS: Final = {"lease_seconds": (2, 3_600), "start_seconds": (0, 3_600)}
+_ETCD_KEYS: Final = frozenset({"endpoints", "prefix", *_SECONDS, *_TEXTS, *_TRUTHS})
+_SERVICE_KEYS: Final = frozenset(attrs.fields_dict(Service)) - {"bus_id", "name", "addresses"}
+_SERVICE_LISTS: Final = frozenset({"gateways"})
+
+
+def etcd_faults(table: Mapping[str, Any]) -> Iterator[str]:
+    """
+    Check the table of etcd.
+
+    :param table: What was given; empty for no etcd.
+    :returns: What is wrong with it, each beginning with the place.
+    """
+    if not table:
+        return
+    yield from (f".{key}: unknown" for key in table if key not in _ETCD_KEYS)
+    urls = table.get("endpoints", ())
+    if isinstance(urls, str) or not isinstance(urls, list | tuple):
+        yield ".endpoints: expected a list of URLs"
+        urls = ("http://127.0.0.1:2379",)
+    elif not urls:
+        yield ".endpoints: at least one is needed"
+    for index, url in enumerate(urls):
+        try:
+            read_url(url if isinstance(url, str) else "")
+        except ValueError as fault:
+            yield f".endpoints[{index}]: {fault}"
+    for key in ("prefix", *_TEXTS):
+        text = table.get(key, "")
+        if not isinstance(text, str) or not text.isprintable():
+            yield f".{key}: expected a text that can be printed"
+    if str(table.get("prefix", PREFIX)).strip("/") == "":
+        yield ".prefix: the keys of a bus need a place of their own"
+    yield from (
+        f".{key}: expected true or false"
+        for key in _TRUTHS
+        if not isinstance(table.get(key, True), bool)
+    )
+    for key, (least, most) in _SECONDS.items():
+        number = table.get(key, least)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            yield f".{key}: expected a number"
+        elif not least <= number <= most:
+            yield f".{key}: must be {least} to {most} seconds, not {number}"
+    if table.get("key_file") and not table.get("certificate_file"):
+        yield ".key_file: without certificate_file it has nothing to belong to"
+    if table.get("password") and not table.get("user"):
+        yield ".password: it is nobody's, for there is no user"
+
+
+def read_etcd(table: Mapping[str, Any]) -> EtcdSettings | None:
+    """
+    Read the table of etcd.
+
+    :param table: One without faults.
+    :returns: What it says; None when it is empty.
+    """
+    if not table:
+        return None
+    lease = float(table.get("lease_seconds", bounds.LEASE_SECONDS))
+    cluster = ClusterOptions(
+        endpoints=tuple(table["endpoints"]),
+        user=table.get("user", ""),
+        password=table.get("password", ""),
+        tls=TlsFiles(
+            ca_file=table.get("ca_file", ""),
+            certificate_file=table.get("certificate_file", ""),
+            key_file=table.get("key_file", ""),
+        ),
+        auto_update=table.get("auto_update", True),
+        lease_seconds=lease,
+        # Two renewals of three may be lost.
+        renewal_seconds=min(bounds.LEASE_RENEWAL_SECONDS, lease * 0.3),
+    )
+    return EtcdSettings(
+        cluster=cluster,
+        prefix=normal_prefix(table.get("prefix", PREFIX)),
+        announce=table.get("announce", True),
+        watch=table.get("watch", True),
+        required=table.get("required", False),
+        start_seconds=float(table.get("start_seconds", START_SECONDS)),
+    )
+
+
+def service_faults(table: Mapping[str, Any]) -> Iterator[str]:
+    """
+    Check the table of the service.
+
+    :param table: What was given; empty for a service without particulars.
+    :returns: What is wrong with it, each beginning with the place.
+    """
+    known = True
+    for key, value in table.items():
+        fault = _fault_in_part(key, value)
+        if fault is not None:
+            known = False
+            yield f".{key}: {fault}"
+    if known:
+        try:
+            read_service(table, 1, "")
+        except RecordError as fault:
+            yield f".{fault.place}: {fault.fault}"
+
+
+def read_service(table: Mapping[str, Any], bus_id: int, name: str) -> Service:
+    """
+    Read the table of the service.
+
+    :param table: One without faults.
+    :param bus_id: Of the node.
+    :param name: Of the node.
+    :returns: What the node offers.
+    :raises RecordError: A part is outside its bounds.
+    """
+    parts = dict(table)
+    for key in _SERVICE_LISTS & parts.keys():
+        parts[key] = tuple(parts[key])
+    return Service(bus_id=bus_id, name=name, **parts)
+
+
+def _fault_in_part(key: str, value: object) -> str | None:
+    if key not in _SERVICE_KEYS:
+        return "unknown"
+    if key == "labels":
+        texts = isinstance(value, Mapping) and all(isinstance(it, str) for it in value.values())
+        return None if texts else "expected a table of texts"
+    if key == "pod_index":
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return None if is_number else "expected an integer"
+    if key in _SERVICE_LISTS:
+        texts = isinstance(value, list | tuple) and all(isinstance(it, str) for it in value)
+        return None if texts else "expected a list of texts"
+    return None if isinstance(value, str) else "expected a text"

@@ -1,0 +1,119 @@
+"""How the options about registries are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.errors import ConfigurationError
+from atbus.node.config import NodeConfig
+from atbus.node.reading_discovery import read_etcd, read_service
+from atbus.node.toml import dump, parse_config
+
+ENDPOINTS = ["http://10.0.0.1:2379", "https://etcd.example:2379/"]
+
+
+class EtcdTests(SynchronousTestCase):
+    """The table ``discovery.etcd``."""
+
+    def test_nothing_means_no_etcd(self) -> None:
+        """A node that is told of no etcd uses none."""
+        self.assertIsNone(read_etcd(NodeConfig().etcd))
+
+    def test_what_is_given_is_used(self) -> None:
+        """Everything that can be said of an etcd is known afterwards; the rest has defaults."""
+        text = """
+            [discovery.etcd]
+            endpoints = ["http://10.0.0.1:2379"]
+            prefix = "game"
+            user = "root"
+            password = "geheim"
+            ca_file = "/ca.pem"
+            certificate_file = "/node.pem"
+            announce = false
+            required = true
+            lease_seconds = 4
+        """
+        settings = read_etcd(parse_config(text).etcd)
+        assert settings is not None
+        self.assertEqual(settings.prefix, "game/")
+        self.assertEqual((settings.announce, settings.watch), (False, True))
+        self.assertTrue(settings.required)
+        cluster = settings.cluster
+        self.assertEqual(cluster.endpoints, ("http://10.0.0.1:2379",))
+        self.assertEqual((cluster.user, cluster.password), ("root", "geheim"))
+        self.assertEqual((cluster.tls.ca_file, cluster.tls.key_file), ("/ca.pem", ""))
+        self.assertEqual(cluster.lease_seconds, 4)
+        self.assertLess(cluster.renewal_seconds * 3, 4)
+
+    def test_a_password_is_not_shown(self) -> None:
+        """Neither a configuration nor the file made of it shows a password."""
+        config = NodeConfig(etcd={"endpoints": ENDPOINTS, "user": "root", "password": "geheim"})
+        self.assertNotIn("geheim", repr(config))
+        self.assertNotIn("geheim", dump(config))
+        self.assertNotIn("geheim", repr(read_etcd(config.etcd)))
+
+    def test_what_is_wrong_is_told(self) -> None:
+        """Each fault names its place; all of them are told at once."""
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"endpoint": 1}, "etcd.endpoint: unknown"),
+            ({"endpoints": []}, "etcd.endpoints: at least one"),
+            ({"endpoints": "http://a:1"}, "etcd.endpoints: expected a list"),
+            ({"endpoints": ["a:1", 5]}, "etcd.endpoints[1]"),
+            ({"prefix": "/"}, "etcd.prefix: "),
+            ({"prefix": 5}, "etcd.prefix: expected a text"),
+            ({"user": "a\nb", "password": "x"}, "etcd.user: expected a text"),
+            ({"password": "x"}, "etcd.password: it is nobody's"),
+            ({"key_file": "/k"}, "etcd.key_file: "),
+            ({"watch": "yes"}, "etcd.watch: expected true or false"),
+            ({"lease_seconds": 1}, "etcd.lease_seconds: must be 2 to 3600"),
+            ({"start_seconds": "5"}, "etcd.start_seconds: expected a number"),
+        ]
+        for wrong, fault in cases:
+            with self.assertRaises(ConfigurationError, msg=str(wrong)) as caught:
+                NodeConfig(etcd={"endpoints": ENDPOINTS} | wrong)
+            self.assertTrue(
+                any(each.startswith(fault) for each in caught.exception.faults),
+                caught.exception.faults,
+            )
+
+    def test_faults_have_the_names_of_the_file(self) -> None:
+        """A fault in a file is told with the name that it has there."""
+        with self.assertRaises(ConfigurationError) as caught:
+            parse_config("discovery.etcd.endpoints = []\ndiscovery.etc = 5")
+        self.assertEqual(
+            sorted(caught.exception.faults),
+            [
+                "discovery.etc: unknown; did you mean discovery.etcd?",
+                "discovery.etcd.endpoints: at least one is needed",
+            ],
+        )
+
+
+class ServiceTests(SynchronousTestCase):
+    """The table ``service``."""
+
+    def test_what_is_given_is_offered(self) -> None:
+        """What stands in the table is what others find."""
+        text = 'service = { type = "battle", gateways = ["wss://x"], labels = { a = "b" } }'
+        service = read_service(parse_config(text).service, 5, "five")
+        self.assertEqual((service.bus_id, service.name, service.type), (5, "five", "battle"))
+        self.assertEqual((service.gateways, service.labels), (("wss://x",), (("a", "b"),)))
+
+    def test_what_is_wrong_is_told(self) -> None:
+        """Each fault names its place."""
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"name": "x"}, "service.name: unknown"),
+            ({"type": 5}, "service.type: expected a text"),
+            ({"labels": {"a": 1}}, "service.labels: expected a table of texts"),
+            ({"gateways": "x"}, "service.gateways: expected a list of texts"),
+            ({"pod_index": True}, "service.pod_index: expected an integer"),
+            ({"pod_index": -1}, "service.pod_index: "),
+            ({"data": "x" * 100_000}, "service.data: "),
+        ]
+        for wrong, fault in cases:
+            with self.assertRaises(ConfigurationError, msg=str(wrong)[:50]) as caught:
+                NodeConfig(service=wrong)
+            self.assertEqual(len(caught.exception.faults), 1)
+            self.assertTrue(caught.exception.faults[0].startswith(fault))
