@@ -4,8 +4,8 @@ Which node to connect to, so that messages to a target need not go through the t
 The target itself is looked at first, then those above it, one after the other: a proxy that is
 connected serves all that is below it. The rules, for each of them in turn:
 
-1. When it is connected already, is this node, or stands above this node, there is nothing to do:
-   the way through it is the way of the tree.
+1. When it is connected already, or stands above this node or below it, there is nothing to do: the
+   way through it is the way of the tree.
 2. One of which nothing is known ends the search.
 3. A node that passes on what others send connects only to others that do: to proxies, and to nodes
    that have somebody below them. Else each proxy would connect to each leaf of all the others.
@@ -80,6 +80,8 @@ def choose(
     :returns: Whom to dial, or why nobody.
     """
     tree = table.registry.tree
+    if tree.is_below(target, own.bus_id):
+        return Stay("the way of the tree leads down: who is below us registers itself")
     above_us = tree.chain_of(own.bus_id)
     reason, denied = "", False
     for candidate in (target, *tree.chain_of(target)):

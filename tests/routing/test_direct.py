@@ -105,6 +105,8 @@ class ChoiceTests(SynchronousTestCase):
         self.known(7, 6)
         self.known(UP, 8)
         self.known(8, addresses=("ipv4://10.0.0.8:1",))
+        self.assert_stays(self.choice(6), "leads down")
+        self.assert_stays(self.choice(7), "leads down")
         self.assert_stays(self.choice(8), "leads through 0x8")
         self.assert_stays(self.choice(UP), "leads through 0x1")
         self.assert_stays(self.choice(ME), "leads through 0x2")

@@ -158,6 +158,18 @@ class RegistryTests(SynchronousTestCase):
         )
         self.assertEqual(str(Feeder.ZOOKEEPER), "zookeeper")
 
+    def test_every_record(self) -> None:
+        """
+        All records can be gone through, and a reader can stop where it wants.
+
+        Scenario: N6
+        """
+        registry = Registry()
+        registry.claim(Feeder.ETCD, [record(1), record(2, 1), record(3, 1)])
+        self.assertEqual({each.bus_id for each in registry}, {1, 2, 3})
+        first = next(iter(registry))
+        self.assertIn(first.bus_id, registry)
+
     def test_full(self) -> None:
         """Beyond the bound no further node becomes known, and those that are known can change."""
         registry = Registry(records_max=2)

@@ -155,6 +155,22 @@ class TreeTests(SynchronousTestCase):
         tree.remove(2)
         self.assertIn(1, tree)
 
+    def test_list_of_those_below(self) -> None:
+        """
+        Those below a node are listed in the order in which they came, without those that left; the
+        list is the reader's to keep, whatever happens meanwhile.
+
+        Scenario: N2
+        """
+        tree = forest((1, 0))
+        self.assertEqual(tree.downstreams_of(1), ())
+        tree.place(3, 1)
+        tree.place(2, 1)
+        for bus_id in tree.downstreams_of(1):
+            tree.remove(bus_id)
+            break
+        self.assertEqual(tree.downstreams_of(1), (2,))
+
     def test_circles(self) -> None:
         """
         A place that would put a node above itself is refused and changes nothing, also when the
