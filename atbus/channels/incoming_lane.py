@@ -85,6 +85,11 @@ class IncomingLane(LaneChannel):
         return self._lane.read_bytes
 
     @property
+    def moved_bytes(self) -> int:
+        """Bytes of frames that have come this way."""
+        return self._lane.read_bytes
+
+    @property
     def unread_bytes(self) -> int:
         """What the writer has committed and we have not read; 0 when that makes no sense."""
         try:

@@ -72,6 +72,7 @@ class OutgoingLane(LaneChannel):
         record_max: int,
     ) -> None:
         super().__init__(address, peer, timers)
+        self.size_bytes = size_bytes
         self._options = options
         self._fence = fence
         self._queue: deque[bytes] = deque()
@@ -101,6 +102,11 @@ class OutgoingLane(LaneChannel):
     @property
     def written_bytes(self) -> int:
         """Bytes of frames committed."""
+        return self._lane.written_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of frames that went this way."""
         return self._lane.written_bytes
 
     @property

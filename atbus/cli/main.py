@@ -15,7 +15,7 @@ from itertools import pairwise
 import click
 
 from atbus import __version__
-from atbus.cli import cert, config, foreground, inspect, talk
+from atbus.cli import cert, config, foreground, inspect, shm, talk
 from atbus.cli.bench.command import bench
 from atbus.cli.demo.command import demo
 from atbus.cli.outcome import CommandFailed, ExitCode
@@ -46,6 +46,7 @@ for _command in (
     foreground.node,
     *talk.COMMANDS,
     *inspect.COMMANDS,
+    shm.shm,
     bench,
     config.config,
     cert.cert,

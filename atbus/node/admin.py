@@ -21,6 +21,7 @@ from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.node.report import (
     ExplanationReport,
     HopReport,
+    LaneReport,
     LinkReport,
     NeighborReport,
     NextHopReport,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from atbus.node.endpoint import Endpoint
     from atbus.node.events import Fate
     from atbus.node.fates import Fates
+    from atbus.node.lane_link import Lane
+    from atbus.node.lanes import Lanes
     from atbus.node.registrar import Registrar
     from atbus.node.sending import Sender
     from atbus.routing.record import Record
@@ -57,6 +60,7 @@ class Admin:
 
     asked: Commands
     directs: Directs
+    lanes: Lanes
 
     def __init__(
         self, context: Context, registrar: Registrar, sender: Sender, fates: Fates
@@ -73,6 +77,7 @@ class Admin:
             b"atbus.status": self._status,
             b"atbus.nodes": self._nodes,
             b"atbus.links": self._links,
+            b"atbus.shm": self._shm,
             b"atbus.routes": self._routes,
             b"atbus.route": self._route,
             b"atbus.explain": self._explain,
@@ -141,6 +146,27 @@ class Admin:
             paused=0 if link is None else len(link.sluice.backlog.paused),
             slow=link is not None and link.pace.slow,
             age_seconds=round(self._context.now - connection.opened_at, 3),
+        )
+
+    def _shm(self, _words: Words) -> object:
+        return sorted(map(self._lane, self.lanes), key=lambda lane: (lane.id, lane.lane))
+
+    def _lane(self, lane: Lane) -> LaneReport:
+        stream = lane.stream.channel
+        waiting = 0 if lane.ring is None or lane.ring.link is None else lane.ring.link.queued_bytes
+        state = "offered" if lane.ring is None else "retiring" if lane.retiring else "attached"
+        return LaneReport(
+            id=BusId(lane.endpoint.bus_id),
+            direction="reading" if lane.is_read else "writing",
+            lane=lane.number,
+            address=lane.channel.address,
+            state=state,
+            size_bytes=lane.channel.size_bytes,
+            moved_bytes=lane.channel.moved_bytes,
+            unread_bytes=lane.channel.unread_bytes,
+            queued_bytes=waiting,
+            age_seconds=round(self._context.now - lane.since, 3),
+            owner="" if stream is None else stream.peer,
         )
 
     def _routes(self, _words: Words) -> object:

@@ -133,7 +133,7 @@ def _make(
     route_table = RouteTable(context, registrar, topology)
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
-    lanes = Lanes(context, registrar, rings, dialer, options, reactor)
+    lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
 
     def busy() -> bool:
         waiting = registrar.count_waiting() or inbox.held or directs.waiting

@@ -71,6 +71,32 @@ class LinkReport:
 
 
 @attrs.frozen(kw_only=True)
+class LaneReport:
+    """
+    A lane of shared memory, from one of its ends.
+
+    :param direction: What the node does with it: reading or writing.
+    :param state: offered, attached, or retiring.
+    :param moved_bytes: Bytes of frames read from it, or committed to it.
+    :param unread_bytes: Bytes of records in it that were not read yet.
+    :param queued_bytes: Bytes that wait for room in it.
+    :param owner: The process at its other end.
+    """
+
+    id: BusId
+    direction: str
+    lane: int
+    address: Address
+    state: str
+    size_bytes: int
+    moved_bytes: int
+    unread_bytes: int
+    queued_bytes: int
+    age_seconds: float
+    owner: str
+
+
+@attrs.frozen(kw_only=True)
 class RouteReport:
     """Where messages to a range go; None stands for all other ids."""
 

@@ -1,13 +1,11 @@
-"""Nodes of one host whose data takes shared memory: real sockets, real memory, the real clock."""
+"""Data between nodes of one host takes shared memory, and leaves it again."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from twisted.internet.defer import Deferred
 
 from atbus import limits
 from atbus.busid import BusId
@@ -15,66 +13,16 @@ from atbus.errors import Status
 from atbus.node import lanes as lanes_module
 from atbus.node.config import NodeConfig
 from atbus.node.endpoint import Gate
-from atbus.node.lanes import Lanes
 from atbus.node.node import Node
 from atbus.wire.messages import Capability
-from tests.channels.sockets import SocketTests
-from tests.node.bus import CHILD, ROOT, Keeper
-from tests.node.diary import Diary
+from tests.node.bus import CHILD, ROOT
+from tests.processes.lanes import LaneCase, lanes_of
 
 FRAME = b"x" * 1000
 
 
-class LaneTests(SocketTests):
-    """A root and a child over a unix socket."""
-
-    timeout = 60
-
-    async def pause(self, seconds: float = 0.0) -> None:
-        """Let the reactor turn."""
-        turn: Deferred[None] = Deferred()
-        self.reactor.callLater(seconds, turn.callback, None)
-        await turn
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something is so; the test's own timeout is the limit."""
-        while not condition():
-            await self.pause(0.005)
-
-    async def node(self, bus_id: int, **options: Any) -> Node:
-        """Start a node that offers lanes; it is stopped when the test is over."""
-        node = Node(NodeConfig(id=bus_id, **options), reactor=self.reactor)
-        self.diaries[node] = Diary(node)
-        self.addCleanup(node.stop)
-        await node.start()
-        return node
-
-    async def pair(self, *, offered: bool = True, **options: Any) -> tuple[Node, Node]:
-        """Start a root and a child; the root offers a lane at once unless told otherwise."""
-        self.diaries: dict[Node, Diary] = {}
-        path = f"unix://{self.directory}/root.sock"
-        root = await self.node(ROOT, listen=[path, "shm://auto"], subnets=[(0, 16)], **options)
-        child = await self.node(CHILD, upstream=path, listen=["shm://auto"])
-        await self.until(lambda: CHILD in root.endpoints and root.endpoints[CHILD].available)
-        root.receiver, child.receiver = Keeper(), Keeper()
-        if offered:
-            self.offer(root)
-            await self.until(lambda: self.used(child) == "shm")
-        return root, child
-
-    def offer(self, root: Node) -> None:
-        """Offer a lane without waiting for traffic."""
-        lanes_of(root)._offer(root.endpoints[BusId(CHILD)])
-
-    def used(self, child: Node) -> str:
-        """Say which channel a child's data takes to the root."""
-        connection = child.next_hop(ROOT).connection
-        return "" if connection is None else connection.address.scheme.value
-
-    def received(self, node: Node) -> list[bytes]:
-        """Give what a node has received."""
-        assert isinstance(node.receiver, Keeper)
-        return node.receiver.payloads
+class LaneTests(LaneCase):
+    """A root that reads and a child that writes."""
 
     async def test_traffic_deserves_a_lane(self) -> None:
         """
@@ -226,6 +174,23 @@ class LaneTests(SocketTests):
         await self.until(lambda: len(self.received(root)) == 1000)
         self.assertEqual(self.received(root), [b"%03d" % n + FRAME for n in range(1000)])
 
+    async def test_lanes_are_shown(self) -> None:
+        """
+        The built-in command tells each end of a lane: who is there, how much went through it, and
+        what is in it.
+
+        Scenario: E3, F1
+        """
+        root, child = await self.pair()
+        await child.deliver(ROOT, FRAME)
+        for node, other, direction in ((root, CHILD, "reading"), (child, ROOT, "writing")):
+            [line] = await node.command(node.bus_id, b"atbus.shm")
+            [row] = json.loads(line)
+            self.assertEqual((row["id"], row["direction"]), (f"{other:#x}", direction))
+            self.assertEqual((row["state"], row["size_bytes"]), ("attached", limits.LANE_BYTES))
+            self.assertGreater(row["moved_bytes"], len(FRAME))
+            self.assertIn(f"pid={os.getpid()}", row["owner"])
+
     async def test_a_stop_loses_nothing(self) -> None:
         """What was sent before a stop arrives, whoever stops, and no memory is left."""
         root, child = await self.pair()
@@ -271,11 +236,6 @@ class LaneTests(SocketTests):
         self.assertIn("POLICY_DENIED", self.diaries[root].errors())
         self.offer(root)
         self.assertEqual(list(lanes_of(root)), [])
-
-
-def lanes_of(node: Node) -> Lanes:
-    """Give the lanes of a node."""
-    return node._parts.lanes
 
 
 def _is_mapped() -> bool:

@@ -1,0 +1,59 @@
+"""
+What a node shares with the processes of its host: ``shm list``, ``shm show``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from atbus.cli.options import BUS_ID, output_option, via_of, via_options
+from atbus.cli.output import Output
+
+_LANES = ("id", "direction", "lane", "state", "size_bytes", "unread_bytes", "queued_bytes", "owner")
+
+
+@click.group()
+def shm() -> None:
+    """Show the lanes of shared memory of a running node."""
+
+
+@shm.command("list")
+@click.argument("target", metavar="[ID]", type=BUS_ID, required=False)
+@output_option
+@via_options
+@click.pass_context
+def list_(ctx: click.Context, target: int | None, output: Output) -> None:
+    """
+    List the lanes that a node reads and writes.
+
+    ID is the node that is asked; without it, the node at --via answers.
+    """
+    output.rows(_lanes(ctx, target), _LANES)
+
+
+@shm.command()
+@click.argument("peer", metavar="PEER", type=BUS_ID)
+@click.argument("target", metavar="[ID]", type=BUS_ID, required=False)
+@output_option
+@via_options
+@click.pass_context
+def show(ctx: click.Context, peer: int, target: int | None, output: Output) -> None:
+    """
+    Show all that is known of the lanes between a node and its neighbor PEER.
+
+    ID is the node that is asked; without it, the node at --via answers.
+    """
+    for lane in _lanes(ctx, target):
+        if int(lane["id"], 16) == peer:
+            output.fields(lane)
+
+
+def _lanes(ctx: click.Context, target: int | None) -> Any:
+    from atbus.cli import session
+
+    async def question(conversation: session.Conversation) -> Any:
+        return await conversation.ask(target or 0, "atbus.shm")
+
+    return session.ask(via_of(ctx), question)

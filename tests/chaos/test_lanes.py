@@ -1,0 +1,262 @@
+"""
+Writers and readers of lanes that are killed at any instant, and many writers at once.
+
+The processes are forks that do nothing but write or read: what is killed is the lane's own code, as
+often as time allows.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+
+from atbus import limits
+from atbus.address import Address, Scheme
+from atbus.channels.incoming_lane import IncomingLane
+from atbus.channels.interfaces import ChannelOptions
+from atbus.channels.lane import join_lane, record_max_of
+from atbus.channels.lane_channel import Fence
+from atbus.channels.outgoing_lane import OutgoingLane
+from atbus.testing.lanes import read_damaged
+from atbus.testing.recording import RecordingReceiver
+from tests.channels.sockets import SocketTests
+from tests.extent import extent
+
+PLACE = Address(Scheme.SHM, "reader")
+LONG_SECONDS = 3600
+
+
+def frame_of(writer: int, number: int, size: int) -> bytes:
+    """Make a frame whose every word says who wrote it and when."""
+    count = max(6, size // 8)
+    words = struct.pack("<Q", writer << 40 | number) * count
+    return (len(words) + 8).to_bytes(4, "little") + bytes(4) + words
+
+
+def check(frame: bytes) -> tuple[int, int]:
+    """
+    Read a frame back.
+
+    :returns: Who wrote it, and its number.
+    :raises AssertionError: A word of it is another one.
+    """
+    words = frame[8:]
+    if words[8:] != words[:-8]:
+        raise AssertionError("words of a frame differ")
+    (word,) = struct.unpack_from("<Q", words)
+    return word >> 40, word & 0xFF_FFFF_FFFF
+
+
+class Checker(RecordingReceiver):
+    """Checks every word and the order of every frame, and keeps none."""
+
+    def __init__(self, writer: int) -> None:
+        super().__init__()
+        self.writer = writer
+        self.count = 0
+
+    def frames_received(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            if check(frame) != (self.writer, self.count):
+                raise AssertionError(f"{check(frame)} instead of {self.writer}, {self.count}")
+            self.count += 1
+        self.changed()
+
+
+def write_for_ever(
+    memory: memoryview, bell: int, writer: int, sizes: int, seconds: float = 1e9
+) -> None:
+    """Write frames to a lane, as fast as they go."""
+    lane = join_lane(memory, record_max_of(len(memory) - 192))
+    fence = Fence()
+    draw = random.Random(writer)
+    number = 0
+    # A process without a reactor.
+    end = time.monotonic() + seconds  # noqa: TID251
+    while time.monotonic() < end:  # noqa: TID251
+        batch = [frame_of(writer, number + n, draw.randrange(sizes)) for n in range(4)]
+        written = lane.write(batch)
+        number += written
+        fence.cross()
+        if lane.must_ring():
+            os.eventfd_write(bell, 1)
+        if not written:
+            time.sleep(0.000_2)  # noqa: TID251
+
+
+def fork(work: Callable[[], None]) -> int:
+    """Do something in a process of its own, which ends with it."""
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def wait_for(pid: int) -> None:
+    """Wait for the end of a process."""
+    os.waitpid(pid, 0)
+
+
+class LaneTests(SocketTests):
+    """Lanes between this process and forks of it."""
+
+    timeout = LONG_SECONDS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fence = Fence()
+        self.addCleanup(self.fence.close)
+
+    def used(self) -> tuple[int, int, bool]:
+        """Count descriptors and threads, and look for memory of lanes."""
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
+        return descriptors, threading.active_count(), "memfd:atbus" in maps
+
+    async def warmed_up(self) -> tuple[int, int, bool]:
+        """Let reactor and timers take what they keep, and count."""
+        lane, receiver = self.incoming(0)
+        await self.pause(0.01)
+        lane.abort("enough")
+        await receiver.end()
+        await self.pause(0.01)
+        return self.used()
+
+    async def pause(self, seconds: float) -> None:
+        """Let the reactor work."""
+        turn: Deferred[None] = Deferred()
+        self.reactor.callLater(seconds, turn.callback, None)
+        await turn
+
+    def incoming(self, writer: int) -> tuple[IncomingLane, Checker]:
+        """Make a lane and read it."""
+        lane = IncomingLane(self.reactor, PLACE, f"{writer}", self.timers, limits.LANE_BYTES)
+        receiver = Checker(writer)
+        lane.start(receiver)
+        return lane, receiver
+
+    async def test_writers_are_killed(self) -> None:
+        """
+        A writer that is killed at any instant leaves whole frames in order and nothing else; what
+        it had committed is read, and its lane is free again within half a second.
+
+        Scenario: E7, E8
+        """
+        before = await self.warmed_up()
+        draw = random.Random(1)
+        total = 0
+        for round_ in range(extent(150, 5_000)):
+            lane, receiver = self.incoming(round_)
+            memory, bell = lane._memory, lane.descriptors[1]
+            pid = fork(partial(write_for_ever, memory, bell, round_, 2_000))
+            await self.pause(draw.random() * 0.02)
+            os.kill(pid, signal.SIGKILL)
+            wait_for(pid)
+            began = self.reactor.seconds()
+            lane.drain()
+            self.assertEqual(lane.unread_bytes, 0)
+            lane.abort("the writer is gone")
+            await receiver.end()
+            self.assertLess(self.reactor.seconds() - began, 0.5)
+            self.assertEqual(receiver.faults, [])
+            total += receiver.count
+        self.assertGreater(total, 100)
+        self.assertEqual(self.used(), before)
+
+    async def test_readers_are_killed(self) -> None:
+        """
+        A reader that is killed at any instant leaves a lane whose writer can tell what was not
+        read, waits for nobody, and is free as soon as it gives up.
+        """
+        before = await self.warmed_up()
+        draw = random.Random(2)
+        for round_ in range(extent(150, 5_000)):
+            lane = IncomingLane(self.reactor, PLACE, "r", self.timers, limits.LANE_BYTES)
+            memory, bell = lane.descriptors
+            writer = OutgoingLane(
+                PLACE,
+                "reader",
+                self.timers,
+                ChannelOptions(),
+                self.fence,
+                (os.dup(memory), os.dup(bell)),
+                size_bytes=lane.size_bytes,
+                record_max=lane.record_max,
+            )
+            receiver = RecordingReceiver()
+            writer.start(receiver)
+
+            def read_for_ever(lane: IncomingLane = lane) -> None:
+                while True:
+                    lane._lane.read(8_192)
+
+            pid = fork(read_for_ever)
+            end = self.reactor.seconds() + draw.random() * 0.02
+            number = 0
+            while self.reactor.seconds() < end:
+                if writer.queued_bytes < 100_000:
+                    writer.send([frame_of(round_, number, draw.randrange(2_000))])
+                    number += 1
+                await self.pause(0)
+            os.kill(pid, signal.SIGKILL)
+            wait_for(pid)
+            writer.send([frame_of(round_, number, 100)])
+            self.assertTrue(writer.unread_bytes + writer.queued_bytes > 0)
+            self.assertEqual(receiver.ends, [])
+            writer.abort("the reader is gone")
+            await receiver.end()
+            self.assertEqual(receiver.faults, [])
+            lane.abort("not started")
+            await self.pause(0)
+        await self.pause(0.01)
+        self.assertEqual(self.used(), before)
+
+    async def test_thirty_two_writers(self) -> None:
+        """
+        Thirty-two processes write to one reader, blocks up to 8 KiB: of every one each frame comes,
+        in order, every word as it was written, and no wake-up is missed. Each has a lane of its
+        own, where libatbus has one ring for all.
+
+        Scenario: E5
+        """
+        before = await self.warmed_up()
+        seconds = float(extent(2, 16))
+        lanes = [self.incoming(writer) for writer in range(32)]
+        pids = []
+        for writer, (lane, _) in enumerate(lanes):
+            memory, bell = lane._memory, lane.descriptors[1]
+            pids.append(fork(partial(write_for_ever, memory, bell, writer, 8_192, seconds)))
+        missed = 0
+        end = self.reactor.seconds() + seconds
+        while self.reactor.seconds() < end:
+            await self.pause(0.05)
+            missed += sum(lane.look() for lane, _ in lanes)
+        for pid in pids:
+            wait_for(pid)
+        for lane, receiver in lanes:
+            lane.drain()
+            self.assertEqual(lane.unread_bytes, 0)
+            self.assertEqual(receiver.faults, [])
+            self.assertEqual(receiver.ends, [])
+            self.assertGreater(receiver.count, 0)
+            lane.abort("done")
+            await receiver.end()
+        self.assertEqual(missed, 0)
+        self.assertEqual(self.used(), before)
+
+    def test_damaged_lanes(self) -> None:
+        """Of a great many damaged lanes each is read or refused."""
+        count = extent(2_000, 1_000_000)
+        self.assertEqual(sum(read_damaged(seed=2, count=count).values()), count)
