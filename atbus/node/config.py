@@ -114,6 +114,9 @@ class NodeConfig:
     _upstream: Address | None = attrs.field(default=None, converter=read_address_or_none, eq=False)
     _upstreams: tuple[Address, ...] = attrs.field(default=(), converter=read_addresses, eq=False)
     upstream_labels: FrozenMapping[str, str] = attrs.field(default=_NOTHING, converter=read_labels)
+    upstream_return_seconds: float | None = attrs.field(
+        default=None, converter=read_number_or_none
+    )
     topology: str = attrs.field(default="subnets", converter=read_text)
     _subnets: tuple[GivenSubnet, ...] = attrs.field(default=(), converter=read_subnets, eq=False)
     _accept_subnets: tuple[GivenSubnet, ...] = attrs.field(

@@ -16,15 +16,22 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from atbus import __version__, limits
 from atbus.address import Address
-from atbus.channels.interfaces import IChannel, IChannelListener, IChannelScheme
+from atbus.channels.interfaces import (
+    IChannel,
+    IChannelListener,
+    IChannelReceiver,
+    IChannelScheme,
+)
 from atbus.errors import (
     ChannelBroken,
     ConnectFailed,
     ListenFailed,
     RegistrationRefused,
+    RemoteProtocolError,
     Status,
 )
 from atbus.handshake.active import ActiveHandshake
@@ -62,6 +69,26 @@ class _Attempt:
                 each.errback(result)
             else:
                 each.callback(result)
+
+
+@implementer(IChannelReceiver)
+class _Nobody:
+    """Reads nothing of a channel that is closed at once."""
+
+    def channel_opened(self, channel: IChannel) -> None:
+        """Do nothing: the dial says that it is open."""
+
+    def frames_received(self, frames: list[bytes]) -> None:
+        """Read nothing."""
+
+    def channel_drained(self) -> None:
+        """Write nothing."""
+
+    def channel_fault(self, error: RemoteProtocolError) -> None:
+        """Read nothing."""
+
+    def channel_closed(self, status: Status, detail: str) -> None:
+        """Miss nothing."""
 
 
 class Dialer:
@@ -205,6 +232,24 @@ class Dialer:
         waiting: Deferred[Endpoint] = Deferred(cancelled)
         attempt.waiting.append(waiting)
         return waiting
+
+    def probe(self, address: Address) -> Deferred[None]:
+        """
+        Look whether somebody listens at an address; nothing is said to them.
+
+        :returns: Fires when somebody does; fails with `ConnectFailed`.
+        """
+        dialling = self._channels.connect(address, _Nobody())
+        self._dials.add(dialling)
+
+        def ended(result: IChannel | Failure) -> IChannel | Failure:
+            self._dials.discard(dialling)
+            return result
+
+        def opened(channel: IChannel) -> None:
+            channel.close(Status.DISCONNECTED, "it was only looked whether somebody is there")
+
+        return dialling.addBoth(ended).addCallback(opened)
 
     def connect_data(self, endpoint: Endpoint, address: Address) -> Deferred[IChannel]:
         """

@@ -138,6 +138,10 @@ _CONNECTIONS: Final = {
         meaning="Choose the upstream among the known nodes with these labels, each node another "
         "one, so that the load spreads; while none is known, by address.",
     ),
+    "upstream_return_seconds": _seconds(
+        "How long to stay below a second choice before going back to the best candidate, if "
+        "somebody listens there again; left out: until it is lost."
+    ),
     "topology": Option(
         kind="text",
         meaning='Who hangs below this node: "subnets" (whose ids are inside its subnets) or '

@@ -144,6 +144,8 @@ class Running:
             connect=lambda address: self._dialer.connect(address, upstream=True),
             went_up=self._registered_upstream,
             refused=self._upstream_refused,
+            probe=self._dialer.probe,
+            leave=lambda endpoint: self.disconnect(endpoint.bus_id),
         )
         if config.require_upstream_within_seconds is not None:
             self._patience = self._context.timers.callLater(

@@ -8,6 +8,10 @@ pause, except that an explicit refusal before the node was ever up ends the node
 that waiting does not mend, like a wrong token or an id that is taken.
 
 Who the candidates are is asked before each attempt, for nodes come and go.
+
+A node that is below a second choice looks now and then, if it is told to, whether somebody listens
+at a better address again. When that was so twice in a row, it leaves its upstream in good order and
+registers with the better one; so one that flutters draws nobody to it.
 """
 
 from __future__ import annotations
@@ -21,12 +25,15 @@ from twisted.python.failure import Failure
 
 from atbus.address import Address
 from atbus.errors import AtbusError, RegistrationRefused, Status
+from atbus.node.context import Alarm
 from atbus.routing.backoff import Backoff
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
 
+# Looks in a row that find somebody at a better address.
+_ANSWERS = 2
 # The other side may decide otherwise the next time without anybody changing anything.
 _TRANSIENT = frozenset({Status.CROSSED_DIAL, Status.OVERLOADED, Status.UNKNOWN_ENDPOINT})
 
@@ -39,6 +46,8 @@ class Upstream:
     :param connect: Dials and registers; fires when the endpoint can take messages.
     :param went_up: Called when an upstream can take messages.
     :param refused: Called with an explicit refusal; tells whether to go on trying.
+    :param probe: Tells whether somebody listens at an address, by failing when nobody does.
+    :param leave: Leaves the upstream; when it is gone `lost` is called.
     """
 
     def __init__(
@@ -49,6 +58,8 @@ class Upstream:
         connect: Callable[[Address], Deferred[Endpoint]],
         went_up: Callable[[Endpoint], None],
         refused: Callable[[RegistrationRefused], bool],
+        probe: Callable[[Address], Deferred[None]],
+        leave: Callable[[Endpoint], object],
     ) -> None:
         config = context.config
         self.attempts = 0
@@ -57,6 +68,8 @@ class Upstream:
         self._connect = connect
         self._went_up = went_up
         self._refused = refused
+        self._probe = probe
+        self._leave = leave
         self._backoff = Backoff(
             config.retry_initial_seconds, config.retry_factor, config.retry_seconds_max
         )
@@ -66,6 +79,10 @@ class Upstream:
         self._call: IDelayedCall | None = None
         self._attempt: Deferred[Endpoint] | None = None
         self._running = False
+        # The upstream that was reached, and how often a better address has answered in a row.
+        self._endpoint: Endpoint | None = None
+        self._answered = 0
+        self._look = Alarm(context.timers, self._look_for_better)
 
     def start(self) -> None:
         """Begin to try."""
@@ -75,6 +92,7 @@ class Upstream:
     def stop(self) -> None:
         """Try no more; an attempt under way is ended."""
         self._running = False
+        self._look.set(None)
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -89,9 +107,13 @@ class Upstream:
         self._backoff.factor = config.retry_factor
         self._backoff.cap = config.retry_seconds_max
         self._backoff.reset()
+        self._look.set(None)
+        self._look_later()
 
     def lost(self) -> None:
         """Try again: another candidate at once, the upstream that is gone after a short pause."""
+        self._endpoint = None
+        self._look.set(None)
         if not self._running or self._attempt is not None or self._call is not None:
             return
         self._tried = set() if self._address is None else {self._address}
@@ -126,7 +148,38 @@ class Upstream:
         self._tried.clear()
         self._backoff.reset()
         if self._running:
+            self._endpoint, self._answered = endpoint, 0
+            self._look_later()
             self._went_up(endpoint)
+
+    # A better one than the one that there is.
+
+    def _look_later(self) -> None:
+        seconds = self._context.config.upstream_return_seconds
+        if seconds is not None and self._running and self._endpoint is not None:
+            # Two looks that find somebody, and the wait is over.
+            self._look.set(self._context.now + seconds / 2)
+
+    def _look_for_better(self) -> None:
+        better = next(iter(self._candidates()), None)
+        if better is None or better == self._address:
+            self._answered = 0
+            self._look_later()
+            return
+        self._probe(better).addCallbacks(self._found, self._not_found)
+
+    def _found(self, _: object) -> None:
+        self._answered += 1
+        if self._answered < _ANSWERS or self._endpoint is None or not self._running:
+            self._look_later()
+            return
+        endpoint, self._endpoint = self._endpoint, None
+        self._leave(endpoint)
+
+    def _not_found(self, failure: Failure) -> None:
+        failure.trap(AtbusError, CancelledError)
+        self._answered = 0
+        self._look_later()
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None

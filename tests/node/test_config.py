@@ -45,6 +45,7 @@ def full(**changes: Any) -> NodeConfig:
         "listen": ["ipv4://0.0.0.0:0", "unix:///run/x.sock", "shm://auto", "mem://auto"],
         "upstreams": ["ipv4://10.0.0.1:7000", "ipv4://10.0.0.2:7000"],
         "upstream_labels": {"role": "proxy"},
+        "upstream_return_seconds": 60,
         "topology": "records",
         "subnets": [(0, 16)],
         "accept_subnets": ["0x12340000/16"],

@@ -172,6 +172,24 @@ class EffectTests(ReloadCase):
         self.network.unreachable.clear()
         self.network.settle(5)
 
+    def test_upstream_return_seconds(self) -> None:
+        """A child that is to go back to a better upstream does, from now on, or no longer."""
+        for seconds, home in ((30, ROOT), (None, 0x1FF00)):
+            other = self.node(0x1FF00, listen=["ipv4://10.0.0.9:1"], subnets=[(0, 16)])
+            first = None if seconds else 30
+            child = self.node(
+                CHILD,
+                upstreams=[ROOT_ADDRESS, "ipv4://10.0.0.9:1"],
+                upstream_return_seconds=first,
+            )
+            self.network.start(other, child)
+            root = self.root()
+            self.network.start(root)
+            self.change(child, upstream_return_seconds=seconds)
+            self.network.settle(40)
+            self.assertEqual(self.ids(child), [home])
+            self.network.stop(child, root, other)
+
     def test_linger_seconds(self) -> None:
         """Channels that close from now on wait as long as the new value says."""
         root = self.root()

@@ -216,6 +216,48 @@ class LossTests(BusTests):
         self.assertEqual(str(self.network.dials[before]), ROOT_ADDRESS)
         self.assertEqual((child.state, self.ids(child)), ("running", [ROOT]))
 
+    def test_back_to_the_better_one(self) -> None:
+        """
+        A child that is below its second choice goes back to the first when somebody has listened
+        there for a while, leaving in good order; one that flutters draws it nowhere.
+        """
+        root = self.root()
+        child = self.node(
+            CHILD, upstreams=[ROOT_ADDRESS, SPARE_ADDRESS], upstream_return_seconds=60
+        )
+        self.network.start(root, child)
+        other = self.node(0x1FF00, listen=[SPARE_ADDRESS], subnets=[(0, 16)])
+        self.network.start(other)
+        self.kill(root)
+        self.network.settle(100)
+        self.assertEqual(self.ids(child), [0x1FF00])
+        for _ in range(3):
+            flutters = self.root()
+            self.network.start(flutters)
+            self.network.settle(32)
+            self.assertEqual(self.ids(child), [0x1FF00])
+            self.network.stop(flutters)
+            self.network.settle(32)
+        back = self.root()
+        self.network.start(back)
+        self.network.settle(62)
+        self.assertEqual(self.ids(child), [ROOT])
+        self.assertEqual(
+            self.diaries[child].of("on_upstream_changed")[-3:], [(0x1FF00,), (None,), (ROOT,)]
+        )
+        self.network.settle(200)
+        self.assertEqual(self.ids(child), [ROOT])
+
+    def test_it_stays_unless_told_otherwise(self) -> None:
+        """A child stays below its second choice until it loses it."""
+        root = self.root()
+        other = self.node(0x1FF00, listen=[SPARE_ADDRESS], subnets=[(0, 16)])
+        child = self.node(CHILD, upstreams=[ROOT_ADDRESS, SPARE_ADDRESS])
+        self.network.start(other, child)
+        self.network.start(root)
+        self.network.settle(300)
+        self.assertEqual(self.ids(child), [0x1FF00])
+
     def test_the_first_attempt_comes_soon(self) -> None:
         """
         After a loss the child is back within a second when the parent is there.
