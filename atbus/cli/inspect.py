@@ -26,7 +26,17 @@ _LINKS = (
     "age_seconds",
 )
 _ROUTES = ("subnet", "via", "rule")
-_RECORDS = ("id", "upstream", "relation", "known_by", "proxy", "draining", "labels", "addresses")
+_RECORDS = (
+    "id",
+    "upstream",
+    "relation",
+    "known_by",
+    "told_by",
+    "proxy",
+    "draining",
+    "labels",
+    "addresses",
+)
 
 
 @click.command()

@@ -61,6 +61,8 @@ class Admin:
     asked: Commands
     directs: Directs
     lanes: Lanes
+    #: Gives the neighbors whose route tables carry a node.
+    tellers: Callable[[int], tuple[int, ...]]
 
     def __init__(
         self, context: Context, registrar: Registrar, sender: Sender, fates: Fates
@@ -229,6 +231,7 @@ class Admin:
             upstream=format_bus_id(record.upstream_id) if record.upstream_id else "",
             relation=self._context.table.relation_to(record.bus_id),
             known_by=str(feeder),
+            told_by=tuple(BusId(each) for each in self.tellers(record.bus_id)),
             stamp=str(record.stamp),
             draining=record.is_draining,
             proxy=record.is_proxy,

@@ -140,6 +140,7 @@ def _make(
         return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
+    admin.tellers = route_table.tellers
     directs = admin.directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)

@@ -145,12 +145,18 @@ class ExplanationReport:
 
 @attrs.frozen(kw_only=True)
 class RecordReport:
-    """What is known of a node, registered here or not."""
+    """
+    What is known of a node, registered here or not.
+
+    ``told_by`` names the neighbors whose route tables carry it, none for one that only a lost
+    upstream has told of.
+    """
 
     id: BusId
     upstream: str
     relation: Relation
     known_by: str
+    told_by: tuple[BusId, ...]
     stamp: str
     draining: bool
     proxy: bool

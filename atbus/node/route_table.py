@@ -208,6 +208,10 @@ class RouteTable:
         machine = cast("RouteSync", self.machine)
         self._do(machine.receive(endpoint.bus_id, message, self._context.now))
 
+    def tellers(self, bus_id: int) -> tuple[int, ...]:
+        """Give the neighbors that carry a node."""
+        return () if self.machine is None else self.machine.known.tellers(bus_id)
+
     def digest_of(self, bus_id: int) -> int:
         """Give the digest of what a neighbor has told, for a PING or PONG to it."""
         return 0 if self.machine is None else self.machine.digest_of(bus_id)

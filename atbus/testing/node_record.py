@@ -45,6 +45,12 @@ class NodeRecord:
         node.events.on_node_down.observe(self._went_down)
         node.events.on_state_changed.observe(self._state_changed)
 
+    def close(self) -> None:
+        """End the record without a word, as that of a killed process ends."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
+
     # What the node shows.
 
     def accepted(self, target: int, sequence: int, kind: int, payload: bytes) -> None:
