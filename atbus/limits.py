@@ -296,6 +296,17 @@ ACK_RANGES_MAX: Final = 256
 #: load one write carries what many messages brought about.
 GATHER_SECONDS: Final = 0.000_05
 
+#: A node is busy when so many writes to its connections fall into so short a time: it does little
+#: else then.
+BUSY_WRITES: Final = 8
+BUSY_SECONDS: Final = 0.000_5
+
+#: A busy node gathers on a connection, across turns, up to about so many bytes, and no longer than
+#: this: a write costs as much as some twenty short messages, and reading it as much again. It stops
+#: with the first turn that has nothing new, so nobody waits while the node is idle.
+GATHER_BYTES: Final = 8_192
+GATHER_SECONDS_MAX: Final = 0.005
+
 #: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when
 #: the link dies. Destinations that are stuck have a part of it each, so a narrow window would let
 #: a few of them stop the others; an entry is about 300 bytes.

@@ -10,7 +10,8 @@ declare everybody dead, or nobody, because of a correction by NTP.
 - The reactor's own calls, when its clock is not the wall clock: a program has made it monotonic,
   or it is a `twisted.internet.task.Clock` in a test.
 - A timerfd of the kernel on CLOCK_MONOTONIC, read by the reactor. What is due at once is a call of
-  the reactor instead, at a tenth of the cost, when the timerfd comes soon and makes good for it.
+  the reactor instead, at a tenth of the cost; the timerfd comes within a second and makes good for
+  it.
 - Without a timerfd: a call of the reactor, at most a second ahead, that looks at the monotonic
   clock when it comes. Early wakes harm nobody then; late ones are made good by
   `MonotonicTimers.check`, which whoever hears from the network may call.
@@ -74,8 +75,11 @@ class _Alarm(Protocol):
     """
     Wakes a heap once, at a time of the monotonic clock.
 
-    :param when: That time, if it can be relied on.
+    :param is_reliable: Whether it comes whatever happens to the wall clock.
+    :param when: That time; None while it is not set.
     """
+
+    is_reliable: bool
 
     @property
     def when(self) -> float | None: ...
@@ -226,7 +230,9 @@ class _HeapTimers:
             self.seconds,
         )
         self._active_count += 1
-        if delay <= 0 and self._is_woken_soon(call.time):
+        if delay <= 0 and self._alarm.is_reliable:
+            if not self._is_woken_soon(call.time):
+                self._alarm.set(call.time + _LOOK_SECONDS)
             self._put(call)
             if self._nudge is None:
                 self._nudge = self._reactor.callLater(0, self._nudged)
@@ -317,7 +323,12 @@ class _HeapTimers:
             return
         while self._heap and not self._heap[0][2].active():
             heapq.heappop(self._heap)
-        self._alarm.set(self._heap[0][0] if self._heap else None)
+        when = self._heap[0][0] if self._heap else None
+        set_to = self._alarm.when
+        # Each setting is a call to the kernel. An alarm that comes too early is left: it is set
+        # when it comes. So is one that comes too late while a nudge is under way, which sets it.
+        if when is None or set_to is None or (when < set_to and self._nudge is None):
+            self._alarm.set(when)
 
 
 def _never(delay: float, method: Callable[[], object], clock: Callable[[], float]) -> IDelayedCall:
@@ -329,6 +340,8 @@ def _never(delay: float, method: Callable[[], object], clock: Callable[[], float
 
 class _ReactorAlarm:
     """Wakes up by a call of the reactor: too early, or too late, when its clock is set."""
+
+    is_reliable = False
 
     def __init__(self, reactor: Any, wake: Callable[[], None], clock: Callable[[], float]) -> None:
         self._reactor = reactor
@@ -359,6 +372,8 @@ class _TimerfdAlarm:
 
     The reactor knows it only while it is set, so that who has stopped leaves nothing there.
     """
+
+    is_reliable = True
 
     def __init__(self, reactor: Any, wake: Callable[[], None], descriptor: int) -> None:
         self._reactor = reactor

@@ -47,16 +47,28 @@ class Turn:
 
     The end of what arrived on one connection is such an end too, if there was none a moment ago:
     a lone message is answered at once, and what many messages bring about leaves together.
+
+    A busy node may put off what it has to write, from turn to turn as long as there is more of it
+    each time, so that one write carries what several turns brought about.
     """
 
     _log = Logger()
 
     def __init__(self, timers: Timers) -> None:
+        # Grows with everything that is queued on any connection; added to with every message.
+        self.queued_bytes = 0
         self._timers = timers
         self._calls: deque[Callable[[], None]] = deque()
         self._arriving = False
         self._scheduled = False
         self._ended_at = 0.0
+        self._busy = False
+        self._writes = 0
+        self._writes_since = 0.0
+        self._gathered: list[Callable[[], None]] = []
+        self._gathering_since = 0.0
+        self._queued_before = 0
+        self._queued_at_last = 0
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call *call* when the present callbacks have returned to the reactor."""
@@ -83,6 +95,32 @@ class Turn:
         except Exception:  # noqa: BLE001 - as the reactor does; the connection is not to suffer
             self._log.failure("the end of a turn failed")
 
+    def writes(self) -> bool:
+        """
+        Note that a connection is about to write.
+
+        :returns: Whether the node is busy, so that `gather` would do it good.
+        """
+        self._writes += 1
+        if self._writes >= limits.BUSY_WRITES:
+            now = self._timers.seconds()
+            self._busy = now - self._writes_since < limits.BUSY_SECONDS
+            self._writes, self._writes_since = 0, now
+        return self._busy
+
+    def gather(self, write: Callable[[], None]) -> None:
+        """
+        Put off a write.
+
+        :param write: Called soon: after the first turn in which nothing is queued, or when enough
+            is, or after `limits.GATHER_SECONDS_MAX`.
+        """
+        if not self._gathered:
+            self._gathering_since = self._timers.seconds()
+            self._queued_before = self._queued_at_last = self.queued_bytes
+        self._gathered.append(write)
+        self._schedule()
+
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -90,6 +128,25 @@ class Turn:
 
     def _later(self) -> None:
         self._scheduled = False
+        # What is put off in this turn has the whole next one to grow.
+        is_gathering = bool(self._gathered)
+        self._run()
+        if is_gathering:
+            self._gather_on()
+
+    def _gather_on(self) -> None:
+        """Let what is gathered grow for another turn, or write it."""
+        queued = self.queued_bytes
+        if (
+            queued != self._queued_at_last
+            and queued - self._queued_before < limits.GATHER_BYTES * len(self._gathered)
+            and self._timers.seconds() - self._gathering_since < limits.GATHER_SECONDS_MAX
+        ):
+            self._queued_at_last = queued
+            self._schedule()
+            return
+        gathered, self._gathered = self._gathered, []
+        self._calls.extend(gathered)
         self._run()
 
     def _run(self) -> None:

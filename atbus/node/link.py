@@ -3,8 +3,8 @@ A registered connection: numbers frames, keeps what is not acknowledged, gathers
 
 Rules (wire protocol, section 4):
 
-1. Frames leave once per reactor turn, joined, in the order of their items; only what waits because
-   the channel is full or its destination paused lets others go first (`atbus.node.sluice`).
+1. Frames leave once per turn, or several turns of a busy node, joined, in the order of their items;
+   only what waits - channel full, destination paused - lets others go first (`atbus.node.sluice`).
 2. A numbered frame is kept - as what it stands for, without its payload - until the other side
    acknowledges it. What is left when the link dies is handed to the node, in order, once.
 3. A frame that arrived is acknowledged when this node answers for it no longer, never earlier.
@@ -22,7 +22,7 @@ from atbus import limits
 from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
-from atbus.node.outbox import Item, Kept, Notice, Routed, Run
+from atbus.node.outbox import Item, Kept, Notice, Routed, Run, count_sent
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
 from atbus.routing.flow_control import Load
@@ -89,6 +89,7 @@ class Link:
         self.finished = False
         self._context = context
         self._account = context.budget.open()
+        self._turn = context.turn
         self._data_reader = data_reader
         self._readers = readers
         self._pass_on = pass_on
@@ -132,6 +133,7 @@ class Link:
         run.count += 1
         run.size_bytes += cost
         self.room -= cost
+        self._turn.queued_bytes += cost
 
     def _begin(self, flow: Flow) -> Run:
         run = Run(
@@ -160,12 +162,21 @@ class Link:
             case _:
                 pass
         self.room -= item.size_bytes
+        self._turn.queued_bytes += item.size_bytes
         self._enqueue(item)
 
     def _enqueue(self, item: Item) -> None:
         if not self._items:
-            self._context.turn.at_end(self.flush)
+            self._turn.at_end(self._flush_or_gather)
         self._items.append(item)
+
+    def _flush_or_gather(self) -> None:
+        """Write, unless it is little, the node busy, and the other side has not heard us out."""
+        is_little = self._bytes_here < limits.GATHER_BYTES
+        if self._turn.writes() and is_little and self._outgoing.sent != self._ack_heard:
+            self._turn.gather(self.flush)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Make frames of what is queued and may leave, and hand them to the channel in one call."""
@@ -205,7 +216,7 @@ class Link:
         if items:
             ack = self._incoming.tell()
             record = self._outgoing.record
-            self._count(items)
+            count_sent(items, self._context.statistics)
             frames = [
                 item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
             ]
@@ -215,14 +226,6 @@ class Link:
         if backlog.busy and backlog.ready and not channel.queued_bytes:
             # The kernel has taken everything; nobody will say so.
             self._context.turn.at_end(self.feed)
-
-    def _count(self, items: list[Item]) -> None:
-        statistics = self._context.statistics
-        for item in items:
-            if isinstance(item, Run):
-                if item.fragment is None or not item.fragment[0]:
-                    statistics.sent_messages += item.count
-                statistics.sent_bytes += item.size_bytes - 8 * item.count
 
     def measure(self) -> None:
         """Compute anew how many bytes may still be queued."""

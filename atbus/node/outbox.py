@@ -13,7 +13,7 @@ the frame is acknowledged (wire protocol, section 4). Four kinds exist:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,6 +28,7 @@ from atbus.wire.runs import pack_fragment, pack_run
 if TYPE_CHECKING:
     from atbus.node.link import Link
     from atbus.node.passage import Passage
+    from atbus.node.statistics import Statistics
 
 _ASKING = int(Flags.ANSWER | Flags.REQUEST)
 
@@ -239,3 +240,12 @@ class Notice:
 
 Item = Run | Relayed | Routed | Notice
 Kept = Run | Relayed | Routed
+
+
+def count_sent(items: Iterable[Item], statistics: Statistics) -> None:
+    """Count what begins at this node and leaves it now."""
+    for item in items:
+        if isinstance(item, Run):
+            if item.begins_messages:
+                statistics.sent_messages += item.count
+            statistics.sent_bytes += item.size_bytes - 8 * item.count

@@ -12,6 +12,7 @@ from twisted.internet import reactor as any_reactor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus.cli.twistd import use_monotonic_clock
 from atbus.errors import Status, Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.events import Fate
@@ -30,6 +31,8 @@ _PAUSE_SECONDS = 0.001
 
 # Any: to mypy it is a module.
 reactor: Any = any_reactor
+# As `twistd atbus` does in its process: nodes then need no clock of their own.
+use_monotonic_clock(reactor)
 
 
 def receive(job: Job) -> None:

@@ -294,6 +294,28 @@ class TimerfdTests(TestCase):
         self.timers.stop()
         self.assertEqual(set(self.reactor.getDelayedCalls()), before)
 
+    async def test_many_at_once(self) -> None:
+        """Calls that are made at once, one from the other, do not set the kernel's timer each."""
+        settings: list[float | None] = []
+
+        def count(descriptor: int, when: float | None) -> None:
+            settings.append(when)
+            set_timerfd(descriptor, when)
+
+        self.patch(timers, "set_timerfd", count)
+        self.timers.callLater(3_600, self.fail)
+        finished: Deferred[None] = Deferred()
+
+        def again(left: int) -> None:
+            if left:
+                self.timers.callLater(0, again, left - 1)
+            else:
+                finished.callback(None)
+
+        self.timers.callLater(0, again, 100)
+        await finished
+        self.assertLess(len(settings), 5)
+
     async def test_at_once_although_the_wall_clock_is_set_back(self) -> None:
         """When the reactor's clock is set back just then, the kernel's next timer makes good."""
         now = self.reactor.seconds()
