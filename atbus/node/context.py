@@ -164,6 +164,9 @@ class Alarm:
     """
     One delayed call that can be moved: the reactor's side of a machine's ``deadline``.
 
+    A deadline that is put off, as most are with every frame, costs nothing: the call comes at the
+    old one and is made anew then.
+
     :param ring: Called at the deadline; it sets the next one if there is one.
     """
 
@@ -171,24 +174,33 @@ class Alarm:
         self._timers = timers
         self._ring = ring
         self._call: IDelayedCall | None = None
-        self._at: float | None = None
+        # When the call comes, and when it is to ring.
+        self._at = 0.0
+        self._deadline: float | None = None
 
     def set(self, deadline: float | None) -> None:
         """Ring at *deadline* (seconds on the node's clock), or not at all if it is None."""
-        if deadline == self._at and self._call is not None:
-            return
+        self._deadline = deadline
         if self._call is not None:
+            if deadline is not None and deadline >= self._at:
+                return
             self._call.cancel()
             self._call = None
-        self._at = deadline
         if deadline is not None:
-            delay = max(0.0, deadline - self._timers.seconds())
-            self._call = self._timers.callLater(delay, self._fire)
+            self._arm(deadline, self._timers.seconds())
+
+    def _arm(self, deadline: float, now: float) -> None:
+        self._at = deadline
+        self._call = self._timers.callLater(max(0.0, deadline - now), self._fire)
 
     def _fire(self) -> None:
         self._call = None
-        self._at = None
-        self._ring()
+        deadline, now = self._deadline, self._timers.seconds()
+        if deadline is not None and now < deadline:
+            self._arm(deadline, now)
+        else:
+            self._deadline = None
+            self._ring()
 
 
 @attrs.define(eq=False, kw_only=True)
