@@ -52,6 +52,9 @@ from atbus.errors import ConnectFailed, ListenFailed
 #: What fits ``sockaddr_un``, without the zero at the end.
 PATH_BYTES: Final = 107
 
+# A unix socket does not grow its buffer as TCP does: at the usual 208 KiB a large message takes
+# several turns on both sides.
+_SEND_BUFFER_BYTES: Final = 1024 * 1024
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -272,7 +275,10 @@ def _greet_listener(transport: Any) -> str:
 
 
 def _greet(transport: Any, uids: set[int] | None) -> str:
-    raw = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    sock = transport.getHandle()
+    # The kernel grants what the system allows, and says nothing when that is less.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _gid = _CREDENTIALS.unpack(raw)
     if uids is not None and uid not in uids:
         raise PermissionError(f"process {pid} at the other end belongs to user {uid}")

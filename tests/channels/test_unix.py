@@ -286,6 +286,9 @@ class _Transport:
     def getHandle(self) -> _Transport:
         return self
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_SNDBUF) and value > 0
+
     def getsockopt(self, _level: int, _option: int, _size: int) -> bytes:
         return struct.pack("3i", 77, self._uid, 5)
 
