@@ -38,8 +38,8 @@ simulate: .venv/stamp-dev  ## SEEDS storms over route tables, then the largest b
 	$(BIN)/python -m atbus.testing.route_storm --seeds $(SEEDS)
 	ATBUS_LONG=1 $(BIN)/python -m twisted.trial tests.simulation.test_route_scale
 
-bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look in two minutes)
-	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick)
+bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look, PUBLISH=1: into the manual)
+	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 	$(BIN)/python -m benchmarks.topology $(if $(QUICK),--quick)
 
 clean:  ## forget what was built; .venv stays

@@ -135,6 +135,9 @@ def _entries(
 
 def _figures(compared: Comparison) -> list[tuple[str, tuple[str, str]]]:
     figures = list(compared.workload.figures.items())
+    # Of a system with a server the greatest part would be missing.
+    if not compared.peer.server:
+        figures.append(("cpu_us", (", processor time", "us/message")))
     if compared.workload.figures.keys() == {"value"}:
         figures.append(("peak_bytes", (", peak memory", "bytes")))
     return figures
@@ -154,6 +157,10 @@ def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Co
         parts += [f"Beside other systems, {_pairs(others)}:", ""]
         heads = ("system", "work", "payload", "channel", "atbus", "it", "ratio")
         parts += _table(heads, [row for rows in shown for row in rows])
+    if promised:
+        parts += ["Microseconds of processor time for one message, all processes together:", ""]
+        columns = ("work", "payload", "channel", "atbus", "pyzmq", "ratio")
+        parts += _table(columns, list(map(_processor, aimed)))
     one_way = [o for o in outcomes if o.comparison.workload is ONE_WAY]
     measured = [o for o in one_way if o.comparison.size == _USUAL]
     if measured:
@@ -176,7 +183,7 @@ def _promise(outcome: Outcome) -> list[tuple[str, ...]]:
     compared = outcome.comparison
     rows: list[tuple[str, ...]] = []
     for figure, (suffix, unit) in _figures(compared):
-        if figure == "peak_bytes":
+        if figure not in compared.at_least:
             continue
         ratio = outcome.ratio(figure)
         aim = compared.at_least[figure]
@@ -209,6 +216,16 @@ def _memory(outcome: Outcome) -> tuple[str, ...]:
     return (outcome.comparison.peer.name, outcome.comparison.channel, ours, theirs)
 
 
+def _processor(outcome: Outcome) -> tuple[str, ...]:
+    compared = outcome.comparison
+    ours, theirs = (
+        f"{spread([run['cpu_us'] for run in runs]).median:.2f}"
+        for runs in (outcome.ours, outcome.theirs)
+    )
+    where = (compared.workload.name, _size(compared.size), compared.channel)
+    return (*where, ours, theirs, _interval(outcome.ratio("cpu_us")))
+
+
 def _showing(outcome: Outcome) -> list[tuple[str, ...]]:
     compared = outcome.comparison
     return [
@@ -222,7 +239,7 @@ def _showing(outcome: Outcome) -> list[tuple[str, ...]]:
             _interval(outcome.ratio(figure)),
         )
         for figure, (suffix, unit) in _figures(compared)
-        if figure != "peak_bytes"
+        if figure not in ("peak_bytes", "cpu_us")
     ]
 
 

@@ -95,14 +95,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=12, help="of what is promised")
     parser.add_argument("--shown", type=int, default=2, help="rounds of what is only shown")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of messages")
-    parser.add_argument("--minutes", type=float, default=15.0, help="begin no round after that")
+    parser.add_argument("--minutes", type=float, default=30.0, help="begin no round after that")
     parser.add_argument("--only", default="", help="comparisons with this text in their titles")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="where to write")
-    parser.add_argument("--publish", action="store_true", help="put the last figures into docs")
+    parser.add_argument("--publish", action="store_true", help="put the figures into the manual")
+    parser.add_argument("--last", action="store_true", help="do not measure: the last ones")
     options = parser.parse_args(arguments)
+    if not options.last:
+        status = _run(options)
     if options.publish:
         report.publish(options.output, ROOT / "docs" / "design")
-        return 0
+    return 0 if options.last else status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Measure what is asked for, and write it down; tell how the process ends."""
     if options.quick:
         options.rounds, options.shown, options.scale = 2, 1, 0.1
         options.minutes = min(options.minutes, 2.0)

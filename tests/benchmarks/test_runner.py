@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import measure, plan, report
 from benchmarks.plan import ATBUS, Comparison
 from benchmarks.ratios import spread
 from benchmarks.report import Outcome
+from benchmarks.runner import Runner
 from benchmarks.scaling import Cost
 
 
@@ -24,7 +26,7 @@ class MeasureTests(SynchronousTestCase):
         """Every message of every workload arrives, and the measuring process says how fast."""
         for workload in (plan.ONE_WAY, plan.RELAY, plan.ROUND_TRIP):
             figures = measure.measure(ATBUS, "unix", workload, 128, 200)
-            for name in (*workload.figures, "peak_bytes"):
+            for name in (*workload.figures, "peak_bytes", "cpu_us"):
                 self.assertGreater(figures[name], 0, workload.name)
 
     def test_what_is_missing_is_named(self) -> None:
@@ -65,7 +67,8 @@ class ReportTests(SynchronousTestCase):
         compared: Comparison = plan.comparisons()[0]
         outcome = Outcome(compared)
         for ours in (200.0, 300.0):
-            outcome.add({"value": ours, "peak_bytes": 2.0}, {"value": 100.0, "peak_bytes": 1.0})
+            theirs = {"value": 100.0, "peak_bytes": 1.0, "cpu_us": 4.0}
+            outcome.add({"value": ours, "peak_bytes": 2.0, "cpu_us": 2.0}, theirs)
         cost = Cost(known=1, links=1, median_us=2.0, low_us=1.0, high_us=3.0)
         folder = Path(self.mktemp())
         with redirect_stdout(StringIO()):
@@ -77,4 +80,20 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual((ratio["value"], ratio["spread"]), (2.5, [2.0, 3.0]))
         self.assertEqual(entries[-1]["unit"], "absent: not installed")
         ET.parse(folder / "bench.svg")
-        self.assertIn("2.50 (2.00-3.00)", (folder / "bench.txt").read_text(encoding="utf-8"))
+        text = (folder / "bench.txt").read_text(encoding="utf-8")
+        self.assertIn("2.50 (2.00-3.00)", text)
+        self.assertIn("2.00 (2.00-2.00)", text)
+
+    def test_a_system_that_fails_stops_nobody(self) -> None:
+        """What fails is named, the others are measured, and the run does not end well."""
+        broken = plan.System(name="broken", module="no_such_system", needs="atbus")
+        compared = [
+            attrs.evolve(plan.comparisons()[0], peer=peer, count=64) for peer in (broken, ATBUS)
+        ]
+        runner = Runner(scale=1.0, seconds_max=60.0)
+        told = StringIO()
+        with redirect_stdout(StringIO()), redirect_stderr(told):
+            runner.run(compared, 1, 1)
+        pairs = [len(runner.outcomes[one].ours) for one in compared]
+        self.assertEqual(pairs, [0, 1])
+        self.assertIn("failed: broken, unix, one way, 16 B", told.getvalue())
