@@ -21,10 +21,8 @@ FRAME_HEAD_BYTES: Final = 48
 #: The longest frame unless the two sides settle on less. 64 KiB is what one read of a socket
 #: brings, so that bulk cannot keep a ping waiting for long; zenoh's batches are as long.
 FRAME_BYTES: Final = 65_536
-
 #: The least a side may ask for: a registration has to fit.
 FRAME_BYTES_MIN: Final = 4_096
-
 #: The most a side may ask for. More buys no speed (fragments are cheap) and costs latency.
 FRAME_BYTES_MAX: Final = 1_048_576
 
@@ -45,10 +43,8 @@ MESSAGE_BYTES_MAX: Final = 67_108_864
 #: Messages being put together from fragments, those of one source: as much as may be queued
 #: towards it. Raised with the longest payload where that is configured.
 REASSEMBLY_SOURCE_BYTES_MAX: Final = 8_388_608
-
 #: The same for all sources of a node: half of what it may queue.
 REASSEMBLY_BYTES_MAX: Final = 33_554_432
-
 #: How many they may be: each costs its own bookkeeping, however short it is.
 REASSEMBLY_COUNT_MAX: Final = 1_024
 
@@ -79,7 +75,6 @@ CONNECT_SECONDS: Final = 5.0
 
 #: Unregistered connections per listener; libatbus's backlog. The oldest silent one gives way.
 PENDING_HANDSHAKES_MAX: Final = 128
-
 #: The same, from one remote address: one stranger cannot use up all places.
 PENDING_HANDSHAKES_PER_ADDRESS_MAX: Final = 32
 
@@ -88,7 +83,6 @@ HANDSHAKES_PER_SECOND: Final = 300
 
 #: Breaches of the protocol from one address in a minute before it is not listened to.
 BREACHES_PER_MINUTE: Final = 5
-
 #: How long it is not listened to then.
 BAN_SECONDS: Final = 60.0
 
@@ -248,7 +242,6 @@ PAUSES_MAX: Final = 16_384
 #: Messages that the program has been given and not dealt with (a receiver has returned a Deferred,
 #: or is paused): above this many bytes their senders are told to pause. As much as one queue.
 WINDOW_BYTES: Final = 8_388_608
-
 #: The same by count: each costs a Deferred and what it waits with, a few kilobytes.
 WINDOW_COUNT_MAX: Final = 8_192
 
@@ -264,7 +257,6 @@ WRITE_DEADLINE_SECONDS: Final = 10.0
 #: Messages to one target whose connection is being made: as much as its queue takes without
 #: anybody being told to pause.
 PENDING_BYTES: Final = 2_097_152
-
 #: How many they may be: each costs its own bookkeeping, however short it is.
 PENDING_COUNT_MAX: Final = 4_096
 
@@ -275,7 +267,6 @@ PENDING_SECONDS: Final = 8.0
 #: Runs whose source cannot be verified yet wait so long: a record that vouches for it may travel
 #: on another connection.
 UNVERIFIED_SECONDS: Final = 0.2
-
 #: And so many of them, per neighbor.
 UNVERIFIED_RUNS_MAX: Final = 64
 
@@ -284,10 +275,8 @@ UNVERIFIED_RUNS_MAX: Final = 64
 #: A frame that nothing answers is acknowledged after this time. Long enough to find something
 #: to ride on, short enough that sixteen hops of it stay within a second.
 ACK_DELAY_SECONDS: Final = 0.05
-
 #: Or after so many frames.
 ACK_FRAMES_MAX: Final = 32
-
 #: Ranges in one LINK_ACK: it fits the smallest frame, and with one range for each frame that a
 #: read can bring a few of them say everything.
 ACK_RANGES_MAX: Final = 256
@@ -295,16 +284,13 @@ ACK_RANGES_MAX: Final = 256
 #: What arrives within this time of an answer that left at once waits for the end of the turn: under
 #: load one write carries what many messages brought about.
 GATHER_SECONDS: Final = 0.000_05
-
-#: A node is busy when so many writes to its connections fall into so short a time: it does little
-#: else then.
+#: A node is busy when so many writes to its connections ...
 BUSY_WRITES: Final = 8
+#: ... fall into so short a time: it does little else then.
 BUSY_SECONDS: Final = 0.000_5
-
-#: A busy node gathers on a connection, across turns, up to about so many bytes, and no longer than
-#: this: a write costs as much as some twenty short messages, and reading it as much again. It stops
-#: with the first turn that has nothing new, so nobody waits while the node is idle.
+#: It gathers on a connection, turn by turn while there is more, about so many bytes ...
 GATHER_BYTES: Final = 8_192
+#: ... and so long at most, for a write costs as much as twenty short messages.
 GATHER_SECONDS_MAX: Final = 0.005
 
 #: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when
