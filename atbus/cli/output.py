@@ -79,6 +79,14 @@ class Output:
         """
         click.echo(json.dumps(value, ensure_ascii=False))
 
+    def line(self, text: str) -> None:
+        """
+        Print one line of data for people.
+
+        :param text: It, without its end.
+        """
+        click.echo(text)
+
     def say(self, text: str) -> None:
         """
         Tell people something; programs are told nothing.

@@ -33,6 +33,7 @@ _POINTS_PER_DIGEST: Final = 8
 _DIGESTS: Final = POINTS // _POINTS_PER_DIGEST
 _EIGHT: Final = struct.Struct("<8Q")
 _ONE: Final = struct.Struct("<Q")
+_SALTS: Final = tuple(_ONE.pack(index) for index in range(_DIGESTS))
 _NUMBER_MASK: Final = 2**64 - 1
 _KEYS: Final = b"atbus key"
 
@@ -90,8 +91,8 @@ def number_of(key: Key) -> int:
 
 def _points_of(name: bytes) -> list[int]:
     points: list[int] = []
-    for index in range(_DIGESTS):
-        points += _EIGHT.unpack(blake2b(name, salt=_ONE.pack(index)).digest())
+    for salt in _SALTS:
+        points += _EIGHT.unpack(blake2b(name, salt=salt).digest())
     return points
 
 
@@ -118,15 +119,20 @@ class Ring(Generic[M]):
         """
         is_new = name not in self._names
         self._names[name] = member
-        for number in _points_of(name):
+        points, entry = _points_of(name), (name, member)
+        if is_new and self._members.keys().isdisjoint(points):
+            self._members.update(dict.fromkeys(points, entry))
+            self._numbers += points
+            self._sorted = False
+            return
+        for number in points:
             there = self._members.get(number)
-            if there is not None and there[0] < name:
-                # Two names on one point, once in the age of the universe: the smaller one has it.
-                continue
-            self._members[number] = name, member
-            if is_new and there is None:
+            if there is None:
                 self._numbers.append(number)
-        self._sorted = self._sorted and not is_new
+                self._sorted = False
+            # Two names on one point, once in the age of the universe: the smaller one has it.
+            if there is None or there[0] >= name:
+                self._members[number] = entry
 
     def remove(self, name: bytes) -> None:
         """

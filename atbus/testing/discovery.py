@@ -273,7 +273,7 @@ class DiscoveryContract(_Tests):
         """
         A node whose id another has is told so, and nothing of the other's is overwritten.
 
-        Scenario: U15, U25
+        Scenario: U25
         """
         receiver = self.watch()
         await self.make_announcer("a").announce(record_of(1, labels={"who": "first"}))

@@ -154,6 +154,42 @@ class TwoNodesTests(NodeCase):
         await self.changes.until(lambda: (NodeDown, 0x32) in news)
         self.assertIsNone(watching.services.get(0x32))
 
+    async def test_observers_are_told_in_order(self) -> None:
+        """
+        Who wants to know is told with the right content, in order; who does not any more is not.
+
+        Scenario: U6, U8
+        """
+        first, second = self.node(0x81), self.node(0x82, service={"data": "hello"})
+        await first.start()
+        found: list[Service] = []
+        gone: list[Service] = []
+        told: list[str] = []
+        events = first.events
+
+        def keep(service: Service) -> None:
+            found.append(service)
+            self.changes.note()
+
+        events.on_service_found.observe(lambda service: told.append("never")).cancel()
+        events.on_service_found.observe(lambda service: told.append("one"))
+        events.on_service_found.observe(lambda service: told.append("two"))
+        events.on_service_found.observe(keep)
+        events.on_service_gone.observe(gone.append)
+        first.watch_nodes(lambda news: told.append("never")).cancel()
+        news = self.news(first)
+        await self.changes.until(lambda: bool(found))
+        told.clear()
+        await second.start()
+        await self.changes.until(lambda: found[-1].bus_id == 0x82)
+        self.assertEqual(found[-1], first.services.get(0x82))
+        self.assertEqual((found[-1].bus_id, found[-1].data), (0x82, "hello"))
+        self.assertEqual(told, ["one", "two"])
+        self.assertEqual(news[0], (NodeUp, 0x82))
+        await second.stop()
+        await self.changes.until(lambda: (NodeDown, 0x82) in news)
+        await self.changes.until(lambda: gone == found[-1:])
+
     async def test_an_offer_can_change(self) -> None:
         """
         What a node offers may change while it runs; others learn of it.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from random import Random
 
+from twisted.internet.defer import Deferred, DeferredList
+
 from atbus.discovery.documents import Author
+from atbus.discovery.etcd import packer
 from atbus.discovery.etcd.announcer import EtcdAnnouncer
 from atbus.discovery.etcd.cluster import EtcdCluster
 from atbus.discovery.etcd.records import EtcdRecordWatcher
@@ -79,6 +82,37 @@ class TwinTests(EtcdRecordCase):
         with self.assertRaises(DiscoveryConflict) as caught:
             await self.make_announcer("same").announce(record_of(1))
         self.assertEqual(caught.exception.owner, "same")
+
+
+class ManyTests(EtcdRecordCase):
+    """Many nodes in one registry."""
+
+    async def test_a_move_changes_no_service(self) -> None:
+        """When a hundred nodes get another upstream, each record is written once and no service."""
+        cluster, prefix, count = self.cluster(lease_seconds=60), self.prefix_text, 100
+        announcers = [
+            EtcdAnnouncer(cluster, prefix, Author(str(number)), self.timers, Random(number).random)
+            for number in range(1, count + 1)
+        ]
+        for announcer in announcers:
+            self.addCleanup(announcer.stop, keep=True)
+
+        async def announce(stamp: Stamp, upstream_id: int) -> None:
+            for number, announcer in enumerate(announcers, 1):
+                record = record_of(number, stamp=stamp, upstream_id=upstream_id)
+                service = Service(bus_id=number, name=str(number), type="battle")
+                announcing.append(announcer.announce(record, service))
+            await DeferredList(announcing)
+
+        async def writes(folder: str) -> list[int]:
+            found = await cluster.range(packer.prefix_range(f"{prefix}{folder}/".encode()))
+            return [item.version for item in found.items]
+
+        announcing: list[Deferred[None]] = []
+        await announce(Stamp(1, 1), 0x1000)
+        await announce(Stamp(1, 2), 0x2000)
+        self.assertEqual(await writes("topology"), [2] * count)
+        self.assertEqual(await writes("service"), [1] * count)
 
 
 class OutageTests(EtcdRecordCase):

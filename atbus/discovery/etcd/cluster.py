@@ -71,7 +71,8 @@ class EtcdCluster:
             renewal_seconds=options.renewal_seconds,
             changed=self._lease_changed,
         )
-        self._timers = timers
+        #: The clock.
+        self.timers = timers
         self._closed = False
         self._reachable = False
         self._is_up = False
@@ -333,7 +334,7 @@ class EtcdCluster:
             except DiscoveryError as failed:
                 self._log.debug("no members: {reason}", reason=str(failed))
                 wait = min(retry, self.options.members_seconds)
-            await pause(self._timers, wait)
+            await pause(self.timers, wait)
 
     async def refresh_members(self) -> tuple[str, ...]:
         """

@@ -75,11 +75,7 @@ class NumberTests(SynchronousTestCase):
     """Integers of 64 bits."""
 
     def test_both_forms_are_read(self) -> None:
-        """
-        A number may stand as text or as number, and 0 may be left out.
-
-        Scenario: P5
-        """
+        """A number may stand as text or as number, and 0 may be left out."""
         largest = packer.NUMBER_MAX
         for given_as, number in (
             ({}, 0),
