@@ -72,3 +72,9 @@ ETCD_SILENCE_SECONDS: Final = 15.0
 #: A watch is ended and begun again after this time; libatbus's number. It costs nothing, and
 #: spreads watches over servers that were away.
 ETCD_WATCH_SECONDS: Final = 3_600.0
+
+#: Between two questions to a name server: as long as Kubernetes lets its answers be kept.
+NAME_REFRESH_SECONDS: Final = 30.0
+
+#: Addresses of one name that are believed; a reasonable answer fits one packet.
+NAME_ANSWERS_MAX: Final = 256

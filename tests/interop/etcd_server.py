@@ -90,6 +90,8 @@ class EtcdServer:
         arguments: Sequence[str] = (),
     ) -> None:
         self.url = f"{scheme}://127.0.0.1:{client_port}"
+        #: Whether a test has made it ask for a user.
+        self.is_locked = False
         peer = f"http://127.0.0.1:{peer_port}"
         assert BINARY is not None
         # With setpriv no server outlives a test run that was killed.

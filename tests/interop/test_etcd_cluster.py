@@ -280,18 +280,16 @@ class UserTests(ClusterCase):
 
     arguments = ("--auth-token-ttl=1",)
 
-    is_locked = False
-
     async def lock(self) -> None:
         """Make root, and let nobody in without a name."""
-        if type(self).is_locked:
+        if self.servers[0].is_locked:
             return
         cluster = self.cluster()
         await cluster.call("/v3/auth/user/add", {"name": "root", "password": "secret"})
         await cluster.call("/v3/auth/role/add", {"name": "root"})
         await cluster.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
         await cluster.call("/v3/auth/enable", {})
-        type(self).is_locked = True
+        self.servers[0].is_locked = True
 
     async def test_a_token_is_obtained(self) -> None:
         """With user and password everything works, and they are shown nowhere."""
