@@ -122,6 +122,15 @@ class Feed:
         if reason is Bar.UNVOUCHED:
             self._waiting.setdefault(self.heard[bus_id].upstream_id, set()).add(bus_id)
 
+    def is_awaited(self, bus_id: int) -> bool:
+        """
+        Tell whether somebody waits for a word about a node, to be believed.
+
+        :param bus_id: The node.
+        :returns: Whether somebody does.
+        """
+        return bus_id in self._waiting
+
     def vouched_by(self, bus_id: int) -> set[int]:
         """
         Take out those who waited for a word about their upstream.

@@ -84,7 +84,8 @@ class Hearing:
             case Bar.UNVOUCHED:
                 self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
                 return
-        self._vouch(feed, bus_id)
+        if feed.is_awaited(bus_id):
+            self._vouch(feed, bus_id)
         if bus_id == link.bus_id:
             self._contradict_death(bus_id)
 

@@ -202,11 +202,15 @@ class Telling:
         :param carriers: Who carried it.
         :param now: The time, seconds.
         """
+        if not (self._above or self._below):
+            return
         after = self.known.best.get(bus_id)
         is_new = after is not before
         above = False
         if self._above:
-            was_below = any(feed.kind is Position.DOWNSTREAM for feed in carriers)
+            was_below = bool(carriers) and any(
+                feed.kind is Position.DOWNSTREAM for feed in carriers
+            )
             is_below = self.known.is_below(bus_id)
             above = was_below != is_below or (is_new and is_below)
         below = self._below and (is_new or carriers != self.known.carriers.get(bus_id, ()))

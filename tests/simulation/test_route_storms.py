@@ -28,7 +28,7 @@ class RouteStormTests(SynchronousTestCase):
 
         Scenario: BB21, BB36
         """
-        for seed in seeds(1, 150):
+        for seed in seeds(1, 100):
             self.rides_out(seed, 14, 60)
 
     def test_a_long_storm(self) -> None:
@@ -42,7 +42,7 @@ class RouteStormTests(SynchronousTestCase):
 
     def test_a_larger_bus(self) -> None:
         """Forty nodes and two hundred faults."""
-        for seed in seeds(1, 6):
+        for seed in seeds(1, 4):
             self.rides_out(seed, 40, 200)
 
     def test_a_seed_is_always_the_same_story(self) -> None:

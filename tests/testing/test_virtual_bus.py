@@ -94,7 +94,7 @@ class VirtualBusTests(SynchronousTestCase):
         Whatever breaks, every message arrives once and in order, or its sender is told of it; in
         the end everybody is back.
         """
-        for seed in seeds(1, 8):
+        for seed in seeds(1, 5):
             with VirtualBus(seed) as bus:
                 self.tree(bus)
                 bus.weather(seconds=20, faults=8)
