@@ -188,6 +188,10 @@ class Endpoint:
             return Status.BUFFER_LIMIT
         for item in items:
             self.put(link, item)
+        if size_bytes > self._context.config.queued_bytes_hard:
+            link.sluice.take_turns(items[0].target, size_bytes)
+            # What the channel does not take now begins to wait by destination.
+            link.flush()
         return None
 
     def _let_wait(self, item: Kept) -> Status | None:

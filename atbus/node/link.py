@@ -233,6 +233,8 @@ class Link:
         queued = here + self.sluice.backlog.queued_bytes + self._channel_bytes
         budget = self._context.budget
         self._account.hold(queued)
+        if self.sluice.uncounted_bytes:
+            queued -= self.sluice.count_less(self._context.config.queued_bytes_soft // 4)
         allowance = self._queued_bytes_max
         allowance = min(allowance, budget.free_bytes)
         spare = 0 if self._outgoing.full else allowance - queued

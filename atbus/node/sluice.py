@@ -27,6 +27,31 @@ class Sluice:
     def __init__(self) -> None:
         self.backlog: Backlog[Item] = Backlog()
         self.channel_bytes_max = limits.CHANNEL_BYTES
+        self.uncounted_bytes = 0
+        self._long_target = 0
+
+    def take_turns(self, target: int, size_bytes: int) -> None:
+        """
+        Let others have room beside a message that is longer than the queue may be.
+
+        It is accepted by an empty queue, and would keep everybody else out until most of it has
+        left. Of what waits of it no more is counted than has its turn soon.
+
+        :param target: Its destination.
+        :param size_bytes: Its size.
+        """
+        self._long_target, self.uncounted_bytes = target, size_bytes
+
+    def count_less(self, long_bytes: int) -> int:
+        """
+        Say how many of the bytes that wait take no room from others.
+
+        :param long_bytes: What is counted of a message that is longer than the queue may be.
+        """
+        beyond = self.backlog.bytes_of(self._long_target) - long_bytes
+        # Never more than before: what comes behind it is counted.
+        self.uncounted_bytes = max(0, min(self.uncounted_bytes, beyond))
+        return self.uncounted_bytes
 
     def let_through(self, items: Sequence[Item], room_bytes: int) -> list[Item]:
         """

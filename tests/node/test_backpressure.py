@@ -82,14 +82,32 @@ class OwnTests(MailTests):
         self.assertEqual([len(p) for p in self.mail[root].payloads], [100_000, 5, 4])
 
     def test_a_message_larger_than_the_queue(self) -> None:
-        """A message longer than all that may be queued is taken when nothing is queued."""
-        root, child = self.pair(queued_bytes_hard=100_000, queued_bytes_soft=50_000)
-        child.send(ROOT, bytes(300_000))
-        self.assertEqual(self.refused(child, ROOT, b"x"), "BACKPRESSURE")
+        """
+        A message longer than all that may be queued is taken when nothing is queued.
+
+        What is sent behind it has the usual room, and arrives behind it.
+        """
+        root, child = self.pair(queued_bytes_hard=400_000, queued_bytes_soft=100_000)
+        self.data_channel(child, root).stall()
+        child.send(ROOT, bytes(1_000_000))
+        self.network.settle(0.01)
+        self.assertEqual(self.refused(child, ROOT, bytes(1_000_000)), "BACKPRESSURE")
+        count = 0
+        while not count or not self.refuses(child, 1_000):
+            count += 1
+        self.assertTrue(100 < count < 400, count)
+        self.data_channel(child, root).resume()
         self.network.settle()
-        child.send(ROOT, b"x")
-        self.network.settle()
-        self.assertEqual([len(p) for p in self.mail[root].payloads], [300_000, 1])
+        sizes = [len(payload) for payload in self.mail[root].payloads]
+        self.assertEqual(sizes, [1_000_000] + [1_000] * (count - 1))
+
+    def refuses(self, node: Node, size: int) -> bool:
+        """Send to the root, and tell whether it was refused."""
+        try:
+            node.send(ROOT, bytes(size))
+        except Undeliverable:
+            return True
+        return False
 
     def test_room_comes_back_with_the_first_bytes(self) -> None:
         """A queue that drains slowly takes what fits, not only when it is empty."""
