@@ -81,6 +81,7 @@ class Endpoint:
         )
         self.data_dialling = False
         self.data_dialled_at = 0.0
+        self.data_attempts = 0
         self.data_missing_since: float | None = None
         self.last_pong_at: float | None = None
         self.rtt_seconds: float | None = None

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import attrs
 
+from atbus.address import Locality
+
 _instances = itertools.count(1)
 
 
@@ -49,6 +51,19 @@ def this_identity(hostname: str = "auto") -> Identity:
         host = hostname
     process = f"{os.getpid()}.{_start_ticks()}/{next(_instances)}"
     return Identity(host=host, process=process, hostname=socket.gethostname())
+
+
+def distance_to(mine: Identity, host: str, process: str) -> Locality:
+    """
+    Tell how far away a node says that it is; whoever relies on it has it proven.
+
+    :param host: As it was told in REGISTER_REQUEST.
+    :param process: Likewise.
+    """
+    if mine.host != host:
+        return Locality.NETWORK
+    same = mine.process.partition("/")[0] == process.partition("/")[0]
+    return Locality.PROCESS if same else Locality.HOST
 
 
 def _boot_identity() -> str:

@@ -17,12 +17,15 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from atbus import limits
+from atbus.address import Address, Locality
 from atbus.busid import BusId
 from atbus.errors import ConnectFailed, Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.identity import distance_to
 from atbus.node.outbox import Routed
 from atbus.routing.change import Effect, OpenPath, PathChanges, SendFlush
+from atbus.routing.dial_plan import data_addresses
 from atbus.routing.table import Position
 from atbus.wire.messages import Flush, FlushAck, Mode
 
@@ -307,17 +310,40 @@ class Paths:
             return
         endpoint.data_dialling = True
         endpoint.data_dialled_at = now
-        dialling = self._dialer.connect_data(endpoint, control.address)
+        addresses = self._stream_addresses(endpoint, control.address)
+        address = addresses[min(endpoint.data_attempts, len(addresses) - 1)]
+        endpoint.data_attempts += 1
+        dialling = self._dialer.connect_data(endpoint, address)
 
         def failed(failure: Failure) -> None:
             if failure.trap(ConnectFailed, CancelledError) is ConnectFailed:
                 self._context.events.on_error(Status.CONNECT_FAILED, str(failure.value))
+                if address != control.address:
+                    self.need_data(endpoint)
 
         def done(result: object) -> object:
             endpoint.data_dialling = False
             return result
 
         dialling.addBoth(done).addErrback(failed)
+
+    def _stream_addresses(self, endpoint: Endpoint, control: Address) -> list[Address]:
+        """
+        List where to dial data, the best first, one for each attempt; the control stream's is last.
+
+        What a certificate has proven is not left for a stream that proves nothing.
+        """
+        neighbor = self._context.table.get(BusId(endpoint.bus_id))
+        if neighbor is None or control.is_tls:
+            return [control]
+        told = endpoint.peer.request
+        distance = distance_to(self._context.identity, told.host, told.process)
+        near = distance is not Locality.NETWORK
+        # One-way channels are opened by those who write to them.
+        found = data_addresses(
+            control, neighbor.listens, dialled=True, same_host=near, same_process=False
+        )
+        return [address for address in found if address.is_duplex]
 
     def sweep(self) -> None:
         """Dial again what is missing; give up endpoints that stay without data too long."""

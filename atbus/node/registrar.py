@@ -172,6 +172,7 @@ class Registrar:
         if connection.role is Role.DATA:
             endpoint.data.append(connection)
             endpoint.data_missing_since = None
+            endpoint.data_attempts = 0
             self.on_data(endpoint)
             if endpoint.gate is Gate.CLOSED:
                 self.on_gate(endpoint)

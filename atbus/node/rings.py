@@ -28,6 +28,7 @@ from atbus.errors import ConnectFailed, Status
 from atbus.handshake.effects import Close, OpenRing, Refused, RingAttached, RingEffect
 from atbus.handshake.passive_ring import RingAttachment
 from atbus.node.endpoint import Endpoint
+from atbus.node.identity import distance_to
 from atbus.node.link import Link
 from atbus.node.ring import Direction, RingConnection
 from atbus.routing.dial_plan import usable_addresses
@@ -100,11 +101,8 @@ class Rings:
 
     def distance_to(self, endpoint: Endpoint) -> Locality:
         """Tell how far away a node says it is; whoever relies on it has it proven."""
-        mine, theirs = self._context.identity, endpoint.peer.request
-        if mine.host != theirs.host:
-            return Locality.NETWORK
-        same = mine.process.partition("/")[0] == theirs.process.partition("/")[0]
-        return Locality.PROCESS if same else Locality.HOST
+        told = endpoint.peer.request
+        return distance_to(self._context.identity, told.host, told.process)
 
     def begin(self, endpoint: Endpoint, address: Address) -> Opening | None:
         """
