@@ -91,7 +91,7 @@ def speech(
 class ChaosCase(ProcessCase):
     """A bus of processes that keep notes; all their messages are accounted for at the end."""
 
-    timeout = extent(240, 3600)
+    timeout = extent(600, 7200)
 
     async def bring_up(self, *names_and_files: tuple[str, str | None]) -> list[NodeProcess]:
         """Start processes together; each pair is a name and its configuration."""
