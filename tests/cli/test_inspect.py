@@ -79,10 +79,12 @@ class InspectTests(BusTestCase):
         await self.start_bus()
         root = self.nodes[0]
         many = [Record(bus_id=0x500 + place, upstream_id=0x10100) for place in range(450)]
-        root._parts.topology.claim(Feeder.ETCD, many)
+        # The leaf is known of sooner or later in any case; here it is from the start.
+        leaf = Record(bus_id=0x10101, upstream_id=0x10100)
+        root._parts.topology.claim(Feeder.ETCD, [*many, leaf])
         ended = await self.atbus("nodes", "--known", "-o", "json")
         found = {row["id"]: row for row in ended.json}
-        self.assertEqual(len(found), 450 + 3)
+        self.assertEqual(len(found), 450 + 4)
         self.assertEqual(list(found), sorted(found, key=lambda text: int(text, 16)))
         self.assertEqual(found["0x10000"]["known_by"], "own")
         self.assertEqual(
@@ -103,7 +105,10 @@ class InspectTests(BusTestCase):
         a refusal is told and is the exit code."""
         await self.start_bus()
         root = self.nodes[0]
-        root._parts.topology.claim(Feeder.ETCD, [Record(bus_id=0x777, upstream_id=0x10101)])
+        # The leaf is known of sooner or later in any case; here it is from the start.
+        leaf = Record(bus_id=0x10101, upstream_id=0x10100)
+        below = Record(bus_id=0x777, upstream_id=0x10101)
+        root._parts.topology.claim(Feeder.ETCD, [leaf, below])
         ended = await self.atbus("route", "explain", "0x10000", "0x777", "-o", "json", via=0x10001)
         self.assertEqual(ended.code, ExitCode.DONE)
         self.assertEqual(
@@ -114,9 +119,9 @@ class InspectTests(BusTestCase):
                 "next_hop": "0x10100",
                 "refused": "",
                 "relation": "TransitiveDownstream",
-                "rule": "subnet 0x10100/8 of 0x10100",
+                "rule": "record: child 0x10100 on the way down",
                 "known_by": "etcd",
-                "chain": ["0x10101"],
+                "chain": ["0x10101", "0x10100", "0x10000"],
                 "direct": "direct connections are switched off",
             },
         )
