@@ -28,6 +28,7 @@ from typing import Any, Final, Self, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from atbus.errors import Status
 from atbus.node.node import Node
@@ -210,13 +211,21 @@ class VirtualBus:
         """
         Begin another life of a node that was killed: same options, same program.
 
+        If it is refused before it is up, it is started again a second later, as by a supervisor.
+
         :returns: The node, which is starting.
         """
         place = self._places[bus_id]
         self._note(f"restart {bus_id:#x}")
         self._places[bus_id] = place = self._bear(bus_id, place.options, place.program)
-        place.node.start().addErrback(lambda failure: self._note(f"{bus_id:#x}: {failure.value}"))
+        place.node.start().addErrback(self._refused, bus_id, place)
         return place.node
+
+    def _refused(self, failure: Failure, bus_id: int, place: _Place) -> None:
+        self._note(f"{bus_id:#x}: {failure.value}")
+        if place.alive and self._places[bus_id] is place:
+            place.record.close()
+            self._later(1.0, self.restart, bus_id)
 
     def freeze(self, node: Node, seconds: float) -> None:
         """Let a process stand still for some time."""
