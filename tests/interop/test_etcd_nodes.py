@@ -176,6 +176,7 @@ class TwoNodesTests(NodeCase):
         events.on_service_found.observe(lambda service: told.append("two"))
         events.on_service_found.observe(keep)
         events.on_service_gone.observe(gone.append)
+        events.on_service_gone.observe(self.changes.note)
         first.watch_nodes(lambda news: told.append("never")).cancel()
         news = self.news(first)
         await self.changes.until(lambda: bool(found))
