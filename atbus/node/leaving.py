@@ -128,8 +128,11 @@ class Leaving:
         if endpoint is None:
             return
         self._paths.leave(endpoint)
-        # On the channel that data has taken, so that it comes behind the last of it.
-        last = endpoint.data_link or link
+        # Each stream has an answer of its own; the one channel beside them that data may have
+        # taken speaks for all, for its answer has to come behind the last of it.
+        taken = endpoint.data_link
+        is_ring = taken is not None and taken.connection.role is Role.RING
+        last = taken if taken is not None and is_ring else link
         last.put(Notice(DrainAck(source=self._context.bus_id)))
 
     def drain_answered(self, link: Link, frame: bytes, head: Head) -> None:
