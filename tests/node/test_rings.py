@@ -197,8 +197,6 @@ class MemoryRingTests(BusTests):
         """
         Data changes between memory and the stream a thousand times under load, both ways: nothing
         is lost, doubled or overtaken.
-
-        Scenario: R4
         """
         root, child = self.pair()
         root.receiver, child.receiver = Keeper(), Keeper()

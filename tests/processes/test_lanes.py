@@ -14,6 +14,7 @@ from atbus.node import lanes as lanes_module
 from atbus.node.config import NodeConfig
 from atbus.node.endpoint import Gate
 from atbus.node.node import Node
+from atbus.node.reload import reconfigure
 from atbus.wire.messages import Capability
 from tests.node.bus import CHILD, ROOT
 from tests.processes.lanes import LaneCase, lanes_of
@@ -73,8 +74,6 @@ class LaneTests(LaneCase):
         """
         Data changes between shared memory and the stream under load: nothing lost, doubled or
         overtaken.
-
-        Scenario: R4
         """
         root, child = await self.pair()
         endpoint = child.endpoints[BusId(ROOT)]
@@ -236,6 +235,33 @@ class LaneTests(LaneCase):
         self.assertIn("POLICY_DENIED", self.diaries[root].errors())
         self.offer(root)
         self.assertEqual(list(lanes_of(root)), [])
+
+
+class ReloadTests(LaneCase):
+    """Each test is named for the option that changes while the node runs."""
+
+    async def reloaded(self, small: dict[str, Any], large: dict[str, Any]) -> None:
+        """See that no lane is offered within the small bound, and one within the large one."""
+        root, child = await self.pair(offered=False, **small)
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+        reconfigure(root, root.config.replace(**large))
+        self.offer(root)
+        await self.until(lambda: self.used(child) == "shm")
+        self.assertEqual(len(list(lanes_of(root))), 1)
+
+    async def test_shm_lanes_max(self) -> None:
+        """As many lanes are offered as the new configuration allows."""
+        await self.reloaded({"shm_lanes_max": 0}, {"shm_lanes_max": 1})
+
+    async def test_shm_bytes_max(self) -> None:
+        """The new budget of bytes counts for the next offer."""
+        await self.reloaded({"shm_bytes_max": 100_000}, {"shm_bytes_max": 10_000_000})
+
+    async def test_shm_lane_bytes(self) -> None:
+        """The next lane has the new size, which fits the budget where the old one did not."""
+        budget = limits.LANE_BYTES_MIN
+        await self.reloaded({"shm_bytes_max": budget}, {"shm_lane_bytes": budget})
 
 
 def _is_mapped() -> bool:
