@@ -186,8 +186,10 @@ RINGS_REFUSED_MAX: Final = 4_096
 
 # Shared memory
 
-#: One lane: two of the longest frames fit, and it stays in the second cache of one core.
-LANE_BYTES: Final = 131_072
+#: One lane: as much as a writer makes in a turn of its loop, twice, or it waits for the reader more
+#: than it writes: 128 KiB cost it twice the processor time of a socket. It stays in the second
+#: cache of one core.
+LANE_BYTES: Final = 524_288
 
 #: The smallest lane: frames of the least length, several at once.
 LANE_BYTES_MIN: Final = 32_768
@@ -195,8 +197,9 @@ LANE_BYTES_MIN: Final = 32_768
 #: The largest lane that is mapped when it is offered: what a hostile neighbor can make us map.
 LANE_BYTES_MAX: Final = 4_194_304
 
-#: Lanes that a node offers at once, each of the usual size; more writers use their sockets.
-LANES_MAX: Final = 64
+#: Lanes that a node offers at once, each of the usual size; more writers use their sockets. 64
+#: processes that all talk to all have 256 MiB of them.
+LANES_MAX: Final = 8
 
 # Queues
 

@@ -22,8 +22,9 @@ from zope.interface import implementer
 from atbus import limits
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel, IChannelReceiver
-from atbus.channels.lane import LaneReader, make_lane
+from atbus.channels.lane import CHECKED_HEAD, CHECKED_WHOLE, LaneReader, make_lane
 from atbus.channels.lane_channel import SEALS, LaneChannel, map_memory
+from atbus.channels.shm import has_strong_order
 from atbus.errors import ChannelClosed, MalformedFrame, RemoteProtocolError, Status
 
 #: What a lane delivers in one turn of the reactor: as much as is read from a socket at once.
@@ -67,7 +68,8 @@ class IncomingLane(LaneChannel):
             self._close_descriptors()
             raise
         self._memory = memoryview(self._map)
-        self._lane: LaneReader = make_lane(self._memory, os.urandom(limits.NONCE_BYTES))
+        checked = CHECKED_HEAD if has_strong_order() else CHECKED_WHOLE
+        self._lane: LaneReader = make_lane(self._memory, os.urandom(limits.NONCE_BYTES), checked)
 
     @property
     def descriptors(self) -> tuple[int, int]:

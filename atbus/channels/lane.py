@@ -6,6 +6,7 @@ a cache line of their own::
 
     0     magic, version, capacity, record_max        set by the reader, before it offers the lane
     32    nonce, 16 bytes                              likewise
+    48    checked                                      likewise
     64    committed                                    bytes ever written; the writer's alone
     128   consumed, sleeping                           bytes ever read, a ticket; the reader's alone
     192   capacity bytes of records                    a ring
@@ -19,8 +20,9 @@ Rules:
 2. Each number has one owner, who keeps his own copy and never reads the shared one. What the other
    side stores is hostile input: it is loaded once into a local and checked before it is used, and a
    record is copied out before its check is looked at, so that nobody can change it in between.
-3. ``check`` is the CRC-32 of the frame, begun with the record's position: a record that was there
-   a round ago is not one of now.
+3. ``check`` is the CRC-32 of the first ``checked`` bytes of the frame, begun with the record's
+   position and length: a record that was there a round ago is not one of now. Where stores are seen
+   in order a committed frame is whole, and its head is enough; elsewhere all of it is checked.
 4. *Sleep.* ``sleeping`` is a ticket: odd while the reader sleeps, larger by one at each change. The
    reader stores an odd ticket, then looks at ``committed`` again; the writer stores ``committed``,
    then looks at the ticket, and rings if it is odd and it has not rung for it. Both need a fence
@@ -48,16 +50,22 @@ HEADER_BYTES: Final = 192
 NONCE_AT: Final = 32
 
 _MAGIC: Final = int.from_bytes(b"atbuslan", "little")
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 # Places of the numbers, in units of 8 bytes.
 _AT_MAGIC, _AT_VERSION, _AT_CAPACITY, _AT_RECORD_MAX = 0, 1, 2, 3
+_AT_CHECKED: Final = 6
 _AT_COMMITTED: Final = 8
 _AT_CONSUMED, _AT_SLEEPING = 16, 17
 
 _RECORD: Final = struct.Struct("=II")
 _RECORD_HEAD_BYTES: Final = _RECORD.size
-_POSITION_MASK: Final = 0xFFFF_FFFF
+_SEED_MASK: Final = 0xFFFF_FFFF
+
+#: What a check covers where stores are seen in the order in which they were made: a frame's head.
+CHECKED_HEAD: Final = limits.FRAME_HEAD_BYTES
+#: What it covers elsewhere: the longest frame.
+CHECKED_WHOLE: Final = limits.FRAME_BYTES_MAX
 
 
 def _padded(size: int) -> int:
@@ -74,12 +82,13 @@ def record_max_of(capacity: int) -> int:
     return min(capacity // 2 - _RECORD_HEAD_BYTES, limits.FRAME_BYTES_MAX)
 
 
-def make_lane(memory: memoryview, nonce: bytes) -> LaneReader:
+def make_lane(memory: memoryview, nonce: bytes, checked: int = CHECKED_HEAD) -> LaneReader:
     """
     Lay out a lane in fresh memory.
 
     :param memory: All zeros, a multiple of 8 bytes.
     :param nonce: What the writer has to repeat in its first record.
+    :param checked: How much of each frame is checked, bytes: `CHECKED_HEAD` or `CHECKED_WHOLE`.
     :returns: The reading end.
     """
     capacity = len(memory) - HEADER_BYTES
@@ -87,9 +96,10 @@ def make_lane(memory: memoryview, nonce: bytes) -> LaneReader:
         numbers[_AT_VERSION] = _VERSION
         numbers[_AT_CAPACITY] = capacity
         numbers[_AT_RECORD_MAX] = record_max_of(capacity)
+        numbers[_AT_CHECKED] = checked
         memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES] = nonce
         numbers[_AT_MAGIC] = _MAGIC
-    return LaneReader(memory, nonce)
+    return LaneReader(memory, nonce, checked)
 
 
 def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
@@ -106,8 +116,11 @@ def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
     capacity = len(memory) - HEADER_BYTES
     with memory.cast("Q") as numbers:
         _check_header(numbers, capacity, record_max)
+        checked = numbers[_AT_CHECKED]
+    if checked not in (CHECKED_HEAD, CHECKED_WHOLE):
+        raise MalformedFrame(f"a lane whose frames are checked up to {checked:#x}")
     nonce = bytes(memory[NONCE_AT : NONCE_AT + limits.NONCE_BYTES])
-    writer = LaneWriter(memory, record_max)
+    writer = LaneWriter(memory, record_max, checked)
     writer.write((nonce,))
     return writer
 
@@ -132,10 +145,12 @@ class LaneWriter:
 
     :param memory: A lane that was checked.
     :param record_max: The longest frame.
+    :param checked: How much of each frame is checked, bytes.
     """
 
-    def __init__(self, memory: memoryview, record_max: int) -> None:
+    def __init__(self, memory: memoryview, record_max: int, checked: int) -> None:
         self.record_max = record_max
+        self._checked = checked
         self.written_bytes = 0
         self._numbers = memory.cast("Q")
         self._records = memory[HEADER_BYTES:]
@@ -180,7 +195,7 @@ class LaneWriter:
             needed = _padded(_RECORD_HEAD_BYTES + size)
             if needed > room:
                 break
-            check = crc32(frame, place & _POSITION_MASK)
+            check = crc32(frame[: self._checked], place + size & _SEED_MASK)
             self._put(place, _RECORD.pack(size, check))
             self._put(place + _RECORD_HEAD_BYTES, frame)
             place += needed
@@ -227,13 +242,15 @@ class LaneReader:
 
     :param memory: A lane that was just made.
     :param nonce: What the first record has to be.
+    :param checked: How much of each frame is checked, bytes.
     """
 
-    def __init__(self, memory: memoryview, nonce: bytes) -> None:
+    def __init__(self, memory: memoryview, nonce: bytes, checked: int) -> None:
         self.proven = False
         self.read_bytes = 0
         self.record_max = record_max_of(len(memory) - HEADER_BYTES)
         self._nonce = nonce
+        self._checked = checked
         self._numbers = memory.cast("Q")
         self._records = memory[HEADER_BYTES:]
         self._capacity = len(self._records)
@@ -298,7 +315,7 @@ class LaneReader:
         else:
             first, second = self._records[start:], self._records[: end - self._capacity]
             frame = b"".join((first, second))
-        if crc32(frame, place & _POSITION_MASK) != check:
+        if crc32(frame[: self._checked], place + size & _SEED_MASK) != check:
             raise MalformedFrame(f"a record of {size} bytes fails its check")
         return frame
 

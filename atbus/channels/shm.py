@@ -33,6 +33,15 @@ from atbus.errors import ConnectFailed, ListenFailed
 _STRONG_ORDER: Final = frozenset({"x86_64", "amd64", "i386", "i486", "i586", "i686"})
 
 
+def has_strong_order() -> bool:
+    """
+    Tell whether this processor shows stores in the order in which they were made.
+
+    :returns: Whether it is known to.
+    """
+    return platform.machine().lower() in _STRONG_ORDER
+
+
 def why_unavailable(*, weak_memory: bool) -> str:
     """
     Say why there is no shared memory here.
@@ -40,11 +49,10 @@ def why_unavailable(*, weak_memory: bool) -> str:
     :param weak_memory: Use it also on processors of weaker memory order than x86's.
     :returns: The reason; empty when it can be used.
     """
-    machine = platform.machine()
-    if machine.lower() not in _STRONG_ORDER and not weak_memory:
+    if not (weak_memory or has_strong_order()):
         return (
-            f"a processor of type {machine} may show stores in another order than they were made;"
-            " shm_weak_memory uses shared memory all the same"
+            f"a processor of type {platform.machine()} may show stores in another order than they"
+            " were made; shm_weak_memory uses shared memory all the same"
         )
     if not (hasattr(os, "memfd_create") and hasattr(os, "eventfd")):
         return "this system has no memory without a name (memfd) or no doorbells (eventfd)"

@@ -2,8 +2,8 @@
 Damage lanes of shared memory the way a hostile or broken writer can, and read them.
 
 A writer has the whole memory mapped, so everything may be anything: single bits, indices, lengths,
-checks, the header, all of it. Whatever it is, the reader gives frames that the writer could have
-written whole, or `MalformedFrame`; it never reads beyond the lane, nor for ever.
+checks, the header, all of it. Whatever it is, the reader gives frames that were written, as far as
+their check covers them, or `MalformedFrame`; it never reads beyond the lane, nor for ever.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from collections import Counter
 from random import Random
 from typing import Final
 
-from atbus.channels.lane import HEADER_BYTES, LaneReader, join_lane, make_lane, record_max_of
+from atbus.channels.lane import (
+    CHECKED_WHOLE,
+    HEADER_BYTES,
+    LaneReader,
+    join_lane,
+    make_lane,
+    record_max_of,
+)
 from atbus.errors import MalformedFrame
 
 _NONCE: Final = bytes(range(16))
@@ -52,12 +59,13 @@ def _damage(random: Random, memory: bytearray) -> None:
         memory[HEADER_BYTES:] = random.randbytes(capacity)
 
 
-def read_damaged(seed: int, count: int) -> Counter[str]:
+def read_damaged(seed: int, count: int, checked: int = CHECKED_WHOLE) -> Counter[str]:
     """
     Read lanes that were damaged.
 
     :param seed: Of all of them.
     :param count: How many.
+    :param checked: How much of each frame is checked, bytes.
     :returns: How many were read to the end, and how many refused.
     :raises AssertionError: When the reader gives what was never written, or too much.
     """
@@ -67,28 +75,30 @@ def read_damaged(seed: int, count: int) -> Counter[str]:
         capacity = 8 * random.randint(16, 64)
         memory = bytearray(HEADER_BYTES + capacity)
         view = memoryview(memory)
-        reader = make_lane(view, _NONCE)
+        reader = make_lane(view, _NONCE, checked)
         writer = join_lane(view, record_max_of(capacity))
-        sent: set[bytes] = set()
+        sent: set[tuple[int, bytes]] = set()
         for _ in range(random.randint(0, 12)):
             frame = random.randbytes(random.randint(1, writer.record_max))
             if writer.write((frame,)):
-                sent.add(frame)
+                sent.add((len(frame), frame[:checked]))
             elif random.random() < 0.5:
                 reader.read(capacity)
         for _ in range(random.randint(1, 3)):
             _damage(random, memory)
-        outcomes[_read(reader, sent, capacity)] += 1
+        outcomes[_read(reader, sent, capacity, checked)] += 1
     return outcomes
 
 
-def _read(reader: LaneReader, sent: set[bytes], capacity: int) -> str:
+def _read(
+    reader: LaneReader, sent: set[tuple[int, bytes]], capacity: int, checked: int
+) -> str:
     taken = 0
     try:
         for _ in range(capacity):
             frames = reader.read(capacity)
             taken += sum(map(len, frames))
-            if not set(frames) <= sent or taken > capacity:
+            if not {(len(each), each[:checked]) for each in frames} <= sent or taken > capacity:
                 raise AssertionError(f"read what was never written: {frames!r}")
             if not frames:
                 return "read"

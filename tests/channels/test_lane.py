@@ -15,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.channels import lane
 from atbus.channels.lane import (
+    CHECKED_HEAD,
+    CHECKED_WHOLE,
     HEADER_BYTES,
     LaneReader,
     LaneWriter,
@@ -188,10 +190,11 @@ class HostileTests(SynchronousTestCase):
         """
         for place, value, word in (
             (0, 1, "magic"),
-            (8, 2, "version"),
+            (8, 1, "version"),
             (8, 0, "version"),
             (16, 1 << 40, "capacity"),
             (24, 1 << 30, "record_max"),
+            (48, 49, "checked"),
             (64, 8, "committed"),
             (128, 8, "consumed"),
         ):
@@ -275,9 +278,27 @@ class HostileTests(SynchronousTestCase):
 
     def test_damaged_lanes(self) -> None:
         """Of thousands of damaged lanes each is read or refused, and nothing else happens."""
-        outcomes = read_damaged(seed=1, count=20_000)
-        self.assertEqual(sum(outcomes.values()), 20_000)
-        self.assertGreater(min(outcomes["read"], outcomes["refused"]), 1_000)
+        for checked in (CHECKED_HEAD, CHECKED_WHOLE):
+            outcomes = read_damaged(seed=1, count=10_000, checked=checked)
+            self.assertEqual(sum(outcomes.values()), 10_000)
+            self.assertGreater(min(outcomes["read"], outcomes["refused"]), 500)
+
+    def test_what_is_checked(self) -> None:
+        """
+        A committed frame is whole where stores are seen in order, so there its head is checked;
+        elsewhere all of it is.
+        """
+        for checked, found in ((CHECKED_HEAD, False), (CHECKED_WHOLE, True)):
+            memory = bytearray(HEADER_BYTES + 1024)
+            reader = make_lane(memoryview(memory), NONCE, checked)
+            writer = join_lane(memoryview(memory), record_max_of(1024))
+            writer.write([b"x" * 100])
+            memory[HEADER_BYTES + 24 + 8 + 99] ^= 1
+            if found:
+                with self.assertRaises(MalformedFrame):
+                    reader.read(10_000)
+            else:
+                self.assertEqual(reader.read(10_000), [b"x" * 99 + b"y"])
 
     def test_the_check_is_looked_at(self) -> None:
         """Without the check damaged contents would get through: the damage is found by it."""

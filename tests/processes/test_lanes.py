@@ -142,7 +142,7 @@ class LaneTests(LaneCase):
         When the reader gives a lane up, what was in it is uncertain and what had no room is not
         lost: it takes the stream.
         """
-        root, child = await self.pair()
+        root, child = await self.pair(shm_lane_bytes=131_072)
         fates: list[tuple[Any, ...]] = []
         child.events.on_forward_response.observe(lambda fate: fates.append((fate.status,)))
         [read] = lanes_of(root)
