@@ -212,6 +212,8 @@ QUEUED_BYTES_LOW: Final = 1_048_576
 
 #: Above this messages are refused by name.
 QUEUED_BYTES_HARD: Final = 8_388_608
+#: What passes has so many times that besides: 10 MiB in the kernel may follow the word to pause.
+QUEUED_BEHIND_FACTOR: Final = 2
 
 #: Control traffic has its own room: a full queue must not keep out what would drain it.
 CONTROL_QUEUED_BYTES: Final = 262_144
@@ -257,8 +259,7 @@ SLOW_SECONDS: Final = 10.0
 #: Without one byte of progress for so long, its link is closed; NATS's number.
 WRITE_DEADLINE_SECONDS: Final = 10.0
 
-#: Messages to one target whose connection is being made: as much as its queue takes without
-#: anybody being told to pause.
+#: Messages to one target whose connection is being made: as much as a queue may be for long.
 PENDING_BYTES: Final = 2_097_152
 #: How many they may be: each costs its own bookkeeping, however short it is.
 PENDING_COUNT_MAX: Final = 4_096

@@ -94,6 +94,10 @@ def _run(system: System, workload: Workload, job: Job) -> Mapping[str, float]:
         used = sum(child.used_seconds() for child in children) - before
         figures["cpu_us"] = used / job.count * 1e6
         return figures
+    except Failed as failed:
+        # Who misses a message is often not the one who knows what became of it.
+        words = [child.words() for child in children]
+        raise Failed("; ".join([str(failed), *filter(None, words)])) from None
     finally:
         for child in children:
             child.end()
@@ -146,6 +150,12 @@ class Child:
                 # It has just ended.
                 continue
         return used / 1e9
+
+    def words(self) -> str:
+        """Give the last that a process said which has failed and was not asked yet."""
+        if self._process.returncode is not None or not self._process.poll():
+            return ""
+        return f"{self._name}: {self._last_words()}"
 
     def end(self) -> None:
         """End the process, whatever it is doing."""

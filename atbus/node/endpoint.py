@@ -20,6 +20,7 @@ import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
 from atbus.node.outbox import Kept, Relayed, Routed, Run
@@ -158,11 +159,24 @@ class Endpoint:
         if link is None:
             return self._without_way(item)
         size_bytes = item.size_bytes
-        if size_bytes > link.room and not link.has_room(size_bytes):
+        has_room = size_bytes <= link.room or link.has_room(size_bytes)
+        if isinstance(item, Relayed) and not (
+            has_room and link.has_share(item.target, size_bytes)
+        ):
+            return self._take_behind(link, item)
+        return self.put(link, item) if has_room else Status.BUFFER_LIMIT
+
+    def _take_behind(self, link: Link, item: Relayed) -> Status | None:
+        """Take what was on its way before its feeder heard that it should pause."""
+        size_bytes = item.size_bytes
+        if not link.has_room_behind(size_bytes):
             return Status.BUFFER_LIMIT
-        if isinstance(item, Relayed) and not link.has_share(item.target, size_bytes):
-            return Status.BUFFER_LIMIT
-        return self.put(link, item)
+        status = self.put(link, item)
+        if status is None:
+            link.sluice.take_turns(item.target, size_bytes + limits.WAITING_FRAME_BYTES)
+            # What the channel does not take now begins to wait by destination.
+            link.flush()
+        return status
 
     def submit_all(self, items: Sequence[Run]) -> Status | None:
         """

@@ -286,6 +286,13 @@ class Link:
         spare = self._spare_bytes - (self._room_measured - self.room)
         return self.sluice.backlog.has_share(target, size_bytes, spare)
 
+    def has_room_behind(self, size_bytes: int) -> bool:
+        """Tell whether what passes can be taken although there is no room: it was on its way."""
+        if self._outgoing.full or size_bytes > self._context.budget.free_bytes:
+            return False
+        most = self._queued_bytes_max * limits.QUEUED_BEHIND_FACTOR
+        return self.sluice.uncounted_bytes + size_bytes <= most
+
     def load(self, destination: int, frames: int) -> Load:
         """Describe what a destination asks of this link."""
         backlog = self.sluice.backlog
@@ -293,7 +300,7 @@ class Link:
         return Load(
             frames=frames,
             own_bytes=backlog.bytes_of(destination) + self._channel_bytes // sharers,
-            queued_bytes=self.queued_bytes,
+            queued_bytes=self.queued_bytes + self.sluice.uncounted_of(destination),
             sharers=sharers,
         )
 

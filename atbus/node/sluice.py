@@ -27,30 +27,43 @@ class Sluice:
     def __init__(self) -> None:
         self.backlog: Backlog[Item] = Backlog()
         self.channel_bytes_max = limits.CHANNEL_BYTES
+        #: How many of the bytes that wait take no room from others.
         self.uncounted_bytes = 0
-        self._long_target = 0
+        # The same by destination.
+        self._uncounted: dict[int, int] = {}
 
     def take_turns(self, target: int, size_bytes: int) -> None:
         """
-        Let others have room beside a message that is longer than the queue may be.
+        Let others have room beside something that there was no room for.
 
-        It is accepted by an empty queue, and would keep everybody else out until most of it has
-        left. Of what waits of it no more is counted than has its turn soon.
+        That is a message longer than the queue may be, which an empty queue accepts, or what was on
+        its way here when its feeder was told to pause. It would keep everybody else out until most
+        of it has left. Of what waits of it no more is counted than has its turn soon.
 
         :param target: Its destination.
         :param size_bytes: Its size.
         """
-        self._long_target, self.uncounted_bytes = target, size_bytes
+        self._uncounted[target] = self._uncounted.get(target, 0) + size_bytes
+        self.uncounted_bytes += size_bytes
 
-    def count_less(self, long_bytes: int) -> int:
+    def uncounted_of(self, target: int) -> int:
+        """Give how many of the bytes that wait for a destination take no room from others."""
+        return self._uncounted.get(target, 0)
+
+    def count_less(self, counted_bytes: int) -> int:
         """
         Say how many of the bytes that wait take no room from others.
 
-        :param long_bytes: What is counted of a message that is longer than the queue may be.
+        :param counted_bytes: What is counted of each destination that there was no room for.
         """
-        beyond = self.backlog.bytes_of(self._long_target) - long_bytes
-        # Never more than before: what comes behind it is counted.
-        self.uncounted_bytes = max(0, min(self.uncounted_bytes, beyond))
+        for target, size_bytes in list(self._uncounted.items()):
+            beyond = self.backlog.bytes_of(target) - counted_bytes
+            # Never more than before: what comes behind it is counted.
+            if beyond <= 0:
+                del self._uncounted[target]
+            elif beyond < size_bytes:
+                self._uncounted[target] = beyond
+        self.uncounted_bytes = sum(self._uncounted.values())
         return self.uncounted_bytes
 
     def let_through(self, items: Sequence[Item], room_bytes: int) -> list[Item]:

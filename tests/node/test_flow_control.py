@@ -301,10 +301,42 @@ class NeighborTests(FlowCase):
         link = north.endpoints[NORTH + 2].data_link
         assert link is not None
         self.assertLessEqual(link.queued_bytes, HARD)
+        behind_max = HARD * limits.QUEUED_BEHIND_FACTOR
+        self.assertLessEqual(link.sluice.uncounted_bytes, behind_max)
         self.data_channel(north, two).resume()
         self.network.settle()
         arrived = [letter.sequence for letter in self.mail[two].letters]
         self.assertEqual(arrived, [each for each in sequences if each not in told])
+
+    def test_what_was_on_its_way_has_room(self) -> None:
+        """
+        What was sent before the word to pause was heard arrives, and takes no room from others.
+
+        Scenario: D19
+        """
+        _, north, south, (two, three) = self.chain(2)
+        one = self.leaf(NORTH + 1)
+        self.data_channel(south, two).stall()
+        self.control_channel(north, one).stall()
+        for number in range(200):
+            one.send(two.bus_id, self.number(number, 5_000))
+            self.network.settle(0.002)
+        link = north.endpoints[ROOT].data_link
+        assert link is not None
+        self.assertGreater(link.sluice.backlog.queued_bytes, HARD)
+        for node in (north, one):
+            node.send(three.bus_id, b"x")
+        self.network.settle(0.01)
+        self.assertEqual(len(self.mail[three].letters), 2)
+        self.control_channel(north, one).resume()
+        self.network.settle(0.01)
+        self.assertEqual(self.refused(one, two.bus_id), "BACKPRESSURE")
+        self.data_channel(south, two).resume()
+        self.network.settle()
+        numbers = [self.number(number, 5_000) for number in range(200)]
+        self.assertEqual(self.mail[two].payloads, numbers)
+        self.assertEqual(self.mail[one].statuses(), [])
+        self.assertEqual(link.sluice.uncounted_bytes, 0)
 
     def test_two_relays_cannot_stall_each_other(self) -> None:
         """
