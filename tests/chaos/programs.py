@@ -319,7 +319,7 @@ class Speaker(Listener):
 class Asker(Speaker):
     """A speaker that also asks what is never answered, and looks at the clock on the wall."""
 
-    _clock_seconds = 0.0
+    _clock_seconds: float | None = None
     _asks_at = 0.0
 
     def tick(self, ticks: int) -> None:
@@ -327,8 +327,10 @@ class Asker(Speaker):
         super().tick(ticks)
         now = machine_seconds()
         clock_seconds = time.clock_gettime(time.CLOCK_REALTIME) - now
-        moved, self._clock_seconds = clock_seconds - self._clock_seconds, clock_seconds
-        if abs(moved) > _STEP_SECONDS:
+        before, self._clock_seconds = self._clock_seconds, clock_seconds
+        if before is None:
+            _log.info("looks at the clock from now on")
+        elif abs(moved := clock_seconds - before) > _STEP_SECONDS:
             _log.info("the clock was set by {hours} h", hours=round(moved / 3600))
         if self._speaks and now >= self._asks_at:
             self._asks_at = now + ASK_SECONDS
