@@ -12,7 +12,6 @@ SIZES = (20, 100, 1000, 20, 100, 1000, 100000)
 ORDERLY = {"CLOSING", "NO_ROUTE"}
 
 
-
 class PathTests(ChaosCase):
     """A relay and two nodes below it, which also have a way of their own, now and then."""
 
@@ -47,16 +46,18 @@ class PathTests(ChaosCase):
         """
         Look that nothing was lost or doubled, and the order kept.
 
-        A flush that takes longer than a second, because the machine has too much to do, gives the
-        order up and says so; the rest holds all the same.
+        A flush that takes longer than a second gives the order up and says so, which is all that is
+        promised then; the rest holds all the same. It happens when the machine has too much to do,
+        so it must not happen at every other change.
         """
         notes = [note for name in ("one", "two") for note in self.notes(name, "statistics")]
-        if not sum(note["order_given_up"] for note in notes):
+        given_up = sum(note["order_given_up"] for note in notes)
+        if not given_up:
             verdict = self.check()
             self.assertEqual((verdict.uncertain, verdict.unfinished), (0, ()), str(verdict))
             self.assertEqual(verdict.refused.keys() - ORDERLY, set(), str(verdict))
             return
-        self.assertTrue([note for name in ("one", "two") for note in self.notes(name, "late")])
+        self.assertLess(given_up, extent(30, 1000) / 2)
         verdict = self.judge()
         offenses = (verdict.lost, verdict.duplicated, verdict.corrupted, verdict.contradictions)
         self.assertEqual(offenses, (0, 0, 0, 0), str(verdict))
