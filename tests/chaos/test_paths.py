@@ -58,6 +58,9 @@ class PathTests(ChaosCase):
             self.assertEqual(verdict.refused.keys() - ORDERLY, set(), str(verdict))
             return
         self.assertLess(given_up, extent(30, 1000) / 2)
+        # A flush passes all three of them.
+        busy = [note for name in ("one", "two", "relay") for note in self.notes(name, "late")]
+        self.assertTrue(busy)
         verdict = self.judge()
         offenses = (verdict.lost, verdict.duplicated, verdict.corrupted, verdict.contradictions)
         self.assertEqual(offenses, (0, 0, 0, 0), str(verdict))
