@@ -8,7 +8,8 @@ The map. Each line imports only from the lines below it, never sideways across `
     node                                obeys: owns endpoints and router, performs effects
     channels | discovery                I/O begins (first to import twisted.internet)
     ------------------------------------------------------------------------------------
-    handshake | routing | subjects      decides: no twisted, socket, time, random, logging
+    rights                              decides: no twisted, socket, time, random, logging
+    handshake | routing | subjects      likewise, one part of it each
     wire                                speaks: messages, construct schema, codec, framing
     busid : address : libatbus : errors : limits   the words
 

@@ -60,6 +60,7 @@ class Status(enum.IntEnum):
     POLICY_DENIED = 48
     SOURCE_UNVERIFIED = 49
     FRAGMENT_LOST = 50
+    NO_RIGHT = 51
 
     MALFORMED_FRAME = 96
     FRAME_TOO_LARGE = 97

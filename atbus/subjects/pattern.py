@@ -84,6 +84,42 @@ def matches(pattern: tuple[str, ...], subject: tuple[str, ...]) -> bool:
     )
 
 
+def covers(pattern: tuple[str, ...], narrower: tuple[str, ...]) -> bool:
+    """
+    Tell whether a pattern stands for every subject that another one stands for.
+
+    :param pattern: Tokens from `parse_pattern`.
+    :param narrower: Tokens of the other one; those of a subject are a pattern that stands for one.
+    :returns: Whether it does; equal patterns cover each other.
+    """
+    if pattern[-1] == REST:
+        if len(narrower) < len(pattern):
+            return False
+        pattern = pattern[:-1]
+        narrower = narrower[: len(pattern)]
+    elif narrower[-1] == REST:
+        return False
+    return len(pattern) == len(narrower) and all(
+        wanted in (ANY, token) for wanted, token in zip(pattern, narrower, strict=True)
+    )
+
+
+def overlaps(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """
+    Tell whether there is a subject that two patterns both stand for.
+
+    :param one: Tokens from `parse_pattern`.
+    :param other: Tokens from `parse_pattern`.
+    :returns: Whether there is; the order of the two does not matter.
+    """
+    for here, there in zip(one, other, strict=False):
+        if REST in (here, there):
+            return True
+        if here != there and ANY not in (here, there):
+            return False
+    return len(one) == len(other)
+
+
 def _tokens(text: str) -> tuple[str, ...]:
     _check_letters(text)
     tokens = tuple(text.split("."))

@@ -8,10 +8,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.errors import SubjectError
-from atbus.subjects.pattern import check_queue, matches, parse_pattern, parse_subject
+from atbus.subjects.pattern import (
+    check_queue,
+    covers,
+    matches,
+    overlaps,
+    parse_pattern,
+    parse_subject,
+)
 
 TOKENS = st.sampled_from(["a", "b", "ab", "a*", "*b", ">b", "é"])
 SUBJECTS = st.lists(TOKENS, min_size=1, max_size=5).map(tuple)
+PATTERNS = st.tuples(
+    st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=4),
+    st.sampled_from([[], [">"]]),
+).map(lambda parts: (*parts[0], *parts[1]))
 
 
 def match(pattern: str, subject: str) -> bool:
@@ -54,6 +65,56 @@ class PatternTests(SynchronousTestCase):
         self.assertTrue(match(text, text))
         self.assertTrue(match(">", text))
         self.assertFalse(match(text, text + ".more"))
+
+
+class PatternPairTests(SynchronousTestCase):
+    """Patterns and other patterns."""
+
+    def test_covers(self) -> None:
+        """A pattern covers another one when it stands for every subject of it."""
+        for pattern, narrower in (
+            (">", "a.*.>"),
+            ("a.>", "a.b.>"),
+            ("a.>", "a.*"),
+            ("a.*", "a.b"),
+            ("*.b", "a.b"),
+            ("a.*.>", "a.*.*"),
+            ("a", "a"),
+        ):
+            one, other = parse_pattern(pattern), parse_pattern(narrower)
+            self.assertTrue(covers(one, other), (pattern, narrower))
+            self.assertEqual(covers(other, one), one == other, (pattern, narrower))
+
+    def test_covers_nothing_else(self) -> None:
+        """A pattern that stands for some of the subjects of another one does not cover it."""
+        for pattern, other in (("a.b", "a.*"), ("*.b", "a.*"), ("a.*", "a.>"), ("a", "a.>")):
+            self.assertFalse(covers(parse_pattern(pattern), parse_pattern(other)), pattern)
+
+    def test_overlaps(self) -> None:
+        """Two patterns overlap when one subject can match both."""
+        for one, other, expected in (
+            ("a.*", "*.b", True),
+            ("a.>", "*.b.c", True),
+            (">", "x", True),
+            ("a.b", "a.c", False),
+            ("a.*", "a", False),
+            ("a.>", "a", False),
+            ("a.*.c", "a.b.d", False),
+        ):
+            tokens = parse_pattern(one), parse_pattern(other)
+            self.assertIs(overlaps(*tokens), expected, (one, other))
+            self.assertIs(overlaps(*reversed(tokens)), expected, (other, one))
+
+    @given(PATTERNS, PATTERNS, SUBJECTS)
+    @settings(deadline=None)
+    def test_both_agree_with_matching(
+        self, one: tuple[str, ...], other: tuple[str, ...], subject: tuple[str, ...]
+    ) -> None:
+        """What covers matches wherever the other one does; what does not overlap never does."""
+        if matches(one, subject) and matches(other, subject):
+            self.assertTrue(overlaps(one, other))
+        if covers(one, other) and matches(other, subject):
+            self.assertTrue(matches(one, subject))
 
 
 class FaultTests(SynchronousTestCase):
