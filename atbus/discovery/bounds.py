@@ -59,6 +59,10 @@ ETCD_MEMBERS_RETRY_SECONDS: Final = 60.0
 #: Members that are believed; a cluster of more than seven is slower than one of seven.
 ETCD_MEMBERS_MAX: Final = 32
 
+#: Places in etcd, beside the first one, that a node may be told of: each costs a watch, and the
+#: node is announced once more.
+ETCD_CONTEXTS_MAX: Final = 16
+
 #: A token is replaced when it is so old; libatbus's number. The simple ones die after five idle
 #: minutes, and JWTs after five minutes whatever is done.
 ETCD_TOKEN_SECONDS: Final = 120.0

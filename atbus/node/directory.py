@@ -1,12 +1,13 @@
 """
-A node's place in one etcd: what it announces there, and what it knows from there.
+A node's places in one etcd: what it announces there, and what it knows from there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
 from atbus.discovery.documents import Author
@@ -22,38 +23,45 @@ from atbus.node.reading_discovery import EtcdSettings
 
 class EtcdDirectory:
     """
-    One etcd, from start to stop.
+    One cluster, from start to stop, with all places in it that the node uses.
 
-    :param settings: Which, and what for.
+    :param places: All of one cluster.
     :param context: Of the node.
     :param reactor: Where connections are made.
-    :param receiver: Is told of other nodes.
+    :param receiver_of: Gives who is told of other nodes, for the name of a place.
     """
 
     def __init__(
-        self, settings: EtcdSettings, context: Context, reactor: Any, receiver: IRecordReceiver
+        self,
+        places: Sequence[EtcdSettings],
+        context: Context,
+        reactor: Any,
+        receiver_of: Callable[[str], IRecordReceiver],
     ) -> None:
         timers = cast("IReactorTime", context.timers)
-        self.announcer: EtcdAnnouncer | None = None
+        #: Those who announce the node, for the name of each place.
+        self.announcers: dict[str, EtcdAnnouncer] = {}
         self._context = context
-        self._cluster = EtcdCluster(settings.cluster, reactor, timers, context.random)
+        self._cluster = EtcdCluster(places[0].cluster, reactor, timers, context.random)
         self._cluster.start()
-        self._watcher: EtcdRecordWatcher | None = None
-        if settings.announce:
-            self.announcer = EtcdAnnouncer(
-                self._cluster,
-                settings.prefix,
-                _author(context),
-                timers,
-                context.random.random,
-                is_alive=is_process_alive,
-            )
-            self.announcer.on_conflict(self._conflict)
-        if settings.watch:
-            self._watcher = EtcdRecordWatcher(
-                self._cluster, settings.prefix, timers, context.random
-            )
-            self._watcher.start(receiver)
+        self._watchers: list[EtcdRecordWatcher] = []
+        for place in places:
+            if place.announce:
+                announcer = self.announcers[place.name] = EtcdAnnouncer(
+                    self._cluster,
+                    place.prefix,
+                    _author(context),
+                    timers,
+                    context.random.random,
+                    is_alive=is_process_alive,
+                )
+                announcer.on_conflict(self._conflict)
+            if place.watch:
+                watcher = EtcdRecordWatcher(
+                    self._cluster, place.prefix, timers, context.random, place.watching
+                )
+                self._watchers.append(watcher)
+                watcher.start(receiver_of(place.name))
 
     def _conflict(self, conflict: DiscoveryConflict) -> None:
         self._context.events.on_error(conflict.status, str(conflict))
@@ -64,9 +72,9 @@ class EtcdDirectory:
 
         :returns: Fires when nothing is left; does not fail.
         """
-        if self.announcer is not None:
-            self.announcer.stop(keep=True)
-        watched = succeed(None) if self._watcher is None else self._watcher.stop()
+        for announcer in self.announcers.values():
+            announcer.stop(keep=True)
+        watched = DeferredList([watcher.stop() for watcher in self._watchers])
         return watched.addCallback(lambda _: self._cluster.close())
 
 

@@ -7,18 +7,20 @@ A node and the registries that it is told of: it announces itself, and knows fro
    told that it needs it. What a registry does later never stops a node: a lease is no lock.
 3. What is announced follows what the node says of itself; what has not changed is not written.
 4. Records go to the registry of records, as one feeder among others; services to the set of them.
-   What a registry said stays when it is away.
+   What a registry said stays when it is away. When several speak of one node, `Precedence` says
+   whose word counts.
 5. What others do to our own key is undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,13 +33,16 @@ from atbus.discovery.interfaces import (
     ServiceFound,
     ServiceGone,
 )
+from atbus.discovery.precedence import Precedence
 from atbus.errors import DiscoveryConflict, DiscoveryError
-from atbus.node.reading_discovery import read_etcd, read_service
+from atbus.node.reading_discovery import EtcdSettings, read_etcd, read_service
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from atbus.routing.services import Service, ServiceSet
 
 if TYPE_CHECKING:
+    from atbus.discovery.etcd.announcer import EtcdAnnouncer
+    from atbus.discovery.etcd.options import ClusterOptions
     from atbus.node.context import Context
     from atbus.node.directory import EtcdDirectory
     from atbus.node.topology import Topology
@@ -45,6 +50,20 @@ if TYPE_CHECKING:
 
 def _nobody(_: Record) -> None:
     """Nobody wants to know what we say of ourselves."""
+
+
+def _is_newer(one: Record, other: Record) -> bool:
+    """Tell whether a node says the one, and has said the other before."""
+    # Without a process nobody knows whether it is the same node that speaks.
+    same = bool(one.process) and (one.host, one.process) == (other.host, other.process)
+    return same and one.stamp > other.stamp
+
+
+def _first_of(failure: Failure) -> None:
+    """Fail with what the first of several failed with."""
+    first = failure.value
+    assert isinstance(first, FirstError)
+    first.subFailure.raiseException()
 
 
 class Discovering:
@@ -65,9 +84,24 @@ class Discovering:
         self._topology = topology
         self._reactor = reactor
         self._settings = read_etcd(context.config.etcd)
-        self._etcd: EtcdDirectory | None = None
+        self._directories: list[EtcdDirectory] = []
         self._announced_id = 0
         self._offered: Service | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of what registries say."""
+        self.services = ServiceSet()
+        self._records: Precedence[int, Record] = Precedence(_is_newer)
+        self._offers: Precedence[int | str, Service] = Precedence()
+
+    @property
+    def _announcers(self) -> dict[str, EtcdAnnouncer]:
+        return {
+            name: announcer
+            for directory in self._directories
+            for name, announcer in directory.announcers.items()
+        }
 
     def start(self) -> Deferred[None]:
         """
@@ -77,25 +111,37 @@ class Discovering:
             there is nothing to announce yet. Fails with `DiscoveryConflict`, or with
             `DiscoveryError` when the node needs a registry that is not there.
         """
-        settings = self._settings
-        if settings is None:
+        if not self._settings:
             return succeed(None)
         # HTTP and OpenSSL are loaded by those who use them.
         from atbus.node.directory import EtcdDirectory  # noqa: PLC0415
 
         own = self._topology.own
-        self._etcd = EtcdDirectory(settings, self._context, self._reactor, _Receiver(self, "etcd"))
-        announced: Deferred[None] = succeed(None) if own is None else self._announce(own)
+        clusters: dict[ClusterOptions, list[EtcdSettings]] = {}
+        for settings in self._settings:
+            clusters.setdefault(settings.cluster, []).append(settings)
+        for places in clusters.values():
+            self._directories.append(
+                EtcdDirectory(places, self._context, self._reactor, partial(_Receiver, self))
+            )
         self._topology.own_changed = self._own_changed
-        announced.addTimeout(settings.start_seconds, cast("IReactorTime", self._context.timers))
-        return announced.addErrback(self._not_announced)
+        waiting = {} if own is None else self._announce(own)
+        timers = cast("IReactorTime", self._context.timers)
+        for settings in self._settings:
+            if settings.name in waiting:
+                announced = waiting[settings.name]
+                announced.addTimeout(settings.start_seconds, timers)
+                announced.addErrback(self._not_announced, settings)
+        return gatherResults(waiting.values(), consumeErrors=True).addCallbacks(
+            lambda _: None, _first_of
+        )
 
-    def _not_announced(self, failure: Failure) -> None:
-        if failure.check(DiscoveryConflict) or self._settings is None:
-            failure.raiseException()
+    def _not_announced(self, failure: Failure, settings: EtcdSettings) -> None:
         failure.trap(defer.TimeoutError, DiscoveryError)
-        why = f"etcd has not taken this node within {self._settings.start_seconds:g} s"
-        if self._settings.required:
+        if failure.check(DiscoveryConflict):
+            failure.raiseException()
+        why = f"{settings.name} has not taken this node within {settings.start_seconds:g} s"
+        if settings.required:
             raise DiscoveryError(why)
         self._context.log.warn("{why}; it is tried again", why=why)
 
@@ -105,16 +151,17 @@ class Discovering:
 
         :returns: Fires when nothing of it is left; does not fail.
         """
-        etcd, self._etcd = self._etcd, None
+        directories, self._directories = self._directories, []
         self._topology.own_changed = _nobody
         self.in_sync = frozenset()
-        if etcd is None:
+        if not directories:
             return succeed(None)
-        return etcd.stop().addCallback(self._stopped)
+        stopping = DeferredList([directory.stop() for directory in directories])
+        return stopping.addCallback(self._stopped)
 
-    def _stopped(self, _: None) -> None:
+    def _stopped(self, _: object) -> None:
         self._topology.replace(Feeder.ETCD, ())
-        self.services = ServiceSet()
+        self._forget()
 
     def offer(self, service: Service | None) -> None:
         """
@@ -128,56 +175,69 @@ class Discovering:
             self._own_changed(own)
 
     def _own_changed(self, own: Record) -> None:
-        # A conflict is told by the directory; here nobody waits.
-        self._announce(own).addErrback(lambda failure: failure.trap(DiscoveryError) and None)
+        for announced in self._announce(own).values():
+            # A conflict is told by the directory; here nobody waits.
+            announced.addErrback(lambda failure: failure.trap(DiscoveryError) and None)
 
-    def _announce(self, own: Record) -> Deferred[None]:
-        announcer = None if self._etcd is None else self._etcd.announcer
-        if announcer is None:
-            return succeed(None)
+    def _announce(self, own: Record) -> dict[str, Deferred[None]]:
+        """Announce the node everywhere; gives what fires when that is done, for each place."""
+        announcers = self._announcers
         if self._announced_id not in (0, own.bus_id):
-            announcer.withdraw()
+            for announcer in announcers.values():
+                announcer.withdraw()
         self._announced_id = own.bus_id
         if self._offered is not None:
             service = attrs.evolve(self._offered, bus_id=own.bus_id)
         else:
             config = self._context.config
             service = read_service(config.service, own.bus_id, config.name)
-        return announcer.announce(own, service)
+        return {name: each.announce(own, service) for name, each in announcers.items()}
 
     # What the registries tell.
 
-    def discovered(self, changes: Sequence[DiscoveryChange]) -> None:
-        """Take what has changed; see `IRecordReceiver.discovered`."""
+    def discovered(self, name: str, changes: Sequence[DiscoveryChange]) -> None:
+        """Take what has changed in one registry; see `IRecordReceiver.discovered`."""
         records: dict[int, Record | None] = {}
-        events = self._context.events
         for change in changes:
             match change:
                 case RecordFound(record, _):
                     records[record.bus_id] = record
                 case RecordGone(bus_id):
                     records[bus_id] = None
-                case ServiceFound(service, version):
-                    if self.services.add(service, version):
-                        events.on_service_found(service)
+                case ServiceFound(service, _):
+                    self._offered_by(name, service, service)
                 case ServiceGone(service):
-                    if self.services.remove(service):
-                        events.on_service_gone(service)
+                    self._offered_by(name, service, None)
         own_id = self._context.bus_id
         if own_id in records:
-            self._look_at_own(records.pop(own_id))
-        found = [record for record in records.values() if record is not None]
-        gone = [bus_id for bus_id, record in records.items() if record is None]
+            self._look_at_own(name, records.pop(own_id))
+        counting = {
+            bus_id: self._records.say(name, bus_id, record) for bus_id, record in records.items()
+        }
+        found = [record for record in counting.values() if record is not None]
+        gone = [bus_id for bus_id, record in counting.items() if record is None]
         if gone:
             self._topology.withdraw(Feeder.ETCD, gone)
         if found:
             self._topology.claim(Feeder.ETCD, found)
 
-    def _look_at_own(self, record: Record | None) -> None:
+    def _offered_by(self, name: str, service: Service, now: Service | None) -> None:
+        """Take what one registry says of the service of a node."""
+        key = service.bus_id or service.name
+        before = self._offers.counts(key)
+        counts = self._offers.say(name, key, now)
+        if counts is not None:
+            if self.services.add(counts):
+                self._context.events.on_service_found(counts)
+        elif before is not None and self.services.remove(before):
+            self._context.events.on_service_gone(before)
+
+    def _look_at_own(self, name: str, record: Record | None) -> None:
         """Write anew what somebody has deleted, or another has written under our id."""
         is_ours = record is not None and record.process == self._context.identity.process
-        if not is_ours and self._etcd is not None and self._etcd.announcer is not None:
-            self._etcd.announcer.look_again()
+        announcer = self._announcers.get(name)
+        if not is_ours and announcer is not None:
+            announcer.look_again()
 
     def synced(self, name: str, reason: str | None) -> None:
         """Note that a registry is there, or why it is not."""
@@ -203,7 +263,7 @@ class _Receiver:
         self._name = name
 
     def discovered(self, changes: Sequence[DiscoveryChange]) -> None:
-        self._discovering.discovered(changes)
+        self._discovering.discovered(self._name, changes)
 
     def in_sync(self) -> None:
         self._discovering.synced(self._name, None)

@@ -255,10 +255,9 @@ class TwoNodesTests(NodeCase):
         await second.start()
         await self.changes.until(lambda: self.knows(first, 0x72))
         news = self.news(first)
-        etcd = second._parts.discovering._etcd
-        assert etcd is not None
+        (directory,) = second._parts.discovering._directories
         key = self.prefix("topology/0x72")
-        await etcd._cluster.call("/v3/kv/deleterange", {"key": packer.encode(key)})
+        await directory._cluster.call("/v3/kv/deleterange", {"key": packer.encode(key)})
         await self.changes.until(
             lambda: (NodeDown, 0x72) in news and news[-1] == (NodeUp, 0x72)
         )

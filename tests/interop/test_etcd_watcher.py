@@ -10,8 +10,9 @@ from typing import Any
 from atbus.discovery import bounds
 from atbus.discovery.etcd import gateway, packer
 from atbus.discovery.etcd.cluster import EtcdCluster
+from atbus.discovery.etcd.options import WatcherOptions
 from atbus.discovery.etcd.packer import Event, EventKind, KeyValue
-from atbus.discovery.etcd.watcher import Watcher, WatcherOptions, WatcherReceiver
+from atbus.discovery.etcd.watcher import Watcher, WatcherReceiver
 from tests.interop.test_etcd_cluster import ClusterCase
 from tests.interop.waiting import Changes
 

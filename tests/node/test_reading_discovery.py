@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.discovery.etcd.options import WatcherOptions
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
 from atbus.node.reading_discovery import read_etcd, read_service
@@ -19,7 +20,7 @@ class EtcdTests(SynchronousTestCase):
 
     def test_nothing_means_no_etcd(self) -> None:
         """A node that is told of no etcd uses none."""
-        self.assertIsNone(read_etcd(NodeConfig().etcd))
+        self.assertEqual(read_etcd(NodeConfig().etcd), ())
 
     def test_what_is_given_is_used(self) -> None:
         """Everything that can be said of an etcd is known afterwards; the rest has defaults."""
@@ -35,8 +36,7 @@ class EtcdTests(SynchronousTestCase):
             required = true
             lease_seconds = 4
         """
-        settings = read_etcd(parse_config(text).etcd)
-        assert settings is not None
+        (settings,) = read_etcd(parse_config(text).etcd)
         self.assertEqual(settings.prefix, "game/")
         self.assertEqual((settings.announce, settings.watch), (False, True))
         self.assertTrue(settings.required)
@@ -46,6 +46,72 @@ class EtcdTests(SynchronousTestCase):
         self.assertEqual((cluster.tls.ca_file, cluster.tls.key_file), ("/ca.pem", ""))
         self.assertEqual(cluster.lease_seconds, 4)
         self.assertLess(cluster.renewal_seconds * 3, 4)
+
+    def test_how_a_place_is_watched(self) -> None:
+        """
+        Each time of a watcher has a default and can be given, to the millisecond.
+
+        Scenario: S7
+        """
+        (usual,) = read_etcd(NodeConfig(etcd={"endpoints": ENDPOINTS}).etcd)
+        self.assertEqual(usual.watching, WatcherOptions())
+        self.assertEqual(usual.watching.watch_seconds, 3_600)
+        self.assertEqual(usual.watching.startup_seconds, (0, 0))
+        self.assertEqual((usual.cluster.request_seconds, usual.watching.silence_seconds), (3, 15))
+        text = """
+            [discovery.etcd]
+            endpoints = ["http://10.0.0.1:2379"]
+            request_seconds = 1.234
+            watch_seconds = 600.5
+            silence_seconds = 4.125
+            spread_seconds = 2.001
+        """
+        (given,) = read_etcd(parse_config(text).etcd)
+        watching = given.watching
+        self.assertEqual((watching.watch_seconds, watching.silence_seconds), (600.5, 4.125))
+        self.assertEqual(watching.startup_seconds, (0, 2.001))
+        self.assertEqual(given.cluster.request_seconds, 1.234)
+
+    def test_further_places(self) -> None:
+        """What a further place does not say of itself is as in the first; each has a name."""
+        text = """
+            [discovery.etcd]
+            endpoints = ["http://10.0.0.1:2379"]
+            prefix = "/one/"
+            lease_seconds = 7
+            required = true
+            [[discovery.etcd.contexts]]
+            prefix = "/two"
+            announce = false
+            [[discovery.etcd.contexts]]
+            endpoints = ["http://10.9.0.1:2379"]
+            required = false
+        """
+        first, second, third = read_etcd(parse_config(text).etcd)
+        names = [place.name for place in (first, second, third)]
+        self.assertEqual(names, ["etcd", "etcd /two/", "etcd http://10.9.0.1:2379/one/"])
+        self.assertEqual((first.announce, second.announce, third.announce), (True, False, True))
+        self.assertEqual((second.required, third.required), (True, False))
+        self.assertEqual(second.cluster, first.cluster)
+        self.assertEqual(third.cluster.endpoints, ("http://10.9.0.1:2379",))
+        self.assertEqual(third.cluster.lease_seconds, 7)
+
+    def test_what_is_wrong_with_further_places(self) -> None:
+        """A fault in a further place names it; two places are not one."""
+        cases: list[tuple[Any, str]] = [
+            ({"prefix": "/b/"}, "etcd.contexts: expected a list of tables"),
+            ([5], "etcd.contexts[0]: expected a table"),
+            ([{"prefix": "/b/"}, {"prefix": 5}], "etcd.contexts[1].prefix: expected a text"),
+            ([{"prefix": "/b/", "contexts": []}], "etcd.contexts[0].contexts: unknown"),
+            ([{"prefix": "/atbus"}], "etcd.contexts[0].prefix: this place is there already"),
+            ([{"prefix": "/b/"}, {"prefix": "/b"}], "etcd.contexts[1].prefix: this place"),
+            ([{"prefix": f"/{number}/"} for number in range(17)], "etcd.contexts: 17 are more"),
+        ]
+        for wrong, fault in cases:
+            with self.assertRaises(ConfigurationError, msg=str(wrong)) as caught:
+                NodeConfig(etcd={"endpoints": ENDPOINTS, "contexts": wrong})
+            (told,) = caught.exception.faults
+            self.assertTrue(told.startswith(fault), told)
 
     def test_a_password_is_not_shown(self) -> None:
         """Neither a configuration nor the file made of it shows a password."""

@@ -1,5 +1,5 @@
 """
-How a cluster is treated, and what it has counted.
+How a cluster is treated and watched, and what it has counted.
 """
 
 from __future__ import annotations
@@ -51,6 +51,24 @@ class ClusterOptions:
     request_seconds: float = bounds.REGISTRY_REQUEST_SECONDS
     members_seconds: float = bounds.ETCD_MEMBERS_SECONDS
     token_seconds: float = bounds.ETCD_TOKEN_SECONDS
+
+
+@attrs.frozen(kw_only=True)
+class WatcherOptions:
+    """
+    How a prefix is watched.
+
+    :param startup_seconds: The least and the most to wait before the first request, so that many
+        that start together do not ask together.
+    :param watch_seconds: How long after it has begun a watch is begun anew.
+    :param silence_seconds: After what time a silent watch is doubted.
+    :param page_keys: Keys in one answer to a snapshot.
+    """
+
+    startup_seconds: tuple[float, float] = (0.0, 0.0)
+    watch_seconds: float = bounds.ETCD_WATCH_SECONDS
+    silence_seconds: float = bounds.ETCD_SILENCE_SECONDS
+    page_keys: int = bounds.ETCD_PAGE_KEYS
 
 
 @attrs.define

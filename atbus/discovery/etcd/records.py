@@ -15,8 +15,9 @@ from zope.interface import implementer
 from atbus.discovery import bounds
 from atbus.discovery.documents import normal_prefix
 from atbus.discovery.etcd.cluster import EtcdCluster
+from atbus.discovery.etcd.options import WatcherOptions
 from atbus.discovery.etcd.packer import Event, EventKind, KeyValue
-from atbus.discovery.etcd.watcher import Watcher, WatcherOptions, WatcherReceiver
+from atbus.discovery.etcd.watcher import Watcher, WatcherReceiver
 from atbus.discovery.interfaces import DiscoveryChange, IRecordReceiver, IRecordWatcher
 from atbus.discovery.records import Directory, Entry
 from atbus.errors import LocalProtocolError

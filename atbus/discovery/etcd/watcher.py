@@ -37,6 +37,7 @@ from atbus.discovery.etcd.faults import (
     EtcdUnreadable,
     cause_of,
 )
+from atbus.discovery.etcd.options import WatcherOptions
 from atbus.discovery.etcd.packer import Event, KeyValue, WatchAnswer
 from atbus.discovery.waiting import Bell, Routine, pause
 from atbus.errors import DiscoveryError, LocalProtocolError, printable
@@ -44,24 +45,6 @@ from atbus.routing.backoff import Backoff
 
 #: Even the shortest of the random waits is one.
 _RETRY_SECONDS_MIN: Final = 0.1
-
-
-@attrs.frozen(kw_only=True)
-class WatcherOptions:
-    """
-    How a prefix is watched.
-
-    :param startup_seconds: The least and the most to wait before the first request, so that many
-        that start together do not ask together.
-    :param watch_seconds: How long after it has begun a watch is begun anew.
-    :param silence_seconds: After what time a silent watch is doubted.
-    :param page_keys: Keys in one answer to a snapshot.
-    """
-
-    startup_seconds: tuple[float, float] = (0.0, 0.0)
-    watch_seconds: float = bounds.ETCD_WATCH_SECONDS
-    silence_seconds: float = bounds.ETCD_SILENCE_SECONDS
-    page_keys: int = bounds.ETCD_PAGE_KEYS
 
 
 class WatcherReceiver:
