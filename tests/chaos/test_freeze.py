@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 from tests.chaos.case import ChaosCase, node_file, speech
 from tests.chaos.programs import machine_seconds
 from tests.extent import extent
@@ -30,7 +28,7 @@ class FrozenTests(ChaosCase):
         relay, one, two = await self.bring_up(*FILES)
         await self._talk(one, two)
         for _ in range(extent(2, 30)):
-            relay.kill(signal.SIGSTOP)
+            relay.freeze()
             for process in (one, two):
                 await process.says("has lost 0x20100: HEARTBEAT_LOST")
             await self._go_on(relay, "one", "two")
@@ -49,7 +47,7 @@ class FrozenTests(ChaosCase):
         relay, one, two = await self.bring_up(*FILES)
         await self._talk(one, two)
         for _ in range(extent(2, 30)):
-            two.kill(signal.SIGSTOP)
+            two.freeze()
             await relay.says("has lost 0x20102: HEARTBEAT_LOST")
             await one.says("refused: ")
             await self._go_on(two, "two")
@@ -68,11 +66,11 @@ class FrozenTests(ChaosCase):
         """
         relay, one, two = await self.bring_up(*FILES)
         await self._talk(one, two)
-        two.kill(signal.SIGSTOP)
+        two.freeze()
         text = node_file("next", TWO, ["relay"], settings=speech(ONE), more=BEATS)
         (successor,) = await self.bring_up(("next", text))
         await self._talk(one, successor)
-        two.kill(signal.SIGCONT)
+        two.thaw()
         await two.says("ID_CONFLICT: .* the other side refused: ")
         await self._talk(one, successor)
         await self.stop_all(two, one, successor, relay)
@@ -89,7 +87,7 @@ class FrozenTests(ChaosCase):
     async def _go_on(self, frozen: NodeProcess, *names: str) -> None:
         """Let a process go on, and wait until others hear again, soon."""
         began = machine_seconds()
-        frozen.kill(signal.SIGCONT)
+        frozen.thaw()
         for process in self.processes:
             if process.name in names:
                 await process.says("messages pass again")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import signal
 import socket
 from pathlib import Path
 
@@ -85,14 +84,14 @@ class MemoryTests(ChaosCase):
         used = int(self.status_of(relay, "VmSize")) * 1024
         most = used + SPARE_BYTES
         resource.prlimit(relay.pid, resource.RLIMIT_AS, (most, most))
-        two.kill(signal.SIGSTOP)
+        two.freeze()
         for _ in range(50):
             self.half_a_frame()
         bulk = node_file("bulk", LATE, ["relay"], settings=speech(TWO, rate=2000, sizes=[20_000]))
         (bulk_process,) = await self.bring_up(("bulk", bulk))
         await bulk_process.says("refused: B")
         await bulk_process.says("sent 5000")
-        two.kill(signal.SIGCONT)
+        two.thaw()
         for process in (one, two):
             await process.says("received ")
         await bulk_process.says("answered again")

@@ -9,12 +9,11 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import SkipTest, TestCase
 
 from atbus.channels.timers import MonotonicTimers
+from tests.interop.waiting import PATIENCE_SECONDS
+from tests.standstill import freeze, thaw
 
 BINARY = shutil.which("etcd")
-
-PATIENCE_SECONDS = 30.0
-"""How long a loaded machine may take for anything that a test waits for."""
 
 _ATTEMPTS = 5
 
@@ -167,12 +165,17 @@ class EtcdServer:
         assert self._process is not None
         return _SERVES in b"".join(self._log) and self._process.poll() is None
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal; wait for its end if it is one that ends it."""
-        assert self._process is not None
-        self._process.send_signal(number)
-        if number in (signal.SIGKILL, signal.SIGTERM):
-            self._end()
+    def kill(self) -> None:
+        """Kill it, and wait for its end."""
+        self.stop()
+
+    def freeze(self) -> None:
+        """Let it stand still; when this returns, none of its threads does anything any more."""
+        freeze(self.pid)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        thaw(self.pid)
 
     def stop(self) -> None:
         """End it, also when it is frozen."""
@@ -261,7 +264,7 @@ atexit.register(_shared.stop)
 class EtcdCase(TestCase):
     """Tests that share one server, or several."""
 
-    timeout = 120
+    timeout = 240
     #: How many servers.
     count = 1
     #: Further arguments of them.
@@ -289,6 +292,17 @@ class EtcdCase(TestCase):
         :returns: A prefix.
         """
         return f"/{self.id()}/{name}".encode()
+
+    async def sees(self, condition: Callable[[], bool]) -> None:
+        """
+        Wait until something is true that nobody tells of.
+
+        :param condition: That.
+        """
+        began = self.timers.seconds()
+        while not condition():
+            self.assertLess(self.timers.seconds() - began, PATIENCE_SECONDS, condition)
+            await self.passes(0.02)
 
     async def passes(self, seconds: float) -> None:
         """

@@ -90,7 +90,7 @@ class KeepAliveTests(ClusterCase):
         key.stop()
         self.assertEqual((await self.stored(reader)).value, b"here")
         cluster.lease.stop()
-        await self.passes(4.0)
+        await reader.call("/v3/lease/revoke", {"ID": str(cluster.lease.id)})
         self.assertIsNone(await reader.get(self.prefix("key")))
 
     async def test_the_value_of_another_stays(self) -> None:
@@ -99,7 +99,8 @@ class KeepAliveTests(ClusterCase):
 
         Scenario: R4
         """
-        cluster = self.cluster()
+        # It looks again when its own lease would have ended.
+        cluster = self.cluster(lease_seconds=2.0)
         await self.put(cluster, self.prefix("key"), b"of another", 0)
         key = self.keep(cluster, b"of mine")
         await self.changes.until(lambda: key.conflict is not None)
@@ -159,7 +160,7 @@ class KeepAliveTests(ClusterCase):
 
         Scenario: R8
         """
-        cluster = self.cluster(request_seconds=0.5)
+        cluster = self.cluster()
         key = self.keep(cluster, b"one")
         await self.changes.until(lambda: key.is_written)
         server = self.servers[0]
@@ -187,11 +188,13 @@ class KeepAliveTests(ClusterCase):
 
         Scenario: R11
         """
-        cluster = self.cluster(renewal_seconds=1.0)
+        cluster = self.cluster(renewal_seconds=60.0)
         key = self.keep(cluster, b"of mine")
         await self.changes.until(lambda: key.is_written)
-        await cluster.call("/v3/lease/revoke", {"ID": str(cluster.lease.id)})
+        lease = cluster.lease.id
+        await cluster.call("/v3/lease/revoke", {"ID": str(lease)})
         await self.put(cluster, self.prefix("key"), b"of another", 0)
+        cluster.lease.lost(lease)
         await self.changes.until(lambda: key.conflict is not None)
         self.assertEqual((await self.stored(cluster)).value, b"of another")
 

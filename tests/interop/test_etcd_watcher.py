@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from random import Random
 from typing import Any
 
@@ -125,21 +123,22 @@ class WatcherTests(WatcherCase):
         Scenario: S5, S6
         """
         cluster = self.cluster()
-        watcher, seen = self.watch(cluster, watch_seconds=0.05)
+        # Longer than it takes etcd to find what a watch that begins in the past has to tell.
+        watcher, seen = self.watch(cluster, watch_seconds=0.25)
         await self.changes.until(lambda: watcher.is_watching)
-        values = [str(number).encode() for number in range(100)]
-        for value in values:
-            await self.write(cluster, "a", value)
+        values: list[bytes] = []
+        while len(values) < 100 or watcher.watches <= 2:
+            values.append(str(len(values)).encode())
+            await self.write(cluster, "a", values[-1])
         await self.changes.until(lambda: len(seen.events) >= len(values))
         self.assertEqual(seen.values, values)
         revisions = [event.item.mod_revision for event in seen.events]
         self.assertEqual(revisions, sorted(set(revisions)))
-        self.assertGreater(watcher.watches, 2)
         self.assertEqual(watcher.snapshots, 1)
 
     async def test_what_happened_while_the_server_was_away(self) -> None:
         """A server that was killed and is back tells what was written just before, once."""
-        cluster = self.cluster(request_seconds=1.0)
+        cluster = self.cluster()
         watcher, seen = self.watch(cluster)
         await self.changes.until(lambda: watcher.is_watching)
         await self.write(cluster, "a", b"1")
@@ -242,21 +241,21 @@ class FrozenTests(WatcherCase):
         """A watch whose server is frozen moves to another one, and nothing is lost."""
         cluster = self.cluster(request_seconds=1.0)
         writer = self.cluster(request_seconds=1.0)
-        await cluster.refresh_members()
-        await writer.refresh_members()
+        await self.patiently(cluster.refresh_members)
+        await self.patiently(writer.refresh_members)
         watcher, seen = self.watch(cluster, silence_seconds=0.3)
         await self.changes.until(lambda: watcher.is_watching)
         await self.write(writer, "a", b"1")
-        await self.changes.until(lambda: len(seen.events) == 1)
+        await self.changes.until(lambda: bool(seen.events))
         frozen = next(server for server in self.servers if server.url == cluster.servers.current)
-        os.kill(frozen.pid, signal.SIGSTOP)
+        frozen.freeze()
         try:
             await self.write(writer, "a", b"2")
             await self.changes.until(lambda: b"2" in seen.values)
         finally:
-            os.kill(frozen.pid, signal.SIGCONT)
-        # A server that freezes may have done what it was asked: then it was written twice.
-        self.assertEqual([b"1", *set(seen.values[1:])], [b"1", b"2"])
+            frozen.thaw()
+        # A server that was given up may have done what it was asked: then it was written twice.
+        self.assertEqual(list(dict.fromkeys(seen.values)), [b"1", b"2"])
         revisions = [event.item.mod_revision for event in seen.events]
         self.assertEqual(revisions, sorted(set(revisions)))
         self.assertEqual(watcher.snapshots, 1)
@@ -265,7 +264,7 @@ class FrozenTests(WatcherCase):
 class UserWatchTests(WatcherCase):
     """A watch in somebody's name."""
 
-    arguments = ("--auth-token-ttl=1",)
+    arguments = ("--auth-token-ttl=2",)
 
     async def test_a_token_that_died_is_no_loss(self) -> None:
         """
@@ -280,12 +279,12 @@ class UserWatchTests(WatcherCase):
         await root.call("/v3/auth/enable", {})
         root.login.forget(root.login._token)
         cluster = self.cluster(user="root", password="secret")
-        watcher, seen = self.watch(cluster, watch_seconds=2.5, silence_seconds=60.0)
+        watcher, seen = self.watch(cluster, watch_seconds=3.5, silence_seconds=60.0)
         await self.changes.until(lambda: watcher.is_watching)
         await self.write(root, "a", b"1")
-        await self.changes.until(lambda: watcher.watches > 1 and watcher.is_watching)
+        # When a token dies the server decides, which may have had no time for it.
+        await self.changes.until(lambda: cluster.login.count > 1 and watcher.is_watching)
         await self.write(root, "a", b"2")
         await self.changes.until(lambda: len(seen.events) == 2)
         self.assertEqual(seen.values, [b"1", b"2"])
         self.assertEqual(watcher.snapshots, 1)
-        self.assertGreater(cluster.login.count, 1)

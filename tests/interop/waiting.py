@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
+"""How long a loaded machine may take for anything that a test waits for."""
 
 
 class Changes:

@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from atbus.cli.foreground import twistd
 from atbus.testing.checker import Verdict, check_folder
+from tests.standstill import freeze, thaw
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +138,14 @@ class NodeProcess(ProcessProtocol):
             self.transport.signalProcess(number)
         except ProcessExitedAlready:
             return
+
+    def freeze(self) -> None:
+        """Let it stand still; when this returns, it does nothing any more."""
+        freeze(self.pid)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        thaw(self.pid)
 
     async def stops(self, number: int = signal.SIGTERM) -> int:
         """

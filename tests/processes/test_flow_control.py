@@ -67,7 +67,7 @@ class FrozenTests(ProcessCase):
         for process in (frozen, lively):
             await process.says("received")
         calm = [await self.report(hub) for _ in range(10)]
-        frozen.kill(signal.SIGSTOP)
+        frozen.freeze()
         begun = self.reactor.seconds()
         await hub.says(f"queued for slow {FROZEN:#x}|queued for slow 0x0*{FROZEN:x}")
         self.assertLess(self.reactor.seconds() - begun, ALLOWED_SECONDS)
@@ -75,7 +75,7 @@ class FrozenTests(ProcessCase):
         while not stuck[-1]["refused"]:
             stuck.append(await self.report(hub))
         stuck.append(await self.report(hub))
-        frozen.kill(signal.SIGCONT)
+        frozen.thaw()
         # Acknowledgements and pings go past the limit of what may wait, in less than a frame.
         queued = max(report["queued"][str(FROZEN)] for report in stuck)
         self.assertLessEqual(queued, HARD + limits.FRAME_BYTES)
