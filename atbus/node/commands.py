@@ -21,6 +21,8 @@ from atbus.busid import ID_MAX
 from atbus.errors import LocalProtocolError, RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Custody, Routed
+from atbus.node.permits import who_is
+from atbus.rights import Who
 from atbus.routing.answers import Expectations
 from atbus.routing.lines import AnswerParts, cut_lines
 from atbus.wire import codec
@@ -226,6 +228,7 @@ class Commands:
         if head[6] != self._context.bus_id:
             status = self._traffic.courier.forward(link, frame, head)
             if status is not None:
+                self._context.statistics.refused[status] += status is Status.NO_RIGHT
                 self._respond(head[5], head[7], status, [], Custody(link, head[9]))
             return
         custody = Custody(link, head[9])
@@ -248,7 +251,8 @@ class Commands:
         def finish(status: Status, lines: list[bytes]) -> None:
             self._respond(source, sequence, status, lines, held.pop() if held else None)
 
-        self._execute(source, message.arguments, finish)
+        if not self._lacks_right(Who.node(source), message.arguments, finish):
+            self._execute(source, message.arguments, finish)
         if held:
             # An answer that takes its time holds back neither this frame nor those behind it.
             held.pop().discharge()
@@ -266,6 +270,10 @@ class Commands:
                 if not link.closed:
                     link.put(item)
 
+        endpoint = link.connection.endpoint
+        who = Who(None, temporary=True) if endpoint is None else who_is(endpoint)
+        if self._lacks_right(who, message.arguments, finish):
+            return
         if message.destination in (0, self._context.bus_id):
             self._execute(0, message.arguments, finish)
             return
@@ -280,6 +288,26 @@ class Commands:
             finish(status, [str(error).encode()])
 
         asking.addCallbacks(lambda lines: finish(Status.OK, lines), refused)
+
+    def _lacks_right(
+        self,
+        who: Who,
+        arguments: tuple[bytes, ...],
+        finish: Callable[[Status, list[bytes]], None],
+    ) -> bool:
+        """Refuse a command that somebody may not run; tell whether it was."""
+        rights = self._context.rights
+        if rights is None:
+            return False
+        if who.ids is not None and not who.temporary:
+            who = rights.who(who.ids.first)
+        name = arguments[0] if arguments else b""
+        refusal = rights.refuses_command(who, name.decode("utf-8", "replace"))
+        if refusal is None:
+            return False
+        self._context.statistics.refused[Status.NO_RIGHT] += 1
+        finish(Status.NO_RIGHT, [refusal.encode()])
+        return True
 
     def _execute(
         self,

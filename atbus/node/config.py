@@ -58,7 +58,9 @@ from atbus.node.reading import (
     read_tokens,
 )
 from atbus.node.reading_discovery import etcd_faults, service_faults
+from atbus.node.reading_rights import read_ranges, read_rights
 from atbus.node.reading_topology import read_records, read_rules
+from atbus.rights import RightsRule
 from atbus.routing.policy import Rule
 from atbus.routing.record import Record
 from atbus.routing.sync_terms import TableMode
@@ -141,6 +143,10 @@ class NodeConfig:
     tls_realm: str = attrs.field(default="atbus", converter=read_text)
     tls_allow_1_2: bool = attrs.field(default=False, converter=read_boolean)
     tls_close_on_expiry: bool = attrs.field(default=True, converter=read_boolean)
+    # rights
+    rights: tuple[RightsRule, ...] = attrs.field(default=(), converter=read_rights)
+    denied: tuple[Subnet, ...] = attrs.field(default=(), converter=read_ranges)
+    denied_file: str | None = attrs.field(default=None, converter=read_path_or_none)
     # life
     require_upstream_within_seconds: float | None = attrs.field(
         default=None, converter=read_number_or_none

@@ -20,6 +20,7 @@ from atbus import limits
 from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
 from atbus.node.statistics import Statistics
+from atbus.rights import Rights
 from atbus.routing.budget import Budget
 from atbus.routing.table import Table
 from atbus.wire.messages import Mode
@@ -232,6 +233,8 @@ class Context:
     announced_epoch: int = 0
     calling: int = 0
     observer: MessageObserver | None = None
+    #: What others may do here; None while everything is allowed.
+    rights: Rights | None = None
     #: The bytes that all queues may hold.
     budget: Budget = attrs.field(init=False)
     #: Called when a queue that was long is so no more.

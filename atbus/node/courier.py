@@ -106,6 +106,9 @@ class Courier:
         source = head[5]
         if not self._traffic.vouches(link, source):
             return Status.SOURCE_REFUSED
+        rights = self._context.rights
+        if rights is not None and not rights.may_pass(head[1], source):
+            return Status.NO_RIGHT
         if head[3] <= 1:
             return Status.HOP_LIMIT
         return self.route(

@@ -48,16 +48,17 @@ def credentials_of(config: NodeConfig) -> Credentials | None:
     return credentials
 
 
-def refresh(credentials: Credentials | None, log: Logger) -> None:
+def refresh(credentials: Credentials | None, log: Logger, *, looked: bool = False) -> None:
     """
     Use the files as they are now; connections that would not be made now end.
 
     :param credentials: The node's, if it has any.
     :param log: Is told when they cannot be used; then the old ones stay in use.
+    :param looked: Whether somebody has looked at them just now; then only the log is told.
     """
     if credentials is None:
         return
-    if credentials.refresh():
+    if credentials.refresh() or (looked and not credentials.faults):
         log.info("new files for TLS are in use")
     elif credentials.faults:
         log.error(

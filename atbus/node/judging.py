@@ -19,6 +19,7 @@ from atbus.errors import Status
 from atbus.handshake.effects import AskAdmission
 from atbus.handshake.terms import Admitted, PeerTerms, Rejected
 from atbus.node.endpoint import Gate
+from atbus.rights import Who
 from atbus.routing import applicant as judged
 from atbus.routing.admission import after_challenge, judge
 from atbus.routing.applicant import Applicant, Challenge, Judgement, OwnNode, Registered
@@ -105,6 +106,9 @@ class Judge:
         return not (self._accepts() or who.dialled or who.role is Role.DATA)
 
     def _apply(self, connection: Connection, who: Applicant, judgement: Judgement) -> None:
+        refusal = self._missing_right(who, judgement)
+        if refusal is not None:
+            judgement = judged.Rejected(Status.NOT_ADMITTED, refusal)
         match judgement:
             case judged.Admit(bus_id=bus_id, position=position):
                 self._admit(connection, bus_id, position)
@@ -121,6 +125,23 @@ class Judge:
                 self._challenge(connection, who, judgement)
             case judged.Rejected(status=status, detail=detail):
                 connection.judged(Rejected(status=status, detail=detail))
+
+    def _missing_right(self, who: Applicant, judgement: Judgement) -> str | None:
+        """Say which rights forbid to take somebody in whom the rules of admission would take."""
+        rights = self._context.rights
+        if rights is None:
+            return None
+        match judgement:
+            case judged.Admit() if who.mode is Mode.TEMPORARY:
+                return rights.refuses_all(Who(who.allowed, who.labels, temporary=True))
+            case judged.Admit(bus_id=bus_id, position=position):
+                return rights.refuses_registration(Who.node(bus_id, who.labels), position)
+            case judged.Replace(bus_id=bus_id, position=position):
+                return rights.refuses_registration(Who.node(bus_id, who.labels), position)
+            case judged.Attach(bus_id=bus_id):
+                return rights.refuses_all(Who.node(bus_id, who.labels))
+            case _:
+                return None
 
     def _is_leaving(self, bus_id: int) -> bool:
         endpoint = self._registrar.endpoints.get(bus_id)

@@ -237,6 +237,26 @@ _TLS: Final = {
     ),
 }
 
+_RIGHTS: Final = {
+    "rights": Option(
+        kind="list of tables",
+        meaning="Rules about what nodes may do: register, send, publish, subscribe, run commands, "
+        "open streams. What one denies is denied; without any, everything is allowed.",
+        reloadable=True,
+    ),
+    "denied": Option(
+        kind="list of ids and ranges",
+        meaning="Nodes that may do nothing: connections to them end, nothing of theirs passes.",
+        reloadable=True,
+    ),
+    "denied_file": Option(
+        kind="text",
+        meaning="A file with more of them, one id or range in a line; it is looked at again every "
+        "two seconds.",
+        reloadable=True,
+    ),
+}
+
 _LIFE: Final = {
     "require_upstream_within_seconds": attrs.evolve(
         _seconds(
@@ -403,6 +423,7 @@ OPTIONS: Final = MappingProxyType(
         **_IDENTITY,
         **_CONNECTIONS,
         **_TLS,
+        **_RIGHTS,
         **_LIFE,
         **_LIMITS,
         **_LIVENESS,

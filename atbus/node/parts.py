@@ -41,6 +41,7 @@ from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
 from atbus.node.pacing import Pacing
 from atbus.node.paths import Paths
+from atbus.node.permits import Permits
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
 from atbus.node.registrar import Registrar
@@ -83,6 +84,7 @@ class Parts:
     directs: Directs
     route_table: RouteTable
     discovering: Discovering
+    permits: Permits
 
 
 def wire(
@@ -144,8 +146,9 @@ def _make(
     directs = admin.directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
+    permits = Permits(context, registrar, options, traffic.changed)
     sweeps = [each.sweep for each in (paths, rings, lanes, pressure, pacing, directs, route_table)]
-    sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
+    sweeps += [permits.sweep, registrar.expire_pending, traffic.courier.retry_parked, writers.look]
     pulse = Pulse(context, registrar.remove, tuple(sweeps))
     pacing.pulse = pulse
     return Parts(
@@ -172,6 +175,7 @@ def _make(
         directs=directs,
         route_table=route_table,
         discovering=Discovering(context, topology, reactor),
+        permits=permits,
     )
 
 

@@ -50,9 +50,11 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     given = wanted.given()
     config = node.config.replace(**{name: given[name] for name in applied})
     parts = node._parts  # noqa: SLF001  # the parts are this package's
+    rights = parts.permits.read(config)
     node.config = parts.context.config = config
     if applied:
         _pass_on(parts, config, applied)
+    parts.permits.use(rights)
     # The files may have changed where their names have not.
     refresh(parts.channel_options.tls, parts.context.log)
     return Reload(applied, waiting)

@@ -110,6 +110,8 @@ class Sender:
         """Look up the way to a target anew; None when there is none, or nothing may be sent."""
         if self.refusal is not None or not self._context.bus_id or not 0 < target <= ID_MAX:
             return None
+        if self._right_is_missing(target) is not None:
+            return None
         self.on_wanted(target)
         hop = self._traffic.hop_to(target)
         if isinstance(hop, Status):
@@ -213,7 +215,17 @@ class Sender:
             raise self.refused(
                 Status.MESSAGE_TOO_LARGE, target, f"{len(payload)} bytes, the limit is {limit}"
             )
+        missing = self._right_is_missing(target)
+        if missing is not None:
+            raise self.refused(Status.NO_RIGHT, target, missing)
         return payload
+
+    def _right_is_missing(self, target: int) -> str | None:
+        """Say which rule of our own forbids messages of ours to a node; None when none does."""
+        rights, own = self._context.rights, self._context.bus_id
+        if rights is None or target == own or rights.may_send(own, target):
+            return None
+        return rights.refuses_send(own, target)
 
     def _hop(
         self, target: int, exclude: Collection[int], no_upstream: bool

@@ -34,7 +34,9 @@ from atbus.busid import Subnet, format_bus_id
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
 from atbus.node.option import OPTIONS, TABLES_WITH_SECRETS, Option
+from atbus.node.reading_rights import plain_range, plain_right
 from atbus.node.reading_topology import plain_record, plain_rule
+from atbus.rights import RightsRule
 from atbus.routing.policy import Rule
 from atbus.routing.record import Record
 
@@ -266,6 +268,10 @@ def _write(value: object) -> str:
             return _write(plain_record(value))
         case Rule():
             return _write(plain_rule(value))
+        case RightsRule():
+            return _write(plain_right(value))
+        case Subnet():
+            return _write(plain_range(value))
         case Mapping():
             pairs = (f"{_write_key(key)} = {_write(value[key])}" for key in value)
             return f"{{ {', '.join(pairs)} }}" if value else "{}"

@@ -80,6 +80,8 @@ class Traffic:
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
         self.generation += 1
+        if self._context.rights is not None:
+            self._context.rights.changed()
         if self.courier.parked:
             self._context.turn.at_end(self.courier.retry_parked)
 
@@ -150,6 +152,10 @@ class Traffic:
             return
         if head[1] == _FRAGMENT and self._given_up.get((source, head[6], head[8])) == head[7]:
             link.discharge(head[9])
+            return
+        rights = self._context.rights
+        if rights is not None and not rights.may_send(source, head[6]):
+            self.refuse(link, head, Status.NO_RIGHT)
             return
         if head[6] != self._context.bus_id:
             self._forward(link, frame, head, endpoint)

@@ -103,6 +103,7 @@ class Applicant:
     :param record: What is known of it, for the policy.
     :param address: The address of the side that listens, for the policy.
     :param allowed: The ids that its certificate names; None without TLS, when any will do.
+    :param labels: What it says of itself.
     """
 
     bus_id: int
@@ -119,6 +120,7 @@ class Applicant:
     record: Record | None = None
     address: Address | None = None
     allowed: Subnet | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def wanted_bits(self) -> int:
@@ -163,6 +165,7 @@ class Applicant:
             host=request.host,
             process=request.process,
             subnets=request.subnets,
+            labels=request.labels,
             wanted_id=request.wanted_id,
             dialled=dialled,
             to_upstream=to_upstream,

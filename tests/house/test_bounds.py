@@ -9,7 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.house import repository
 from tests.house.repository import ROOT
 
-FILES = ("atbus/limits.py", "atbus/routing/bounds.py", "atbus/discovery/bounds.py")
+FILES = (
+    "atbus/limits.py",
+    "atbus/routing/bounds.py",
+    "atbus/discovery/bounds.py",
+    "atbus/node/bounds.py",
+)
 
 
 class BoundTests(SynchronousTestCase):

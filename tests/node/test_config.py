@@ -32,6 +32,12 @@ REGISTRIES: dict[str, Any] = {
     "service": {"type": "battle", "labels": {"zone": "a"}},
 }
 
+PERMITS: dict[str, Any] = {
+    "rights": [{"action": "deny", "ids": ["0x5"], "send": ["*"], "publish": ["a.>"]}],
+    "denied": ["0x66", "0x7700/8"],
+    "denied_file": Path("/tmp/denied"),
+}
+
 
 def full(**changes: Any) -> NodeConfig:
     """Make a configuration in which each option that can be set easily is."""
@@ -93,7 +99,7 @@ def full(**changes: Any) -> NodeConfig:
         "application": "shop.front:Front",
         "application_settings": {"stock": [1, {"two": 2}]},
     }
-    return NodeConfig(**(options | SHARED_MEMORY | REGISTRIES | changes))
+    return NodeConfig(**(options | SHARED_MEMORY | REGISTRIES | PERMITS | changes))
 
 
 class FaultCase(SynchronousTestCase):

@@ -1,0 +1,16 @@
+"""
+The bounds of what a node looks at in files; `atbus.limits` has those of the bus.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Between two looks at files that say who may do what: a link is to be cut within 5 s.
+FILES_LOOK_SECONDS: Final = 2.0
+
+#: Bytes of a file of denied ids: a million of them. More is another file by mistake.
+DENIED_FILE_BYTES: Final = 33_554_432
+
+#: Faults in it that are told: enough to see what kind of file it is.
+DENIED_FAULTS_TOLD: Final = 3
