@@ -14,6 +14,7 @@ FILES = (
     "atbus/routing/bounds.py",
     "atbus/discovery/bounds.py",
     "atbus/node/bounds.py",
+    "atbus/discovery/zookeeper/bounds.py",
 )
 
 

@@ -1,0 +1,94 @@
+"""Nodes that find each other through a real ZooKeeper."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from atbus.discovery.documents import Author
+from atbus.discovery.interfaces import IAnnouncer, IRecordWatcher
+from atbus.discovery.zookeeper.announcer import ZooKeeperAnnouncer
+from atbus.discovery.zookeeper.options import SessionOptions
+from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher
+from atbus.discovery.zookeeper.session import Session
+from atbus.testing.discovery import DiscoveryContract, RecordingReceiver
+from tests.interop.waiting import Changes
+from tests.interop.zookeeper_server import ZooKeeperCase
+
+
+class SessionCase(ZooKeeperCase):
+    """Sessions in one ZooKeeper; they are closed whatever happens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.changes = Changes(self.reactor)
+
+    def session(self, **options: Any) -> Session:
+        """Begin a session."""
+        given: dict[str, Any] = {"servers": self.addresses, "session_seconds": 2.0, **options}
+        made = Session(SessionOptions(**given), self.reactor, self.timers, Random(1).random)
+        made.changed.add(self.changes.note)
+        made.noticed.add(self.changes.note)
+        self.addCleanup(made.close)
+        made.start()
+        return made
+
+    async def connected(self, **options: Any) -> Session:
+        """Begin a session, and wait for it."""
+        made = self.session(**options)
+        await self.changes.until(lambda: made.is_connected)
+        return made
+
+
+class RecordCase(SessionCase):
+    """Announcers and watchers in one ZooKeeper."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        #: Those of the announcers.
+        self.sessions: list[Session] = []
+        #: The processes that live.
+        self.alive: set[str] = set()
+
+    def make_announcer(self, identity: str) -> IAnnouncer:
+        session = self.session()
+        self.sessions.append(session)
+        # Each life of a node is another process; none of those before is alive.
+        author = Author(identity, str(len(self.sessions)))
+        made = ZooKeeperAnnouncer(
+            session,
+            self.prefix_text,
+            author,
+            self.timers,
+            Random(1).random,
+            is_alive=lambda process: process in self.alive,
+        )
+        self.addCleanup(made.stop, keep=True)
+        return made
+
+    def make_watcher(self) -> IRecordWatcher:
+        made = ZooKeeperRecordWatcher(
+            self.session(), self.prefix_text, self.timers, Random(1).random
+        )
+        self.addCleanup(made.stop)
+        return made
+
+    def write(self, key: bytes, value: bytes) -> Awaitable[object]:
+        return Deferred.fromCoroutine(self._write(key.decode(), value))
+
+    async def _write(self, place: str, value: bytes) -> None:
+        session = await self.connected()
+        await session.client.make_folder(place.rpartition("/")[0])
+        await session.client.create(place, value)
+
+    def watch(self) -> RecordingReceiver:
+        receiver = RecordingReceiver(self.reactor)
+        self.make_watcher().start(receiver)
+        return receiver
+
+
+class ZooKeeperContractTests(RecordCase, DiscoveryContract):
+    """ZooKeeper keeps the contract of registries."""
