@@ -3,7 +3,8 @@ Feed hostile bytes to everything that reads frames: ``python -m atbus.testing.fu
 
 An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into chunks
 and taken by `FrameBuffer`; every frame that comes out is peeked at, decoded, taken apart as a run,
-patched and traced as a relay would. What is asserted:
+patched and traced as a relay would. Some inputs are clients of the NATS gateway instead
+(`atbus.testing.nats_fuzz`). What is asserted:
 
 * nothing is raised but `RemoteProtocolError`;
 * no input takes longer than `SECONDS_MAX` of processor time;
@@ -35,6 +36,7 @@ from atbus import limits
 from atbus.errors import LocalProtocolError, RemoteProtocolError
 from atbus.testing.examples import example_messages
 from atbus.testing.mutation import chunks, mutate, mutate_stream
+from atbus.testing.nats_fuzz import hostile_client, take
 from atbus.wire import codec, schema
 from atbus.wire.extras import append_trace
 from atbus.wire.framing import FrameBuffer
@@ -45,6 +47,7 @@ SECONDS_MAX: Final = 0.05
 
 BATCH: Final = 2_000
 _STREAM_SHARE: Final = 0.1
+_CLIENT_SHARE: Final = 0.1
 _SAMPLE: Final = 20
 _ALLOCATED_FACTOR: Final = 64
 _ALLOCATED_BYTES: Final = 256 * 1024
@@ -114,6 +117,9 @@ def run_batch(seed: int, batch: int, count: int) -> Findings:
     findings = Findings(inputs=count)
     with _without_collector():
         for number in range(count):
+            if random.random() < _CLIENT_SHARE:
+                _try_client(findings, random)
+                continue
             if random.random() < _STREAM_SHARE:
                 start = random.randrange(len(session) - 3)
                 stream = mutate_stream(random, session[start : start + 4], corpus)
@@ -188,6 +194,26 @@ def _try(findings: Findings, random: Random, stream: bytes, *, sampled: bool) ->
                 _check_readers(frame)
     except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
         findings.failures.append(f"{type(error).__name__}: {error} from {stream.hex()}")
+
+
+def _try_client(findings: Findings, random: Random) -> None:
+    """
+    Try one client of the NATS gateway, and keep what it said if that has an effect none may have.
+
+    :param findings: Gets what came of it.
+    :param random: Makes the client.
+    """
+    said = hostile_client(random)
+    pieces = chunks(random, said)
+    began = time.process_time()
+    try:
+        findings.outcomes[take(pieces, needs_login=random.random() < 0.5)] += 1
+        took = time.process_time() - began
+        findings.slowest_seconds = max(findings.slowest_seconds, took)
+        if took > SECONDS_MAX:
+            raise AssertionError(f"{took:.3f} s of processor time")
+    except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
+        findings.failures.append(f"{type(error).__name__}: {error} from {said.hex()}")
 
 
 def _check_memory(pieces: Sequence[bytes], size: int) -> None:

@@ -15,6 +15,7 @@ FILES = (
     "atbus/discovery/bounds.py",
     "atbus/node/bounds.py",
     "atbus/discovery/zookeeper/bounds.py",
+    "atbus/nats/bounds.py",
 )
 
 

@@ -1,0 +1,135 @@
+"""
+Who a client is.
+
+A gateway knows users by name and password, one token that all share, users by their keys, or users
+for whom an operator vouches; or it asks for nothing. It may let those who say nothing in as one of
+the users.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from atbus.nats.nkeys import Kind, is_signed, read_base64, read_key
+from atbus.nats.permissions import EVERYTHING, Permissions
+
+if TYPE_CHECKING:
+    from atbus.nats.connect_options import ConnectOptions
+
+
+@attrs.frozen(kw_only=True)
+class User:
+    """
+    Somebody who may connect.
+
+    :param name: What ``/connz`` calls it; empty for anybody.
+    :param password: None when it is known by something else.
+    :param expires: When its rights end, on the session's clock; None for never.
+    """
+
+    name: str = ""
+    password: str | None = attrs.field(default=None, repr=False)
+    permissions: Permissions = EVERYTHING
+    expires: float | None = None
+
+
+class Voucher(Protocol):
+    """Knows users by the tokens that they show, see `atbus.nats.tokens.Chain`."""
+
+    def admit(
+        self, token: str, signature: str, nonce: str, wall_seconds: float
+    ) -> tuple[User, float | None] | None:
+        """Find out who shows a token, and when it ends."""
+
+
+@attrs.frozen(kw_only=True)
+class Clock:
+    """
+    What time it is.
+
+    :param seconds: The session's clock.
+    :param wall_seconds: Since 1970.
+    """
+
+    seconds: Callable[[], float]
+    wall_seconds: Callable[[], float]
+
+
+@attrs.frozen(kw_only=True)
+class Authentication:
+    """
+    Whom a gateway lets in.
+
+    :param users: By name.
+    :param keys: Users by the text of their public key.
+    :param token: What everybody must show; None for nothing.
+    :param nobody: The user that a client without credentials becomes; None for none.
+    :param voucher: Knows users by tokens of their own.
+    """
+
+    users: Mapping[str, User] = attrs.field(factory=dict)
+    keys: Mapping[str, User] = attrs.field(factory=dict)
+    token: str | None = attrs.field(default=None, repr=False)
+    nobody: User | None = None
+    voucher: Voucher | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may come in."""
+        return not (self.users or self.keys or self.voucher) and self.token is None
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether a client has to say who it is before anything else."""
+        return not self.is_open and self.nobody is None
+
+    @property
+    def needs_nonce(self) -> bool:
+        """Whether clients sign something."""
+        return bool(self.keys) or self.voucher is not None
+
+    def judge(self, options: ConnectOptions, nonce: str, clock: Clock) -> User | None:
+        """
+        Find out who a client is.
+
+        :param options: What it has said.
+        :param nonce: What it was asked to sign.
+        :returns: As whom it is let in; None for not at all.
+        """
+        if self.is_open:
+            return User(name=options.user)
+        if self.voucher is not None and options.jwt:
+            admitted = self.voucher.admit(
+                options.jwt, options.sig, nonce, clock.wall_seconds()
+            )
+            if admitted is None:
+                return None
+            user, ends = admitted
+            left = None if ends is None else ends - clock.wall_seconds()
+            return attrs.evolve(user, expires=None if left is None else clock.seconds() + left)
+        if options.nkey and options.nkey in self.keys:
+            return self.keys[options.nkey] if _has_signed(options, nonce) else None
+        if self.token is not None and options.auth_token:
+            return User() if _equal(options.auth_token, self.token) else None
+        if options.user:
+            user = self.users.get(options.user, User(password=""))
+            known = user.password is not None and _equal(options.password, user.password)
+            return user if known and options.user in self.users else None
+        return self.nobody
+
+
+def _has_signed(options: ConnectOptions, nonce: str) -> bool:
+    try:
+        key = read_key(options.nkey, Kind.USER)
+        return is_signed(key, nonce.encode(), read_base64(options.sig))
+    except ValueError:
+        return False
+
+
+def _equal(one: str, other: str) -> bool:
+    # Takes as long for a wrong beginning as for a wrong end.
+    return hmac.compare_digest(one.encode(), other.encode())

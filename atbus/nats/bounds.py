@@ -1,0 +1,54 @@
+"""Bounds of the NATS gateway, with their reasons; `atbus.limits` has those of the bus."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: A control line without its verb: NATS's number, INFO and CONNECT included.
+LINE_BYTES: Final = 4_096
+
+#: A payload with its headers: NATS's number, and what a message of the bus may have.
+PAYLOAD_BYTES: Final = 1_048_576
+
+#: What may wait for one client before it is called slow: NATS's number.
+PENDING_BYTES: Final = 67_108_864
+
+#: How long a client may take nothing of what waits for it: NATS's number.
+WRITE_SECONDS: Final = 10.0
+
+#: Between two PINGs to a silent client: NATS's number, and ...
+PING_SECONDS: Final = 120.0
+
+#: ... how many of them may be without an answer.
+PINGS_MAX: Final = 2
+
+#: The first PING, which measures the round trip: as late as a client of NATS expects it, since one
+#: that is not through with its handshake takes it for an answer.
+FIRST_PING_SECONDS: Final = 2.0
+
+#: How long a client may take to say who it is: NATS's number.
+AUTHENTICATION_SECONDS: Final = 2.0
+
+#: How long a TLS handshake may take: NATS's number.
+TLS_SECONDS: Final = 2.0
+
+#: With ``handshake_first = "auto"``: how long a client may be silent before it is told our INFO.
+TLS_FIRST_SECONDS: Final = 0.05
+
+#: Clients at once; each holds a socket.
+CONNECTIONS_MAX: Final = 65_536
+
+#: Lame duck: how long clients are only told of it, and ...
+LAME_DUCK_GRACE_SECONDS: Final = 10.0
+
+#: ... the time over which their connections are closed one by one: NATS's numbers.
+LAME_DUCK_SECONDS: Final = 120.0
+
+#: Connections that are remembered after their end, for ``/connz?state=closed``: NATS's number.
+CLOSED_REMEMBERED: Final = 10_000
+
+#: Subjects whose text is remembered by their bytes; as many as matches are remembered.
+SUBJECTS_REMEMBERED: Final = 1_024
+
+#: A publisher for whose subscribers much waits already is not read for so long: NATS's number.
+STALL_SECONDS: Final = 0.005

@@ -1,0 +1,297 @@
+"""
+Bytes of a client into operations, a buffer at a time.
+
+A control line ends with LF, or CR LF; its words stand between any run of blanks; verbs may be
+written in either case. A payload follows its line and is followed by CR LF. What cannot become an
+operation any more is a fault as soon as that is certain, which may be before its line is complete.
+
+Where a line is malformed in its arguments a client is told nothing, where it has a verb that nobody
+knows it is told so: as NATS does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from atbus.nats import bounds
+from atbus.nats.faults import Fault
+
+
+class Publish(NamedTuple):
+    """
+    PUB, or HPUB.
+
+    :param header: Its header block, up to and with the empty line; None for PUB.
+    """
+
+    subject: bytes
+    reply: bytes
+    header: bytes | None
+    payload: bytes
+
+
+class Subscribe(NamedTuple):
+    """SUB; *queue* is empty for none."""
+
+    subject: bytes
+    queue: bytes
+    sid: bytes
+
+
+class Unsubscribe(NamedTuple):
+    """UNSUB; *most* is 0 for "at once"."""
+
+    sid: bytes
+    most: int
+
+
+class Connect(NamedTuple):
+    """CONNECT with its options, a text in JSON."""
+
+    options: bytes
+
+
+class Ping(NamedTuple):
+    """PING."""
+
+
+class Pong(NamedTuple):
+    """PONG."""
+
+
+class Broken(NamedTuple):
+    """The end of what can be understood."""
+
+    fault: Fault
+
+
+Operation: TypeAlias = Publish | Subscribe | Unsubscribe | Connect | Ping | Pong | Broken
+
+_VERBS: Final = (
+    *(b"PUB", b"HPUB", b"SUB", b"UNSUB", b"PING", b"PONG"),
+    *(b"CONNECT", b"INFO", b"+OK", b"-ERR"),
+)
+_BLANKS: Final = b" \t"
+_SIZE_DIGITS_MAX: Final = 9
+_PUB: Final = b"PUB "
+_END: Final = b"\r\n"
+
+
+class Grammar:
+    """
+    What one client sends.
+
+    :param payload_bytes_max: The most that a payload may have, with its headers.
+    :param line_bytes_max: The most that a control line may have behind its verb.
+    """
+
+    def __init__(
+        self,
+        payload_bytes_max: int = bounds.PAYLOAD_BYTES,
+        line_bytes_max: int = bounds.LINE_BYTES,
+    ) -> None:
+        self.payload_bytes_max = payload_bytes_max
+        self._line_bytes_max = line_bytes_max
+        # What is not complete, in pieces, and how many bytes are needed to go on.
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._needed_bytes = 0
+        self._broken = False
+
+    @property
+    def begun(self) -> bytes:
+        """How an operation begins that is not complete; empty when there is none."""
+        return self._held[0][:1] if self._held else b""
+
+    def feed(self, data: bytes) -> list[Operation]:
+        """
+        Take what has arrived.
+
+        :param data: Any piece of the stream.
+        :returns: What is complete now. After `Broken`, which is the last one, everything is
+            ignored.
+        """
+        if self._broken or not data:
+            return []
+        if self._held:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes < self._needed_bytes:
+                return []
+            data = b"".join(self._held)
+            self._held = []
+        found: list[Operation] = []
+        position = self._read(data, found)
+        if found and isinstance(found[-1], Broken):
+            self._broken = True
+        elif position < len(data):
+            self._held = [data[position:]]
+            self._held_bytes = len(data) - position
+            self._needed_bytes -= position
+        return found
+
+    def _read(self, data: bytes, found: list[Operation]) -> int:
+        """Read operations as long as they are complete; give where the first stands that is not."""
+        position = 0
+        while True:
+            end = data.find(b"\n", position)
+            if end < 0:
+                self._needed_bytes = 0
+                self._judge_begun(data[position:], found)
+                return position
+            line = data[position:end]
+            if line[:4] == _PUB and len(line) <= self._line_bytes_max:
+                words = line.split()
+                count = len(words)
+                size = words[-1]
+                if not 3 <= count <= 4 or not size.isdigit() or len(size) > _SIZE_DIGITS_MAX:
+                    found.append(Broken(Fault.MALFORMED))
+                    return position
+                start = end + 1
+                stop = start + int(size)
+                if data[stop : stop + 2] == _END and stop - start <= self.payload_bytes_max:
+                    reply = words[2] if count == 4 else b""
+                    found.append(Publish(words[1], reply, None, data[start:stop]))
+                    position = stop + 2
+                    continue
+                self._judge_payload(data, position, start, stop, found)
+                return position
+            taken = self._read_line(data, position, end, found)
+            if taken <= position:
+                return position
+            position = taken
+            if found and type(found[-1]) is Broken:
+                return position
+
+    def _judge_begun(self, begun: bytes, found: list[Operation]) -> None:
+        """Find out whether a line that is not complete can become one."""
+        if not begun:
+            return
+        upper = begun[: len(b"CONNECT")].upper()
+        for verb in _VERBS:
+            if upper.startswith(verb):
+                argument = begun[len(verb) :].lstrip(_BLANKS).removesuffix(b"\r")
+                if len(argument) > self._line_bytes_max:
+                    found.append(Broken(Fault.LINE_TOO_LONG))
+                    return
+                if len(begun) == len(verb) or _may_follow(verb, begun[len(verb)]):
+                    return
+            elif verb.startswith(upper):
+                return
+        found.append(Broken(Fault.UNKNOWN_OPERATION))
+
+    def _judge_payload(
+        self, data: bytes, position: int, start: int, stop: int, found: list[Operation]
+    ) -> None:
+        """Find out what a payload lacks: nothing but more of it, or sense."""
+        if stop - start > self.payload_bytes_max:
+            found.append(Broken(Fault.PAYLOAD_TOO_LARGE))
+        elif not _END.startswith(data[stop : stop + 2]):
+            found.append(Broken(Fault.UNKNOWN_OPERATION))
+        else:
+            self._needed_bytes = stop + (1 if len(data) <= stop else 2)
+
+    def _read_line(self, data: bytes, position: int, end: int, found: list[Operation]) -> int:
+        """
+        Read one line, and the payload if it has one.
+
+        :returns: Where the next operation begins; *position* when this one is not complete.
+        """
+        line = data[position:end]
+        upper = line[: len(b"CONNECT")].upper()
+        verb = next((verb for verb in _VERBS if upper.startswith(verb)), None)
+        # At the end of the line, that end follows.
+        if verb is None or not _may_follow(verb, data[position + len(verb)]):
+            found.append(Broken(Fault.UNKNOWN_OPERATION))
+            return end + 1
+        argument = line[len(verb) :].lstrip(_BLANKS).removesuffix(b"\r")
+        if verb in _SIMPLE:
+            operation = _SIMPLE[verb]
+            if operation is not None:
+                found.append(operation)
+            return end + 1
+        if len(argument) > self._line_bytes_max:
+            found.append(Broken(Fault.LINE_TOO_LONG))
+            return end + 1
+        if verb in (b"PUB", b"HPUB"):
+            return self._read_publish(data, position, end, argument.split(), verb, found)
+        found.append(_READERS[verb](argument))
+        return end + 1
+
+    def _read_publish(
+        self,
+        data: bytes,
+        position: int,
+        end: int,
+        words: list[bytes],
+        verb: bytes,
+        found: list[Operation],
+    ) -> int:
+        sizes = 2 if verb == b"HPUB" else 1
+        if not sizes + 1 <= len(words) <= sizes + 2:
+            found.append(Broken(Fault.MALFORMED))
+            return end + 1
+        numbers = [_read_size(word) for word in words[-sizes:]]
+        head_bytes = numbers[0] if sizes == 2 else 0
+        if min(numbers) < 0 or head_bytes > numbers[-1]:
+            found.append(Broken(Fault.MALFORMED))
+            return end + 1
+        start = end + 1
+        stop = start + numbers[-1]
+        if numbers[-1] > self.payload_bytes_max or data[stop : stop + 2] != _END:
+            self._judge_payload(data, position, start, stop, found)
+            return position
+        reply = words[1] if len(words) == sizes + 2 else b""
+        header = data[start : start + head_bytes] if sizes == 2 else None
+        found.append(Publish(words[0], reply, header, data[start + head_bytes : stop]))
+        return stop + 2
+
+
+_NEED_BLANK: Final = frozenset({b"PUB", b"HPUB", b"SUB", b"UNSUB", b"-ERR"})
+
+# What needs no argument; anything may stand behind it.
+_SIMPLE: Final[dict[bytes, Operation | None]] = {
+    b"PING": Ping(),
+    b"PONG": Pong(),
+    b"+OK": None,
+    b"INFO": None,
+    b"-ERR": Broken(Fault.CLIENT_ERROR),
+}
+
+
+def _may_follow(verb: bytes, letter: int) -> bool:
+    return verb not in _NEED_BLANK or letter in _BLANKS
+
+
+def _read_size(word: bytes) -> int:
+    """Read a number of bytes; -1 for what is none."""
+    if len(word) > _SIZE_DIGITS_MAX or not word.isdigit():
+        return -1
+    return int(word)
+
+
+def _read_subscribe(argument: bytes) -> Operation:
+    match argument.split():
+        case [subject, sid]:
+            return Subscribe(subject, b"", sid)
+        case [subject, queue, sid]:
+            return Subscribe(subject, queue, sid)
+    return Broken(Fault.MALFORMED)
+
+
+def _read_unsubscribe(argument: bytes) -> Operation:
+    match argument.split():
+        case [sid]:
+            return Unsubscribe(sid, 0)
+        case [sid, most]:
+            # What is no number ends the subscription, as in NATS.
+            return Unsubscribe(sid, max(0, _read_size(most)))
+    return Broken(Fault.MALFORMED)
+
+
+_READERS: Final[dict[bytes, Callable[[bytes], Operation]]] = {
+    b"SUB": _read_subscribe,
+    b"UNSUB": _read_unsubscribe,
+    b"CONNECT": Connect,
+}

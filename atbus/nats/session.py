@@ -1,0 +1,438 @@
+"""
+One client's side of the protocol: bytes in, effects out.
+
+Theory of operation. The client is greeted with INFO, and says in CONNECT who it is and what it
+wants; a client of an open gateway need not. Everything is dealt with in the order in which it came:
+what a PONG answers has happened before. Until the first PONG nothing is sent that was not asked
+for, because clients take the first line behind their PING for its answer.
+
+Publications and subscriptions are the gateway's to carry out; what a subscription gets comes back
+through `Session.deliver`, which writes it down for this client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from atbus.errors import SubjectError
+from atbus.nats.authentication import User
+from atbus.nats.connect_options import ConnectOptions, read_connect
+from atbus.nats.effects import (
+    Attach,
+    Close,
+    Connected,
+    Counts,
+    Detach,
+    Effect,
+    Subscription,
+    Terms,
+    Write,
+)
+from atbus.nats.faults import Fault, error_line
+from atbus.nats.grammar import (
+    Broken,
+    Connect,
+    Grammar,
+    Operation,
+    Ping,
+    Pong,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+)
+from atbus.nats.permissions import EVERYTHING, Permissions
+from atbus.subjects.pattern import ANY, REST, check_queue, parse_pattern
+
+#: What is sent to who asked for an answer when nobody got the question, behind subject and sid.
+_NOBODY: Final = b" 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
+
+_OK: Final = b"+OK\r\n"
+_PING: Final = b"PING\r\n"
+_PONG: Final = b"PONG\r\n"
+
+#: Rights to answer that are remembered; beyond it the oldest goes.
+_RESPONSES_MAX: Final = 4_096
+
+
+class Session:
+    """
+    One client.
+
+    :param terms: What holds for it.
+    :param judge: Says as whom a client with these options is let in; None for "not at all".
+    """
+
+    def __init__(self, terms: Terms, judge: Callable[[ConnectOptions], User | None]) -> None:
+        self.options = ConnectOptions()
+        self.user: User | None = None
+        self.subscriptions: dict[bytes, Subscription] = {}
+        self.counts = Counts()
+        #: The last round trip, seconds; None before the first.
+        self.round_trip_seconds: float | None = None
+        #: When something was last heard of the client that was more than a PONG.
+        self.heard_at = 0.0
+        self.connected = False
+        self.closed = False
+        self._terms = terms
+        self._judge = judge
+        self._grammar = Grammar(terms.payload_bytes_max, terms.line_bytes_max)
+        self._permissions: Permissions = EVERYTHING
+        self._publishes_freely = True
+        #: Whether each delivery has to be asked for.
+        self._receives_freely = True
+        self._awaits_login = terms.needs_login
+        self._has_ponged = False
+        self._news: bytes | None = None
+        self._pings_out = 0
+        self._pinged_at = 0.0
+        self._next_ping = 0.0
+        self._login_until: float | None = None
+        self._may_answer: dict[bytes, tuple[int, float]] = {}
+
+    def open(self, info: bytes, now: float) -> list[Effect]:
+        """
+        Greet the client.
+
+        :param info: The INFO line; empty when it has been sent already, in front of TLS.
+        :param now: Seconds.
+        """
+        self.heard_at = now
+        self._next_ping = now + min(self._terms.first_ping_seconds, self._terms.ping_seconds)
+        if self._awaits_login:
+            self._login_until = now + self._terms.login_seconds
+        return [Write(info)] if info else []
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is to be called; None when the session is over."""
+        if self.closed:
+            return None
+        times = [self._next_ping]
+        if self._login_until is not None:
+            times.append(self._login_until)
+        if self.user is not None and self.user.expires is not None:
+            times.append(self.user.expires)
+        return min(times)
+
+    def tick(self, now: float) -> list[Effect]:
+        """
+        Do what is due.
+
+        :param now: Seconds.
+        """
+        effects: list[Effect] = []
+        if self.closed:
+            return effects
+        if self._login_until is not None and now >= self._login_until:
+            self._close(Fault.AUTHENTICATION_TIMEOUT, effects)
+        elif self.user is not None and self.user.expires is not None and now >= self.user.expires:
+            self._close(Fault.AUTHENTICATION_EXPIRED, effects)
+        elif now >= self._next_ping:
+            self._next_ping = now + self._terms.ping_seconds
+            if self.round_trip_seconds is None or now - self.heard_at >= self._terms.ping_seconds:
+                self._ping(now, effects)
+        return effects
+
+    def _ping(self, now: float, effects: list[Effect]) -> None:
+        if self._pings_out >= self._terms.pings_max:
+            self._close(Fault.STALE, effects)
+            return
+        self._pings_out += 1
+        self._pinged_at = now
+        effects.append(Write(_PING))
+
+    def receive(self, data: bytes, now: float) -> list[Effect]:
+        """
+        Take what the client has sent.
+
+        :param data: Any piece of it.
+        :param now: Seconds.
+        :returns: What is to be done, in this order.
+        """
+        effects: list[Effect] = []
+        if self.closed:
+            return effects
+        for operation in self._grammar.feed(data):
+            if type(operation) is Publish and not self._awaits_login:
+                self.heard_at = now
+                self._publish(operation, now, effects)
+            else:
+                self._obey(operation, now, effects)
+            if self.closed:
+                return effects
+        if self._awaits_login and self._grammar.begun not in (b"", b"C", b"c"):
+            self._close(Fault.NOT_AUTHORIZED, effects)
+        return effects
+
+    def _publish(self, message: Publish, now: float, effects: list[Effect]) -> None:
+        counts, options = self.counts, self.options
+        subject, _, header, payload = message
+        counts.in_messages += 1
+        counts.in_bytes += len(payload)
+        if header is not None:
+            if not options.headers:
+                self._close(Fault.MALFORMED, effects)
+                return
+            counts.in_bytes += len(header)
+        if options.pedantic and not _is_literal(subject):
+            effects.append(Write(error_line("Invalid Publish Subject")))
+        if not self._publishes_freely and not self._may_publish(subject, now):
+            text = _quoted(subject)
+            effects.append(Write(error_line(f"Permissions Violation for Publish to {text}")))
+            return
+        if options.verbose:
+            effects.append(Write(_OK))
+        effects.append(message)
+
+    def _may_publish(self, subject: bytes, now: float) -> bool:
+        if self._permissions.may_publish(subject.decode(errors="replace")):
+            return True
+        left, until = self._may_answer.pop(subject, (0, 0.0))
+        if left == 0 or now > until:
+            return False
+        if left > 1 or left < 0:
+            self._may_answer[subject] = (left - 1 if left > 0 else left, until)
+        return True
+
+    def _obey(self, operation: Operation, now: float, effects: list[Effect]) -> None:
+        if self._awaits_login and not isinstance(operation, Connect):
+            self._close(Fault.NOT_AUTHORIZED, effects)
+            return
+        if not isinstance(operation, Pong):
+            self.heard_at = now
+        match operation:
+            case Ping():
+                self._answer_ping(effects)
+            case Pong():
+                if self._pings_out:
+                    self.round_trip_seconds = now - self._pinged_at
+                self._pings_out = 0
+            case Subscribe():
+                self._subscribe(operation, effects)
+            case Unsubscribe():
+                self._unsubscribe(operation, effects)
+            case Connect():
+                self._connect(operation, effects)
+            case Broken():
+                self._close(operation.fault, effects)
+
+    def _answer_ping(self, effects: list[Effect]) -> None:
+        effects.append(Write(_PONG))
+        if not self._has_ponged:
+            self._has_ponged = True
+            if self._news is not None:
+                effects.append(Write(self._news))
+                self._news = None
+
+    def inform(self, info: bytes) -> list[Effect]:
+        """
+        Tell the client that something of INFO is different now.
+
+        :param info: The line; only who understands it gets it, and not before its first PONG.
+        """
+        if self.closed or (self.connected and self.options.protocol < 1):
+            return []
+        if not self._has_ponged:
+            self._news = info
+            return []
+        return [Write(info)] if self.options.protocol >= 1 else []
+
+    def _connect(self, operation: Connect, effects: list[Effect]) -> None:
+        try:
+            options = read_connect(operation.options, self.options)
+        except ValueError:
+            self._close(Fault.MALFORMED, effects)
+            return
+        self.options = options
+        self._login_until = None
+        user = self._judge(options)
+        if user is None or options.account or options.new_account:
+            self._close(Fault.NOT_AUTHORIZED, effects)
+            return
+        if options.protocol not in (0, 1):
+            self._close(Fault.PROTOCOL_VERSION, effects)
+            return
+        if options.no_responders and not options.headers:
+            self._close(Fault.NO_RESPONDERS_WITHOUT_HEADERS, effects)
+            return
+        self._awaits_login = False
+        self.connected = True
+        self.become(user)
+        effects.append(Connected())
+        if options.verbose:
+            effects.append(Write(_OK))
+
+    def become(self, user: User) -> None:
+        """
+        Give the client a user's rights.
+
+        :param user: As whom it is let in.
+        """
+        self.user = user
+        self._permissions = permissions = user.permissions
+        self._publishes_freely = permissions.publishes_freely
+        self._receives_freely = permissions.receives_freely and not permissions.responses
+
+    def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
+        pattern = operation.subject.decode(errors="replace")
+        queue = operation.queue.decode(errors="replace")
+        if not self._permissions.may_subscribe(pattern, queue):
+            text = f"Permissions Violation for Subscription to {_quoted(operation.subject)}"
+            if queue:
+                text += f" using queue {_quoted(operation.queue)}"
+            effects.append(Write(error_line(text)))
+            return
+        most = self._terms.subscriptions_max
+        if most and len(self.subscriptions) >= most:
+            effects.append(Write(error_line("maximum subscriptions exceeded")))
+            return
+        if operation.sid not in self.subscriptions:
+            if not _is_subscribable(operation):
+                effects.append(Write(error_line("Invalid Subject")))
+                return
+            subscription = Subscription(operation.sid, pattern, queue, operation.subject)
+            self.subscriptions[operation.sid] = subscription
+            effects.append(Attach(subscription))
+        if self.options.verbose:
+            effects.append(Write(_OK))
+
+    def _unsubscribe(self, operation: Unsubscribe, effects: list[Effect]) -> None:
+        subscription = self.subscriptions.get(operation.sid)
+        if subscription is not None:
+            if operation.most > subscription.delivered:
+                subscription.most = operation.most
+            else:
+                del self.subscriptions[operation.sid]
+                effects.append(Detach(subscription))
+        if self.options.verbose:
+            effects.append(Write(_OK))
+
+    def accepts(self, subscription: Subscription, subject: str, *, is_own: bool) -> bool:
+        """
+        Tell whether a subscription may get a message.
+
+        :param subscription: One of this client.
+        :param subject: What the message was published on.
+        :param is_own: Whether this client has published it.
+        """
+        if self.closed or (is_own and not self.options.echo):
+            return False
+        return self._receives_freely or self._permissions.may_receive(subject, subscription.queue)
+
+    def deliver(
+        self,
+        subscription: Subscription,
+        subject: bytes,
+        reply: bytes,
+        header: bytes,
+        payload: bytes,
+        now: float,
+    ) -> bytes:
+        """
+        Write a message for the client, of which the subscription has got one more by that.
+
+        :param subscription: Whose message it is. When it has got the last one, it is gone
+            from `subscriptions`.
+        :param reply: Empty for none.
+        :param header: A header block; empty for none, and left out for who knows no headers.
+        :param now: Seconds.
+        :returns: What is to be sent.
+        """
+        counts = self.counts
+        size = len(payload)
+        counts.out_messages += 1
+        subscription.delivered += 1
+        if subscription.delivered == subscription.most:
+            self.subscriptions.pop(subscription.sid, None)
+        if reply:
+            if self._permissions.responses:
+                self._allow_answer(reply, now)
+            reply += b" "
+        if header and self.options.headers:
+            head = len(header)
+            counts.out_bytes += size + head
+            return b"HMSG %b %b %b%d %d\r\n%b%b\r\n" % (
+                *(subject, subscription.sid, reply, head, head + size),
+                *(header, payload),
+            )
+        counts.out_bytes += size
+        return b"MSG %b %b %b%d\r\n%b\r\n" % (subject, subscription.sid, reply, size, payload)
+
+    def _allow_answer(self, reply: bytes, now: float) -> None:
+        permissions = self._permissions
+        seconds = permissions.responses_seconds
+        if len(self._may_answer) >= _RESPONSES_MAX:
+            del self._may_answer[next(iter(self._may_answer))]
+        self._may_answer[reply] = (
+            permissions.responses,
+            now + seconds if seconds else float("inf"),
+        )
+
+    def nobody_got(self, reply: bytes) -> bytes:
+        """
+        Write that a request had no responders.
+
+        :param reply: Where the answer was wanted.
+        :returns: What is to be sent; empty when the client does not want to know.
+        """
+        if not reply or not self.options.no_responders or self.closed:
+            return b""
+        for subscription in self.subscriptions.values():
+            if not subscription.queue and _matches_raw(subscription.raw_pattern, reply):
+                return b"HMSG %b %b%b" % (reply, subscription.sid, _NOBODY)
+        return b""
+
+    def end(self, fault: Fault | None = None) -> list[Effect]:
+        """
+        End the session.
+
+        :param fault: What the client is told; None when it is gone already, or told nothing.
+        :returns: What is to be done; its subscriptions are detached.
+        """
+        effects: list[Effect] = []
+        if not self.closed:
+            self._close(fault, effects)
+        return effects
+
+    def _close(self, fault: Fault | None, effects: list[Effect]) -> None:
+        self.closed = True
+        effects.extend(map(Detach, self.subscriptions.values()))
+        self.subscriptions = {}
+        if fault is not None:
+            if fault.text:
+                effects.append(Write(error_line(fault.text)))
+            effects.append(Close(fault))
+
+
+def _is_literal(subject: bytes) -> bool:
+    tokens = subject.split(b".")
+    return b"" not in tokens and b"*" not in tokens and b">" not in tokens
+
+
+def _is_subscribable(operation: Subscribe) -> bool:
+    try:
+        parse_pattern(operation.subject.decode())
+        if operation.queue:
+            check_queue(operation.queue.decode())
+    except (SubjectError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _matches_raw(pattern: bytes, subject: bytes) -> bool:
+    if pattern == subject:
+        return True
+    wanted = pattern.decode(errors="replace").split(".")
+    there = subject.decode(errors="replace").split(".")
+    if wanted[-1] == REST and len(there) >= len(wanted):
+        wanted = wanted[:-1]
+        there = there[: len(wanted)]
+    return len(wanted) == len(there) and all(
+        mine in (ANY, theirs) for mine, theirs in zip(wanted, there, strict=True)
+    )
+
+
+def _quoted(subject: bytes) -> str:
+    text = subject.decode(errors="replace").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

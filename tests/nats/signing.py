@@ -1,0 +1,51 @@
+"""Keys and tokens of NATS, for tests: what an operator's tools make."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from atbus.nats.nkeys import Kind, write_key
+
+
+class Key:
+    """
+    A private key.
+
+    :param kind: What it is for.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self.text = write_key(kind, self._private.public_key().public_bytes_raw())
+
+    def sign(self, text: str) -> str:
+        """Sign a text; as clients write it: base64 for addresses, without padding."""
+        return _base64(self._private.sign(text.encode()))
+
+    def token(self, subject: Key, kind: str, *, old: bool = False, **claims: Any) -> str:
+        """
+        Vouch for another key.
+
+        :param subject: It.
+        :param kind: What the token is about.
+        :param old: Whether to sign as the first version did.
+        :param claims: ``exp``, ``nbf``, ``iat`` and ``name`` as they are, all others as NATS's.
+        """
+        facts = {"iss": self.text, "sub": subject.text, "iat": claims.pop("iat", 1)}
+        facts |= {key: claims.pop(key) for key in ("exp", "nbf", "name") if key in claims}
+        facts["nats"] = {"type": kind, "version": 2} | claims
+        head = _part({"typ": "JWT", "alg": "ed25519" if old else "ed25519-nkey"})
+        body = _part(facts)
+        return f"{head}.{body}.{self.sign(body if old else f'{head}.{body}')}"
+
+
+def _part(facts: dict[str, Any]) -> str:
+    return _base64(json.dumps(facts).encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,139 @@
+"""What clients send, cut as the network likes."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.nats import bounds
+from atbus.nats.faults import Fault
+from atbus.nats.grammar import (
+    Broken,
+    Connect,
+    Grammar,
+    Operation,
+    Ping,
+    Pong,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+)
+
+WORDS = st.text("abc.*>", min_size=1, max_size=12).map(str.encode)
+PAYLOADS = st.binary(max_size=40)
+HEADERS = st.binary(max_size=20)
+
+OPERATIONS = st.one_of(
+    st.builds(Publish, WORDS, WORDS | st.just(b""), HEADERS | st.none(), PAYLOADS),
+    st.builds(Subscribe, WORDS, WORDS | st.just(b""), WORDS),
+    st.builds(Unsubscribe, WORDS, st.integers(0, 999_999_999)),
+    st.just(Connect(b'{"verbose":false}')),
+    st.just(Ping()),
+    st.just(Pong()),
+)
+
+
+def write(operation: Operation) -> bytes:
+    """Write an operation as a client does."""
+    match operation:
+        case Publish(subject, reply, None, payload):
+            return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
+        case Publish(subject, reply, bytes() as header, payload):
+            total = len(header) + len(payload)
+            head = b"HPUB %b %b %d %d\r\n" % (subject, reply, len(header), total)
+            return head + header + payload + b"\r\n"
+        case Subscribe(subject, queue, sid):
+            return b"SUB %b %b %b\r\n" % (subject, queue, sid)
+        case Unsubscribe(sid, most):
+            return b"UNSUB %b %d\r\n" % (sid, most) if most else b"UNSUB %b\r\n" % sid
+        case Connect(options):
+            return b"CONNECT %b\r\n" % options
+        case Ping():
+            return b"PING\r\n"
+        case _:
+            return b"PONG\r\n"
+
+
+def read(grammar: Grammar, stream: bytes, sizes: list[int]) -> list[Operation]:
+    """Read a stream that comes in chunks of these sizes, and the rest."""
+    found = []
+    for size in sizes:
+        found += grammar.feed(stream[:size])
+        stream = stream[size:]
+    return found + grammar.feed(stream)
+
+
+class StreamTests(SynchronousTestCase):
+    """Operations in a row."""
+
+    @given(st.lists(OPERATIONS, max_size=8), st.lists(st.integers(0, 30), max_size=20))
+    @settings(deadline=None)
+    def test_cuts_do_not_matter(self, operations: list[Operation], sizes: list[int]) -> None:
+        """Whatever clients write is read again, however the network cuts it."""
+        stream = b"".join(map(write, operations))
+        self.assertEqual(read(Grammar(), stream, sizes), operations)
+
+    @given(st.binary(max_size=200), st.lists(st.integers(0, 30), max_size=20))
+    @settings(deadline=None)
+    def test_noise_is_no_trouble(self, noise: bytes, sizes: list[int]) -> None:
+        """Any bytes are read, kept or refused; where they are cut changes nothing of it."""
+        self.assertEqual(read(Grammar(), noise, sizes), read(Grammar(), noise, []))
+
+    def test_nothing_is_read_after_a_fault(self) -> None:
+        """What follows something that cannot be understood is not looked at."""
+        grammar = Grammar()
+        self.assertEqual(
+            grammar.feed(b"FOO\r\nPING\r\n"), [Broken(Fault.UNKNOWN_OPERATION)]
+        )
+        self.assertEqual(grammar.feed(b"PING\r\n"), [])
+
+    def test_a_payload_in_small_pieces_costs_no_copies(self) -> None:
+        """A large payload that comes byte by byte is put together once, at its end."""
+        grammar = Grammar()
+        size = 100_000
+        grammar.feed(b"PUB a %d\r\n" % size)
+        for _ in range(size):
+            self.assertEqual(grammar.feed(b"x"), [])
+        self.assertTrue(len(grammar._held) > size)
+        self.assertEqual(grammar.feed(b"\r\n"), [Publish(b"a", b"", None, b"x" * size)])
+        self.assertEqual(grammar.begun, b"")
+
+
+class BoundTests(SynchronousTestCase):
+    """What one client may make us hold."""
+
+    def test_a_payload_is_refused_before_it_comes(self) -> None:
+        """A size above the limit is refused when its line is read; the limit itself is not."""
+        grammar = Grammar(payload_bytes_max=10)
+        whole = [Publish(b"a", b"", None, b"0123456789")]
+        self.assertEqual(grammar.feed(b"PUB a 10\r\n0123456789\r\n"), whole)
+        self.assertEqual(grammar.feed(b"PUB a 11\r\n"), [Broken(Fault.PAYLOAD_TOO_LARGE)])
+
+    def test_headers_count_as_payload(self) -> None:
+        """The limit is for header and payload together."""
+        grammar = Grammar(payload_bytes_max=13)
+        self.assertEqual(grammar.feed(b"HPUB a 12 14\r\n"), [Broken(Fault.PAYLOAD_TOO_LARGE)])
+
+    def test_lines_without_an_end_are_refused(self) -> None:
+        """Of no verb is more than the limit held, however little comes at a time."""
+        for verb in (b"PUB ", b"SUB ", b"CONNECT ", b"PING", b"INFO ", b"-ERR "):
+            grammar = Grammar()
+            grammar.feed(verb)
+            found: list[Operation] = []
+            for _ in range(bounds.LINE_BYTES + 10):
+                found = found or grammar.feed(b"x")
+            self.assertEqual(found, [Broken(Fault.LINE_TOO_LONG)], verb)
+
+    def test_nonsense_is_refused_at_once(self) -> None:
+        """What no verb begins with is refused before its line ends."""
+        for begin in (b"X", b"PX", b"CONNECX", b"\x00", b"SUBX", b" "):
+            self.assertEqual(
+                Grammar().feed(begin), [Broken(Fault.UNKNOWN_OPERATION)], begin
+            )
+
+    def test_a_payload_that_goes_on_is_refused_at_once(self) -> None:
+        """One byte behind the payload that is no line end is enough."""
+        grammar = Grammar()
+        self.assertEqual(grammar.feed(b"PUB a 2\r\nhi"), [])
+        self.assertEqual(grammar.feed(b"X"), [Broken(Fault.UNKNOWN_OPERATION)])

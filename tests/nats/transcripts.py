@@ -1,0 +1,142 @@
+"""
+What nats-server 2.9 answers, as it was heard: scripts of clients and every byte that came back.
+
+A script is what one client sends after INFO has come; the answer is all that follows INFO. Those
+that end with `EOF` were closed by the server.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+EOF: Final = b"<EOF>"
+
+#: How most clients begin.
+QUIET: Final = (
+    b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n'
+)
+BARE: Final = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
+STRICT: Final = b'CONNECT {"verbose":true,"pedantic":true}\r\n'
+
+UNKNOWN: Final = b"-ERR 'Unknown Protocol Operation'\r\n" + EOF
+HEADER: Final = b"NATS/1.0\r\n\r\n"
+
+
+class Transcript(NamedTuple):
+    """One conversation."""
+
+    name: str
+    says: bytes
+    hears: bytes
+
+
+TRANSCRIPTS: Final = (
+    Transcript("ping", b"PING\r\n", b"PONG\r\n"),
+    Transcript("lower case and a bare line feed", b"ping\n", b"PONG\r\n"),
+    Transcript("an open server asks for no CONNECT", b"PUB a 2\r\nhi\r\n", b"+OK\r\n"),
+    Transcript("blanks of any length", QUIET + b"SUB a 1\r\nPUB a   r  2  \r\nhi\r\nPING\r\n",
+        b"MSG a 1 r 2\r\nhi\r\nPONG\r\n"),
+    Transcript("tabs", QUIET + b"SUB\ta\t1\r\nPUB\ta\t2\r\nhi\r\nPING\r\n",
+        b"MSG a 1 2\r\nhi\r\nPONG\r\n"),
+    Transcript("a blank in front", QUIET + b"  PING\r\n", UNKNOWN),
+    Transcript("an empty line", QUIET + b"\r\nPING\r\n", UNKNOWN),
+    Transcript("an empty token", QUIET + b"SUB a..b 1\r\nPING\r\n",
+        b"-ERR 'Invalid Subject'\r\nPONG\r\n"),
+    Transcript("the rest in the middle", QUIET + b"SUB foo.>.bar 1\r\nPING\r\n",
+        b"-ERR 'Invalid Subject'\r\nPONG\r\n"),
+    Transcript("SUB of one word", QUIET + b"SUB a\r\nPING\r\n", EOF),
+    Transcript("SUB of no word", QUIET + b"SUB  \r\nPING\r\n", EOF),
+    Transcript("SUB alone", QUIET + b"SUB\r\nPING\r\n", UNKNOWN),
+    Transcript("SUB of four words", QUIET + b"SUB a q 1 z\r\nPING\r\n", EOF),
+    Transcript("UNSUB alone", QUIET + b"UNSUB\r\nPING\r\n", UNKNOWN),
+    Transcript("UNSUB of what is not there", QUIET + b"UNSUB 1 x\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("UNSUB after what is no number",
+        QUIET + b"SUB a 1\r\nUNSUB 1 x\r\nPUB a 0\r\n\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("UNSUB after none", QUIET + b"SUB a 1\r\nUNSUB 1 0\r\nPUB a 0\r\n\r\nPING\r\n",
+        b"PONG\r\n"),
+    Transcript("UNSUB counts from the begin",
+        QUIET + b"SUB a 1\r\nPUB a 0\r\n\r\nPUB a 0\r\n\r\nUNSUB 1 2\r\nPUB a 0\r\n\r\nPING\r\n",
+        b"MSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\nPONG\r\n"),
+    Transcript("UNSUB after two",
+        QUIET + b"SUB a 1\r\nUNSUB 1 2\r\n" + 3 * b"PUB a 0\r\n\r\n" + b"PING\r\n",
+        b"MSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\nPONG\r\n"),
+    Transcript("a second SUB of one sid",
+        QUIET + b"SUB a 1\r\nSUB b 1\r\nPUB b 0\r\n\r\nPUB a 0\r\n\r\nPING\r\n",
+        b"MSG a 1 0\r\n\r\nPONG\r\n"),
+    Transcript("a negative size", QUIET + b"PUB a -1\r\n\r\n", EOF),
+    Transcript("a size of ten digits", QUIET + b"PUB a 1234567890\r\n", EOF),
+    Transcript("a size that is too large", QUIET + b"PUB a 2000000\r\n",
+        b"-ERR 'Maximum Payload Violation'\r\n" + EOF),
+    Transcript("PUB of one word", QUIET + b"PUB  2\r\nhi\r\nPING\r\n", EOF),
+    Transcript("PUB of four words", QUIET + b"PUB a b c 2\r\nhi\r\nPING\r\n", EOF),
+    Transcript("more than the size", QUIET + b"PUB a 2\r\nhiX\r\n", UNKNOWN),
+    Transcript("a payload ends with both", QUIET + b"PUB a 2\r\nhi\nPING\r\n", UNKNOWN),
+    Transcript("a line may end with one", QUIET + b"PUB a 2\nhi\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("an unknown verb", QUIET + b"FOO\r\n", UNKNOWN),
+    Transcript("an unknown verb, not ended", QUIET + b"PIX", UNKNOWN),
+    Transcript("something behind PING", QUIET + b"PING x\r\nPINGX\r\n", b"PONG\r\nPONG\r\n"),
+    Transcript("PONG", QUIET + b"PONG\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("what servers say", QUIET + b"+OK\r\nINFO {}\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("an error of the client", QUIET + b"-ERR 'x'\r\nPING\r\n", EOF),
+    Transcript("MSG", QUIET + b"MSG a 1 2\r\nhi\r\n", UNKNOWN),
+    Transcript("verbs of routes", QUIET + b"RS+ a\r\n", UNKNOWN),
+    Transcript("verbs of leaves", QUIET + b"LS+ a\r\n", UNKNOWN),
+    Transcript("HTTP", b"GET / HTTP/1.1\r\n\r\n", UNKNOWN),
+    Transcript("CONNECT that is no JSON", b"CONNECT {bad\r\n", EOF),
+    Transcript("CONNECT of nothing", b"CONNECT\r\n", EOF),
+    Transcript("CONNECT of an empty object", b"CONNECT {}\r\nPING\r\n", b"+OK\r\nPONG\r\n"),
+    Transcript("CONNECT with names in any case", b'CONNECT {"VERBOSE":false}\r\nPUB a 0\r\n\r\n',
+        b""),
+    Transcript("CONNECT with a wrong type", b'CONNECT {"verbose":1}\r\n', EOF),
+    Transcript("a protocol of the future", b'CONNECT {"protocol":5}\r\n',
+        b"-ERR 'invalid client protocol'\r\n" + EOF),
+    Transcript("no_responders without headers", b'CONNECT {"no_responders":true}\r\n',
+        b"-ERR 'no responders requires headers support'\r\n" + EOF),
+    Transcript("an account", b'CONNECT {"lang":"x","account":"b"}\r\nPING\r\n',
+        b"-ERR 'Authorization Violation'\r\n" + EOF),
+    Transcript("pedantic", STRICT + b"SUB a.* 1\r\nPUB a.* 2\r\nhi\r\nPING\r\nPUB a..b 0\r\n\r\n",
+        b"+OK\r\n+OK\r\n-ERR 'Invalid Publish Subject'\r\n+OK\r\nMSG a.* 1 2\r\nhi\r\nPONG\r\n"
+        b"-ERR 'Invalid Publish Subject'\r\n+OK\r\n"),
+    Transcript("verbose",
+        b'CONNECT {"verbose":true,"pedantic":false}\r\nSUB a 1\r\nSUB b 1\r\nUNSUB 7\r\n'
+        b"PUB a 0\r\n\r\nPING\r\n",
+        b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\nMSG a 1 0\r\n\r\nPONG\r\n"),
+    Transcript("everything", QUIET + b"SUB > 1\r\nPUB a..b 0\r\n\r\nPUB .a 0\r\n\r\n"
+        b"PUB a 0\r\n\r\nPUB > 0\r\n\r\nPING\r\n", b"MSG a 1 0\r\n\r\nMSG > 1 0\r\n\r\nPONG\r\n"),
+    Transcript("letters that are wildcards elsewhere",
+        QUIET + b"SUB foo*.bar 1\r\nPUB foo*.bar 0\r\n\r\nPUB foox.bar 0\r\n\r\nPING\r\n",
+        b"MSG foo*.bar 1 0\r\n\r\nPONG\r\n"),
+    Transcript("the rest is one token or more",
+        QUIET + b"SUB a.> 1\r\nPUB a 0\r\n\r\nPUB a.b.c 0\r\n\r\nPING\r\n",
+        b"MSG a.b.c 1 0\r\n\r\nPONG\r\n"),
+    Transcript("headers", QUIET + b"SUB a 1\r\nHPUB a 12 14\r\n" + HEADER + b"hi\r\n",
+        b"HMSG a 1 12 14\r\n" + HEADER + b"hi\r\n"),
+    Transcript("headers and a reply", QUIET + b"SUB a 1\r\nHPUB a r 12 12\r\n" + HEADER + b"\r\n",
+        b"HMSG a 1 r 12 12\r\n" + HEADER + b"\r\n"),
+    Transcript("a header larger than everything",
+        QUIET + b"HPUB a 15 14\r\n" + HEADER + b"hi\r\n", EOF),
+    Transcript("headers from who knows none", BARE + b"HPUB a 12 14\r\n" + HEADER + b"hi\r\n",
+        EOF),
+    Transcript("nobody there", QUIET + b"SUB r 9\r\nPUB a r 2\r\nhi\r\n",
+        b"HMSG r 9 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"),
+    Transcript("nobody there, and nobody who asks", QUIET + b"PUB a r 2\r\nhi\r\nPING\r\n",
+        b"PONG\r\n"),
+    Transcript("nobody there, and a group that asks",
+        QUIET + b"SUB r q 9\r\nPUB a r 2\r\nhi\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("no echo",
+        b'CONNECT {"echo":false,"verbose":false,"headers":true,"no_responders":true}\r\n'
+        b"SUB a 1\r\nSUB r 2\r\nPUB a r 0\r\n\r\nPING\r\n",
+        b"HMSG r 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\nPONG\r\n"),
+    Transcript("options stay",
+        b'CONNECT {"verbose":false,"pedantic":false,"headers":true}\r\n'
+        b'CONNECT {"echo":false}\r\nSUB a 1\r\nPUB a 0\r\n\r\nPING\r\n', b"PONG\r\n"),
+    Transcript("a line of the greatest length",
+        QUIET + b"SUB " + b"a" * 250 + b" " + b"1" * 3845 + b"\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("a line that is too long", QUIET + b"SUB " + b"a" * 5000 + b" 1\r\n",
+        b"-ERR 'maximum control line exceeded'\r\n" + EOF),
+    Transcript("a line that is too long, not ended", QUIET + b"SUB " + b"a" * 5000,
+        b"-ERR 'maximum control line exceeded'\r\n" + EOF),
+    Transcript("a queue of two patterns",
+        QUIET + b"SUB w.* g 1\r\nSUB w.x g 1\r\nPUB w.x 0\r\n\r\nPING\r\n",
+        b"MSG w.x 1 0\r\n\r\nPONG\r\n"),
+)
