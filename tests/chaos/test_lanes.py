@@ -7,6 +7,7 @@ often as time allows.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -29,7 +30,8 @@ from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.testing.lanes import read_damaged
 from atbus.testing.recording import RecordingReceiver
 from tests.channels.sockets import SocketTests
-from tests.extent import extent
+from tests.extent import extent, is_soon
+from tests.processes.harness import PATIENCE_SECONDS
 
 PLACE = Address(Scheme.SHM, "reader")
 LONG_SECONDS = 3600
@@ -82,7 +84,8 @@ def write_for_ever(
     number = 0
     # A process without a reactor.
     end = time.monotonic() + seconds  # noqa: TID251
-    while time.monotonic() < end:  # noqa: TID251
+    # Once in any case: it may be a while before a process runs at all.
+    while not number or time.monotonic() < end:  # noqa: TID251
         batch = [frame_of(writer, number + n, draw.randrange(sizes)) for n in range(4)]
         written = lane.write(batch)
         number += written
@@ -157,7 +160,10 @@ class LaneTests(SocketTests):
         before = await self.warmed_up()
         draw = random.Random(1)
         total = 0
-        for round_ in range(extent(150, 5_000)):
+        # On a busy machine many are dead before they have written anything.
+        for round_ in itertools.count():
+            if round_ >= extent(150, 5_000) and total > 100:
+                break
             lane, receiver = self.incoming(round_)
             memory, bell = lane._memory, lane.descriptors[1]
             pid = fork(partial(write_for_ever, memory, bell, round_, 2_000))
@@ -169,10 +175,9 @@ class LaneTests(SocketTests):
             self.assertEqual(lane.unread_bytes, 0)
             lane.abort("the writer is gone")
             await receiver.end()
-            self.assertLess(self.reactor.seconds() - began, 0.5)
+            self.assertTrue(is_soon(self.reactor.seconds() - began, 0.5))
             self.assertEqual(receiver.faults, [])
             total += receiver.count
-        self.assertGreater(total, 100)
         self.assertEqual(self.used(), before)
 
     async def test_readers_are_killed(self) -> None:
@@ -238,22 +243,22 @@ class LaneTests(SocketTests):
         for writer, (lane, _) in enumerate(lanes):
             memory, bell = lane._memory, lane.descriptors[1]
             pids.append(fork(partial(write_for_ever, memory, bell, writer, 8_192, seconds)))
-        missed = 0
         end = self.reactor.seconds() + seconds
         while self.reactor.seconds() < end:
             await self.pause(0.05)
-            missed += sum(lane.look() for lane, _ in lanes)
         for pid in pids:
             wait_for(pid)
         for lane, receiver in lanes:
-            lane.drain()
-            self.assertEqual(lane.unread_bytes, 0)
+            # Nobody looks after a reader that sleeps: it was woken for everything.
+            latest = self.reactor.seconds() + PATIENCE_SECONDS
+            while lane.unread_bytes:
+                self.assertLess(self.reactor.seconds(), latest, "a reader sleeps")
+                await self.pause(0.001)
             self.assertEqual(receiver.faults, [])
             self.assertEqual(receiver.ends, [])
             self.assertGreater(receiver.count, 0)
             lane.abort("done")
             await receiver.end()
-        self.assertEqual(missed, 0)
         self.assertEqual(self.used(), before)
 
     def test_damaged_lanes(self) -> None:

@@ -1,4 +1,4 @@
-"""An application that sends to some nodes as fast as they take it, and tells what that costs."""
+"""An application that floods some nodes, feeds others, and tells what that costs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from atbus.node.node import Node
 _TICK_SECONDS = 0.01
 _REPORT_TICKS = 20
 _PAGE_BYTES = 4_096
+# Who is fed gets more when there is less than this in its queue.
+_FED_BYTES = 256 * 1024
 _log = Logger(namespace="flooder")
 
 
@@ -30,13 +32,18 @@ class Flooder(Service):
     """
     Send to every registered node, a number of messages each tick, and report now and then.
 
+    :param flooded: Who gets them whether or not it takes them.
+    :param fed: Who gets them as it takes them, however slow that is.
     :param per_tick: How many messages to each node.
     :param size: How long they are.
     """
 
-    def __init__(self, node: Node, targets: list[int], per_tick: int, size: int) -> None:
+    def __init__(
+        self, node: Node, flooded: list[int], fed: list[int], per_tick: int, size: int
+    ) -> None:
         self._node = node
-        self._targets = targets
+        self._fed = fed
+        self._targets = flooded + fed
         self._per_tick = per_tick
         self._payload = bytes(size)
         self._sent: Counter[int] = Counter()
@@ -50,7 +57,10 @@ class Flooder(Service):
             self._loop.start(_TICK_SECONDS, now=False)
 
     def _tick(self) -> None:
+        queued = self._queued()
         for target in self._targets:
+            if target in self._fed and queued.get(target, 0) > _FED_BYTES:
+                continue
             for _ in range(self._per_tick):
                 try:
                     self._node.send(target, self._payload)
@@ -64,16 +74,17 @@ class Flooder(Service):
         if self._ticks % _REPORT_TICKS == 0:
             self._report()
 
-    def _report(self) -> None:
-        queued = {
+    def _queued(self) -> dict[int, int]:
+        return {
             endpoint.bus_id: link.queued_bytes
             for endpoint in self._node.endpoints.values()
             if (link := endpoint.data_link) is not None
         }
+
+    def _report(self) -> None:
         report = {
-            "ticks": self._ticks,
             "resident": resident_bytes(),
-            "queued": queued,
+            "queued": self._queued(),
             "sent": self._sent,
             "refused": self._refused,
         }
@@ -88,5 +99,5 @@ class Flooder(Service):
 
 def flood(node: Node, settings: Mapping[str, Any]) -> Flooder:
     """Send as fast as it goes."""
-    targets = [int(target) for target in settings["targets"]]
-    return Flooder(node, targets, int(settings["per_tick"]), int(settings["size"]))
+    flooded, fed = ([int(target) for target in settings[name]] for name in ("flooded", "fed"))
+    return Flooder(node, flooded, fed, int(settings["per_tick"]), int(settings["size"]))

