@@ -54,8 +54,8 @@ def node_file(
 
     :param name: Its name, also that of its socket and its records.
     :param upstreams: The names of its upstreams, or whole addresses.
-    :param program: A function of `tests.chaos.programs`; one with settings speaks by default, one
-        without watches.
+    :param program: A function of `tests.chaos.programs`, or ``module:function``; one with settings
+        speaks by default, one without watches.
     :param settings: Its settings, TOML inside of braces.
     :param listens: Whether others may register with it; it answers for the 256 ids of its range.
     :param more: Further lines; those before the first table belong to the node itself.
@@ -68,7 +68,8 @@ def node_file(
         lines.append(f'listen = ["unix://{{folder}}/{name}.sock"]')
         lines += [] if "subnets" in more else ['subnets = ["0/8"]']
     program = program or ("speak" if settings else "watch")
-    lines += [more, "[application]", f'callable = "{PROGRAMS}:{program}"']
+    program = program if ":" in program else f"{PROGRAMS}:{program}"
+    lines += [more, "[application]", f'callable = "{program}"']
     lines += [f"settings = {{ {settings} }}"]
     return "\n".join(lines)
 

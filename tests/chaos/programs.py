@@ -353,7 +353,7 @@ class Hauler(Speaker):
     """
 
     def __init__(self, node: Node, settings: Mapping[str, Any]) -> None:
-        super().__init__(node, **_speech(settings))
+        super().__init__(node, **speech_of(settings))
         self._haul_target = int(settings["haul"])
         self._haul_bytes = int(settings["haul_bytes"])
         self._hauls_left = int(settings["hauls"])
@@ -388,7 +388,7 @@ class Switcher(Speaker):
     """
 
     def __init__(self, node: Node, settings: Mapping[str, Any]) -> None:
-        super().__init__(node, **_speech(settings))
+        super().__init__(node, **speech_of(settings))
         self._peer = int(settings["peer"])
         self._peer_address = str(settings["peer_address"])
         self._changes = 0
@@ -440,15 +440,15 @@ def listen(node: Node, settings: Mapping[str, Any]) -> Listener:
 
 def speak(node: Node, settings: Mapping[str, Any]) -> Speaker:
     """Send messages."""
-    return Speaker(node, **_speech(settings))
+    return Speaker(node, **speech_of(settings))
 
 
 def ask(node: Node, settings: Mapping[str, Any]) -> Asker:
     """Send messages, and ask what is never answered."""
-    return Asker(node, **_speech(settings))
+    return Asker(node, **speech_of(settings))
 
 
-def _speech(settings: Mapping[str, Any]) -> dict[str, Any]:
+def speech_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "targets": [int(target) for target in settings["targets"]],
         "rate": int(settings["rate"]),

@@ -95,6 +95,10 @@ class NodeProcess(ProcessProtocol):
         self._mark = max(self._mark, match.end())
         return match
 
+    def forget(self) -> None:
+        """Let `says` look only at what is written from now on."""
+        self._mark = len(self.output)
+
     def _look(self) -> None:
         for wait in list(self._waits):
             match = wait.pattern.search(self.output, wait.start)
