@@ -19,6 +19,7 @@ from atbus.errors import Status
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.endpoint import Endpoint
+    from atbus.node.subscription import Subscription
     from atbus.routing.services import Service
 
 P = ParamSpec("P")
@@ -117,6 +118,7 @@ class NodeEvents:
     on_slow_endpoint          endpoint, queued bytes              it does not take what it is sent
     on_backpressure           bus id                              nothing more is accepted for it
     on_writable               bus id                              something is accepted again
+    on_slow_consumer          subscription                        it misses what it is too slow for
     on_channel_changed        endpoint, connection                data takes another channel to it
     on_lag                    seconds, callback name              something blocked the reactor
     on_discovery              name, whether it is in sync         a registry is there, or away
@@ -146,6 +148,7 @@ class NodeEvents:
         self.on_slow_endpoint: Signal[[Endpoint, int]] = Signal("on_slow_endpoint", log)
         self.on_backpressure: Signal[[int]] = Signal("on_backpressure", log)
         self.on_writable: Signal[[int]] = Signal("on_writable", log)
+        self.on_slow_consumer: Signal[[Subscription]] = Signal("on_slow_consumer", log)
         self.on_channel_changed: Signal[[Endpoint, Connection]] = Signal("on_channel_changed", log)
         self.on_lag: Signal[[float, str]] = Signal("on_lag", log)
         self.on_discovery: Signal[[str, bool]] = Signal("on_discovery", log)

@@ -81,3 +81,64 @@ class INode(Interface):
         :returns: A Deferred that fires with the reply's bytes, or fails with `Undeliverable`; it
             always ends.
         """
+
+    def publish(subject: str, payload: bytes, kind: int = 0) -> int:
+        """
+        Publish to everybody who has subscribed to a subject, wherever on the bus.
+
+        Subscribers at this node get it before this returns, or after the callback of a publication
+        that is on the stack. Each subscriber gets what one node publishes in the order of calls, at
+        most once each. Nothing is stored: who subscribes later gets nothing of it. Nobody is waited
+        for; who is too slow misses it, and is named (``on_slow_consumer``, ``on_slow_endpoint``).
+
+        By keyword: ``reply_to``, a subject for answers; ``headers``; ``origin``, any object, to be
+        found in the publication by subscribers at this node only; ``unheard``, called once when
+        nobody gets it; ``literal``, whether tokens ``*`` and ``>`` mean themselves.
+
+        :returns: Its number among the publications of this node, never 0.
+        :raises SubjectError: It is no subject.
+        :raises Undeliverable: It was not accepted.
+        """
+
+    def subscribe(pattern: str) -> object:
+        """
+        Get what is published.
+
+        ``callback``, the second argument, is called once per publication, in order, never nested:
+        what it publishes is delivered after it has returned. It gets a `Publication` (``subject
+        payload reply_to headers header_block kind source sequence origin hops``), which it shares
+        with other subscribers. When it raises, that is logged and counted, and stops nothing.
+
+        It returns None; or bytes, the answer to a publication with ``reply_to``; or a Deferred or
+        coroutine, of None or bytes: until it fires the publication counts as waiting. Without a
+        callback the subscription is an asynchronous iterator.
+
+        By keyword: ``queue``, a group of which one member gets each publication; ``accepts``, asked
+        before each delivery; ``waiting_count_max`` and ``waiting_bytes_max``, how much may wait
+        before publications are missed; ``everywhere``, whether ``async with`` begins when the whole
+        bus knows; ``name``, for the log.
+
+        :returns: A `Subscription`: ``unsubscribe(after=None)``, ``drain()``, ``everywhere()``,
+            ``taken``, ``dropped``, ``waiting_count``, ``waiting_bytes``, ``closed``. It lasts until
+            it is unsubscribed or the node stops, whatever becomes of connections.
+        :raises SubjectError: The pattern or the queue's name is none.
+        """
+
+    def request_subject(subject: str, payload: bytes = b"") -> object:
+        """
+        Ask a question on a subject.
+
+        By keyword: ``headers``, ``kind``, ``timeout`` in seconds.
+
+        :returns: A Deferred that fires with the first answer, a `Publication`, or fails with
+            `Undeliverable`: ``NO_RESPONDERS`` at once when nobody listens. It always ends.
+        """
+
+    def request_many(subject: str, payload: bytes = b"") -> object:
+        """
+        Ask everybody who listens on a subject.
+
+        By keyword as for `request_subject`, and ``count_max``, ``quiet`` seconds.
+
+        :returns: A Deferred that fires with a list of answers, at least one, or fails.
+        """

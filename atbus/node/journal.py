@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from atbus.node.context import Timers
     from atbus.node.endpoint import Endpoint
     from atbus.node.node import Node
+    from atbus.node.subscription import Subscription
 
 Level: TypeAlias = Any
 """A level of `twisted.logger.LogLevel`, whose members have no types."""
@@ -90,6 +91,7 @@ class Journal:
             events.on_endpoint_removed.observe(self._endpoint_removed),
             events.on_invalid_connection.observe(self._invalid_connection),
             events.on_slow_endpoint.observe(self._slow_endpoint),
+            events.on_slow_consumer.observe(self._slow_consumer),
             events.on_lag.observe(self._lagged),
             events.on_error.observe(self._failed),
         )
@@ -202,6 +204,11 @@ class Journal:
     def _slow_endpoint(self, endpoint: Endpoint, queued_bytes: int) -> None:
         peer = format_bus_id(endpoint.bus_id)
         self.write_seldom("slow_endpoint", peer, f"has {queued_bytes} bytes queued for slow {peer}")
+
+    def _slow_consumer(self, subscription: Subscription) -> None:
+        name, waiting = subscription.name, subscription.waiting_count
+        sentence = f"has {waiting} publications waiting for slow {name}, which misses the next"
+        self.write_seldom("slow_consumer", name, sentence)
 
     def _lagged(self, seconds: float, name: str) -> None:
         self.write_seldom("lag", name, f"was held up for {seconds:.2f} s by {name}")

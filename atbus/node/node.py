@@ -26,10 +26,11 @@ from atbus.node.interfaces import INode
 from atbus.node.messaging import Messaging
 from atbus.node.neighborhood import Neighborhood
 from atbus.node.statistics import Statistics
+from atbus.node.subjects import Subjects
 
 
 @implementer(INode)
-class Node(Messaging, Neighborhood, Choosing, Service):
+class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
     """
     One participant of the bus.
 

@@ -50,6 +50,7 @@ from atbus.node.route_table import RouteTable
 from atbus.node.running import Running
 from atbus.node.sending import Sender
 from atbus.node.statistics import Statistics
+from atbus.node.subject_parts import SubjectParts, make_subjects
 from atbus.node.topology import Topology
 from atbus.node.traffic import Traffic
 from atbus.node.writers import Writers
@@ -85,6 +86,7 @@ class Parts:
     route_table: RouteTable
     discovering: Discovering
     permits: Permits
+    subjects: SubjectParts
 
 
 def wire(
@@ -137,13 +139,10 @@ def _make(
     rings = Rings(context, registrar, dialer, paths)
     lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
 
-    def busy() -> bool:
-        waiting = registrar.count_waiting() or inbox.held or directs.waiting
-        return bool(inbox.answering.unfinished or commands.unfinished or waiting)
-
+    directs = admin.directs = Directs(context, topology, traffic, dialer)
+    busy = partial(_is_busy, registrar, inbox, directs, commands)
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
     admin.tellers = route_table.tellers
-    directs = admin.directs = Directs(context, topology, traffic, dialer)
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     permits = Permits(context, registrar, options, traffic.changed)
@@ -176,7 +175,14 @@ def _make(
         route_table=route_table,
         discovering=Discovering(context, topology, reactor),
         permits=permits,
+        subjects=make_subjects(context, sender),
     )
+
+
+def _is_busy(registrar: Registrar, inbox: Inbox, directs: Directs, commands: Commands) -> bool:
+    """Tell whether the node owes anybody an answer, or a message."""
+    waiting = registrar.count_waiting() or inbox.held or directs.waiting
+    return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
 
 def _connect(context: Context, made: Parts) -> None:
@@ -215,6 +221,7 @@ def _connect(context: Context, made: Parts) -> None:
     made.inbox.answering.reply = made.sender.reply
     made.inbox.answering.on_window_opened = window_opened
     made.commands.after_callback = made.inbox.run_self_soon
+    made.subjects.subscribers.after_callback = made.inbox.run_self_soon
     accepts = running.takes_registrations
     registrar.judge = Judge(context, registrar, made.pulse, made.topology, accepts)
     registrar.traffic = traffic

@@ -17,7 +17,9 @@ class Statistics:
     Bytes are payload bytes. ``refused`` counts messages by the status that ended them at this
     node, whether they began here or were passing through. ``route_words_ignored`` counts what
     neighbors told of nodes that was not for them to tell. ``log_lines_lost`` counts what the
-    process could not write into its log, on a full disk for example. For JSON:
+    process could not write into its log, on a full disk for example. ``published_messages`` began
+    here; ``publications_delivered`` counts what subscribers here got, each of its own, and
+    ``publications_dropped`` what somebody did not get, by the reason. For JSON:
     `atbus.node.report.plain`.
     """
 
@@ -45,6 +47,9 @@ class Statistics:
     lanes_offered: int = 0
     lanes_refused: int = 0
     missed_wakeups: int = 0
+    published_messages: int = 0
+    publications_delivered: int = 0
+    publications_dropped: Counter[Status] = attrs.field(factory=Counter)
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)
     route_words_ignored: Counter[Status] = attrs.field(factory=Counter)

@@ -11,15 +11,23 @@ The rules are NATS's (its design record 6), with two bounds of our own (`atbus.l
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from atbus import limits
+from atbus.busid import ID_MAX
 from atbus.errors import SubjectError
 
 #: A token of a pattern that stands for any one token.
 ANY: Final = "*"
 #: The last token of a pattern, which stands for one or more tokens.
 REST: Final = ">"
+
+#: The first token of subjects for answers, by custom.
+INBOX: Final = "_INBOX"
+
+# White space separates words of the NATS protocol, and control characters break lines.
+_NO_LETTERS: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 def parse_pattern(text: str) -> tuple[str, ...]:
@@ -120,6 +128,37 @@ def overlaps(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return len(one) == len(other)
 
 
+def inbox_of(bus_id: int, token: int) -> str:
+    """
+    Name a subject for the answers to one question of a node.
+
+    :param bus_id: The node that asks.
+    :param token: Of this question, 64 bits.
+    :returns: The subject; `inbox_owner` reads the node out of it.
+    """
+    return f"{INBOX}.{bus_id:x}.{token:016x}"
+
+
+def inbox_owner(subject: str) -> int:
+    """
+    Read whose inbox a subject is.
+
+    :returns: The bus id; 0 if it is no node's inbox, but perhaps that of a NATS client.
+    """
+    if not subject.startswith(INBOX):
+        return 0
+    tokens = subject.split(".")
+    if len(tokens) != _INBOX_TOKENS or len(tokens[2]) != _INBOX_TOKEN_LETTERS:
+        return 0
+    try:
+        bus_id = int(tokens[1], 16)
+    except ValueError:
+        return 0
+    letters = _INBOX_TOKEN_LETTERS
+    is_ours = 0 < bus_id <= ID_MAX and subject[:-letters] == inbox_of(bus_id, 0)[:-letters]
+    return bus_id if is_ours else 0
+
+
 def _tokens(text: str) -> tuple[str, ...]:
     _check_letters(text)
     tokens = tuple(text.split("."))
@@ -139,7 +178,10 @@ def _check_letters(text: str) -> None:
         raise SubjectError(text, "half a surrogate pair is no letter") from error
     if size_bytes > limits.SUBJECT_BYTES:
         raise SubjectError(text, f"{size_bytes} bytes, at most {limits.SUBJECT_BYTES} are allowed")
-    for letter in text:
-        # White space separates words of the NATS protocol, and control characters break lines.
-        if letter.isspace() or letter < " " or letter == "\x7f":
-            raise SubjectError(text, f"{letter!r} is white space or a control character")
+    found = _NO_LETTERS.search(text)
+    if found is not None:
+        raise SubjectError(text, f"{found[0]!r} is white space or a control character")
+
+
+_INBOX_TOKENS: Final = 3
+_INBOX_TOKEN_LETTERS: Final = 16

@@ -16,6 +16,7 @@ FILES = (
     "atbus/node/bounds.py",
     "atbus/discovery/zookeeper/bounds.py",
     "atbus/nats/bounds.py",
+    "atbus/subjects/bounds.py",
 )
 
 

@@ -1,0 +1,26 @@
+"""Bounds of publish/subscribe that are not the wire's, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Publications that wait for one subscriber: what NATS clients hold by default, an eighth of it.
+WAITING_COUNT_MAX: Final = 65_536
+
+#: Their bytes: so much comes in while a program is busy for a tenth of a second on a fast link.
+WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: Questions on subjects that are open at once; each costs about 1 KiB.
+INQUIRIES_MAX: Final = 65_536
+
+#: Publications, asked for by callbacks of publications, that are delivered before the reactor runs.
+NESTED_PER_TURN: Final = 1_000
+
+#: Subjects for which it is remembered who gets a publication; as many as matches are remembered.
+WAYS_REMEMBERED_MAX: Final = 1_024
+
+#: How long the last answer to a question to many may be behind the one before, seconds: natscli's.
+QUIET_SECONDS: Final = 0.3
+
+#: Answers to one question to many: more than services with one name that anybody runs.
+ANSWERS_MAX: Final = 10_000
