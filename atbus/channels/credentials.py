@@ -11,6 +11,7 @@ visible outside this module and `atbus.channels.tls`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +22,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from atbus import limits
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
 
 #: Names the protocol to whoever shares a port among several (RFC 7301).
 ALPN: Final = b"atbus/1"
+
+# How long a listener lets a session shorten a handshake. As long as a clock is believed: what has
+# expired meanwhile is looked at, but not who signed it.
+_SESSION_SECONDS: Final = round(limits.CERTIFICATE_LOOK_SECONDS)
 
 _NAMES: Final = ("certificate", "key", "authorities", "revoked")
 
@@ -89,6 +95,8 @@ class Credentials:
         self._stamps: tuple[object, ...] = ()
         self._revocations: list[x509.CertificateRevocationList] = []
         self._contexts: dict[bool, Any] = {}
+        # What is left of connections that we dialled, by address: the next one is cheaper with it.
+        self._sessions: OrderedDict[str, Any] = OrderedDict()
         if not self.refresh() and self.faults:
             raise ConfigurationError(self.faults)
 
@@ -114,6 +122,8 @@ class Credentials:
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
         self._contexts[True].set_alpn_protos([ALPN])
+        # Who is believed may be others now, and a session would not ask.
+        self._sessions.clear()
         for look_again in list(self.watching):
             look_again()
         return True
@@ -127,11 +137,38 @@ class Credentials:
         """
         return self._contexts[dials]
 
+    def session_for(self, address: str) -> Any:
+        """
+        Give what shortens the handshake with a listener that we know.
+
+        The other side is who it was then: what it has proven comes with the session. So whoever
+        looks at it must look whether it is still good.
+
+        :param address: What is dialled.
+        :returns: A session of OpenSSL, or None.
+        """
+        return self._sessions.get(address)
+
+    def remember_session(self, address: str, session: Any) -> None:
+        """
+        Keep the session of a connection for the next one to the same listener.
+
+        :param address: What was dialled.
+        :param session: OpenSSL's; None when there is none.
+        """
+        if session is None:
+            return
+        self._sessions[address] = session
+        self._sessions.move_to_end(address)
+        if len(self._sessions) > limits.PENDING_HANDSHAKES_MAX:
+            self._sessions.popitem(last=False)
+
     def _context(self, loaded: _Loaded) -> Any:
         context = SSL.Context(SSL.TLS_METHOD)
         oldest = SSL.TLS1_2_VERSION if self.options.allow_tls_1_2 else SSL.TLS1_3_VERSION
         context.set_min_proto_version(oldest)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_timeout(_SESSION_SECONDS)
         own, *chain = loaded.chain
         context.use_certificate(own)
         for certificate in chain:

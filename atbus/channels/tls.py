@@ -235,8 +235,15 @@ class TlsStreamProtocol(StreamProtocol):
         if self._expiry_call is not None and self._expiry_call.active():
             self._expiry_call.cancel()
         self._factory.credentials.watching.discard(self._look_again)
+        self._remember_session()
         super().connectionLost(reason)
         self._settle(ConnectFailed(self.address, self.refusal or _reason_of(reason)))
+
+    def _remember_session(self) -> None:
+        """Keep what shortens the next handshake, of a connection that was good."""
+        if self.dialled and not self.refusal and self.exporter:
+            session = self._transport.getHandle().get_session()
+            self._factory.credentials.remember_session(str(self.address), session)
 
     def _settle(self, outcome: StreamProtocol | ConnectFailed) -> None:
         """Tell whoever dialled what came of it, once; nobody waits for what was accepted."""
@@ -318,7 +325,13 @@ class TlsStreamFactory(StreamFactory):
             raise ValueError("the other side speaks TLS, but does not say that it speaks atbus")
         if self.dialled:
             self._check_name(connection)
-        return self.credentials.peer_of(connection)
+        peer = self.credentials.peer_of(connection)
+        # A session that is resumed has been judged by OpenSSL when it began, not now.
+        if self.credentials.is_revoked(peer):
+            raise ValueError("the certificate of the other side: it has been revoked")
+        if seconds_until(peer.expires) <= 0:
+            raise ValueError("the certificate of the other side: it has expired")
+        return peer
 
     def _check_name(self, connection: Any) -> None:
         target = self.address.dial_address()
@@ -342,6 +355,9 @@ class _ConnectionCreator:
         connection = SSL.Connection(self.credentials.context(dials=True), None)
         if self.address.scheme is Scheme.TLS_DNS:
             connection.set_tlsext_host_name(self.address.host.encode("idna"))
+        session = self.credentials.session_for(str(self.address))
+        if session is not None:
+            connection.set_session(session)
         connection.set_connect_state()
         return connection
 

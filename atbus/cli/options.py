@@ -100,11 +100,19 @@ class Via:
     :param address: Of the node to talk to.
     :param tokens: Access tokens, of which that node must have one, if it has any.
     :param timeout_seconds: How long the whole command may take.
+    :param certificate_file: Our certificate for TLS, if there is one.
+    :param key_file: Its key.
+    :param ca_file: Those whose signature is believed.
+    :param realm: The realm of the bus.
     """
 
     address: str
     tokens: tuple[str, ...] = attrs.field(default=(), repr=False)
     timeout_seconds: float = TIMEOUT_SECONDS
+    certificate_file: str | None = None
+    key_file: str | None = None
+    ca_file: str | None = None
+    realm: str = "atbus"
 
 
 def output_option(command: Command) -> Command:
@@ -173,6 +181,19 @@ def via_options(command: Command) -> Command:
                 callback=_remember("timeout_seconds"),
                 help="How long to wait for an answer.",
             ),
+            _file_option("--certificate-file", "ATBUS_CERTIFICATE", "Our certificate, as PEM."),
+            _file_option("--key-file", "ATBUS_KEY", "Its key, as PEM."),
+            _file_option("--ca-file", "ATBUS_AUTHORITIES", "Authorities to trust, as PEM."),
+            click.option(
+                "--realm",
+                metavar="NAME",
+                envvar="ATBUS_REALM",
+                default="atbus",
+                expose_value=False,
+                callback=_remember("realm"),
+                help="The realm that the certificates of the bus are of.",
+                show_envvar=True,
+            ),
         )
     ):
         command = option(command)
@@ -190,6 +211,18 @@ def via_of(ctx: click.Context) -> Via:
 
 
 _KEY: Final = "atbus.cli.via"
+
+
+def _file_option(name: str, variable: str, purpose: str) -> Callable[[Command], Command]:
+    return click.option(
+        name,
+        metavar="FILE",
+        envvar=variable,
+        expose_value=False,
+        callback=_remember(name.removeprefix("--").replace("-", "_")),
+        help=purpose,
+        show_envvar=True,
+    )
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:

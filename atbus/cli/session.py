@@ -7,13 +7,14 @@ asks; the node that it is registered with answers, or asks other nodes in its st
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -22,7 +23,7 @@ from atbus.address import parse_address
 from atbus.channels.timers import MonotonicTimers
 from atbus.cli.options import Via
 from atbus.cli.outcome import CommandFailed, ExitCode
-from atbus.errors import Status, Undeliverable
+from atbus.errors import ConfigurationError, Status, Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 
@@ -100,16 +101,12 @@ async def converse(
     :returns: What it returned.
     :raises CommandFailed: Nobody is there, or does not answer in time, or refuses.
     """
-    config = NodeConfig(
-        id=0,
-        upstream=via.address,
-        access_tokens=via.tokens,
-        handshake_seconds=via.timeout_seconds,
-        linger_seconds=_LEAVING_SECONDS,
-        drain_seconds=_LEAVING_SECONDS,
-    )
     timers = MonotonicTimers(reactor)
-    node = Node(config, reactor, timers=timers)
+    try:
+        node = Node(_config_of(via), reactor, timers=timers)
+    except ConfigurationError as error:
+        timers.stop()
+        raise _unusable(error) from error
     patience = via.timeout_seconds if patience_seconds is None else patience_seconds
     try:
         registering = _registered(node, via)
@@ -120,6 +117,40 @@ async def converse(
     finally:
         await node.stop()
         timers.stop()
+
+
+def _config_of(via: Via) -> NodeConfig:
+    return NodeConfig(
+        id=0,
+        upstream=via.address,
+        access_tokens=via.tokens,
+        handshake_seconds=via.timeout_seconds,
+        linger_seconds=_LEAVING_SECONDS,
+        drain_seconds=_LEAVING_SECONDS,
+        tls_certificate=via.certificate_file,
+        tls_key=via.key_file,
+        tls_authorities=via.ca_file,
+        tls_realm=via.realm,
+    )
+
+
+def _unusable(error: ConfigurationError) -> CommandFailed:
+    """Tell what is wrong with the options, by the names that they have here."""
+    faults = tuple(
+        functools.reduce(lambda text, names: text.replace(*names), _OPTIONS.items(), fault)
+        for fault in error.faults
+    )
+    return CommandFailed(ExitCode.USAGE, "USAGE", "; ".join(faults), faults)
+
+
+_OPTIONS: Final = {
+    "tls.certificate": "--certificate-file",
+    "tls.key": "--key-file",
+    "tls.authorities": "--ca-file",
+    "tls_certificate": "--certificate-file",
+    "tls_key": "--key-file",
+    "tls_authorities": "--ca-file",
+}
 
 
 async def _ask(question: Question[T], conversation: Conversation) -> T:

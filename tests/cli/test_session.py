@@ -21,6 +21,8 @@ from twisted.python.failure import Failure
 from atbus.cli.options import Via
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.cli.session import Conversation, converse, speaks_tls
+from atbus.handshake.certificate import parse_identity
+from tests.channels.certificates import Files
 from tests.cli.bus_case import TOKEN, BusTestCase
 
 
@@ -147,6 +149,57 @@ class ConverseTests(BusTestCase):
             failure = await self.failure(via)
             self.assertEqual((failure.code, failure.error), (ExitCode.REFUSED, "ACCESS_DENIED"))
             self.assertNotIn(TOKEN, str(failure))
+
+    async def test_over_tls(self) -> None:
+        """With a certificate the command talks to a node that listens with TLS, by its rights."""
+        files = Files(self.folder)
+        listener = files.options(files.issue(parse_identity("atbus://test/0x10000/16")))
+        node = await self.start_node(
+            0x10000,
+            listen=["tls+ipv4://127.0.0.1:0"],
+            tls_certificate=listener.certificate,
+            tls_key=listener.key,
+            tls_authorities=listener.authorities,
+            tls_realm="test",
+            rights=[{"action": "allow", "ids": ["0x1"], "commands": ["*"]}],
+        )
+        for identity in ("0x1", "0x2"):
+            ours = files.options(files.issue(parse_identity(f"atbus://test/{identity}/0")))
+            via = Via(
+                address=str(node.addresses[0]),
+                tokens=(TOKEN,),
+                timeout_seconds=20.0,
+                certificate_file=ours.certificate,
+                key_file=ours.key,
+                ca_file=ours.authorities,
+                realm="test",
+            )
+            if identity == "0x1":
+                status = await converse(self.reactor, via, ask_status)
+                self.assertEqual(status["id"], "0x10000")
+            else:
+                failure = await self.failure(via)
+                self.assertEqual((failure.code, failure.error), (ExitCode.REFUSED, "NO_RIGHT"))
+                self.assertIn("no rule of rights allows commands to 0x2", str(failure))
+
+    async def test_options_that_do_not_fit(self) -> None:
+        """What is missing for TLS, or cannot be read, is told by the names of the options."""
+        files = ("certificate", "key", "ca")
+        mistakes: tuple[tuple[dict[str, Any], list[str]], ...] = (
+            ({}, ["upstreams[0]: tls+ipv4://127.0.0.1:1 needs --certificate-file"]),
+            (
+                {"certificate_file": "/no"},
+                ["--key-file: missing; TLS needs it", "--ca-file: missing; TLS needs it"],
+            ),
+            (
+                {f"{name}_file": "/no" for name in files},
+                [f"--{name}-file: /no: No such file or directory" for name in files],
+            ),
+        )
+        for how, faults in mistakes:
+            failure = await self.failure(Via(address="tls+ipv4://127.0.0.1:1", **how))
+            self.assertEqual((failure.code, failure.error), (ExitCode.USAGE, "USAGE"))
+            self.assertEqual(list(failure.faults), faults)
 
     async def test_an_unknown_command(self) -> None:
         """What the node does not know it refuses."""

@@ -105,6 +105,56 @@ class TlsNodeTests(SocketTests):
         )
         self.assertEqual((await self.refusal(child)).status, Status.ACCESS_DENIED)
 
+    async def test_a_policy_that_requires_tls(self) -> None:
+        """Peers whose policy asks for TLS, either one's, connect over TLS and not without."""
+        listen = ["dns://localhost:0", "tls+dns://localhost:0"]
+        rules = [{"action": "require_tls"}]
+        for number, (of_listener, of_dialler) in enumerate(((rules, []), ([], rules))):
+            listener = self.node(
+                ROOT + number,
+                of=ROOT,
+                bits=16,
+                listen=listen,
+                policy=of_listener,
+                allow_insecure=True,
+            )
+            dialler = self.node(CHILD, of=CHILD, policy=of_dialler)
+            await listener.start()
+            await dialler.start()
+            plain, encrypted = sorted(map(str, listener.addresses))
+            ended: Deferred[Status] = Deferred()
+            watch = listener.events.on_close_connection.observe(lambda _, why: ended.callback(why))
+            try:
+                await dialler.connect(plain)
+            except RegistrationRefused as error:
+                self.assertIs(error.status, Status.POLICY_DENIED)
+                self.assertIn("policy[0] wants TLS, dns://localhost", error.detail)
+            else:
+                raise AssertionError("it was admitted")
+            self.assertIs(await ended, Status.POLICY_DENIED)
+            watch.cancel()
+            self.assertEqual((dict(listener.endpoints), dict(dialler.endpoints)), ({}, {}))
+            await dialler.connect(encrypted)
+            listener.on_request(lambda _source, payload: payload + b"!")
+            self.assertEqual(await dialler.request(ROOT + number, b"hello"), b"hello!")
+            for connection in dialler.endpoints[ROOT + number].connections:
+                self.assertTrue(connection.address.is_tls, connection)
+            await dialler.stop()
+
+    async def test_revoked_on_change(self) -> None:
+        """A node that is revoked is cut off by the file alone, nobody has to tell its neighbor."""
+        revoked = self.directory / "revoked.pem"
+        revoked.write_bytes(self.files.authority.revoke([], timedelta(days=1)))
+        root = await self.root(tls_revoked=str(revoked))
+        child = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        await child.start()
+        gone: Deferred[None] = Deferred()
+        root.events.on_endpoint_removed.observe(lambda *_: gone.callback(None))
+        own = read(child.config.tls_certificate)
+        revoked.write_bytes(self.files.authority.revoke([own], timedelta(days=1)))
+        await gone
+        self.assertEqual(dict(root.endpoints), {})
+
     async def test_revoked_on_reload(self) -> None:
         """A node that is revoked is cut off when its neighbor reloads, and does not come back."""
         revoked = self.directory / "revoked.pem"
