@@ -122,8 +122,7 @@ class TlsNodeTests(SocketTests):
             await listener.start()
             await dialler.start()
             plain, encrypted = sorted(map(str, listener.addresses))
-            ended: Deferred[Status] = Deferred()
-            watch = listener.events.on_close_connection.observe(lambda _, why: ended.callback(why))
+            ended = next_end(listener)
             try:
                 await dialler.connect(plain)
             except RegistrationRefused as error:
@@ -132,7 +131,6 @@ class TlsNodeTests(SocketTests):
             else:
                 raise AssertionError("it was admitted")
             self.assertIs(await ended, Status.POLICY_DENIED)
-            watch.cancel()
             self.assertEqual((dict(listener.endpoints), dict(dialler.endpoints)), ({}, {}))
             await dialler.connect(encrypted)
             listener.on_request(lambda _source, payload: payload + b"!")
@@ -187,6 +185,18 @@ class TlsNodeTests(SocketTests):
         error = self.assertRaises(ConfigurationError, Node, config, self.reactor)
         for name in ("tls.certificate: /no/cert", "tls.key: /no/key", "tls.authorities: /no/ca"):
             self.assertIn(name, str(error))
+
+
+def next_end(node: Node) -> Deferred[Status]:
+    """Fire with the reason when the next connection of a node has ended."""
+    ended: Deferred[Status] = Deferred()
+
+    def end(_connection: object, why: Status) -> None:
+        watch.cancel()
+        ended.callback(why)
+
+    watch = node.events.on_close_connection.observe(end)
+    return ended
 
 
 def read(path: str | None) -> bytes:
