@@ -20,18 +20,18 @@ from typing import Self
 _TOOLS = ("ip", "nsenter", "unshare")
 
 
-def what_is_missing() -> str:
+def what_is_missing() -> str | None:
     """
     Tell what this machine lacks for namespaces.
 
-    :returns: What is missing, for people; empty when nothing is.
+    :returns: What is missing, for people; None when nothing is: it can be the ``skip`` of a test.
     """
     if os.geteuid() != 0:
         return "root"
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         return f"the command {missing[0]}"
-    return "" if Path("/dev/net/tun").exists() else "the device /dev/net/tun"
+    return None if Path("/dev/net/tun").exists() else "the device /dev/net/tun"
 
 
 class Namespace:

@@ -44,7 +44,7 @@ class FarRegionTests(ChaosCase):
     """Two regions below one proxy."""
 
     def setUp(self) -> None:
-        need(not what_is_missing(), what_is_missing())
+        need(what_is_missing() is None, f"{what_is_missing()}")
         super().setUp()
         self.middle, self.far_host = Namespace(), Namespace()
         self.addCleanup(self.far_host.close)

@@ -21,7 +21,7 @@ class AlikeTests(ChaosCase):
     """Two hosts that cannot be told apart by what their nodes say."""
 
     def setUp(self) -> None:
-        need(not what_is_missing(), what_is_missing())
+        need(what_is_missing() is None, f"{what_is_missing()}")
         super().setUp()
         sockets = self.folder / "run"
         sockets.mkdir()

@@ -13,12 +13,14 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from atbus.testing.namespace import Namespace, what_is_missing
 from atbus.testing.tun_link import TunLink, Way
 from atbus.testing.weather import Weather
 from tests.chaos.case import need
+from tests.documents import captioned_blocks
 
 # Answers each of so many packets, and says before that it is there.
 _ECHO = """
@@ -69,7 +71,7 @@ class NamespaceCase(TestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor  # noqa: TID251  # it reads the devices
 
-        need(not what_is_missing(), what_is_missing())
+        need(what_is_missing() is None, f"{what_is_missing()}")
         self.reactor: Any = reactor
         self.folder = Path(tempfile.mkdtemp(prefix="atbus-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -198,3 +200,18 @@ class LinkTests(NamespaceCase):
         addresses = self.here.run("ip", "-brief", "-4", "address")
         self.assertIn("10.119.0.1", addresses)
         self.assertIn("10.119.1.1", addresses)
+
+
+class HowToTests(NamespaceCase):
+    """The page for readers."""
+
+    async def test_the_how_to(self) -> None:
+        """What the how-to shows is a test that passes."""
+        for name, text in captioned_blocks("howto/test-on-a-bad-network.rst").items():
+            (self.folder / name).write_text(text, encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        said, complaint, code = await getProcessOutputAndValue(
+            sys.executable, ["-m", "twisted.trial", "test_far_away"], environment, str(self.folder)
+        )
+        self.assertEqual(code, 0, (said + complaint).decode())
+        self.assertIn(b"successes=1", said)
