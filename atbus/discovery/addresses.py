@@ -1,23 +1,23 @@
 """
-Names that become addresses: a list that somebody gives, and the answers of a name server.
+Addresses that somebody gives: in a configuration, or in a file of their own.
 
-An address source knows no records: what is behind an address is found out by dialling it. Where
-several nodes share a name, as the pods behind a headless service of Kubernetes do, each of them
-finds all the others, itself left out.
+An address source knows no records: what is behind an address is found out by dialling it.
+
+A file has one address on each line, in order of preference; what follows a ``#`` is for people. It
+is looked at now and then and read again when it is another one: written in place, or put in its
+place. One that cannot be read, or in which something is no address, changes nothing: it is named,
+once.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Final, TypeAlias
 
-from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.names import dns
-from twisted.names.error import DomainError, ResolverError
 from zope.interface import implementer
 
 from atbus.address import parse_address
@@ -26,33 +26,32 @@ from atbus.discovery.interfaces import IAddressSource
 from atbus.discovery.waiting import Bell, Routine
 from atbus.errors import AddressError, LocalProtocolError
 
-Found = Callable[[tuple[str, ...]], None]
+Found: TypeAlias = Callable[[tuple[str, ...]], None]
 """Called with all addresses, in order of preference."""
 
 _LOG: Final = Logger(namespace="atbus.discovery")
 
-# What a name server says when it has nothing to say, or nothing that can be used.
-_NO_ANSWER: Final = (DomainError, ResolverError, defer.TimeoutError, OSError)
+#: By what one tells that a file is another one: where it is, when it was written, how long it is.
+_Mark: TypeAlias = tuple[int, int, int, int]
 
 
-class Resolver(Protocol):
-    """What is asked of a name server: a `twisted.names.client.Resolver`, for example."""
+class Told:
+    """
+    Tell somebody of addresses, each time that they are others.
 
-    def lookupAddress(self, name: str) -> Deferred[Any]: ...  # noqa: N802 - Twisted's
-
-    def lookupIPV6Address(self, name: str) -> Deferred[Any]: ...  # noqa: N802 - Twisted's
-
-    def lookupService(self, name: str) -> Deferred[Any]: ...  # noqa: N802 - Twisted's
-
-
-class _Told:
-    """Tell somebody of addresses, each time that they are others."""
+    :param found: Called with them.
+    """
 
     def __init__(self, found: Found) -> None:
         self._found = found
         self._last: tuple[str, ...] | None = None
 
     def tell(self, addresses: tuple[str, ...]) -> None:
+        """
+        Tell of addresses, unless they are what was told last.
+
+        :param addresses: In order of preference.
+        """
         if addresses == self._last:
             return
         self._last = addresses
@@ -62,6 +61,39 @@ class _Told:
             _LOG.failure("a receiver of addresses failed")
 
 
+def checked(addresses: Iterable[str]) -> tuple[str, ...]:
+    """
+    Make sure that one can connect to all of several addresses.
+
+    :param addresses: They.
+    :returns: The same.
+    :raises AddressError: One of them is none, or names no port.
+    """
+    kept = tuple(addresses)
+    for text in kept:
+        if not parse_address(text).is_dialable:
+            raise AddressError(text, "it names no port to connect to")
+    return kept
+
+
+def read_addresses(path: str) -> tuple[str, ...]:
+    """
+    Read a file of addresses.
+
+    :param path: The file.
+    :returns: What stands there, in its order.
+    :raises OSError: It cannot be read.
+    :raises ValueError: It is too long, or not UTF-8.
+    :raises AddressError: Something in it is no address to connect to.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(bounds.ADDRESS_FILE_BYTES + 1)
+    if len(content) > bounds.ADDRESS_FILE_BYTES:
+        raise ValueError(f"more than {bounds.ADDRESS_FILE_BYTES} bytes")
+    lines = (line.partition("#")[0].strip() for line in content.decode().splitlines())
+    return checked(line for line in lines if line)
+
+
 @implementer(IAddressSource)
 class StaticAddresses:
     """
@@ -69,11 +101,19 @@ class StaticAddresses:
 
     :param addresses: In order of preference.
     :param timers: The clock.
+    :param is_own: Tells of an address whether it is ours.
     :raises AddressError: One of them is none.
     """
 
-    def __init__(self, addresses: Iterable[str], timers: IReactorTime) -> None:
-        self._addresses = _checked(addresses)
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        timers: IReactorTime,
+        *,
+        is_own: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._addresses = checked(addresses)
+        self._is_own = is_own
         self._bell = Bell(timers)
         self._timers = timers
         self._work = Routine()
@@ -85,21 +125,21 @@ class StaticAddresses:
         :param addresses: In order of preference.
         :raises AddressError: One of them is none; nothing has changed then.
         """
-        self._addresses = _checked(addresses)
+        self._addresses = checked(addresses)
         self.refresh()
 
     def start(self, found: Found) -> None:
         """Begin to tell; see `IAddressSource`."""
         if self._work.is_running:
             raise LocalProtocolError("the addresses are looked up already")
-        told = _Told(found)
+        told = Told(found)
         self._work.start(lambda is_wanted: self._run(is_wanted, told))
 
-    async def _run(self, is_wanted: Callable[[], bool], told: _Told) -> None:
+    async def _run(self, is_wanted: Callable[[], bool], told: Told) -> None:
         # Nobody is called back before what he has called has returned.
         await self._bell.wait(0.0)
         while is_wanted():
-            told.tell(self._addresses)
+            told.tell(tuple(place for place in self._addresses if not self._is_own(place)))
             if is_wanted():
                 await self._bell.wait()
 
@@ -114,106 +154,74 @@ class StaticAddresses:
 
 
 @implementer(IAddressSource)
-class DnsAddresses:
+class FileAddresses:
     """
-    What a name server says of a name, asked again and again.
+    The addresses in a file.
 
-    All addresses of the name with one port; or, when the name begins with an underscore as in
-    ``_atbus._tcp.example``, those of the services that it names, in their order of priority.
-
-    :param name: The name.
-    :param port: The port, where the name is not that of a service.
-    :param resolver: Whom to ask.
+    :param path: The file; it need not be there yet.
     :param timers: The clock.
+    :param refresh_seconds: Between two looks at it.
     :param is_own: Tells of an address whether it is ours.
-    :param refresh_seconds: Between two questions.
     """
 
     def __init__(
         self,
-        name: str,
-        port: int,
-        resolver: Resolver,
+        path: str,
         timers: IReactorTime,
         *,
+        refresh_seconds: float = bounds.ADDRESS_FILE_SECONDS,
         is_own: Callable[[str], bool] = lambda _: False,
-        refresh_seconds: float = bounds.NAME_REFRESH_SECONDS,
     ) -> None:
-        self._name = name
-        self._port = port
-        self._resolver = resolver
-        self._is_own = is_own
+        self._path = path
         self._refresh_seconds = refresh_seconds
+        self._is_own = is_own
         self._bell = Bell(timers)
         self._work = Routine()
+        self._mark: _Mark | None = None
+        self._fault = ""
 
     def start(self, found: Found) -> None:
-        """Begin to ask; see `IAddressSource`."""
+        """Begin to look; see `IAddressSource`."""
         if self._work.is_running:
             raise LocalProtocolError("the addresses are looked up already")
-        told = _Told(found)
+        told = Told(found)
         self._work.start(lambda is_wanted: self._run(is_wanted, told))
 
-    async def _run(self, is_wanted: Callable[[], bool], told: _Told) -> None:
+    async def _run(self, is_wanted: Callable[[], bool], told: Told) -> None:
+        # Nobody is called back before what he has called has returned.
         await self._bell.wait(0.0)
         while is_wanted():
-            places = await self._look()
-            if places is not None and is_wanted():
+            places = self._look()
+            if places is not None:
                 told.tell(tuple(place for place in places if not self._is_own(place)))
             if is_wanted():
                 await self._bell.wait(self._refresh_seconds)
 
     def refresh(self) -> None:
-        """Ask again now."""
+        """Read it again now, whether it looks like another one or not."""
+        self._mark = None
         self._bell.ring()
 
     def stop(self) -> Deferred[None]:
-        """Ask no more; see `IAddressSource`."""
+        """Look no more; see `IAddressSource`."""
         self._work.stop()
         return succeed(None)
 
-    async def _look(self) -> list[str] | None:
-        """Ask once; None when there was no answer."""
-        if not self._name.startswith("_"):
-            return await self._look_up(self._name, self._port)
-        records = await self._ask(self._resolver.lookupService(self._name), dns.Record_SRV)
-        if records is None:
-            return None
-        # Among equals by name: whoever wants to spread the load does so himself.
-        records.sort(key=lambda each: (each.priority, -each.weight, str(each.target), each.port))
-        places: list[str] = []
-        for record in records[: bounds.NAME_ANSWERS_MAX]:
-            target = record.target.name.decode("ascii", "replace")
-            places += await self._look_up(target, record.port) or ()
-        return places[: bounds.NAME_ANSWERS_MAX] or None
-
-    async def _look_up(self, name: str, port: int) -> list[str] | None:
-        """Ask for the addresses of a host, of both kinds at once."""
-        four = self._ask(self._resolver.lookupAddress(name), dns.Record_A)
-        six = self._ask(self._resolver.lookupIPV6Address(name), dns.Record_AAAA)
-        asked = [Deferred.fromCoroutine(four), Deferred.fromCoroutine(six)]
-        answers = await DeferredList(asked, consumeErrors=True)
-        hosts_four, hosts_six = (records or () for _, records in answers)
-        places = sorted(f"ipv4://{record.dottedQuad()}:{port}" for record in hosts_four)
-        places += sorted(f"ipv6://[{_text_of(record)}]:{port}" for record in hosts_six)
-        return places[: bounds.NAME_ANSWERS_MAX] or None
-
-    async def _ask(self, asking: Deferred[Any], kind: type[Any]) -> list[Any] | None:
+    def _look(self) -> tuple[str, ...] | None:
+        """Read the file if it is another one; None when there is nothing new."""
         try:
-            answers, _, _ = await asking
-        except _NO_ANSWER as failed:
-            _LOG.debug("{name}: {reason!r}", name=self._name, reason=failed)
+            there = Path(self._path).stat()
+            mark = there.st_dev, there.st_ino, there.st_mtime_ns, there.st_size
+            if mark == self._mark:
+                return None
+            places = read_addresses(self._path)
+        except (OSError, ValueError, AddressError) as fault:
+            self._refuse(str(fault))
             return None
-        return [answer.payload for answer in answers if isinstance(answer.payload, kind)]
+        self._mark, self._fault = mark, ""
+        return places
 
-
-def _text_of(record: dns.Record_AAAA) -> str:
-    return socket.inet_ntop(socket.AF_INET6, record.address)
-
-
-def _checked(addresses: Iterable[str]) -> tuple[str, ...]:
-    kept = tuple(addresses)
-    for text in kept:
-        if not parse_address(text).is_dialable:
-            raise AddressError(text, "it names no port to connect to")
-    return kept
+    def _refuse(self, fault: str) -> None:
+        if fault != self._fault:
+            self._fault = fault
+            _LOG.warn("{path}: {fault}; what was there before counts", path=self._path, fault=fault)

@@ -80,5 +80,16 @@ ETCD_WATCH_SECONDS: Final = 3_600.0
 #: Between two questions to a name server: as long as Kubernetes lets its answers be kept.
 NAME_REFRESH_SECONDS: Final = 30.0
 
+#: How long each name server may take to answer, at the first and at the second try: one that is
+#: there answers at once, and after these the question is asked again with the next refresh.
+NAME_PATIENCE_SECONDS: Final = (1, 3)
+
 #: Addresses of one name that are believed; a reasonable answer fits one packet.
 NAME_ANSWERS_MAX: Final = 256
+
+#: Between two looks at a file of addresses: whoever writes it waits no longer for its effect, and a
+#: look costs some microseconds.
+ADDRESS_FILE_SECONDS: Final = 2.0
+
+#: A file of addresses: so many as are believed of a name, each with a remark.
+ADDRESS_FILE_BYTES: Final = 65_536

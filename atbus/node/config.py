@@ -57,8 +57,9 @@ from atbus.node.reading import (
     read_text,
     read_tokens,
 )
-from atbus.node.reading_discovery import etcd_faults, service_faults
+from atbus.node.reading_discovery import registry_faults
 from atbus.node.reading_rights import read_ranges, read_rights
+from atbus.node.reading_sources import finds_upstreams
 from atbus.node.reading_topology import read_records, read_rules
 from atbus.rights import RightsRule
 from atbus.routing.policy import Rule
@@ -194,6 +195,8 @@ class NodeConfig:
     pending_seconds: float = attrs.field(default=limits.PENDING_SECONDS, converter=read_number)
     pending_policy: str = attrs.field(default="hold", converter=read_text)
     # registries
+    static: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
+    dns: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     etcd: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     service: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     # application
@@ -230,8 +233,7 @@ class NodeConfig:
         faults.extend(self._settle_heartbeat())
         faults.extend(self._settle_upstreams())
         faults.extend(self._settle_topology())
-        faults.extend(f"etcd{fault}" for fault in etcd_faults(self.etcd))
-        faults.extend(f"service{fault}" for fault in service_faults(self.service))
+        faults.extend(registry_faults(self))
         faults.extend(self._faults_in_addresses())
         faults.extend(self._faults_in_counts())
         faults.extend(self._faults_in_tls())
@@ -243,6 +245,12 @@ class NodeConfig:
     def upstream(self) -> Address | None:
         """The upstream that is tried first, or None."""
         return self.upstreams[0] if self.upstreams else None
+
+    @property
+    def has_upstream(self) -> bool:
+        """Whether the node is to have an upstream, wherever it learns of one."""
+        is_found = finds_upstreams(self.static) or finds_upstreams(self.dns)
+        return bool(self.upstreams or self.upstream_labels) or is_found
 
     def subnets_of(self, bus_id: int) -> tuple[Subnet, ...]:
         """
@@ -418,7 +426,7 @@ class NodeConfig:
             yield f"hostname: must have 1 to {limits.HOST_BYTES} bytes"
 
     def _faults_between(self) -> Iterator[str]:
-        if self.mode is Mode.AUTO and not (self.upstreams or self.upstream_labels):
+        if self.mode is Mode.AUTO and not self.has_upstream:
             yield 'id: "auto" needs an upstream that assigns one'
         if self.mode is Mode.AUTO and len(self._subnets) >= limits.SUBNETS_MAX:
             count = f"{len(self._subnets)} and the assigned id"

@@ -396,6 +396,20 @@ _LIVENESS: Final = {
 }
 
 _REGISTRIES: Final = {
+    "static": Option(
+        kind="table",
+        meaning="Addresses of upstreams or peers, or a file of them that is read again whenever it "
+        "changes; left out, none.",
+        key="discovery.static",
+        reloadable=True,
+    ),
+    "dns": Option(
+        kind="table",
+        meaning="A name behind which upstreams or peers are found, asked for again and again; left "
+        "out, none.",
+        key="discovery.dns",
+        reloadable=True,
+    ),
     "etcd": Option(
         kind="table",
         meaning="The etcd in which this node announces itself and finds others; left out, none.",

@@ -41,6 +41,7 @@ from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
 from atbus.node.pacing import Pacing
 from atbus.node.paths import Paths
+from atbus.node.peers import Peers
 from atbus.node.permits import Permits
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
@@ -49,6 +50,7 @@ from atbus.node.rings import Rings
 from atbus.node.route_table import RouteTable
 from atbus.node.running import Running
 from atbus.node.sending import Sender
+from atbus.node.sources import Sources
 from atbus.node.statistics import Statistics
 from atbus.node.subject_parts import SubjectParts, make_subjects
 from atbus.node.topology import Topology
@@ -87,6 +89,7 @@ class Parts:
     discovering: Discovering
     permits: Permits
     subjects: SubjectParts
+    sources: Sources
 
 
 def wire(
@@ -138,7 +141,6 @@ def _make(
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
     lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
-
     directs = admin.directs = Directs(context, topology, traffic, dialer)
     busy = partial(_is_busy, registrar, inbox, directs, commands)
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
@@ -146,10 +148,11 @@ def _make(
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     permits = Permits(context, registrar, options, traffic.changed)
-    sweeps = [each.sweep for each in (paths, rings, lanes, pressure, pacing, directs, route_table)]
-    sweeps += [permits.sweep, registrar.expire_pending, traffic.courier.retry_parked, writers.look]
-    pulse = Pulse(context, registrar.remove, tuple(sweeps))
-    pacing.pulse = pulse
+    sources = Sources(context, topology, Peers(context, registrar, dialer), dialer, reactor)
+    swept = paths, rings, lanes, pressure, pacing, directs, route_table, permits, sources
+    sweeps = [each.sweep for each in swept]
+    sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
+    pulse = pacing.pulse = Pulse(context, registrar.remove, tuple(sweeps))
     return Parts(
         context=context,
         channel_options=options,
@@ -176,6 +179,7 @@ def _make(
         discovering=Discovering(context, topology, reactor),
         permits=permits,
         subjects=make_subjects(context, sender),
+        sources=sources,
     )
 
 
@@ -276,6 +280,8 @@ def _connect_topology(made: Parts) -> None:
     made.leaving.on_parting = route_table.stop
     topology.on_described = route_table.described
     topology.addresses = lambda: made.dialer.addresses
+    topology.found_upstreams = lambda: made.sources.upstreams
+    made.sources.on_upstreams = made.running.candidates_changed
     registrar.on_available = available
     registrar.on_entered = entered
     registrar.on_left = topology.left

@@ -9,7 +9,7 @@ A key that nobody knows is a fault: a password that is misspelled would be left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -19,6 +19,7 @@ from atbus.discovery.documents import normal_prefix
 from atbus.discovery.etcd.options import ClusterOptions, TlsFiles, WatcherOptions
 from atbus.discovery.etcd.servers import read_url
 from atbus.errors import RecordError
+from atbus.node.reading_sources import dns_faults, static_faults
 from atbus.routing.services import Service
 
 ETCD: Final = "etcd"
@@ -69,6 +70,17 @@ _SECONDS: Final = {
 _ETCD_KEYS: Final = frozenset({"endpoints", "prefix", "contexts", *_SECONDS, *_TEXTS, *_TRUTHS})
 _SERVICE_KEYS: Final = frozenset(attrs.fields_dict(Service)) - {"bus_id", "name", "addresses"}
 _SERVICE_LISTS: Final = frozenset({"gateways"})
+
+
+def registry_faults(options: object) -> Iterator[str]:
+    """
+    Check all tables about registries, names and services.
+
+    :param options: Has them as attributes.
+    :returns: What is wrong with them, each beginning with the name of the option.
+    """
+    for name, faults_in in _TABLES.items():
+        yield from (name + fault for fault in faults_in(getattr(options, name)))
 
 
 def etcd_faults(table: Mapping[str, Any]) -> Iterator[str]:
@@ -257,3 +269,11 @@ def _fault_in_part(key: str, value: object) -> str | None:
         texts = isinstance(value, list | tuple) and all(isinstance(it, str) for it in value)
         return None if texts else "expected a list of texts"
     return None if isinstance(value, str) else "expected a text"
+
+
+_TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
+    "static": static_faults,
+    "dns": dns_faults,
+    "etcd": etcd_faults,
+    "service": service_faults,
+}

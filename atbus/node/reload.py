@@ -56,6 +56,7 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
         _pass_on(parts, config, applied)
     parts.permits.use(rights)
     # The files may have changed where their names have not.
+    parts.sources.reconfigure()
     refresh(parts.channel_options.tls, parts.context.log)
     return Reload(applied, waiting)
 

@@ -119,6 +119,7 @@ class Running:
             if isinstance(result, Failure):
                 self._fail(result)
                 return
+        self._parts.sources.start()
         announced = self._parts.discovering.start()
         announced.addCallbacks(self._announced, self._not_announced)
 
@@ -135,7 +136,7 @@ class Running:
         if not self.life.is_alive:
             return
         config = self._context.config
-        if not config.upstreams and not config.upstream_labels:
+        if not config.has_upstream:
             self._up()
             return
         self.upstream = Upstream(
@@ -179,6 +180,11 @@ class Running:
         if bus_id != self._upstream_id:
             self._upstream_id = bus_id
             self._context.events.on_upstream_changed(bus_id)
+
+    def candidates_changed(self) -> None:
+        """Let an upstream be tried at once that nobody knew of until now."""
+        if self.upstream is not None:
+            self.upstream.candidates_changed()
 
     def _upstream_refused(self, refusal: RegistrationRefused) -> bool:
         """Go on trying, except when the node was never up: then it ends, with this reason."""
@@ -296,8 +302,8 @@ class Running:
             seconds=self._context.config.drain_seconds,
             everything=True,
         )
-        discovering = self._parts.discovering.stop()
-        DeferredList([listening, leaving, discovering]).addCallback(self._left, status)
+        found = [self._parts.discovering.stop(), self._parts.sources.stop()]
+        DeferredList([listening, leaving, *found]).addCallback(self._left, status)
         return stopped
 
     def _left(self, _: object, status: Status) -> None:

@@ -93,6 +93,8 @@ class Topology:
         self.registry: Registry = context.table.registry
         # Set by the node, which wires its parts: where we listen.
         self.addresses: Callable[[], tuple[str, ...]]
+        # Set by the node as well: who may be our upstream beside those of the configuration.
+        self.found_upstreams: Callable[[], tuple[Address, ...]] = tuple
         # Called with what we say of ourselves, when that has changed.
         self.on_described: Callable[[Record], None]
         # Who announces what we say of ourselves elsewhere, if anybody does.
@@ -169,7 +171,12 @@ class Topology:
             chosen = [address for each in found for address in reachable(own, each)[:1]]
             if chosen:
                 return tuple(chosen)
-        return config.upstreams
+        return tuple(dict.fromkeys([*config.upstreams, *self.found_upstreams()]))
+
+    @property
+    def chooser(self) -> int:
+        """A number that is our own: by it nodes that have the same choice choose differently."""
+        return (self.own or self._unnumbered).bus_id
 
     def reconfigure(self) -> None:
         """Know what the configuration knows of others, and nothing that it knows no more."""

@@ -110,6 +110,12 @@ class Upstream:
         self._look.set(None)
         self._look_later()
 
+    def candidates_changed(self) -> None:
+        """Try at once when nobody was known to try; otherwise whoever is new has its turn."""
+        if self._call is not None and self._address is None and self._candidates():
+            self._call.cancel()
+            self._try()
+
     def lost(self) -> None:
         """Try again: another candidate at once, the upstream that is gone after a short pause."""
         self._endpoint = None

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from atbus.address import Address
 from atbus.routing.record import Record
 from atbus.routing.table import Table
 
@@ -31,6 +32,23 @@ def rendezvous(chooser: int, candidates: Iterable[int]) -> tuple[int, ...]:
     return tuple(
         sorted(set(candidates), key=lambda each: (_weight(chooser, each), each), reverse=True)
     )
+
+
+def spread(chooser: int, addresses: Iterable[Address]) -> list[Address]:
+    """
+    Put addresses in the order in which a node prefers them, as `rendezvous` does with ids.
+
+    :param chooser: The node's id, or any number that is its own.
+    :param addresses: They.
+    :returns: The same, each once, whatever their order.
+    """
+    key = chooser.to_bytes(8, "little")
+
+    def weight(address: Address) -> tuple[bytes, str]:
+        text = str(address)
+        return hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), text
+
+    return sorted(set(addresses), key=weight, reverse=True)
 
 
 def upstreams_by_labels(

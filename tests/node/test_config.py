@@ -28,6 +28,8 @@ SHARED_MEMORY = {
 }
 
 REGISTRIES: dict[str, Any] = {
+    "static": {"addresses": ["ipv4://10.0.0.9:7000"], "use": "peers"},
+    "dns": {"name": "bus.example", "port": 7000},
     "etcd": {"endpoints": ["http://127.0.0.1:2379"], "user": "u", "password": "geheim"},
     "service": {"type": "battle", "labels": {"zone": "a"}},
 }

@@ -87,6 +87,8 @@ LINES = {
     "pending_count_max": "pending.count_max = 3",
     "pending_seconds": "pending.seconds = 1",
     "pending_policy": 'pending.policy = "fail"',
+    "static": 'discovery.static.addresses = ["ipv4://10.0.0.9:7000"]',
+    "dns": 'discovery.dns = { name = "_atbus._tcp.example" }',
     "etcd": 'discovery.etcd.endpoints = ["http://127.0.0.1:2379"]',
     "service": 'service.type = "battle"',
     "application": 'application.callable = "shop.front:Front"',

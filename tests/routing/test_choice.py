@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.routing.choice import rendezvous, upstreams_by_labels
+from atbus.address import Address, Scheme
+from atbus.routing.choice import rendezvous, spread, upstreams_by_labels
 from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import Feeder
 from atbus.routing.table import Table
@@ -45,6 +46,18 @@ class RendezvousTests(SynchronousTestCase):
         self.assertEqual(set(counts), {1, 2, 3, 4})
         for count in counts.values():
             self.assertLess(abs(count - 500), 50)
+
+    def test_addresses_are_spread_as_well(self) -> None:
+        """Nodes that know addresses alone spread over them, and stay when another one goes."""
+        places = [Address(Scheme.IPV4, f"10.0.0.{number}", 7000) for number in range(4)]
+        counts = Counter(spread(node, places)[0] for node in NODES)
+        self.assertEqual(set(counts), set(places))
+        for count in counts.values():
+            self.assertLess(abs(count - 500), 50)
+        for node in NODES[:50]:
+            order = spread(node, reversed(places))
+            order.remove(places[0])
+            self.assertEqual(spread(node, places[1:]), order)
 
     def test_little_moves(self) -> None:
         """A fifth candidate takes its share from all four, and nobody else moves; when it goes
