@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import socket
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -43,6 +43,11 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.stream import StreamFactory, dial
 from atbus.errors import ConnectFailed, ListenFailed
+
+#: The most that Linux takes (net/tcp.h): seconds between probes, probes, and milliseconds.
+_KEEPALIVE_SECONDS_MAX: Final = 32_767
+_KEEPALIVE_COUNT_MAX: Final = 127
+_USER_TIMEOUT_MAX: Final = 2**31 - 1
 
 
 @implementer(IChannelScheme)
@@ -212,19 +217,21 @@ def set_up_socket(sock: socket.socket, options: ChannelOptions) -> None:
     """
     Tell the kernel what the bus wants of a TCP connection.
 
+    Of a heartbeat that is more patient than the kernel can be, it is told the most that it takes.
+
     :param sock: A connected socket.
     :param options: The node's options.
     :raises OSError: When the connection is gone already.
     """
-    interval_seconds = max(1, math.ceil(options.heartbeat_seconds))
+    interval_seconds = min(max(1, math.ceil(options.heartbeat_seconds)), _KEEPALIVE_SECONDS_MAX)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # Not on every system; the heartbeat notices what they would, only later.
     for name, value in (
         ("TCP_KEEPIDLE", interval_seconds),
         ("TCP_KEEPINTVL", interval_seconds),
-        ("TCP_KEEPCNT", max(1, options.tolerance)),
-        ("TCP_USER_TIMEOUT", math.ceil(options.unheard_seconds * 1000)),
+        ("TCP_KEEPCNT", min(max(1, options.tolerance), _KEEPALIVE_COUNT_MAX)),
+        ("TCP_USER_TIMEOUT", min(math.ceil(options.unheard_seconds * 1000), _USER_TIMEOUT_MAX)),
     ):
         option = getattr(socket, name, None)
         if option is not None:

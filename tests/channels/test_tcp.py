@@ -122,8 +122,17 @@ class TcpTests(SocketTests):
 
     async def test_what_the_kernel_is_told(self) -> None:
         """Both ends send at once, and give a vanished host up when the heartbeat would."""
+        await self.see_what_the_kernel_is_told(2.5, 3, told=(3, 3, 10_000))
+
+    async def test_a_heartbeat_more_patient_than_the_kernel(self) -> None:
+        """A heartbeat as patient as can be does no harm: the kernel is as patient as it can be."""
+        await self.see_what_the_kernel_is_told(86_400, 1_000, told=(32_767, 127, 2**31 - 1))
+
+    async def see_what_the_kernel_is_told(
+        self, seconds: float, tolerance: int, told: tuple[int, int, int]
+    ) -> None:
         reception = Reception()
-        options = ChannelOptions(heartbeat_seconds=2.5, tolerance=3)
+        options = ChannelOptions(heartbeat_seconds=seconds, tolerance=tolerance)
         listener = await self.listen("ipv4://127.0.0.1:0", reception, options)
         receiver = RecordingReceiver()
         await TcpScheme(self.reactor, options, self.timers).connect(listener.address, receiver)
@@ -134,10 +143,10 @@ class TcpTests(SocketTests):
             for level, option, value in (
                 (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
                 (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 3),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, told[0]),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, told[0]),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, told[1]),
+                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, told[2]),
             ):
                 self.assertEqual(sock.getsockopt(level, option), value)
         receiver.channel.close()

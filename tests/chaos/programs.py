@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.connection import Connection
 from atbus.node.endpoint import Endpoint
@@ -57,6 +58,12 @@ _TICKS_MAX = 10
 _DELIVER_EVERY = 7
 _REQUEST_EVERY = 11
 _log = Logger(namespace="chaos")
+
+# The program of a node is imported before the node is made.
+if "ATBUS_CHAOS_FLUSH_SECONDS" in os.environ:
+    limits.FLUSH_SECONDS = float(  # type: ignore[misc]
+        os.environ["ATBUS_CHAOS_FLUSH_SECONDS"]
+    )
 
 
 def machine_seconds() -> float:

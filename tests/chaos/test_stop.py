@@ -50,9 +50,9 @@ class GracefulTests(ChaosCase):
         running = await self.begin()
         for name in ("b", "south", "root") * extent(1, 10):
             await self.stop_all(running[name])
-            await running["a"].says("refused: ")
+            await self.is_refused(running["a"])
             (running[name],) = await self.bring_up((name, None))
-            await running["a"].says("answered again")
+            await self.is_answered(running["a"])
             for leaf in LEAVES:
                 await running[leaf].says("received ")
         await self.stop_all(*reversed(running.values()))

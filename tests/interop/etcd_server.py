@@ -264,7 +264,7 @@ atexit.register(_shared.stop)
 class EtcdCase(TestCase):
     """Tests that share one server, or several."""
 
-    timeout = 240
+    timeout = 900
     #: How many servers.
     count = 1
     #: Further arguments of them.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -24,6 +23,8 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from atbus.channels.timers import MonotonicTimers
 from tests.interop.etcd_server import free_ports
+from tests.interop.waiting import PATIENCE_SECONDS
+from tests.standstill import freeze, thaw
 
 JAVA = shutil.which("java")
 
@@ -35,9 +36,6 @@ NAMES = (
     *("netty-handler", "netty-common", "netty-transport", "netty-buffer", "netty-codec"),
     "netty-resolver",
 )
-
-PATIENCE_SECONDS = 60.0
-"""How long a loaded machine may take for anything that a test waits for."""
 
 TICK_MILLISECONDS = 500
 """A session lives for two of these at least, and for twenty at most."""
@@ -184,15 +182,11 @@ class ZooKeeperServer:
 
     def freeze(self) -> None:
         """Stop its process, and wait until it has stopped."""
-        os.kill(self.pid, signal.SIGSTOP)
-        pause = threading.Event()
-        stat = Path(f"/proc/{self.pid}/stat")
-        while stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "T":
-            pause.wait(_LOOK_SECONDS)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let its process go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        thaw(self.pid)
 
     def kill(self) -> None:
         """End it at once, also when it is frozen; twice does no harm."""
@@ -278,7 +272,7 @@ atexit.register(_shared.stop)
 class ZooKeeperCase(TestCase):
     """Tests that share one server, or several."""
 
-    timeout = 240
+    timeout = 900
     #: How many servers.
     count = 1
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.standstill import freeze, thaw
 
 ROOT = Path(__file__).parents[2]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 """How long a loaded machine may take for anything that a test waits for."""
 
 SHOWN_LETTERS = 5_000
@@ -40,11 +41,11 @@ UP = r"is running"
 
 
 class _Wait:
-    """One test that waits for one line."""
+    """One test that waits for one line, or for something else that can be seen in what was said."""
 
-    def __init__(self, pattern: str, start: int) -> None:
-        self.pattern = re.compile(pattern)
-        self.start = start
+    def __init__(self, pattern: str, look: Callable[[str], re.Match[str] | None]) -> None:
+        self.pattern = pattern
+        self.look = look
         self.result: Deferred[re.Match[str]] = Deferred()
         self.timeout: IDelayedCall | None = None
 
@@ -87,11 +88,8 @@ class NodeProcess(ProcessProtocol):
         :returns: The match.
         :raises AssertionError: When the process ends without having written it, or takes too long.
         """
-        wait = _Wait(pattern, self._mark)
-        self._waits.append(wait)
-        wait.timeout = self._reactor.callLater(PATIENCE_SECONDS, self._give_up, wait)
-        self._look()
-        match = await wait.result
+        found, start = re.compile(pattern), self._mark
+        match = await self._wait(_Wait(pattern, lambda output: found.search(output, start)))
         self._mark = max(self._mark, match.end())
         return match
 
@@ -99,9 +97,31 @@ class NodeProcess(ProcessProtocol):
         """Let `says` look only at what is written from now on."""
         self._mark = len(self.output)
 
+    async def has_said_last(self, one: str, other: str) -> None:
+        """
+        Wait until of two things the process has said the one last: it is in that state now.
+
+        :param one: A regular expression.
+        :param other: Another one.
+        :raises AssertionError: When the process ends without that, or takes too long.
+        """
+        either = re.compile(f"(?P<one>{one})|{other}")
+
+        def look(output: str) -> re.Match[str] | None:
+            *_, last = (None, *either.finditer(output))
+            return last if last is not None and last["one"] is not None else None
+
+        await self._wait(_Wait(f"{one}, and not {other} after it", look))
+
+    async def _wait(self, wait: _Wait) -> re.Match[str]:
+        self._waits.append(wait)
+        wait.timeout = self._reactor.callLater(PATIENCE_SECONDS, self._give_up, wait)
+        self._look()
+        return await wait.result
+
     def _look(self) -> None:
         for wait in list(self._waits):
-            match = wait.pattern.search(self.output, wait.start)
+            match = wait.look(self.output)
             if match is not None:
                 self._finish(wait)
                 wait.result.callback(match)
@@ -113,7 +133,7 @@ class NodeProcess(ProcessProtocol):
 
     def _give_up(self, wait: _Wait) -> None:
         self._finish(wait)
-        wait.result.errback(AssertionError(self._complaint(wait.pattern.pattern)))
+        wait.result.errback(AssertionError(self._complaint(wait.pattern)))
 
     def _complaint(self, wanted: str) -> str:
         state = "running" if self.running else f"ended with {self.code}"
@@ -204,7 +224,7 @@ class _EndOfDaemon:
 class ProcessCase(TestCase):
     """A test with real processes in a folder of its own; whatever happens, they are ended."""
 
-    timeout = 240
+    timeout = 900
 
     def setUp(self) -> None:
         from twisted.internet import reactor  # noqa: TID251  # the processes are trial's children
