@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
-from atbus.node.outbox import Kept, Relayed, Routed, Run
+from atbus.node.outbox import Kept, Relayed, Routed, Run, Spread
 from atbus.routing.flow_control import Load
 from atbus.routing.liveness import Heartbeat
 from atbus.routing.pending import PendingQueue
@@ -164,6 +164,8 @@ class Endpoint:
             has_room and link.has_share(item.target, size_bytes)
         ):
             return self._take_behind(link, item)
+        if isinstance(item, Spread):
+            has_room = has_room and link.has_share(item.target, size_bytes)
         return self.put(link, item) if has_room else Status.BUFFER_LIMIT
 
     def _take_behind(self, link: Link, item: Relayed) -> Status | None:
@@ -178,7 +180,7 @@ class Endpoint:
             link.flush()
         return status
 
-    def submit_all(self, items: Sequence[Run]) -> Status | None:
+    def submit_all(self, items: Sequence[Run | Spread]) -> Status | None:
         """
         Give several items to this endpoint, all or none.
 
@@ -288,7 +290,8 @@ class Endpoint:
         is_flush = isinstance(item, Relayed) and item.type == MessageType.FLUSH
         if self._holds or isinstance(item, Routed) or is_flush:
             return self._let_wait(item)
-        if self._context.config.pending_policy == "fail" or item.wants_answer:
+        policy = self._context.config.pending_policy
+        if policy == "fail" or isinstance(item, Spread) or item.wants_answer:
             return Status.NOT_CONNECTED
         self._drop(item)
         return None
@@ -317,7 +320,7 @@ class Endpoint:
 
         :returns: None, or why it cannot be cut.
         """
-        if isinstance(item, Routed) or item.size_bytes <= link.whole_bytes_max:
+        if isinstance(item, Routed | Spread) or item.size_bytes <= link.whole_bytes_max:
             link.put(item)
             return None
         try:

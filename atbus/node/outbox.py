@@ -2,12 +2,13 @@
 What leaves on one connection: items in order, made into frames once per reactor turn.
 
 An item knows how to become a frame when its link gives it a number, and what it stands for until
-the frame is acknowledged (wire protocol, section 4). Four kinds exist:
+the frame is acknowledged (wire protocol, section 4). Five kinds exist:
 
 * `Run`: consecutive messages of one flow that begin here; it grows while nothing else is queued
   behind it, and forgets its payloads once it is a frame.
 * `Relayed`: a frame of somebody else, passed on with three fields changed.
 * `Routed`: a response or a command, kept whole, because it is sent again when its link dies.
+* `Spread`: a publication, or a piece of one; nobody is told what becomes of it.
 * `Notice`: a frame of the link itself (pings, goodbyes); it is not numbered and not kept.
 """
 
@@ -220,6 +221,23 @@ class Routed:
 
 
 @attrs.define(eq=False)
+class Spread:
+    """A publication, or a piece of one, on its way to one neighbor."""
+
+    frame: bytes
+    hop_limit: int
+    size_bytes: int
+    #: All publications of a link wait in one queue, beside those of its destinations.
+    target: int = 0
+
+    def build(self, number: int, ack: int) -> bytes:
+        """Change what belongs to the link and let the frame go."""
+        frame = codec.patch(self.frame, hop_limit=self.hop_limit, frame_number=number, ack=ack)
+        self.frame = b""
+        return frame
+
+
+@attrs.define(eq=False)
 class Notice:
     """
     A frame of the link itself.
@@ -238,8 +256,8 @@ class Notice:
         )
 
 
-Item = Run | Relayed | Routed | Notice
-Kept = Run | Relayed | Routed
+Item = Run | Relayed | Routed | Spread | Notice
+Kept = Run | Relayed | Routed | Spread
 
 
 def count_sent(items: Iterable[Item], statistics: Statistics) -> None:

@@ -141,6 +141,7 @@ def _make(
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
     lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
+    subjects = make_subjects(context, endpoints, traffic, sender)
     directs = admin.directs = Directs(context, topology, traffic, dialer)
     busy = partial(_is_busy, registrar, inbox, directs, commands)
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
@@ -150,7 +151,7 @@ def _make(
     permits = Permits(context, registrar, options, traffic.changed)
     sources = Sources(context, topology, Peers(context, registrar, dialer), dialer, reactor)
     swept = paths, rings, lanes, pressure, pacing, directs, route_table, permits, sources
-    sweeps = [each.sweep for each in swept]
+    sweeps = [subjects.talk.sweep, *(each.sweep for each in swept)]
     sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
     pulse = pacing.pulse = Pulse(context, registrar.remove, tuple(sweeps))
     return Parts(
@@ -178,7 +179,7 @@ def _make(
         route_table=route_table,
         discovering=Discovering(context, topology, reactor),
         permits=permits,
-        subjects=make_subjects(context, sender),
+        subjects=subjects,
         sources=sources,
     )
 
@@ -202,6 +203,7 @@ def _connect(context: Context, made: Parts) -> None:
         pressure.removed(endpoint)
         made.inbox.forget(endpoint.bus_id)
         made.route_table.removed(endpoint, status)
+        made.subjects.removed(endpoint)
         running.removed(endpoint, status)
 
     def window_opened() -> None:
@@ -211,6 +213,7 @@ def _connect(context: Context, made: Parts) -> None:
     def controlled(endpoint: Endpoint) -> None:
         made.pulse.watch(endpoint)
         pressure.control_up(endpoint)
+        made.subjects.talk.control_up(endpoint)
 
     pressure.hop_to = traffic.hop_to
     pressure.on_paused = made.sender.paused
@@ -274,7 +277,10 @@ def _connect_topology(made: Parts) -> None:
         topology.entered(endpoint)
         directs.entered(endpoint)
 
-    made.dialer.capabilities |= route_table.capability
+    made.dialer.capabilities |= route_table.capability | made.subjects.talk.capability
+    made.pulse.interest_digest_of = made.subjects.talk.digest_of
+    made.pulse.on_interest_digest = made.subjects.talk.compare
+    made.paths.leaving = made.subjects.talk.lost
     made.pulse.digest_of = route_table.digest_of
     made.pulse.on_digest = route_table.compare
     made.leaving.on_parting = route_table.stop
@@ -332,7 +338,6 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.GOODBYE_ACK: Connection.goodbye_answer_frame,
         MessageType.DRAIN: made.leaving.drain_received,
         MessageType.DRAIN_ACK: made.leaving.drain_answered,
-        MessageType.DATA_RESPONSE: made.traffic.response_received,
         MessageType.COMMAND_REQUEST: made.commands.request_received,
         MessageType.COMMAND_RESPONSE: made.commands.response_received,
         MessageType.FLUSH: made.traffic.data_received,
@@ -347,4 +352,5 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.SUBSCRIBE_RESPONSE: made.route_table.response_received,
         MessageType.ROUTE_BATCH: made.route_table.batch_received,
         MessageType.ADDRESS_UPDATE: made.registrar.addresses_received,
+        **made.subjects.readers,
     }

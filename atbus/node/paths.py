@@ -60,6 +60,8 @@ class Paths:
     ) -> None:
         # Called when an endpoint's gate has opened; set by the node, which wires its parts.
         self.available: Callable[[Endpoint], None]
+        # Called with an endpoint that leaves, or is left.
+        self.leaving: Callable[[Endpoint], None]
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
@@ -224,6 +226,7 @@ class Paths:
         if endpoint.gate in (Gate.DRAINING, Gate.RETURNING) or endpoint.removed is not None:
             return
         bus_id = endpoint.bus_id
+        self.leaving(endpoint)
         if endpoint.gate is Gate.CHANGING:
             # Nothing has left the channel used until now, so the order holds on it.
             stay = _number(endpoint.ring)

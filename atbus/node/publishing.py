@@ -1,25 +1,39 @@
 """
-Publications that begin here, and what becomes of them at this node.
+What becomes of a publication at this node, whether it begins here or comes from a neighbor.
 
-Whom one is for is decided in `atbus.subjects.distribution`; this checks what the program says,
-gives it to the subscribers here and to the neighbors that are named, and tells who asked a question
-that nobody can answer.
+Whom it is for is decided in `atbus.subjects.distribution`. This checks what the program says, gives
+it to the subscribers here and to the neighbors that are named, and hands back or gives up what
+finds nobody. Who asks a question that nobody can answer is told by the last node that knows:
+
+1. A question that goes to one branch only, and to nobody before, is marked as *sole*.
+2. Whoever gets such a one and finds nobody says so to who asked, in its own name.
+3. An answer for which there is no interest yet goes back the way that the question came: interest
+   and questions travel on two connections, and the question may be first.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import attrs
+
 from atbus import limits
-from atbus.errors import LocalProtocolError, Status, Undeliverable
+from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
+from atbus.node.context import Alarm
 from atbus.node.publication import Publication
 from atbus.node.subscribers import Subscribers, Way
-from atbus.subjects.distribution import Distributor, Incoming
-from atbus.subjects.pattern import parse_subject
+from atbus.routing.answers import Expectations
+from atbus.subjects import bounds
+from atbus.subjects.distribution import Branch, Distributor, Incoming
+from atbus.subjects.duplicates import Duplicates
+from atbus.subjects.interest import HERE
+from atbus.subjects.pattern import inbox_owner, parse_subject
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
+    from atbus.node.spreading import Spreading
 
 _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 
@@ -27,9 +41,34 @@ _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 Unheard = Callable[[], object]
 
 
+@attrs.frozen(kw_only=True)
+class Passing:
+    """
+    What a publication brings along from node to node.
+
+    :param came_from: The neighbor that it came from; `HERE` where it begins.
+    :param epoch: The publisher's.
+    :param hop_limit: How many more nodes it may enter behind this one.
+    :param queues: The groups to serve on this branch.
+    :param served: The branches that others have served.
+    :param queues_only: Whether plain subscribers have it.
+    :param handed_back: Whether a branch has returned the groups.
+    :param is_sole: Whether nobody else has got it.
+    """
+
+    came_from: int = HERE
+    epoch: int
+    hop_limit: int
+    queues: tuple[str, ...] = ()
+    served: tuple[int, ...] = ()
+    queues_only: bool = False
+    handed_back: bool = False
+    is_sole: bool = True
+
+
 class Publishing:
     """
-    Publish.
+    Publish, and pass on.
 
     :param refusal: Says why nothing may be published now; None if it may.
     """
@@ -41,14 +80,24 @@ class Publishing:
         distributor: Distributor,
         refusal: Callable[[], Status | None],
     ) -> None:
-        # Set by the node, which wires its parts: takes what comes to an inbox of this node.
+        # Set by the node, which wires its parts: the way to neighbors, ...
+        self.spreading: Spreading
+        # ... and who takes what comes to an inbox of this node.
         self.to_inbox: Callable[[Publication], bool]
+        #: How many publications began here.
+        self.sequence = 0
         self._context = context
         self._subscribers = subscribers
         self._distributor = distributor
         self._refusal = refusal
-        self._sequence = 0
         self._bytes_max = context.config.message_bytes_max
+        self._duplicates = Duplicates()
+        # Those that went on with groups to serve, so that nobody hands back what he made up.
+        self._entrusted = Duplicates()
+        # By the reply subject of a question: which neighbor it came from.
+        self._askers: OrderedDict[str, int] = OrderedDict()
+        self._unheard: Expectations[int, Unheard] = Expectations(bounds.INQUIRIES_MAX)
+        self._alarm = Alarm(context.timers, self._expire)
 
     def reconfigure(self) -> None:
         """Publish as many bytes at once as the configuration allows now."""
@@ -77,24 +126,18 @@ class Publishing:
         :raises LocalProtocolError: The payload or the kind is none.
         :raises Undeliverable: It was not accepted.
         """
-        subscribers = self._subscribers
+        subscribers, context = self._subscribers, self._context
         way = subscribers.way(subject, literal=literal)
-        if reply_to:
+        if reply_to and not inbox_owner(reply_to):
             parse_subject(reply_to, literal_wildcards=literal)
         if type(payload) is not bytes:
             payload = _as_bytes(payload)
         self._check(len(payload) + len(header_block), kind, is_answer=is_answer)
-        context = self._context
-        self._sequence += 1
+        if context.rights is not None:
+            self._check_rights(way)
+        self.sequence = sequence = self.sequence + 1
         publication = Publication(
-            subject,
-            payload,
-            reply_to,
-            header_block,
-            kind,
-            context.bus_id,
-            self._sequence,
-            origin,
+            subject, payload, reply_to, header_block, kind, context.bus_id, sequence, origin
         )
         context.statistics.published_messages += 1
         if subscribers.delivering:
@@ -102,7 +145,7 @@ class Publishing:
         else:
             self._go_by(way, publication, unheard)
             subscribers.run_later()
-        return publication.sequence
+        return sequence
 
     def _check(self, size_bytes: int, kind: int, *, is_answer: bool) -> None:
         refusal = self._refusal()
@@ -117,9 +160,25 @@ class Publishing:
         if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
             raise LocalProtocolError(f"kind {kind} is not between -2**31 and 2**31 - 1")
 
+    def _check_rights(self, way: Way) -> None:
+        refusal = self._lacks_right(self._context.bus_id, way)
+        if refusal is not None:
+            raise self._refused(Status.NO_RIGHT, refusal)
+
+    def _lacks_right(self, source: int, way: Way) -> str | None:
+        """Say why a node may not publish; answers to who asked are free."""
+        rights = self._context.rights
+        if rights is None or way.owner:
+            return None
+        return rights.refuses_publication(rights.who(source), way.tokens)
+
     def _refused(self, status: Status, detail: str = "") -> Undeliverable:
-        self._context.statistics.publications_dropped[status] += 1
+        self.dropped(status)
         return Undeliverable(status, 0, 0, self._context.bus_id, detail)
+
+    def dropped(self, status: Status) -> None:
+        """Count a publication that somebody does not get."""
+        self._context.statistics.publications_dropped[status] += 1
 
     def answer(self, publication: Publication, payload: bytes) -> None:
         """Publish what a subscriber has returned to who asked, if anybody did."""
@@ -134,35 +193,176 @@ class Publishing:
         self._go_by(way, publication, unheard)
 
     def _go_by(self, way: Way, publication: Publication, unheard: Unheard | None) -> None:
-        started = self._context.now
-        if way.is_simple:
-            heard = self._subscribers.deliver(publication, way.plain) if way.plain else 0
-        elif way.owner:
-            heard = self._to_inbox(way.owner, publication)
+        context = self._context
+        started = context.now
+        if way.is_simple and way.plain:
+            self._subscribers.deliver(publication, way.plain)
         else:
-            heard = self._spread(way, publication, Incoming(subject=way.tokens))
-        if not heard and unheard is not None:
-            self._context.statistics.publications_dropped[Status.NO_RESPONDERS] += 1
-            unheard()
-        spent = self._context.now - started
+            passing = Passing(epoch=context.epoch, hop_limit=context.config.hops)
+            if unheard is not None:
+                self._unheard.add(publication.sequence, unheard, started + limits.REQUEST_SECONDS)
+            sole = self._spread(way, publication, passing)
+            if unheard is not None and not sole:
+                self._unheard.resolve(publication.sequence)
+            if unheard is not None:
+                self._alarm.set(self._unheard.deadline)
+        spent = context.now - started
         if spent > limits.LAG_SECONDS:
-            self._context.events.on_lag(spent, f"subscribers of {publication.subject}")
+            context.events.on_lag(spent, f"subscribers of {publication.subject}")
 
-    def _to_inbox(self, owner: int, publication: Publication) -> int:
-        """Give an answer to who asked."""
-        return int(owner == self._context.bus_id and self.to_inbox(publication))
+    def arrived(self, publication: Publication, passing: Passing) -> None:
+        """Take a publication that came from a neighbor."""
+        if self._subscribers.delivering:
+            self._subscribers.later(lambda: self._take(publication, passing))
+        else:
+            self._take(publication, passing)
+            self._subscribers.run_later()
 
-    def _spread(self, way: Way, publication: Publication, incoming: Incoming) -> int:
+    def _take(self, publication: Publication, passing: Passing) -> None:
+        try:
+            way = self._subscribers.way(publication.subject, literal=True)
+        except SubjectError:
+            self.dropped(Status.MALFORMED_FRAME)
+            return
+        if self._lacks_right(publication.source, way) is not None:
+            self.dropped(Status.NO_RIGHT)
+            return
+        known = self._recognized(publication, passing)
+        if known is None:
+            return
+        if publication.reply_to and not inbox_owner(publication.reply_to):
+            self._remember_asker(publication.reply_to, passing.came_from)
+        self._spread(way, publication, known)
+
+    def _recognized(self, publication: Publication, passing: Passing) -> Passing | None:
+        """Leave out what came before; None when nothing is left."""
+        source = publication.source
+        if passing.handed_back or passing.queues_only:
+            return passing
+        if source != self._context.bus_id and self._duplicates.is_new(
+            source, passing.epoch, publication.sequence
+        ):
+            return passing
+        self._context.statistics.publications_repeated += 1
+        return attrs.evolve(passing, queues_only=True) if passing.queues else None
+
+    def has_entrusted(self, source: int, epoch: int, sequence: int) -> bool:
+        """Tell whether a publication went on from here with groups to serve."""
+        return self._entrusted.knows(source, epoch, sequence)
+
+    def _remember_asker(self, reply_to: str, neighbor: int) -> None:
+        self._askers[reply_to] = neighbor
+        self._askers.move_to_end(reply_to)
+        if len(self._askers) > bounds.ASKERS_REMEMBERED_MAX:
+            self._askers.popitem(last=False)
+
+    def _spread(self, way: Way, publication: Publication, passing: Passing) -> bool:
         """
         Give a publication to everybody it is for.
 
-        :returns: How many got it.
+        :returns: Whether it went to one branch, and nobody has it for certain.
         """
-        what = self._distributor.distribute(incoming)
+        if way.owner:
+            self._to_inbox(way.owner, publication, passing)
+            return False
+        what = self._distributor.distribute(
+            Incoming(
+                subject=way.tokens,
+                came_from=passing.came_from,
+                queues=passing.queues,
+                served=passing.served,
+                queues_only=passing.queues_only,
+                handed_back=passing.handed_back,
+                ours=publication.source == self._context.bus_id,
+                absent=way.absent(publication),
+            )
+        )
         heard = self._subscribers.deliver(publication, way.plain) if what.here else 0
         for queue in what.queues_here:
             heard += self._subscribers.deliver_to_one(publication, way.groups[queue])
-        return heard
+        branches = [*what.branches]
+        if what.unserved:
+            branches += self._back(passing, what.unserved)
+        elif what.nobody:
+            branches += self._towards_asker(publication, passing)
+        if branches and passing.hop_limit <= 0:
+            self.dropped(Status.HOP_LIMIT)
+            return False
+        sole = passing.is_sole and not heard and len(branches) == 1
+        for branch in branches:
+            self._send(publication, passing, branch, sole=sole)
+        if not heard and not branches and passing.is_sole:
+            self._nobody(publication, passing)
+        return sole
+
+    def _send(
+        self, publication: Publication, passing: Passing, branch: Branch, *, sole: bool
+    ) -> None:
+        back = branch.neighbor == passing.came_from and not passing.handed_back
+        if branch.queues and not back:
+            self._entrusted.is_new(publication.source, passing.epoch, publication.sequence)
+        onward = attrs.evolve(
+            passing,
+            queues=branch.queues,
+            served=branch.served,
+            queues_only=branch.queues_only,
+            handed_back=passing.handed_back or back,
+            is_sole=sole and bool(publication.reply_to),
+        )
+        self.spreading.send(publication, onward, branch.neighbor)
+
+    @staticmethod
+    def _back(passing: Passing, unserved: tuple[str, ...]) -> list[Branch]:
+        """Hand groups back that found nobody, unless they were handed back before."""
+        if passing.came_from == HERE or passing.handed_back:
+            return []
+        return [Branch(neighbor=passing.came_from, queues=unserved, queues_only=True)]
+
+    def _towards_asker(self, publication: Publication, passing: Passing) -> list[Branch]:
+        """Find the way back to who asked, for an answer that nobody seems to want."""
+        neighbor = self._askers.get(publication.subject, HERE)
+        if neighbor in (HERE, passing.came_from) or passing.queues_only:
+            return []
+        return [Branch(neighbor=neighbor)]
+
+    def _to_inbox(self, owner: int, publication: Publication, passing: Passing) -> None:
+        """Give an answer to who asked, wherever that is."""
+        if owner == self._context.bus_id:
+            if not self.to_inbox(publication):
+                self._context.statistics.late_frames += 1
+        elif passing.hop_limit <= 0:
+            self.dropped(Status.HOP_LIMIT)
+        else:
+            self.spreading.send_to(owner, publication, passing)
+
+    # Those who hear that nobody is there.
+
+    def _nobody(self, publication: Publication, passing: Passing) -> None:
+        """Tell who asked that nobody is there."""
+        self.dropped(Status.NO_RESPONDERS)
+        if publication.source == self._context.bus_id:
+            self.unheard(publication.sequence)
+        elif publication.reply_to:
+            self.spreading.tell_nobody(publication, passing.epoch)
+
+    def unheard(self, sequence: int) -> None:
+        """Take the news that nobody has got a publication of ours."""
+        call = self._unheard.resolve(sequence)
+        if call is not None:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - the program's
+                self._context.statistics.callback_failures += 1
+                self._context.log.failure("the program failed on a question that nobody heard")
+
+    def _expire(self) -> None:
+        self._unheard.expire(self._context.now)
+        self._alarm.set(self._unheard.deadline)
+
+    def close(self) -> None:
+        """Wait for no news any more."""
+        self._unheard.clear()
+        self._alarm.set(None)
 
 
 def _as_bytes(payload: object) -> bytes:

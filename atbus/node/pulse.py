@@ -46,6 +46,9 @@ class Pulse:
         # Set by the node, which wires its parts: of the route table told by a neighbor.
         self.digest_of: Callable[[int], int]
         self.on_digest: Callable[[int, int], None]
+        # The same of interest.
+        self.interest_digest_of: Callable[[int], int]
+        self.on_interest_digest: Callable[[int, int], None]
         self._alarms: dict[Endpoint, Alarm] = {}
         self._call: IDelayedCall | None = None
         self._due = 0.0
@@ -136,6 +139,7 @@ class Pulse:
             sequence=sequence,
             sent_at_us=sent_at_us,
             table_digest=self.digest_of(endpoint.bus_id),
+            interest_digest=self.interest_digest_of(endpoint.bus_id),
         )
         link.put(Notice(ping))
         self._context.events.on_endpoint_ping(endpoint, sequence)
@@ -149,9 +153,11 @@ class Pulse:
                 sequence=message.sequence,
                 sent_at_us=message.sent_at_us,
                 table_digest=self.digest_of(bus_id),
+                interest_digest=self.interest_digest_of(bus_id),
             )
             link.put(Notice(pong))
             self.on_digest(bus_id, message.table_digest)
+            self.on_interest_digest(bus_id, message.interest_digest)
 
     def pong_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a ping; an old one says nothing about the round trip."""
@@ -159,6 +165,7 @@ class Pulse:
         if endpoint is None or not isinstance(message, Pong):
             return
         self.on_digest(endpoint.bus_id, message.table_digest)
+        self.on_interest_digest(endpoint.bus_id, message.interest_digest)
         rtt = endpoint.heartbeat.ponged(head[7], self._context.now)
         if rtt is not None:
             endpoint.rtt_seconds = rtt

@@ -73,7 +73,7 @@ def _pass_on(parts: Parts, config: NodeConfig, applied: frozenset[str]) -> None:
         # Ways that are in use are looked up again, and with them whom to connect to.
         parts.traffic.changed()
     parts.sender.reconfigure()
-    parts.subjects.publishing.reconfigure()
+    parts.subjects.reconfigure()
     parts.inbox.reconfigure()
     if parts.running.upstream is not None:
         parts.running.upstream.reconfigure()

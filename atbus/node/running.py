@@ -105,6 +105,7 @@ class Running:
         self._parts.commands.refusal = None
         self._parts.pulse.start()
         self._parts.route_table.open()
+        self._parts.subjects.talk.open()
         config = self._context.config
         listening = DeferredList(
             [self._dialer.listen(address) for address in config.listen], consumeErrors=True
@@ -286,6 +287,7 @@ class Running:
         # What was held for the program is delivered, or it would be lost.
         self._parts.inbox.resume()
         self._parts.commands.refusal = Status.CLOSING
+        self._parts.subjects.talk.close()
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atbus import limits
-from atbus.node.outbox import Item, Notice, Relayed, Routed, Run
+from atbus.node.outbox import Item, Notice, Relayed, Routed, Run, Spread
 from atbus.routing.backlog import Backlog
 from atbus.wire.messages import DrainAck, Flags, MessageType
 
@@ -78,7 +78,7 @@ class Sluice:
         # Nothing that is new goes before what may leave and has waited.
         queues = backlog.ready
         for item in items:
-            if not isinstance(item, Run | Relayed) or _is_flush(item):
+            if not isinstance(item, Run | Relayed | Spread) or _is_flush(item):
                 self._let_through_special(item, through)
             elif not queues and room_bytes > 0 and backlog.is_free(item.target):
                 room_bytes -= item.size_bytes
@@ -103,8 +103,10 @@ class Sluice:
         else:
             through.append(item)
 
-    def _may_overtake(self, item: Run | Relayed) -> bool:
+    def _may_overtake(self, item: Run | Relayed | Spread) -> bool:
         """Tell whether something is a reply that waits for nothing but the pause."""
+        if isinstance(item, Spread):
+            return False
         flags = item.flags if isinstance(item, Run) else item.frame[_FLAGS_AT]
         if not flags & Flags.REPLY or not self.backlog.is_paused(item.target):
             return False

@@ -18,8 +18,11 @@ class Statistics:
     node, whether they began here or were passing through. ``route_words_ignored`` counts what
     neighbors told of nodes that was not for them to tell. ``log_lines_lost`` counts what the
     process could not write into its log, on a full disk for example. ``published_messages`` began
-    here; ``publications_delivered`` counts what subscribers here got, each of its own, and
-    ``publications_dropped`` what somebody did not get, by the reason. For JSON:
+    here; ``publications_delivered`` counts what subscribers here got, each of its own,
+    ``publications_forwarded`` what went on to neighbors, each time, ``publications_repeated`` what
+    came a second time and went nowhere, and ``publications_dropped`` what somebody did not get, by
+    the reason. ``interest_repairs`` counts neighbors that had lost something of what they were
+    told; there should be none. For JSON:
     `atbus.node.report.plain`.
     """
 
@@ -49,6 +52,12 @@ class Statistics:
     missed_wakeups: int = 0
     published_messages: int = 0
     publications_delivered: int = 0
+    publications_forwarded: int = 0
+    publications_repeated: int = 0
+    interest_sent: int = 0
+    interest_received: int = 0
+    interest_ignored: int = 0
+    interest_repairs: int = 0
     publications_dropped: Counter[Status] = attrs.field(factory=Counter)
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)

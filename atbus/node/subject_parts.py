@@ -7,17 +7,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from twisted.internet.defer import succeed
 
+from atbus.node.endpoint import Endpoint
 from atbus.node.inquiries import Inquiries
+from atbus.node.interest_talk import InterestTalk
 from atbus.node.publishing import Publishing
+from atbus.node.spreading import Spreading
 from atbus.node.subscribers import Subscribers
 from atbus.subjects.distribution import Distributor
 from atbus.subjects.interest import Interests
+from atbus.wire.messages import MessageType
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
+    from atbus.node.link import FrameReader
     from atbus.node.sending import Sender
+    from atbus.node.traffic import Traffic
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -27,17 +32,45 @@ class SubjectParts:
     subscribers: Subscribers
     publishing: Publishing
     inquiries: Inquiries
+    spreading: Spreading
+    talk: InterestTalk
+
+    @property
+    def readers(self) -> dict[int, FrameReader]:
+        """Who reads which frames."""
+        return {
+            MessageType.INTEREST: self.talk.interest_received,
+            MessageType.INTEREST_ACK: self.talk.answer_received,
+            MessageType.PUBLISH: self.spreading.publish_received,
+            MessageType.DATA_RESPONSE: self.spreading.response_received,
+        }
+
+    def reconfigure(self) -> None:
+        """Take as long publications as the configuration allows now."""
+        self.publishing.reconfigure()
+        self.spreading.reconfigure()
+
+    def removed(self, endpoint: Endpoint) -> None:
+        """Forget a neighbor that is gone."""
+        self.talk.lost(endpoint)
+        self.spreading.removed(endpoint)
 
     def close(self) -> None:
         """End all questions and subscriptions: the node has stopped."""
         self.inquiries.close()
         self.subscribers.close()
+        self.talk.close()
+        self.spreading.close()
+        self.publishing.close()
 
 
-def make_subjects(context: Context, sender: Sender) -> SubjectParts:
+def make_subjects(
+    context: Context, endpoints: dict[int, Endpoint], traffic: Traffic, sender: Sender
+) -> SubjectParts:
     """
     Make the parts.
 
+    :param endpoints: The registered remote nodes by id; shared with the registrar.
     :param sender: Knows whether anything may be sent now.
     """
     interests = Interests()
@@ -45,8 +78,16 @@ def make_subjects(context: Context, sender: Sender) -> SubjectParts:
     distributor = Distributor(interests, context.random.randrange)
     publishing = Publishing(context, subscribers, distributor, lambda: sender.refusal)
     inquiries = Inquiries(context, publishing)
-    subscribers.on_changed = lambda: None
-    subscribers.everywhere = lambda: succeed(None)
+    talk = InterestTalk(context, endpoints, interests, subscribers.changed)
+    subscribers.on_changed = talk.flush_soon
+    subscribers.everywhere = talk.everywhere
     subscribers.answer = publishing.answer
     publishing.to_inbox = inquiries.take
-    return SubjectParts(subscribers=subscribers, publishing=publishing, inquiries=inquiries)
+    publishing.spreading = Spreading(context, endpoints, traffic, publishing)
+    return SubjectParts(
+        subscribers=subscribers,
+        publishing=publishing,
+        inquiries=inquiries,
+        spreading=publishing.spreading,
+        talk=talk,
+    )

@@ -35,6 +35,7 @@ class Way:
     :param plain: The subscribers here that are in no queue group.
     :param groups: The members here of each group.
     :param is_simple: Whether there is nothing more to it: nobody elsewhere wants it, no group does.
+    :param is_choosy: Whether a member of a group does not take everything.
     :param owner: Whose inbox it is; 0 for a subject to which one subscribes.
     """
 
@@ -42,7 +43,18 @@ class Way:
     plain: tuple[Subscription, ...]
     groups: dict[str, tuple[Subscription, ...]]
     is_simple: bool
+    is_choosy: bool = False
     owner: int = 0
+
+    def absent(self, publication: Publication) -> tuple[str, ...]:
+        """Name the groups of which no member here wants a publication."""
+        if not self.is_choosy:
+            return ()
+        return tuple(
+            queue
+            for queue, members in self.groups.items()
+            if not any(member.wants(publication) for member in members)
+        )
 
 
 class Subscribers:
@@ -137,7 +149,8 @@ class Subscribers:
             else:
                 plain += self._members[wanted]
         members = {queue: tuple(found) for queue, found in groups.items()}
-        return Way(tokens, tuple(plain), members, is_simple)
+        choosy = any(each.accepts is not None for found in groups.values() for each in found)
+        return Way(tokens, tuple(plain), members, is_simple, is_choosy=choosy)
 
     # Delivery.
 

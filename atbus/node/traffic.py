@@ -19,7 +19,7 @@ from atbus.node.courier import Courier
 from atbus.node.events import Fate
 from atbus.node.hop import NextHop
 from atbus.node.observing import show_dropped
-from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run
+from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run, Spread
 from atbus.routing.decision import Deliver, Forward, Hold
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import append_trace
@@ -458,6 +458,8 @@ class Traffic:
                     )
                 case Routed():
                     self.courier.lost(item, status)
+                case Spread():
+                    self._context.statistics.publications_dropped[status] += 1
 
     def resubmit(self, items: Collection[Kept], status: Status) -> None:
         """
@@ -467,7 +469,7 @@ class Traffic:
         :param status: Why those ended for which there is no other way.
         """
         for item in items:
-            if isinstance(item, Routed) or not self._resubmit(item):
+            if isinstance(item, Routed | Spread) or not self._resubmit(item):
                 self.lost((item,), status)
 
     def _resubmit(self, item: Run | Relayed) -> bool:

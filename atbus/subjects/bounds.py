@@ -19,6 +19,10 @@ NESTED_PER_TURN: Final = 1_000
 #: Subjects for which it is remembered who gets a publication; as many as matches are remembered.
 WAYS_REMEMBERED_MAX: Final = 1_024
 
+#: Questions of which it is remembered where they came from; an answer that comes so late that as
+#: many others have passed has its interest by then.
+ASKERS_REMEMBERED_MAX: Final = 4_096
+
 #: How long the last answer to a question to many may be behind the one before, seconds: natscli's.
 QUIET_SECONDS: Final = 0.3
 

@@ -49,6 +49,7 @@ class Incoming:
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups, to this node or to one before.
     :param ours: Whether it began here, also when it comes back.
+    :param absent: The groups of which no member at this node takes it.
     """
 
     subject: tuple[str, ...]
@@ -58,6 +59,7 @@ class Incoming:
     queues_only: bool = False
     handed_back: bool = False
     ours: bool = False
+    absent: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -142,7 +144,10 @@ class Distributor:
         queues: dict[int, list[str]] = {}
         unserved: list[str] = []
         for queue in wanted:
-            place = self._choose(groups.get(queue, ()), allowed)
+            members = groups.get(queue, ())
+            if queue in incoming.absent:
+                members = [taker for taker in members if taker.neighbor != HERE]
+            place = self._choose(members, allowed)
             if place is None:
                 unserved.append(queue)
             else:

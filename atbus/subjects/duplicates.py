@@ -64,3 +64,19 @@ class Duplicates:
             return False
         publisher.seen |= bit
         return True
+
+    def knows(self, source: int, epoch: int, sequence: int) -> bool:
+        """
+        Tell whether one publication has been noted.
+
+        :param source: Who published it.
+        :param epoch: The publisher's incarnation.
+        :param sequence: Its number.
+        """
+        publisher = self._publishers.get(source)
+        if publisher is None or epoch != publisher.epoch:
+            return False
+        behind = publisher.newest - sequence
+        return 0 <= behind < limits.PUBLICATIONS_REMEMBERED_MAX and bool(
+            publisher.seen >> behind & 1
+        )

@@ -21,6 +21,8 @@ _ENTRY: Final = struct.Struct("<HH")
 _LENGTH: Final = struct.Struct("<I")
 _EXTRAS_LENGTH: Final = struct.Struct("<H")
 _ID: Final = struct.Struct("<Q")
+_SIZE: Final = struct.Struct("<I")
+_PLACE: Final = struct.Struct("<II")
 _KNOWN: Final = frozenset(map(int, ExtraType))
 
 
@@ -113,6 +115,61 @@ def read_number(extras: Iterable[Extra], extra_type: ExtraType) -> int | None:
         raise MalformedFrame(f"{extra_type.name} of {len(value)} bytes")
     number: int = _ID.unpack(value)[0]
     return number
+
+
+def header_size_extra(size_bytes: int) -> Extra:
+    """
+    Say how long the header block is with which each payload of a publication begins.
+
+    :param size_bytes: An unsigned 32-bit number.
+    :returns: The extra.
+    """
+    return Extra(ExtraType.HEADER_SIZE, _SIZE.pack(size_bytes))
+
+
+def read_header_size(extras: Iterable[Extra]) -> int:
+    """
+    Read how long the header block is with which each payload begins.
+
+    :param extras: Where to look.
+    :returns: Its bytes; 0 when there is none.
+    :raises MalformedFrame: When the extra is not 4 bytes long.
+    """
+    value = find_extra(extras, ExtraType.HEADER_SIZE)
+    if value is None:
+        return 0
+    if len(value) != _SIZE.size:
+        raise MalformedFrame(f"HEADER_SIZE of {len(value)} bytes")
+    size: int = _SIZE.unpack(value)[0]
+    return size
+
+
+def piece_extra(offset: int, total: int) -> Extra:
+    """
+    Say which piece of a publication a frame carries.
+
+    :param offset: Where the piece begins, in bytes.
+    :param total: Size of the whole, in bytes.
+    :returns: The extra.
+    """
+    return Extra(ExtraType.PIECE, _PLACE.pack(offset, total))
+
+
+def read_piece(extras: Iterable[Extra]) -> tuple[int, int] | None:
+    """
+    Read which piece of a publication a frame carries.
+
+    :param extras: Where to look.
+    :returns: Where it begins and how long the whole is, in bytes; None when it is whole.
+    :raises MalformedFrame: When the extra is not 8 bytes long.
+    """
+    value = find_extra(extras, ExtraType.PIECE)
+    if value is None:
+        return None
+    if len(value) != _PLACE.size:
+        raise MalformedFrame(f"PIECE of {len(value)} bytes")
+    offset, total = _PLACE.unpack(value)
+    return offset, total
 
 
 def trace_extra(ids: Iterable[int]) -> Extra:

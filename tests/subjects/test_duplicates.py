@@ -54,3 +54,12 @@ class DuplicateTests(SynchronousTestCase):
             duplicates.is_new(source, 1, 1)
         self.assertEqual(len(duplicates._publishers), count)
         self.assertFalse(duplicates.is_new(count, 1, 1))
+
+    def test_what_was_noted_is_known(self) -> None:
+        """It can be asked whether something came, without noting that it does."""
+        duplicates = Duplicates()
+        duplicates.is_new(1, 1, 5)
+        known = [duplicates.knows(*key) for key in [(1, 1, 5), (1, 1, 4), (1, 1, 6), (1, 2, 5)]]
+        self.assertEqual(known, [True, False, False, False])
+        self.assertFalse(duplicates.knows(2, 1, 5))
+        self.assertTrue(duplicates.is_new(1, 1, 4))

@@ -12,9 +12,13 @@ from atbus.wire import codec, schema
 from atbus.wire.extras import (
     append_trace,
     find_extra,
+    header_size_extra,
     number_extra,
     pack_extras,
+    piece_extra,
+    read_header_size,
     read_number,
+    read_piece,
     read_trace,
     trace_extra,
     unpack_extras,
@@ -141,3 +145,20 @@ class TraceTests(SynchronousTestCase):
         frame[50:52] = b"\xff\xff"
         self.assertRaises(MalformedFrame, append_trace, bytes(frame), 1)
         self.assertRaises(MalformedFrame, codec.decode, bytes(frame))
+
+
+class PublicationTests(SynchronousTestCase):
+    """Extras of publications."""
+
+    def test_the_size_of_headers(self) -> None:
+        """How long the headers are is read as it was written; 0 where nothing is said."""
+        self.assertEqual(read_header_size((header_size_extra(70_000),)), 70_000)
+        self.assertEqual(read_header_size(()), 0)
+        broken = (Extra(ExtraType.HEADER_SIZE, bytes(3)),)
+        self.assertRaises(MalformedFrame, read_header_size, broken)
+
+    def test_a_piece(self) -> None:
+        """Where a piece begins, and how long the whole is."""
+        self.assertEqual(read_piece((piece_extra(5, 2**32 - 1),)), (5, 2**32 - 1))
+        self.assertIs(read_piece(()), None)
+        self.assertRaises(MalformedFrame, read_piece, (Extra(ExtraType.PIECE, bytes(4)),))

@@ -108,6 +108,8 @@ class ExtraType(enum.IntEnum):
     DEADLINE = 0x0004
     IN_REPLY_TO = 0x8001
     COMPRESSION = 0x8002
+    HEADER_SIZE = 0x8003
+    PIECE = 0x8004
 
 
 class Capability(enum.IntFlag):

@@ -1,0 +1,264 @@
+"""
+Interest over links: what neighbors are told of who wants what, and what they tell (7.18, 7.19).
+
+`atbus.subjects.interest` decides; this tells it who comes and goes, and brings its messages to the
+control connections.
+
+1. A neighbor takes part from the moment its control connection is registered until it leaves or is
+   gone. Over a new control connection of the same life everything is told anew, and what was heard
+   stays until the other side's replay is complete.
+2. What changes in one turn leaves together, and no more than a link can write soon: the rest waits
+   here, in order, so that a large replay does not hold up the pings.
+3. A ping's digest is compared only when everything has left that the neighbor was to be told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+from twisted.internet.defer import Deferred, fail
+
+from atbus import limits
+from atbus.errors import Status, Undeliverable
+from atbus.node.outbox import Notice
+from atbus.routing.table import Position
+from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
+from atbus.subjects.interest import Interests, Side
+from atbus.wire.messages import Capability, Interest, InterestAck, Mode
+
+if TYPE_CHECKING:
+    from atbus.node.connection import Connection
+    from atbus.node.context import Context
+    from atbus.node.endpoint import Endpoint
+    from atbus.node.link import Link
+    from atbus.wire.head import Head
+
+_SIDES = {
+    Position.UPSTREAM: Side.ABOVE,
+    Position.PEER: Side.BESIDE,
+    Position.DOWNSTREAM: Side.BELOW,
+}
+# Of an entry its weight and the lengths of two texts.
+_ENTRY_BYTES = 8
+
+
+@attrs.define(eq=False)
+class _Talk:
+    """What is said to one neighbor, over which connection, under which epoch of it."""
+
+    control: Connection
+    epoch: int
+    unsent: deque[Interest | InterestAck] = attrs.field(factory=deque)
+
+
+class InterestTalk:
+    """
+    Tell and hear interest.
+
+    :param endpoints: The registered remote nodes by id; shared with the registrar.
+    :param changed: Called when who gets what may be another now.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        endpoints: dict[int, Endpoint],
+        interests: Interests,
+        changed: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._interests = interests
+        self._changed = changed
+        self._barriers = Barriers()
+        self._talks: dict[int, _Talk] = {}
+        self._waiting: dict[int, Deferred[None]] = {}
+        self._tickets = 0
+        self._flush_asked = False
+        self._is_open = False
+
+    @property
+    def capability(self) -> Capability:
+        """What this node can do, to be said in HELLO."""
+        if self._context.mode is Mode.TEMPORARY:
+            return Capability(0)
+        return Capability.SUBJECTS
+
+    # Who takes part.
+
+    def control_up(self, endpoint: Endpoint) -> None:
+        """Begin to talk with a neighbor, or go on over another control connection."""
+        control = endpoint.control
+        if control is None or not endpoint.peer.capabilities & Capability.SUBJECTS:
+            return
+        bus_id = endpoint.bus_id
+        talk = self._talks.get(bus_id)
+        if talk is not None and talk.control is control:
+            return
+        if talk is not None and talk.epoch == endpoint.peer.epoch:
+            messages = self._interests.replay(bus_id)
+        else:
+            messages = self._interests.open(bus_id, _SIDES[endpoint.position])
+            self._changed()
+        self._talks[bus_id] = _Talk(control, endpoint.peer.epoch, deque(messages))
+        self._feed(bus_id)
+        self.flush_soon()
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Forget a neighbor that leaves, is left, or is gone, and with it who is behind it."""
+        if self._talks.pop(endpoint.bus_id, None) is None:
+            return
+        self._interests.close(endpoint.bus_id)
+        self._changed()
+        self.flush_soon()
+        self._perform(self._barriers.lost(endpoint.bus_id))
+
+    # What is told.
+
+    def flush_soon(self) -> None:
+        """Tell what has changed, at the end of this turn."""
+        if not self._flush_asked and self._talks:
+            self._flush_asked = True
+            self._context.turn.at_end(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        for bus_id, message in self._interests.changes():
+            self._tell(bus_id, message)
+
+    def _tell(self, bus_id: int, message: Interest | InterestAck) -> None:
+        talk = self._talks.get(bus_id)
+        if talk is not None:
+            talk.unsent.append(message)
+            if len(talk.unsent) == 1:
+                self._feed(bus_id)
+
+    def _feed(self, bus_id: int) -> None:
+        """Let so much leave as the link can write soon."""
+        talk = self._talks.get(bus_id)
+        endpoint = self._endpoints.get(bus_id)
+        link = None if endpoint is None else endpoint.control_link
+        if talk is None or link is None:
+            return
+        link.measure()
+        while talk.unsent and link.queued_bytes <= limits.CONTROL_QUEUED_BYTES:
+            message = talk.unsent.popleft()
+            if isinstance(message, Interest):
+                self._context.statistics.interest_sent += max(1, len(message.entries))
+            stamped = attrs.evolve(message, source=self._context.bus_id)
+            link.put(Notice(stamped, _size_bytes(message)))
+        if talk.unsent:
+            self._context.timers.callLater(0, self._feed, bus_id)
+
+    def sweep(self) -> None:
+        """Let more be told to neighbors whose links have room again."""
+        for bus_id, talk in list(self._talks.items()):
+            if talk.unsent:
+                self._feed(bus_id)
+
+    # What is heard.
+
+    def interest_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take what a neighbor wants."""
+        message = link.read(frame, head)
+        bus_id = self._talking(link)
+        if not isinstance(message, Interest) or not bus_id:
+            return
+        statistics = self._context.statistics
+        statistics.interest_received += max(1, len(message.entries))
+        faults = self._interests.heard(bus_id, message)
+        if faults:
+            statistics.interest_ignored += faults
+        if message.entries or message.last:
+            self._changed()
+            self.flush_soon()
+        if message.barrier:
+            self._flush()
+            effects = self._barriers.asked(bus_id, message.barrier, self._interests.neighbors)
+            self._perform(effects)
+
+    def answer_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take the answer to a barrier."""
+        message = link.read(frame, head)
+        bus_id = self._talking(link)
+        if isinstance(message, InterestAck) and bus_id:
+            self._perform(self._barriers.answered(bus_id, message.barrier))
+
+    def _talking(self, link: Link) -> int:
+        """Give the neighbor at the other end, 0 if what it says does not count any more."""
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            return 0
+        talk = self._talks.get(endpoint.bus_id)
+        if talk is None or talk.control is not link.connection:
+            self._context.statistics.late_frames += 1
+            return 0
+        return endpoint.bus_id
+
+    # Digests.
+
+    def digest_of(self, bus_id: int) -> int:
+        """Give the digest of what a neighbor has told, for a PING or PONG to it."""
+        return self._interests.digest_of(bus_id)
+
+    def compare(self, bus_id: int, digest: int) -> None:
+        """Take the digest out of a neighbor's PING or PONG, and tell everything anew on doubt."""
+        talk = self._talks.get(bus_id)
+        if talk is None or talk.unsent or not self._interests.heard_digest(bus_id, digest):
+            return
+        self._context.statistics.interest_repairs += 1
+        for message in self._interests.replay(bus_id):
+            self._tell(bus_id, message)
+
+    # The whole bus.
+
+    def everywhere(self) -> Deferred[None]:
+        """Wait until the whole bus knows of all interest of this node."""
+        if not self._is_open:
+            return fail(Undeliverable(Status.NOT_STARTED, 0, 0, self._context.bus_id))
+        self._tickets += 1
+        ticket = self._tickets
+        waiting: Deferred[None] = Deferred(lambda _: self._give_up(ticket))
+        self._waiting[ticket] = waiting
+        self._flush()
+        self._perform(self._barriers.ask(ticket, self._interests.neighbors))
+        return waiting
+
+    def _give_up(self, ticket: int) -> None:
+        self._waiting.pop(ticket, None)
+        self._barriers.forget(ticket)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Ask(neighbor=neighbor, barrier=barrier):
+                    self._tell(neighbor, Interest(barrier=barrier))
+                case Answer(neighbor=neighbor, barrier=barrier):
+                    digest = self._interests.digest_of(neighbor)
+                    self._tell(neighbor, InterestAck(barrier=barrier, digest=digest))
+                case Known(ticket=ticket):
+                    waiting = self._waiting.pop(ticket, None)
+                    if waiting is not None:
+                        waiting.callback(None)
+
+    def open(self) -> None:
+        """Begin, with the node."""
+        self._is_open = True
+
+    def close(self) -> None:
+        """End all waiting: the node has stopped."""
+        self._is_open = False
+        waiting, self._waiting = self._waiting, {}
+        for ticket, each in waiting.items():
+            self._barriers.forget(ticket)
+            each.errback(Undeliverable(Status.CLOSING, 0, 0, self._context.bus_id))
+
+
+def _size_bytes(message: Interest | InterestAck) -> int:
+    if isinstance(message, InterestAck) or not message.entries:
+        return 2 * limits.FRAME_HEAD_BYTES
+    texts = sum(len(entry.subject) + len(entry.queue) + _ENTRY_BYTES for entry in message.entries)
+    return 2 * limits.FRAME_HEAD_BYTES + texts

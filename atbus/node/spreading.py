@@ -1,0 +1,327 @@
+"""
+Publications on their way to and from neighbors (wire protocol, 7.20).
+
+One PUBLISH frame carries one publication, or a piece of one that is longer than a frame; its next
+node puts it together before it passes it on. A frame is discharged as soon as it has arrived:
+nobody is told what becomes of a publication, so a slow branch holds up nobody before it. What a
+neighbor is too slow for it misses; it is named and counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atbus import limits
+from atbus.errors import RemoteProtocolError, Status
+from atbus.node.context import Alarm
+from atbus.node.endpoint import Endpoint
+from atbus.node.outbox import Spread
+from atbus.node.publication import Publication
+from atbus.node.publishing import Passing, Publishing
+from atbus.routing.fragments import Lost, Reassembly, Whole, split
+from atbus.wire import codec
+from atbus.wire.extras import (
+    header_size_extra,
+    piece_extra,
+    read_header_size,
+    read_piece,
+)
+from atbus.wire.messages import Capability, DataResponse, Flags, Publish
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.link import Link
+    from atbus.node.traffic import Traffic
+    from atbus.wire.head import Head
+    from atbus.wire.messages import Extra
+
+# What a frame has besides its payload, its subjects, groups and branches: head, lengths, an entry
+# of the table, two extras.
+_OVERHEAD_BYTES = limits.FRAME_HEAD_BYTES + 8 + 8 + 8 + 12
+
+
+class Spreading:
+    """
+    The frames of publications.
+
+    :param endpoints: The registered remote nodes by id; shared with the registrar.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        endpoints: dict[int, Endpoint],
+        traffic: Traffic,
+        publishing: Publishing,
+    ) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._traffic = traffic
+        self._publishing = publishing
+        # Neighbors that have missed something and have not taken anything since.
+        self._slow: set[int] = set()
+        # The last frame that was made, and what of, for the next branch.
+        self._made: tuple[object, ...] = ()
+        self._made_frames: list[bytes] = []
+        self._reassembly = Reassembly(
+            0,
+            source_bytes_max=0,
+            message_bytes_max=0,
+            count_max=limits.REASSEMBLY_COUNT_MAX,
+            seconds=limits.REASSEMBLY_SECONDS,
+        )
+        self._alarm = Alarm(context.timers, self._expire)
+        self.reconfigure()
+
+    def reconfigure(self) -> None:
+        """Put together as long publications as the configuration allows now."""
+        most = self._context.config.message_bytes_max
+        self._reassembly.message_bytes_max = most
+        self._reassembly.bytes_max = max(limits.REASSEMBLY_BYTES_MAX, most)
+        self._reassembly.source_bytes_max = max(limits.REASSEMBLY_SOURCE_BYTES_MAX, most)
+
+    # To neighbors.
+
+    def send(self, publication: Publication, passing: Passing, neighbor: int) -> None:
+        """
+        Send a publication to a neighbor that has told of its interest.
+
+        :param passing: What it is to bring along.
+        """
+        endpoint = self._endpoints.get(neighbor)
+        rights = self._context.rights
+        if endpoint is None:
+            self._publishing.dropped(Status.NOT_CONNECTED)
+        elif rights is not None and rights.refuses_delivery(
+            rights.who(neighbor), tuple(publication.subject.split("."))
+        ):
+            self._publishing.dropped(Status.NO_RIGHT)
+        else:
+            self._submit(endpoint, publication, passing, 0)
+
+    def send_to(self, owner: int, publication: Publication, passing: Passing) -> None:
+        """Send an answer on the way to the node in whose inbox it belongs."""
+        came_from = passing.came_from or None
+        hop = self._traffic.hop_to(owner, came_from=came_from)
+        if isinstance(hop, Status):
+            self._publishing.dropped(hop)
+        elif not hop.peer.capabilities & Capability.SUBJECTS:
+            self._publishing.dropped(Status.NO_ROUTE)
+        else:
+            self._submit(hop, publication, passing, owner)
+
+    def _submit(
+        self, endpoint: Endpoint, publication: Publication, passing: Passing, owner: int
+    ) -> None:
+        frames = self._frames(publication, passing, owner, endpoint.frame_bytes_max)
+        items = [Spread(frame, passing.hop_limit, size_bytes=len(frame)) for frame in frames]
+        status = endpoint.submit_all(items)
+        statistics = self._context.statistics
+        if status is None:
+            if passing.came_from:
+                statistics.publications_forwarded += 1
+            self._slow.discard(endpoint.bus_id)
+            return
+        self._publishing.dropped(status)
+        if status is Status.BUFFER_LIMIT and endpoint.bus_id not in self._slow:
+            self._slow.add(endpoint.bus_id)
+            statistics.slow_endpoints += 1
+            link = endpoint.open_link
+            queued = endpoint.pending.queued_bytes if link is None else link.queued_bytes
+            self._context.events.on_slow_endpoint(endpoint, queued)
+
+    def _frames(
+        self, publication: Publication, passing: Passing, owner: int, frame_bytes_max: int
+    ) -> list[bytes]:
+        """Make the frames of a publication, or take those of the branch before."""
+        flags = _flags(passing)
+        key = (publication, passing.queues, passing.served, flags, frame_bytes_max)
+        if self._made == key and self._made[0] is publication:
+            return self._made_frames
+        body = publication.header_block + publication.payload
+        extras: tuple[Extra, ...] = ()
+        if publication.header_block:
+            extras = (header_size_extra(len(publication.header_block)),)
+        room = frame_bytes_max - _OVERHEAD_BYTES - _names_bytes(publication, passing)
+        whole = len(body) <= room
+        pieces = [(0, body)] if whole else [(at, bytes(piece)) for at, piece in split(body, room)]
+        self._made_frames = [
+            codec.encode(
+                Publish(
+                    source=publication.source,
+                    destination=owner,
+                    sequence=publication.sequence,
+                    epoch=passing.epoch,
+                    hop_limit=passing.hop_limit,
+                    flags=flags,
+                    extras=extras if whole else (*extras, piece_extra(at, len(body))),
+                    subject=publication.subject,
+                    reply_to=publication.reply_to,
+                    queues=passing.queues,
+                    served=passing.served,
+                    messages=((publication.kind, piece),),
+                )
+            )
+            for at, piece in pieces
+        ]
+        self._made = key
+        return self._made_frames
+
+    def tell_nobody(self, publication: Publication, epoch: int) -> None:
+        """Tell a publisher elsewhere that nobody has got its question."""
+        self._traffic.respond(
+            None, publication.source, 0, publication.sequence, 1, epoch, Status.NO_RESPONDERS
+        )
+
+    # From neighbors.
+
+    def publish_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take a PUBLISH frame."""
+        message = link.read(frame, head)
+        if not isinstance(message, Publish):
+            return
+        link.discharge(head[9])
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            self._publishing.dropped(Status.NOT_REGISTERED)
+            return
+        if not self._is_credible(link, message):
+            self._publishing.dropped(Status.SOURCE_REFUSED)
+            return
+        try:
+            headers_bytes = read_header_size(message.extras)
+            piece = read_piece(message.extras)
+        except RemoteProtocolError as error:
+            link.unreadable(head, error)
+            return
+        for place, (kind, body) in enumerate(message.messages):
+            whole: bytes | None = body
+            if piece is not None:
+                whole = self._reassemble(endpoint.bus_id, message, piece, kind, body)
+            if whole is not None:
+                self._arrived(endpoint, message, place, kind, whole, headers_bytes)
+
+    def _is_credible(self, link: Link, message: Publish) -> bool:
+        """Tell whether a neighbor may pass a publication on, or may return it."""
+        if message.flags & Flags.HANDED_BACK and self._publishing.has_entrusted(
+            message.source, message.epoch, message.sequence
+        ):
+            return True
+        return self._traffic.vouches(link, message.source)
+
+    def _arrived(
+        self,
+        endpoint: Endpoint,
+        message: Publish,
+        place: int,
+        kind: int,
+        body: bytes,
+        headers_bytes: int,
+    ) -> None:
+        context = self._context
+        if len(body) > context.config.message_bytes_max or headers_bytes > len(body):
+            self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
+            return
+        publication = Publication(
+            message.subject,
+            body[headers_bytes:] if headers_bytes else body,
+            message.reply_to,
+            body[:headers_bytes],
+            kind,
+            message.source,
+            message.sequence + place,
+            None,
+            max(0, context.config.hops - message.hop_limit),
+        )
+        flags = message.flags
+        passing = Passing(
+            came_from=endpoint.bus_id,
+            epoch=message.epoch,
+            hop_limit=message.hop_limit - 1,
+            queues=message.queues,
+            served=message.served,
+            queues_only=bool(flags & Flags.QUEUES_ONLY),
+            handed_back=bool(flags & Flags.HANDED_BACK),
+            is_sole=bool(flags & Flags.REQUEST),
+        )
+        self._publishing.arrived(publication, passing)
+
+    def _reassemble(
+        self, neighbor: int, message: Publish, piece: tuple[int, int], kind: int, body: bytes
+    ) -> bytes | None:
+        """Put a publication together; None while it is not whole."""
+        way = message.flags & (Flags.QUEUES_ONLY | Flags.HANDED_BACK)
+        offset, total = piece
+        try:
+            outcomes = self._reassembly.add(
+                (neighbor, message.source, message.epoch << 8 | way),
+                message.sequence,
+                offset=offset,
+                total=total,
+                kind=kind,
+                payload=body,
+                now=self._context.now,
+            )
+        except RemoteProtocolError:
+            self._publishing.dropped(Status.FRAGMENT_LOST)
+            return None
+        self._alarm.set(self._reassembly.deadline)
+        whole = None
+        for outcome in outcomes:
+            match outcome:
+                case Whole(payload=payload):
+                    whole = payload
+                case Lost(status=status):
+                    self._publishing.dropped(status)
+        return whole
+
+    def _expire(self) -> None:
+        for outcome in self._reassembly.expire(self._context.now):
+            if isinstance(outcome, Lost):
+                self._publishing.dropped(outcome.status)
+        self._alarm.set(self._reassembly.deadline)
+
+    def response_received(self, link: Link, frame: bytes, head: Head) -> None:
+        """Take the news that nobody has got a publication of ours; other news are for messages."""
+        context = self._context
+        is_ours = head[6] == context.bus_id
+        if not is_ours or frame[limits.FRAME_HEAD_BYTES + head[11] :][:8] != bytes(8):
+            self._traffic.response_received(link, frame, head)
+            return
+        if (message := link.read(frame, head)) is None:
+            return
+        link.discharge(head[9])
+        if (
+            isinstance(message, DataResponse)
+            and self._traffic.vouches(link, head[5])
+            and context.is_own_epoch(message.origin_epoch)
+            and message.status is Status.NO_RESPONDERS
+        ):
+            self._publishing.unheard(message.first_sequence)
+
+    # The end.
+
+    def removed(self, endpoint: Endpoint) -> None:
+        """Forget a neighbor that is gone."""
+        self._slow.discard(endpoint.bus_id)
+        self._reassembly.forget(endpoint.bus_id)
+
+    def close(self) -> None:
+        """Let go of everything that is half here."""
+        self._alarm.set(None)
+        self._made, self._made_frames = (), []
+
+
+def _flags(passing: Passing) -> int:
+    return (
+        (Flags.QUEUES_ONLY if passing.queues_only else 0)
+        | (Flags.HANDED_BACK if passing.handed_back else 0)
+        | (Flags.REQUEST if passing.is_sole else 0)
+    )
+
+
+def _names_bytes(publication: Publication, passing: Passing) -> int:
+    """Count what subjects, groups and branches take."""
+    names = (publication.subject, publication.reply_to, *passing.queues)
+    texts = sum(2 + len(name.encode()) for name in names)
+    return texts + 8 * len(passing.served)

@@ -1,0 +1,156 @@
+"""Interest between nodes: when all know of it, and links that break and come back."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from atbus.errors import Status, Undeliverable
+from atbus.wire.messages import Interest, InterestEntry
+from tests.node.garden import (
+    LEFT,
+    LEFT_LEAF,
+    OTHER_LEAF,
+    RIGHT,
+    RIGHT_LEAF,
+    TOP,
+    GardenTests,
+)
+
+EVERYBODY = (TOP, LEFT, RIGHT, LEFT_LEAF, RIGHT_LEAF, OTHER_LEAF)
+
+
+class EverywhereTests(GardenTests):
+    """When the whole bus knows."""
+
+    def test_from_then_on_nothing_is_missed(self) -> None:
+        """Whoever publishes after it, wherever, is heard."""
+        nodes = self.plant(*EVERYBODY)
+        subscription = self.listen(nodes[3], "a")
+        self.network.result_of(subscription.everywhere())
+        for node in nodes:
+            node.publish("a", b"x")
+        self.settle()
+        self.assertEqual(len(self.got[LEFT_LEAF]), len(nodes))
+
+    def test_a_block_that_begins_then(self) -> None:
+        """``async with`` may wait for it."""
+        nodes = self.plant(*EVERYBODY)
+        begun: list[str] = []
+
+        async def read() -> bytes:
+            async with nodes[3].subscribe("a", everywhere=True) as messages:
+                begun.append("now")
+                async for message in messages:
+                    return message.payload
+            return b""
+
+        reading = Deferred.fromCoroutine(read())
+        self.assertEqual(begun, [])
+        self.settle()
+        self.assertEqual(begun, ["now"])
+        nodes[4].publish("a", b"x")
+        self.assertEqual(self.network.result_of(reading), b"x")
+
+    def test_somebody_is_lost_meanwhile(self) -> None:
+        """Who is gone is not waited for."""
+        nodes = self.plant(*EVERYBODY)
+        for channel in self.network.between(nodes[0], nodes[2]):
+            channel.stall()
+        waiting = self.listen(nodes[3], "a").everywhere()
+        self.settle()
+        self.assertNoResult(waiting)
+        self.kill(nodes[2])
+        self.settle()
+        self.successResultOf(waiting)
+
+    def test_alone_and_stopped(self) -> None:
+        """A node that is alone is the whole bus; one that stops ends the waiting."""
+        (top,) = self.plant(TOP)
+        self.successResultOf(self.listen(top, "a").everywhere())
+        _, right = self.plant(LEFT, RIGHT)
+        for channel in self.network.between(top, right):
+            channel.stall()
+        subscription = self.listen(top, "b")
+        waiting = subscription.everywhere()
+        self.network.result_of(top.stop())
+        error = self.failureResultOf(waiting, Undeliverable).value
+        self.assertIs(error.status, Status.CLOSING)
+        error = self.failureResultOf(subscription.everywhere(), Undeliverable).value
+        self.assertIs(error.status, Status.NOT_STARTED)
+
+
+class ReconnectTests(GardenTests):
+    """Links that break and come back."""
+
+    def test_everything_resumes(self) -> None:
+        """After a reconnect each subscription works as before: nothing is a ghost, none is gone."""
+        nodes = self.plant(*EVERYBODY)
+        top, left, right, near, far, _ = nodes
+        self.listen(far, "a")
+        gone = near.subscribe("b", lambda _: None)
+        self.settle()
+        self.network.cut(top, left)
+        self.network.cut(right, far)
+        gone.unsubscribe()
+        self.listen(near, "c")
+        self.settle(30)
+        near.publish("a", b"1")
+        far.publish("c", b"2")
+        self.settle()
+        self.assertEqual((self.got[RIGHT_LEAF], self.got[LEFT_LEAF]), ([b"1"], [b"2"]))
+        error = self.failureResultOf(far.request_subject("b"), Undeliverable).value
+        self.assertIs(error.status, Status.NO_RESPONDERS)
+
+    def test_a_node_that_comes_back(self) -> None:
+        """A relay that was killed and comes back knows all there is to know."""
+        nodes = self.plant(*EVERYBODY)
+        near, far = nodes[3], nodes[4]
+        self.listen(far, "a")
+        self.listen(near, "b")
+        self.settle()
+        self.kill(nodes[1])
+        self.settle(5)
+        self.plant(LEFT)
+        self.settle(40)
+        near.publish("a", b"1")
+        far.publish("b", b"2")
+        self.settle()
+        self.assertEqual((self.got[RIGHT_LEAF], self.got[LEFT_LEAF]), ([b"1"], [b"2"]))
+
+    def test_what_was_lost_is_found(self) -> None:
+        """
+        A link that has lost a word of interest is told everything anew within an interval of pings.
+        """
+        top, left = self.plant(TOP, LEFT)
+        self.settle()
+        talk = top._parts.subjects.talk
+        lost = Interest(generation=1, entries=(InterestEntry(subject="ghost"),))
+        talk._interests.heard(LEFT, lost)
+        talk._changed()
+        self.assertNoResult(waiting := top.request_subject("ghost", timeout=0.5))
+        self.failure_of(waiting, Undeliverable)
+        self.settle(2 * top.config.heartbeat_seconds)
+        self.assertEqual(left.statistics.interest_repairs, 1)
+        error = self.failureResultOf(top.request_subject("ghost"), Undeliverable).value
+        self.assertIs(error.status, Status.NO_RESPONDERS)
+
+    def test_quiet_links_are_not_repaired(self) -> None:
+        """Where nothing is lost nothing is told anew, whatever comes and goes."""
+        nodes = self.plant(*EVERYBODY)
+        for number in range(40):
+            subscription = self.listen(nodes[number % 6], f"a.{number}")
+            if number % 3:
+                subscription.unsubscribe()
+            self.settle(2)
+        self.assertEqual([node.statistics.interest_repairs for node in nodes], [0] * 6)
+        self.assertEqual([node.statistics.interest_ignored for node in nodes], [0] * 6)
+
+    def test_a_large_replay_does_not_hold_up_the_pings(self) -> None:
+        """Many subscriptions are told by and by, and all of them arrive."""
+        top, left = self.plant(TOP, LEFT)
+        for number in range(20_000):
+            left.subscribe(f"many.{number}.{'x' * 20}", lambda _: None)
+        self.network.cut(top, left)
+        self.settle(30)
+        self.assertEqual(len(top._parts.subjects.talk._interests), 20_000)
+        self.assertEqual(left.statistics.interest_repairs, 0)
