@@ -198,6 +198,7 @@ class NodeConfig:
     static: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     dns: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     etcd: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
+    zookeeper: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     service: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     # application
     application: str | None = attrs.field(default=None, converter=read_application)

@@ -1,27 +1,84 @@
 """
-A node's places in one etcd: what it announces there, and what it knows from there.
+A node's places in its registries: what it announces there, and what it knows from there.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
+from atbus.discovery.announcing import Announcer
 from atbus.discovery.documents import Author
-from atbus.discovery.etcd.announcer import EtcdAnnouncer
-from atbus.discovery.etcd.cluster import EtcdCluster
-from atbus.discovery.etcd.records import EtcdRecordWatcher
-from atbus.discovery.interfaces import IRecordReceiver
+from atbus.discovery.interfaces import IRecordReceiver, IRecordWatcher
 from atbus.errors import DiscoveryConflict
 from atbus.node.context import Context
 from atbus.node.identity import is_process_alive
 from atbus.node.reading_discovery import EtcdSettings
+from atbus.node.reading_zookeeper import ZooKeeperSettings
 
 
-class EtcdDirectory:
+class RegistryPlaces(ABC):
+    """
+    The places of a node in one registry, from start to stop.
+
+    :param context: Of the node.
+    """
+
+    def __init__(self, context: Context) -> None:
+        #: Those who announce the node, for the name of each place.
+        self.announcers: dict[str, Announcer] = {}
+        self.context = context
+        self.timers = cast("IReactorTime", context.timers)
+        self._watchers: list[IRecordWatcher] = []
+
+    def announce(self, name: str, announcer: Announcer) -> None:
+        """
+        Announce the node in one place.
+
+        :param name: Of the place.
+        :param announcer: Who does it.
+        """
+        self.announcers[name] = announcer
+        announcer.on_conflict(self._conflict)
+
+    def watch(self, watcher: IRecordWatcher, receiver: IRecordReceiver) -> None:
+        """
+        Watch one place.
+
+        :param watcher: Who does it.
+        :param receiver: Is told.
+        """
+        self._watchers.append(watcher)
+        watcher.start(receiver)
+
+    def _conflict(self, conflict: DiscoveryConflict) -> None:
+        self.context.events.on_error(conflict.status, str(conflict))
+
+    def stop(self) -> Deferred[None]:
+        """
+        Take everything back at once, by giving up what it is bound to.
+
+        :returns: Fires when nothing is left; does not fail.
+        """
+        for announcer in self.announcers.values():
+            announcer.stop(keep=True)
+        watched = DeferredList([watcher.stop() for watcher in self._watchers])
+        return watched.addCallback(lambda _: self.close())
+
+    @abstractmethod
+    def close(self) -> Deferred[None]:
+        """
+        Give up the lease or session, with all that is bound to it.
+
+        :returns: Fires when that is done; does not fail.
+        """
+
+
+class EtcdPlaces(RegistryPlaces):
     """
     One cluster, from start to stop, with all places in it that the node uses.
 
@@ -38,48 +95,89 @@ class EtcdDirectory:
         reactor: Any,
         receiver_of: Callable[[str], IRecordReceiver],
     ) -> None:
-        timers = cast("IReactorTime", context.timers)
-        #: Those who announce the node, for the name of each place.
-        self.announcers: dict[str, EtcdAnnouncer] = {}
-        self._context = context
-        self._cluster = EtcdCluster(places[0].cluster, reactor, timers, context.random)
+        # HTTP and OpenSSL are loaded by those who use them.
+        from atbus.discovery.etcd.announcer import EtcdAnnouncer  # noqa: PLC0415
+        from atbus.discovery.etcd.cluster import EtcdCluster  # noqa: PLC0415
+        from atbus.discovery.etcd.records import EtcdRecordWatcher  # noqa: PLC0415
+
+        super().__init__(context)
+        timers, random = self.timers, context.random
+        self._cluster = EtcdCluster(places[0].cluster, reactor, timers, random)
         self._cluster.start()
-        self._watchers: list[EtcdRecordWatcher] = []
         for place in places:
             if place.announce:
-                announcer = self.announcers[place.name] = EtcdAnnouncer(
+                announcer = EtcdAnnouncer(
                     self._cluster,
                     place.prefix,
-                    _author(context),
+                    author_of_node(context),
                     timers,
-                    context.random.random,
+                    random.random,
                     is_alive=is_process_alive,
                 )
-                announcer.on_conflict(self._conflict)
+                self.announce(place.name, announcer)
             if place.watch:
                 watcher = EtcdRecordWatcher(
-                    self._cluster, place.prefix, timers, context.random, place.watching
+                    self._cluster, place.prefix, timers, random, place.watching
                 )
-                self._watchers.append(watcher)
-                watcher.start(receiver_of(place.name))
+                self.watch(watcher, receiver_of(place.name))
 
-    def _conflict(self, conflict: DiscoveryConflict) -> None:
-        self._context.events.on_error(conflict.status, str(conflict))
-
-    def stop(self) -> Deferred[None]:
-        """
-        Take everything back at once, by giving up the lease.
-
-        :returns: Fires when nothing is left; does not fail.
-        """
-        for announcer in self.announcers.values():
-            announcer.stop(keep=True)
-        watched = DeferredList([watcher.stop() for watcher in self._watchers])
-        return watched.addCallback(lambda _: self._cluster.close())
+    def close(self) -> Deferred[None]:
+        """Give up the lease."""
+        return self._cluster.close()
 
 
-def _author(context: Context) -> Author:
-    """Say who we are: a node of this name or id, on this machine, in this process."""
+class ZooKeeperPlaces(RegistryPlaces):
+    """
+    One ZooKeeper, from start to stop.
+
+    :param settings: Which, and what for.
+    :param context: Of the node.
+    :param reactor: Is woken by kazoo's threads.
+    :param receiver: Is told of other nodes.
+    """
+
+    def __init__(
+        self,
+        settings: ZooKeeperSettings,
+        context: Context,
+        reactor: Any,
+        receiver: IRecordReceiver,
+    ) -> None:
+        # kazoo is loaded by those who use it.
+        from atbus.discovery.zookeeper.announcer import ZooKeeperAnnouncer  # noqa: PLC0415
+        from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher  # noqa: PLC0415
+        from atbus.discovery.zookeeper.session import Session  # noqa: PLC0415
+
+        super().__init__(context)
+        timers, random = self.timers, context.random.random
+        self._session = Session(settings.session, reactor, timers, random)
+        if settings.announce:
+            announcer = ZooKeeperAnnouncer(
+                self._session,
+                settings.prefix,
+                author_of_node(context),
+                timers,
+                random,
+                is_alive=is_process_alive,
+            )
+            self.announce(settings.name, announcer)
+        if settings.watch:
+            watcher = ZooKeeperRecordWatcher(self._session, settings.prefix, timers, random)
+            self.watch(watcher, receiver)
+        self._session.start()
+
+    def close(self) -> Deferred[None]:
+        """End the session."""
+        return self._session.close()
+
+
+def author_of_node(context: Context) -> Author:
+    """
+    Say who we are: a node of this name or id, on this machine, in this process.
+
+    :param context: Of the node.
+    :returns: That, in the words in which a later life of the node knows itself again.
+    """
     name = context.config.name or f"{context.bus_id:#x}"
     identity = context.identity
     # The machine's id without that of its boot: a node is the same after a boot.

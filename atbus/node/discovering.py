@@ -36,15 +36,16 @@ from atbus.discovery.interfaces import (
 from atbus.discovery.precedence import Precedence
 from atbus.errors import DiscoveryConflict, DiscoveryError
 from atbus.node.reading_discovery import EtcdSettings, read_etcd, read_service
+from atbus.node.reading_zookeeper import ZooKeeperSettings, read_zookeeper
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from atbus.routing.services import Service, ServiceSet
 
 if TYPE_CHECKING:
-    from atbus.discovery.etcd.announcer import EtcdAnnouncer
+    from atbus.discovery.announcing import Announcer
     from atbus.discovery.etcd.options import ClusterOptions
     from atbus.node.context import Context
-    from atbus.node.directory import EtcdDirectory
+    from atbus.node.directory import RegistryPlaces
     from atbus.node.topology import Topology
 
 
@@ -83,8 +84,9 @@ class Discovering:
         self._context = context
         self._topology = topology
         self._reactor = reactor
-        self._settings = read_etcd(context.config.etcd)
-        self._directories: list[EtcdDirectory] = []
+        self._etcd = read_etcd(context.config.etcd)
+        self._zookeeper = read_zookeeper(context.config.zookeeper)
+        self._directories: list[RegistryPlaces] = []
         self._announced_id = 0
         self._offered: Service | None = None
         self._forget()
@@ -92,16 +94,21 @@ class Discovering:
     def _forget(self) -> None:
         """Know nothing of what registries say."""
         self.services = ServiceSet()
-        self._records: Precedence[int, Record] = Precedence(_is_newer)
+        # For each feeder: between feeders the registry of records decides.
+        self._records: dict[Feeder, Precedence[int, Record]] = {}
         self._offers: Precedence[int | str, Service] = Precedence()
 
     @property
-    def _announcers(self) -> dict[str, EtcdAnnouncer]:
+    def _announcers(self) -> dict[str, Announcer]:
         return {
             name: announcer
             for directory in self._directories
             for name, announcer in directory.announcers.items()
         }
+
+    @property
+    def _places(self) -> tuple[EtcdSettings | ZooKeeperSettings, ...]:
+        return (*self._etcd, *self._zookeeper)
 
     def start(self) -> Deferred[None]:
         """
@@ -111,23 +118,14 @@ class Discovering:
             there is nothing to announce yet. Fails with `DiscoveryConflict`, or with
             `DiscoveryError` when the node needs a registry that is not there.
         """
-        if not self._settings:
+        if not self._places:
             return succeed(None)
-        # HTTP and OpenSSL are loaded by those who use them.
-        from atbus.node.directory import EtcdDirectory  # noqa: PLC0415
-
+        self._open()
         own = self._topology.own
-        clusters: dict[ClusterOptions, list[EtcdSettings]] = {}
-        for settings in self._settings:
-            clusters.setdefault(settings.cluster, []).append(settings)
-        for places in clusters.values():
-            self._directories.append(
-                EtcdDirectory(places, self._context, self._reactor, partial(_Receiver, self))
-            )
         self._topology.own_changed = self._own_changed
         waiting = {} if own is None else self._announce(own)
         timers = cast("IReactorTime", self._context.timers)
-        for settings in self._settings:
+        for settings in self._places:
             if settings.name in waiting:
                 announced = waiting[settings.name]
                 announced.addTimeout(settings.start_seconds, timers)
@@ -136,7 +134,26 @@ class Discovering:
             lambda _: None, _first_of
         )
 
-    def _not_announced(self, failure: Failure, settings: EtcdSettings) -> None:
+    def _open(self) -> None:
+        """Begin with all registries."""
+        # A node without a registry does not load what registries need.
+        from atbus.node.directory import EtcdPlaces, ZooKeeperPlaces  # noqa: PLC0415
+
+        clusters: dict[ClusterOptions, list[EtcdSettings]] = {}
+        for place in self._etcd:
+            clusters.setdefault(place.cluster, []).append(place)
+        told = partial(_Receiver, self, Feeder.ETCD)
+        for places in clusters.values():
+            opened: RegistryPlaces = EtcdPlaces(places, self._context, self._reactor, told)
+            self._directories.append(opened)
+        for settings in self._zookeeper:
+            receiver = _Receiver(self, Feeder.ZOOKEEPER, settings.name)
+            opened = ZooKeeperPlaces(settings, self._context, self._reactor, receiver)
+            self._directories.append(opened)
+
+    def _not_announced(
+        self, failure: Failure, settings: EtcdSettings | ZooKeeperSettings
+    ) -> None:
         failure.trap(defer.TimeoutError, DiscoveryError)
         if failure.check(DiscoveryConflict):
             failure.raiseException()
@@ -160,7 +177,8 @@ class Discovering:
         return stopping.addCallback(self._stopped)
 
     def _stopped(self, _: object) -> None:
-        self._topology.replace(Feeder.ETCD, ())
+        for feeder in self._records:
+            self._topology.replace(feeder, ())
         self._forget()
 
     def offer(self, service: Service | None) -> None:
@@ -195,7 +213,7 @@ class Discovering:
 
     # What the registries tell.
 
-    def discovered(self, name: str, changes: Sequence[DiscoveryChange]) -> None:
+    def discovered(self, feeder: Feeder, name: str, changes: Sequence[DiscoveryChange]) -> None:
         """Take what has changed in one registry; see `IRecordReceiver.discovered`."""
         records: dict[int, Record | None] = {}
         for change in changes:
@@ -211,15 +229,16 @@ class Discovering:
         own_id = self._context.bus_id
         if own_id in records:
             self._look_at_own(name, records.pop(own_id))
+        said = self._records.setdefault(feeder, Precedence(_is_newer))
         counting = {
-            bus_id: self._records.say(name, bus_id, record) for bus_id, record in records.items()
+            bus_id: said.say(name, bus_id, record) for bus_id, record in records.items()
         }
         found = [record for record in counting.values() if record is not None]
         gone = [bus_id for bus_id, record in counting.items() if record is None]
         if gone:
-            self._topology.withdraw(Feeder.ETCD, gone)
+            self._topology.withdraw(feeder, gone)
         if found:
-            self._topology.claim(Feeder.ETCD, found)
+            self._topology.claim(feeder, found)
 
     def _offered_by(self, name: str, service: Service, now: Service | None) -> None:
         """Take what one registry says of the service of a node."""
@@ -258,12 +277,13 @@ class Discovering:
 class _Receiver:
     """Between one registry and the node."""
 
-    def __init__(self, discovering: Discovering, name: str) -> None:
+    def __init__(self, discovering: Discovering, feeder: Feeder, name: str) -> None:
         self._discovering = discovering
+        self._feeder = feeder
         self._name = name
 
     def discovered(self, changes: Sequence[DiscoveryChange]) -> None:
-        self._discovering.discovered(self._name, changes)
+        self._discovering.discovered(self._feeder, self._name, changes)
 
     def in_sync(self) -> None:
         self._discovering.synced(self._name, None)

@@ -415,6 +415,12 @@ _REGISTRIES: Final = {
         meaning="The etcd in which this node announces itself and finds others; left out, none.",
         key="discovery.etcd",
     ),
+    "zookeeper": Option(
+        kind="table",
+        meaning="The ZooKeeper in which this node announces itself and finds others; left out, "
+        "none.",
+        key="discovery.zookeeper",
+    ),
     "service": Option(
         kind="table", meaning="What this node offers, as others find it in registries."
     ),
@@ -450,5 +456,5 @@ OPTIONS: Final = MappingProxyType(
 RELOADABLE: Final = frozenset(name for name, option in OPTIONS.items() if option.reloadable)
 """The names of the options that may change while a node runs."""
 
-TABLES_WITH_SECRETS: Final = frozenset({"etcd", "application_settings"})
+TABLES_WITH_SECRETS: Final = frozenset({"etcd", "zookeeper", "application_settings"})
 """The names of the options in which something may be secret by its name."""

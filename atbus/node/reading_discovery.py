@@ -19,17 +19,13 @@ from atbus.discovery.documents import normal_prefix
 from atbus.discovery.etcd.options import ClusterOptions, TlsFiles, WatcherOptions
 from atbus.discovery.etcd.servers import read_url
 from atbus.errors import RecordError
+from atbus.node.reading_registries import PREFIX, START_SECONDS, faults_in_kinds
 from atbus.node.reading_sources import dns_faults, static_faults
+from atbus.node.reading_zookeeper import zookeeper_faults
 from atbus.routing.services import Service
 
 ETCD: Final = "etcd"
 """What a node calls the first place in etcd."""
-
-PREFIX: Final = "/atbus/"
-"""Below what a bus keeps its keys, unless it is told otherwise."""
-
-START_SECONDS: Final = 5.0
-"""How long a start waits for a registry unless told otherwise; libatbus's number."""
 
 
 @attrs.frozen(kw_only=True)
@@ -146,27 +142,9 @@ def _faults_in_context(table: Mapping[str, Any], known: frozenset[str]) -> Itera
             read_url(url if isinstance(url, str) else "")
         except ValueError as fault:
             yield f".endpoints[{index}]: {fault}"
-    for key in ("prefix", *_TEXTS):
-        text = table.get(key, "")
-        if not isinstance(text, str) or not text.isprintable():
-            yield f".{key}: expected a text that can be printed"
+    yield from faults_in_kinds(table, ("prefix", *_TEXTS), _TRUTHS, _SECONDS)
     if str(table.get("prefix", PREFIX)).strip("/") == "":
         yield ".prefix: the keys of a bus need a place of their own"
-    yield from (
-        f".{key}: expected true or false"
-        for key in _TRUTHS
-        if not isinstance(table.get(key, True), bool)
-    )
-    for key, (least, most) in _SECONDS.items():
-        number = table.get(key, least)
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            yield f".{key}: expected a number"
-        elif not least <= number <= most:
-            yield f".{key}: must be {least} to {most} seconds, not {number}"
-    if table.get("key_file") and not table.get("certificate_file"):
-        yield ".key_file: without certificate_file it has nothing to belong to"
-    if table.get("password") and not table.get("user"):
-        yield ".password: it is nobody's, for there is no user"
 
 
 def read_etcd(table: Mapping[str, Any]) -> tuple[EtcdSettings, ...]:
@@ -275,5 +253,6 @@ _TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     "static": static_faults,
     "dns": dns_faults,
     "etcd": etcd_faults,
+    "zookeeper": zookeeper_faults,
     "service": service_faults,
 }

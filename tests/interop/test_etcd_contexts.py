@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from atbus.node.directory import EtcdPlaces
 from atbus.node.node import Node
-from atbus.routing.registry import NodeDown, NodeUp
+from atbus.routing.registry import Feeder, NodeDown, NodeUp
 from tests.interop.test_etcd_nodes import NodeCase
 
 
@@ -45,7 +46,7 @@ class ContextTests(NodeCase):
         self.assertEqual(news, [(NodeUp, 0x12), (NodeDown, 0x12), (NodeUp, 0x12)])
         # Nothing of the first place is left behind.
         discovering = watching._parts.discovering
-        self.assertEqual(discovering._records.keys_of("etcd"), [])
+        self.assertEqual(discovering._records[Feeder.ETCD].keys_of("etcd"), [])
         self.assertEqual(
             discovering.in_sync, {"etcd", f"etcd {self.prefix('b/').decode()}"}
         )
@@ -105,6 +106,7 @@ class ContextTests(NodeCase):
         node = self.node(0x41, etcd=self.at("a/", "b/"))
         await node.start()
         (directory,) = node._parts.discovering._directories
+        assert isinstance(directory, EtcdPlaces)
         self.assertEqual(directory._cluster.lease.granted, 1)
         self.assertEqual(len(directory.announcers), 2)
         self.assertTrue(all(each.is_announced for each in directory.announcers.values()))

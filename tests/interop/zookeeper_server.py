@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -242,16 +242,20 @@ class _Shared:
     """The servers of one class of tests: they are stopped when the next class comes, or the end."""
 
     def __init__(self) -> None:
-        self._owner: type[ZooKeeperCase] | None = None
+        self._owner: type[TestCase] | None = None
         self._servers: list[ZooKeeperServer] = []
         self._folder: Path | None = None
 
-    def servers_of(self, owner: type[ZooKeeperCase]) -> list[ZooKeeperServer]:
+    def servers_of(
+        self,
+        owner: type[TestCase],
+        count: int,
+        options: Callable[[Path], dict[str, Any]],
+    ) -> list[ZooKeeperServer]:
         if self._owner is not owner:
             self.stop()
             self._folder = Path(tempfile.mkdtemp(prefix="atbus-zookeeper-"))
-            options = owner.server_options(self._folder)
-            self._servers = start_zookeeper(self._folder, owner.count, **options)
+            self._servers = start_zookeeper(self._folder, count, **options(self._folder))
             self._owner = owner
         return self._servers
 
@@ -267,6 +271,19 @@ class _Shared:
 
 _shared = _Shared()
 atexit.register(_shared.stop)
+
+
+def one_zookeeper(owner: type[TestCase]) -> ZooKeeperServer:
+    """
+    Give a class of tests one server.
+
+    :param owner: The class, which may need other servers as well.
+    :returns: The server; it is stopped when the next class comes, or the end.
+    :raises SkipTest: There is none; see `require_zookeeper`.
+    """
+    require_zookeeper()
+    (server,) = _shared.servers_of(owner, 1, lambda _: {})
+    return server
 
 
 class ZooKeeperCase(TestCase):
@@ -288,7 +305,8 @@ class ZooKeeperCase(TestCase):
 
     def setUp(self) -> None:
         require_zookeeper()
-        self.servers = _shared.servers_of(type(self))
+        case = type(self)
+        self.servers = _shared.servers_of(case, case.count, case.server_options)
         from twisted.internet import reactor  # noqa: TID251  # real servers, real sockets
 
         self.reactor: Any = reactor

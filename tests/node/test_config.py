@@ -31,6 +31,7 @@ REGISTRIES: dict[str, Any] = {
     "static": {"addresses": ["ipv4://10.0.0.9:7000"], "use": "peers"},
     "dns": {"name": "bus.example", "port": 7000},
     "etcd": {"endpoints": ["http://127.0.0.1:2379"], "user": "u", "password": "geheim"},
+    "zookeeper": {"servers": ["127.0.0.1:2181"], "user": "u", "password": "geheim"},
     "service": {"type": "battle", "labels": {"zone": "a"}},
 }
 

@@ -90,6 +90,7 @@ LINES = {
     "static": 'discovery.static.addresses = ["ipv4://10.0.0.9:7000"]',
     "dns": 'discovery.dns = { name = "_atbus._tcp.example" }',
     "etcd": 'discovery.etcd.endpoints = ["http://127.0.0.1:2379"]',
+    "zookeeper": 'discovery.zookeeper.servers = ["127.0.0.1:2181"]',
     "service": 'service.type = "battle"',
     "application": 'application.callable = "shop.front:Front"',
     "application_settings": "application.settings.stock = [1, 2]",
@@ -288,8 +289,11 @@ class DumpTests(SynchronousTestCase):
             NodeConfig(id=2**64 - 1, labels={"a b": 'q"\\ü', "c": "\U0001f600"}),
         ):
             again = parse_config(dump(config))
-            etcd = {key: value for key, value in config.etcd.items() if key != "password"}
-            self.assertEqual(again, config.replace(access_tokens=[], etcd=etcd))
+            written = {
+                name: {key: value for key, value in table.items() if key != "password"}
+                for name, table in (("etcd", config.etcd), ("zookeeper", config.zookeeper))
+            }
+            self.assertEqual(again, config.replace(access_tokens=[], **written))
             self.assertEqual(again.subnets_of(0x77), config.subnets_of(0x77))
 
     def test_secrets_are_left_out(self) -> None:

@@ -4,7 +4,9 @@ One place that lives as long as our session does; see `atbus.discovery.keeping`.
 1. A place is never taken over: it is bound to the session in which it came into being, and goes
    with that. What a former life of ours has left is deleted and made anew, in one transaction; so
    is what we have left ourselves in a session that is over, which the servers may not know yet.
-2. Its zxid is the fence: it grows whenever the place comes into being again.
+2. It is watched: when somebody else has deleted or changed it, it is looked at again, and written
+   again if it may be.
+3. Its zxid is the fence: it grows whenever the place comes into being again.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 
 from atbus.discovery.keeping import KeptValue
+from atbus.discovery.waiting import Routine
 from atbus.discovery.zookeeper.faults import Cause, ZooKeeperRefused
 from atbus.discovery.zookeeper.session import Session
 from atbus.discovery.zookeeper.states import Connected, SessionNews, Stat
@@ -55,6 +58,7 @@ class Ephemeral(KeptValue):
         self._place = key.decode()
         # What is known of it since we have written it last.
         self._stat: Stat | None = None
+        self._doubts = Routine()
 
     @property
     def fence(self) -> int:
@@ -82,24 +86,57 @@ class Ephemeral(KeptValue):
         def told(news: SessionNews) -> None:
             if isinstance(news, Connected):
                 changed()
+                # The watch of the place has ended with the connection.
+                self._doubt()
 
         return self._session.changed.add(told)
+
+    def start(self) -> None:
+        """Write the place, and keep it; see `KeptValue.start`."""
+        super().start()
+        self._ends.append(self._session.noticed.add(self._noticed))
+
+    def stop(self) -> None:
+        """Let the place be; see `KeptValue.stop`."""
+        self._doubts.stop()
+        super().stop()
+
+    def _noticed(self, place: str) -> None:
+        if place == self._place:
+            self._doubt()
+
+    def _doubt(self) -> None:
+        self._doubts.start(self._see)
+
+    async def _see(self, is_wanted: Callable[[], bool]) -> None:
+        """See whether the place is as we have written it, and watch it."""
+        try:
+            seen = await self._session.client.look(self._place, watch=True)
+        except DiscoveryError as failed:
+            self._log.debug("{key}: {reason}", key=self.shown, reason=str(failed))
+            return
+        # While it is being written, whoever writes it sees to it.
+        if is_wanted() and self.is_written and seen != self._stat:
+            self.check()
 
     async def store(self, tenure: int, value: bytes) -> None:
         """Look, if one has to, and write; see `KeptValue.store`."""
         for _ in range(_LOOKS_MAX):
-            stat: Stat | None
+            written: Stat | None
             try:
-                stat = await self._write(value)
+                written = await self._write(value)
             except ZooKeeperRefused as refused:
                 if refused.cause not in _SEEN_WRONGLY:
                     raise
                 # Nothing of ours is there as far as we know now; the next round looks.
                 self._written_in = 0
-                stat = await self._look(value)
-            if stat is not None and stat.owner == self.tenure:
-                self._stat = stat
-                self.note(stat.owner, value)
+                written = await self._look(value)
+            if written is None:
+                continue
+            seen = await self._session.client.look(self._place, watch=True)
+            if seen == written and seen.owner == self.tenure:
+                self._stat = seen
+                self.note(seen.owner, value)
                 return
         raise DiscoveryError(f"{self.shown} does not hold still")
 

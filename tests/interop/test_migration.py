@@ -1,0 +1,82 @@
+"""A bus that moves from one registry to another while it works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atbus.node.node import Node
+from atbus.routing.registry import NodeDown
+from tests.interop.etcd_server import EtcdCase
+from tests.interop.registry_nodes import Inbox, RegistryNodes
+from tests.interop.zookeeper_server import one_zookeeper
+
+IDS = (0x11, 0x12, 0x13)
+
+
+class MigrationTests(RegistryNodes, EtcdCase):
+    """Nodes, an etcd and a ZooKeeper."""
+
+    registry = "etcd"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.zookeeper = one_zookeeper(type(self))
+        self.nodes: dict[int, Node] = {}
+
+    def where(self) -> dict[str, Any]:
+        return {}
+
+    async def restart(self, bus_id: int, *registries: str) -> Node:
+        """Start a node, in place of the one that there is, with these registries."""
+        if bus_id in self.nodes:
+            await self.nodes[bus_id].stop()
+        prefix = self.prefix().decode()
+        tables: dict[str, dict[str, Any]] = {
+            "etcd": {"endpoints": self.urls, "prefix": prefix, "lease_seconds": 60},
+            "zookeeper": {"servers": [self.zookeeper.address], "prefix": prefix},
+        }
+        node = self.node(bus_id, **{name: tables[name] for name in registries})
+        node.receiver = Inbox(self.changes)
+        await node.start()
+        self.nodes[bus_id] = node
+        return node
+
+    def is_known(self, node: Node) -> bool:
+        """Tell whether a node knows all others as they are now, and what they offer."""
+        known = {record.bus_id: record.addresses for record in node.records()}
+        as_they_are = all(
+            known.get(bus_id) == tuple(map(str, other.addresses))
+            for bus_id, other in self.nodes.items()
+        )
+        return as_they_are and self.knows(node, *IDS)
+
+    async def everybody_talks(self) -> None:
+        """Wait until each node knows each other one, and send messages between all of them."""
+        await self.changes.until(lambda: all(map(self.is_known, self.nodes.values())))
+        for node in self.nodes.values():
+            for other in IDS:
+                if other != node.bus_id:
+                    await node.deliver(other, b"still here")
+
+    async def test_nodes_move_one_after_the_other(self) -> None:
+        """
+        From etcd over both to ZooKeeper: at each step all nodes know each other and talk, and who
+        does not restart is never gone.
+        """
+        for bus_id in IDS:
+            await self.restart(bus_id, "etcd")
+        await self.everybody_talks()
+        for registries in (("etcd", "zookeeper"), ("zookeeper",)):
+            for bus_id in IDS:
+                news = {other: self.news(self.nodes[other]) for other in IDS if other != bus_id}
+                await self.restart(bus_id, *registries)
+                await self.everybody_talks()
+                gone = {
+                    about
+                    for told in news.values()
+                    for kind, about in told
+                    if kind is NodeDown and about != bus_id
+                }
+                self.assertEqual(gone, set())
+        self.servers[0].kill()
+        await self.everybody_talks()
