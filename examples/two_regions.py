@@ -46,6 +46,11 @@ class Listener:
             self.done.callback(None)
 
 
+def knows(node, other):
+    endpoint = node.endpoints.get(other)
+    return endpoint is not None and endpoint.available
+
+
 async def main(reactor, folder):
     def address(bus_id):
         return f"unix://{folder}/{bus_id:x}.sock"
@@ -89,11 +94,10 @@ async def main(reactor, folder):
         await defer.gatherResults(arrivals)
 
     await everybody_to_everybody("1st")
-    while not (nodes[0x11].endpoints.get(0x12) and nodes[0x21].endpoints.get(0x22)):
+    # Each of two has to know the other; what is sent then waits until the old way is empty.
+    pairs = ((0x11, 0x12), (0x12, 0x11), (0x21, 0x22), (0x22, 0x21))
+    while not all(knows(nodes[one], other) for one, other in pairs):
         await task.deferLater(reactor, 0.01)
-    while not all(nodes[a].endpoints[b].available for a, b in ((0x11, 0x12), (0x21, 0x22))):
-        await task.deferLater(reactor, 0.01)
-    await task.deferLater(reactor, 0.1)  # what is on the old way comes first
     await everybody_to_everybody("2nd")
     for bus_id in reversed(everybody):
         await nodes[bus_id].stop()

@@ -90,7 +90,7 @@ class ReportTests(SynchronousTestCase):
         compared = [
             attrs.evolve(plan.comparisons()[0], peer=peer, count=64) for peer in (broken, ATBUS)
         ]
-        runner = Runner(scale=1.0, seconds_max=60.0)
+        runner = Runner(scale=1.0, seconds_max=3600.0)
         told = StringIO()
         with redirect_stdout(StringIO()), redirect_stderr(told):
             runner.run(compared, 1, 1)

@@ -28,6 +28,10 @@ ROOT = Path(__file__).parents[2]
 
 TOKEN = "an access token"
 
+# What talks to a node, and in how many words it is said.
+_TALKS = dict.fromkeys(("status", "nodes", "links", "routes", "send", "request"), 1)
+_TALKS |= dict.fromkeys(("command", "ping", "trace"), 1) | dict.fromkeys(("route", "shm"), 2)
+
 
 @implementer(IMessageReceiver)
 class Receiver:
@@ -66,7 +70,7 @@ class BusTestCase(TestCase):
     0x10101; and a leaf 0x10001 below the root.
     """
 
-    timeout = 240
+    timeout = 900
 
     def setUp(self) -> None:
         # The path of a socket is short; trial's own folders are deep.
@@ -89,7 +93,7 @@ class BusTestCase(TestCase):
         """Say where a node of this bus listens."""
         return f"unix://{self.folder}/{bus_id:x}.sock"
 
-    def via(self, bus_id: int = 0x10000, timeout_seconds: float = 20.0) -> Via:
+    def via(self, bus_id: int = 0x10000, timeout_seconds: float = 60.0) -> Via:
         """Say how to reach a node of this bus."""
         return Via(address=self.address(bus_id), tokens=(TOKEN,), timeout_seconds=timeout_seconds)
 
@@ -135,6 +139,9 @@ class BusTestCase(TestCase):
         :param environment: Variables besides ATBUS_URL and ATBUS_TOKEN.
         :returns: How it ended.
         """
+        if "--timeout" not in words and (count := _TALKS.get(words[0])):
+            # No command is given up because the machine is slow.
+            words = (*words[:count], "--timeout", "60", *words[count:])
         env = {
             **os.environ,
             "ATBUS_URL": self.address(via),

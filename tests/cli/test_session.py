@@ -18,6 +18,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from atbus.cli import session
 from atbus.cli.options import Via
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.cli.session import Conversation, converse, speaks_tls
@@ -86,7 +87,7 @@ class ConverseTests(BusTestCase):
         self.addCleanup(self._hang_up, guests)
         self.addCleanup(maybeDeferred, port.stopListening)
         address = f"ipv4://127.0.0.1:{port.getHost().port}"
-        return Via(address=address, timeout_seconds=20.0)
+        return Via(address=address, timeout_seconds=60.0)
 
     def _hang_up(self, guests: set[Stranger]) -> Deferred[Any]:
         present = list(guests)
@@ -145,7 +146,7 @@ class ConverseTests(BusTestCase):
         """Without a token of the bus nobody gets in, and learns why."""
         await self.start_bus()
         for tokens in ((), ("wrong",)):
-            via = Via(address=self.address(0x10000), tokens=tokens)
+            via = Via(address=self.address(0x10000), tokens=tokens, timeout_seconds=60.0)
             failure = await self.failure(via)
             self.assertEqual((failure.code, failure.error), (ExitCode.REFUSED, "ACCESS_DENIED"))
             self.assertNotIn(TOKEN, str(failure))
@@ -168,7 +169,7 @@ class ConverseTests(BusTestCase):
             via = Via(
                 address=str(node.addresses[0]),
                 tokens=(TOKEN,),
-                timeout_seconds=20.0,
+                timeout_seconds=60.0,
                 certificate_file=ours.certificate,
                 key_file=ours.key,
                 ca_file=ours.authorities,
@@ -253,6 +254,7 @@ class ConverseTests(BusTestCase):
         serving = deferToThread(_serve_tls, listener, context)
         port = listener.getsockname()[1]
         via = Via(address=f"ipv4://127.0.0.1:{port}")
+        self.patch(session, "_PROBE_SECONDS", 60.0)
         self.assertTrue(await deferToThread(speaks_tls, via))
         await serving
         self.assertFalse(await deferToThread(speaks_tls, self.stranger(leaves=True)))

@@ -132,11 +132,13 @@ class Watched(ProcessProtocol):
     transport: Any
 
     def __init__(self) -> None:
-        self.err = b""
+        self.out = self.err = b""
         self.ended: Deferred[int] = Deferred()
 
     def outReceived(self, data: bytes) -> None:
-        self.transport.signalProcess(signal.SIGINT)
+        if not self.out:
+            self.transport.signalProcess(signal.SIGINT)
+        self.out += data
 
     def errReceived(self, data: bytes) -> None:
         self.err += data
@@ -153,7 +155,8 @@ class InterruptTests(BusTestCase):
         """An interrupted command ends at once, says goodbye to the bus, and ends with 130."""
         await self.start_bus()
         watched = Watched()
-        words = ["-m", "atbus", "ping", "0x10101", "-c", "1000", "--via", self.address(0x10000)]
+        words = ["-m", "atbus", "ping", "0x10101", "-c", "1000", "--timeout", "60"]
+        words += ["--via", self.address(0x10000)]
         self.reactor.spawnProcess(
             watched,
             sys.executable,

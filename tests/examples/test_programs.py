@@ -24,7 +24,7 @@ class ProgramTests(SynchronousTestCase):
             [sys.executable, str(EXAMPLES / "tree_in_one_process.py")],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=False,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -46,7 +46,7 @@ class ProgramTests(SynchronousTestCase):
             [sys.executable, str(EXAMPLES / "two_regions.py")],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         self.assertEqual(done.returncode, 0, done.stderr)

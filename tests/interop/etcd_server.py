@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,10 @@ from tests.standstill import freeze, thaw
 BINARY = shutil.which("etcd")
 
 _ATTEMPTS = 5
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+_UNPRIVILEGED = 10_000
 
 _SERVES = b"serving client traffic"
 
@@ -50,13 +55,25 @@ def free_ports(count: int) -> list[int]:
     """
     Find ports that nobody listens on at this moment.
 
+    They are none of those that the system gives to whoever wants any: a server that was killed can
+    have its port again, for no connection has got it meanwhile.
+
     :param count: How many, all different.
     :returns: They; somebody else may be faster.
     """
-    sockets = [socket.socket() for _ in range(count)]
+    first, last = map(int, _EPHEMERAL.read_text(encoding="ascii").split())
+    others = [*range(_UNPRIVILEGED, first), *range(last + 1, 2**16)]
+    draw = SystemRandom()
+    sockets: list[socket.socket] = []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            one = socket.socket()
+            try:
+                one.bind(("127.0.0.1", draw.choice(others)))
+            except OSError:
+                one.close()
+            else:
+                sockets.append(one)
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -26,5 +27,9 @@ class MissingServerTests(SynchronousTestCase):
         self.assertRaises(AssertionError, etcd_server.require_etcd)
 
     def test_ports_are_different(self) -> None:
-        """As many free ports as are asked for, none twice."""
-        self.assertEqual(len(set(etcd_server.free_ports(6))), 6)
+        """As many free ports as are asked for, none twice, and none that the system gives away."""
+        ports = etcd_server.free_ports(6)
+        self.assertEqual(len(set(ports)), 6)
+        with socket.socket() as any_port:
+            any_port.bind(("127.0.0.1", 0))
+            self.assertNotIn(any_port.getsockname()[1], ports)

@@ -13,12 +13,16 @@ id = "0x10000"
 subnets = ["0/16"]
 listen = ["unix://{folder}/proxy.sock"]
 record_events = "proxy.events"
+drain_seconds = 3600
+linger_seconds = 3600
 """
 
 RECEIVER = """
 id = "0x10002"
 upstream = "unix://{folder}/proxy.sock"
 record_events = "receiver.events"
+drain_seconds = 3600
+linger_seconds = 3600
 [application]
 callable = "tests.processes.talker:listen"
 settings = { every = 1000 }
@@ -28,6 +32,8 @@ SENDER = f"""
 id = "0x10001"
 upstream = "unix://{{folder}}/proxy.sock"
 record_events = "sender.events"
+drain_seconds = 3600
+linger_seconds = 3600
 [application]
 callable = "tests.processes.talker:talk"
 settings = {{ target = 0x10002, rate = {RATE} }}

@@ -4,8 +4,9 @@ What runs in each process of the demo: it sends, receives and counts.
 A service sends to its targets in turn, at an even rate, messages of which no two are the same.
 Every node counts what it was given, how long that took, over which channel it came and how many
 nodes had passed it on. Whoever is registered with the node can ask for that, and start and stop the
-sending, with the commands ``demo.report``, ``demo.go`` and ``demo.halt``. What the verdict is made
-of is another thing: the record of the node itself (``record_events``).
+sending, with the commands ``demo.report``, ``demo.go`` and ``demo.halt``. When the node has stopped
+its last counts are written to a file. What the verdict is made of is another thing: the record of
+the node itself (``record_events``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -107,9 +109,11 @@ class DemoService(Service):
         reactor.addReader(_Starter(reactor))
 
     def stopService(self) -> None:  # Twisted's name
-        """Stop sending; the node has stopped."""
+        """Stop sending, and leave what was counted; the node has stopped."""
         super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._halt()
+        counts = {source: inflow.count for source, inflow in self._inflows.items()}
+        Path(counts_name(self._node.config.name)).write_text(json.dumps(counts), encoding="ascii")
 
     # Sending.
 
@@ -213,6 +217,16 @@ def make(node: Node, settings: Mapping[str, object]) -> DemoService:
     :returns: The application.
     """
     return DemoService(node, settings)
+
+
+def counts_name(name: str) -> str:
+    """
+    Name the file in which a node leaves how many messages of each sender it was given.
+
+    :param name: The node's name.
+    :returns: The file's, in the folder of the process.
+    """
+    return f"{name}.counts"
 
 
 def bucket_of(microseconds: float) -> int:

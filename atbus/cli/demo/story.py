@@ -4,6 +4,7 @@ The course of the demo: start everybody, let them talk, kill one, let it come ba
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from atbus.cli.demo.layout import (
     NAMES,
     PAIRS,
     PICTURE,
+    SERVICES,
     VICTIM,
     Member,
     Plan,
@@ -31,6 +33,7 @@ from atbus.cli.demo.layout import (
 )
 from atbus.cli.demo.process import MemberProcess
 from atbus.cli.demo.screen import Screen
+from atbus.cli.demo.service import counts_name
 from atbus.cli.demo.verdict import Ending
 from atbus.cli.demo.watch import Flow, Pair, Watch
 from atbus.cli.outcome import CommandFailed, ExitCode
@@ -45,10 +48,10 @@ _LOOK_SECONDS: Final = 0.5
 
 _START_SECONDS: Final = 60.0
 _RECOVERY_SECONDS: Final = 30.0
-_SETTLE_SECONDS: Final = 10.0
+_SETTLE_SECONDS: Final = 20.0
 # So many looks without a change mean that nothing is on its way.
 _QUIET_LOOKS: Final = 3
-_STOP_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 60.0
 
 _OPENING: Final = """\
 atbus gives every process a node on a message bus. Here are {count} processes:
@@ -116,7 +119,6 @@ class Story:
         self._troubles: list[str] = []
         self._began = 0.0
         self._up: set[Member] = set()
-        self._counted: Mapping[Pair, Flow] = {}
 
     async def tell(self) -> Ending:
         """
@@ -189,7 +191,7 @@ class Story:
         seconds = self._wishes.seconds
         await self._watch_until(seconds)
         for extra in range(1, int(_RECOVERY_SECONDS / _LOOK_SECONDS)):
-            flows = await self._watch.look()
+            flows = await self._look()
             silent = [pair for pair in PAIRS if not _received_more(flows, before, pair)]
             if not silent:
                 return
@@ -207,13 +209,13 @@ class Story:
             flows = await self._watch.look()
             self._complain()
             known = sum(flow.received + sum(flow.refused.values()) for flow in flows.values())
-            quiet = quiet + 1 if known == before else 0
+            # Of who does not answer nothing is known.
+            answered = all(self._watch.states.values())
+            quiet = quiet + 1 if answered and known == before else 0
             if quiet >= _QUIET_LOOKS:
                 break
             before = known
             await self._pause(_LOOK_SECONDS)
-        # The last one was taken when nothing arrived any more.
-        self._counted = flows
 
     async def _stop_all(self) -> None:
         self._news("everybody gets SIGTERM")
@@ -240,15 +242,24 @@ class Story:
 
     def _compare(self, verdict: Verdict) -> None:
         """Hold what the services counted against the record of their nodes."""
-        for pair, flow in self._counted.items():
-            if not MEMBERS[NAMES[pair[1]]].is_service:
+        counted = {member.bus_id: self._counts_of(member) for member in SERVICES}
+        for source, target in PAIRS:
+            counts = counted.get(target)
+            if counts is None:
                 continue
-            judged = verdict.pairs.get(pair)
-            recorded = 0 if judged is None else judged.delivered
-            if recorded != flow.received:
-                source, target = (NAMES[bus_id] for bus_id in pair)
-                text = f"{target} counted {flow.received} messages of {source}, {recorded} recorded"
-                self._troubles.append(text)
+            judged = verdict.pairs.get((source, target))
+            recorded, told = 0 if judged is None else judged.delivered, counts.get(str(source), 0)
+            if recorded != told:
+                text = f"{NAMES[target]} counted {told} messages of {NAMES[source]}"
+                self._troubles.append(f"{text}, {recorded} recorded")
+
+    def _counts_of(self, member: Member) -> dict[str, int] | None:
+        """Read what a service left; None when it did not come to that, which is told elsewhere."""
+        path = self._folder / counts_name(member.name)
+        if not path.exists():
+            return None
+        counts: dict[str, int] = json.loads(path.read_text(encoding="ascii"))
+        return counts
 
     # What the acts are made of.
 

@@ -23,7 +23,7 @@ from atbus.errors import Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 
-_ANSWER_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
 _LEAVING_SECONDS = 3.0
 
 Pair = tuple[int, int]

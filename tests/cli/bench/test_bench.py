@@ -74,7 +74,7 @@ class BenchTests(BusTestCase):
 class InterruptTests(TestCase):
     """Ended from outside."""
 
-    timeout = 60
+    timeout = 900
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="atbus-"))
