@@ -9,6 +9,12 @@ from typing import Final
 #: Between two looks at files that say who may do what: a link is to be cut within 5 s.
 FILES_LOOK_SECONDS: Final = 2.0
 
+#: So many times smaller than it was, a message was hardly made of data: text becomes a tenth.
+COMPRESSION_RATIO_ALARM: Final = 200
+
+#: The shortest message that is compressed: below it the extra and the size cost what is saved.
+COMPRESSION_LEAST_BYTES: Final = 1_024
+
 #: Bytes of a file of denied ids: a million of them. More is another file by mistake.
 DENIED_FILE_BYTES: Final = 33_554_432
 

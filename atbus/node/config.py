@@ -34,6 +34,8 @@ from atbus.busid import (
     parse_bus_id,
 )
 from atbus.errors import BusIdError, ConfigurationError
+from atbus.node import bounds
+from atbus.node.credentials import TLS_FILES, tls_faults
 from atbus.node.option import OPTIONS, RELOADABLE, TABLES_WITH_SECRETS
 from atbus.node.reading import (
     FrozenMapping,
@@ -57,6 +59,7 @@ from atbus.node.reading import (
     read_text,
     read_tokens,
 )
+from atbus.node.reading_compression import read_compression, read_kinds
 from atbus.node.reading_discovery import registry_faults
 from atbus.node.reading_rights import read_ranges, read_rights
 from atbus.node.reading_sources import finds_upstreams
@@ -70,9 +73,6 @@ from atbus.wire.messages import Mode
 T = TypeVar("T")
 
 __all__ = ["PROFILES", "RELOADABLE", "TLS_FILES", "NodeConfig", "difference"]
-
-TLS_FILES: Final = ("tls_certificate", "tls_key", "tls_authorities")
-"""The options without which there is no TLS."""
 
 PROFILES: Final = {
     "default": (limits.HEARTBEAT_SECONDS, limits.HEARTBEAT_TOLERANCE),
@@ -148,6 +148,12 @@ class NodeConfig:
     rights: tuple[RightsRule, ...] = attrs.field(default=(), converter=read_rights)
     denied: tuple[Subnet, ...] = attrs.field(default=(), converter=read_ranges)
     denied_file: str | None = attrs.field(default=None, converter=read_path_or_none)
+    # compression
+    compression: tuple[str, ...] = attrs.field(default=(), converter=read_compression)
+    compression_least_bytes: int = attrs.field(
+        default=bounds.COMPRESSION_LEAST_BYTES, converter=read_integer
+    )
+    compression_except_kinds: tuple[int, ...] = attrs.field(default=(), converter=read_kinds)
     # life
     require_upstream_within_seconds: float | None = attrs.field(
         default=None, converter=read_number_or_none
@@ -237,7 +243,7 @@ class NodeConfig:
         faults.extend(registry_faults(self))
         faults.extend(self._faults_in_addresses())
         faults.extend(self._faults_in_counts())
-        faults.extend(self._faults_in_tls())
+        faults.extend(tls_faults(self))
         faults.extend(self._faults_between())
         if faults:
             raise ConfigurationError(faults)
@@ -394,18 +400,6 @@ class NodeConfig:
                     f"listen[{index}]: {address} takes connections from other hosts without TLS; "
                     f"say allow_insecure = true if that is meant"
                 )
-
-    def _faults_in_tls(self) -> Iterator[str]:
-        files = {name: getattr(self, name) for name in TLS_FILES}
-        if any(files.values()) or self.tls_revoked:
-            yield from (
-                f"{name}: missing; TLS needs it" for name, path in files.items() if not path
-            )
-            return
-        for name, addresses in (("listen", self.listen), ("upstreams", self.upstreams)):
-            for index, address in _readable(addresses):
-                if address.is_tls:
-                    yield f"{name}[{index}]: {address} needs tls_certificate"
 
     def _faults_in_counts(self) -> Iterator[str]:
         for name, most in (

@@ -262,6 +262,11 @@ class Context:
                 self.first_epoch = self.epoch
         self.announced_epoch = self.epoch
 
+    def ways_changed(self) -> None:
+        """Note that nodes have come, gone or changed: who may do what may be another now."""
+        if self.rights is not None:
+            self.rights.changed()
+
     def is_own_epoch(self, epoch: int) -> bool:
         """Tell whether messages of this epoch are of this life of the node."""
         return self.first_epoch <= epoch <= self.epoch

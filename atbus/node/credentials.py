@@ -4,8 +4,10 @@ What a node's configuration says of TLS, made into credentials, and looked at ag
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
+from atbus.address import Address
 from atbus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -13,6 +15,28 @@ if TYPE_CHECKING:
 
     from atbus.channels.credentials import Credentials
     from atbus.node.config import NodeConfig
+
+
+TLS_FILES: Final = ("tls_certificate", "tls_key", "tls_authorities")
+"""The options without which there is no TLS."""
+
+
+def tls_faults(config: NodeConfig) -> Iterator[str]:
+    """
+    Tell what a configuration lacks for TLS, without looking into files.
+
+    :param config: The node's configuration.
+    :returns: The faults, by option.
+    """
+    files = {name: getattr(config, name) for name in TLS_FILES}
+    if any(files.values()) or config.tls_revoked:
+        yield from (f"{name}: missing; TLS needs it" for name, path in files.items() if not path)
+        return
+    for name, addresses in (("listen", config.listen), ("upstreams", config.upstreams)):
+        for index, address in enumerate(addresses):
+            # What cannot be read is a fault of its own.
+            if isinstance(address, Address) and address.is_tls:
+                yield f"{name}[{index}]: {address} needs tls_certificate"
 
 
 def credentials_of(config: NodeConfig) -> Credentials | None:

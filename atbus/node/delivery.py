@@ -22,11 +22,12 @@ from atbus.errors import MalformedFrame, RemoteProtocolError, Status, UnknownMan
 from atbus.node.answering import Answering, Special
 from atbus.node.context import Alarm
 from atbus.node.outbox import Custody, Routed
+from atbus.node.squeezing import Restorer
 from atbus.routing.fragments import Lost, Outcome, Reassembly, Whole
 from atbus.wire import codec
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import read_number, read_trace, unpack_extras
-from atbus.wire.head import HEAD_SIZE, Head, body_start
+from atbus.wire.head import HEAD_SIZE, Head, body_start, peek
 from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
 from atbus.wire.runs import iter_run, read_fragment
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from atbus.node.traffic import Traffic
 
 _FRAGMENT = int(MessageType.FRAGMENT)
+_COMPRESSED = int(Flags.COMPRESSED)
 _SPECIAL = int(Flags.ANSWER | Flags.REQUEST | Flags.REPLY)
 
 
@@ -83,6 +85,7 @@ class Inbox:
         self._frame: bytes = b""
         self._head: Head | None = None
         self._neighbor = 0
+        self._restorer = Restorer(context)
         self._reassembly = Reassembly(
             0,
             source_bytes_max=0,
@@ -140,6 +143,9 @@ class Inbox:
             self._flushed(frame, head)
             link.discharge(head[9])
             return
+        if head[2] & _COMPRESSED:
+            frame = self._restorer.restore(link, frame)
+            head = peek(frame)
         if self.window.closed or self._held:
             self._receive_too_much(link, frame, head)
         else:
@@ -252,10 +258,10 @@ class Inbox:
         """
         Refuse what must be understood and is not.
 
-        :raises UnknownMandatory: The payloads are compressed.
+        :raises UnknownMandatory: It says how payloads are compressed that are not.
         """
         if any(extra.type == ExtraType.COMPRESSION for extra in extras):
-            raise UnknownMandatory("compressed payloads")
+            raise UnknownMandatory("a word about compression, and nothing is compressed")
 
     def _in_reply_to(self, frame: bytes, head: Head) -> int:
         number = read_number(self._extras(frame, head), ExtraType.IN_REPLY_TO)

@@ -39,6 +39,7 @@ from atbus.handshake.passive_stream import PassiveHandshake
 from atbus.handshake.terms import LocalTerms
 from atbus.node.connection import Connection
 from atbus.node.registrar import ANOTHER_STAYS
+from atbus.wire.compression import offered
 from atbus.wire.messages import Mode, NodeFlag, RegisterRequest, Role
 
 if TYPE_CHECKING:
@@ -431,7 +432,7 @@ class Dialer:
             role=role,
             version_min=self.version_min,
             version_max=self.version_max,
-            capabilities=self.capabilities,
+            capabilities=self.capabilities | offered(config.compression),
             frame_max=config.frame_bytes_max,
             nonce=nonce,
             own_nonces=frozenset(self._nonces),

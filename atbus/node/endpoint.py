@@ -24,11 +24,12 @@ from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
 from atbus.node.outbox import Kept, Relayed, Routed, Run, Spread
+from atbus.node.squeezing import suit
 from atbus.routing.flow_control import Load
 from atbus.routing.liveness import Heartbeat
 from atbus.routing.pending import PendingQueue
 from atbus.routing.table import Position
-from atbus.wire.messages import MessageType, Mode
+from atbus.wire.messages import Flags, MessageType, Mode
 
 if TYPE_CHECKING:
     from atbus.handshake.terms import PeerTerms
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.link import Link
     from atbus.node.ring import RingConnection
+
+_COMPRESSED = int(Flags.COMPRESSED)
 
 
 class Gate(enum.Enum):
@@ -155,6 +158,10 @@ class Endpoint:
             return Status.NOT_CONNECTED
         if self.gate is Gate.DRAINING:
             return Status.CLOSING
+        if item.flags & _COMPRESSED and isinstance(item, Run | Relayed):
+            status = suit(item, self.peer.capabilities)
+            if status is not None:
+                return status
         link = self.open_link
         if link is None:
             return self._without_way(item)
@@ -188,6 +195,9 @@ class Endpoint:
         """
         if len(items) == 1 or self.removed is not None or self.gate is Gate.DRAINING:
             return self.submit(items[0])
+        for item in items:
+            if item.flags & _COMPRESSED and isinstance(item, Run):
+                suit(item, self.peer.capabilities)
         size_bytes = sum(item.size_bytes for item in items)
         link = self.open_link
         if link is None:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import attrs
 
 from atbus.node.outbox import Relayed, Run
+from atbus.node.squeezing import restore_relayed
 from atbus.routing.fragments import split
 from atbus.wire.cutting import FRAGMENT_BYTES, chunks, cut
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import HEAD_SIZE, peek
+from atbus.wire.messages import Flags
 from atbus.wire.runs import TABLE_ENTRY
 
 _ENTRY_BYTES = TABLE_ENTRY.size
@@ -31,7 +33,11 @@ def fit(item: Run | Relayed, frame_bytes_max: int) -> list[Run | Relayed]:
     :raises MalformedFrame: It is somebody else's, too long, and makes no sense.
     """
     if isinstance(item, Relayed):
-        return [item] if len(item.frame) <= frame_bytes_max else _cut(item, frame_bytes_max)
+        if len(item.frame) <= frame_bytes_max:
+            return [item]
+        if item.flags & Flags.COMPRESSED:
+            restore_relayed(item)
+        return _cut(item, frame_bytes_max)
     extras_bytes = len(pack_extras(item.extras)) if item.extras else 0
     if HEAD_SIZE + extras_bytes + FRAGMENT_BYTES + item.size_bytes <= frame_bytes_max:
         return [item]

@@ -257,6 +257,30 @@ _RIGHTS: Final = {
     ),
 }
 
+_COMPRESSION: Final = {
+    "compression": Option(
+        kind="list of texts",
+        meaning='How long messages may be made smaller between nodes that both say so: "zstd" '
+        '(needs atbus[zstd]), "deflate", or both; empty: not at all. It counts from the next '
+        "handshake on.",
+        key="compression.algorithms",
+        reloadable=True,
+    ),
+    "compression_least_bytes": _bytes(
+        "The shortest payload that is compressed.",
+        "compression.least_bytes",
+        least=64,
+        most=limits.MESSAGE_BYTES_MAX,
+    ),
+    "compression_except_kinds": Option(
+        kind="list of integers",
+        meaning="Kinds of messages that are never compressed: how small a message becomes tells of "
+        "what must not be known, when it stands beside what a stranger can choose.",
+        key="compression.except_kinds",
+        reloadable=True,
+    ),
+}
+
 _LIFE: Final = {
     "require_upstream_within_seconds": attrs.evolve(
         _seconds(
@@ -444,6 +468,7 @@ OPTIONS: Final = MappingProxyType(
         **_CONNECTIONS,
         **_TLS,
         **_RIGHTS,
+        **_COMPRESSION,
         **_LIFE,
         **_LIMITS,
         **_LIVENESS,

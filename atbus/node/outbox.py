@@ -15,15 +15,16 @@ the frame is acknowledged (wire protocol, section 4). Five kinds exist:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from atbus.wire import codec
+from atbus.wire.compression import restore
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import peek
-from atbus.wire.messages import Extra, Flags, Message, MessageType
+from atbus.wire.messages import CompressionAlgorithm, Extra, Flags, Message, MessageType
 from atbus.wire.runs import pack_fragment, pack_run
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ class Run:
     count: int = 0
     exclude: Collection[int] = ()
     _packed: bytes = b""
+
+    def restore_packed(self, algorithms: Collection[CompressionAlgorithm]) -> None:
+        """
+        Restore the payloads of a frame that is made already.
+
+        :raises RemoteProtocolError: They cannot be restored.
+        """
+        self._packed = restore(self._packed, algorithms)
+        self.size_bytes = len(self._packed)
 
     def pack(self) -> None:
         """Make the frame now, without its number: it waits, and payloads cost more memory."""
@@ -157,6 +167,7 @@ class Relayed:
     custody: Custody
     type: int = MessageType.DATA
     size_bytes: int = 0
+    flags: int = 0
 
     @property
     def wants_answer(self) -> bool:
@@ -185,6 +196,9 @@ class Routed:
     :param came_from: The neighbor that it came from; None when it begins here.
     :param may_wait: Whether it is worth waiting for a way.
     """
+
+    #: Responses and commands have no flags.
+    flags: ClassVar[int] = 0
 
     frame: bytes
     type: int
@@ -223,6 +237,9 @@ class Routed:
 @attrs.define(eq=False)
 class Spread:
     """A publication, or a piece of one, on its way to one neighbor."""
+
+    #: Those of its frame are no matter to a link.
+    flags: ClassVar[int] = 0
 
     frame: bytes
     hop_limit: int

@@ -8,6 +8,7 @@ comparisons and an append; everything else goes the long way round.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from atbus.node.answering import Special
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.observing import ObservedLink
 from atbus.node.outbox import Run
+from atbus.node.squeezing import squeeze_runs
 from atbus.routing.fragments import split
 from atbus.wire.extras import number_extra, read_number, trace_extra
 from atbus.wire.messages import Extra, ExtraType, Flags
@@ -69,7 +71,7 @@ class Sender:
         self._inbox = inbox
         self._flows: OrderedDict[int, Flow] = OrderedDict()
         self._floor = 0
-        self._message_bytes_max = context.config.message_bytes_max
+        self.reconfigure()
         # Set by the node, which wires its parts.
         self.on_backpressure: Callable[[int], None]
         self.on_wanted: Callable[[int], None]
@@ -77,7 +79,11 @@ class Sender:
 
     def reconfigure(self) -> None:
         """Accept messages as long as the configuration allows now."""
-        self._message_bytes_max = self._context.config.message_bytes_max
+        config = self._context.config
+        self._message_bytes_max = config.message_bytes_max
+        # What is to be compressed takes the long way; the short one does not ask.
+        least_bytes = config.compression_least_bytes if config.compression else math.inf
+        self._short_way_bytes_max = min(config.message_bytes_max, least_bytes - 1)
 
     def send(self, target: int, payload: bytes, kind: int = 0) -> int:
         """
@@ -95,7 +101,7 @@ class Sender:
                 size = len(payload)
                 if (
                     isinstance(kind, int)
-                    and size <= self._message_bytes_max
+                    and size <= self._short_way_bytes_max
                     and size + 8 <= link.run_bytes_max
                     and size + 8 <= link.room
                     and _KIND_MIN <= kind <= _KIND_MAX
@@ -165,12 +171,18 @@ class Sender:
                 self._inbox.run_self_soon()
             return sequence
         runs = self._runs(flow, payload, kind, flags, extras, hops, hop.frame_bytes_max)
+        saved_bytes = 0
+        if len(payload) > self._short_way_bytes_max and isinstance(hop, Endpoint):
+            saved_bytes = squeeze_runs(context, hop, runs)
         if exclude:
             for run in runs:
                 run.exclude = exclude
         self._submit(hop, runs, no_upstream)
         self._accepted(target, sequence, kind, payload)
         flow.next_sequence += 1
+        context.statistics.saved_bytes += saved_bytes
+        # What is sent counts as what it was.
+        context.statistics.sent_bytes += saved_bytes
         if not exclude and not no_upstream:
             self._compile(flow, hop)
         return sequence

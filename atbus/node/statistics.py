@@ -22,7 +22,8 @@ class Statistics:
     ``publications_forwarded`` what went on to neighbors, each time, ``publications_repeated`` what
     came a second time and went nowhere, and ``publications_dropped`` what somebody did not get, by
     the reason. ``interest_repairs`` counts neighbors that had lost something of what they were
-    told; there should be none. For JSON:
+    told; there should be none. ``saved_bytes`` counts what compression made of payloads less than
+    they were, ``suspicious_ratios`` frames that were compressed more than data can be. For JSON:
     `atbus.node.report.plain`.
     """
 
@@ -50,6 +51,8 @@ class Statistics:
     lanes_offered: int = 0
     lanes_refused: int = 0
     missed_wakeups: int = 0
+    saved_bytes: int = 0
+    suspicious_ratios: int = 0
     published_messages: int = 0
     publications_delivered: int = 0
     publications_forwarded: int = 0

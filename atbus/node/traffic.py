@@ -80,8 +80,7 @@ class Traffic:
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
         self.generation += 1
-        if self._context.rights is not None:
-            self._context.rights.changed()
+        self._context.ways_changed()
         if self.courier.parked:
             self._context.turn.at_end(self.courier.retry_parked)
 
@@ -224,6 +223,7 @@ class Traffic:
             custody=Custody(link, head[9], 1, passage),
             type=head[1],
             size_bytes=len(frame),
+            flags=flags,
         )
         status = hop.submit(item)
         if status is not None and status in _LEAVING:

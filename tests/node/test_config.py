@@ -39,6 +39,9 @@ PERMITS: dict[str, Any] = {
     "rights": [{"action": "deny", "ids": ["0x5"], "send": ["*"], "publish": ["a.>"]}],
     "denied": ["0x66", "0x7700/8"],
     "denied_file": Path("/tmp/denied"),
+    "compression": ["deflate"],
+    "compression_least_bytes": 2000,
+    "compression_except_kinds": [7, -8],
 }
 
 
