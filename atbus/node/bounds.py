@@ -1,5 +1,5 @@
 """
-The bounds of what a node looks at in files; `atbus.limits` has those of the bus.
+The bounds of what a node looks at in files, and of its mesh; `atbus.limits` has those of the bus.
 """
 
 from __future__ import annotations
@@ -20,3 +20,7 @@ DENIED_FILE_BYTES: Final = 33_554_432
 
 #: Faults in it that are told: enough to see what kind of file it is.
 DENIED_FAULTS_TOLD: Final = 3
+
+#: How long a node lets another one dial it before it dials itself: when both dial at once, one of
+#: the two connections is for nothing; a node that has just learned of us has dialled by then.
+MESH_YIELD_SECONDS: Final = 1.0

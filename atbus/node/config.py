@@ -120,6 +120,7 @@ class NodeConfig:
     upstream_return_seconds: float | None = attrs.field(
         default=None, converter=read_number_or_none
     )
+    peer_labels: FrozenMapping[str, str] = attrs.field(default=_NOTHING, converter=read_labels)
     topology: str = attrs.field(default="subnets", converter=read_text)
     _subnets: tuple[GivenSubnet, ...] = attrs.field(default=(), converter=read_subnets, eq=False)
     _accept_subnets: tuple[GivenSubnet, ...] = attrs.field(

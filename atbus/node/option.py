@@ -142,6 +142,12 @@ _CONNECTIONS: Final = {
         "How long to stay below a second choice before going back to the best candidate, if "
         "somebody listens there again; left out: until it is lost."
     ),
+    "peer_labels": Option(
+        kind="table of texts",
+        meaning="Stay connected to all known nodes with these labels, as far as the policy allows "
+        "it: the proxies of a group to each other.",
+        reloadable=True,
+    ),
     "topology": Option(
         kind="text",
         meaning='Who hangs below this node: "subnets" (whose ids are inside its subnets) or '

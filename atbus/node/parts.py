@@ -41,7 +41,6 @@ from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
 from atbus.node.pacing import Pacing
 from atbus.node.paths import Paths
-from atbus.node.peers import Peers
 from atbus.node.permits import Permits
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
@@ -149,7 +148,7 @@ def _make(
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     permits = Permits(context, registrar, options, traffic.changed)
-    sources = Sources(context, topology, Peers(context, registrar, dialer), dialer, reactor)
+    sources = Sources(context, topology, registrar, dialer, reactor)
     swept = paths, rings, lanes, pressure, pacing, directs, route_table, permits, sources
     sweeps = [subjects.talk.sweep, *(each.sweep for each in swept)]
     sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]

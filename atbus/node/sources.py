@@ -1,5 +1,5 @@
 """
-Addresses that a node learns while it runs: from a name server, or from a file.
+Addresses that a node learns while it runs, from a name server or from a file, and its peers.
 
 What is found is tried as an upstream, after those of the configuration, or connected to as a peer.
 Nodes that find the same upstreams by a name spread over them, each by its own number, for a name
@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from atbus.address import Address, parse_address
 from atbus.discovery.addresses import FileAddresses, StaticAddresses
 from atbus.errors import AddressError
+from atbus.node.peers import Mesh, Peers
 from atbus.node.reading_sources import DnsSettings, Use, read_dns, read_static
 from atbus.routing.choice import spread
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from atbus.discovery.interfaces import IAddressSource
     from atbus.node.context import Context
     from atbus.node.dialer import Dialer
-    from atbus.node.peers import Peers
+    from atbus.node.registrar import Registrar
     from atbus.node.topology import Topology
 
 #: Where the system says whom to ask.
@@ -42,22 +43,24 @@ _LIST, _FILE, _NAME = "list", "file", "name"
 
 class Sources:
     """
-    The address sources of one node.
+    The address sources of one node, and the peers that it stays connected to.
 
-    :param peers: Told of nodes to stay connected to.
-    :param dialer: Knows where this node listens.
     :param reactor: Where name servers are asked.
     """
 
     def __init__(
-        self, context: Context, topology: Topology, peers: Peers, dialer: Dialer, reactor: Any
+        self,
+        context: Context,
+        topology: Topology,
+        registrar: Registrar,
+        dialer: Dialer,
+        reactor: Any,
     ) -> None:
         #: Called when there are other upstreams than before.
         self.on_upstreams: Callable[[], None] = lambda: None
         self._context = context
-        self._peers = peers
-        #: Dials the peers that are due; called now and then.
-        self.sweep = peers.sweep
+        self._peers = Peers(context, registrar, dialer)
+        self._mesh = Mesh(context, registrar, dialer, topology)
         self._topology = topology
         self._dialer = dialer
         self._reactor = reactor
@@ -66,7 +69,7 @@ class Sources:
         self._found: dict[str, tuple[Address, ...]] = {}
         # Whether the name is that of services, which have priorities.
         self._has_order = False
-        # The tables that those are made of.
+        # What those are made of.
         self._tables: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -83,7 +86,8 @@ class Sources:
     def start(self) -> None:
         """Begin to look, as the configuration says."""
         config = self._context.config
-        self._tables = (config.static, config.dns)
+        self._tables = (config.static, config.dns, config.peer_labels)
+        self._mesh.start()
         timers = cast("IReactorTime", self._context.timers)
         static, dns = read_static(config.static), read_dns(config.dns)
         if static is not None and static.addresses:
@@ -135,10 +139,15 @@ class Sources:
         self._peers.replace(self._all(Use.PEERS))
         self.on_upstreams()
 
+    def sweep(self) -> None:
+        """Dial the peers that are due; called now and then."""
+        self._peers.sweep()
+        self._mesh.sweep()
+
     def reconfigure(self) -> None:
         """Look as the new configuration says; read the file again, ask again, in any case."""
         config = self._context.config
-        if self._tables != (config.static, config.dns):
+        if self._tables != (config.static, config.dns, config.peer_labels):
             before = dict(self._found)
             self.stop()
             self.start()
@@ -157,6 +166,7 @@ class Sources:
         running, self._running = self._running, {}
         self._uses, self._found = {}, {}
         self._peers.close()
+        self._mesh.close()
         stopping = DeferredList([source.stop() for source in running.values()])
         return stopping.addCallback(lambda _: None)
 

@@ -105,6 +105,27 @@ def choose(
     return Stay(reason, denied)
 
 
+def peer_address(
+    table: Table, policy: Sequence[Rule], own: Record, record: Record
+) -> Address | None:
+    """
+    Say where to dial a node that is to be a peer, whether there are messages to it or not.
+
+    :param table: What is known of neighbors and others.
+    :param policy: The rules of this node.
+    :param own: The record of this node.
+    :param record: That of the other one.
+    :returns: The address; None when it is leaving, when the policy does not allow it or it cannot
+        be reached from here, and when it stands above this node or below it.
+    """
+    tree = table.registry.tree
+    is_kin = tree.is_below(record.bus_id, own.bus_id) or tree.is_below(own.bus_id, record.bus_id)
+    if is_kin or record.is_draining:
+        return None
+    verdict = verdict_on(policy, own, record)
+    return next((each for each in reachable(own, record) if verdict.permits(each)), None)
+
+
 def reachable(own: Record, record: Record) -> list[Address]:
     """
     Choose where a node can be dialled from here.

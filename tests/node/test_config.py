@@ -35,6 +35,12 @@ REGISTRIES: dict[str, Any] = {
     "service": {"type": "battle", "labels": {"zone": "a"}},
 }
 
+OTHERS: dict[str, Any] = {
+    "upstream_labels": {"role": "proxy"},
+    "upstream_return_seconds": 60,
+    "peer_labels": {"role": "peer"},
+}
+
 PERMITS: dict[str, Any] = {
     "rights": [{"action": "deny", "ids": ["0x5"], "send": ["*"], "publish": ["a.>"]}],
     "denied": ["0x66", "0x7700/8"],
@@ -56,8 +62,7 @@ def full(**changes: Any) -> NodeConfig:
         "proxy": True,
         "listen": ["ipv4://0.0.0.0:0", "unix:///run/x.sock", "shm://auto", "mem://auto"],
         "upstreams": ["ipv4://10.0.0.1:7000", "ipv4://10.0.0.2:7000"],
-        "upstream_labels": {"role": "proxy"},
-        "upstream_return_seconds": 60,
+        **OTHERS,
         "topology": "records",
         "subnets": [(0, 16)],
         "accept_subnets": ["0x12340000/16"],

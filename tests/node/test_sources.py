@@ -126,8 +126,73 @@ class PeerTests(PeerCase):
         self.assertEqual(statuses.count("SELF_CONNECT"), 2)
 
 
+class MeshTests(BusTests):
+    """Peers that are known by their labels."""
+
+    def proxy(self, number: int, **options: Any) -> Node:
+        """Make a proxy that knows where three are, and is to be connected to those of its group."""
+        records = [
+            {"id": each << 16, "labels": {"group": "a" if each < 3 else "b"}, "addresses": [place]}
+            for each in (1, 2, 3)
+            if each != number and (place := f"ipv4://10.0.0.{each}:7000")
+        ]
+        given = {
+            "listen": [f"ipv4://10.0.0.{number}:7000"],
+            "topology": "records",
+            "proxy": True,
+            "records": records,
+            "peer_labels": {"group": "a"},
+        }
+        return self.node(number << 16, **(given | options))
+
+    def test_a_group_is_connected(self) -> None:
+        """Proxies stay connected to those with the labels of their group, and to nobody else."""
+        first, second = self.proxy(1), self.proxy(2)
+        other = self.proxy(3, peer_labels={})
+        self.network.start(first, second, other)
+        self.network.settle(10)
+        self.assertEqual((self.ids(first), self.ids(second)), ([2 << 16], [1 << 16]))
+        self.assertEqual(self.ids(other), [])
+        # One of them has dialled, and each has registered the other once for each of two streams.
+        self.assertEqual(len(self.diaries[first].registrations()), 2)
+        self.network.result_of(second.stop())
+        self.network.settle(5)
+        self.assertEqual(self.ids(first), [])
+        self.network.start(second)
+        self.network.settle(limits.RECONNECT_SECONDS_MAX)
+        self.assertEqual(self.ids(first), [2 << 16])
+
+    def test_the_policy_counts(self) -> None:
+        """A node that the policy does not allow is not dialled."""
+        policy = [{"action": "deny", "labels": {"group": ["a"]}}]
+        first, second = self.proxy(1, policy=policy), self.proxy(2, policy=policy)
+        self.network.start(first, second)
+        self.network.settle(60)
+        self.assertEqual(self.diaries[first].registrations(), [])
+
+    def test_who_cannot_be_dialled_dials(self) -> None:
+        """When the one who should dial cannot, the other one does."""
+        first, second = self.proxy(1), self.proxy(2, listen=[])
+        self.network.start(first, second)
+        self.network.settle(10)
+        self.assertEqual((self.ids(first), self.ids(second)), ([2 << 16], [1 << 16]))
+
+
 class ReloadTests(PeerCase):
     """Each test is named for the option that changes."""
+
+    def test_peer_labels(self) -> None:
+        """Nodes with other labels are connected to at once, whoever they are."""
+        record = {"id": 2 << 16, "labels": {"group": "b"}, "addresses": [self.place(2)]}
+        first = self.proxy(1, records=[record], peer_labels={"group": "a"})
+        second = self.proxy(2)
+        self.network.start(first, second)
+        self.network.settle(5)
+        self.assertEqual(self.ids(first), [])
+        change = reconfigure(first, first.config.replace(peer_labels={"group": "b"}))
+        self.assertEqual(change.applied, {"peer_labels"})
+        self.network.settle(5)
+        self.assertEqual(self.ids(first), [second.bus_id])
 
     def test_static(self) -> None:
         """A list that is given anew is used at once; connections that are there stay."""

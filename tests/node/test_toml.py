@@ -35,6 +35,7 @@ LINES = {
     "upstream": 'upstream = "unix:///run/up.sock"',
     "upstreams": 'upstreams = ["unix:///run/up.sock"]',
     "upstream_labels": 'upstream_labels.role = "proxy"',
+    "peer_labels": 'peer_labels.role = "proxy"',
     "upstream_return_seconds": "upstream_return_seconds = 60",
     "topology": 'topology = "records"',
     "subnets": 'subnets = [[0, 16], "0x5500/8"]',
