@@ -35,6 +35,7 @@ from atbus.errors import (
     Status,
 )
 from atbus.handshake.active import ActiveHandshake
+from atbus.handshake.doorkeeper import Doorkeeper, origin_of
 from atbus.handshake.passive_stream import PassiveHandshake
 from atbus.handshake.terms import LocalTerms
 from atbus.node.connection import Connection
@@ -116,8 +117,10 @@ class Dialer:
         self._registrar = registrar
         self._channels = channels
         self._attempts: list[_Attempt] = []
-        # Accepted, the oldest first; those that have registered or ended are dropped in passing.
-        self._registering: dict[Connection, None] = {}
+        # Accepted, the oldest first, and where they come from; those that have registered or ended
+        # are dropped in passing.
+        self._registering: dict[Connection, str] = {}
+        self._doorkeeper = Doorkeeper()
         # What is under way: listeners that are not open yet, and dials.
         self._openings: set[Deferred[IChannelListener]] = set()
         self._dials: set[Deferred[IChannel]] = set()
@@ -163,23 +166,30 @@ class Dialer:
             if ring is not None:
                 self.connections.add(ring)
             return ring
-        if not self._make_room():
-            self._context.events.on_error(Status.OVERLOADED, f"{address}: too many handshakes")
+        origin = origin_of(peer)
+        refusal = self._doorkeeper.refuses(origin, self._context.now)
+        if refusal is None and not self._make_room(origin):
+            refusal = "too many handshakes"
+        if refusal is not None:
+            self._context.events.on_error(Status.OVERLOADED, f"{address}: {refusal}")
             return None
         machine = PassiveHandshake(self._terms(Role.CONTROL, 0))
         connection = Connection(
             self._context, self._registrar, machine, address=address, dialled=False
         )
         self.connections.add(connection)
-        self._registering[connection] = None
+        self._registering[connection] = origin
         return connection
 
-    def _make_room(self) -> bool:
+    def _make_room(self, origin: str) -> bool:
         """Tell whether one more may begin to register; the oldest that is silent gives way."""
-        self._registering = {c: None for c in self._registering if c.is_registering}
-        if len(self._registering) < self._context.config.pending_handshakes:
-            return True
-        for connection in self._registering:
+        self._registering = {c: o for c, o in self._registering.items() if c.is_registering}
+        rivals = [c for c, other in self._registering.items() if origin and other == origin]
+        if len(rivals) < limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
+            if len(self._registering) < self._context.config.pending_handshakes:
+                return True
+            rivals = list(self._registering)
+        for connection in rivals:
             if not connection.has_spoken:
                 connection.abort(Status.OVERLOADED, "others have come that may have more to say")
                 return True
@@ -407,6 +417,8 @@ class Dialer:
     def closed(self, connection: Connection, status: Status, detail: str) -> None:
         """End the attempt of a connection that is gone."""
         self.connections.discard(connection)
+        if status.is_breach and connection.channel is not None and not connection.dialled:
+            self._doorkeeper.breach(origin_of(connection.channel.peer), self._context.now)
         attempt = self._attempt_of(connection)
         if attempt is not None and status in ANOTHER_STAYS:
             self._await_other(attempt, connection.hello_id)
