@@ -12,7 +12,8 @@ import json
 import os
 import sys
 import time
-from typing import Any, ClassVar
+from secrets import randbelow
+from typing import Any, ClassVar, Final
 
 from OpenSSL.SSL import OPENSSL_VERSION, OpenSSL_version
 from twisted.application.service import IService, MultiService
@@ -25,15 +26,20 @@ import twisted
 from atbus import __version__
 from atbus.cli.exit_code import exit_with
 from atbus.cli.signals import Signals
-from atbus.errors import ConfigurationError
+from atbus.errors import ConfigurationError, ListenFailed
+from atbus.nats.settings import read_gateway
 from atbus.node.application import load_application
 from atbus.node.config import NodeConfig
 from atbus.node.credentials import credentials_of
 from atbus.node.life import DRAINING
 from atbus.node.node import Node
+from atbus.node.reading_sources import NOBODY_ASSIGNS
 from atbus.node.service import NodeService
 from atbus.node.toml import load_config, parse_config
 from atbus.testing.node_record import NodeRecord
+
+#: The largest id that a node gives itself: TOML has no larger numbers.
+AUTO_ID_MAX: Final = 2**63 - 1
 
 
 class Options(UsageOptions):
@@ -54,6 +60,7 @@ class Options(UsageOptions):
         self._listen: list[str] = []
         self._upstream: list[str] = []
         self._set: list[str] = []
+        self._own_id = randbelow(AUTO_ID_MAX) + 1
 
     def opt_listen(self, address: str) -> None:
         """An address to listen on; may be given several times, instead of those of the file."""
@@ -97,13 +104,25 @@ class Options(UsageOptions):
             be used.
         :raises ConfigurationError: When there is anything wrong with it.
         """
-        overrides = self._overrides()
-        path = self["config"]
-        config = parse_config("", overrides) if path is None else load_config(path, overrides)
+        try:
+            config = self._parse(self._overrides())
+        except ConfigurationError as error:
+            if error.faults != [NOBODY_ASSIGNS]:
+                raise
+            # The first node of a bus gives itself an id, if it is there for clients of a gateway:
+            # they do not ask for it.
+            config = self._parse([*self._overrides(), f"id={self._own_id}"])
+            if not config.nats:
+                raise
         if config.application is not None:
             load_application(config.application)
         credentials_of(config)
+        read_gateway(config)
         return config
+
+    def _parse(self, overrides: list[str]) -> NodeConfig:
+        path = self["config"]
+        return parse_config("", overrides) if path is None else load_config(path, overrides)
 
     def describe(self, error: ConfigurationError) -> str:
         """
@@ -178,7 +197,7 @@ class NodeProcess(MultiService):
 
         :raises CannotStart: A daemon's node cannot listen: whoever started the daemon waits for
             this moment, and for this moment only. Or the file of ``record_events`` cannot be
-            written.
+            written, or a gateway cannot listen.
         """
         config = self._options.node_config
         assert config is not None
@@ -193,14 +212,28 @@ class NodeProcess(MultiService):
         service = NodeService(node, ended=self._ended)
         service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self.node_service = service
+        self._let_clients_in(node)
         self._signals.on_second_stop = service.stop_at_once
         self._signals.on_hangup = self._reload
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)
-        super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        try:
+            super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        except ListenFailed as error:
+            raise CannotStart(str(error)) from error
         watching.cancel()
         if self._options.is_daemon and node.state == DRAINING:
             raise CannotStart(errors[-1] if errors else "the node cannot start")
+
+    def _let_clients_in(self, node: Node) -> None:
+        """Make the gateway for clients of NATS, if there is to be one; it stops before the node."""
+        settings = read_gateway(node.config)
+        if settings is not None:
+            # HTTP and more are loaded by those who use them.
+            from atbus.nats.gateway import Gateway
+
+            gateway = Gateway(node, settings, self._reactor)
+            gateway.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def _reload(self) -> None:
         """Read the configuration again; one with faults changes nothing."""

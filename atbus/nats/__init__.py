@@ -6,6 +6,7 @@ The NATS gateway: clients of NATS, in any language, as members of the bus.
 * `session` is one client's side of the protocol. It takes bytes and gives `effects`, and knows
   neither sockets nor clocks;
 * `permissions`, `nkeys`, `tokens` (JWT) and `authentication` say who may do what;
-* ``connection`` is one client on a socket, ``gateway`` the service with all of them on one node;
-  ``websocket`` carries the same bytes in frames, and ``monitor`` answers over HTTP.
+* `client` is one client that is connected, over `tcp` or `websocket`; `gateway` is the service with
+  all of them on one node, and `siblings` what it knows of the others on the bus;
+* `settings` is what it is told, `info` what it tells of itself, and `monitor` answers over HTTP.
 """

@@ -69,6 +69,7 @@ class Authentication:
     :param token: What everybody must show; None for nothing.
     :param nobody: The user that a client without credentials becomes; None for none.
     :param voucher: Knows users by tokens of their own.
+    :param permissions: Of those who are no particular user.
     """
 
     users: Mapping[str, User] = attrs.field(factory=dict)
@@ -76,6 +77,7 @@ class Authentication:
     token: str | None = attrs.field(default=None, repr=False)
     nobody: User | None = None
     voucher: Voucher | None = None
+    permissions: Permissions = EVERYTHING
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +103,7 @@ class Authentication:
         :returns: As whom it is let in; None for not at all.
         """
         if self.is_open:
-            return User(name=options.user)
+            return User(name=options.user, permissions=self.permissions)
         if self.voucher is not None and options.jwt:
             admitted = self.voucher.admit(
                 options.jwt, options.sig, nonce, clock.wall_seconds()
@@ -114,7 +116,8 @@ class Authentication:
         if options.nkey and options.nkey in self.keys:
             return self.keys[options.nkey] if _has_signed(options, nonce) else None
         if self.token is not None and options.auth_token:
-            return User() if _equal(options.auth_token, self.token) else None
+            known = _equal(options.auth_token, self.token)
+            return User(permissions=self.permissions) if known else None
         if options.user:
             user = self.users.get(options.user, User(password=""))
             known = user.password is not None and _equal(options.password, user.password)

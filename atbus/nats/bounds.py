@@ -52,3 +52,16 @@ SUBJECTS_REMEMBERED: Final = 1_024
 
 #: A publisher for whose subscribers much waits already is not read for so long: NATS's number.
 STALL_SECONDS: Final = 0.005
+
+#: Gateways that are told of to clients, and addresses of one: more than anybody chooses among.
+URLS_MAX: Final = 256
+
+#: Between two questions for the other gateways: a client that is told late tries a dead address
+#: first, which costs it a moment.
+SIBLINGS_SECONDS: Final = 10.0
+
+#: How long answers to it are awaited.
+SIBLINGS_ANSWER_SECONDS: Final = 2.0
+
+#: A gateway of which nothing was heard for so long is not told of: three questions without answer.
+SIBLINGS_FORGOTTEN_SECONDS: Final = 32.0

@@ -80,7 +80,7 @@ class Session:
         self._permissions: Permissions = EVERYTHING
         self._publishes_freely = True
         #: Whether each delivery has to be asked for.
-        self._receives_freely = True
+        self.receives_freely = True
         self._awaits_login = terms.needs_login
         self._has_ponged = False
         self._news: bytes | None = None
@@ -272,7 +272,7 @@ class Session:
         self.user = user
         self._permissions = permissions = user.permissions
         self._publishes_freely = permissions.publishes_freely
-        self._receives_freely = permissions.receives_freely and not permissions.responses
+        self.receives_freely = permissions.receives_freely
 
     def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
         pattern = operation.subject.decode(errors="replace")
@@ -318,7 +318,7 @@ class Session:
         """
         if self.closed or (is_own and not self.options.echo):
             return False
-        return self._receives_freely or self._permissions.may_receive(subject, subscription.queue)
+        return self.receives_freely or self._permissions.may_receive(subject, subscription.queue)
 
     def deliver(
         self,

@@ -62,7 +62,7 @@ from atbus.node.reading import (
 from atbus.node.reading_compression import read_compression, read_kinds
 from atbus.node.reading_discovery import registry_faults
 from atbus.node.reading_rights import read_ranges, read_rights
-from atbus.node.reading_sources import finds_upstreams
+from atbus.node.reading_sources import NOBODY_ASSIGNS, finds_upstreams
 from atbus.node.reading_topology import read_records, read_rules
 from atbus.rights import RightsRule
 from atbus.routing.policy import Rule
@@ -201,12 +201,13 @@ class NodeConfig:
     pending_count_max: int = attrs.field(default=limits.PENDING_COUNT_MAX, converter=read_integer)
     pending_seconds: float = attrs.field(default=limits.PENDING_SECONDS, converter=read_number)
     pending_policy: str = attrs.field(default="hold", converter=read_text)
-    # registries
+    # registries and gateways
     static: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     dns: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     etcd: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     zookeeper: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     service: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
+    nats: FrozenMapping[str, Any] = attrs.field(default=_NOTHING, converter=read_settings)
     # application
     application: str | None = attrs.field(default=None, converter=read_application)
     application_settings: FrozenMapping[str, object] = attrs.field(
@@ -423,7 +424,7 @@ class NodeConfig:
 
     def _faults_between(self) -> Iterator[str]:
         if self.mode is Mode.AUTO and not self.has_upstream:
-            yield 'id: "auto" needs an upstream that assigns one'
+            yield NOBODY_ASSIGNS
         if self.mode is Mode.AUTO and len(self._subnets) >= limits.SUBNETS_MAX:
             count = f"{len(self._subnets)} and the assigned id"
             yield f"subnets: {count} are more than {limits.SUBNETS_MAX}"

@@ -456,6 +456,13 @@ _REGISTRIES: Final = {
     ),
 }
 
+_NATS: Final = {
+    "nats": Option(
+        kind="table",
+        meaning="Where clients of NATS may connect, and what they may do; left out, nowhere.",
+    ),
+}
+
 _APPLICATION: Final = {
     "application": Option(
         kind="text",
@@ -479,6 +486,7 @@ OPTIONS: Final = MappingProxyType(
         **_LIMITS,
         **_LIVENESS,
         **_REGISTRIES,
+        **_NATS,
         **_APPLICATION,
     }
 )
@@ -487,5 +495,5 @@ OPTIONS: Final = MappingProxyType(
 RELOADABLE: Final = frozenset(name for name, option in OPTIONS.items() if option.reloadable)
 """The names of the options that may change while a node runs."""
 
-TABLES_WITH_SECRETS: Final = frozenset({"etcd", "zookeeper", "application_settings"})
+TABLES_WITH_SECRETS: Final = frozenset({"etcd", "nats", "zookeeper", "application_settings"})
 """The names of the options in which something may be secret by its name."""

@@ -196,7 +196,12 @@ class Publishing:
         context = self._context
         started = context.now
         if way.is_simple and way.plain:
-            self._subscribers.deliver(publication, way.plain)
+            heard = self._subscribers.deliver(publication, way.plain)
+            if not heard and unheard is not None:
+                # All who are interested have refused it.
+                self._unheard.add(publication.sequence, unheard, started)
+                self.dropped(Status.NO_RESPONDERS)
+                self.unheard(publication.sequence)
         else:
             passing = Passing(epoch=context.epoch, hop_limit=context.config.hops)
             if unheard is not None:

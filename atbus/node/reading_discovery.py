@@ -19,6 +19,7 @@ from atbus.discovery.documents import normal_prefix
 from atbus.discovery.etcd.options import ClusterOptions, TlsFiles, WatcherOptions
 from atbus.discovery.etcd.servers import read_url
 from atbus.errors import RecordError
+from atbus.node.reading_nats import nats_faults
 from atbus.node.reading_registries import PREFIX, START_SECONDS, faults_in_kinds
 from atbus.node.reading_sources import dns_faults, static_faults
 from atbus.node.reading_zookeeper import zookeeper_faults
@@ -70,7 +71,7 @@ _SERVICE_LISTS: Final = frozenset({"gateways"})
 
 def registry_faults(options: object) -> Iterator[str]:
     """
-    Check all tables about registries, names and services.
+    Check all tables about registries, names, services and gateways.
 
     :param options: Has them as attributes.
     :returns: What is wrong with them, each beginning with the name of the option.
@@ -255,4 +256,5 @@ _TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     "etcd": etcd_faults,
     "zookeeper": zookeeper_faults,
     "service": service_faults,
+    "nats": nats_faults,
 }

@@ -18,6 +18,9 @@ from atbus.discovery import bounds
 from atbus.discovery.addresses import checked
 from atbus.errors import AddressError
 
+NOBODY_ASSIGNS: Final = 'id: "auto" needs an upstream that assigns one'
+"""What is wrong with an automatic id where no upstream is found."""
+
 
 class Use(enum.Enum):
     """What the nodes behind addresses are to this one; the value is written in files."""

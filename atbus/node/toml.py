@@ -151,6 +151,8 @@ _HEAD: Final = (
     '#     subnets = ["0/8"]',
 )
 
+# A host and a port. A time of day, which is a value of TOML, has more colons.
+_PLACE: Final = re.compile(r"(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]):\d{1,5}")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SECRET_NAME: Final = re.compile(
     r"secret|passw|token|credential|private|(^|[_-])key$", re.IGNORECASE
@@ -168,6 +170,10 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise ValueError("expected key=value")
     if "\n" in text or "\r" in text:
         raise ValueError("more than one line")
+    name, _, value = text.partition("=")
+    if _PLACE.fullmatch(value.strip()):
+        # No shell needs quotes for these, and they mean nothing else.
+        text = f'{name}="{value.strip()}"'
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

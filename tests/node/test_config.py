@@ -33,6 +33,7 @@ REGISTRIES: dict[str, Any] = {
     "etcd": {"endpoints": ["http://127.0.0.1:2379"], "user": "u", "password": "geheim"},
     "zookeeper": {"servers": ["127.0.0.1:2181"], "user": "u", "password": "geheim"},
     "service": {"type": "battle", "labels": {"zone": "a"}},
+    "nats": {"listen": "127.0.0.1:4222", "pings_max": 3},
 }
 
 OTHERS: dict[str, Any] = {

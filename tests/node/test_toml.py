@@ -95,6 +95,7 @@ LINES = {
     "dns": 'discovery.dns = { name = "_atbus._tcp.example" }',
     "etcd": 'discovery.etcd.endpoints = ["http://127.0.0.1:2379"]',
     "zookeeper": 'discovery.zookeeper.servers = ["127.0.0.1:2181"]',
+    "nats": 'nats.listen = "127.0.0.1:4222"',
     "service": 'service.type = "battle"',
     "application": 'application.callable = "shop.front:Front"',
     "application_settings": "application.settings.stock = [1, 2]",

@@ -1,0 +1,324 @@
+"""
+One client that is connected: its session, what waits to be sent to it, and its end.
+
+Theory of operation. What is to be sent is collected and written once per turn, or when a piece of
+input has been dealt with. While the transport takes no more, it is kept here, and counted: a client
+for whom too much waits, or who takes nothing for too long, is closed without a word, as NATS does.
+Publishers for such a client are read more slowly before it comes to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+
+from atbus.nats import bounds
+from atbus.nats.effects import Attach, Close, Connected, Detach, Effect, Subscription, Write
+from atbus.nats.faults import Fault, Reason
+from atbus.nats.grammar import Publish
+from atbus.nats.session import Session
+from atbus.node.context import Alarm
+from atbus.node.publication import Publication
+
+if TYPE_CHECKING:
+    from atbus.nats.gateway import Gateway
+    from atbus.node.subscription import Subscription as BusSubscription
+
+#: What is handed to a transport at once, when there is more.
+PIECE_BYTES: Final = 256 * 1024
+
+#: From this share of what may wait on, publishers are slowed down.
+_STALL_SHARE: Final = 0.75
+
+#: Subjects of the gateways' own; clients do not get what is published there.
+OWN_SUBJECTS: Final = "$ATBUS"
+
+
+class Wire(Protocol):
+    """What carries the bytes of one client."""
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def pause_reading(self) -> None:
+        """Read nothing for a while."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+
+class Client:
+    """
+    One client.
+
+    :param gateway: Whose it is.
+    :param wire: Carries its bytes.
+    :param session: Its side of the protocol.
+    :param number: Its id, unique in the gateway's life.
+    :param peer: Its host and its port.
+    :param kind: How it is connected: "nats" or "websocket".
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        wire: Wire,
+        session: Session,
+        *,
+        number: int,
+        peer: tuple[str, int],
+        kind: str = "nats",
+    ) -> None:
+        self.session = session
+        self.number = number
+        self.peer = peer
+        self.kind = kind
+        #: Since 1970, seconds; what came last, and when it ended.
+        self.started = self.active = gateway.wall_seconds()
+        self.stopped: float | None = None
+        self.reason: Reason | None = None
+        #: The version and the cipher of TLS, when there is TLS.
+        self.tls: tuple[str, str] | None = None
+        #: Bytes that wait here.
+        self.pending_bytes = 0
+        self.attached: dict[Subscription, BusSubscription] = {}
+        self._gateway = gateway
+        self._wire = wire
+        self._out: list[bytes] = []
+        self._is_dirty = False
+        self._is_held = False
+        self._is_closing = False
+        self._alarm = Alarm(gateway.timers, self._tick)
+        self._patience: IDelayedCall | None = None
+        self._stall: IDelayedCall | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self.stopped is not None
+
+    def open(self, info: bytes) -> None:
+        """
+        Greet the client.
+
+        :param info: The INFO line; empty when it was sent already.
+        """
+        self._perform(self.session.open(info, self._gateway.now))
+        self._alarm.set(self.session.deadline)
+        self.flush()
+
+    # From the client.
+
+    def received(self, data: bytes) -> None:
+        """Take what came, and send what it brought about, to whoever it is."""
+        gateway = self._gateway
+        self.active = gateway.wall_seconds()
+        self._perform(self.session.receive(data, gateway.now))
+        gateway.flush()
+        if gateway.is_stalled:
+            gateway.is_stalled = False
+            self._slow_down()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        gateway = self._gateway
+        for effect in effects:
+            kind = type(effect)
+            if kind is Publish:
+                gateway.publish(self, effect)  # type: ignore[arg-type]  # that was asked above
+                continue
+            match effect:
+                case Write():
+                    self.send(effect.data)
+                case Attach():
+                    self._attach(effect.subscription)
+                case Detach():
+                    self._detach(effect.subscription)
+                case Connected():
+                    self._connected()
+                case Close():
+                    self.close(effect.fault.reason)
+
+    def _connected(self) -> None:
+        self._alarm.set(self.session.deadline)
+        for subscription, attached in self.attached.items():
+            attached.accepts = self._acceptance(subscription)
+
+    def _tick(self) -> None:
+        self._perform(self.session.tick(self._gateway.now))
+        self._alarm.set(self.session.deadline)
+        self._gateway.flush()
+
+    # Subscriptions.
+
+    def _attach(self, subscription: Subscription) -> None:
+        def take(publication: Publication) -> None:
+            self._deliver(subscription, publication)
+
+        self.attached[subscription] = self._gateway.subscribe(
+            subscription.pattern,
+            take,
+            subscription.queue,
+            self._acceptance(subscription),
+            f"client {self.number}, {subscription.sid.decode(errors='replace')}",
+        )
+
+    def _acceptance(self, subscription: Subscription) -> Callable[[Publication], bool] | None:
+        """Give what is to be asked before each delivery; None when there is nothing to ask."""
+        session = self.session
+        first = subscription.pattern.partition(".")[0]
+        sees_ours = first in ("*", ">", OWN_SUBJECTS)
+        if session.options.echo and session.receives_freely and not sees_ours:
+            return None
+
+        def accepts(publication: Publication) -> bool:
+            subject = publication.subject
+            if sees_ours and subject.partition(".")[0] == OWN_SUBJECTS:
+                return False
+            return session.accepts(subscription, subject, is_own=publication.origin is self)
+
+        return accepts
+
+    def _detach(self, subscription: Subscription) -> None:
+        attached = self.attached.pop(subscription, None)
+        if attached is not None:
+            attached.unsubscribe()
+
+    def _deliver(self, subscription: Subscription, publication: Publication) -> None:
+        if self.session.closed:
+            return
+        self.send(
+            self.session.deliver(
+                subscription,
+                publication.subject.encode(),
+                publication.reply_to.encode(),
+                publication.header_block,
+                publication.payload,
+                self._gateway.now,
+            )
+        )
+        if subscription.delivered == subscription.most:
+            self._detach(subscription)
+
+    def unheard(self, reply: bytes) -> None:
+        """Tell the client that nobody got what it asked for, if it wants to know."""
+        self.send(self.session.nobody_got(reply))
+
+    def inform(self, info: bytes) -> None:
+        """Tell the client what is new in INFO."""
+        self._perform(self.session.inform(info))
+
+    # To the client.
+
+    def send(self, data: bytes) -> None:
+        """Send at the end of this turn."""
+        if not data or self._is_closing:
+            return
+        self._out.append(data)
+        self.pending_bytes += len(data)
+        gateway = self._gateway
+        if not self._is_dirty:
+            self._is_dirty = True
+            gateway.note_dirty(self)
+        if self.pending_bytes > gateway.stall_bytes:
+            gateway.is_stalled = True
+            if self.pending_bytes > gateway.settings.pending_bytes_max:
+                self.give_up(Reason.SLOW_CONSUMER_BYTES)
+
+    def flush(self) -> None:
+        """Write what waits, as far as the transport takes it."""
+        self._is_dirty = False
+        while self._out and not self._is_held and not self.is_gone:
+            data = b"".join(self._out)
+            rest = data[PIECE_BYTES:]
+            self._out = [rest] if rest else []
+            self.pending_bytes = len(rest)
+            self._wire.write(data[:PIECE_BYTES] if rest else data)
+        if self._is_closing and not self._out:
+            self._wire.close()
+
+    def hold(self) -> None:
+        """The transport has enough; it says when it can take more."""
+        self._is_held = True
+        if self._patience is None:
+            self._patience = self._gateway.timers.callLater(
+                self._gateway.settings.write_seconds,
+                self.give_up,
+                Reason.SLOW_CONSUMER_TIME,
+            )
+
+    def release(self) -> None:
+        """The transport has sent what it had."""
+        self._is_held = False
+        self._stop_waiting()
+        self.flush()
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        self._patience = None
+
+    def _slow_down(self) -> None:
+        """Read nothing of this publisher for a moment: some of its subscribers are behind."""
+        if self._stall is None and not self.is_gone:
+            self._wire.pause_reading()
+            self._stall = self._gateway.timers.callLater(bounds.STALL_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._stall = None
+        self._wire.resume_reading()
+
+    # The end.
+
+    def close(self, reason: Reason) -> None:
+        """Close when everything is sent, or when that takes too long."""
+        if self._is_closing:
+            return
+        self.reason = self.reason or reason
+        self._perform(self.session.end())
+        self._alarm.set(None)
+        self._gateway.note_dirty(self)
+        self._is_closing = True
+        if self._patience is None:
+            self._patience = self._gateway.timers.callLater(
+                self._gateway.settings.write_seconds, self._wire.abort
+            )
+
+    def refuse(self, fault: Fault) -> None:
+        """Tell the client what is wrong, and close."""
+        self._perform(self.session.end(fault))
+
+    def give_up(self, reason: Reason) -> None:
+        """Close at once; what waits is lost."""
+        if self.is_gone:
+            return
+        if self.reason is None:
+            self.reason = reason
+            self._gateway.note_slow(self)
+        self._perform(self.session.end())
+        self._is_closing = True
+        self._out, self.pending_bytes = [], 0
+        self._wire.abort()
+
+    def lost(self, reason: Reason = Reason.CLIENT_CLOSED) -> None:
+        """The connection has ended."""
+        if self.is_gone:
+            return
+        self.stopped = self._gateway.wall_seconds()
+        self.reason = self.reason or reason
+        self._perform(self.session.end())
+        self._alarm.set(None)
+        self._stop_waiting()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        self._out, self.pending_bytes = [], 0
+        self._is_closing = True
+        self._gateway.note_gone(self)

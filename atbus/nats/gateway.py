@@ -1,0 +1,450 @@
+"""
+The gateway of one node: its listeners, its clients, and the bus behind them.
+
+A client's subscription is one of the node, and what it publishes the node publishes: so clients of
+all gateways and programs on all nodes are in one space of subjects, with the same queue groups.
+
+Connections wait in the system until the node is up. When the service stops they are closed at once;
+`Gateway.lame_duck` gives clients time to go somewhere else first.
+"""
+
+from __future__ import annotations
+
+import secrets
+from base64 import urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from atbus import __version__
+from atbus.errors import AtbusError, ListenFailed
+from atbus.nats import bounds
+from atbus.nats.authentication import Clock, User
+from atbus.nats.client import Client, Wire
+from atbus.nats.connect_options import ConnectOptions
+from atbus.nats.effects import Counts, Terms
+from atbus.nats.faults import Reason
+from atbus.nats.grammar import Publish
+from atbus.nats.info import Identity, info_line
+from atbus.nats.nkeys import Kind, write_key
+from atbus.nats.session import Session
+from atbus.nats.settings import GatewaySettings
+from atbus.nats.siblings import Place, Siblings
+from atbus.nats.tcp import TcpClients
+from atbus.nats.tls import make_context
+from atbus.node.life import LOST_UPSTREAM, RUNNING
+from atbus.node.node import Node
+from atbus.node.publication import Publication
+from atbus.node.subscription import Subscription
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 11
+_STALL_SHARE = 0.75
+
+
+def wall_seconds() -> float:
+    """Give the time since 1970."""
+    return datetime.now(UTC).timestamp()
+
+
+class Gateway(Service):
+    """
+    Let clients of NATS take part in the bus.
+
+    :param node: The node that they are behind.
+    :param settings: What it is told.
+    :param reactor: Where it listens.
+    :param timers: Its clock; the reactor's by default.
+    :param random: Spreads the first PINGs.
+    :param wall: Gives the time since 1970, seconds.
+    :raises ConfigurationError: Certificates cannot be used.
+    """
+
+    name = "nats"
+
+    def __init__(
+        self,
+        node: Node,
+        settings: GatewaySettings,
+        reactor: Any,
+        *,
+        timers: Any = None,
+        random: Random | None = None,
+        wall: Callable[[], float] = wall_seconds,
+    ) -> None:
+        self.node = node
+        self.settings = settings
+        self.timers = reactor if timers is None else timers
+        self.wall_seconds = wall
+        self.tls_context = None if settings.tls is None else make_context(settings.tls)
+        self.clients: dict[int, Client] = {}
+        #: Those that ended, the last ones.
+        self.closed: deque[Client] = deque(maxlen=bounds.CLOSED_REMEMBERED)
+        #: What has passed of those that are not connected any more.
+        self.past = Counts()
+        self.total_connections = 0
+        self.slow_consumers = 0
+        #: Whether somebody for whom much waits already got more in this turn.
+        self.is_stalled = False
+        self.stall_bytes = int(settings.pending_bytes_max * _STALL_SHARE)
+        self.is_leaving = False
+        self.started_at = wall()
+        self.siblings = Siblings(node, self.timers, self._inform)
+        self.identity = self._make_identity()
+        self.reactor = reactor
+        self._random = random or Random()  # noqa: S311  # moments, not secrets
+        self._log = Logger(namespace="atbus.nats")
+        self._ports: dict[str, Any] = {}
+        self._dirty: list[Client] = []
+        self._flushing: IDelayedCall | None = None
+        self._nonces: dict[int, str] = {}
+        self._texts: dict[bytes, str] = {}
+        self._watching: Any = None
+        self._leaving: IDelayedCall | None = None
+        self._gone: Deferred[None] | None = None
+        self._clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
+
+    def _make_identity(self) -> Identity:
+        settings, tls = self.settings, self.settings.tls
+        server_id = write_key(Kind.SERVER, secrets.token_bytes(_KEY_BYTES))
+        return Identity(
+            server_id=server_id,
+            server_name=settings.name or self.node.config.name or server_id,
+            software=f"atbus {__version__}",
+            payload_bytes_max=settings.payload_bytes_max,
+            needs_login=settings.authentication.needs_login,
+            tls_required=tls is not None and not tls.optional,
+            tls_verify=tls is not None and tls.verify,
+            tls_available=tls is not None and tls.optional,
+        )
+
+    # Life.
+
+    def startService(self) -> None:  # Twisted's name
+        """
+        Listen; clients are served when the node is up.
+
+        :raises ListenFailed: An address cannot be listened on; then none is.
+        """
+        super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        try:
+            self._listen_everywhere()
+        except ListenFailed:
+            for port in self._ports.values():
+                port.stopListening()
+            self._ports = {}
+            raise
+        if self.node.state in (RUNNING, LOST_UPSTREAM):
+            self._serve()
+        else:
+            for port in self._ports.values():
+                port.stopReading()
+            self._watching = self.node.events.on_node_up.observe(self._serve)
+
+    def _listen_everywhere(self) -> None:
+        settings = self.settings
+        if settings.listen is not None:
+            self._listen("listen", settings.listen, TcpClients(self))
+        if settings.websocket is not None:
+            from atbus.nats.websocket import websocket_site  # noqa: PLC0415  # loads HTTP
+
+            self._listen("websocket", settings.websocket, websocket_site(self), tls=True)
+        if settings.monitor is not None:
+            from atbus.nats.monitor import monitor_site  # noqa: PLC0415  # likewise
+
+            self._listen("monitor", settings.monitor, monitor_site(self))
+
+    def _listen(self, name: str, place: str, factory: Any, *, tls: bool = False) -> None:
+        host, _, port = place.rpartition(":")
+        host = host.strip("[]")
+        try:
+            if tls and self.tls_context is not None:
+                context = self.tls_context
+                listening = self.reactor.listenSSL(int(port), factory, context, interface=host)
+            else:
+                listening = self.reactor.listenTCP(int(port), factory, interface=host)
+        except CannotListenError as error:
+            raise ListenFailed(f"nats.{name} = {place}", str(error.socketError)) from error
+        self._ports[name] = listening
+        bound = listening.getHost()
+        self._log.info("nats {name}: {host}:{port}", name=name, host=bound.host, port=bound.port)
+
+    def _serve(self) -> None:
+        for port in self._ports.values():
+            port.startReading()
+        self.siblings.start(self._place())
+
+    def stopService(self) -> Deferred[None]:  # Twisted's name
+        """
+        Close the listeners and all clients.
+
+        :returns: Fires when they are closed; never fails.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        if self._leaving is not None and self._leaving.active():
+            self._leaving.cancel()
+        self.siblings.stop()
+        waiting: list[Deferred[Any]] = [self._stop_listening("monitor"), self._stop_accepting()]
+        for client in list(self.clients.values()):
+            client.close(Reason.SHUTDOWN)
+        self.flush()
+        if self.clients:
+            self._gone = Deferred()
+            waiting.append(self._gone)
+        return DeferredList(waiting).addCallback(lambda _: None)
+
+    def _stop_accepting(self) -> Deferred[Any]:
+        return DeferredList([self._stop_listening(name) for name in ("listen", "websocket")])
+
+    def _stop_listening(self, name: str) -> Deferred[Any]:
+        port = self._ports.pop(name, None)
+        return succeed(None) if port is None else maybeDeferred(port.stopListening)
+
+    def lame_duck(self) -> None:
+        """
+        Let clients go somewhere else: accept no more, tell them, and close them one by one.
+
+        The node goes on; whoever stops it waits for `clients` to be empty, or does not.
+        """
+        if self.is_leaving:
+            return
+        self.is_leaving = True
+        self._stop_accepting()
+        self.siblings.leave()
+        self._inform()
+        self._leaving = self.timers.callLater(
+            self.settings.lame_duck_grace_seconds, self._close_next, len(self.clients)
+        )
+
+    def _close_next(self, count: int) -> None:
+        client = next(iter(self.clients.values()), None)
+        if client is None:
+            return
+        client.close(Reason.SHUTDOWN)
+        self.flush()
+        wait = self.settings.lame_duck_seconds / max(count, 1)
+        self._leaving = self.timers.callLater(wait, self._close_next, count)
+
+    # What clients are told.
+
+    def address(self, name: str = "listen") -> tuple[str, int] | None:
+        """
+        Say where we really listen.
+
+        :param name: The option: "listen", "monitor" or "websocket".
+        :returns: Host and port; None when we do not.
+        """
+        port = self._ports.get(name)
+        if port is None:
+            return None
+        bound = port.getHost()
+        return bound.host, bound.port
+
+    def _place(self) -> Place:
+        return Place(
+            server_id=self.identity.server_id,
+            urls=self._urls("listen"),
+            websocket_urls=self._urls("websocket"),
+        )
+
+    def _urls(self, name: str) -> tuple[str, ...]:
+        if self.settings.advertise is not None:
+            return self.settings.advertise if name == "listen" else ()
+        address = self.address(name)
+        if address is None:
+            return ()
+        host, port = address
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}",)
+
+    def info_for(self, client: Client) -> bytes:
+        """
+        Write the INFO line for a client.
+
+        :param client: Whom it is for.
+        """
+        name = "websocket" if client.kind == "websocket" else "listen"
+        host, port = self.address(name) or ("", 0)
+        others = self.siblings.others
+        urls: list[str] = []
+        websocket_urls: list[str] = []
+        if others:
+            own = () if self.is_leaving else (self._place(),)
+            for place in (*own, *others):
+                urls += place.urls
+                websocket_urls += place.websocket_urls
+        return info_line(
+            self.identity,
+            host=host,
+            port=port,
+            client_id=client.number,
+            client_ip=client.peer[0],
+            nonce=self._nonces.get(client.number, ""),
+            urls=websocket_urls if client.kind == "websocket" else urls,
+            websocket_urls=() if client.kind == "websocket" else websocket_urls,
+            leaving=self.is_leaving,
+        )
+
+    def _inform(self) -> None:
+        for client in list(self.clients.values()):
+            client.inform(self.info_for(client))
+        self.flush()
+
+    # Clients come and go.
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many clients as there may be."""
+        return len(self.clients) >= self.settings.connections_max
+
+    def new_client(self, wire: Wire, peer: tuple[str, int], kind: str = "nats") -> Client:
+        """
+        Note that somebody has connected.
+
+        :param wire: Carries its bytes.
+        :param peer: Its host and port.
+        :param kind: "nats" or "websocket".
+        :returns: The client, not greeted yet.
+        """
+        self.total_connections += 1
+        number = self.total_connections
+        settings = self.settings
+        nonce = ""
+        if settings.authentication.needs_nonce:
+            nonce = urlsafe_b64encode(secrets.token_bytes(_NONCE_BYTES)).decode().rstrip("=")
+            self._nonces[number] = nonce
+
+        def judge(options: ConnectOptions) -> User | None:
+            return settings.authentication.judge(options, nonce, self._clock)
+
+        client = Client(
+            self, wire, Session(self._terms(), judge), number=number, peer=peer, kind=kind
+        )
+        self.clients[number] = client
+        if settings.authentication.nobody is not None:
+            client.session.become(settings.authentication.nobody)
+        return client
+
+    def _terms(self) -> Terms:
+        settings = self.settings
+        first = min(settings.ping_seconds, bounds.FIRST_PING_SECONDS)
+        return Terms(
+            needs_login=settings.authentication.needs_login,
+            payload_bytes_max=settings.payload_bytes_max,
+            line_bytes_max=settings.line_bytes_max,
+            subscriptions_max=settings.subscriptions_max,
+            ping_seconds=settings.ping_seconds,
+            pings_max=settings.pings_max,
+            first_ping_seconds=first * self._random.uniform(1.0, 1.2),
+            login_seconds=settings.authentication_seconds,
+        )
+
+    def note_gone(self, client: Client) -> None:
+        """Note that a client is not connected any more."""
+        if self.clients.pop(client.number, None) is None:
+            return
+        self._nonces.pop(client.number, None)
+        self.closed.append(client)
+        counts = client.session.counts
+        self.past.in_messages += counts.in_messages
+        self.past.in_bytes += counts.in_bytes
+        self.past.out_messages += counts.out_messages
+        self.past.out_bytes += counts.out_bytes
+        if self._gone is not None and not self.clients:
+            gone, self._gone = self._gone, None
+            gone.callback(None)
+
+    def note_slow(self, client: Client) -> None:
+        """Note that a client was closed because it is slow."""
+        self.slow_consumers += 1
+        self._log.warn(
+            "client {number} of {host} is closed: {reason}",
+            number=client.number,
+            host=client.peer[0],
+            reason=client.reason.value if client.reason is not None else "",
+        )
+
+    # What passes.
+
+    @property
+    def now(self) -> float:
+        """The time on our clock, seconds."""
+        return float(self.timers.seconds())
+
+    def publish(self, client: Client, message: Publish) -> None:
+        """
+        Publish what a client has sent.
+
+        :param client: Who is told when nobody gets it, if an answer is wanted.
+        """
+        raw, reply, header, payload = message
+        try:
+            subject = self._texts.get(raw) or self._text(raw)
+            if not reply:
+                self.node.publish(
+                    subject, payload, headers=header or b"", origin=client, literal=True
+                )
+                return
+            self.node.publish(
+                subject,
+                payload,
+                reply_to=reply.decode(),
+                headers=header or b"",
+                origin=client,
+                unheard=lambda: client.unheard(reply),
+                literal=True,
+            )
+        except (AtbusError, UnicodeDecodeError):
+            # No subject of the bus, or a node that is not up: nobody gets it, as ever.
+            client.unheard(reply)
+
+    def _text(self, raw: bytes) -> str:
+        text = raw.decode()
+        if len(self._texts) >= bounds.SUBJECTS_REMEMBERED:
+            del self._texts[next(iter(self._texts))]
+        self._texts[raw] = text
+        return text
+
+    def subscribe(
+        self,
+        pattern: str,
+        take: Callable[[Publication], None],
+        queue: str,
+        accepts: Callable[[Publication], bool] | None,
+        name: str,
+    ) -> Subscription:
+        """
+        Subscribe for a client.
+
+        :param take: Called with each publication.
+        :param accepts: Asked before each delivery, if there is anything to ask.
+        :param name: For the log.
+        """
+        return self.node.subscribe(pattern, take, queue=queue, accepts=accepts, name=name)
+
+    def note_dirty(self, client: Client) -> None:
+        """Note that something waits to be written for a client."""
+        self._dirty.append(client)
+        if self._flushing is None:
+            self._flushing = self.timers.callLater(0, self._flush_later)
+
+    def _flush_later(self) -> None:
+        self._flushing = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits for clients."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for client in dirty:
+                client.flush()

@@ -1,0 +1,85 @@
+"""
+The INFO line: what a gateway says of itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+#: The version of NATS whose client protocol we speak: the first with TLS before INFO. Clients take
+#: what they may ask for from it.
+VERSION: Final = "2.10.0"
+
+#: 1: INFO may come at any time.
+PROTOCOL: Final = 1
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """
+    What is the same for all clients of a gateway.
+
+    :param server_id: Unique; looks like the key of a server.
+    :param server_name: For people.
+    :param software: What we are.
+    """
+
+    server_id: str
+    server_name: str
+    software: str
+    payload_bytes_max: int
+    needs_login: bool = False
+    tls_required: bool = False
+    tls_verify: bool = False
+    tls_available: bool = False
+
+
+def info_line(
+    identity: Identity,
+    *,
+    host: str,
+    port: int,
+    client_id: int,
+    client_ip: str,
+    nonce: str = "",
+    urls: Sequence[str] = (),
+    websocket_urls: Sequence[str] = (),
+    leaving: bool = False,
+) -> bytes:
+    """
+    Write an INFO line, its fields in the order in which nats-server has them.
+
+    :param host: Where the client came in.
+    :param nonce: What it is to sign; empty for nothing.
+    :param urls: Where else on the bus it could come in.
+    :param leaving: Whether this gateway will soon be gone.
+    :returns: The line.
+    """
+    fields: dict[str, Any] = {
+        "server_id": identity.server_id,
+        "server_name": identity.server_name,
+        "version": VERSION,
+        "proto": PROTOCOL,
+        "go": identity.software,
+        "host": host,
+        "port": port,
+        "headers": True,
+        "auth_required": identity.needs_login,
+        "tls_required": identity.tls_required,
+        "tls_verify": identity.tls_verify,
+        "tls_available": identity.tls_available,
+        "max_payload": identity.payload_bytes_max,
+        "client_id": client_id,
+        "client_ip": client_ip,
+        "nonce": nonce,
+        "connect_urls": list(urls),
+        "ws_connect_urls": list(websocket_urls),
+        "ldm": leaving,
+    }
+    # What is not so is left out.
+    text = json.dumps({key: value for key, value in fields.items() if value}, separators=(",", ":"))
+    return f"INFO {text} \r\n".encode()

@@ -1,0 +1,365 @@
+"""
+What a gateway tells over HTTP, as nats-server does: ``/varz``, ``/connz``, ``/routez``, ``/subsz``
+and ``/healthz``.
+
+Counters are right at the moment of the question: what a client has got a PONG for is in them.
+"""
+
+from __future__ import annotations
+
+import json
+import resource as system
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from atbus.nats.client import Client
+from atbus.nats.info import PROTOCOL, VERSION
+from atbus.subjects.pattern import matches, parse_pattern, parse_subject
+
+if TYPE_CHECKING:
+    from atbus.nats.gateway import Gateway
+
+_LIMIT: Final = 1_024
+_NANOSECONDS: Final = 1_000_000_000
+
+Arguments = dict[str, str]
+
+
+class QuietSite(Site):
+    """A site that does not log each question."""
+
+    noisy = False
+
+    def __init__(self, resource: Resource, reactor: Any) -> None:
+        super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]  # untyped
+
+    def log(self, request: Any) -> None:
+        """Say nothing: monitors ask all the time."""
+
+
+class BadArgument(ValueError):
+    """Something was asked that cannot be answered; the text says what."""
+
+
+def monitor_site(gateway: Gateway) -> Site:
+    """
+    Make the site.
+
+    :param gateway: What it is about.
+    """
+    monitor = Monitor(gateway)
+    root = Resource()
+    pages: dict[bytes, Callable[[Arguments], dict[str, Any]]] = {
+        b"varz": monitor.varz,
+        b"connz": monitor.connz,
+        b"routez": monitor.routez,
+        b"subsz": monitor.subsz,
+        b"subscriptionsz": monitor.subsz,
+        b"healthz": monitor.healthz,
+    }
+    for name, page in pages.items():
+        root.putChild(name, Page(monitor, name.decode(), page))
+    return QuietSite(root, gateway.reactor)
+
+
+class Page(Resource):
+    """
+    One page.
+
+    :param name: Without the slash.
+    :param page: Makes its content.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self, monitor: Monitor, name: str, page: Callable[[Arguments], dict[str, Any]]
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._monitor = monitor
+        self._name = name
+        self._page = page
+
+    def render_GET(self, request: Request) -> bytes:
+        """Answer; a question that makes no sense is told what is wrong with it."""
+        given: dict[bytes, list[bytes]] = request.args or {}
+        arguments = {
+            name.decode(errors="replace"): values[0].decode(errors="replace")
+            for name, values in given.items()
+        }
+        self._monitor.note_request(self._name)
+        try:
+            content = self._page(arguments)
+        except BadArgument as fault:
+            request.setResponseCode(400)
+            return str(fault).encode()
+        if content.get("status") == "unavailable":
+            request.setResponseCode(503)
+        text = json.dumps(content, indent=2)
+        callback = arguments.get("callback", "")
+        if callback.replace(".", "").replace("_", "").isalnum():
+            request.setHeader("content-type", "application/javascript")
+            return f"{callback}({text})".encode()
+        request.setHeader("content-type", "application/json")
+        return text.encode()
+
+
+class Monitor:
+    """
+    The content of the pages.
+
+    :param gateway: What they are about.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._requests: dict[str, int] = {}
+
+    def note_request(self, name: str) -> None:
+        """Count a question."""
+        self._requests[f"/{name}"] = self._requests.get(f"/{name}", 0) + 1
+
+    def varz(self, _: Arguments) -> dict[str, Any]:
+        """The gateway as a whole."""
+        gateway = self._gateway
+        settings, identity, clients = gateway.settings, gateway.identity, gateway.clients
+        host, port = gateway.address() or ("", 0)
+        http_host, http_port = gateway.address("monitor") or ("", 0)
+        counts = [gateway.past, *(client.session.counts for client in clients.values())]
+        usage = system.getrusage(system.RUSAGE_SELF)
+        now = gateway.wall_seconds()
+        return {
+            "server_id": identity.server_id,
+            "server_name": identity.server_name,
+            "version": VERSION,
+            "proto": PROTOCOL,
+            "go": identity.software,
+            "host": host,
+            "port": port,
+            "auth_required": identity.needs_login,
+            "tls_required": identity.tls_required,
+            "tls_verify": identity.tls_verify,
+            "max_connections": settings.connections_max,
+            "max_subscriptions": settings.subscriptions_max,
+            "ping_interval": int(settings.ping_seconds * _NANOSECONDS),
+            "ping_max": settings.pings_max,
+            "http_host": http_host,
+            "http_port": http_port,
+            "auth_timeout": settings.authentication_seconds,
+            "tls_timeout": settings.tls_seconds,
+            "max_control_line": settings.line_bytes_max,
+            "max_payload": settings.payload_bytes_max,
+            "max_pending": settings.pending_bytes_max,
+            "write_deadline": int(settings.write_seconds * _NANOSECONDS),
+            "start": _time(gateway.started_at),
+            "now": _time(now),
+            "uptime": duration(now - gateway.started_at),
+            "mem": usage.ru_maxrss * 1024,
+            "connections": len(clients),
+            "total_connections": gateway.total_connections,
+            "routes": len(gateway.node.endpoints),
+            "remotes": len(gateway.siblings.others),
+            "leafnodes": 0,
+            "in_msgs": sum(each.in_messages for each in counts),
+            "out_msgs": sum(each.out_messages for each in counts),
+            "in_bytes": sum(each.in_bytes for each in counts),
+            "out_bytes": sum(each.out_bytes for each in counts),
+            "slow_consumers": gateway.slow_consumers,
+            "subscriptions": sum(len(client.attached) for client in clients.values()),
+            "http_req_stats": self._requests,
+        }
+
+    def connz(self, arguments: Arguments) -> dict[str, Any]:
+        """The clients, those that ended among them if they are asked for."""
+        gateway = self._gateway
+        state = arguments.get("state", "open")
+        chosen: list[Client] = []
+        if state not in ("open", "closed", "any", "all"):
+            raise BadArgument(f"Invalid state {state!r}")
+        if state != "closed":
+            chosen += gateway.clients.values()
+        if state != "open":
+            chosen += gateway.closed
+        if "cid" in arguments:
+            number = _number(arguments, "cid", 0)
+            chosen = [client for client in chosen if client.number == number]
+        if "user" in arguments:
+            chosen = [each for each in chosen if _user(each) == arguments["user"]]
+        chosen = _sorted(chosen, arguments.get("sort", "cid"))
+        offset, limit = _number(arguments, "offset", 0), _number(arguments, "limit", _LIMIT)
+        page = chosen[offset : offset + limit]
+        now = gateway.wall_seconds()
+        return {
+            "server_id": gateway.identity.server_id,
+            "now": _time(now),
+            "num_connections": len(page),
+            "total": len(chosen),
+            "offset": offset,
+            "limit": limit,
+            "connections": [
+                _connection(client, now, arguments.get("subs", "")) for client in page
+            ],
+        }
+
+    def routez(self, _: Arguments) -> dict[str, Any]:
+        """The neighbors of the node, which are what routes are elsewhere."""
+        gateway = self._gateway
+        routes = [
+            {"rid": number, "remote_id": f"{endpoint.bus_id:#x}"}
+            for number, endpoint in enumerate(gateway.node.endpoints.values(), 1)
+        ]
+        return {
+            "server_id": gateway.identity.server_id,
+            "now": _time(gateway.wall_seconds()),
+            "num_routes": len(routes),
+            "routes": routes,
+        }
+
+    def subsz(self, arguments: Arguments) -> dict[str, Any]:
+        """The subscriptions; with ``test=SUBJECT`` those that would get something published."""
+        gateway = self._gateway
+        found = [
+            (client, subscription)
+            for client in gateway.clients.values()
+            for subscription in client.attached
+        ]
+        content: dict[str, Any] = {
+            "server_id": gateway.identity.server_id,
+            "now": _time(gateway.wall_seconds()),
+            "num_subscriptions": len(found),
+        }
+        subject = arguments.get("test")
+        if subject is not None:
+            try:
+                tokens = parse_subject(subject, literal_wildcards=True)
+            except ValueError as fault:
+                raise BadArgument(f"Invalid test subject: {fault}") from fault
+            found = [pair for pair in found if matches(parse_pattern(pair[1].pattern), tokens)]
+        if subject is not None or arguments.get("subs"):
+            offset, limit = _number(arguments, "offset", 0), _number(arguments, "limit", _LIMIT)
+            content |= {
+                "total": len(found),
+                "offset": offset,
+                "limit": limit,
+                "subscriptions_list": [
+                    _subscription(client, subscription)
+                    for client, subscription in found[offset : offset + limit]
+                ],
+            }
+        return content
+
+    def healthz(self, _: Arguments) -> dict[str, Any]:
+        """Whether clients are served, and the node is up."""
+        gateway = self._gateway
+        if gateway.node.state in ("running", "lost_upstream") and not gateway.is_leaving:
+            return {"status": "ok"}
+        return {"status": "unavailable", "error": f"the node is {gateway.node.state}"}
+
+
+def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any]:
+    session = client.session
+    counts, options = session.counts, session.options
+    ended = client.stopped if client.stopped is not None else now
+    facts: dict[str, Any] = {
+        "cid": client.number,
+        "kind": "Client",
+        "type": client.kind,
+        "ip": client.peer[0],
+        "port": client.peer[1],
+        "start": _time(client.started),
+        "last_activity": _time(client.active),
+        "stop": None if client.stopped is None else _time(client.stopped),
+        "reason": None if client.stopped is None or not client.reason else client.reason.value,
+        "rtt": duration(session.round_trip_seconds or 0.0),
+        "uptime": duration(ended - client.started),
+        "idle": duration(ended - client.active),
+        "pending_bytes": client.pending_bytes,
+        "in_msgs": counts.in_messages,
+        "out_msgs": counts.out_messages,
+        "in_bytes": counts.in_bytes,
+        "out_bytes": counts.out_bytes,
+        "subscriptions": len(client.attached),
+        "name": options.name or None,
+        "lang": options.lang or None,
+        "version": options.version or None,
+        "tls_version": client.tls[0] if client.tls else None,
+        "tls_cipher_suite": client.tls[1] if client.tls else None,
+        "authorized_user": _user(client) or None,
+    }
+    if subscriptions == "detail":
+        facts["subscriptions_list_detail"] = [
+            _subscription(client, each) for each in client.attached
+        ]
+    elif subscriptions:
+        facts["subscriptions_list"] = [each.pattern for each in client.attached]
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _subscription(client: Client, subscription: Any) -> dict[str, Any]:
+    facts = {
+        "account": "$G",
+        "subject": subscription.pattern,
+        "qgroup": subscription.queue,
+        "sid": subscription.sid.decode(errors="replace"),
+        "msgs": subscription.delivered,
+        "max": subscription.most,
+        "cid": client.number,
+    }
+    return {name: value for name, value in facts.items() if value or name == "msgs"}
+
+
+def _user(client: Client) -> str:
+    return client.session.user.name if client.session.user is not None else ""
+
+
+def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
+    keys: dict[str, Callable[[Client], float]] = {
+        "cid": lambda each: each.number,
+        "start": lambda each: each.number,
+        "subs": lambda each: -len(each.attached),
+        "pending": lambda each: -each.pending_bytes,
+        "msgs_to": lambda each: -each.session.counts.out_messages,
+        "msgs_from": lambda each: -each.session.counts.in_messages,
+        "bytes_to": lambda each: -each.session.counts.out_bytes,
+        "bytes_from": lambda each: -each.session.counts.in_bytes,
+        "last": lambda each: -each.active,
+        "idle": lambda each: each.active,
+        "uptime": lambda each: each.started,
+        "stop": lambda each: each.stopped or 0.0,
+        "rtt": lambda each: -(each.session.round_trip_seconds or 0.0),
+    }
+    if by not in keys:
+        raise BadArgument(f'Invalid sorting option: "{by}"')
+    return sorted(clients, key=keys[by])
+
+
+def _number(arguments: Arguments, name: str, default: int) -> int:
+    text = arguments.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or len(text) > 9:
+        raise BadArgument(f"Error decoding {name}: {text!r}")
+    return int(text)
+
+
+def _time(wall_seconds: float) -> str:
+    return datetime.fromtimestamp(wall_seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def duration(seconds: float) -> str:
+    """
+    Write a length of time as Go does, to the second when it is long.
+
+    :param seconds: Not negative.
+    """
+    if seconds < 1.0:
+        return f"{seconds * 1_000_000:.0f}µs" if seconds > 0 else "0s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) + f"{rest}s"

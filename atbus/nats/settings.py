@@ -1,0 +1,173 @@
+"""
+What a gateway is told: the table ``[nats]`` of a node's configuration, read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from atbus.errors import ConfigurationError
+from atbus.nats import bounds
+from atbus.nats.authentication import Authentication, User
+from atbus.nats.nkeys import Kind, read_key
+from atbus.nats.permissions import Permissions, Rules, rules
+from atbus.nats.tokens import Chain
+
+if TYPE_CHECKING:
+    from atbus.node.config import NodeConfig
+
+
+@attrs.frozen(kw_only=True)
+class TlsSettings:
+    """
+    How connections are encrypted.
+
+    :param certificate_file: Our certificate, and what leads from it to an authority, in PEM.
+    :param key_file: Its private key.
+    :param ca_file: Whom clients' certificates are believed from; empty for the system's.
+    :param verify: Whether clients must show one.
+    :param optional: Whether a client may do without TLS.
+    :param first: Whether TLS comes before INFO: "yes", "no", or "auto" for as the client likes.
+    """
+
+    certificate_file: str
+    key_file: str
+    ca_file: str = ""
+    verify: bool = False
+    optional: bool = False
+    first: str = "no"
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """
+    Everything that a gateway is told; the reference (configuration) says what each one means.
+
+    :param listen: Where clients of NATS come in, as ``host:port``; None for nowhere.
+    :param monitor: Where ``/varz`` and the others are; likewise.
+    :param websocket: Where the same clients come in by WebSocket; likewise.
+    :param advertise: Addresses to tell clients of instead of our own; empty for none, None for
+        where we really listen.
+    """
+
+    listen: str | None = None
+    monitor: str | None = None
+    websocket: str | None = None
+    advertise: tuple[str, ...] | None = None
+    name: str = ""
+    authentication: Authentication = attrs.field(factory=Authentication)
+    tls: TlsSettings | None = None
+    payload_bytes_max: int = bounds.PAYLOAD_BYTES
+    line_bytes_max: int = bounds.LINE_BYTES
+    pending_bytes_max: int = bounds.PENDING_BYTES
+    connections_max: int = bounds.CONNECTIONS_MAX
+    subscriptions_max: int = 0
+    pings_max: int = bounds.PINGS_MAX
+    ping_seconds: float = bounds.PING_SECONDS
+    write_seconds: float = bounds.WRITE_SECONDS
+    authentication_seconds: float = bounds.AUTHENTICATION_SECONDS
+    tls_seconds: float = bounds.TLS_SECONDS
+    lame_duck_seconds: float = bounds.LAME_DUCK_SECONDS
+    lame_duck_grace_seconds: float = bounds.LAME_DUCK_GRACE_SECONDS
+
+
+_PLAIN = frozenset(
+    field.name
+    for field in attrs.fields(GatewaySettings)
+    if field.name not in ("authentication", "tls", "advertise")
+)
+
+
+def read_gateway(config: NodeConfig) -> GatewaySettings | None:
+    """
+    Read what a node's configuration says of a gateway.
+
+    :param config: It.
+    :returns: The settings; None when there is to be none.
+    :raises ConfigurationError: Keys or tokens in it are none.
+    """
+    table = config.nats
+    if not table:
+        return None
+    try:
+        authentication = _read_authentication(table)
+    except ValueError as fault:
+        raise ConfigurationError([f"nats: {fault}"]) from fault
+    plain = {name: table[name] for name in _PLAIN if name in table}
+    plain["payload_bytes_max"] = min(
+        table.get("payload_bytes_max", bounds.PAYLOAD_BYTES), config.message_bytes_max
+    )
+    advertise = table.get("advertise")
+    return GatewaySettings(
+        authentication=authentication,
+        tls=_read_tls(table),
+        advertise=None if advertise is None else tuple(advertise),
+        **plain,
+    )
+
+
+def _read_tls(table: Mapping[str, Any]) -> TlsSettings | None:
+    if not table.get("certificate_file"):
+        return None
+    first = table.get("tls_first", False)
+    return TlsSettings(
+        certificate_file=table["certificate_file"],
+        key_file=table["key_file"],
+        ca_file=table.get("ca_file", ""),
+        verify=table.get("tls_verify", False),
+        optional=table.get("tls_optional", False),
+        first={True: "yes", False: "no"}.get(first, "auto"),
+    )
+
+
+def _read_authentication(table: Mapping[str, Any]) -> Authentication:
+    default = table.get("permissions", {})
+    users: dict[str, User] = {}
+    for entry in (table, *table.get("users", ())):
+        if entry.get("user"):
+            users[entry["user"]] = User(
+                name=entry["user"],
+                password=entry["password"],
+                permissions=read_permissions(entry.get("permissions", default)),
+            )
+    keys: dict[str, User] = {}
+    for entry in table.get("nkeys", ()):
+        read_key(entry["nkey"], Kind.USER)
+        rights = read_permissions(entry.get("permissions", default))
+        keys[entry["nkey"]] = User(name=entry["nkey"], permissions=rights)
+    operator = table.get("operator")
+    nobody = table.get("no_auth_user")
+    return Authentication(
+        users=users,
+        keys=keys,
+        token=table.get("token") or None,
+        nobody=users[nobody] if nobody else None,
+        voucher=Chain(operator, table.get("accounts", ())) if operator else None,
+        permissions=read_permissions(default),
+    )
+
+
+def read_permissions(table: Mapping[str, Any]) -> Permissions:
+    """
+    Read what a user may do.
+
+    :param table: Of permissions, without faults.
+    :returns: It.
+    """
+    return Permissions(
+        publish=_read_rules(table.get("publish")),
+        subscribe=_read_rules(table.get("subscribe")),
+        responses=int(table.get("responses", 0)),
+        responses_seconds=float(table.get("responses_seconds", 0.0)),
+    )
+
+
+def _read_rules(side: Any) -> Rules:
+    if side is None:
+        return Rules()
+    if not isinstance(side, Mapping):
+        return rules(side)
+    return rules(side.get("allow"), side.get("deny", ()))

@@ -1,0 +1,168 @@
+"""
+The other gateways of the bus, for ``connect_urls``: where clients could go instead.
+
+Each gateway asks all others every now and then, and says in its question where it can be reached
+itself; who is asked answers likewise. So a new one is known to all at once, and one that has not
+answered several times is forgotten; one that leaves in good order says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from atbus.errors import AtbusError
+from atbus.nats import bounds
+from atbus.nats.client import OWN_SUBJECTS
+from atbus.node.publication import Publication
+
+if TYPE_CHECKING:
+    from atbus.node.node import Node
+    from atbus.node.subscription import Subscription
+
+SUBJECT: Final = f"{OWN_SUBJECTS}.nats.gateways"
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """
+    Where one gateway can be reached.
+
+    :param urls: Of its listener, and
+    :param websocket_urls: of the one for WebSocket.
+    """
+
+    server_id: str
+    urls: tuple[str, ...] = ()
+    websocket_urls: tuple[str, ...] = ()
+
+    def write(self) -> bytes:
+        """Write it for the others."""
+        return json.dumps(attrs.asdict(self)).encode()
+
+    @classmethod
+    def read(cls, text: bytes) -> Place:
+        """
+        Read what another gateway has written.
+
+        :raises ValueError: It is not readable.
+        """
+        facts: Any = json.loads(text)
+        if not isinstance(facts, dict):
+            raise ValueError("no object")  # noqa: TRY004 - whatever is wrong is wrong likewise
+        lists: list[Any] = [facts.get("urls"), facts.get("websocket_urls")]
+        if not all(isinstance(each, list) and len(each) <= bounds.URLS_MAX for each in lists):
+            raise ValueError("no lists of a reasonable length")
+        urls, websocket_urls = (tuple(map(str, each)) for each in lists)
+        return cls(
+            server_id=str(facts.get("server_id", "")), urls=urls, websocket_urls=websocket_urls
+        )
+
+
+class Siblings:
+    """
+    What one gateway knows of the others.
+
+    :param node: Its node, which is up.
+    :param timers: The clock.
+    :param changed: Called when there are others than before.
+    """
+
+    def __init__(self, node: Node, timers: Any, changed: Callable[[], object]) -> None:
+        self.own: Place | None = None
+        self._node = node
+        self._timers = timers
+        self._changed = changed
+        self._others: dict[str, tuple[Place, float]] = {}
+        self._subscription: Subscription | None = None
+        self._next: IDelayedCall | None = None
+        self._asking: Deferred[Any] | None = None
+
+    @property
+    def others(self) -> tuple[Place, ...]:
+        """The other gateways, always in the same order."""
+        return tuple(self._others[name][0] for name in sorted(self._others))
+
+    def start(self, own: Place) -> None:
+        """
+        Make ourselves known, and get to know the others.
+
+        :param own: Where we can be reached.
+        """
+        self.own = own
+        self._subscription = self._node.subscribe(SUBJECT, self._asked)
+        self._ask()
+
+    def stop(self) -> None:
+        """Say that we are gone, and forget the others."""
+        if self._subscription is None or self.own is None:
+            return
+        self.leave()
+        self._subscription.unsubscribe()
+        self._subscription = None
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+        self._others.clear()
+
+    def leave(self) -> None:
+        """Say that nobody should come to us any more."""
+        assert self.own is not None
+        self.own = attrs.evolve(self.own, urls=(), websocket_urls=())
+        try:
+            self._node.publish(SUBJECT, self.own.write())
+        except AtbusError:
+            # The node has stopped before; the others forget us by themselves.
+            return
+
+    def _asked(self, publication: Publication) -> bytes | None:
+        """Another gateway tells where it is, and asks where we are."""
+        self._learn(publication.payload)
+        return self.own.write() if self.own is not None and publication.reply_to else None
+
+    def _ask(self) -> None:
+        assert self.own is not None
+        self._next = self._timers.callLater(bounds.SIBLINGS_SECONDS, self._ask)
+        if self._asking is None:
+            asking = self._asking = self._node.request_many(
+                SUBJECT, self.own.write(), timeout=bounds.SIBLINGS_ANSWER_SECONDS
+            )
+            asking.addCallback(self._answered)
+            # A bus that has no other gateway has nobody who answers; one that has stopped neither.
+            asking.addErrback(lambda failure: failure.trap(AtbusError))
+            asking.addBoth(self._asked_all)
+
+    def _answered(self, answers: list[Publication]) -> None:
+        for answer in answers:
+            self._learn(answer.payload)
+
+    def _asked_all(self, _: object) -> None:
+        self._asking = None
+        until = self._timers.seconds() - bounds.SIBLINGS_FORGOTTEN_SECONDS
+        gone = [name for name, (_, heard_at) in self._others.items() if heard_at < until]
+        for name in gone:
+            del self._others[name]
+        if gone:
+            self._changed()
+
+    def _learn(self, text: bytes) -> None:
+        try:
+            place = Place.read(text)
+        except (ValueError, RecursionError):
+            return
+        name = place.server_id
+        if self.own is None or name == self.own.server_id or len(self._others) >= bounds.URLS_MAX:
+            return
+        known = self._others.get(name)
+        if place.urls or place.websocket_urls:
+            self._others[name] = place, self._timers.seconds()
+        else:
+            self._others.pop(name, None)
+        if (known[0] if known else None) != (place if name in self._others else None):
+            self._changed()

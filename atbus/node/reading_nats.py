@@ -1,0 +1,183 @@
+"""
+Check the table about clients of NATS; the gateway, which is above the node, reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from atbus.errors import SubjectError
+from atbus.subjects.pattern import parse_pattern
+
+_LISTENERS: Final = ("listen", "monitor", "websocket")
+_TEXTS: Final = (
+    *("name", "user", "password", "token", "no_auth_user", "operator"),
+    *("certificate_file", "key_file", "ca_file"),
+)
+_TRUTHS: Final = ("allow_insecure", "tls_verify", "tls_optional")
+_TEXT_LISTS: Final = ("advertise", "accounts")
+
+# For each number its bounds; whole ones first.
+_COUNTS: Final = {
+    "payload_bytes_max": (1, 64 * 1024 * 1024),
+    "line_bytes_max": (256, 1024 * 1024),
+    "pending_bytes_max": (1024, 2**40),
+    "connections_max": (1, 1_000_000),
+    "subscriptions_max": (0, 10_000_000),
+    "pings_max": (1, 100),
+}
+_SECONDS: Final = {
+    "ping_seconds": (0.01, 86_400),
+    "write_seconds": (0.01, 86_400),
+    "authentication_seconds": (0.01, 3_600),
+    "tls_seconds": (0.01, 3_600),
+    "lame_duck_seconds": (0, 86_400),
+    "lame_duck_grace_seconds": (0, 86_400),
+}
+_KEYS: Final = frozenset(
+    {
+        *_LISTENERS,
+        *_TEXTS,
+        *_TRUTHS,
+        *_TEXT_LISTS,
+        *_COUNTS,
+        *_SECONDS,
+        *("users", "nkeys", "permissions", "tls_first"),
+    }
+)
+_RIGHTS: Final = frozenset({"publish", "subscribe", "responses", "responses_seconds"})
+_LISTENER: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:]+\]|):\d{1,5}")
+_LOOPBACK: Final = re.compile(r"(?:127\.[\d.]+|localhost|\[::1\]):\d+")
+
+
+def nats_faults(table: Mapping[str, Any]) -> Iterator[str]:
+    """
+    Check the table of the gateway.
+
+    :param table: What was given; empty for no gateway.
+    :returns: What is wrong with it, each beginning with the place.
+    """
+    if not table:
+        return
+    yield from (f".{key}: unknown" for key in table if key not in _KEYS)
+    yield from _faults_in_values(table)
+    if "listen" not in table and "websocket" not in table:
+        yield ".listen: without it there is nothing that a client could reach"
+    for key in _LISTENERS:
+        address = table.get(key, "127.0.0.1:0")
+        if not isinstance(address, str) or not _LISTENER.fullmatch(address):
+            yield f".{key}: expected an address such as 127.0.0.1:4222"
+        elif not _LOOPBACK.fullmatch(address) and not _is_protected(table, key):
+            yield (
+                f".{key}: not on loopback, what passes can be read by others; "
+                "give it TLS, or say allow_insecure = true"
+            )
+    yield from _faults_in_users(table)
+    if bool(table.get("certificate_file")) != bool(table.get("key_file")):
+        yield ".key_file: certificate_file and key_file go together"
+    for key in ("tls_verify", "tls_optional", "tls_first"):
+        if table.get(key) and not table.get("certificate_file"):
+            yield f".{key}: there is no TLS without certificate_file"
+    if table.get("tls_verify") and not table.get("ca_file"):
+        yield ".tls_verify: without ca_file nobody is believed"
+
+
+def _is_protected(table: Mapping[str, Any], key: str) -> bool:
+    has_tls = bool(table.get("certificate_file")) and not table.get("tls_optional")
+    return table.get("allow_insecure") is True or (has_tls and key != "monitor")
+
+
+def _faults_in_values(table: Mapping[str, Any]) -> Iterator[str]:
+    for key in _TEXTS:
+        if not isinstance(table.get(key, ""), str):
+            yield f".{key}: expected a text"
+    for key in _TRUTHS:
+        if not isinstance(table.get(key, True), bool):
+            yield f".{key}: expected true or false"
+    for key in _TEXT_LISTS:
+        if not _is_texts(table.get(key, ())):
+            yield f".{key}: expected a list of texts"
+    if table.get("tls_first", False) not in (True, False, "auto"):
+        yield '.tls_first: expected true, false or "auto"'
+    for key, bounds in _COUNTS.items():
+        number = table.get(key, bounds[0])
+        if not isinstance(number, int) or isinstance(number, bool):
+            yield f".{key}: expected an integer"
+        elif not bounds[0] <= number <= bounds[1]:
+            yield f".{key}: must be {bounds[0]} to {bounds[1]}, not {number}"
+    for key, limits in _SECONDS.items():
+        seconds = table.get(key, limits[0])
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            yield f".{key}: expected a number"
+        elif not limits[0] <= seconds <= limits[1]:
+            yield f".{key}: must be {limits[0]} to {limits[1]} seconds, not {seconds}"
+
+
+def _faults_in_users(table: Mapping[str, Any]) -> Iterator[str]:
+    names = {table.get("user")}
+    for list_name, name, further in (("users", "user", {"password"}), ("nkeys", "nkey", set())):
+        entries = table.get(list_name, ())
+        if not isinstance(entries, list | tuple):
+            yield f".{list_name}: expected a list of tables"
+            continue
+        for index, entry in enumerate(entries):
+            place = f".{list_name}[{index}]"
+            if not isinstance(entry, Mapping):
+                yield f"{place}: expected a table"
+                continue
+            needed = {name, *further}
+            for key in sorted(needed):
+                if not isinstance(entry.get(key), str) or not entry.get(key):
+                    yield f"{place}.{key}: expected a text"
+            unknown = entry.keys() - needed - {"permissions"}
+            yield from (f"{place}.{key}: unknown" for key in sorted(unknown))
+            yield from _faults_in_rights(f"{place}.permissions", entry.get("permissions", {}))
+            names.add(entry.get("user"))
+    yield from _faults_in_rights(".permissions", table.get("permissions", {}))
+    if bool(table.get("user")) != bool(table.get("password")):
+        yield ".password: user and password go together"
+    if table.get("no_auth_user") and table["no_auth_user"] not in names:
+        yield ".no_auth_user: there is no user of that name"
+    if table.get("accounts") and not table.get("operator"):
+        yield ".accounts: there is no operator who vouches for them"
+
+
+def _faults_in_rights(place: str, rights: object) -> Iterator[str]:
+    if not isinstance(rights, Mapping):
+        yield f"{place}: expected a table"
+        return
+    yield from (f"{place}.{key}: unknown" for key in sorted(rights.keys() - _RIGHTS))
+    for key in ("publish", "subscribe"):
+        side = rights.get(key, ())
+        lists = side if isinstance(side, Mapping) else {"allow": side}
+        yield from (
+            f"{place}.{key}.{name}: unknown" for name in sorted(lists.keys() - {"allow", "deny"})
+        )
+        for name in ("allow", "deny"):
+            subjects = lists.get(name, ())
+            if not _is_texts(subjects):
+                yield f"{place}.{key}: expected a list of subjects"
+            else:
+                yield from _faults_in_subjects(f"{place}.{key}", subjects)
+    for key in ("responses", "responses_seconds"):
+        number = rights.get(key, 0)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            yield f"{place}.{key}: expected a number"
+
+
+def _faults_in_subjects(place: str, subjects: Sequence[str]) -> Iterator[str]:
+    for text in subjects:
+        words = text.split()
+        try:
+            if not 1 <= len(words) <= 2:
+                raise SubjectError(text, "expected a subject, and perhaps a queue group")
+            for word in words:
+                parse_pattern(word)
+        except SubjectError as fault:
+            yield f"{place}: {fault}"
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)

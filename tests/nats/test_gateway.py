@@ -1,0 +1,343 @@
+"""A gateway and its clients, on a node of a virtual network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from atbus.errors import ListenFailed
+from atbus.nats.faults import Reason
+from atbus.nats.gateway import Gateway
+from atbus.nats.nkeys import Kind
+from tests.nats.harbor import DOOR, Caller, HarborTests
+from tests.nats.signing import Key
+from tests.nats.transcripts import EOF, QUIET, TRANSCRIPTS
+
+INFORMED = (
+    b'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,'
+    b'"no_responders":true}\r\n'
+)
+
+
+def info_of(line: bytes) -> dict[str, Any]:
+    """Read an INFO line."""
+    text = line.partition(b" ")[2].partition(b"\r\n")[0]
+    return dict(json.loads(text))
+
+
+class TranscriptTests(HarborTests):
+    """The whole way: bytes in, the node's subjects, bytes out."""
+
+    def test_every_answer_is_the_same(self) -> None:
+        """To each script a gateway answers with the bytes that nats-server answered with."""
+        gateway = self.alone()
+        for transcript in TRANSCRIPTS:
+            caller = self.caller(gateway)
+            caller.says(transcript.says)
+            self.network.settle(0.1)
+            heard = caller.hears()
+            if transcript.name == "a queue of two patterns":
+                # Either member may get it.
+                heard = heard.replace(b"w.x 2 0", b"w.x 1 0")
+            self.assertEqual(heard, transcript.hears, transcript.name)
+            caller.hangs_up()
+
+
+class LifeTests(HarborTests):
+    """A gateway begins and ends with its node."""
+
+    def test_clients_wait_until_the_node_is_up(self) -> None:
+        """Connections are accepted when the node can carry what they say."""
+        node = self.node(nats=DOOR)
+        gateway = self.gateway(node)
+        port = self.quays[node].ports[0]
+        self.assertFalse(port.is_reading)
+        self.network.start(node)
+        self.assertTrue(port.is_reading)
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB a 1\r\nPUB a 2\r\nhi\r\n")
+        self.assertEqual(caller.hears(), b"MSG a 1 2\r\nhi\r\n")
+
+    def test_an_address_that_is_taken(self) -> None:
+        """A gateway that cannot listen somewhere listens nowhere, and says where."""
+        node = self.node(nats={**DOOR, "monitor": "127.0.0.1:4222"})
+        fault = self.assertRaises(ListenFailed, self.gateway, node)
+        self.assertIn("nats.monitor = 127.0.0.1:4222", str(fault))
+        self.assertEqual(self.quays[node].ports, [])
+
+    def test_the_end_of_a_gateway(self) -> None:
+        """Clients see their connection closed, without a word; their subscriptions are gone."""
+        gateway = self.alone()
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB a 1\r\n")
+        stopping = gateway.stopService()
+        self.network.result_of(stopping)
+        self.assertEqual(caller.hears(), EOF)
+        unheard: list[bool] = []
+        gateway.node.publish("a", b"", unheard=lambda: unheard.append(True))
+        self.assertEqual(unheard, [True])
+
+    def test_a_client_that_goes(self) -> None:
+        """What it had subscribed to is gone with it, and it is remembered among the closed."""
+        gateway = self.alone()
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB a 1\r\nPUB a 2\r\nhi\r\n")
+        caller.hangs_up()
+        self.assertEqual([each.number for each in gateway.closed], [1])
+        self.assertEqual(gateway.past.in_bytes, 2)
+        other = self.caller(gateway)
+        other.says(INFORMED + b"SUB r 1\r\nPUB a r 0\r\n\r\n")
+        self.assertIn(b"NATS/1.0 503", other.hears())
+
+    def test_too_many(self) -> None:
+        """One client more than allowed is greeted, told so, and closed."""
+        gateway = self.alone(connections_max=1)
+        self.caller(gateway)
+        second = self.caller(gateway, greeted=False)
+        self.network.settle(0.1)
+        heard = second.hears()
+        self.assertTrue(heard.startswith(b"INFO {"))
+        self.assertTrue(heard.endswith(b"\r\n-ERR 'maximum connections exceeded'\r\n" + EOF))
+
+    def test_a_lame_duck(self) -> None:
+        """Clients are told to go, then closed one by one; nobody new comes in."""
+        gateway = self.alone(lame_duck_grace_seconds=10.0, lame_duck_seconds=20.0)
+        callers = [self.caller(gateway) for _ in range(2)]
+        for caller in callers:
+            caller.says(INFORMED + b"PING\r\n")
+            self.assertEqual(caller.hears(), b"PONG\r\n")
+        gateway.lame_duck()
+        self.assertEqual(self.quays[gateway.node].ports, [])
+        for caller in callers:
+            self.assertTrue(info_of(caller.hears())["ldm"])
+            caller.says(b"PONG\r\n")
+        self.network.settle(9.0)
+        self.assertFalse(callers[0].is_gone)
+        self.network.settle(2.0)
+        self.assertTrue(callers[0].is_gone)
+        self.assertFalse(callers[1].is_gone)
+        self.network.settle(10.0)
+        self.assertTrue(callers[1].is_gone)
+
+    def test_silence(self) -> None:
+        """A client that does not answer PING is told that it is stale, and closed."""
+        gateway = self.alone(ping_seconds=1.0)
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"PING\r\n")
+        self.network.settle(5.0)
+        stale = b"PONG\r\nPING\r\nPING\r\n-ERR 'Stale Connection'\r\n" + EOF
+        self.assertEqual(caller.hears(), stale)
+        self.assertEqual(gateway.closed[0].reason, Reason.STALE)
+
+
+class SlowTests(HarborTests):
+    """Clients that do not take what they are sent."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.slow_gateway = self.alone(pending_bytes_max=100_000, write_seconds=5.0)
+        self.slow = self.caller(self.slow_gateway)
+        self.slow.says(QUIET + b"SUB a 1\r\n")
+        self.publisher = self.caller(self.slow_gateway)
+        self.publisher.says(QUIET)
+        self.slow.is_deaf = True
+
+    def publishes(self, count: int) -> None:
+        """Publish messages of a thousand bytes."""
+        self.publisher.says(b"PUB a 1000\r\n%b\r\n" % (b"x" * 1000) * count)
+
+    def test_too_much_waits(self) -> None:
+        """A client for whom too much waits is closed without a word; others notice nothing."""
+        self.publishes(1)
+        self.publishes(50)
+        self.assertFalse(self.slow.is_gone)
+        self.publishes(60)
+        self.network.settle(0.1)
+        self.assertTrue(self.slow.is_gone)
+        self.assertEqual(self.slow.hears(), EOF)
+        self.assertEqual(self.slow_gateway.slow_consumers, 1)
+        self.assertEqual(self.slow_gateway.closed[0].reason, Reason.SLOW_CONSUMER_BYTES)
+        self.publisher.says(b"PING\r\n")
+        self.assertEqual(self.publisher.hears(), b"PONG\r\n")
+
+    def test_nothing_moves(self) -> None:
+        """A client that takes nothing for the write deadline is closed."""
+        self.publishes(1)
+        self.network.settle(4.0)
+        self.assertFalse(self.slow.is_gone)
+        self.network.settle(2.0)
+        self.assertTrue(self.slow.is_gone)
+        self.assertEqual(self.slow_gateway.closed[0].reason, Reason.SLOW_CONSUMER_TIME)
+
+    def test_a_pause_loses_nothing(self) -> None:
+        """Who takes it in time gets everything, in order."""
+        self.publishes(1)
+        self.publishes(50)
+        self.slow.listens()
+        self.assertEqual(self.slow.hears().count(b"MSG a 1 1000\r\n"), 51)
+        self.network.settle(20.0)
+        self.assertFalse(self.slow.is_gone)
+
+    def test_publishers_are_slowed_down(self) -> None:
+        """Before a subscriber is too far behind, its publishers are read for a moment less."""
+        self.publishes(1)
+        self.publishes(60)
+        self.assertFalse(self.publisher.is_unread)
+        self.publishes(20)
+        self.assertTrue(self.publisher.is_unread)
+        self.network.settle(0.01)
+        self.assertFalse(self.publisher.is_unread)
+
+
+class InfoTests(HarborTests):
+    """What clients are told first."""
+
+    def test_what_is_in_it(self) -> None:
+        """Everything that clients read, and nothing that is not so."""
+        gateway = self.alone(name="east")
+        caller = self.caller(gateway, greeted=False)
+        line = caller.hears()
+        self.assertTrue(line.endswith(b"} \r\n"))
+        info = info_of(line)
+        server_id = info.pop("server_id")
+        self.assertEqual((len(server_id), server_id[0]), (56, "N"))
+        del info["go"]
+        self.assertEqual(
+            info,
+            {
+                "server_name": "east",
+                "version": "2.10.0",
+                "proto": 1,
+                "host": "127.0.0.1",
+                "port": 4222,
+                "headers": True,
+                "max_payload": 1_048_576,
+                "client_id": 1,
+                "client_ip": "10.9.9.9",
+            },
+        )
+
+    def test_no_larger_than_the_bus(self) -> None:
+        """Clients are told of no larger payloads than the node carries."""
+        node = self.node(nats=DOOR, message_bytes_max=1000, window_bytes=100_000)
+        gateway = self.gateway(node)
+        self.network.start(node)
+        self.assertEqual(info_of(self.caller(gateway, greeted=False).hears())["max_payload"], 1000)
+
+
+class LoginTests(HarborTests):
+    """Who may come in."""
+
+    def enters(self, gateway: Gateway, options: dict[str, Any]) -> bool:
+        """Log in; say whether that was possible."""
+        caller = self.caller(gateway)
+        caller.says(b"CONNECT " + json.dumps({"verbose": False, **options}).encode() + b"\r\n")
+        caller.says(b"PING\r\n")
+        self.network.settle(0.1)
+        heard = caller.hears()
+        self.assertIn(heard, (b"PONG\r\n", b"-ERR 'Authorization Violation'\r\n" + EOF))
+        caller.hangs_up()
+        return heard == b"PONG\r\n"
+
+    def test_users(self) -> None:
+        """Users with passwords, one of them at the top of the table."""
+        users = [{"user": "otto", "password": "x"}]
+        gateway = self.alone(user="anna", password="geheim", users=users)
+        self.assertTrue(self.enters(gateway, {"user": "anna", "pass": "geheim"}))
+        self.assertTrue(self.enters(gateway, {"user": "otto", "pass": "x"}))
+        self.assertFalse(self.enters(gateway, {"user": "otto", "pass": "geheim"}))
+        self.assertFalse(self.enters(gateway, {}))
+
+    def test_a_token(self) -> None:
+        """One token for all."""
+        gateway = self.alone(token="geheim")
+        self.assertTrue(self.enters(gateway, {"auth_token": "geheim"}))
+        self.assertFalse(self.enters(gateway, {"auth_token": "x"}))
+
+    def signs(self, gateway: Gateway, key: Key, **options: Any) -> Caller:
+        """Log in by signing what the gateway asks for."""
+        caller = self.caller(gateway, greeted=False)
+        info = info_of(caller.hears())
+        self.assertEqual((info["auth_required"], len(info["nonce"])), (True, 15))
+        said = {"verbose": False, "sig": key.sign(info["nonce"]), **options}
+        caller.says(b"CONNECT " + json.dumps(said).encode() + b"\r\nPING\r\n")
+        self.network.settle(0.1)
+        return caller
+
+    def test_keys(self) -> None:
+        """A user signs what was drawn for this connection."""
+        key, other = Key(Kind.USER), Key(Kind.USER)
+        gateway = self.alone(nkeys=[{"nkey": key.text}])
+        self.assertEqual(self.signs(gateway, key, nkey=key.text).hears(), b"PONG\r\n")
+        self.assertIn(b"-ERR", self.signs(gateway, other, nkey=key.text).hears())
+
+    def test_tokens_of_an_operator(self) -> None:
+        """A user for whom an account vouches comes in, with the rights of its token."""
+        operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
+        accounts = [operator.token(account, "account")]
+        gateway = self.alone(operator=operator.token(operator, "operator"), accounts=accounts)
+        token = account.token(user, "user", pub={"allow": ["a"]}, exp=1_700_000_100)
+        caller = self.signs(gateway, user, jwt=token)
+        self.assertEqual(caller.hears(), b"PONG\r\n")
+        caller.says(b"PUB b 0\r\n\r\n")
+        self.assertIn(b"Permissions Violation for Publish", caller.hears())
+        for _ in range(11):
+            self.network.settle(10.0)
+        self.assertIn(b"User Authentication Expired", caller.hears())
+
+    def test_a_guest(self) -> None:
+        """Who says nothing is let in as the user who is named for that, with its rights only."""
+        users = [{"user": "guest", "password": "x", "permissions": {"publish": ["a"]}}]
+        gateway = self.alone(users=users, no_auth_user="guest")
+        caller = self.caller(gateway)
+        caller.says(b"PUB b 0\r\n\r\nPUB a 0\r\n\r\n")
+        self.assertEqual(
+            caller.hears(), b"-ERR 'Permissions Violation for Publish to \"b\"'\r\n+OK\r\n"
+        )
+
+
+class NodeTests(HarborTests):
+    """Clients and programs on the node are in one space of subjects."""
+
+    def test_a_program_answers_clients(self) -> None:
+        """What a client asks a subscriber of the node answers, headers and all."""
+        gateway = self.alone()
+        gateway.node.subscribe(
+            "sum", lambda asked: asked.payload + (asked.header("A") or "").encode()
+        )
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB r.* 1\r\nHPUB sum r.1 18 20\r\nNATS/1.0\r\nA: b\r\n\r\nhi\r\n")
+        self.network.settle(0.1)
+        self.assertEqual(caller.hears(), b"MSG r.1 1 3\r\nhib\r\n")
+
+    def test_a_client_answers_programs(self) -> None:
+        """What a program asks a client answers; without one the program knows at once."""
+        gateway = self.alone()
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB sum 1\r\n")
+        asking = gateway.node.request_subject("sum", b"hi")
+        self.network.settle(0.1)
+        reply = caller.hears().split()[3]
+        caller.says(b"PUB %b 5\r\nhello\r\n" % reply)
+        self.assertEqual(self.network.result_of(asking).payload, b"hello")
+
+    def test_queue_groups_are_shared(self) -> None:
+        """A client and a program in one group share its work."""
+        gateway = self.alone()
+        took: list[bytes] = []
+        gateway.node.subscribe("w", lambda work: took.append(work.payload), queue="g")
+        caller, publisher = self.caller(gateway), self.caller(gateway)
+        caller.says(QUIET + b"SUB w g 1\r\n")
+        publisher.says(QUIET + b"PUB w 1\r\nx\r\n" * 100)
+        by_client = caller.hears().count(b"MSG w 1 1\r\nx\r\n")
+        self.assertEqual(by_client + len(took), 100)
+        self.assertTrue(20 < by_client < 80, by_client)
+
+    def test_gateways_keep_their_own_to_themselves(self) -> None:
+        """A client that listens to everything does not hear gateways talk to each other."""
+        gateway = self.alone()
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB > 1\r\n")
+        self.network.settle(30.0)
+        caller.says(b"PONG\r\n")
+        self.assertEqual(caller.hears(), b"PING\r\n")

@@ -1,0 +1,121 @@
+"""What a gateway tells over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from atbus.nats.gateway import Gateway
+from atbus.nats.monitor import duration
+from tests.nats.harbor import HarborTests
+from tests.nats.transcripts import QUIET
+
+
+class MonitorTests(HarborTests):
+    """Questions to a gateway with two clients."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one = self.alone(monitor="127.0.0.1:8222", name="east")
+        self.first, self.second = self.caller(self.one), self.caller(self.one)
+        self.first.says(QUIET + b"SUB a.* q 1\r\nUNSUB 1 5\r\nPING\r\n")
+        self.second.says(b'CONNECT {"verbose":false,"name":"two","lang":"py","version":"1"}\r\n')
+        self.second.says(b"PUB a.b 2\r\nhi\r\nPING\r\n")
+
+    def asks(self, path: str, gateway: Gateway | None = None) -> tuple[int, str]:
+        """Ask; give the status and the text of the answer."""
+        port = self.quays[(gateway or self.one).node].ports[1]
+        protocol = port.factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        protocol.connectionLost(Failure(ConnectionDone()))
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+
+    def facts(self, path: str) -> dict[str, Any]:
+        """Ask for a page that is there."""
+        status, text = self.asks(path)
+        self.assertEqual(status, 200, text)
+        return dict(json.loads(text))
+
+    def test_counters_are_right_with_the_pong(self) -> None:
+        """What a client has a PONG for is counted, also when the client is gone."""
+        self.assertTrue(self.second.hears().endswith(b"PONG\r\n"))
+        for _ in range(2):
+            varz = self.facts("/varz")
+            self.assertEqual((varz["in_msgs"], varz["in_bytes"]), (1, 2))
+            self.assertEqual((varz["out_msgs"], varz["out_bytes"]), (1, 2))
+            self.second.hangs_up()
+        self.assertEqual((varz["connections"], varz["total_connections"]), (1, 2))
+        self.assertEqual((varz["server_name"], varz["port"]), ("east", 4222))
+        self.assertEqual(varz["http_req_stats"], {"/varz": 2})
+        self.assertEqual(varz["max_payload"], 1_048_576)
+
+    def test_clients(self) -> None:
+        """Each with what it has done; sorted, chosen and cut as asked for."""
+        connz = self.facts("/connz?subs=1")
+        first, second = connz["connections"]
+        self.assertEqual((first["cid"], first["ip"], first["type"]), (1, "10.9.9.9", "nats"))
+        self.assertEqual((first["subscriptions"], first["subscriptions_list"]), (1, ["a.*"]))
+        self.assertEqual((first["out_msgs"], second["in_msgs"]), (1, 1))
+        self.assertEqual((second["name"], second["lang"]), ("two", "py"))
+        by_messages = self.facts("/connz?sort=msgs_from")["connections"]
+        self.assertEqual([each["cid"] for each in by_messages], [2, 1])
+        page = self.facts("/connz?offset=1&limit=1")
+        self.assertEqual((page["num_connections"], page["total"]), (1, 2))
+        self.assertEqual(self.facts("/connz?cid=2")["connections"][0]["name"], "two")
+
+    def test_clients_that_ended(self) -> None:
+        """They are remembered, with the reason."""
+        self.first.says(b"FOO\r\n")
+        self.network.settle(0.1)
+        closed = self.facts("/connz?state=closed")["connections"]
+        self.assertEqual([each["reason"] for each in closed], ["Protocol Violation"])
+        self.assertEqual(len(self.facts("/connz?state=any")["connections"]), 2)
+
+    def test_subscriptions(self) -> None:
+        """All of them, or those that a subject would reach."""
+        subsz = self.facts("/subsz?subs=1")
+        self.assertEqual(
+            subsz["subscriptions_list"],
+            [
+                {
+                    "account": "$G", "subject": "a.*", "qgroup": "q", "sid": "1",
+                    "msgs": 1, "max": 5, "cid": 1,
+                }
+            ],
+        )
+        self.assertEqual(self.facts("/subsz?test=a.x")["total"], 1)
+        self.assertEqual(self.facts("/subsz?test=b")["total"], 0)
+        self.assertEqual(self.facts("/subsz")["num_subscriptions"], 1)
+
+    def test_routes_are_neighbors(self) -> None:
+        """The nodes that are connected with ours."""
+        self.assertEqual(self.facts("/routez")["num_routes"], 0)
+
+    def test_health(self) -> None:
+        """A gateway that is leaving is not for new clients."""
+        self.assertEqual(self.asks("/healthz"), (200, '{\n  "status": "ok"\n}'))
+        self.one.is_leaving = True
+        self.assertEqual(self.asks("/healthz")[0], 503)
+
+    def test_questions_that_make_no_sense(self) -> None:
+        """They are told what is wrong; other pages are not there."""
+        for path in ("/connz?sort=x", "/connz?limit=x", "/connz?state=x", "/subsz?test=a..b"):
+            self.assertEqual(self.asks(path)[0], 400, path)
+        self.assertEqual(self.asks("/jsz")[0], 404)
+
+    def test_a_callback(self) -> None:
+        """Pages can be had as JavaScript, for browsers."""
+        self.assertTrue(self.asks("/healthz?callback=f")[1].startswith("f({"))
+        self.assertTrue(self.asks("/healthz?callback=f(x)")[1].startswith("{"))
+
+    def test_durations(self) -> None:
+        """As Go writes them."""
+        for seconds, text in ((0, "0s"), (0.25, "250000µs"), (62, "1m2s"), (90_061, "1d1h1m1s")):
+            self.assertEqual(duration(seconds), text)

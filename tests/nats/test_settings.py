@@ -1,0 +1,81 @@
+"""What a gateway is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.errors import ConfigurationError
+from atbus.nats.faults import Fault
+from atbus.nats.settings import GatewaySettings, read_gateway
+from atbus.node import reading_nats
+from atbus.node.config import NodeConfig
+
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "nats.rst"
+
+
+def read(**nats: Any) -> GatewaySettings:
+    """Read the settings of a node."""
+    settings = read_gateway(NodeConfig(id=1, nats={"listen": "127.0.0.1:4222", **nats}))
+    assert settings is not None
+    return settings
+
+
+class SettingsTests(SynchronousTestCase):
+    def test_no_table_no_gateway(self) -> None:
+        """A node that is told of no clients lets none in."""
+        self.assertIsNone(read_gateway(NodeConfig(id=1)))
+
+    def test_what_is_left_out(self) -> None:
+        """A listener alone is an open gateway with the limits of NATS."""
+        settings = read()
+        self.assertTrue(settings.authentication.is_open)
+        self.assertEqual(settings, GatewaySettings(listen="127.0.0.1:4222"))
+
+    def test_permissions(self) -> None:
+        """Who has none of its own has those of the table."""
+        both = read(
+            user="anna",
+            password="x",
+            users=[{"user": "otto", "password": "y", "permissions": {"publish": {"deny": ["a"]}}}],
+            permissions={"publish": ["b"], "responses": -1},
+        ).authentication.users
+        self.assertFalse(both["anna"].permissions.may_publish("a"))
+        self.assertEqual(both["anna"].permissions.responses, -1)
+        self.assertFalse(both["otto"].permissions.may_publish("a"))
+        self.assertTrue(both["otto"].permissions.may_publish("c"))
+
+    def test_keys_and_tokens_that_are_none(self) -> None:
+        """A configuration with them cannot be used."""
+        for wrong in ({"nkeys": [{"nkey": "UABC"}]}, {"operator": "x"}):
+            self.assertRaises(ConfigurationError, read, **wrong)
+
+    def test_tls(self) -> None:
+        """Files and how strict we are; TLS first may be left to clients."""
+        for given, first in ((True, "yes"), (False, "no"), ("auto", "auto")):
+            tls = read(certificate_file="a", key_file="b", tls_first=given).tls
+            assert tls is not None
+            self.assertEqual(tls.first, first)
+
+
+class ReferenceTests(SynchronousTestCase):
+    """docs/reference/nats.rst."""
+
+    def setUp(self) -> None:
+        self.text = REFERENCE.read_text(encoding="utf-8")
+
+    def test_every_key_is_explained(self) -> None:
+        """The keys of the table are in the reference, and no others."""
+        part = self.text.partition("What stands in the table")[2]
+        part = part.partition("What clients can rely on")[0]
+        heads = [line for line in part.splitlines() if re.match("``[a-z]", line)]
+        named = {name for line in heads for name in re.findall(r"``(\w+)``", line)}
+        self.assertEqual(named, set(reading_nats._KEYS))
+
+    def test_every_fault_is_told(self) -> None:
+        """What a client may be told before it is closed is in the reference, word for word."""
+        missing = [fault.text for fault in Fault if f"``{fault.text}``" not in self.text]
+        self.assertEqual([text for text in missing if text], [])
