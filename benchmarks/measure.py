@@ -22,8 +22,8 @@ from benchmarks.job import Job
 from benchmarks.plan import System, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
-_READY_SECONDS = 60.0
-_RESULT_SECONDS = 300.0
+_READY_SECONDS = 300.0
+_RESULT_SECONDS = 600.0
 
 
 class Failed(Exception):

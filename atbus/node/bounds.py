@@ -1,5 +1,6 @@
 """
-The bounds of what a node looks at in files, and of its mesh; `atbus.limits` has those of the bus.
+The bounds of what a node looks at in files, of its mesh, and of its own delay; `atbus.limits` has
+those of the bus.
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from typing import Final
 
 #: Between two looks at files that say who may do what: a link is to be cut within 5 s.
 FILES_LOOK_SECONDS: Final = 2.0
+
+#: A timer that comes later was held up with its whole process: no turn of a busy reactor takes so
+#: long, and the shortest time that anybody is given is five times as long.
+LATE_SECONDS: Final = 0.1
 
 #: So many times smaller than it was, a message was hardly made of data: text becomes a tenth.
 COMPRESSION_RATIO_ALARM: Final = 200

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from atbus import limits
+from atbus.node import bounds
 from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
 from atbus.node.statistics import Statistics
@@ -168,6 +169,9 @@ class Alarm:
     A deadline that is put off, as most are with every frame, costs nothing: the call comes at the
     old one and is made anew then.
 
+    A call that comes late, because this process was held up, lets the reactor read first: what has
+    arrived meanwhile is in time, and may put the deadline off.
+
     :param ring: Called at the deadline; it sets the next one if there is one.
     """
 
@@ -178,6 +182,7 @@ class Alarm:
         # When the call comes, and when it is to ring.
         self._at = 0.0
         self._deadline: float | None = None
+        self._excused = False
 
     def set(self, deadline: float | None) -> None:
         """Ring at *deadline* (seconds on the node's clock), or not at all if it is None."""
@@ -198,8 +203,13 @@ class Alarm:
         self._call = None
         deadline, now = self._deadline, self._timers.seconds()
         if deadline is not None and now < deadline:
+            self._excused = False
             self._arm(deadline, now)
+        elif now - self._at > bounds.LATE_SECONDS and not self._excused:
+            self._excused = True
+            self._arm(now, now)
         else:
+            self._excused = False
             self._deadline = None
             self._ring()
 

@@ -22,7 +22,7 @@ _ATTEMPTS = 10
 class NamedNodeCase(TestCase):
     """A real name server, and nodes at addresses of this host that share a port."""
 
-    timeout = 120
+    timeout = 900
 
     def setUp(self) -> None:
         from twisted.internet import reactor  # noqa: TID251  # real servers, real sockets

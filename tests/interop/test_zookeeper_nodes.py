@@ -80,7 +80,7 @@ class OutageTests(NodeCase):
     """A ZooKeeper that is not there."""
 
     def where(self) -> dict[str, Any]:
-        return super().where() | {"session_seconds": 2}
+        return super().where() | {"session_seconds": 6}
 
     async def test_traffic_does_not_notice(self) -> None:
         """

@@ -42,6 +42,19 @@ class AlarmTests(SynchronousTestCase):
         self.clock.advance(2.0)
         self.assertEqual((self.rung, self.clock.getDelayedCalls()), ([2.0], []))
 
+    def test_a_process_that_was_held_up(self) -> None:
+        """An alarm that comes late lets others go first, who may put it off, and then rings."""
+        for put_off, rung in ((None, [7.0]), (8.0, [])):
+            self.setUp()
+            self.alarm.set(5.0)
+            if put_off is not None:
+                # As what has arrived while the process was held up does.
+                self.clock.callLater(6.0, self.alarm.set, put_off)
+            self.clock.advance(7.0)
+            self.assertEqual(self.rung, rung)
+        self.clock.advance(1.0)
+        self.assertEqual(self.rung, [8.0])
+
     def test_no_deadline(self) -> None:
         """Without a deadline nothing is left in the reactor."""
         self.alarm.set(5.0)
