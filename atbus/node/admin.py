@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from atbus.node.lane_link import Lane
     from atbus.node.lanes import Lanes
     from atbus.node.registrar import Registrar
+    from atbus.node.route_table import RouteTable
     from atbus.node.sending import Sender
     from atbus.routing.record import Record
     from atbus.routing.registry import Feeder
@@ -61,8 +62,7 @@ class Admin:
     asked: Commands
     directs: Directs
     lanes: Lanes
-    #: Gives the neighbors whose route tables carry a node.
-    tellers: Callable[[int], tuple[int, ...]]
+    route_table: RouteTable
 
     def __init__(
         self, context: Context, registrar: Registrar, sender: Sender, fates: Fates
@@ -231,7 +231,7 @@ class Admin:
             upstream=format_bus_id(record.upstream_id) if record.upstream_id else "",
             relation=self._context.table.relation_to(record.bus_id),
             known_by=str(feeder),
-            told_by=tuple(BusId(each) for each in self.tellers(record.bus_id)),
+            told_by=tuple(BusId(each) for each in self.route_table.tellers(record.bus_id)),
             stamp=str(record.stamp),
             draining=record.is_draining,
             proxy=record.is_proxy,

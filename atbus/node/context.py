@@ -22,13 +22,17 @@ from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
 from atbus.node.statistics import Statistics
 from atbus.rights import Rights
+from atbus.routing.bounds import FORMER_PLACE_SECONDS, FORMER_PLACES_MAX, WAYS_MAX
 from atbus.routing.budget import Budget
+from atbus.routing.former_places import FormerPlaces
 from atbus.routing.table import Table
-from atbus.wire.messages import Mode
+from atbus.routing.ways import Ways
+from atbus.wire.messages import Mode, NodeFlag
 
 if TYPE_CHECKING:
     from atbus.node.identity import Identity
     from atbus.node.observing import MessageObserver
+    from atbus.node.outbox import Kept
 
 
 class Timers(Protocol):
@@ -222,6 +226,7 @@ class Context:
     :param bus_id: Our id; 0 while temporary, or automatic and not assigned.
     :param epoch: Ours; raised when a neighbor knows a higher one for our id.
     :param announced_epoch: The last one that a neighbor registered us with; 0 before the first.
+    :param draining: Whether nobody new is to register here, or to go through here.
     :param calling: How many application callbacks are on the stack.
     :param observer: Sees every message, if there is one.
     """
@@ -241,23 +246,41 @@ class Context:
     #: The first epoch under which messages were sent: those of an earlier one are another life's.
     first_epoch: int = attrs.field(init=False)
     announced_epoch: int = 0
+    draining: bool = False
     calling: int = 0
     observer: MessageObserver | None = None
     #: What others may do here; None while everything is allowed.
     rights: Rights | None = None
     #: The bytes that all queues may hold.
     budget: Budget = attrs.field(init=False)
+    #: Which neighbor takes what goes where, and what waits while that changes.
+    ways: Ways[Kept] = attrs.field(init=False)
+    #: Below whom nodes were that have moved.
+    former_places: FormerPlaces = attrs.field(init=False)
     #: Called when a queue that was long is so no more.
     on_relief: Callable[[], None] = attrs.field(default=lambda: None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.first_epoch = self.epoch
         self.budget = Budget(self.config.queued_bytes_node)
+        self.ways = Ways(
+            bytes_max=self.config.pending_bytes_max,
+            count_max=self.config.pending_count_max,
+            seconds=limits.FLUSH_SECONDS,
+            known_max=WAYS_MAX,
+        )
+        self.former_places = FormerPlaces(FORMER_PLACE_SECONDS, FORMER_PLACES_MAX)
 
     @property
     def now(self) -> float:
         """The time on the node's clock, seconds."""
         return self.timers.seconds()
+
+    @property
+    def node_flags(self) -> int:
+        """What this node says of itself besides its labels, see `NodeFlag`."""
+        flags = NodeFlag.PROXY if self.config.proxy else NodeFlag(0)
+        return int(flags | NodeFlag.DRAINING if self.draining else flags)
 
     def registered_with(self, known_epoch: int) -> None:
         """

@@ -461,9 +461,7 @@ class Dialer:
 
     def _request(self, *, upstream: bool) -> RegisterRequest:
         context = self._context
-        flags = NodeFlag.PROXY if context.config.proxy else NodeFlag(0)
-        if upstream:
-            flags |= NodeFlag.BELOW
+        flags = context.node_flags | (NodeFlag.BELOW if upstream else 0)
         identity = context.identity
         return RegisterRequest(
             host=identity.host,
@@ -472,7 +470,7 @@ class Dialer:
             subnets=context.table.own_subnets or context.config.subnets_before_id,
             labels=tuple(sorted(context.config.labels.items())),
             addresses=self.addresses,
-            node_flags=int(flags),
+            node_flags=flags,
             software=f"atbus {__version__}",
             wanted_id=self.wanted_id,
         )

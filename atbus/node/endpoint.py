@@ -73,6 +73,7 @@ class Endpoint:
         self.gate = Gate.CLOSED
         self.is_long = False
         self.removed: Status | None = None
+        self.was_upstream = False
         self.added_at = context.now
         self.vouched: set[int] = set()
         self.pending: PendingQueue[Kept] = PendingQueue(
@@ -92,6 +93,7 @@ class Endpoint:
         self._account = context.budget.open()
         self._commands_only = self.temporary or context.mode is Mode.TEMPORARY
         self._context = context
+        self._held = context.ways.held
 
     def __repr__(self) -> str:
         return f"<Endpoint 0x{self.bus_id:x} {self.position.name.lower()} {self.gate.value}>"
@@ -144,6 +146,12 @@ class Endpoint:
         return self.control.link
 
     @property
+    def is_next_upstream(self) -> bool:
+        """Tell whether we have dialled it as our upstream while another one still is that."""
+        control = self.control
+        return self.position is Position.PEER and control is not None and control.upstream
+
+    @property
     def available(self) -> bool:
         """Tell whether control and data are both registered; temporary nodes have no data."""
         return self.control_link is not None and (self._commands_only or self.data_link is not None)
@@ -154,6 +162,8 @@ class Endpoint:
 
         :returns: None when it was taken, else why not. Items are sent in the order of calls.
         """
+        if self._held and isinstance(item, Run | Relayed) and item.target in self._held:
+            return self._hold(item)
         if self.removed is not None:
             return Status.NOT_CONNECTED
         if self.gate is Gate.DRAINING:
@@ -174,6 +184,24 @@ class Endpoint:
         if isinstance(item, Spread):
             has_room = has_room and link.has_share(item.target, size_bytes)
         return self.put(link, item) if has_room else Status.BUFFER_LIMIT
+
+    def insist(self, item: Run | Relayed) -> Status | None:
+        """
+        Give one item that has waited to this endpoint, whatever waits there.
+
+        :returns: As `submit`.
+        """
+        link = self.open_link
+        if link is None or self.removed is not None or item.target in self._held:
+            return self.submit(item)
+        return self.put(link, item)
+
+    def _hold(self, item: Run | Relayed) -> Status | None:
+        """Let an item wait until what went to its destination through another node has arrived."""
+        context = self._context
+        if item.size_bytes > context.budget.free_bytes:
+            return Status.BUFFER_LIMIT
+        return context.ways.hold(item.target, item, item.size_bytes, context.now)
 
     def _take_behind(self, link: Link, item: Relayed) -> Status | None:
         """Take what was on its way before its feeder heard that it should pause."""
@@ -199,6 +227,10 @@ class Endpoint:
             if item.flags & _COMPRESSED and isinstance(item, Run):
                 suit(item, self.peer.capabilities)
         size_bytes = sum(item.size_bytes for item in items)
+        if isinstance(items[0], Run) and items[0].target in self._held:
+            if not self._context.ways.has_room(items[0].target, size_bytes, len(items)):
+                return Status.BUFFER_LIMIT
+            return next((s for s in map(self.submit, items) if s is not None), None)
         link = self.open_link
         if link is None:
             if self._holds and not self.pending.has_room(size_bytes, len(items)):
@@ -284,6 +316,9 @@ class Endpoint:
 
     def load(self, destination: int, frames: int) -> Load:
         """Describe what a destination asks of the way through this endpoint."""
+        if destination in self._held:
+            held = self._context.ways.held_bytes_of(destination)
+            return Load(frames=frames, own_bytes=held, queued_bytes=held)
         link = self.open_link
         if link is not None:
             return link.load(destination, frames)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.endpoint import Endpoint
     from atbus.node.subscription import Subscription
+    from atbus.routing.drain import Drained
     from atbus.routing.services import Service
 
 P = ParamSpec("P")
@@ -121,6 +122,7 @@ class NodeEvents:
     on_slow_consumer          subscription                        it misses what it is too slow for
     on_channel_changed        endpoint, connection                data takes another channel to it
     on_lag                    seconds, callback name              something blocked the reactor
+    on_drained                how it ended                        nobody is below it any more
     on_discovery              name, whether it is in sync         a registry is there, or away
     on_service_found          service                             a node offers something else now
     on_service_gone           service                             what it offered is gone
@@ -151,6 +153,7 @@ class NodeEvents:
         self.on_slow_consumer: Signal[[Subscription]] = Signal("on_slow_consumer", log)
         self.on_channel_changed: Signal[[Endpoint, Connection]] = Signal("on_channel_changed", log)
         self.on_lag: Signal[[float, str]] = Signal("on_lag", log)
+        self.on_drained: Signal[[Drained]] = Signal("on_drained", log)
         self.on_discovery: Signal[[str, bool]] = Signal("on_discovery", log)
         self.on_service_found: Signal[[Service]] = Signal("on_service_found", log)
         self.on_service_gone: Signal[[Service]] = Signal("on_service_gone", log)

@@ -107,6 +107,12 @@ class InterestTalk:
         self._feed(bus_id)
         self.flush_soon()
 
+    def moved(self, endpoint: Endpoint) -> None:
+        """Take note that a neighbor is above us, or beside us, that was not so before."""
+        self._interests.move(endpoint.bus_id, _SIDES[endpoint.position])
+        self._changed()
+        self.flush_soon()
+
     def lost(self, endpoint: Endpoint) -> None:
         """Forget a neighbor that leaves, is left, or is gone, and with it who is behind it."""
         if self._talks.pop(endpoint.bus_id, None) is None:

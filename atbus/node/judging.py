@@ -75,6 +75,8 @@ class Judge:
         self._pulse = pulse
         self._topology = topology
         self._accepts = accepts
+        # Set by the node, which wires its parts: whether another upstream is wanted.
+        self.may_move: Callable[[], bool]
         self._positions: dict[Connection, Position] = {}
         self._calls: dict[_Asking, IDelayedCall] = {}
 
@@ -103,7 +105,10 @@ class Judge:
 
     def _is_unwelcome(self, who: Applicant) -> bool:
         """Tell whether somebody comes who did not come before, and this node is leaving."""
-        return not (self._accepts() or who.dialled or who.role is Role.DATA)
+        if who.dialled or who.role is Role.DATA:
+            return False
+        is_draining = self._context.draining and who.mode is not Mode.TEMPORARY
+        return is_draining or not self._accepts()
 
     def _apply(self, connection: Connection, who: Applicant, judgement: Judgement) -> None:
         refusal = self._missing_right(who, judgement)
@@ -225,6 +230,7 @@ class Judge:
             accept_subnets=context.config.accept_subnets,
             endpoints_max=context.config.endpoints_max,
             upstream_id=self._upstream_id(),
+            may_move=self.may_move(),
             by_records=context.config.topology == "records",
             record=self._topology.own,
             policy=context.config.policy,

@@ -72,6 +72,9 @@ class Leaving:
     ) -> None:
         # Set by the node, which wires its parts: the node itself is about to say goodbye.
         self.on_parting: Callable[[], None]
+        # Also those: who is asked to move by a neighbor that drains, and who answers to that.
+        self.on_asked: Callable[[Endpoint], None]
+        self.on_answered: Callable[[Endpoint, DrainAck], None]
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
@@ -127,6 +130,9 @@ class Leaving:
         endpoint = link.connection.endpoint
         if endpoint is None:
             return
+        if link.connection.role is Role.CONTROL:
+            self.on_asked(endpoint)
+            return
         self._paths.leave(endpoint)
         # Each stream has an answer of its own; the one channel beside them that data may have
         # taken speaks for all, for its answer has to come behind the last of it.
@@ -138,6 +144,11 @@ class Leaving:
     def drain_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Note that a neighbor has sent its last data frame."""
         endpoint = link.connection.endpoint
+        if link.connection.role is Role.CONTROL and endpoint is not None:
+            message = link.read(frame, head)
+            if isinstance(message, DrainAck):
+                self.on_answered(endpoint, message)
+            return
         for farewell in self._farewells:
             farewell.unanswered.discard(link.connection)
             if link.connection.role is Role.RING and endpoint is not None:

@@ -235,10 +235,8 @@ class Link:
         self._account.hold(queued)
         if self.sluice.uncounted_bytes:
             queued -= self.sluice.count_less(self._context.config.queued_bytes_soft // 4)
-        allowance = self._queued_bytes_max
-        allowance = min(allowance, budget.free_bytes)
-        spare = 0 if self._outgoing.full else allowance - queued
-        self._spare_bytes = spare
+        allowance = min(self._queued_bytes_max, budget.free_bytes)
+        spare = self._spare_bytes = 0 if self._outgoing.full else allowance - queued
         self.room = self._room_measured = min(spare, budget.grant_bytes)
         if queued or self._queued_measured:
             self._queued_measured = queued
@@ -349,6 +347,12 @@ class Link:
         waits = self._items or self.sluice.backlog
         return not (waits or self._outgoing or self._incoming.outstanding)
 
+    def owes(self, target: int) -> bool:
+        """Tell whether anything for a destination is queued here, or not acknowledged."""
+        queued = [*self._outgoing, *self._items]
+        waits = self.sluice.backlog.bytes_of(target)
+        return bool(waits) or any(getattr(each, "target", 0) == target for each in queued)
+
     # Incoming.
 
     def receive(self, frames: Sequence[bytes]) -> None:
@@ -442,8 +446,7 @@ class Link:
     def _let_go(self, items: list[Kept]) -> None:
         was_full = self.room <= 0
         for item in items:
-            custody = getattr(item, "custody", None)
-            if custody is not None:
+            if (custody := getattr(item, "custody", None)) is not None:
                 custody.discharge()
         if was_full:
             self.measure()

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred
 from atbus.address import Address, as_address
 from atbus.busid import BusId
 from atbus.node.endpoint import Endpoint
-from atbus.node.hop import NextHop
+from atbus.node.hop import NextHop, describe_hop
 from atbus.node.topology import NodeNews, NodeWatch, Where
+from atbus.routing.drain import Drained
 from atbus.routing.record import Record
 from atbus.routing.relation import Relation
 
@@ -63,6 +64,24 @@ class Neighborhood:
         """
         return self._parts.running.disconnect(bus_id)
 
+    def drain(self) -> Deferred[Drained]:
+        """
+        Let everybody below this node move to other upstreams; nobody new may register.
+
+        The node itself stays, and what still passes is forwarded. A node that stops does the same
+        first. What has been drained is so until the node is started anew.
+
+        :returns: Fires when nobody is left who can move, at the latest after
+            `NodeConfig.drain_seconds`, and says who has moved and who has not; never fails.
+        :raises LocalProtocolError: The node is not up.
+        """
+        return self._parts.running.drain()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the node takes in nobody new, for it has been asked to drain."""
+        return self._parts.context.draining
+
     def relation_to(self, bus_id: int) -> Relation:
         """Say how a node stands to this one."""
         return self._parts.context.table.relation_to(BusId(bus_id))
@@ -75,7 +94,10 @@ class Neighborhood:
 
         :raises Undeliverable: There is no way, as from a node to itself; ``status`` says why.
         """
-        return self._parts.traffic.next_hop(bus_id, exclude=exclude, no_upstream=no_upstream)
+        parts = self._parts
+        return describe_hop(
+            parts.context, parts.traffic, bus_id, exclude=exclude, no_upstream=no_upstream
+        )
 
     def records(self) -> tuple[Record, ...]:
         """Give what is known of each node of the bus, ourselves included, in the order of ids."""

@@ -30,6 +30,7 @@ from atbus.node.delivery import Inbox
 from atbus.node.dialer import Dialer
 from atbus.node.directs import Directs
 from atbus.node.discovering import Discovering
+from atbus.node.draining import Draining
 from atbus.node.endpoint import Endpoint
 from atbus.node.events import NodeEvents
 from atbus.node.fates import Fates
@@ -45,6 +46,7 @@ from atbus.node.permits import Permits
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
 from atbus.node.registrar import Registrar
+from atbus.node.rehoming import Rehoming
 from atbus.node.rings import Rings
 from atbus.node.route_table import RouteTable
 from atbus.node.running import Running
@@ -81,6 +83,8 @@ class Parts:
     pressure: Pressure
     writers: Writers
     leaving: Leaving
+    rehoming: Rehoming
+    draining: Draining
     running: Running
     topology: Topology
     directs: Directs
@@ -115,6 +119,7 @@ def wire(
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options, reactor)
     _connect(context, made)
+    _connect_moves(made)
     _connect_rings(made)
     _connect_topology(made)
     return made
@@ -134,17 +139,15 @@ def _make(
     dialer = Dialer(context, registrar, schemes)
     topology = Topology(context, traffic.changed)
     admin = Admin(context, registrar, sender, fates)
-    commands = Commands(context, traffic, admin.commands)
-    admin.asked = commands
-    route_table = RouteTable(context, registrar, topology)
+    commands = admin.asked = Commands(context, traffic, admin.commands)
+    route_table = admin.route_table = RouteTable(context, registrar, topology)
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
     lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
     subjects = make_subjects(context, endpoints, traffic, sender)
     directs = admin.directs = Directs(context, topology, traffic, dialer)
-    busy = partial(_is_busy, registrar, inbox, directs, commands)
+    busy = partial(_is_busy, context, registrar, inbox, directs, commands)
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
-    admin.tellers = route_table.tellers
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     permits = Permits(context, registrar, options, traffic.changed)
@@ -172,6 +175,8 @@ def _make(
         pressure=pressure,
         writers=writers,
         leaving=leaving,
+        rehoming=Rehoming(context, registrar, topology, route_table, traffic.moves, leaving),
+        draining=Draining(context, registrar, topology),
         running=Running(context, dialer, leaving, registrar),
         topology=topology,
         directs=directs,
@@ -183,9 +188,11 @@ def _make(
     )
 
 
-def _is_busy(registrar: Registrar, inbox: Inbox, directs: Directs, commands: Commands) -> bool:
+def _is_busy(
+    context: Context, registrar: Registrar, inbox: Inbox, directs: Directs, commands: Commands
+) -> bool:
     """Tell whether the node owes anybody an answer, or a message."""
-    waiting = registrar.count_waiting() or inbox.held or directs.waiting
+    waiting = registrar.count_waiting() or inbox.held or directs.waiting or context.ways.held
     return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
 
@@ -203,6 +210,8 @@ def _connect(context: Context, made: Parts) -> None:
         made.inbox.forget(endpoint.bus_id)
         made.route_table.removed(endpoint, status)
         made.subjects.removed(endpoint)
+        made.rehoming.removed(endpoint)
+        made.draining.removed(endpoint)
         running.removed(endpoint, status)
 
     def window_opened() -> None:
@@ -235,7 +244,6 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_control = controlled
     registrar.on_control_lost = pressure.control_lost
     registrar.on_data = pressure.data_up
-    registrar.on_gate = made.paths.data_up
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
     registrar.on_needs_data = made.paths.need_data
@@ -244,6 +252,16 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_closed = made.dialer.closed
     registrar.is_expected = made.dialer.expects
     running.wire(made)
+
+
+def _connect_moves(made: Parts) -> None:
+    """Let one upstream take the place of another."""
+    made.registrar.judge.may_move = made.running.may_move
+    made.registrar.on_gate = made.rehoming.data_up
+    made.rehoming.on_gate = made.paths.data_up
+    made.rehoming.on_moved = made.subjects.talk.moved
+    made.leaving.on_asked = made.running.asked_to_move
+    made.leaving.on_answered = made.draining.answered
 
 
 def _connect_rings(made: Parts) -> None:

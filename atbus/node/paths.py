@@ -23,7 +23,8 @@ from atbus.errors import ConnectFailed, Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.identity import distance_to
-from atbus.node.outbox import Routed
+from atbus.node.moves import MOVE, order_given_up
+from atbus.node.outbox import Relayed, Routed, Run
 from atbus.routing.change import Effect, OpenPath, PathChanges, SendFlush
 from atbus.routing.dial_plan import data_addresses
 from atbus.routing.table import Position
@@ -65,6 +66,7 @@ class Paths:
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
+        self._moves = traffic.moves
         self._dialer = dialer
         self._changes: PathChanges[int, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
@@ -103,7 +105,7 @@ class Paths:
                     self._send_flush(effect)
                 case OpenPath():
                     if not effect.order_kept:
-                        self._order_given_up(effect)
+                        order_given_up(self._context, effect)
                     if endpoint is not None:
                         self._take(endpoint, effect.path)
         self._set_alarm()
@@ -116,6 +118,7 @@ class Paths:
         """Let what waited for an endpoint, and all that comes, take this path to it."""
         if path == endpoint.bus_id:
             if endpoint.gate is Gate.FLUSHING:
+                self._moves.settle(endpoint)
                 self._open(endpoint)
         elif endpoint.gate is Gate.CLOSED:
             self._traffic.resubmit(endpoint.pending.take(), Status.NOT_CONNECTED)
@@ -181,7 +184,7 @@ class Paths:
                         link.put(Routed.of(self._flush(effect.destination, token | _SWITCH)))
                 case OpenPath(path=number):
                     if not effect.order_kept:
-                        self._order_given_up(effect)
+                        order_given_up(self._context, effect)
                     if endpoint is not None and endpoint.gate is Gate.CHANGING:
                         self._change(endpoint, number)
         self._set_alarm()
@@ -199,19 +202,17 @@ class Paths:
         if changed and link is not None:
             self._context.events.on_channel_changed(endpoint, link.connection)
 
-    def _order_given_up(self, effect: OpenPath[int, None]) -> None:
-        self._context.statistics.order_given_up += 1
-        self._context.events.on_error(
-            effect.status, f"order towards {effect.destination:#x} was given up"
-        )
-
     def _open(self, endpoint: Endpoint) -> None:
         link = endpoint.data_link
         if link is None or endpoint.removed is not None:
             return
         endpoint.gate = Gate.OPEN
         for item in endpoint.pending.take():
-            status = endpoint.put(link, item)
+            if isinstance(item, Run | Relayed):
+                self._moves.take(item.target, endpoint)
+                status = endpoint.insist(item)
+            else:
+                status = endpoint.put(link, item)
             if status is not None:
                 self._traffic.lost((item,), status)
         self._traffic.changed()
@@ -227,6 +228,8 @@ class Paths:
             return
         bus_id = endpoint.bus_id
         self.leaving(endpoint)
+        self._moves.leave(endpoint)
+        self._registrar.look_where(endpoint)
         if endpoint.gate is Gate.CHANGING:
             # Nothing has left the channel used until now, so the order holds on it.
             stay = _number(endpoint.ring)
@@ -250,6 +253,7 @@ class Paths:
 
     def _shut(self, endpoint: Endpoint) -> None:
         endpoint.gate = Gate.DRAINING
+        self._moves.forget(endpoint)
         self._context.table.set_usable(BusId(endpoint.bus_id), False)
         self._traffic.changed()
         self._traffic.resubmit(endpoint.pending.take(), Status.CLOSING)
@@ -257,6 +261,7 @@ class Paths:
     def data_lost(self, endpoint: Endpoint) -> None:
         """End the changes that led to or away from a data connection that is gone."""
         self._obey(self._changes.lost(endpoint.bus_id))
+        self._moves.lost(endpoint)
         self.stream_lost(endpoint)
 
     def stream_lost(self, endpoint: Endpoint) -> None:
@@ -275,6 +280,8 @@ class Paths:
             source, token = message.source, message.token
             if token & _SWITCH:
                 self._obey_switch(self._switches.acknowledged(source, token & ~_SWITCH))
+            elif token & MOVE:
+                self._moves.answered(source, token)
             else:
                 self._obey(self._changes.acknowledged(source, token))
 
@@ -283,6 +290,8 @@ class Paths:
         self._switches.forget(endpoint.bus_id)
         self._changes.forget(endpoint.bus_id)
         self._obey(self._changes.lost(endpoint.bus_id))
+        self._moves.lost(endpoint)
+        self._traffic.verifier.forget(endpoint)
 
     def _tick(self) -> None:
         self._obey(self._changes.tick(self._context.now))
@@ -291,6 +300,8 @@ class Paths:
     def close(self) -> None:
         """Wait for nothing any more."""
         self._alarm.set(None)
+        self._moves.close()
+        self._traffic.verifier.close()
 
     # The data connection.
 
@@ -350,6 +361,7 @@ class Paths:
 
     def sweep(self) -> None:
         """Dial again what is missing; give up endpoints that stay without data too long."""
+        self._moves.sweep()
         now = self._context.now
         for endpoint in list(self._registrar.endpoints.values()):
             since = endpoint.data_missing_since

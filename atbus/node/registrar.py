@@ -103,12 +103,15 @@ class Registrar:
         """Enter an endpoint, or what it says of itself now, into the table."""
         request = endpoint.peer.request
         endpoint.vouched.clear()
+        # Who is about to be the upstream, or was it, speaks for others and is the way to none.
+        passes = endpoint.is_next_upstream or endpoint.was_upstream
         self._context.table.add(
             Neighbor(
                 bus_id=BusId(endpoint.bus_id),
-                subnets=request.subnets,
+                subnets=() if passes else request.subnets,
                 position=endpoint.position,
                 listens=_addresses(request.addresses),
+                passes=passes,
             )
         )
         self.on_entered(endpoint)
@@ -125,11 +128,23 @@ class Registrar:
         old = endpoint.control
         endpoint.control = connection
         endpoint.peer = peer
+        if endpoint.position is not Position.UPSTREAM:
+            endpoint.position = self.judge.position_of(connection, peer)
         connection.endpoint = endpoint
         self._remember_epoch(peer)
         self._enter(endpoint)
         if old is not None and old is not connection:
             old.say_goodbye(Status.REPLACED, "another control stream stays")
+
+    def look_where(self, endpoint: Endpoint) -> None:
+        """Take a downstream that is below another node by now for the peer that it is."""
+        upstream_id = self._context.table.registry.tree.upstream_of(endpoint.bus_id)
+        is_elsewhere = upstream_id not in (0, None, self._context.bus_id)
+        neighbor = self._context.table.get(BusId(endpoint.bus_id))
+        if endpoint.position is Position.DOWNSTREAM and is_elsewhere and neighbor is not None:
+            endpoint.position = Position.PEER
+            self._context.table.add(attrs.evolve(neighbor, position=Position.PEER))
+            self.traffic.changed()
 
     def registered(self, connection: Connection, peer: PeerTerms) -> None:
         """Open the link: from now on frames flow."""

@@ -102,6 +102,9 @@ class RouteTable:
         control, own = endpoint.control, self._topology.own
         if endpoint.temporary or control is None or own is None or not self._is_on:
             return
+        if endpoint.was_upstream:
+            # It is being left, and hears of us through others.
+            return
         if self._controls.get(endpoint.bus_id) is control:
             return
         if self.machine is None or self.machine.own.bus_id != own.bus_id:
@@ -129,10 +132,13 @@ class RouteTable:
 
     def removed(self, endpoint: Endpoint, status: Status) -> None:
         """Take note that an endpoint is gone."""
+        self.parted(endpoint, in_order=status is Status.STOPPED)
+
+    def parted(self, endpoint: Endpoint, *, in_order: bool = False) -> None:
+        """Tell an endpoint nothing more, and believe it nothing more."""
         self._controls.pop(endpoint.bus_id, None)
         self._unsent.pop(endpoint.bus_id, None)
         if self.machine is not None:
-            in_order = status is Status.STOPPED
             now = self._context.now
             self._do(self.machine.lost(endpoint.bus_id, now, in_order=in_order))
 

@@ -27,6 +27,8 @@ from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.life import CREATED, STOPPED, Life
 from atbus.node.outbox import Notice
 from atbus.node.upstream import Upstream
+from atbus.routing import bounds
+from atbus.routing.drain import Drained
 from atbus.routing.table import Position
 from atbus.wire.messages import AddressUpdate, Mode
 
@@ -147,7 +149,7 @@ class Running:
             went_up=self._registered_upstream,
             refused=self._upstream_refused,
             probe=self._dialer.probe,
-            leave=lambda endpoint: self.disconnect(endpoint.bus_id),
+            stuck=self._parts.rehoming.stuck,
         )
         if config.require_upstream_within_seconds is not None:
             self._patience = self._context.timers.callLater(
@@ -173,6 +175,7 @@ class Running:
             waiting.callback(None)
 
     def _registered_upstream(self, endpoint: Endpoint) -> None:
+        self._parts.rehoming.settle(endpoint)
         self._up()
         self._tell_upstream(endpoint.bus_id)
 
@@ -231,7 +234,26 @@ class Running:
             self._tell_upstream(None)
             self.upstream.lost()
 
+    def may_move(self) -> bool:
+        """Tell whether another upstream is being dialled while there is one."""
+        return self.upstream is not None and self.upstream.is_moving
+
+    def asked_to_move(self, endpoint: Endpoint) -> None:
+        """Move away from an upstream that is draining."""
+        self._parts.rehoming.asked(endpoint, self.upstream)
+
     # What the program asks for.
+
+    def drain(self) -> Deferred[Drained]:
+        """
+        Let everybody below this node move to other upstreams; it stays.
+
+        :returns: Fires when nobody is left who can; never fails.
+        :raises LocalProtocolError: The node is not up.
+        """
+        if not self.life.is_alive:
+            raise LocalProtocolError(f"a node cannot drain while it is {self.life.state}")
+        return self._parts.draining.drain(self._context.config.drain_seconds)
 
     def listen(self, address: Address) -> Deferred[Address]:
         """Listen on one more address, while the node is alive."""
@@ -297,16 +319,23 @@ class Running:
         self._dialer.cancel_attempts()
         listening = self._dialer.stop_listening()
         self._dialer.refuse_unfinished()
+        seconds = self._context.config.drain_seconds
+        deadline = self._context.now + seconds
+        draining = self._parts.draining.before_stop(seconds * bounds.DRAIN_MOVE_FRACTION)
+        draining.addCallback(lambda _: self._leave(status, listening, deadline))
+        return stopped
+
+    def _leave(self, status: Status, listening: Deferred[None], deadline: float) -> None:
+        self._parts.rehoming.close()
         endpoints = [*self._registrar.endpoints.values(), *self._registrar.temporary]
         leaving = self._leaving.leave(
             endpoints,
             Status.STOPPED,
-            seconds=self._context.config.drain_seconds,
+            seconds=max(0.0, deadline - self._context.now),
             everything=True,
         )
         found = [self._parts.discovering.stop(), self._parts.sources.stop()]
         DeferredList([listening, leaving, *found]).addCallback(self._left, status)
-        return stopped
 
     def _left(self, _: object, status: Status) -> None:
         self._dialer.end().addCallback(self._ended, status)
@@ -328,6 +357,7 @@ class Running:
         self._parts.paths.close()
         self._parts.traffic.courier.close()
         self._leaving.stop()
+        self._parts.draining.close()
         self.upstream = None
         # The program may start the node again as soon as it hears of its end.
         started, self._started = self._started, []

@@ -119,7 +119,7 @@ class Sender:
         if self._right_is_missing(target) is not None:
             return None
         self.on_wanted(target)
-        hop = self._traffic.hop_to(target)
+        hop = self._traffic.way_to(target)
         if isinstance(hop, Status):
             return None
         flow = self._flow(target)
@@ -242,7 +242,7 @@ class Sender:
     def _hop(
         self, target: int, exclude: Collection[int], no_upstream: bool
     ) -> Endpoint | Prospect | None:
-        hop = self._traffic.hop_to(target, exclude=exclude, no_upstream=no_upstream)
+        hop = self._traffic.way_to(target, exclude=exclude, no_upstream=no_upstream)
         if hop is Status.OK:
             return None
         if not isinstance(hop, Status):
@@ -324,7 +324,7 @@ class Sender:
         """Remember the link, so that the next message takes the short way."""
         flow.generation = self._traffic.generation
         link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
-        if self._is_paused(hop, flow.target):
+        if self._is_paused(hop, flow.target) or flow.target in self._context.ways.held:
             link = None
         observer = self._context.observer
         flow.link = link if link is None or observer is None else ObservedLink(link, observer)

@@ -125,7 +125,7 @@ class Topology:
             subnets=context.table.own_subnets,
             labels=context.config.labels,
             addresses=self.addresses(),
-            node_flags=int(NodeFlag.PROXY) if context.config.proxy else 0,
+            node_flags=context.node_flags,
             host=context.identity.host,
             process=context.identity.process,
         )
@@ -216,6 +216,11 @@ class Topology:
         if record is not None:
             self.claim(Feeder.LIVE, [attrs.evolve(record, addresses=addresses)])
 
+    def upstream_changed(self, endpoint: Endpoint) -> None:
+        """Be below another node that is registered here already."""
+        self._upstream_id = endpoint.bus_id
+        self.refresh(moved=True)
+
     def left(self, endpoint: Endpoint) -> None:
         """Claim a node no longer: it is registered no more."""
         if endpoint.bus_id == self._upstream_id:
@@ -248,8 +253,16 @@ class Topology:
                 detail = f"{change.feeder} record of {change.record.bus_id:#x}: {change.detail}"
                 self._context.events.on_error(change.status, detail)
             elif change.record.bus_id != self._context.bus_id:
+                self._note_move(change)
                 for watch in self._watches:
                     self._call(watch, change)
+
+    def _note_move(self, change: NodeNews) -> None:
+        if isinstance(change, NodeChanged) and change.record.upstream_id:
+            former = change.former.upstream_id
+            if former != change.record.upstream_id:
+                now = self._context.now
+                self._context.former_places.moved(change.record.bus_id, former, now)
 
     # Those who want to know.
 

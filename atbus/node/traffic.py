@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from atbus import limits
 from atbus.busid import BusId
-from atbus.errors import RemoteProtocolError, Status, Undeliverable
+from atbus.errors import RemoteProtocolError, Status
 from atbus.node.courier import Courier
 from atbus.node.events import Fate
-from atbus.node.hop import NextHop
+from atbus.node.moves import Moves
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run, Spread
+from atbus.node.verifying import Verifier
 from atbus.routing.decision import Deliver, Forward, Hold
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import append_trace
@@ -72,6 +73,8 @@ class Traffic:
         # By flow the last message of it that was given up here before all its fragments had come.
         self._given_up: OrderedDict[tuple[int, int, int], int] = OrderedDict()
         self.courier = Courier(context, endpoints, self)
+        self.verifier = Verifier(context, endpoints, self.data_received, self.refuse)
+        self.moves = Moves(context, endpoints, self)
         # Set by the node, which wires its parts.
         self.sent_before: Callable[[int], int]
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
@@ -81,6 +84,7 @@ class Traffic:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
         self.generation += 1
         self._context.ways_changed()
+        self.verifier.changed()
         if self.courier.parked:
             self._context.turn.at_end(self.courier.retry_parked)
 
@@ -112,30 +116,21 @@ class Traffic:
             case _:
                 return decision.status
 
-    def next_hop(
-        self, target: int, *, exclude: Collection[int] = (), no_upstream: bool = False
-    ) -> NextHop:
-        """
-        Describe the next hop to *target*.
-
-        :raises Undeliverable: There is none.
-        """
-        hop = self.hop_to(target, exclude=exclude, no_upstream=no_upstream)
-        rule = self._context.table.next_hop(
-            target, exclude=frozenset(exclude), no_upstream=no_upstream
-        ).rule
-        if isinstance(hop, Status):
-            status = Status.NO_ROUTE if hop is Status.OK else hop
-            raise Undeliverable(status, target, 0, self._context.bus_id, rule)
-        link = hop.data_link
-        return NextHop(
-            id=hop.bus_id,
-            endpoint=hop,
-            connection=None if link is None else link.connection,
-            address=None if link is None else link.connection.address,
-            relation=self._context.table.relation_to(BusId(target)),
-            rule=rule,
+    def way_to(
+        self,
+        target: int,
+        *,
+        came_from: int | None = None,
+        exclude: Collection[int] = (),
+        no_upstream: bool = False,
+    ) -> Endpoint | Status:
+        """Ask for the next hop of something that is given to it now, as `hop_to` does."""
+        hop = self.hop_to(
+            target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
         )
+        if not (isinstance(hop, Status) or exclude or no_upstream):
+            self.moves.take(target, hop)
+        return hop
 
     # Frames that arrive.
 
@@ -146,8 +141,10 @@ class Traffic:
             self.refuse(link, head, Status.NOT_REGISTERED)
             return
         source = head[5]
-        if source not in endpoint.vouched and not self._vouch(endpoint, source):
-            self.refuse(link, head, Status.SOURCE_REFUSED)
+        if head[1] == _FLUSH and self.verifier.keeps_back(endpoint, link, frame, head):
+            return
+        if source not in endpoint.vouched and not self.verifier.believes(endpoint, source):
+            self.verifier.doubt(endpoint, link, frame, head)
             return
         if head[1] == _FRAGMENT and self._given_up.get((source, head[6], head[8])) == head[7]:
             link.discharge(head[9])
@@ -179,19 +176,10 @@ class Traffic:
         endpoint = link.connection.endpoint
         if endpoint is None or endpoint.temporary:
             return False
-        if source in endpoint.vouched or self._vouch(endpoint, source):
+        if self.verifier.believes(endpoint, source):
             return True
         self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
         return False
-
-    def _vouch(self, endpoint: Endpoint, source: int) -> bool:
-        """Believe a neighbor about a source that it may speak for; remembered, bounded."""
-        if not self._context.table.may_speak(BusId(endpoint.bus_id), BusId(source)):
-            return False
-        if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
-            endpoint.vouched.clear()
-        endpoint.vouched.add(source)
-        return True
 
     def _forward(self, link: Link, frame: bytes, head: Head, origin: Endpoint) -> None:
         hop_limit = head[3]
@@ -249,7 +237,7 @@ class Traffic:
         if known and hop is not None and hop is not origin:
             return hop
         self.on_wanted(passage.destination)
-        found = self.hop_to(
+        found = self.way_to(
             passage.destination, came_from=origin.bus_id, no_upstream=no_upstream
         )
         if not isinstance(found, Status) and not no_upstream:
@@ -461,18 +449,21 @@ class Traffic:
                 case Spread():
                     self._context.statistics.publications_dropped[status] += 1
 
-    def resubmit(self, items: Collection[Kept], status: Status) -> None:
+    def resubmit(
+        self, items: Collection[Kept], status: Status, *, insist: bool = False
+    ) -> None:
         """
         Send what was never written another way, or report it.
 
         :param items: In order.
         :param status: Why those ended for which there is no other way.
+        :param insist: Whether they are taken whatever waits there: they have waited long enough.
         """
         for item in items:
-            if isinstance(item, Routed | Spread) or not self._resubmit(item):
+            if isinstance(item, Routed | Spread) or not self._resubmit(item, insist=insist):
                 self.lost((item,), status)
 
-    def _resubmit(self, item: Run | Relayed) -> bool:
+    def _resubmit(self, item: Run | Relayed, *, insist: bool) -> bool:
         """Give an item to its next hop, or to the upstream if that is leaving; tell if one took."""
         exclude: Collection[int] = ()
         came_from = None
@@ -481,12 +472,12 @@ class Traffic:
         else:
             flags, came_from = item.frame[_FLAGS_AT], item.custody.link.connection.bus_id
         no_upstream = bool(flags & Flags.NO_UPSTREAM)
-        hop = self.hop_to(
+        hop = self.way_to(
             item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
         )
         if isinstance(hop, Status):
             return False
-        status = hop.submit(item)
+        status = hop.insist(item) if insist else hop.submit(item)
         if status in _LEAVING:
             second = self.alternative(item.target, hop, came_from, no_upstream=no_upstream)
             if second is not None and second.bus_id not in exclude:

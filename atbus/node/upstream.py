@@ -10,8 +10,11 @@ that waiting does not mend, like a wrong token or an id that is taken.
 Who the candidates are is asked before each attempt, for nodes come and go.
 
 A node that is below a second choice looks now and then, if it is told to, whether somebody listens
-at a better address again. When that was so twice in a row, it leaves its upstream in good order and
-registers with the better one; so one that flutters draws nobody to it.
+at a better address again. When that was so twice in a row, it moves there; so one that flutters
+draws nobody to it. A node whose upstream is draining moves to the best of the others.
+
+Who moves registers with the new upstream before it leaves the old one: whoever is told that the new
+one is up takes leave of the other.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ class Upstream:
     :param went_up: Called when an upstream can take messages.
     :param refused: Called with an explicit refusal; tells whether to go on trying.
     :param probe: Tells whether somebody listens at an address, by failing when nobody does.
-    :param leave: Leaves the upstream; when it is gone `lost` is called.
+    :param stuck: Called when a node whose upstream is draining has tried all others in vain, and
+        why the last of them would not have it.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class Upstream:
         went_up: Callable[[Endpoint], None],
         refused: Callable[[RegistrationRefused], bool],
         probe: Callable[[Address], Deferred[None]],
-        leave: Callable[[Endpoint], object],
+        stuck: Callable[[Status], object],
     ) -> None:
         config = context.config
         self.attempts = 0
@@ -69,7 +73,7 @@ class Upstream:
         self._went_up = went_up
         self._refused = refused
         self._probe = probe
-        self._leave = leave
+        self._stuck = stuck
         self._backoff = Backoff(
             config.retry_initial_seconds, config.retry_factor, config.retry_seconds_max
         )
@@ -79,10 +83,18 @@ class Upstream:
         self._call: IDelayedCall | None = None
         self._attempt: Deferred[Endpoint] | None = None
         self._running = False
-        # The upstream that was reached, and how often a better address has answered in a row.
+        # The upstream that was reached, where, and whether it is draining.
         self._endpoint: Endpoint | None = None
+        self._home: Address | None = None
+        self._is_draining = False
+        # How often a better address has answered in a row.
         self._answered = 0
         self._look = Alarm(context.timers, self._look_for_better)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether another upstream is dialled while there is one."""
+        return self._attempt is not None and self._endpoint is not None
 
     def start(self) -> None:
         """Begin to try."""
@@ -93,12 +105,15 @@ class Upstream:
         """Try no more; an attempt under way is ended."""
         self._running = False
         self._look.set(None)
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._stop_waiting()
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.cancel()
+
+    def _stop_waiting(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
 
     def reconfigure(self) -> None:
         """Take the configuration's new waits, from the shortest on."""
@@ -118,11 +133,14 @@ class Upstream:
 
     def lost(self) -> None:
         """Try again: another candidate at once, the upstream that is gone after a short pause."""
-        self._endpoint = None
+        home, self._endpoint, self._home = self._home, None, None
         self._look.set(None)
+        if self._is_draining:
+            self._is_draining = False
+            self._stop_waiting()
         if not self._running or self._attempt is not None or self._call is not None:
             return
-        self._tried = set() if self._address is None else {self._address}
+        self._tried = set() if home is None else {home}
         if self._tried.issuperset(self._candidates()):
             self._wait(self._backoff.next(self._context.random.random()))
         else:
@@ -130,12 +148,18 @@ class Upstream:
 
     def _try(self) -> None:
         self._call = None
-        self.attempts += 1
-        address = self._address = self._next()
+        address = self._next()
+        if address is None and self._is_draining:
+            self._stuck(Status.NO_ROUTE)
         if address is None:
             # Nobody is known yet; whoever knows of one may be asked soon.
             self._wait(self._backoff.next(self._context.random.random()))
             return
+        self._dial(address)
+
+    def _dial(self, address: Address) -> None:
+        self._address = address
+        self.attempts += 1
         connecting = self._connect(address)
         self._attempt = connecting
         # When it has ended before it came here, one of these has cleared the attempt again.
@@ -143,7 +167,7 @@ class Upstream:
 
     def _next(self) -> Address | None:
         """Choose the best candidate that has not had its turn in this round."""
-        candidates = self._candidates()
+        candidates = [each for each in self._candidates() if each != self._home]
         left = [address for address in candidates if address not in self._tried]
         if not left:
             self._tried.clear()
@@ -154,21 +178,34 @@ class Upstream:
         self._tried.clear()
         self._backoff.reset()
         if self._running:
-            self._endpoint, self._answered = endpoint, 0
+            self._endpoint, self._home, self._answered = endpoint, self._address, 0
+            self._is_draining = False
             self._look_later()
             self._went_up(endpoint)
 
-    # A better one than the one that there is.
+    # Another one than the one that there is.
+
+    def drained(self) -> None:
+        """Move to another upstream: the one that there is will be gone soon."""
+        if not self._running or self._endpoint is None:
+            self._stuck(Status.CLOSING)
+            return
+        self._is_draining = True
+        self._look.set(None)
+        if self._attempt is None and self._call is None:
+            self._tried.clear()
+            self._try()
 
     def _look_later(self) -> None:
         seconds = self._context.config.upstream_return_seconds
-        if seconds is not None and self._running and self._endpoint is not None:
+        is_free = self._running and self._endpoint is not None and not self._is_draining
+        if seconds is not None and is_free:
             # Two looks that find somebody, and the wait is over.
             self._look.set(self._context.now + seconds / 2)
 
     def _look_for_better(self) -> None:
         better = next(iter(self._candidates()), None)
-        if better is None or better == self._address:
+        if better is None or better == self._home:
             self._answered = 0
             self._look_later()
             return
@@ -176,11 +213,14 @@ class Upstream:
 
     def _found(self, _: object) -> None:
         self._answered += 1
-        if self._answered < _ANSWERS or self._endpoint is None or not self._running:
+        better = next(iter(self._candidates()), None)
+        if not self._running or self._endpoint is None or self._attempt is not None:
+            return
+        if self._answered < _ANSWERS or better is None or better == self._home:
             self._look_later()
             return
-        endpoint, self._endpoint = self._endpoint, None
-        self._leave(endpoint)
+        self._answered = 0
+        self._dial(better)
 
     def _not_found(self, failure: Failure) -> None:
         failure.trap(AtbusError, CancelledError)
@@ -191,6 +231,9 @@ class Upstream:
         self._attempt = None
         error = failure.trap(AtbusError, CancelledError)
         if not self._running or error is CancelledError:
+            return
+        if self._endpoint is not None:
+            self._not_moved(failure)
             return
         pause = None
         if isinstance(failure.value, RegistrationRefused):
@@ -210,6 +253,23 @@ class Upstream:
         if pause is None:
             pause = self._backoff.next(self._context.random.random())
         self._wait(pause)
+
+    def _not_moved(self, failure: Failure) -> None:
+        """Stay a little longer where we are; an upstream that drains is left all the same."""
+        if not self._is_draining:
+            self._look_later()
+            return
+        if self._address is not None:
+            self._tried.add(self._address)
+        if self._tried.issuperset(each for each in self._candidates() if each != self._home):
+            error = failure.value
+            if isinstance(error, RegistrationRefused):
+                self._stuck(error.status)
+            else:
+                self._stuck(Status.CONNECT_FAILED)
+            self._wait(self._backoff.next(self._context.random.random()))
+        else:
+            self._wait(0)
 
     def _broken(self, failure: Failure) -> None:
         """Survive a defect of ours: log it, and go on trying."""

@@ -26,6 +26,9 @@ The checks that follow version and proof, in this order; the first that fails na
 Where records say who is below whom, who registers says itself whether we are its upstream, and
 subnets need not fit (7) as long as no two neighbors share an id and nobody's contain us.
 
+A node that moves from one upstream to another has both for a while: the new one is taken in as a
+peer that owns nothing until it takes the other's place.
+
 The *upstream* is who we dialed as such, or who bears the id that our upstream is known by. Wide
 subnets make nobody upstream. A temporary node answers for nobody, so its neighbors need not fit.
 """
@@ -225,6 +228,9 @@ def _judge_newcomer(
     mine = owned_subnets(own.bus_id, own.subnets)
     if applicant.to_upstream or applicant.bus_id == own.upstream_id:
         position = Position.UPSTREAM
+        if own.may_move and any(each.position is position for each in others):
+            others = [each for each in others if each.position is not position]
+            position = Position.PEER
         fault = _upstream_fault(
             () if own.by_records else mine, others, applicant.bus_id, subnets
         )

@@ -33,6 +33,7 @@ class OwnNode:
     :param accepts_downstreams: Whether others may hang below us.
     :param accept_subnets: What downstreams and peers may own; anything when empty.
     :param upstream_id: The id by which our configured upstream is known, if it is.
+    :param may_move: Whether another upstream may register while there is one, to take its place.
     :param reserved_subnets: Ids that automatic nodes never get.
     :param endpoints_max: How many nodes may be registered here at once.
     :param by_records: Whether it is records that say who is below whom, and not subnets.
@@ -46,6 +47,7 @@ class OwnNode:
     process: str = ""
     temporary: bool = False
     by_records: bool = False
+    may_move: bool = False
     record: Record | None = None
     policy: tuple[Rule, ...] = ()
     accepts_downstreams: bool = True

@@ -1,5 +1,5 @@
 """
-The bounds of services, with their reasons; `atbus.limits` has those of the bus.
+The bounds of services and of moves, with their reasons; `atbus.limits` has those of the bus.
 """
 
 from __future__ import annotations
@@ -14,3 +14,26 @@ SERVICE_DATA_BYTES: Final = 4_096
 
 #: Filters for which there is an index; beyond it the one that was asked for longest ago goes.
 SERVICE_FILTERS_MAX: Final = 256
+
+#: Frames whose source cannot be verified yet, of all neighbors together: a quarter of a megabyte is
+#: more than a move leaves behind, and nothing beside a node's budget.
+UNVERIFIED_BYTES: Final = 262_144
+
+#: Destinations whose last next hop is remembered, so that another one does not overtake it: those
+#: of all flows that a node remembers.
+WAYS_MAX: Final = 32_768
+
+#: A node that has moved may be spoken for by those around its former upstream as long as that one
+#: may take to drain.
+FORMER_PLACE_SECONDS: Final = 20.0
+
+#: Nodes whose former upstream is remembered: what one proxy has below it.
+FORMER_PLACES_MAX: Final = 4_096
+
+#: When nothing has come for so long, nothing more comes along a way that others have left: as long
+#: as the answer to a FLUSH may take.
+QUIET_SECONDS: Final = 1.0
+
+#: How much of the time that a node has for its stop may pass until those below it have moved and
+#: nothing comes any more; the rest is for closing the connections.
+DRAIN_MOVE_FRACTION: Final = 0.9

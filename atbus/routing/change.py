@@ -161,6 +161,28 @@ class PathChanges(Generic[P, T]):
             raise LocalProtocolError(f"the way to {destination:#x} is not being changed")
         return change.held.push(item, size_bytes, now)
 
+    def has_room(self, destination: int, size_bytes: int, count: int) -> bool:
+        """
+        Tell whether several messages would be taken.
+
+        :param destination: A bus id.
+        :param size_bytes: What they count together.
+        :param count: How many they are.
+        :returns: Whether `push` takes all of them.
+        """
+        change = self._changes.get(destination)
+        return change is not None and change.held.has_room(size_bytes, count)
+
+    def held_bytes_of(self, destination: int) -> int:
+        """
+        Say how much waits for one destination.
+
+        :param destination: A bus id.
+        :returns: Bytes.
+        """
+        change = self._changes.get(destination)
+        return 0 if change is None else change.held.queued_bytes
+
     def acknowledged(self, destination: int, token: int) -> list[Effect[P, T]]:
         """
         Receive FLUSH_ACK.
@@ -188,6 +210,16 @@ class PathChanges(Generic[P, T]):
             elif change.new == path:
                 effects.append(self._open(destination, change.old, Status.OK))
         return effects
+
+    def broken(self, destination: int) -> list[Effect[P, T]]:
+        """
+        Learn that a FLUSH cannot be sent: the old way takes nothing any more.
+
+        :param destination: The bus id.
+        :returns: The new way to open, with the order given up.
+        """
+        change = self._changes.get(destination)
+        return [] if change is None else [self._open(destination, change.new, Status.LINK_LOST)]
 
     def tick(self, now: float) -> list[Effect[P, T]]:
         """

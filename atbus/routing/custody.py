@@ -29,7 +29,8 @@ ledgers keep what is outstanding and nothing else, however far apart the oldest 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 import attrs
@@ -88,6 +89,10 @@ class OutgoingLedger(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._left) + len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        """Give what is not acknowledged, oldest first."""
+        return chain(self._left.values(), self._items)
 
     @property
     def full(self) -> bool:

@@ -12,6 +12,7 @@ Messages that wait for the connection to their target.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import attrs
@@ -41,6 +42,10 @@ class PendingQueue(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[T]:
+        """Show what waits, oldest first."""
+        return (item for item, _, _ in self._waiting)
 
     @property
     def deadline(self) -> float | None:

@@ -22,8 +22,9 @@ the subnets of neighbors suggest. The rules, first match wins:
 8. Without an upstream it is refused.
 
 A neighbor that registered and has no data connection *yet* is answered with `Hold`. A *peer* that
-lost its data connection is bypassed through the upstream while there is a usable one; downstreams
-have no second way. No answer ever leads back to where the message came from.
+lost its data connection is bypassed as if it were no neighbor, or through the upstream, while there
+is a usable one; downstreams have no second way. No answer ever leads back to where the message came
+from.
 
 Only a neighbor added with `Position.UPSTREAM` is the upstream. Wide subnets make nobody upstream,
 and neither does a record.
@@ -66,12 +67,15 @@ class Neighbor:
     :param subnets: What it owns; its own id belongs to it in any case.
     :param position: On which side of us it is.
     :param listens: The addresses it announced.
+    :param passes: Whether it is a peer that was our upstream, or is about to be: others speak
+        through it.
     """
 
     bus_id: BusId
     subnets: tuple[Subnet, ...]
     position: Position
     listens: tuple[Address, ...] = ()
+    passes: bool = False
 
 
 class _Link(enum.Enum):
@@ -175,6 +179,27 @@ class Table:
             self._upstream = None
         self._changed()
         return neighbor
+
+    def change_upstream(self, bus_id: int, subnets: Iterable[Subnet]) -> None:
+        """
+        Make a peer the upstream; the one until now stays as a peer that owns nothing.
+
+        :param bus_id: The peer.
+        :param subnets: What it owns.
+        :raises LocalProtocolError: When it is no peer.
+        """
+        neighbor = self._neighbors.get(bus_id)
+        if neighbor is None or neighbor.position is not Position.PEER:
+            raise LocalProtocolError(f"{format_bus_id(bus_id)} is no peer")
+        usable, old = self.is_usable(bus_id), self.upstream
+        self.remove(bus_id)
+        if old is not None:
+            self._neighbors[old.bus_id] = attrs.evolve(
+                old, position=Position.PEER, subnets=(), passes=True
+            )
+            self._upstream = None
+        self.add(Neighbor(neighbor.bus_id, tuple(subnets), Position.UPSTREAM, neighbor.listens))
+        self.set_usable(bus_id, usable)
 
     def set_usable(self, bus_id: int, usable: bool) -> None:
         """
@@ -310,7 +335,7 @@ class Table:
             return False
         if source == neighbor_id:
             return True
-        if neighbor.position is Position.UPSTREAM:
+        if neighbor.position is Position.UPSTREAM or neighbor.passes:
             return not self._is_ours(source)
         if _contains(neighbor.subnets, source):
             return True
@@ -368,6 +393,10 @@ class Table:
         neighbor = self._neighbors.get(target)
         if neighbor is not None and target not in exclude:
             name = "upstream" if target == self._upstream else "direct neighbor"
+            if self._is_cut_peer(neighbor.bus_id):
+                other = self._decide(target, {*exclude, target}, no_upstream)
+                if isinstance(other, Forward) and other.bus_id != default:
+                    return other
             return self._through(target, neighbor.bus_id, name, default)
         if not self._tree.is_placed(target):
             return self._decide_by_subnets(target, target, exclude, default)
@@ -430,6 +459,9 @@ class Table:
             return Refuse(Status.NO_ROUTE, rule)
         return self._through(target, default, "default route through upstream", default)
 
+    def _is_cut_peer(self, hop: BusId) -> bool:
+        return self._links[hop] is _Link.LOST and self._neighbors[hop].position is Position.PEER
+
     def _through(self, target: int, hop: BusId, rule: str, default: BusId | None) -> Decision:
         """
         Use a neighbor in the state it is in.
@@ -444,8 +476,7 @@ class Table:
         link = self._links[hop]
         if link is _Link.USABLE:
             return Forward(hop, relation, rule)
-        is_cut_peer = link is _Link.LOST and self._neighbors[hop].position is Position.PEER
-        if is_cut_peer and default is not None and self.is_usable(default):
+        if self._is_cut_peer(hop) and default is not None and self.is_usable(default):
             return Forward(default, relation, f"{rule}, which is cut: through upstream")
         return Hold(hop, relation, f"{rule}, which has no data connection")
 

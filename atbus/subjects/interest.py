@@ -162,6 +162,18 @@ class Interests:
             for wanted in neighbor.heard:
                 self._set_weight(bus_id, neighbor.side, wanted, 0)
 
+    def move(self, bus_id: int, side: Side) -> None:
+        """Take note that a neighbor that takes part is on another side of us now."""
+        neighbor = self._neighbors.get(bus_id)
+        if neighbor is None or neighbor.side is side:
+            return
+        for wanted in neighbor.heard:
+            self._set_weight(bus_id, neighbor.side, wanted, 0)
+        neighbor.side = side
+        for wanted, weight in neighbor.heard.items():
+            self._set_weight(bus_id, side, wanted, weight)
+        neighbor.changed.update(dict.fromkeys(self._sums))
+
     def replay(self, bus_id: int) -> list[Interest]:
         """
         Tell a neighbor everything anew.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from atbus import limits
 from atbus.errors import Status
 from atbus.node.delivery import Delivery
 from atbus.node.node import Node
@@ -307,6 +308,7 @@ class ForgeryTests(MailTests):
         for source in (SOUTH, SOUTH + 2, ROOT, 0x30000):
             with self.subTest(hex(source)):
                 self.say(north, root, self.forged(source, SOUTH + 1))
+        self.network.settle(limits.UNVERIFIED_SECONDS)
         self.assertEqual(self.mail[two].payloads, [b"forged"])
         self.assertEqual(root.statistics.refused[Status.SOURCE_REFUSED], 4)
         answers = self.frames(self.control_channel(root, north), MessageType.DATA_RESPONSE)

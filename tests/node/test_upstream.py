@@ -243,7 +243,7 @@ class LossTests(BusTests):
         self.network.settle(62)
         self.assertEqual(self.ids(child), [ROOT])
         self.assertEqual(
-            self.diaries[child].of("on_upstream_changed")[-3:], [(0x1FF00,), (None,), (ROOT,)]
+            self.diaries[child].of("on_upstream_changed")[-2:], [(0x1FF00,), (ROOT,)]
         )
         self.network.settle(200)
         self.assertEqual(self.ids(child), [ROOT])

@@ -289,6 +289,17 @@ class ByRecordsTests(AdmissionCase):
         second = judge(self.OWN, (UPSTREAM,), as_upstream(applicant(PEER)))
         self.assert_refused(second, Status.SECOND_UPSTREAM)
 
+    def test_a_node_that_moves(self) -> None:
+        """Who is to take the place of the upstream comes as a peer first, whatever it contains."""
+        moving = attrs.evolve(self.OWN, may_move=True)
+        above = as_upstream(applicant(PEER, 40))
+        verdict = judge(moving, (UPSTREAM,), above)
+        assert isinstance(verdict, Admit)
+        self.assertIs(verdict.position, Position.PEER)
+        first = judge(moving, (), above)
+        assert isinstance(first, Admit)
+        self.assertIs(first.position, Position.UPSTREAM)
+
     def test_nobody_claims_us_or_another(self) -> None:
         """Subnets around us, and ids that two neighbors would share, are refused all the same."""
         around = attrs.evolve(applicant(CHILD, 20), is_below=True)

@@ -351,6 +351,48 @@ class SpeakingTests(SynchronousTestCase):
             self.assertFalse(table.may_speak(each, 0))
 
 
+class MoveTests(SynchronousTestCase):
+    """A node that takes another upstream."""
+
+    def moved(self) -> Table:
+        """Make a table whose first peer has become the upstream."""
+        table = proxy_table()
+        table.change_upstream(FAR, [Subnet(FAR, 16)])
+        return table
+
+    def test_the_other_one_takes_its_place(self) -> None:
+        """Everything else goes to the new one at once; the old one is reached directly."""
+        table = self.moved()
+        self.assertEqual(hop_of(table.next_hop(ABOVE)), FAR)
+        self.assertEqual(hop_of(table.next_hop(REGION)), REGION)
+        self.assertEqual(hop_of(table.next_hop(REGION + 1)), FAR)
+        self.assertIs(table.relation_to(FAR), Relation.IMMEDIATE_UPSTREAM)
+        self.assertEqual(table.upstream, neighbor(FAR, 16, Position.UPSTREAM))
+
+    def test_the_old_one_still_speaks(self) -> None:
+        """What others sent through it is still on its way."""
+        table = self.moved()
+        for source in (ABOVE, BEHIND_FAR, SIBLING, REGION):
+            self.assertTrue(table.may_speak(REGION, source), hex(source))
+        self.assertFalse(table.may_speak(REGION, LEAF))
+        self.assertTrue(table.may_speak(FAR, ABOVE))
+
+    def test_without_an_old_one(self) -> None:
+        """A peer becomes the first upstream as well; nobody but a peer does."""
+        table = proxy_table(upstream=False)
+        table.change_upstream(SIBLING, ())
+        self.assertEqual(hop_of(table.next_hop(ABOVE)), SIBLING)
+        for bus_id in (LEAF, SIBLING, NOBODY):
+            self.assertRaises(LocalProtocolError, table.change_upstream, bus_id, ())
+
+    def test_its_connection_is_what_it_was(self) -> None:
+        """A peer that is awaited yet is awaited as the upstream."""
+        table = proxy_table()
+        table.add(neighbor(NOBODY + (1 << 32), 0, Position.PEER))
+        table.change_upstream(NOBODY + (1 << 32), ())
+        self.assertIsInstance(table.next_hop(ABOVE), Hold)
+
+
 class NeighborhoodTests(SynchronousTestCase):
     def test_adding_needs_no_ranges(self) -> None:
         """

@@ -66,6 +66,16 @@ class RecordRouteTests(SynchronousTestCase):
         self.assertIs(decision.relation, Relation.TRANSITIVE_DOWNSTREAM)
         self.assertIn("child 0x20 on the way down", decision.rule)
 
+    def test_a_cut_peer_that_has_moved(self) -> None:
+        """A neighbor without data connection that is below another one is reached through that."""
+        neighbors = {PEER: Position.PEER, 0x31: Position.PEER}
+        table = table_of((0x31, PEER), neighbors=neighbors)
+        self.assertEqual(hop_of(table.next_hop(0x31)), 0x31)
+        table.set_usable(0x31, False)
+        self.assertEqual(hop_of(table.next_hop(0x31)), PEER)
+        table.set_usable(PEER, False)
+        self.assertIsInstance(table.next_hop(0x31), Hold)
+
     def test_up_the_chain(self) -> None:
         """
         What is above us goes to our upstream.

@@ -147,6 +147,21 @@ class ReplayTests(SynchronousTestCase):
 
 
 class HostileTests(SynchronousTestCase):
+    def test_a_neighbor_on_another_side(self) -> None:
+        """Who was beside us and is above us now is told, and told of, by the rule for that side."""
+        interests = Interests()
+        for bus_id, side in ((5, Side.BESIDE), (6, Side.BESIDE), (7, Side.BELOW)):
+            interests.open(bus_id, side)
+        hear(interests, 5, ("a", "", 1))
+        hear(interests, 6, ("b", "", 1))
+        self.assertEqual(told(interests.changes()), [(7, "a", "", 1), (7, "b", "", 1)])
+        interests.move(5, Side.BELOW)
+        self.assertEqual(sorted(told(interests.changes())), [(5, "b", "", 1), (6, "a", "", 1)])
+        interests.move(5, Side.BESIDE)
+        self.assertEqual(sorted(told(interests.changes())), [(5, "b", "", 0), (6, "a", "", 0)])
+        interests.move(9, Side.BELOW)
+        self.assertEqual(interests.changes(), [])
+
     def test_what_is_no_pattern(self) -> None:
         """A neighbor that tells nonsense is counted, and what makes sense is taken."""
         interests = Interests()

@@ -1,0 +1,138 @@
+"""
+Keeping the order when a destination is reached through another neighbor than before.
+
+What that means, and when anything has to wait, is said in `atbus.routing.ways`. This looks what is
+still on its way, sends the FLUSHes, and gives what was held to the new way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atbus.errors import Status
+from atbus.node.context import Alarm
+from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.outbox import Kept, Routed
+from atbus.routing.change import OpenPath, SendFlush
+from atbus.routing.ways import WayEffect
+from atbus.wire.messages import Flush
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.traffic import Traffic
+
+#: Marks the tokens of the flushes that are sent from here.
+MOVE = 1 << 62
+_FLOWING = (Gate.OPEN, Gate.CHANGING)
+
+
+class Moves:
+    """
+    Change the ways of destinations, one by one.
+
+    :param endpoints: The registered remote nodes by id; shared with the registrar.
+    """
+
+    def __init__(
+        self, context: Context, endpoints: dict[int, Endpoint], traffic: Traffic
+    ) -> None:
+        self._context = context
+        self._ways = context.ways
+        self._endpoints = endpoints
+        self._traffic = traffic
+        self._alarm = Alarm(context.timers, self._tick)
+        self._account = context.budget.open()
+
+    def take(self, target: int, hop: Endpoint) -> None:
+        """Note that messages to *target* are about to be given to *hop*, if it has a way."""
+        if hop.gate in _FLOWING and self._ways.is_new(target, hop.bus_id):
+            last = self._ways.last(target)
+            owed = last is not None and self._owes(last, target)
+            self._obey(self._ways.take(target, hop.bus_id, self._context.now, owed=owed))
+
+    def _owes(self, neighbor: int, target: int) -> bool:
+        """Tell whether anything for *target* that went through a neighbor is on its way."""
+        endpoint = self._endpoints.get(neighbor)
+        if endpoint is None:
+            return False
+        if endpoint.pending:
+            return True
+        links = [each.link for each in endpoint.carriers if each.link is not None]
+        return any(link.owes(target) for link in links)
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """Send the flushes that an endpoint is to have before it is told that nothing follows."""
+        bus_id = endpoint.bus_id
+        for target in self._ways.through(bus_id):
+            if target == bus_id:
+                continue
+            hop = self._traffic.hop_to(target, exclude=(bus_id,))
+            if isinstance(hop, Endpoint) and hop.gate in _FLOWING:
+                self.take(target, hop)
+
+    def is_leaving(self, endpoint: Endpoint) -> bool:
+        """Tell whether what went through an endpoint is still being flushed."""
+        return self._ways.is_leaving(endpoint.bus_id)
+
+    def settle(self, endpoint: Endpoint) -> None:
+        """Take note that whatever takes an endpoint from now on overtakes nothing."""
+        for target in self._ways.destinations:
+            if self._traffic.hop_to(target) is endpoint:
+                self._ways.settle(target, endpoint.bus_id)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Take note that all that went to an endpoint directly has arrived."""
+        self._ways.forget(endpoint.bus_id)
+
+    def lost(self, endpoint: Endpoint) -> None:
+        """Open the ways that led to or away from an endpoint that has no data connection now."""
+        self._obey(self._ways.lost(endpoint.bus_id))
+
+    def answered(self, source: int, token: int) -> None:
+        """Take the answer to a flush."""
+        self._obey(self._ways.acknowledged(source, token & ~MOVE))
+
+    def _tick(self) -> None:
+        self._obey(self._ways.tick(self._context.now))
+
+    def sweep(self) -> None:
+        """Say how much is held."""
+        self._account.hold(self._ways.held_bytes)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._alarm.set(None)
+
+    def _obey(self, effects: list[WayEffect[Kept]]) -> None:
+        for effect in effects:
+            match effect:
+                case SendFlush(destination=destination, path=path, token=token):
+                    self._send_flush(destination, path, token)
+                case OpenPath():
+                    if not effect.order_kept:
+                        order_given_up(self._context, effect)
+                    self._traffic.changed()
+                    self._traffic.resubmit(effect.held, Status.NOT_CONNECTED, insist=True)
+        self._alarm.set(self._ways.deadline)
+        self.sweep()
+
+    def _send_flush(self, destination: int, path: int, token: int) -> None:
+        context = self._context
+        flush = Flush(
+            source=context.bus_id,
+            destination=destination,
+            epoch=context.epoch,
+            hop_limit=context.config.hops,
+            token=token | MOVE,
+        )
+        old = self._endpoints.get(path)
+        if old is None or old.submit(Routed.of(flush)) is not None:
+            self._obey(self._ways.broken(destination))
+
+
+def order_given_up(context: Context, effect: OpenPath[int, Any]) -> None:
+    """Count, and tell, that messages may overtake others."""
+    context.statistics.order_given_up += 1
+    context.events.on_error(
+        effect.status, f"order towards {effect.destination:#x} was given up"
+    )

@@ -1,0 +1,233 @@
+"""A proxy that drains, those below it, and those who come meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atbus import limits
+from atbus.errors import LocalProtocolError, Status
+from atbus.node.node import Node
+from atbus.routing.drain import Drained
+from atbus.wire.messages import MessageType
+from tests.node.mail import MailTests
+
+TOP, NORTH, SOUTH = 0x1, 0x11, 0x12
+ONE, TWO = 0x101, 0x102
+
+
+def address_of(bus_id: int) -> str:
+    """Say where a node listens."""
+    return f"ipv4://10.0.{bus_id >> 8}.{bus_id & 255}:1"
+
+
+class DrainBus(MailTests):
+    """
+    Two proxies under a third, and leaves that know both::
+
+        TOP 1 --+-- NORTH 11 -- ONE 101, TWO 102
+                `-- SOUTH 12
+    """
+
+    def proxy(self, bus_id: int, **options: Any) -> Node:
+        """Make a proxy."""
+        upstream = None if bus_id == TOP else address_of(TOP)
+        chosen = {"listen": [address_of(bus_id)], "upstream": upstream, "proxy": True}
+        return self.node(bus_id, topology="records", **chosen, **options)
+
+    def leaf_of(self, bus_id: int, *upstreams: int, **options: Any) -> Node:
+        """Start a leaf that knows some proxies."""
+        addresses = [address_of(each) for each in upstreams or (NORTH, SOUTH)]
+        chosen: dict[str, Any] = {"topology": "records", "direct_connections": False, **options}
+        node = self.node(bus_id, upstreams=addresses, **chosen)
+        self.network.start(node)
+        self.network.settle(0.2)
+        return node
+
+    def region(self, **options: Any) -> tuple[Node, Node, Node]:
+        """Start the proxies."""
+        proxies = tuple(self.proxy(each, **options) for each in (TOP, NORTH, SOUTH))
+        self.network.start(*proxies)
+        top, north, south = proxies
+        return top, north, south
+
+    def drained(self, node: Node) -> Drained:
+        """Drain a node and wait until it is done."""
+        return self.network.result_of(node.drain())
+
+
+class DrainTests(DrainBus):
+    """Those below move, and nobody new comes."""
+
+    def test_everybody_moves(self) -> None:
+        """Those below are below the other proxy, and neither of them was without one."""
+        _, north, south = self.region()
+        one, two = self.leaf_of(ONE), self.leaf_of(TWO)
+        result = self.drained(north)
+        self.assertEqual((result.moved, result.stayed), ((ONE, TWO), ()))
+        self.assertEqual((self.ids(north), self.ids(south)), ([TOP], [TOP, ONE, TWO]))
+        for leaf in (one, two):
+            told = self.diaries[leaf].of("on_upstream_changed")
+            self.assertEqual(told, [(NORTH,), (SOUTH,)])
+            self.assertEqual(leaf.state, "running")
+        self.assertEqual(self.diaries[north].of("on_drained"), [(result,)])
+        self.assertIs(self.network.result_of(north.drain()), result)
+
+    def test_it_says_so(self) -> None:
+        """Everybody who knows the node knows that it is draining."""
+        top, north, _ = self.region()
+        self.assertFalse(north.draining)
+        self.drained(north)
+        self.network.settle(1)
+        self.assertTrue(north.draining)
+        (record,) = [each for each in top.records() if each.bus_id == NORTH]
+        self.assertTrue(record.is_draining and record.is_proxy)
+
+    def test_nobody_new(self) -> None:
+        """Who wants to register is refused by name, and is not ended by that: it goes elsewhere."""
+        _, north, south = self.region()
+        self.drained(north)
+        leaf = self.leaf_of(ONE)
+        self.assertEqual(self.diaries[leaf].registrations()[0], (NORTH, "CONTROL", "CLOSING"))
+        self.assertIn(ONE, south.endpoints)
+        refusing = self.refusal_of(south.connect(address_of(NORTH)))
+        self.assertIs(refusing, Status.CLOSING)
+
+    def test_it_goes_on_forwarding(self) -> None:
+        """Who has nowhere to go is served as before, and is told of in the result."""
+        _, north, _ = self.region()
+        one, two = self.leaf_of(ONE, NORTH), self.leaf_of(TWO, NORTH)
+        result = self.drained(north)
+        stayed = ((ONE, Status.NO_ROUTE), (TWO, Status.NO_ROUTE))
+        self.assertEqual((result.moved, result.stayed), ((), stayed))
+        self.assertLess(result.seconds, 1)
+        one.send(TWO, b"still")
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"still"])
+
+    def test_the_other_one_is_away(self) -> None:
+        """A leaf that finds nobody else says so, goes on looking, and moves when it can."""
+        _, north, south = self.region()
+        leaf = self.leaf_of(ONE)
+        self.network.stop(south)
+        result = self.drained(north)
+        self.assertEqual(result.stayed, ((ONE, Status.CONNECT_FAILED),))
+        self.network.start(south)
+        self.network.settle(60)
+        self.assertEqual(self.ids(leaf), [SOUTH])
+
+    def test_somebody_who_does_not_answer(self) -> None:
+        """A leaf that stands still is waited for as long as was said, and no longer."""
+        _, north, _ = self.region(drain_seconds=5.0)
+        leaf = self.leaf_of(ONE)
+        self.network.freeze(leaf)
+        result = self.drained(north)
+        self.assertEqual(result.stayed, ((ONE, Status.TIMEOUT),))
+        self.assertTrue(5.0 <= result.seconds < 5.1, result.seconds)
+
+    def test_a_node_that_stops_drains_first(self) -> None:
+        """A proxy that is stopped is left by those below before it leaves."""
+        _, north, _ = self.region()
+        leaf = self.leaf_of(ONE)
+        self.network.stop(north)
+        told = self.diaries[leaf].of("on_upstream_changed")
+        self.assertEqual(told, [(NORTH,), (SOUTH,)])
+
+    def test_its_next_life(self) -> None:
+        """A proxy that was drained, stopped and started takes nodes in again."""
+        _, north, _ = self.region()
+        self.drained(north)
+        self.network.stop(north)
+        self.network.start(north)
+        self.assertFalse(north.draining)
+        self.assertEqual(self.ids(self.leaf_of(ONE)), [NORTH])
+
+    def test_only_while_it_is_up(self) -> None:
+        """A node that was not started has nothing to drain."""
+        self.assertRaises(LocalProtocolError, self.proxy(TOP).drain)
+
+
+class MoveTests(DrainBus):
+    """What is on its way while a leaf moves."""
+
+    def test_what_is_behind_a_stuck_link(self) -> None:
+        """Messages that still are on the old way arrive before those that take the new one."""
+        _, north, _ = self.region()
+        one, two = self.leaf_of(ONE), self.leaf_of(TWO)
+        one.send(TWO, b"1")
+        self.network.settle()
+        stuck = self.data_channel(north, two)
+        stuck.stall()
+        one.send(TWO, b"2")
+        north.drain()
+        self.network.settle(0.5)
+        self.assertIn(SOUTH, one.endpoints)
+        one.send(TWO, b"3")
+        self.network.settle(0.2)
+        self.assertEqual(self.mail[two].payloads, [b"1"])
+        stuck.resume()
+        self.network.settle(3)
+        self.assertEqual(self.mail[two].payloads, [b"1", b"2", b"3"])
+        self.assertEqual(one.statistics.order_given_up, 0)
+
+    def test_an_order_that_is_given_up(self) -> None:
+        """When the old way is stuck for more than a second the new one opens, and this is told."""
+        _, north, _ = self.region()
+        one, two = self.leaf_of(ONE), self.leaf_of(TWO)
+        one.send(TWO, b"1")
+        self.network.settle()
+        stuck = self.data_channel(north, two)
+        stuck.stall()
+        one.send(TWO, b"2")
+        north.drain()
+        self.network.settle(0.5)
+        one.send(TWO, b"3")
+        self.network.settle(limits.FLUSH_SECONDS + 0.1)
+        self.assertEqual(self.mail[two].payloads, [b"1", b"3"])
+        self.assertTrue(one.statistics.order_given_up)
+        stuck.resume()
+        self.network.settle(3)
+        self.assertEqual(self.mail[two].payloads, [b"1", b"3", b"2"])
+
+    def test_a_flow_at_rest_needs_no_flush(self) -> None:
+        """When all has arrived that went the old way, the new one is taken without asking."""
+        _, north, _ = self.region()
+        one, two = self.leaf_of(ONE), self.leaf_of(TWO)
+        one.send(TWO, b"1")
+        self.network.settle(1)
+        self.drained(north)
+        one.send(TWO, b"2")
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"1", b"2"])
+        written = self.frames(self.data_channel(one, self.nodes[2]), MessageType.FLUSH)
+        self.assertEqual(written, [])
+
+
+class UnverifiedTests(DrainBus):
+    """A neighbor that brings something before it is known that it may."""
+
+    def test_a_record_that_is_late(self) -> None:
+        """A message waits for the record of its source, which travels on another connection."""
+        top, north, south = self.region()
+        leaf = self.leaf_of(ONE, NORTH)
+        self.network.settle(1)
+        stuck = self.control_channel(south, top)
+        stuck.stall()
+        other = self.leaf_of(TWO, SOUTH)
+        other.send(ONE, b"early")
+        self.network.settle(0.1)
+        self.assertEqual(self.mail[leaf].payloads, [])
+        stuck.resume()
+        self.network.settle(0.2)
+        self.assertEqual(self.mail[leaf].payloads, [b"early"])
+        self.assertEqual(self.mail[other].fates, [])
+        self.assertEqual(north.statistics.refused[Status.SOURCE_REFUSED], 0)
+
+    def test_a_record_that_does_not_come(self) -> None:
+        """After a fifth of a second the message is refused, by name."""
+        top, _, south = self.region()
+        self.leaf_of(ONE, NORTH)
+        self.control_channel(south, top).stall()
+        other = self.leaf_of(TWO, SOUTH)
+        other.send(ONE, b"early")
+        self.network.settle(limits.UNVERIFIED_SECONDS + 0.1)
+        self.assertEqual(top.statistics.refused[Status.SOURCE_REFUSED], 1)

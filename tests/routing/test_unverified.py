@@ -1,0 +1,56 @@
+"""Frames whose source cannot be verified yet wait a moment."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.routing.unverified import Unverified
+
+NEIGHBOR, OTHER, SOURCE = 0x11, 0x12, 0x101
+
+
+class UnverifiedTests(SynchronousTestCase):
+    """One node that does not know yet whom to believe."""
+
+    def waiting(self) -> Unverified[str]:
+        """Make a store in which two frames wait since 1.0 and 1.1."""
+        made: Unverified[str] = Unverified(0.2, 100, 3)
+        self.assertTrue(made.hold(NEIGHBOR, SOURCE, "a", 10, 1.0))
+        self.assertTrue(made.hold(NEIGHBOR, SOURCE, "b", 10, 1.1))
+        return made
+
+    def test_word_comes_in_time(self) -> None:
+        """What waited comes out in order."""
+        made = self.waiting()
+        self.assertEqual(made.flows, [(NEIGHBOR, SOURCE)])
+        self.assertEqual(made.waiting(NEIGHBOR, SOURCE), ["a", "b"])
+        self.assertEqual(made.take(NEIGHBOR, SOURCE), ["a", "b"])
+        self.assertEqual(made.take(NEIGHBOR, SOURCE), [])
+        self.assertEqual((made.held_bytes, made.deadline), (0, None))
+        self.assertEqual(made.waiting(NEIGHBOR, SOURCE), [])
+
+    def test_no_word_comes(self) -> None:
+        """With the first that is too late all of its flow comes out: nothing may overtake it."""
+        made = self.waiting()
+        made.hold(OTHER, SOURCE, "c", 10, 1.1)
+        self.assertEqual(made.expire(1.1), [])
+        self.assertEqual(made.deadline, 1.2)
+        self.assertEqual(made.expire(1.2), ["a", "b"])
+        self.assertEqual(made.deadline, 1.1 + 0.2)
+        self.assertEqual(made.held_bytes, 10)
+
+    def test_who_is_lied_to_keeps_little(self) -> None:
+        """Frames of one neighbor are counted, bytes of all; what finds no room is not held."""
+        made = self.waiting()
+        self.assertTrue(made.hold(NEIGHBOR, SOURCE + 1, "c", 10, 1.1))
+        self.assertFalse(made.hold(NEIGHBOR, SOURCE + 2, "d", 10, 1.1))
+        self.assertFalse(made.hold(OTHER, SOURCE, "e", 71, 1.1))
+        self.assertTrue(made.hold(OTHER, SOURCE, "f", 70, 1.1))
+        self.assertEqual(made.flows[0], (NEIGHBOR, SOURCE))
+
+    def test_a_neighbor_that_is_gone(self) -> None:
+        """Nothing of it waits any more."""
+        made = self.waiting()
+        made.hold(OTHER, SOURCE, "c", 10, 1.1)
+        made.drop(NEIGHBOR)
+        self.assertEqual((made.flows, made.held_bytes), ([(OTHER, SOURCE)], 10))
