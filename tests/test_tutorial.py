@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.documents import captioned_blocks, shown_output
 
-SECONDS_MAX = 60
+SECONDS_MAX = 600
 
 
 class DocumentedPrograms(SynchronousTestCase):

@@ -11,8 +11,7 @@ from atbus.cli.foreground import twistd
 from atbus.errors import AtbusError
 from atbus.node.node import Node
 from tests.interop.test_etcd_nodes import ROOT, NodeCase
-
-_PATIENCE_SECONDS = 60.0
+from tests.interop.waiting import PATIENCE_SECONDS
 
 
 class ProxyTests(NodeCase):
@@ -59,7 +58,7 @@ class ProxyTests(NodeCase):
 
     async def meshed(self, asking: Node, *proxies: int) -> None:
         """Wait until each proxy is connected to all others, and to nobody else."""
-        deadline = self.timers.seconds() + _PATIENCE_SECONDS
+        deadline = self.timers.seconds() + PATIENCE_SECONDS
         told: list[set[int]] = []
         while self.timers.seconds() < deadline:
             told = [await self.neighbors(asking, proxy) for proxy in proxies]

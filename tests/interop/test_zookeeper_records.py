@@ -27,8 +27,8 @@ class SessionCase(ZooKeeperCase):
         self.changes = Changes(self.reactor)
 
     def session(self, **options: Any) -> Session:
-        """Begin a session."""
-        given: dict[str, Any] = {"servers": self.addresses, "session_seconds": 2.0, **options}
+        """Begin a session; unless it is told to, it does not end because this machine is busy."""
+        given: dict[str, Any] = {"servers": self.addresses, "session_seconds": 10.0, **options}
         made = Session(SessionOptions(**given), self.reactor, self.timers, Random(1).random)
         made.changed.add(self.changes.note)
         made.noticed.add(self.changes.note)

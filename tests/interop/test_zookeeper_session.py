@@ -21,6 +21,7 @@ from atbus.errors import DiscoveryConflict, DiscoveryError, LocalProtocolError
 from atbus.routing.record import Stamp
 from atbus.routing.services import Service
 from atbus.testing.discovery import RecordingReceiver, record_of
+from tests.interop.etcd_server import free_ports
 from tests.interop.test_zookeeper_records import RecordCase
 
 
@@ -39,7 +40,8 @@ class Link(ProxyFactory):
         super().__init__(host, int(port))
         self._reactor = reactor
         self._listening: Any = None
-        self._number = 0
+        # One that nobody gets while nobody listens.
+        (self._number,) = free_ports(1)
         self._connections: list[Any] = []
 
     def buildProtocol(self, address: Any) -> Any:
@@ -51,7 +53,6 @@ class Link(ProxyFactory):
     def open(self) -> str:
         """Listen, at the same address as before if there was one; give that."""
         self._listening = self._reactor.listenTCP(self._number, self, interface="127.0.0.1")
-        self._number = self._listening.getHost().port
         return f"127.0.0.1:{self._number}"
 
     async def cut(self) -> None:
@@ -130,7 +131,7 @@ class OneServerTests(AnnouncedCase):
         """
         link = Link(self.reactor, self.servers[0].address)
         self.addCleanup(lambda: Deferred.fromCoroutine(link.cut()))
-        session = self.session(servers=(link.open(),), session_seconds=1.0)
+        session = self.session(servers=(link.open(),), session_seconds=5.0)
         announcer, told = self.announcer(session), self.news(session)
         _, receiver = self.watching(self.session())
         await announcer.announce(record_of(1), Service(bus_id=1, name="one"))

@@ -74,7 +74,7 @@ class Talker(Protocol):
 class ToxicTests(TestCase):
     """Two programs and what stands between them."""
 
-    timeout = 30
+    timeout = 600
 
     def make_folder(self) -> Path:
         """Make a folder whose path is short enough for a socket."""

@@ -27,7 +27,7 @@ _ECHO = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind((sys.argv[1], 5000))
-s.settimeout(60)
+s.settimeout(300)
 print("bound", flush=True)
 for _ in range(int(sys.argv[2])):
     packet, peer = s.recvfrom(2000)
@@ -39,7 +39,7 @@ _ASK = """
 import socket, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect((sys.argv[1], 5000))
-s.settimeout(60)
+s.settimeout(300)
 for number in range(int(sys.argv[2])):
     began = time.monotonic()
     s.send(b"%d" % number)
@@ -66,7 +66,7 @@ input()
 class NamespaceCase(TestCase):
     """Tests that need root."""
 
-    timeout = 120
+    timeout = 900
 
     def setUp(self) -> None:
         from twisted.internet import reactor  # noqa: TID251  # it reads the devices
