@@ -36,7 +36,7 @@ class AddressSourceContract(_Tests):
     """
 
     reactor: Any
-    patience_seconds = 60.0
+    patience_seconds = 180.0
 
     def setUp(self) -> None:
         """Begin to keep what is told."""

@@ -46,7 +46,7 @@ class RecordingReceiver:
     :param reactor: For the time after which a test gives up.
     """
 
-    patience_seconds = 30.0
+    patience_seconds = 180.0
 
     def __init__(self, reactor: Any) -> None:
         self.changes: list[DiscoveryChange] = []

@@ -29,7 +29,7 @@ from tests.channels.sockets import SocketTests
 class TlsTests(SocketTests):
     """Has files of certificates, and schemes that use them."""
 
-    timeout = 30
+    timeout = 600
 
     def setUp(self) -> None:
         super().setUp()
@@ -272,21 +272,23 @@ class RevocationTests(TlsTests):
             await guest.end()
 
     async def test_expired_meanwhile(self) -> None:
-        """A channel ends with the other side's certificate, unless that is not wanted."""
-        soon = self.files.issue(lifetime=timedelta(seconds=1.5))
-        for wanted in (True, False):
-            ours = self.files.credentials(close_on_expiry=wanted)
+        """A channel ends with the other side's certificate."""
+        # One that expires before it has come in, on a busy machine, comes again with a longer one.
+        for seconds in (1.5, 6, 24, 96):
+            soon = self.files.issue(lifetime=timedelta(seconds=seconds))
+            ours = self.files.credentials(close_on_expiry=True)
             reception, receiver = Reception(), RecordingReceiver()
+            receiver.host = reception
             listener = await self.listen_at(self.scheme_of(ours), reception)
-            if wanted:
-                await self.scheme_of(self.files.credentials(soon)).connect(
-                    listener.address, receiver
-                )
-                [guest] = await reception.guests(1)
-                status, detail = await guest.end()
-                self.assertEqual(status, Status.ACCESS_DENIED)
-                self.assertIn("has expired", detail)
-                await receiver.end()
+            await self.scheme_of(self.files.credentials(soon)).connect(listener.address, receiver)
+            await reception.until(lambda: bool(receiver.ends or reception.peers))  # noqa: B023
+            if reception.peers:
+                break
+        [guest] = await reception.guests(1)
+        status, detail = await guest.end()
+        self.assertEqual(status, Status.ACCESS_DENIED)
+        self.assertIn("has expired", detail)
+        await receiver.end()
 
 
 class CredentialTests(TlsTests):
@@ -355,14 +357,14 @@ class CredentialTests(TlsTests):
 
 def say(port: int | None, data: bytes, context: ssl.SSLContext | None) -> bytes:
     """Connect as a foreign program, say something, and read until the other side ends."""
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as plain:
         try:
             if context is None:
                 plain.sendall(data)
                 return read_to_end(plain)
             with context.wrap_socket(plain, server_hostname="localhost") as secure:
                 secure.sendall(data)
-                secure.settimeout(15)
+                secure.settimeout(120)
                 if secure.version() == "TLSv1.2":
                     return b""
                 return secure.recv(100)
@@ -372,7 +374,7 @@ def say(port: int | None, data: bytes, context: ssl.SSLContext | None) -> bytes:
 
 def read_to_end(plain: socket.socket) -> bytes:
     """Read until the other side ends."""
-    plain.settimeout(15)
+    plain.settimeout(120)
     data = b""
     try:
         while piece := plain.recv(4096):
