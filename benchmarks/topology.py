@@ -74,17 +74,18 @@ def measure(depth: int, count: int, questions: int) -> Cost:
         is_first = (bus_id - 2) // _PROXIES % (depth - 1) == 0
         above = 2 + bus_id % _PROXIES if is_first and depth > 1 else bus_id - _PROXIES
         records.append(Record(bus_id=bus_id, upstream_id=above, stamp=Stamp(1, 1)))
-    feed_us = _each(lambda batch: table.registry.claim(Feeder.SYNC, batch), _batches(records))
+    claim = table.registry.claim
+    feed_us = time_of_each(lambda batch: claim(Feeder.SYNC, batch), _batches(records))
     targets = [random.randrange(2, count + 1) for _ in range(questions)]
-    first_us = _each(table.next_hop, targets)
+    first_us = time_of_each(table.next_hop, targets)
     few = targets[:1_000]
     for target in few:
         table.next_hop(target)
-    again_us = min(_each(table.next_hop, few) for _ in range(5))
+    again_us = min(time_of_each(table.next_hop, few) for _ in range(5))
     pairs = [(random.randrange(1, count + 1), target) for target in targets]
     between = table.registry.tree.relation_between
-    relation_us = _each(lambda pair: between(*pair), pairs)
-    relation_again_us = min(_each(lambda pair: between(*pair), pairs) for _ in range(3))
+    relation_us = time_of_each(lambda pair: between(*pair), pairs)
+    relation_again_us = min(time_of_each(lambda pair: between(*pair), pairs) for _ in range(3))
     return Cost(
         depth=depth,
         count=count,
@@ -100,22 +101,28 @@ def _batches(records: Sequence[Record]) -> list[Sequence[Record]]:
     return [records[first : first + _BATCH] for first in range(0, len(records), _BATCH)]
 
 
-def _each(ask: Callable[[T], object], questions: Sequence[T]) -> float:
-    """Ask all questions; the time of one, in microseconds."""
+def time_of_each(ask: Callable[[T], object], questions: Sequence[T]) -> float:
+    """
+    Ask questions.
+
+    :param ask: Asks one of them.
+    :param questions: They.
+    :returns: The processor's time for one, in microseconds.
+    """
     began = process_time()
     for question in questions:
         ask(question)
     return (process_time() - began) / len(questions) * 1e6
 
 
-def table_of(costs: Sequence[Cost]) -> str:
+def table_of(costs: Sequence[attrs.AttrsInstance]) -> str:
     """
     Write costs for people.
 
-    :param costs: In the order of the lines.
+    :param costs: In the order of the lines, all of one class; at least one.
     :returns: A table with a head.
     """
-    names = [field.name for field in attrs.fields(Cost)]
+    names = [field.name for field in attrs.fields(type(costs[0]))]
     lines = ["  ".join(f"{name:>17}" for name in names)]
     for cost in costs:
         values = [getattr(cost, name) for name in names]

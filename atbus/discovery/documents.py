@@ -160,11 +160,7 @@ def write_record(record: Record, author: Author) -> bytes:
     :param author: The node that writes it.
     :returns: What stands in the registry; the same record gives the same bytes.
     """
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "id": format_bus_id(record.bus_id),
-        "identity": author.identity,
-        "writer": author.process,
+    document = _head(record.bus_id, author) | {
         "epoch": record.stamp.epoch,
         "seq": record.stamp.seq,
         "upstream": format_bus_id(record.upstream_id),
@@ -213,13 +209,7 @@ def write_service(service: Service, author: Author) -> bytes:
     :param author: The node that writes it.
     :returns: What stands in the registry; the same service gives the same bytes.
     """
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "id": format_bus_id(service.bus_id),
-        "identity": author.identity,
-        "writer": author.process,
-        "labels": dict(service.labels),
-    }
+    document = _head(service.bus_id, author) | {"labels": dict(service.labels)}
     for field in attrs.fields(Service):
         value = getattr(service, field.name)
         if field.name not in ("bus_id", "labels") and value != field.default:
@@ -273,6 +263,16 @@ _SERVICE_TEXTS: Final = (
     *("type", "namespace", "api_version", "kind", "group", "service_subset"),
     *("uid", "version", "data"),
 )
+
+
+def _head(bus_id: int, author: Author) -> dict[str, Any]:
+    """Begin a document: what it is about, and who writes it."""
+    return {
+        "format": FORMAT,
+        "id": format_bus_id(bus_id),
+        "identity": author.identity,
+        "writer": author.process,
+    }
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:

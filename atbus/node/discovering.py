@@ -37,6 +37,7 @@ from atbus.discovery.precedence import Precedence
 from atbus.errors import DiscoveryConflict, DiscoveryError
 from atbus.node.reading_discovery import EtcdSettings, read_etcd, read_service
 from atbus.node.reading_zookeeper import ZooKeeperSettings, read_zookeeper
+from atbus.routing import bounds
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from atbus.routing.services import Service, ServiceSet
@@ -180,6 +181,10 @@ class Discovering:
         for feeder in self._records:
             self._topology.replace(feeder, ())
         self._forget()
+
+    def sweep(self) -> None:
+        """Prepare choices by key for services that have come; called now and then."""
+        self.services.settle(bounds.SERVICES_IN_SWEEP)
 
     def offer(self, service: Service | None) -> None:
         """

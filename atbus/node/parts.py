@@ -6,6 +6,7 @@ Nothing is decided here, and nothing happens: this is the wiring diagram.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any, cast
@@ -118,6 +119,7 @@ def wire(
     options.name = lambda: f"{context.bus_id:#x}"
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options, reactor)
+    made.pulse.sweeps += _sweeps(made)
     _connect(context, made)
     _connect_moves(made)
     _connect_rings(made)
@@ -151,11 +153,7 @@ def _make(
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     permits = Permits(context, registrar, options, traffic.changed)
-    sources = Sources(context, topology, registrar, dialer, reactor)
-    swept = paths, rings, lanes, pressure, pacing, directs, route_table, permits, sources
-    sweeps = [subjects.talk.sweep, *(each.sweep for each in swept)]
-    sweeps += [registrar.expire_pending, traffic.courier.retry_parked, writers.look]
-    pulse = pacing.pulse = Pulse(context, registrar.remove, tuple(sweeps))
+    pulse = pacing.pulse = Pulse(context, registrar.remove, (pacing.sweep,))
     return Parts(
         context=context,
         channel_options=options,
@@ -184,7 +182,26 @@ def _make(
         discovering=Discovering(context, topology, reactor),
         permits=permits,
         subjects=subjects,
-        sources=sources,
+        sources=Sources(context, topology, registrar, dialer, reactor),
+    )
+
+
+def _sweeps(made: Parts) -> tuple[Callable[[], None], ...]:
+    """Say who looks now and then what is due."""
+    return (
+        made.subjects.talk.sweep,
+        made.paths.sweep,
+        made.rings.sweep,
+        made.lanes.sweep,
+        made.pressure.sweep,
+        made.directs.sweep,
+        made.route_table.sweep,
+        made.permits.sweep,
+        made.discovering.sweep,
+        made.sources.sweep,
+        made.registrar.expire_pending,
+        made.traffic.courier.retry_parked,
+        made.writers.look,
     )
 
 

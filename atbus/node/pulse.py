@@ -42,7 +42,7 @@ class Pulse:
     ) -> None:
         self._context = context
         self._declare_dead = declare_dead
-        self._sweeps = sweeps
+        self.sweeps = sweeps
         # Set by the node, which wires its parts: of the route table told by a neighbor.
         self.digest_of: Callable[[int], int]
         self.on_digest: Callable[[int, int], None]
@@ -80,7 +80,7 @@ class Pulse:
             self._lag = max(late, self.lag_seconds)
             self._lag_until = now + self._context.config.heartbeat_seconds
             self._context.events.on_lag(late, "reactor")
-        for sweep in self._sweeps:
+        for sweep in self.sweeps:
             sweep()
         self._schedule()
 

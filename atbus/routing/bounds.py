@@ -37,3 +37,7 @@ QUIET_SECONDS: Final = 1.0
 #: How much of the time that a node has for its stop may pass until those below it have moved and
 #: nothing comes any more; the rest is for closing the connections.
 DRAIN_MOVE_FRACTION: Final = 0.9
+
+#: New services that are prepared for choices by key in one sweep, of which there are four a second:
+#: a few milliseconds.
+SERVICES_IN_SWEEP: Final = 100

@@ -36,6 +36,14 @@ _ONE: Final = struct.Struct("<Q")
 _SALTS: Final = tuple(_ONE.pack(index) for index in range(_DIGESTS))
 _NUMBER_MASK: Final = 2**64 - 1
 _KEYS: Final = b"atbus key"
+_NUMBER_BITS: Final = 64
+
+# More members than there can be services.
+_PLACE_BITS: Final = 32
+_PLACE_MASK: Final = 2**_PLACE_BITS - 1
+
+# The ring is cut anew when a sector has 640 points on average.
+_SECTORS_PER_MEMBER_MIN: Final = 1 / 8
 
 
 class Search(enum.Enum):
@@ -97,18 +105,30 @@ def _points_of(name: bytes) -> list[int]:
 
 
 class Ring(Generic[M]):
-    """Members on a ring; a member is known by its name."""
+    """
+    Members on a ring; a member is known by its name.
+
+    The ring is cut into sectors of equal length, about as many as there are members, and each is
+    put in order when somebody looks into it. So a member that comes or goes costs as much among ten
+    thousand as among ten, and one who asks for one key does not wait for the order of all points.
+    """
 
     def __init__(self) -> None:
-        # Numbers apart from members: a list of plain numbers is sorted in place in little time.
-        self._numbers: list[int] = []
-        self._members: dict[int, tuple[bytes, M]] = {}
-        self._names: dict[bytes, M] = {}
-        self._sorted = True
+        # For each name the place of its member, and the names and members in these places.
+        self._places: dict[bytes, int] = {}
+        self._members: list[tuple[bytes, M]] = []
+        self._free: list[int] = []
+        # Those whose points are not on the ring yet: they are put there together.
+        self._new: dict[bytes, None] = {}
+        # A point is its number, and in the lowest bits the place of its member.
+        self._sectors: list[list[int]] = [[]]
+        self._in_order = bytearray(1)
+        # By how much the number of a point is shifted for that of its sector.
+        self._shift = _NUMBER_BITS
 
     def __len__(self) -> int:
         """Count the points."""
-        return len(self._members)
+        return POINTS * len(self._places)
 
     def add(self, name: bytes, member: M) -> None:
         """
@@ -117,22 +137,18 @@ class Ring(Generic[M]):
         :param name: Its name.
         :param member: It.
         """
-        is_new = name not in self._names
-        self._names[name] = member
-        points, entry = _points_of(name), (name, member)
-        if is_new and self._members.keys().isdisjoint(points):
-            self._members.update(dict.fromkeys(points, entry))
-            self._numbers += points
-            self._sorted = False
+        place = self._places.get(name)
+        if place is not None:
+            self._members[place] = name, member
             return
-        for number in points:
-            there = self._members.get(number)
-            if there is None:
-                self._numbers.append(number)
-                self._sorted = False
-            # Two names on one point, once in the age of the universe: the smaller one has it.
-            if there is None or there[0] >= name:
-                self._members[number] = entry
+        if self._free:
+            place = self._free.pop()
+            self._members[place] = name, member
+        else:
+            place = len(self._members)
+            self._members.append((name, member))
+        self._places[name] = place
+        self._new[name] = None
 
     def remove(self, name: bytes) -> None:
         """
@@ -140,13 +156,15 @@ class Ring(Generic[M]):
 
         :param name: Its name.
         """
-        if self._names.pop(name, None) is None:
+        place = self._places.pop(name, None)
+        if place is None:
             return
-        self._sort()
+        self._free.append(place)
+        if name in self._new:
+            del self._new[name]
+            return
         for number in _points_of(name):
-            if self._members.get(number, (b"",))[0] == name:
-                del self._members[number]
-                del self._numbers[bisect_left(self._numbers, number)]
+            self._sectors[number >> self._shift].remove(number << _PLACE_BITS | place)
 
     def find(self, key: Key) -> M | None:
         """
@@ -155,11 +173,16 @@ class Ring(Generic[M]):
         :param key: The key.
         :returns: The member, or None when there is none.
         """
-        if not self._members:
-            return None
-        self._sort()
-        index = bisect_left(self._numbers, number_of(key)) % len(self._numbers)
-        return self._members[self._numbers[index]][1]
+        number = number_of(key)
+        self.settle()
+        points = self._sector(number >> self._shift)
+        place = bisect_left(points, number << _PLACE_BITS)
+        if place + 1 < len(points):
+            point, following = points[place : place + 2]
+            if point >> _PLACE_BITS < following >> _PLACE_BITS:
+                return self._members[point & _PLACE_MASK][1]
+        # The last one of its sector, or two on one point.
+        return next((member for _, _, member in self._walk(number)), None)
 
     def search(
         self, start: int, count: int, search: Search = Search.ALL, *, skip_first: bool = False
@@ -174,9 +197,8 @@ class Ring(Generic[M]):
             or its member, as *search* counts them.
         :returns: In the order of the ring.
         """
-        if count <= 0 or not self._members:
+        if count <= 0:
             return []
-        self._sort()
         found = self._runs(start) if search.is_compact else self._walk(start)
         if search.is_unique:
             found = _each_once(found)
@@ -184,11 +206,33 @@ class Ring(Generic[M]):
         return [Point(number, member) for number, _, member in islice(found, first, first + count)]
 
     def _walk(self, start: int) -> Iterator[tuple[int, bytes, M]]:
-        first = bisect_left(self._numbers, start)
-        for numbers in (self._numbers[first:], self._numbers[:first]):
-            for number in numbers:
-                name, member = self._members[number]
-                yield number, name, member
+        if not self._places:
+            return
+        self.settle()
+        first = start >> self._shift
+        points = self._sector(first)
+        place = bisect_left(points, start << _PLACE_BITS)
+        yield from self._named(points[place:])
+        for index in (*range(first + 1, len(self._sectors)), *range(first)):
+            if self._sectors[index]:
+                yield from self._named(self._sector(index))
+        yield from self._named(points[:place])
+
+    def _named(self, points: list[int]) -> Iterator[tuple[int, bytes, M]]:
+        """Say whose points these are, which are of one sector."""
+        last: tuple[int, bytes, M] | None = None
+        for point in points:
+            number = point >> _PLACE_BITS
+            name, member = self._members[point & _PLACE_MASK]
+            if last is not None:
+                if number == last[0]:
+                    # Two names on one point, once in the age of the universe: the smaller has it.
+                    last = min(last, (number, name, member), key=lambda each: each[1])
+                    continue
+                yield last
+            last = number, name, member
+        if last is not None:
+            yield last
 
     def _runs(self, start: int) -> Iterator[tuple[int, bytes, M]]:
         """Give the last point of each run; the ends of the walk are one run if they are one's."""
@@ -202,10 +246,49 @@ class Ring(Generic[M]):
         if last is not None and last[1] != first_name:
             yield last
 
-    def _sort(self) -> None:
-        if not self._sorted:
-            self._numbers.sort()
-            self._sorted = True
+    def _sector(self, index: int) -> list[int]:
+        """Give the points of a sector in order."""
+        points = self._sectors[index]
+        if not self._in_order[index]:
+            points.sort()
+            self._in_order[index] = True
+        return points
+
+    def settle(self, count: int | None = None) -> None:
+        """
+        Put the points of new members on the ring; who does that now and then never waits for it.
+
+        :param count: Of how many members at most; None for all, as every search does.
+        """
+        if not self._places or not (self._new or count is None):
+            return
+        # Cut anew when there are many more members than sectors, or many fewer.
+        if not _SECTORS_PER_MEMBER_MIN <= len(self._sectors) / len(self._places) <= 1:
+            self._cut()
+        names = list(islice(self._new, count))
+        sectors, shift = self._sectors, self._shift
+        for name in names:
+            place = self._places[name]
+            del self._new[name]
+            for number in _points_of(name):
+                sectors[number >> shift].append(number << _PLACE_BITS | place)
+        if POINTS * len(names) >= len(sectors):
+            self._in_order = bytearray(len(sectors))
+            return
+        for name in names:
+            for number in _points_of(name):
+                self._in_order[number >> shift] = False
+
+    def _cut(self) -> None:
+        """Cut the ring into as many sectors as there are members, rounded down to a power of 2."""
+        bits = len(self._places).bit_length() - 1
+        points = [point for sector in self._sectors for point in sector]
+        self._shift = _NUMBER_BITS - bits
+        self._sectors = [[] for _ in range(1 << bits)]
+        self._in_order = bytearray(1 << bits)
+        shift = self._shift + _PLACE_BITS
+        for point in points:
+            self._sectors[point >> shift].append(point)
 
 
 def _each_once(points: Iterator[tuple[int, bytes, M]]) -> Iterator[tuple[int, bytes, M]]:

@@ -225,6 +225,10 @@ class _Index:
                 self._ring.add(name, service)
         return self._ring
 
+    def settle(self, count: int) -> None:
+        if self._ring is not None:
+            self._ring.settle(count)
+
     def next(self) -> Service | None:
         services = self.in_order
         if not services:
@@ -317,10 +321,7 @@ class ServiceSet:
         :param bus_id: Its id.
         :returns: It, or None when there was none.
         """
-        service = self._ids.get(bus_id)
-        if service is not None:
-            self._remove(service)
-        return service
+        return self._remove_found(self._ids.get(bus_id))
 
     def remove_name(self, name: str) -> Service | None:
         """
@@ -329,7 +330,9 @@ class ServiceSet:
         :param name: Its name.
         :returns: It, or None when there was none.
         """
-        service = self._names.get(name)
+        return self._remove_found(self._names.get(name))
+
+    def _remove_found(self, service: Service | None) -> Service | None:
         if service is not None:
             self._remove(service)
         return service
@@ -344,6 +347,15 @@ class ServiceSet:
             index.remove(service)
             if not index:
                 del self._indexes[rule]
+
+    def settle(self, count: int) -> None:
+        """
+        Do some of the work that `by_hash` and `search` would have to do otherwise.
+
+        :param count: For how many services, for each filter by whose keys somebody has chosen.
+        """
+        for index in (self._all, *self._indexes.values()):
+            index.settle(count)
 
     # What is known.
 

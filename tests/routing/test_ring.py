@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.routing import ring as ring_module
 from atbus.routing.ring import POINTS, Point, Ring, Search, number_of
 
 MEMBERS = 32
@@ -158,6 +161,45 @@ class MemberTests(SynchronousTestCase):
             other.add(b"%d" % number, number)
         self.assertEqual(len(ring), POINTS * len(left))
         self.assertEqual(ring.search(0, 5_000), other.search(0, 5_000))
+
+    def test_a_ring_of_any_size(self) -> None:
+        """
+        A ring that grows by hundreds and shrinks again gives what the plain list of points does.
+
+        Scenario: T17
+        """
+        ring: Ring[int] = Ring()
+        points = [ring_module._points_of(b"%d" % number) for number in range(600)]
+        size = 0
+        for wanted in (1, 3, 40, 300, 600, 500, 90, 2, 400):
+            for number in range(size, wanted):
+                ring.add(b"%d" % number, number)
+                if number % 7 == 0:
+                    ring.settle(5)
+            for number in range(wanted, size):
+                ring.remove(b"%d" % number)
+            size = wanted
+            plain = sorted((point, who) for who in range(size) for point in points[who])
+            for key in range(50):
+                place = bisect_left(plain, (number_of(key), 0))
+                first = plain[place % len(plain)]
+                self.assertEqual(ring.find(key), first[1])
+            start = number_of("from here")
+            place = bisect_left(plain, (start, 0))
+            found = [(each.number, each.member) for each in ring.search(start, len(plain) + 1)]
+            self.assertEqual(found, plain[place:] + plain[:place])
+
+    def test_one_point_of_two_members(self) -> None:
+        """Of two names on one point the smaller has it, whoever came first, while it is there."""
+        self.patch(ring_module, "_points_of", lambda name: [number_of(b"here"), number_of(name)])
+        for names in ("abc", "cab", "bca"):
+            ring: Ring[str] = Ring()
+            for name in names:
+                ring.add(name.encode(), name)
+            self.assertEqual(ring.find(b"here"), "a")
+            self.assertEqual(len(ring.search(0, 10)), 4)
+            ring.remove(b"a")
+            self.assertEqual(ring.find(b"here"), "b")
 
     def test_a_member_of_the_same_name_takes_its_place(self) -> None:
         """Another member under a name gets exactly the keys of the first."""
