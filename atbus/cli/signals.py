@@ -2,7 +2,8 @@
 What signals do to the process of a node.
 
 SIGTERM and SIGINT stop it in good order, which is Twisted's own doing; the second one stops it at
-once, and a third kills it, whatever it is busy with. SIGHUP reads the configuration again.
+once, and a third kills it, whatever it is busy with. SIGHUP reads the configuration again. SIGUSR2
+lets the nodes below it move to other upstreams; it stays.
 
 The handlers are set twice: before the node starts, because whoever sees it run may send a signal,
 and when the reactor runs, because it sets its own at that moment. What somebody else has set, or
@@ -36,6 +37,7 @@ class Signals:
     def __init__(self, reactor: Any) -> None:
         self.on_second_stop: Callable[[], object] = _nothing
         self.on_hangup: Callable[[], object] = _nothing
+        self.on_drain: Callable[[], object] = _nothing
         self._reactor = reactor
         self._first = {signal.SIGTERM: reactor.sigTerm, signal.SIGINT: reactor.sigInt}
         self._stops = 0
@@ -47,6 +49,8 @@ class Signals:
                 signal.signal(number, self._stop)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, self._hangup)
+        if signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR2, self._drain)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stops += 1
@@ -61,6 +65,9 @@ class Signals:
 
     def _hangup(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.on_hangup)
+
+    def _drain(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.on_drain)
 
 
 def _nothing() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from atbus import limits
 from atbus.cli.options import BUS_ID, output_option, via_of, via_options
 from atbus.cli.output import Output, duration
 
@@ -184,7 +185,31 @@ def trace(ctx: click.Context, target: int, output: Output) -> None:
     ctx.exit(code_for(Status[hops[-1]["status"]]))
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (send, request, command, ping, trace)
+@click.command()
+@click.argument("target", metavar="[ID]", type=BUS_ID, required=False)
+@output_option
+@via_options
+@click.pass_context
+def drain(ctx: click.Context, target: int | None, output: Output) -> int:
+    """
+    Let the nodes below a node move to other upstreams.
+
+    ID is the node that is drained; without it, the node at --via. It stays, and takes in nobody
+    new. The command ends when nobody is left who can move: with 0 if all have moved.
+    """
+    from atbus.cli.outcome import ExitCode
+
+    patience = via_of(ctx).timeout_seconds + limits.DRAIN_SECONDS
+
+    async def question(conversation: Conversation) -> Any:
+        return await conversation.ask(target or 0, "atbus.drain")
+
+    answer = _talk(ctx, question, patience_seconds=patience)
+    output.fields(answer)
+    return ExitCode.FAILED if answer["stayed"] else ExitCode.DONE
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (send, request, command, ping, trace, drain)
 
 
 def _payload(text: str | None) -> bytes:

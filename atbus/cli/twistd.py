@@ -215,6 +215,7 @@ class NodeProcess(MultiService):
         self._let_clients_in(node)
         self._signals.on_second_stop = service.stop_at_once
         self._signals.on_hangup = self._reload
+        self._signals.on_drain = service.drain
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)
         try:

@@ -19,6 +19,7 @@ from atbus import __version__, limits
 from atbus.busid import BusId, format_bus_id, parse_bus_id
 from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.node.report import (
+    DrainReport,
     ExplanationReport,
     HopReport,
     LaneReport,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from atbus.node.registrar import Registrar
     from atbus.node.route_table import RouteTable
     from atbus.node.sending import Sender
+    from atbus.routing.drain import Drained
     from atbus.routing.record import Record
     from atbus.routing.registry import Feeder
 
@@ -63,6 +65,8 @@ class Admin:
     directs: Directs
     lanes: Lanes
     route_table: RouteTable
+    #: Lets those below this node move.
+    drain: Callable[[], Deferred[Drained]]
 
     def __init__(
         self, context: Context, registrar: Registrar, sender: Sender, fates: Fates
@@ -89,6 +93,7 @@ class Admin:
             b"atbus.request": self._request,
             b"atbus.command": self._command,
             b"atbus.trace": self._trace,
+            b"atbus.drain": self._drain,
         }
         return {name: _reading(answer) for name, answer in answers.items()}
 
@@ -284,6 +289,17 @@ class Admin:
 
     def _trace(self, words: Words) -> Deferred[object]:
         return Deferred.fromCoroutine(self.trace(_bus_id(words, 1), _seconds(words, 2)))
+
+    def _drain(self, _words: Words) -> Deferred[object]:
+        def report(drained: Drained) -> object:
+            return DrainReport(
+                id=BusId(self._context.bus_id),
+                seconds=round(drained.seconds, 3),
+                moved=tuple(BusId(each) for each in drained.moved),
+                stayed={format_bus_id(each): status for each, status in drained.stayed},
+            )
+
+        return self.drain().addCallback(report)
 
     async def trace(self, target: int, seconds: float) -> list[HopReport]:
         """

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from atbus.node.endpoint import Endpoint
     from atbus.node.node import Node
     from atbus.node.subscription import Subscription
+    from atbus.routing.drain import Drained
 
 Level: TypeAlias = Any
 """A level of `twisted.logger.LogLevel`, whose members have no types."""
@@ -92,6 +93,7 @@ class Journal:
             events.on_invalid_connection.observe(self._invalid_connection),
             events.on_slow_endpoint.observe(self._slow_endpoint),
             events.on_slow_consumer.observe(self._slow_consumer),
+            events.on_drained.observe(self._drained),
             events.on_lag.observe(self._lagged),
             events.on_error.observe(self._failed),
         )
@@ -210,6 +212,9 @@ class Journal:
         sentence = f"has {waiting} publications waiting for slow {name}, which misses the next"
         self.write_seldom("slow_consumer", name, sentence)
 
+    def _drained(self, drained: Drained) -> None:
+        self.write("drained", f"is drained after {drained.seconds:.1f} s: {_moves(drained)}")
+
     def _lagged(self, seconds: float, name: str) -> None:
         self.write_seldom("lag", name, f"was held up for {seconds:.2f} s by {name}")
 
@@ -219,3 +224,10 @@ class Journal:
         sentence = detail if status is Status.STOPPED else f"{status.name}: {detail}"
         level = LogLevel.error if status is Status.STOPPED else LogLevel.warn
         self.write_seldom("error", f"{status.name} {detail}", sentence, level)
+
+
+def _moves(drained: Drained) -> str:
+    """Say in words who has moved and who has not."""
+    stayed = [f"{format_bus_id(each)} ({status.name})" for each, status in drained.stayed]
+    moved = f"{len(drained.moved)} nodes have moved"
+    return f"{moved}, these have not: {', '.join(stayed)}" if stayed else moved

@@ -150,6 +150,8 @@ def _make(
     directs = admin.directs = Directs(context, topology, traffic, dialer)
     busy = partial(_is_busy, context, registrar, inbox, directs, commands)
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
+    running = Running(context, dialer, leaving, registrar)
+    admin.drain = running.drain
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
     permits = Permits(context, registrar, options, traffic.changed)
@@ -175,7 +177,7 @@ def _make(
         leaving=leaving,
         rehoming=Rehoming(context, registrar, topology, route_table, traffic.moves, leaving),
         draining=Draining(context, registrar, topology),
-        running=Running(context, dialer, leaving, registrar),
+        running=running,
         topology=topology,
         directs=directs,
         route_table=route_table,

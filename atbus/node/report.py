@@ -97,6 +97,21 @@ class LaneReport:
 
 
 @attrs.frozen(kw_only=True)
+class DrainReport:
+    """
+    How a drain of a node ended.
+
+    :param moved: Those that are below it no more.
+    :param stayed: Those that still are, each with the reason.
+    """
+
+    id: BusId
+    seconds: float
+    moved: tuple[BusId, ...]
+    stayed: dict[str, Status]
+
+
+@attrs.frozen(kw_only=True)
 class RouteReport:
     """Where messages to a range go; None stands for all other ids."""
 

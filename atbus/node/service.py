@@ -20,7 +20,7 @@ from atbus.errors import AtbusError, ConfigurationError
 from atbus.node.application import Application, load_application
 from atbus.node.config import NodeConfig
 from atbus.node.journal import Journal
-from atbus.node.life import RUNNING, STARTING
+from atbus.node.life import LOST_UPSTREAM, RUNNING, STARTING
 from atbus.node.node import Node
 from atbus.node.option import OPTIONS
 from atbus.node.reload import reconfigure
@@ -122,6 +122,11 @@ class NodeService(MultiService):
             journal.write("reload", sentence, LogLevel.warn)
         if journal is not None and not (reload.applied or reload.waiting):
             journal.write("reload", "finds nothing new in its configuration")
+
+    def drain(self) -> None:
+        """Let the nodes below this one move; one that is not up has nobody below it."""
+        if self.node.state in (RUNNING, LOST_UPSTREAM):
+            self.node.drain()
 
     def refuse_configuration(self, why: ConfigurationError) -> None:
         """

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.cli.signals import Signals
 
-OTHERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+OTHERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Reactor:
@@ -40,13 +40,15 @@ class SignalsTests(SynchronousTestCase):
         self.signals = Signals(self.reactor)
         self.signals.on_second_stop = lambda: self.reactor.told.append("at once")
         self.signals.on_hangup = lambda: self.reactor.told.append("reload")
+        self.signals.on_drain = lambda: self.reactor.told.append("drain")
 
     def test_each_does_its_work(self) -> None:
-        """SIGHUP reloads as often as it comes; of those that stop the first and second differ."""
+        """Of those that stop the first and second differ; the others do the same each time."""
         self.signals.install()
-        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        others = (signal.SIGHUP, signal.SIGHUP, signal.SIGUSR2)
+        for number in (*others, signal.SIGINT, signal.SIGTERM):
             signal.raise_signal(number)
-        self.assertEqual(self.reactor.told, ["reload", "reload", "SIGINT", "at once"])
+        self.assertEqual(self.reactor.told, ["reload", "reload", "drain", "SIGINT", "at once"])
         left = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
         self.assertEqual(left, [signal.SIG_DFL] * 2)
 

@@ -1,4 +1,4 @@
-"""``send``, ``request``, ``command``, ``ping`` and ``trace``, as real processes."""
+"""``send``, ``request``, ``command``, ``ping``, ``trace`` and ``drain``, as real processes."""
 
 from __future__ import annotations
 
@@ -166,3 +166,26 @@ class InterruptTests(BusTestCase):
         )
         code = await watched.ended
         self.assertEqual((code, watched.err), (ExitCode.INTERRUPTED, b"atbus: interrupted\n"))
+
+
+class DrainTests(BusTestCase):
+    """Proxies that are to be empty."""
+
+    async def test_somebody_moves(self) -> None:
+        """The command ends when those below have another upstream, and says who has moved."""
+        root, proxy = self.address(0x10000), self.address(0x10100)
+        await self.start_node(0x10000, topology="records")
+        await self.start_node(0x10100, topology="records", upstream=root)
+        await self.start_node(0x10102, topology="records", upstreams=[proxy, root])
+        ended = await self.atbus("drain", "0x10100", "-o", "json")
+        self.assertEqual((ended.code, ended.err), (ExitCode.DONE, ""))
+        self.assertEqual((ended.json["moved"], ended.json["stayed"]), (["0x10102"], {}))
+        self.assertIn(0x10102, self.nodes[0].endpoints)
+
+    async def test_somebody_cannot(self) -> None:
+        """Who has nowhere to go is named, with the reason, and the command has failed."""
+        await self.start_bus()
+        ended = await self.atbus("drain", "0x10100")
+        self.assertEqual(ended.code, ExitCode.FAILED)
+        self.assertRegex(ended.out, r"(?m)^stayed.0x10101 +NO_ROUTE$")
+        self.assertTrue(self.nodes[1].draining)
