@@ -22,7 +22,7 @@ from atbus import limits
 from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
-from atbus.node.outbox import Item, Kept, Notice, Routed, Run, count_sent
+from atbus.node.outbox import Item, Kept, Notice, Routed, Run, carries_ack, count_sent
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
 from atbus.routing.flow_control import Load
@@ -84,9 +84,7 @@ class Link:
         self._bytes_measured = 0
         self._queued_measured = 0
         self._spare_bytes = 0
-        self.closed = False
-        self.muted = False
-        self.finished = False
+        self.closed = self.muted = self.finished = False
         self._context = context
         self._account = context.budget.open()
         self._turn = context.turn
@@ -159,8 +157,6 @@ class Link:
                 self._runs.pop(target, None)
             case Routed():
                 self._runs.clear()
-            case _:
-                pass
         self.room -= item.size_bytes
         self._turn.queued_bytes += item.size_bytes
         self._enqueue(item)
@@ -173,10 +169,15 @@ class Link:
     def _flush_or_gather(self) -> None:
         """Write, unless it is little, the node busy, and the other side has not heard us out."""
         is_little = self._bytes_here < limits.GATHER_BYTES
-        if self._turn.writes() and is_little and self._outgoing.sent != self._ack_heard:
+        if self._turn.writes() and is_little and not self.is_heard_out:
             self._turn.gather(self.flush)
         else:
             self.flush()
+
+    @property
+    def is_heard_out(self) -> bool:
+        """Whether the other side has nothing of ours that it has not dealt with, as far as seen."""
+        return self._outgoing.sent == self._ack_heard
 
     def flush(self) -> None:
         """Make frames of what is queued and may leave, and hand them to the channel in one call."""
@@ -184,8 +185,7 @@ class Link:
         if not self._items or self.closed or self.muted or channel is None:
             return
         here = self._bytes_here
-        items, self._items = self._items, []
-        self._runs = {}
+        items, self._items, self._runs = self._items, [], {}
         room = self.sluice.channel_bytes_max - channel.queued_bytes
         if here > room or self.sluice.backlog.busy:
             items = self.sluice.let_through(items, room)
@@ -214,7 +214,7 @@ class Link:
 
     def _write(self, channel: IChannel, items: list[Item]) -> None:
         if items:
-            ack = self._incoming.tell()
+            ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
             record = self._outgoing.record
             count_sent(items, self._context.statistics)
             frames = [
@@ -470,7 +470,7 @@ class Link:
 
     def _acknowledge_soon(self) -> None:
         if not self.closed and not self.muted:
-            self._acking.soon(rides=bool(self._items))
+            self._acking.soon(rides=any(map(carries_ack, self._items)))
 
     def say_last(self) -> None:
         """

@@ -277,6 +277,11 @@ Item = Run | Relayed | Routed | Spread | Notice
 Kept = Run | Relayed | Routed | Spread
 
 
+def carries_ack(item: Item) -> bool:
+    """Tell whether an item's frame says what was discharged on its own link, not on a lane."""
+    return not isinstance(item, Notice) or item.ack is None
+
+
 def count_sent(items: Iterable[Item], statistics: Statistics) -> None:
     """Count what begins at this node and leaves it now."""
     for item in items:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from atbus import limits
 from atbus.errors import ChannelClosed, Status
 from atbus.node.link import Link
 from atbus.node.node import Node
+from atbus.node.outbox import Notice
 from atbus.wire import codec
 from atbus.wire.head import peek
 from atbus.wire.messages import (
@@ -82,6 +84,20 @@ class NumberTests(LinkTests):
         self.assertEqual(self.goodbyes(channel), [Status.OUT_OF_TURN])
         self.assertEqual(self.mail[root].letters, [])
         self.assertIn("OUT_OF_TURN", self.diaries[root].errors())
+
+    def test_the_word_about_a_lane_is_none_about_the_link(self) -> None:
+        """
+        What goes back only to acknowledge a lane says nothing of the link's own frames: those are
+        acknowledged in their time all the same.
+        """
+        root, child = self.pair()
+        child.send(ROOT, b"x")
+        self.network.settle(0.01)
+        self.assertFalse(self.link(child, ROOT).idle)
+        about_a_lane = Notice(LinkAck(source=ROOT, lane=7), ack=9)
+        self.link(root, CHILD).put(about_a_lane)
+        self.network.settle(limits.ACK_DELAY_SECONDS * 2)
+        self.assertTrue(self.link(child, ROOT).idle)
 
     def test_an_acknowledgement_of_nothing_ends_the_link(self) -> None:
         """Who acknowledges what was never sent is not believed in anything else."""
