@@ -68,10 +68,6 @@ CHECKED_HEAD: Final = limits.FRAME_HEAD_BYTES
 CHECKED_WHOLE: Final = limits.FRAME_BYTES_MAX
 
 
-def _padded(size: int) -> int:
-    return (size + 7) & ~7
-
-
 def record_max_of(capacity: int) -> int:
     """
     Give the longest frame that a lane takes: half of it, so that writing and reading overlap.
@@ -192,11 +188,12 @@ class LaneWriter:
         count = 0
         for frame in frames:
             size = len(frame)
-            needed = _padded(_RECORD_HEAD_BYTES + size)
+            needed = size + _RECORD_HEAD_BYTES + 7 & ~7
             if needed > room:
                 break
             check = crc32(frame[: self._checked], place + size & _SEED_MASK)
-            self._put(place, _RECORD.pack(size, check))
+            # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
+            _RECORD.pack_into(self._records, place % self._capacity, size, check)
             self._put(place + _RECORD_HEAD_BYTES, frame)
             place += needed
             room -= needed
@@ -290,7 +287,7 @@ class LaneReader:
         limit = place + unread
         while place < end:
             frame = self._take(place, limit - place)
-            place += _padded(_RECORD_HEAD_BYTES + len(frame))
+            place += len(frame) + _RECORD_HEAD_BYTES + 7 & ~7
             frames.append(frame)
         if place != self._consumed:
             self._consumed = place
@@ -304,7 +301,7 @@ class LaneReader:
         return frames
 
     def _take(self, place: int, unread: int) -> bytes:
-        # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
+        # A head never wraps.
         size, check = _RECORD.unpack_from(self._records, place % self._capacity)
         if not size or size > self.record_max or _RECORD_HEAD_BYTES + size > unread:
             raise MalformedFrame(f"a record of {size} bytes where {unread} are unread")

@@ -1,10 +1,11 @@
 """
 What both ends of a lane are as channels, and what they ask of the system.
 
-Fences (rule 4 of `atbus.channels.lane`): the reader reads its doorbell between saying that it
-sleeps and looking again, the writer writes 0 to an eventfd of its own between committing and
-looking whether the reader sleeps. Both are system calls that take a lock in the kernel, and a
-locked instruction is a full fence on x86.
+Fences (rule 4 of `atbus.channels.lane`): the reader writes 0 to its doorbell between saying that it
+sleeps and looking again, which rings nobody; the writer writes 0 to an eventfd of its own between
+committing and looking whether the reader sleeps. Both are system calls that take a lock in the
+kernel, and a locked instruction is a full fence on x86. A writer that sees the reader sleep without
+a fence rings at once: that is one as well, and comes behind what was committed.
 """
 
 from __future__ import annotations

@@ -131,9 +131,9 @@ class OutgoingLane(LaneChannel):
     def send(self, frames: Sequence[bytes]) -> None:
         if self._ended or self._closing is not None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
+        most = self._lane.record_max
         for frame in frames:
-            if len(frame) > self._lane.record_max:
-                most = self._lane.record_max
+            if len(frame) > most:
                 raise LocalProtocolError(f"{len(frame)} bytes, a lane takes {most}")
         self._queue.extend(frames)
         self.queued_bytes += sum(map(len, frames))
@@ -168,7 +168,8 @@ class OutgoingLane(LaneChannel):
             for _ in range(count):
                 self._queue.popleft()
             self.queued_bytes -= self._lane.written_bytes - before
-            self._ring()
+            if count:
+                self._ring()
         except MalformedFrame as error:
             # Not from within `send`: a channel does not call its receiver there.
             self._cancel()
@@ -181,12 +182,15 @@ class OutgoingLane(LaneChannel):
             self._soon(0, self._emptied)
 
     def _ring(self) -> None:
-        # The fence, between the store of what was committed and the load of who sleeps.
-        self._fence.cross()
-        if self._lane.must_ring():
-            # It may have been rung more often than it can count.
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_write(self._bell, 1)
+        # Whoever is seen to sleep already is rung, which is a fence as well. Otherwise one is due
+        # between the store of what was committed and the load of who sleeps.
+        if not self._lane.must_ring():
+            self._fence.cross()
+            if not self._lane.must_ring():
+                return
+        # It may have been rung more often than it can count.
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._bell, 1)
 
     def _wait(self) -> None:
         if self._closing is not None:

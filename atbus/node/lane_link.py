@@ -63,14 +63,27 @@ class LaneLink(Link):
     #: Set by who attaches a lane that is read here.
     tell_ack: TellAck
 
-    def measure(self) -> None:
-        """Compute anew how much may be queued, and how much of that the lane takes now."""
-        super().measure()
+    @property
+    def is_heard_out(self) -> bool:
+        """Whether the reader has read everything: acknowledgements come late, over the stream."""
+        channel = self.connection.channel
+        return not (isinstance(channel, OutgoingLane) and channel.unread_bytes)
+
+    def flush(self) -> None:
+        """Make frames of what may leave and has room in the lane as it is now."""
+        self._look_for_room()
+        super().flush()
+
+    def feed(self) -> None:
+        """Let more of what waits here go to the lane, as much as has room in it now."""
+        self._look_for_room()
+        super().feed()
+
+    def _look_for_room(self) -> None:
         channel = self.connection.channel
         if isinstance(channel, OutgoingLane):
             # At least one frame goes there, whose departure tells that there is room again.
-            room = max(1, channel.room_bytes)
-            self.sluice.channel_bytes_max = channel.queued_bytes + room
+            self.sluice.channel_bytes_max = channel.queued_bytes + max(1, channel.room_bytes)
 
     def acknowledged(self, ack: int, early: Ranges) -> None:
         """

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from atbus import limits
 from atbus.address import Address, Scheme
-from atbus.channels.incoming_lane import IncomingLane
+from atbus.channels.incoming_lane import LANE_TURN_READS, IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
@@ -238,6 +238,39 @@ class LaneTests(SocketTests):
         self.assertFalse(lane.look())
         self.assertTrue(lane.look())
         self.assertEqual(len(reader.frames), 2)
+
+    async def test_a_bell_that_could_block(self) -> None:
+        """
+        Both sides hold the bell, so a writer can take its promise not to block from it, and its
+        strokes too: the reader does not wait for any.
+        """
+        writer, reader = self.pair()
+        lane: Any = reader.channel
+        ends: Any = writer.channel
+        os.set_blocking(ends._bell, True)
+        lane.doRead()
+        writer.channel.send([frame_of(100)])
+        self.assertEqual(await reader.received(1), [frame_of(100)])
+
+    async def test_what_comes_meanwhile(self) -> None:
+        """
+        What comes while frames are dealt with is read in the same turn of the reactor, but not
+        without end: others must get their turn.
+        """
+        writer, reader = self.pair()
+        lane: Any = reader.channel
+        frames_received = reader.frames_received
+
+        def answer(frames: list[bytes]) -> None:
+            frames_received(frames)
+            if len(reader.frames) < 100:
+                writer.channel.send([frame_of(100, len(reader.frames))])
+
+        self.patch(reader, "frames_received", answer)
+        writer.channel.send([frame_of(100)])
+        lane.doRead()
+        self.assertEqual(len(reader.frames), LANE_TURN_READS)
+        self.assertEqual(len(await reader.received(100)), 100)
 
     async def test_a_dead_writer(self) -> None:
         """What a writer had committed when it died is read in one go, however much it is."""
