@@ -1,7 +1,7 @@
 """
 Look into registries: ``etcd members|watch|lease`` and ``discovery list|watch``.
 
-These commands ask etcd themselves, as a node would; they need no node of a bus.
+These commands ask etcd or ZooKeeper themselves, as a node would; they need no node of a bus.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from atbus.cli.output import Output
 
 if TYPE_CHECKING:
     from atbus.discovery.etcd.cluster import EtcdCluster
+    from atbus.discovery.interfaces import IRecordWatcher
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -52,12 +53,12 @@ _ETCD_OPTIONS: Final = (
         default=("http://127.0.0.1:2379",),
         help="A server of etcd; may be repeated.",
     ),
-    click.option("--user", metavar="NAME", default="", help="In whose name etcd is asked."),
+    click.option("--user", metavar="NAME", default="", help="In whose name it is asked."),
     click.option(
         "--password",
         metavar="SECRET",
         default="",
-        envvar="ATBUS_ETCD_PASSWORD",
+        envvar=("ATBUS_ETCD_PASSWORD", "ATBUS_ZOOKEEPER_PASSWORD"),
         help="Of that user.",
     ),
     click.option("--ca-file", metavar="FILE", default="", help="Authorities to trust, as PEM."),
@@ -77,6 +78,21 @@ _ETCD_OPTIONS: Final = (
 def etcd_options(command: Command) -> Command:
     """Let a command be told which etcd to ask."""
     for option in reversed(_ETCD_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _zookeeper_options(command: Command) -> Command:
+    for option in (
+        click.option("--sasl", is_flag=True, help="Log in to ZooKeeper by SASL."),
+        click.option(
+            "--zookeeper",
+            metavar="HOST:PORT",
+            multiple=True,
+            envvar="ATBUS_ZOOKEEPER",
+            help="A server of ZooKeeper, which is asked instead of etcd; may be repeated.",
+        ),
+    ):
         command = option(command)
     return command
 
@@ -108,7 +124,7 @@ def etcd() -> None:
 
 @click.group()
 def discovery() -> None:
-    """Look at the nodes that an etcd knows of."""
+    """Look at the nodes that an etcd or a ZooKeeper knows of."""
 
 
 @etcd.command()
@@ -168,22 +184,24 @@ def watch(prefix: str, count: int | None, output: Output, **options: Any) -> Non
 @discovery.command("list")
 @_prefix_option
 @output_option
+@_zookeeper_options
 @etcd_options
 def list_nodes(prefix: str, output: Output, **options: Any) -> None:
     """List the nodes with what they offer."""
 
-    async def ask(cluster: EtcdCluster) -> list[dict[str, Any]]:
+    async def ask(watcher: IRecordWatcher) -> list[dict[str, Any]]:
         from atbus.cli.registry_view import NodeView
 
-        return await NodeView(output, None).list(cluster, prefix)
+        return await NodeView(output, None).list(watcher)
 
-    output.rows(_run(_Etcd(**options), ask), _NODES)
+    output.rows(_run_anywhere(prefix, options, ask), _NODES)
 
 
 @discovery.command("watch")
 @_prefix_option
 @_count_option
 @output_option
+@_zookeeper_options
 @etcd_options
 def watch_nodes(prefix: str, count: int | None, output: Output, **options: Any) -> None:
     """
@@ -192,12 +210,36 @@ def watch_nodes(prefix: str, count: int | None, output: Output, **options: Any) 
     As JSON each change is a line.
     """
 
-    async def follow(cluster: EtcdCluster) -> None:
+    async def follow(watcher: IRecordWatcher) -> None:
         from atbus.cli.registry_view import NodeView
 
-        await NodeView(output, count).follow(cluster, prefix)
+        await NodeView(output, count).follow(watcher)
 
-    _run(_Etcd(**options), follow)
+    _run_anywhere(prefix, options, follow)
+
+
+def _run_anywhere(
+    prefix: str,
+    options: dict[str, Any],
+    ask: Callable[[IRecordWatcher], Coroutine[Any, Any, T]],
+) -> T:
+    """
+    Ask a ZooKeeper if one was named, else an etcd.
+
+    :raises CommandFailed: Nobody answered, or one refused, or the user interrupted it.
+    """
+    servers, sasl = options.pop("zookeeper"), options.pop("sasl")
+    if servers:
+        from atbus.cli.registry_zookeeper import run_in_zookeeper
+
+        return run_in_zookeeper(servers, prefix, ask, sasl=sasl, options=options)
+
+    async def ask_etcd(cluster: EtcdCluster) -> T:
+        from atbus.cli.registry_view import watcher_in
+
+        return await ask(await watcher_in(cluster, prefix))
+
+    return _run(_Etcd(**options), ask_etcd)
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (etcd, discovery)

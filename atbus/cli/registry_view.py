@@ -9,7 +9,6 @@ from random import SystemRandom
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from atbus.busid import format_bus_id
@@ -22,6 +21,7 @@ from atbus.discovery.etcd.watcher import Watcher, WatcherReceiver
 from atbus.discovery.interfaces import (
     DiscoveryChange,
     IRecordReceiver,
+    IRecordWatcher,
     RecordFound,
     RecordGone,
     ServiceFound,
@@ -159,18 +159,15 @@ class NodeView:
         self._services: dict[int, Service] = {}
         self._is_listing = False
 
-    async def list(self, cluster: EtcdCluster, prefix: str) -> list[dict[str, Any]]:
+    async def list(self, watcher: IRecordWatcher) -> list[dict[str, Any]]:
         """
         List what there is.
 
-        :param cluster: Where.
-        :param prefix: Below what the keys of the bus stand.
+        :param watcher: Of a registry that is there.
         :returns: A row for each node, in the order of ids.
-        :raises DiscoveryError: Nobody answered.
         """
         self._is_listing = True
-        await _is_there(cluster, prefix.encode())
-        watcher = self._watch(cluster, prefix)
+        watcher.start(self)
         try:
             await self._synced
         finally:
@@ -178,26 +175,17 @@ class NodeView:
         known = sorted(self._records.keys() | self._services.keys())
         return [self._row(bus_id) for bus_id in known]
 
-    async def follow(self, cluster: EtcdCluster, prefix: str) -> None:
+    async def follow(self, watcher: IRecordWatcher) -> None:
         """
         Show what there is, and what happens.
 
-        :param cluster: Where.
-        :param prefix: Below what the keys of the bus stand.
-        :raises DiscoveryError: Nobody has answered the first question, or one refused.
+        :param watcher: Of a registry that is there.
         """
-        await _is_there(cluster, prefix.encode())
-        watcher = self._watch(cluster, prefix)
+        watcher.start(self)
         try:
             await self._changes.enough
         finally:
             await watcher.stop()
-
-    def _watch(self, cluster: EtcdCluster, prefix: str) -> EtcdRecordWatcher:
-        timers: IReactorTime = cluster.timers
-        watcher = EtcdRecordWatcher(cluster, prefix, timers, SystemRandom())
-        watcher.start(self)
-        return watcher
 
     def _row(self, bus_id: int) -> dict[str, Any]:
         row: dict[str, Any] = {"id": format_bus_id(bus_id)}
@@ -245,10 +233,23 @@ class NodeView:
             self._synced.callback(None)
 
     def out_of_sync(self, reason: str) -> None:
-        self._changes.output.say(f"etcd is away: {reason}")
+        self._changes.output.say(f"the registry is away: {reason}")
 
     def refused(self, key: str, fault: str) -> None:
         self._changes.output.say(f"{key}: {fault}")
+
+
+async def watcher_in(cluster: EtcdCluster, prefix: str) -> IRecordWatcher:
+    """
+    Make what watches the nodes in an etcd.
+
+    :param cluster: Where.
+    :param prefix: Below what the keys of the bus stand.
+    :returns: It, when somebody is there.
+    :raises DiscoveryError: Nobody has answered, or one refused.
+    """
+    await _is_there(cluster, prefix.encode())
+    return EtcdRecordWatcher(cluster, prefix, cluster.timers, SystemRandom())
 
 
 async def _is_there(cluster: EtcdCluster, prefix: bytes) -> None:
