@@ -15,7 +15,7 @@ from itertools import pairwise
 import click
 
 from atbus import __version__
-from atbus.cli import cert, config, foreground, inspect, registry, shm, talk
+from atbus.cli import cert, config, foreground, inspect, registry, shm, subjects, talk
 from atbus.cli.bench.command import bench
 from atbus.cli.demo.command import demo
 from atbus.cli.outcome import CommandFailed, ExitCode
@@ -45,6 +45,7 @@ for _command in (
     demo,
     foreground.node,
     *talk.COMMANDS,
+    *subjects.COMMANDS,
     *inspect.COMMANDS,
     shm.shm,
     *registry.COMMANDS,

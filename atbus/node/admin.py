@@ -95,7 +95,7 @@ class Admin:
             b"atbus.trace": self._trace,
             b"atbus.drain": self._drain,
         }
-        return {name: _reading(answer) for name, answer in answers.items()}
+        return {name: reading(answer) for name, answer in answers.items()}
 
     # Looking.
 
@@ -252,7 +252,7 @@ class Admin:
             return {"id": format_bus_id(self._context.bus_id)}
         target = _bus_id(words, 1)
         began = self._context.now
-        asking = self.asked.ask(target, [b"atbus.ping"], _seconds(words, 2))
+        asking = self.asked.ask(target, [b"atbus.ping"], seconds_of(words, 2))
         return asking.addCallback(
             lambda _: {"id": format_bus_id(target), "rtt_seconds": self._context.now - began}
         )
@@ -271,24 +271,24 @@ class Admin:
                 "seconds": self._context.now - began,
             }
 
-        waiting = self._fates.expect_fate(target, sequence, _seconds(words, 4))
+        waiting = self._fates.expect_fate(target, sequence, seconds_of(words, 4))
         return waiting.addCallback(answered)
 
     def _request(self, words: Words) -> Deferred[object]:
         target = _bus_id(words, 1)
         payload = words[2] if len(words) > 2 else b""
         sequence = self._sender.send_with(target, payload, flags=Flags.REQUEST)
-        replying = self._fates.expect_reply(target, sequence, _seconds(words, 3))
+        replying = self._fates.expect_reply(target, sequence, seconds_of(words, 3))
         return replying.addCallback(lambda reply: {"reply": reply.decode("latin-1")})
 
     def _command(self, words: Words) -> Deferred[object]:
-        asking = self.asked.ask(_bus_id(words, 2), words[3:], _seconds(words, 1))
+        asking = self.asked.ask(_bus_id(words, 2), words[3:], seconds_of(words, 1))
         return asking.addCallback(
             lambda lines: {"lines": [line.decode("utf-8", "replace") for line in lines]}
         )
 
     def _trace(self, words: Words) -> Deferred[object]:
-        return Deferred.fromCoroutine(self.trace(_bus_id(words, 1), _seconds(words, 2)))
+        return Deferred.fromCoroutine(self.trace(_bus_id(words, 1), seconds_of(words, 2)))
 
     def _drain(self, _words: Words) -> Deferred[object]:
         def report(drained: Drained) -> object:
@@ -335,7 +335,7 @@ def _bus_id(words: Words, place: int) -> int:
     return parse_bus_id(words[place].decode("ascii", "replace"))
 
 
-def _seconds(words: Words, place: int) -> float:
+def seconds_of(words: Words, place: int) -> float:
     """Read how long somebody is willing to wait; the usual time when nothing is said."""
     if len(words) <= place:
         return limits.REQUEST_SECONDS
@@ -345,7 +345,7 @@ def _seconds(words: Words, place: int) -> float:
     return seconds
 
 
-def _reading(answer: Callable[[Words], object]) -> Executor:
+def reading(answer: Callable[[Words], object]) -> Executor:
     """Make an executor of something that answers with plain values."""
 
     def execute(_source: int, words: Words) -> object:

@@ -141,12 +141,13 @@ def _make(
     dialer = Dialer(context, registrar, schemes)
     topology = Topology(context, traffic.changed)
     admin = Admin(context, registrar, sender, fates)
-    commands = admin.asked = Commands(context, traffic, admin.commands)
+    subjects = make_subjects(context, endpoints, traffic, sender)
+    built_in = {**admin.commands, **subjects.admin.commands}
+    commands = admin.asked = Commands(context, traffic, built_in)
     route_table = admin.route_table = RouteTable(context, registrar, topology)
     paths = Paths(context, registrar, traffic, dialer)
     rings = Rings(context, registrar, dialer, paths)
     lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
-    subjects = make_subjects(context, endpoints, traffic, sender)
     directs = admin.directs = Directs(context, topology, traffic, dialer)
     busy = partial(_is_busy, context, registrar, inbox, directs, commands)
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
@@ -191,7 +192,7 @@ def _make(
 def _sweeps(made: Parts) -> tuple[Callable[[], None], ...]:
     """Say who looks now and then what is due."""
     return (
-        made.subjects.talk.sweep,
+        made.subjects.sweep,
         made.paths.sweep,
         made.rings.sweep,
         made.lanes.sweep,

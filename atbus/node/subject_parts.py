@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from atbus.node.admin_subjects import SubjectAdmin
 from atbus.node.endpoint import Endpoint
 from atbus.node.inquiries import Inquiries
 from atbus.node.interest_talk import InterestTalk
@@ -34,6 +35,7 @@ class SubjectParts:
     inquiries: Inquiries
     spreading: Spreading
     talk: InterestTalk
+    admin: SubjectAdmin
 
     @property
     def readers(self) -> dict[int, FrameReader]:
@@ -44,6 +46,11 @@ class SubjectParts:
             MessageType.PUBLISH: self.spreading.publish_received,
             MessageType.DATA_RESPONSE: self.spreading.response_received,
         }
+
+    def sweep(self) -> None:
+        """Look at what is looked at now and then."""
+        self.talk.sweep()
+        self.admin.sweep()
 
     def reconfigure(self) -> None:
         """Take as long publications as the configuration allows now."""
@@ -58,6 +65,7 @@ class SubjectParts:
     def close(self) -> None:
         """End all questions and subscriptions: the node has stopped."""
         self.inquiries.close()
+        self.admin.close()
         self.subscribers.close()
         self.talk.close()
         self.spreading.close()
@@ -90,4 +98,5 @@ def make_subjects(
         inquiries=inquiries,
         spreading=publishing.spreading,
         talk=talk,
+        admin=SubjectAdmin(context, subscribers, publishing, inquiries),
     )

@@ -154,6 +154,40 @@ class Subscription:
         self._dealt_with(publication.size_bytes)
         return publication
 
+    def arrival(self) -> Deferred[None]:
+        """
+        Wait for the next publication without fetching it.
+
+        :returns: Fires when one comes, or when the subscription ends; who waits no longer may fire
+            it himself.
+        :raises LocalProtocolError: Somebody waits already.
+        """
+        if self._fetching is not None:
+            raise LocalProtocolError(f"{self!r} is fetched from already")
+        arrival: Deferred[None] = Deferred()
+        self._fetching = arrival
+
+        def arrived(_: None) -> None:
+            self._fetching = None
+
+        return arrival.addCallback(arrived)
+
+    def fetch(self, count_max: int, bytes_max: int) -> list[Publication]:
+        """
+        Fetch what waits.
+
+        :param count_max: At most so many,
+        :param bytes_max: and when there are so many bytes, no more.
+        """
+        taken: list[Publication] = []
+        size_bytes = 0
+        while self._kept and len(taken) < count_max and size_bytes < bytes_max:
+            publication = self._kept.popleft()
+            taken.append(publication)
+            size_bytes += publication.size_bytes
+            self._dealt_with(publication.size_bytes)
+        return taken
+
     # The node's side.
 
     @property

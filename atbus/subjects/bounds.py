@@ -23,6 +23,18 @@ WAYS_REMEMBERED_MAX: Final = 1_024
 #: many others have passed has its interest by then.
 ASKERS_REMEMBERED_MAX: Final = 4_096
 
+#: Tools that listen through one node at once; each costs a subscription.
+READERS_MAX: Final = 64
+
+#: A tool that has not fetched for so long is gone: three times as long as it usually waits.
+FETCH_PATIENCE_SECONDS: Final = 15.0
+
+#: Publications that a tool is given at once, ...
+FETCHED_COUNT_MAX: Final = 1_000
+
+#: ... and their bytes: as JSON they are a third more, and the answer of a command has a bound.
+FETCHED_BYTES: Final = 262_144
+
 #: How long the last answer to a question to many may be behind the one before, seconds: natscli's.
 QUIET_SECONDS: Final = 0.3
 
