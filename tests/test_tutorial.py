@@ -72,3 +72,9 @@ class DocumentedPrograms(SynchronousTestCase):
         """The receiver of the how-to adds, takes its time, and fails by name."""
         printed = self.run_program(self.program("howto/write-a-receiver.rst", "receivers.py"))
         self.assertEqual(printed, "total: 42\nrefused: True\n")
+
+    def test_publish_and_subscribe(self) -> None:
+        """The how-to hears news, reads orders, shares jobs and gets its answer."""
+        page = "howto/publish-and-subscribe.rst"
+        printed = self.run_program(self.program(page, "newsroom.py"))
+        self.assertEqual(printed, captioned_blocks(page)["printed"])
