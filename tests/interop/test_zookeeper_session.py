@@ -93,7 +93,9 @@ class AnnouncedCase(RecordCase):
         told: list[type[object]] = []
 
         def note(news: SessionNews) -> None:
-            told.append(type(news))
+            # Why nobody answers may be told several times, in other words.
+            if told[-1:] != [type(news)]:
+                told.append(type(news))
             self.changes.note()
 
         session.changed.add(note)

@@ -42,6 +42,11 @@ TICK_MILLISECONDS = 500
 
 _ATTEMPTS = 5
 
+_SECURE = (
+    "secureClientPortAddress=127.0.0.1",
+    "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
+)
+
 _LOOK_SECONDS = 0.05
 
 
@@ -65,6 +70,7 @@ class ZooKeeperServer:
 
     :param folder: Where its data are.
     :param client_port: Where it is asked.
+    :param secure_port: Where it is asked over TLS; 0 for nowhere.
     :param number: Its number in the ensemble.
     :param ensemble: Lines about all members; none when it is alone.
     :param lines: Further ones for its configuration.
@@ -75,6 +81,7 @@ class ZooKeeperServer:
         self,
         folder: Path,
         client_port: int,
+        secure_port: int = 0,
         *,
         number: int = 1,
         ensemble: Sequence[str] = (),
@@ -82,6 +89,7 @@ class ZooKeeperServer:
         flags: Sequence[str] = (),
     ) -> None:
         self.address = f"127.0.0.1:{client_port}"
+        self.secure_address = f"127.0.0.1:{secure_port}"
         self._port = client_port
         self._folder = folder / str(number)
         self._number = number
@@ -96,6 +104,7 @@ class ZooKeeperServer:
             "4lw.commands.whitelist=srvr",
             "maxClientCnxns=0",
             *ensemble,
+            *([f"secureClientPort={secure_port}", *_SECURE] if secure_port else []),
             *lines,
         ]
         # With setpriv no server outlives a test run that was killed.
@@ -200,27 +209,31 @@ class ZooKeeperServer:
             self._process = None
 
 
-def start_zookeeper(folder: Path, count: int = 1, **options: Any) -> list[ZooKeeperServer]:
+def start_zookeeper(
+    folder: Path, count: int = 1, *, secure: bool = False, **options: Any
+) -> list[ZooKeeperServer]:
     """
     Start an ensemble.
 
     :param folder: Where its data are.
     :param count: How many servers.
+    :param secure: Whether they are asked over TLS as well.
     :param options: See `ZooKeeperServer`.
     :returns: The servers; whoever starts them stops them.
     :raises AssertionError: They do not start.
     """
     output = ""
     for attempt in range(_ATTEMPTS):
-        ports = free_ports(3 * count)
+        ports = free_ports(4 * count)
         members = [
-            f"server.{number + 1}=127.0.0.1:{ports[3 * number + 1]}:{ports[3 * number + 2]}"
+            f"server.{number + 1}=127.0.0.1:{ports[4 * number + 1]}:{ports[4 * number + 2]}"
             for number in range(count)
         ]
         servers = [
             ZooKeeperServer(
                 folder / str(attempt),
-                ports[3 * number],
+                ports[4 * number],
+                ports[4 * number + 3] if secure else 0,
                 number=number + 1,
                 ensemble=members if count > 1 else (),
                 **options,

@@ -75,17 +75,22 @@ class _LastWords(logging.Handler):
     Keep what kazoo has complained of last: it says nowhere else why a connection has ended.
 
     Its other messages are not let through: they contain passwords.
+
+    :param told: Called with each complaint that is not the same as the last one, in a thread of
+        kazoo's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self.text = ""
+        self._told = told
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one, unless it only says what is done about it."""
-        text = record.getMessage()
-        if not text.startswith("Transition"):
-            self.text = printable(text)
+        text = printable(record.getMessage())
+        if not text.startswith("Transition") and text != self.text:
+            self.text = text
+            self._told(text)
 
 
 class Client:
@@ -113,7 +118,7 @@ class Client:
         self._is_stopped = False
         self._asked: set[Deferred[Any]] = set()
         self._access = _ACCESS[options.access]
-        self._last_words = _LastWords()
+        self._last_words = _LastWords(self._complained)
         self._kazoo = _client(options, self._last_words)
         self._kazoo.add_listener(self._state_changed)
 
@@ -286,6 +291,11 @@ class Client:
         else:
             news = Suspended(reason or "the connection was lost")
         self._cross(self._tell, news)
+
+    def _complained(self, text: str) -> None:
+        # Of a connection that was there its end is told as a state, with these words.
+        if self._kazoo.client_id is None:
+            self._cross(self._tell, Suspended(text))
 
     def _place_changed(self, event: WatchedEvent) -> None:
         # Without a place it says that the connection was lost: that is told as a state.
