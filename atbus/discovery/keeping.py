@@ -76,6 +76,7 @@ class KeptValue(ABC):
         self._stored: bytes | None = None
         # The tenure in which something of ours is there; 0 when nobody knows.
         self._written_in = 0
+        self._is_doubted = False
         self._timers = timers
         self._random = random
         self._is_ours = is_ours
@@ -196,8 +197,13 @@ class KeptValue(ABC):
         await self.erase()
 
     def check(self) -> None:
-        """Look at the key again: somebody has seen that it is not as we have written it."""
+        """
+        Look at the key again: somebody has seen that it is not as we have written it.
+
+        Not at once: two who both believe to be its owner would do nothing else.
+        """
         self._written_in = 0
+        self._is_doubted = True
         self._bell.ring()
 
     # For those who store.
@@ -237,7 +243,8 @@ class KeptValue(ABC):
             if self.is_written or not self._may_write():
                 await self._bell.wait()
                 continue
-            if self.is_held:
+            if self.is_held or self._is_doubted:
+                self._is_doubted = False
                 await pause(self._timers, self._delay_seconds)
             try:
                 await self.store(self.tenure, self._wanted)
