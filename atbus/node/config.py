@@ -83,6 +83,7 @@ PROFILES: Final = {
 CHOICES: Final = {
     "topology": ("subnets", "records"),
     "route_table": tuple(mode.value for mode in TableMode),
+    "queue_policy": ("uniform", "local", "nearest"),
     "pending_policy": ("hold", "fail", "drop"),
 }
 """For the name of each option that is a choice what there is to choose from."""
@@ -137,6 +138,7 @@ class NodeConfig:
     policy: tuple[Rule, ...] = attrs.field(default=(), converter=read_rules)
     records: tuple[Record, ...] = attrs.field(default=(), converter=read_records)
     route_table: str = attrs.field(default=TableMode.AUTO.value, converter=read_text)
+    queue_policy: str = attrs.field(default="uniform", converter=read_text)
     # TLS
     tls_certificate: str | None = attrs.field(default=None, converter=read_path_or_none)
     tls_key: str | None = attrs.field(default=None, converter=read_path_or_none)

@@ -89,6 +89,11 @@ class InterestTalk:
 
     # Who takes part.
 
+    @property
+    def sides(self) -> dict[int, Side]:
+        """Those who take part, and where they stand."""
+        return self._interests.neighbors
+
     def control_up(self, endpoint: Endpoint) -> None:
         """Begin to talk with a neighbor, or go on over another control connection."""
         control = endpoint.control
@@ -99,6 +104,7 @@ class InterestTalk:
         if talk is not None and talk.control is control:
             return
         if talk is not None and talk.epoch == endpoint.peer.epoch:
+            self._interests.move(bus_id, _SIDES[endpoint.position])
             messages = self._interests.replay(bus_id)
         else:
             messages = self._interests.open(bus_id, _SIDES[endpoint.position])

@@ -12,92 +12,9 @@ from typing import Final
 import attrs
 
 from atbus import limits
+from atbus.node.option_kinds import Option, count, seconds, size, switch
 
-# Shorter times are met by no scheduler, longer ones are mistakes of the unit.
-_SECONDS_MIN: Final = 0.001
-_SECONDS_MAX: Final = 86_400.0
-
-# More bytes than any machine has.
-_BYTES_MAX: Final = 2**50
-
-
-@attrs.frozen(kw_only=True)
-class Option:
-    """
-    What is to be known of one option.
-
-    :param kind: What its value is, in the words of the reference.
-    :param meaning: What it does, in a sentence or two.
-    :param key: Where it stands in a file, dotted; None when under its own name.
-    :param unit: The unit of a number.
-    :param least: The smallest number that makes sense.
-    :param most: The largest number that makes sense.
-    :param reloadable: Whether it may change while the node runs.
-    :param secret: Whether its value must never be shown.
-    """
-
-    kind: str
-    meaning: str
-    key: str | None = None
-    unit: str = ""
-    least: float | None = None
-    most: float | None = None
-    reloadable: bool = False
-    secret: bool = False
-
-    def fault_in(self, value: object) -> str | None:
-        """
-        Compare a number with its bounds.
-
-        :param value: The value as its reader made it.
-        :returns: What is wrong with it, to stand behind the name of the option, or None; None
-            also when it is not a number.
-        """
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        unit = f" {self.unit}" if self.unit else ""
-        if self.least is not None and value < self.least:
-            return f": must be at least {_plain(self.least)}{unit}, not {_plain(value)}"
-        if self.most is not None and value > self.most:
-            return f": must be at most {_plain(self.most)}{unit}, not {_plain(value)}"
-        return None
-
-
-def _plain(number: float) -> str:
-    return str(int(number)) if number == int(number) else str(number)
-
-
-def _seconds(meaning: str, key: str | None = None, *, least: float = _SECONDS_MIN) -> Option:
-    return Option(
-        kind="number",
-        meaning=meaning,
-        key=key,
-        unit="seconds",
-        least=least,
-        most=_SECONDS_MAX,
-        reloadable=True,
-    )
-
-
-def _bytes(meaning: str, key: str, *, least: int = 1, most: int = _BYTES_MAX) -> Option:
-    return Option(
-        kind="integer",
-        meaning=meaning,
-        key=key,
-        unit="bytes",
-        least=least,
-        most=most,
-        reloadable=True,
-    )
-
-
-def _count(meaning: str, key: str, *, least: int = 1, most: int) -> Option:
-    return Option(kind="integer", meaning=meaning, key=key, least=least, most=most, reloadable=True)
-
-
-def _switch(meaning: str, *, reloadable: bool) -> Option:
-    return Option(kind="boolean", meaning=meaning, reloadable=reloadable)
-
+__all__ = ["OPTIONS", "RELOADABLE", "TABLES_WITH_SECRETS", "Option"]
 
 _IDENTITY: Final = {
     "id": Option(
@@ -115,7 +32,7 @@ _IDENTITY: Final = {
         "any text. Nodes that say the same try the channels of one host.",
     ),
     "labels": Option(kind="table of texts", meaning="What others can choose this node by."),
-    "proxy": _switch(
+    "proxy": switch(
         "This node is there to pass on what others send; others see that in its record.",
         reloadable=False,
     ),
@@ -138,7 +55,7 @@ _CONNECTIONS: Final = {
         meaning="Choose the upstream among the known nodes with these labels, each node another "
         "one, so that the load spreads; while none is known, by address.",
     ),
-    "upstream_return_seconds": _seconds(
+    "upstream_return_seconds": seconds(
         "How long to stay below a second choice before going back to the best candidate, if "
         "somebody listens there again; left out: until it is lost."
     ),
@@ -169,19 +86,19 @@ _CONNECTIONS: Final = {
         reloadable=True,
         secret=True,
     ),
-    "allow_insecure": _switch(
+    "allow_insecure": switch(
         "Let listeners without TLS take connections from other hosts.", reloadable=False
     ),
-    "overwrite_listen_path": _switch(
+    "overwrite_listen_path": switch(
         "Replace a file that lies where a unix socket is to be.", reloadable=False
     ),
-    "direct_notice": _switch(
+    "direct_notice": switch(
         "Tell nodes that talk to each other through this one their addresses, so that they "
         "connect directly; left out: yes when the topology is that of subnets.",
         reloadable=True,
     ),
-    "accept_notices": _switch("Connect to nodes that the upstream tells of.", reloadable=True),
-    "direct_connections": _switch(
+    "accept_notices": switch("Connect to nodes that the upstream tells of.", reloadable=True),
+    "direct_connections": switch(
         "Connect to nodes that messages go to, or to the proxy nearest above them, when their "
         "records say where they listen and the policy allows it.",
         reloadable=True,
@@ -203,6 +120,14 @@ _CONNECTIONS: Final = {
         meaning='What neighbors are asked to tell of other nodes: "full" (everything), "upstream" '
         '(nothing, the upstream will do), "auto" (everything, from the first neighbor on that is '
         'not the upstream), or "off", which also tells nothing.',
+    ),
+    "queue_policy": Option(
+        kind="text",
+        meaning='Which member of a queue group gets what is published here or passes: "uniform" '
+        '(each as often as any other), "local" (one at this node if there is any), or "nearest" '
+        '(one here, else one behind a neighbor with our label "zone", else any).',
+        key="subjects.queue_policy",
+        reloadable=True,
     ),
 }
 
@@ -272,7 +197,7 @@ _COMPRESSION: Final = {
         key="compression.algorithms",
         reloadable=True,
     ),
-    "compression_least_bytes": _bytes(
+    "compression_least_bytes": size(
         "The shortest payload that is compressed.",
         "compression.least_bytes",
         least=64,
@@ -289,17 +214,17 @@ _COMPRESSION: Final = {
 
 _LIFE: Final = {
     "require_upstream_within_seconds": attrs.evolve(
-        _seconds(
+        seconds(
             "Stop if no upstream has registered this node so long after its start; left out, it "
             "tries for ever."
         ),
         reloadable=False,
     ),
-    "linger_seconds": _seconds(
+    "linger_seconds": seconds(
         "How long a stop waits until every link has written what is queued and said goodbye.",
         least=0,
     ),
-    "drain_seconds": _seconds("How long a drain may take in all.", least=0),
+    "drain_seconds": seconds("How long a drain may take in all.", least=0),
     "record_events": Option(
         kind="text",
         meaning="A file to append the fate of each message to, for the checker "
@@ -308,13 +233,13 @@ _LIFE: Final = {
 }
 
 _LIMITS: Final = {
-    "message_bytes_max": _bytes(
+    "message_bytes_max": size(
         "The longest payload to send or to take.",
         "limits.message_bytes_max",
         most=limits.MESSAGE_BYTES_MAX,
     ),
     "frame_bytes_max": attrs.evolve(
-        _bytes(
+        size(
             "The longest frame; two nodes use the smaller of theirs.",
             "limits.frame_bytes_max",
             least=limits.FRAME_BYTES_MIN,
@@ -322,53 +247,53 @@ _LIMITS: Final = {
         ),
         reloadable=False,
     ),
-    "hops": _count("Nodes that may pass on a message of ours.", "limits.hops", most=255),
-    "endpoints_max": _count(
+    "hops": count("Nodes that may pass on a message of ours.", "limits.hops", most=255),
+    "endpoints_max": count(
         "Nodes that may be registered here at once.", "limits.endpoints_max", most=1_000_000
     ),
-    "handshake_seconds": _seconds(
+    "handshake_seconds": seconds(
         "How long a connection may take to register.", "limits.handshake_seconds"
     ),
-    "pending_handshakes": _count(
+    "pending_handshakes": count(
         "Connections per listener that have not registered yet; beyond it the oldest goes.",
         "limits.pending_handshakes",
         most=65_536,
     ),
-    "queued_bytes_soft": _bytes(
+    "queued_bytes_soft": size(
         "Queued towards one node, above which those who feed the queue are told to pause.",
         "limits.queued_bytes_soft",
     ),
-    "queued_bytes_hard": _bytes(
+    "queued_bytes_hard": size(
         "Queued towards one node, above which messages are refused.", "limits.queued_bytes_hard"
     ),
-    "queued_bytes_node": _bytes(
+    "queued_bytes_node": size(
         "Queued towards all nodes together. Each queue may have as much of it as is still free.",
         "limits.queued_bytes_node",
         least=2 * limits.FRAME_BYTES_MIN,
     ),
-    "window_bytes": _bytes(
+    "window_bytes": size(
         "Given to the receiver and not dealt with yet, above which those who send are told to "
         "pause; at four times as much messages are refused.",
         "limits.window_bytes",
     ),
-    "window_count": _count(
+    "window_count": count(
         "The same, counted in messages.", "limits.window_count", most=10_000_000
     ),
-    "shm_lanes_max": _count(
+    "shm_lanes_max": count(
         "Lanes of shared memory offered to writers at once; 0: none.",
         "shm.lanes_max",
         least=0,
         most=4_096,
     ),
-    "shm_lane_bytes": _bytes(
+    "shm_lane_bytes": size(
         "The size of one lane; a multiple of 8.",
         "shm.lane_bytes",
         least=limits.LANE_BYTES_MIN,
         most=limits.LANE_BYTES_MAX,
     ),
-    "shm_bytes_max": _bytes("The size of all lanes offered together.", "shm.bytes_max"),
+    "shm_bytes_max": size("The size of all lanes offered together.", "shm.bytes_max"),
     "shm_weak_memory": attrs.evolve(
-        _switch(
+        switch(
             "Use shared memory also on processors whose memory order is weaker than x86's.",
             reloadable=False,
         ),
@@ -384,16 +309,16 @@ _LIVENESS: Final = {
         key="heartbeat.profile",
         reloadable=True,
     ),
-    "heartbeat_seconds": _seconds(
+    "heartbeat_seconds": seconds(
         "Between two pings to a neighbor; left out: as the profile has it.", "heartbeat.seconds"
     ),
-    "heartbeat_tolerance": _count(
+    "heartbeat_tolerance": count(
         "Unanswered pings that are forgiven; left out: as the profile has it.",
         "heartbeat.tolerance",
         least=0,
         most=1_000,
     ),
-    "retry_initial_seconds": _seconds(
+    "retry_initial_seconds": seconds(
         "The longest wait before the first new attempt to connect.", "retry.initial_seconds"
     ),
     "retry_factor": Option(
@@ -404,16 +329,16 @@ _LIVENESS: Final = {
         most=100,
         reloadable=True,
     ),
-    "retry_seconds_max": _seconds("The longest wait between two attempts.", "retry.seconds_max"),
-    "pending_bytes_max": _bytes(
+    "retry_seconds_max": seconds("The longest wait between two attempts.", "retry.seconds_max"),
+    "pending_bytes_max": size(
         "Payload bytes held for one node while a connection to it is made.", "pending.bytes_max"
     ),
-    "pending_count_max": _count(
+    "pending_count_max": count(
         "Messages held for one node while a connection to it is made.",
         "pending.count_max",
         most=10_000_000,
     ),
-    "pending_seconds": _seconds(
+    "pending_seconds": seconds(
         "How long a message is held while a connection is made.", "pending.seconds"
     ),
     "pending_policy": Option(

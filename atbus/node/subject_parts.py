@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from atbus.busid import BusId
 from atbus.node.admin_subjects import SubjectAdmin
 from atbus.node.endpoint import Endpoint
 from atbus.node.inquiries import Inquiries
@@ -15,8 +16,9 @@ from atbus.node.interest_talk import InterestTalk
 from atbus.node.publishing import Publishing
 from atbus.node.spreading import Spreading
 from atbus.node.subscribers import Subscribers
-from atbus.subjects.distribution import Distributor
-from atbus.subjects.interest import Interests
+from atbus.routing.relation import Relation
+from atbus.subjects.distribution import Distributor, Preference
+from atbus.subjects.interest import Interests, Side
 from atbus.wire.messages import MessageType
 
 if TYPE_CHECKING:
@@ -25,11 +27,17 @@ if TYPE_CHECKING:
     from atbus.node.sending import Sender
     from atbus.node.traffic import Traffic
 
+# Nodes with the same value of this label are near each other.
+_ZONE = "zone"
+
 
 @attrs.frozen(eq=False, kw_only=True)
 class SubjectParts:
     """Everything that a node's publishing and subscribing is made of."""
 
+    context: Context
+    endpoints: dict[int, Endpoint]
+    distributor: Distributor
     subscribers: Subscribers
     publishing: Publishing
     inquiries: Inquiries
@@ -51,9 +59,28 @@ class SubjectParts:
         """Look at what is looked at now and then."""
         self.talk.sweep()
         self.admin.sweep()
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Note who is near, and whose members our upstream tells us of as well."""
+        context = self.context
+        zone = context.config.labels.get(_ZONE)
+        self.distributor.preference = Preference(context.config.queue_policy)
+        self.distributor.zone = {
+            bus_id
+            for bus_id, endpoint in self.endpoints.items()
+            if zone is not None and dict(endpoint.peer.request.labels).get(_ZONE) == zone
+        }
+        self.distributor.siblings = {
+            bus_id
+            for bus_id, side in self.talk.sides.items()
+            if side is Side.BESIDE
+            and context.table.relation_to(BusId(bus_id)) is Relation.SAME_UPSTREAM_PEER
+        }
 
     def reconfigure(self) -> None:
         """Take as long publications as the configuration allows now."""
+        self._look_around()
         self.publishing.reconfigure()
         self.spreading.reconfigure()
 
@@ -83,7 +110,8 @@ def make_subjects(
     """
     interests = Interests()
     subscribers = Subscribers(context, interests)
-    distributor = Distributor(interests, context.random.randrange)
+    preference = Preference(context.config.queue_policy)
+    distributor = Distributor(interests, context.random.randrange, preference=preference)
     publishing = Publishing(context, subscribers, distributor, lambda: sender.refusal)
     inquiries = Inquiries(context, publishing)
     talk = InterestTalk(context, endpoints, interests, subscribers.changed)
@@ -93,6 +121,9 @@ def make_subjects(
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
     return SubjectParts(
+        context=context,
+        endpoints=endpoints,
+        distributor=distributor,
         subscribers=subscribers,
         publishing=publishing,
         inquiries=inquiries,

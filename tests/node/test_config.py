@@ -75,6 +75,7 @@ def full(**changes: Any) -> NodeConfig:
         "direct_connections": True,
         "policy": [{"action": "allow", "same_labels": ["region"]}, {"action": "deny"}],
         "route_table": "full",
+        "queue_policy": "local",
         "records": [{"id": "0x9", "upstream": 8, "addresses": ["unix:///x"], "proxy": True}],
         "tls_certificate": "/tmp/node.pem",
         "tls_key": Path("/tmp/node.key"),

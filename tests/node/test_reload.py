@@ -177,6 +177,17 @@ class EffectTests(ReloadCase):
         self.network.unreachable.clear()
         self.network.settle(5)
 
+    def test_queue_policy(self) -> None:
+        """From now on other members of a group are preferred."""
+        root, child = self.pair()
+        here = root.subscribe("a", lambda _: None, queue="g")
+        child.subscribe("a", lambda _: None, queue="g")
+        self.network.settle()
+        self.change(root, queue_policy="local")
+        for _ in range(30):
+            root.publish("a", b"")
+        self.assertEqual(here.taken, 30)
+
     def test_upstream_return_seconds(self) -> None:
         """A child that is to go back to a better upstream does, from now on, or no longer."""
         for seconds, home in ((30, ROOT), (None, 0x1FF00)):

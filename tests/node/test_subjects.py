@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from atbus import limits
 from atbus.errors import Status, Undeliverable
@@ -265,6 +266,47 @@ class GroupTests(GardenTests):
             top.publish("a", b"x")
         self.settle()
         self.assertEqual((here.taken, len(self.got[LEFT])), (0, 10))
+
+
+class PolicyTests(GardenTests):
+    """Which member of a group is chosen."""
+
+    def counts(self, **options: Any) -> list[int]:
+        """Publish at TOP, with a member here and at two downstreams; give what each has got."""
+        top, left, right = self.plant(TOP, **options), self.plant(LEFT), self.plant(RIGHT)
+        nodes = [*top, *left, *right]
+        taken = [node.subscribe("a", lambda _: None, queue="g") for node in nodes]
+        self.settle()
+        for _ in range(300):
+            nodes[0].publish("a", b"")
+        self.settle()
+        self.assertEqual(sum(each.taken for each in taken), 300)
+        return [each.taken for each in taken]
+
+    def test_uniform(self) -> None:
+        """Unless something else is said each has its share."""
+        self.assertTrue(all(60 < count < 140 for count in self.counts()))
+
+    def test_local(self) -> None:
+        """A member at the node itself gets everything."""
+        self.assertEqual(self.counts(queue_policy="local"), [300, 0, 0])
+
+    def test_the_nearest_zone(self) -> None:
+        """What is published in a zone stays there while somebody is there, then goes elsewhere."""
+        (top,) = self.plant(TOP, labels={"zone": "x"}, queue_policy="nearest")
+        (left,) = self.plant(LEFT, labels={"zone": "y"})
+        (right,) = self.plant(RIGHT, labels={"zone": "x"})
+        far = left.subscribe("a", lambda _: None, queue="g")
+        near = right.subscribe("a", lambda _: None, queue="g")
+        self.settle()
+        for _ in range(50):
+            top.publish("a", b"")
+        self.settle()
+        near.unsubscribe()
+        self.settle()
+        top.publish("a", b"")
+        self.settle()
+        self.assertEqual((near.taken, far.taken), (50, 1))
 
 
 class AskingTests(GardenTests):

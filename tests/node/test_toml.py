@@ -56,6 +56,7 @@ LINES = {
     "policy": 'policy = [{ action = "deny", labels = { region = ["us", "as"] } }]',
     "records": 'records = [{ id = "0x5", upstream = "0x6", addresses = ["unix:///x"] }]',
     "route_table": 'route_table = "upstream"',
+    "queue_policy": 'subjects.queue_policy = "nearest"',
     "rights": 'rights = [{ action = "allow", register = ["peer"], labels = { tier = "a" } }]',
     "denied": 'denied = ["0x66", "0x7700/8"]',
     "denied_file": 'denied_file = "denied"',
