@@ -217,8 +217,8 @@ class TlsStreamProtocol(StreamProtocol):
             return
         self.identity = self.certificate.identity
         self.exporter = connection.export_keying_material(_EXPORTER_LABEL, _EXPORTER_BYTES, None)
-        super().connectionMade()
         self._factory.credentials.watching.add(self._look_again)
+        super().connectionMade()
         self._watch_expiry()
         if self.refusal:
             self._settle(ConnectFailed(self.address, self.refusal))

@@ -105,7 +105,7 @@ def new_node(
 @output_option
 def show(path: Path, output: Output) -> None:
     """Print what a certificate says: the ids that it names, the hosts, until when it is good."""
-    shown = _describe(_load(path)[0])
+    shown = _describe(load_certificates(path)[0])
     if output.is_json:
         output.value({"file": str(path), **shown})
         return
@@ -136,8 +136,8 @@ def check(path: Path, realm: str, authorities: Path | None, days: float, output:
     """
     from atbus.channels.credentials import seconds_until
 
-    chain = _load(path)
-    faults = list(_faults_in_name(chain[0], realm))
+    chain = load_certificates(path)
+    faults = list(faults_in_name(chain[0], realm))
     left_days = seconds_until(chain[0].not_valid_after_utc) / 86_400
     if seconds_until(chain[0].not_valid_before_utc) > 0:
         faults.append("it is not valid yet")
@@ -145,7 +145,7 @@ def check(path: Path, realm: str, authorities: Path | None, days: float, output:
         faults.append("it has expired")
     elif left_days < days:
         faults.append(f"it expires in {left_days:.1f} days, less than {days:g}")
-    if authorities is not None and not _is_signed(chain, _load(authorities)):
+    if authorities is not None and not is_signed(chain, load_certificates(authorities)):
         faults.append(f"nobody in {authorities} has signed it")
     if faults:
         raise _failed(f"{path}: not good", faults)
@@ -182,7 +182,14 @@ def _tell(output: Output, paths: tuple[Path, Path], what: str) -> None:
         output.say(f"{paths[0]}, {paths[1]}: {what}")
 
 
-def _load(path: Path) -> list[x509.Certificate]:
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """
+    Read a file of certificates.
+
+    :param path: The file, in PEM.
+    :returns: The certificates, that of the node first.
+    :raises CommandFailed: It cannot be read.
+    """
     from cryptography import x509
 
     try:
@@ -219,7 +226,14 @@ def _describe(certificate: x509.Certificate) -> dict[str, Any]:
     }
 
 
-def _faults_in_name(certificate: x509.Certificate, realm: str) -> list[str]:
+def faults_in_name(certificate: x509.Certificate, realm: str) -> list[str]:
+    """
+    Tell why a certificate names no node of a realm.
+
+    :param certificate: The node's.
+    :param realm: The realm of the bus.
+    :returns: The fault, if there is one.
+    """
     from atbus.handshake.certificate import find_identity
 
     try:
@@ -229,7 +243,7 @@ def _faults_in_name(certificate: x509.Certificate, realm: str) -> list[str]:
     return []
 
 
-def _is_signed(chain: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
+def is_signed(chain: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
     """Follow the chain of a file up to somebody who is believed."""
     from cryptography.exceptions import InvalidSignature
 

@@ -41,7 +41,7 @@ def check(path: Path, overrides: tuple[str, ...], output: Output) -> None:
 
     It ends with 0 when there is none, with 2 when a node could not be started with it.
     """
-    node_config = _load(path, overrides, with_certificates=True)
+    node_config = load(path, overrides, with_certificates=True)
     if output.is_json:
         output.value({"file": str(path), "valid": True, "id": _id_of(node_config)})
     else:
@@ -58,7 +58,7 @@ def show(path: Path, overrides: tuple[str, ...], output: Output) -> None:
 
     Secrets are left out.
     """
-    node_config = _load(path, overrides)
+    node_config = load(path, overrides)
     from atbus.node.toml import dump, plain_values
 
     if output.is_json:
@@ -92,21 +92,28 @@ def default(output: Output) -> None:
     )
 
 
-def _load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = False) -> NodeConfig:
+def load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = False) -> NodeConfig:
     """
-    Read a file, and on demand the certificates that it names.
+    Read a configuration, and on demand the other files that it names.
 
+    :param path: The file.
+    :param overrides: Lines stronger than those of the file.
+    :param with_certificates: Whether certificates and denied ids are looked at as well.
+    :returns: The configuration.
     :raises CommandFailed: A node could not be started with it.
     """
     from atbus.cli.outcome import CommandFailed, ExitCode
     from atbus.errors import ConfigurationError
     from atbus.node.credentials import credentials_of
+    from atbus.node.permits import read_denied
     from atbus.node.toml import load_config
 
     try:
         node_config = load_config(path, overrides)
         if with_certificates:
             credentials_of(node_config)
+            if node_config.denied_file is not None:
+                read_denied(node_config.denied_file)
         return node_config
     except ConfigurationError as error:
         count = len(error.faults)

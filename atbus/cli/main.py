@@ -15,7 +15,7 @@ from itertools import pairwise
 import click
 
 from atbus import __version__
-from atbus.cli import cert, config, foreground, inspect, registry, shm, subjects, talk
+from atbus.cli import cert, check, config, foreground, inspect, registry, shm, subjects, talk
 from atbus.cli.bench.command import bench
 from atbus.cli.demo.command import demo
 from atbus.cli.outcome import CommandFailed, ExitCode
@@ -52,6 +52,7 @@ for _command in (
     bench,
     config.config,
     cert.cert,
+    check.check,
 ):
     atbus.add_command(_command)
 

@@ -65,7 +65,7 @@ class HelpTests(SynchronousTestCase):
     def test_help_lists_the_commands(self) -> None:
         """``--help`` names every command, with what it is for."""
         text = atbus("--help").stdout
-        self.assertEqual(len(COMMANDS), 22)
+        self.assertEqual(len(COMMANDS), 23)
         for command in COMMANDS:
             self.assertRegex(text, rf"\n  {command} +[A-Z]")
 

@@ -14,7 +14,10 @@ from tests.house import repository
 from tests.house.repository import ROOT
 
 # Folders of tests that are about the whole bus and mirror no package.
-WHOLE_BUS = {"house", "simulation", "interop", "chaos", "processes", "examples", "benchmarks"}
+WHOLE_BUS = {
+    *("house", "simulation", "interop", "chaos", "processes", "security"),
+    *("examples", "benchmarks"),
+}
 
 
 class MirrorTests(SynchronousTestCase):

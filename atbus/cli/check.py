@@ -1,0 +1,147 @@
+"""
+Questions of monitoring systems: ``check config``, ``check cert``, ``check link``.
+
+Each prints one line that begins with a verdict, and ends with its number, as such systems expect.
+"""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from atbus.cli import cert as certificates
+from atbus.cli import config as configurations
+from atbus.cli.options import BUS_ID, output_option, via_of, via_options
+from atbus.cli.output import Output
+
+if TYPE_CHECKING:
+    from atbus.node.config import NodeConfig
+
+
+class Verdict(enum.IntEnum):
+    """What there is to say; the number is what the command ends with."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@click.group()
+def check() -> None:
+    """Tell a monitoring system whether all is well: 0 yes, 1 look, 2 no, 3 nobody knows."""
+
+
+_file = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+
+
+@check.command()
+@_file
+@output_option
+def config(path: Path, output: Output) -> int:
+    """
+    Tell whether a node could be started with a configuration file.
+
+    It warns of listeners that other hosts can reach without TLS.
+    """
+    from atbus.cli.outcome import CommandFailed
+
+    try:
+        loaded = configurations.load(path, (), with_certificates=True)
+    except CommandFailed as failure:
+        return _tell(output, Verdict.CRITICAL, f"{path}: {'; '.join(failure.faults)}")
+    plain = _plain_listeners(loaded)
+    if plain:
+        return _tell(output, Verdict.WARNING, f"{path}: without TLS at {', '.join(plain)}")
+    return _tell(output, Verdict.OK, f"{path}: a valid configuration")
+
+
+@check.command()
+@_file
+@click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
+@click.option(
+    "--authorities",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Those whose signature is believed.",
+)
+@click.option(
+    "--days", default=14.0, show_default=True, help="For how long it has to be good, at least."
+)
+@output_option
+def cert(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> int:
+    """Tell whether a node could use a certificate, and for long enough."""
+    from atbus.channels.credentials import seconds_until
+    from atbus.cli.outcome import CommandFailed
+
+    try:
+        chain = certificates.load_certificates(path)
+        believed = None if authorities is None else certificates.load_certificates(authorities)
+    except CommandFailed as failure:
+        return _tell(output, Verdict.UNKNOWN, failure.message)
+    faults = certificates.faults_in_name(chain[0], realm)
+    left_days = seconds_until(chain[0].not_valid_after_utc) / 86_400
+    if seconds_until(chain[0].not_valid_before_utc) > 0:
+        faults.append("it is not valid yet")
+    if left_days <= 0:
+        faults.append("it has expired")
+    if believed is not None and not certificates.is_signed(chain, believed):
+        faults.append(f"nobody in {authorities} has signed it")
+    if faults:
+        return _tell(output, Verdict.CRITICAL, f"{path}: {'; '.join(faults)}")
+    verdict = Verdict.WARNING if left_days < days else Verdict.OK
+    return _tell(output, verdict, f"{path}: good for {left_days:.1f} days")
+
+
+@check.command()
+@click.argument("target", metavar="ID", type=BUS_ID)
+@output_option
+@via_options
+@click.pass_context
+def link(ctx: click.Context, target: int, output: Output) -> int:
+    """
+    Tell whether the node at --via is connected to a node, and data can flow.
+
+    It warns when there is no way for data, or the other side does not take what it is sent.
+    """
+    from atbus.busid import format_bus_id
+    from atbus.cli import session
+    from atbus.cli.outcome import CommandFailed
+
+    async def question(conversation: session.Conversation) -> Any:
+        return await conversation.ask(0, "atbus.links")
+
+    name = format_bus_id(target)
+    try:
+        links = session.ask(via_of(ctx), question)
+    except CommandFailed as failure:
+        return _tell(output, Verdict.UNKNOWN, failure.message)
+    ours = [each for each in links if each["id"] == name]
+    if not ours:
+        return _tell(output, Verdict.CRITICAL, f"no connection to {name}")
+    used = [each for each in ours if each["used"]]
+    if not used:
+        return _tell(output, Verdict.WARNING, f"{name}: no way for data")
+    if any(each["slow"] for each in ours):
+        return _tell(output, Verdict.WARNING, f"{name}: does not take what it is sent")
+    age = round(used[0]["age_seconds"])
+    return _tell(output, Verdict.OK, f"{name}: {used[0]['channel']}, for {age} s")
+
+
+def _plain_listeners(loaded: NodeConfig) -> list[str]:
+    return [
+        str(address)
+        for address in loaded.listen
+        if address.is_tcp and not (address.is_tls or address.is_loopback)
+    ]
+
+
+def _tell(output: Output, verdict: Verdict, message: str) -> int:
+    if output.is_json:
+        output.value({"verdict": verdict.name, "code": int(verdict), "message": message})
+    else:
+        click.echo(f"{verdict.name}: {message}")
+    return int(verdict)

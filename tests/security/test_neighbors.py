@@ -1,0 +1,178 @@
+"""Attacks by nodes that are registered, and by whoever has taken one over."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus import limits
+from atbus.busid import Subnet
+from atbus.errors import MalformedFrame, Status, SubjectError
+from atbus.node.node import Node
+from atbus.node.reload import reconfigure
+from atbus.rights import Rights, RightsRule, Who
+from atbus.routing.sync_terms import Ignored
+from atbus.subjects.pattern import matches, parse_pattern, parse_subject
+from atbus.testing.conversation import make_terms
+from atbus.wire.compression import compression_extra, restore
+from atbus.wire.extras import pack_extras
+from atbus.wire.messages import (
+    CompressionAlgorithm,
+    Data,
+    Flags,
+    MessageType,
+    StreamOpen,
+    SubscribeRequest,
+)
+from atbus.wire.runs import pack_run
+from tests.node.bus import CHILD, ROOT_ADDRESS
+from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
+from tests.node.stranger import Stranger
+from tests.routing.route_talk import DOWN, PEER, Talk, dead, record
+
+ONE, OTHER = NORTH + 1, SOUTH + 1
+
+
+class ForgeryTests(MailTests):
+    """Somebody speaks for others, or of others."""
+
+    def test_security_spoofed_source(self) -> None:
+        """A neighbor is believed about its own range; what it says for others is refused."""
+        root, north, _ = self.proxies()
+        other = self.leaf(OTHER)
+        for source in (SOUTH, OTHER, ROOT, 0x777777):
+            forged = Data(source=source, destination=OTHER, sequence=5, messages=((0, b"forged"),))
+            self.say(north, root, forged)
+        self.network.settle(1)
+        self.assertEqual(self.mail[other].payloads, [])
+        refused = root.statistics.refused
+        self.assertEqual(refused[Status.SOURCE_REFUSED] + refused[Status.SOURCE_UNVERIFIED], 4)
+
+    def test_security_route_poisoning(self) -> None:
+        """What a neighbor tells of nodes that are not below it is not believed, and counted."""
+        for position in (DOWN, PEER):
+            talk = Talk()
+            talk.neighbor(2, position, record(7, seq=99, upstream_id=99))
+            talk.say(2, dead(12, 99))
+            self.assertEqual(talk.ids, [2])
+            self.assertIn(Ignored(2, Status.SOURCE_REFUSED, 1), talk.other)
+
+    def test_security_routing_loops(self) -> None:
+        """A frame ends when its hops are used up, and never goes back to where it came from."""
+        root, north, _ = self.proxies()
+        self.leaf(OTHER)
+        spent = Data(source=ONE, destination=OTHER, hop_limit=1, messages=((0, b"x"),))
+        self.say(north, root, spent)
+        self.assertEqual(root.statistics.refused[Status.HOP_LIMIT], 1)
+        back = Data(source=ONE, destination=NORTH + 9, messages=((0, b"x"),))
+        self.say(north, root, back)
+        refused = root.statistics.refused
+        self.assertEqual(refused[Status.LOOP] + refused[Status.NO_ROUTE], 1)
+
+    def test_security_announcement_storms(self) -> None:
+        """However often a neighbor asks for the table, it is told it once in a second."""
+        root = self.root(route_table="full")
+        self.network.start(root)
+        terms = make_terms(CHILD, capabilities=1)
+        stranger = Stranger(self.network, terms).dial(ROOT_ADDRESS)
+        for _ in range(50):
+            stranger.say(SubscribeRequest(source=CHILD))
+        batches = [m for m in stranger.received if m.message_type is MessageType.ROUTE_BATCH]
+        seconds = 50 * 0.1
+        self.assertLessEqual(len(batches), seconds / limits.SNAPSHOT_SECONDS + 2)
+        stranger.leave()
+
+
+class CostTests(MailTests):
+    """Somebody makes a node spend what it does not have."""
+
+    def test_security_compression_bombs(self) -> None:
+        """A frame that would become large costs no more than one that is large."""
+        press = zlib.compressobj(9, zlib.DEFLATED, -15)
+        bomb = press.compress(bytes(60_000_000)) + press.flush()
+        extras = pack_extras((compression_extra(CompressionAlgorithm.DEFLATE),))
+        for size in (60_000_000, 5000):
+            payload = struct.pack("<I", size) + bomb
+            frame = pack_run(1, 2, 3, 4, [0], [payload], flags=Flags.COMPRESSED, extras=extras)
+            self.assertRaises(MalformedFrame, restore, frame, tuple(CompressionAlgorithm))
+
+    def test_security_slow_consumer(self) -> None:
+        """Who reads nothing has a bounded queue, is named, and is cut off after a while."""
+        root, child = self.pair(queued_bytes_soft=50_000, queued_bytes_hard=100_000)
+        self.data_channel(root, child).stall()
+        accepted = 0
+        while self.takes(root, bytes(1000)):
+            accepted += 1000
+        self.assertLess(accepted, 110_000)
+        self.network.settle(limits.WRITE_DEADLINE_SECONDS + limits.SLOW_SECONDS + 5)
+        self.assertIn("SLOW_CONSUMER", [status.name for status in root.statistics.closed])
+
+    def takes(self, node: Node, payload: bytes) -> bool:
+        """Send a message to the child; tell whether it was accepted."""
+        try:
+            node.send(CHILD, payload)
+        except Exception as error:  # noqa: BLE001  # whatever the refusal is
+            self.assertIn("BACKPRESSURE", str(error))
+            return False
+        return True
+
+    def test_security_deep_subscriptions(self) -> None:
+        """A subject has so many tokens, and no number of wildcards makes matching recursive."""
+        self.assertRaises(SubjectError, parse_pattern, ".".join("a" * 17))
+        self.assertRaises(SubjectError, parse_pattern, "a" * 256)
+        pattern = parse_pattern(".".join("*" * 16))
+        self.assertTrue(matches(pattern, parse_subject(".".join("a" * 16))))
+        self.assertGreater(limits.INTERESTS_PER_NEIGHBOR_MAX, 0)
+
+    def test_security_gateway_injection(self) -> None:
+        """A published subject has no wildcard, no blank and no line in it."""
+        for text in ("a.*", "a.>", "a b", "a\r\nPUB b 0", "a\x00b", "", "a..b"):
+            self.assertRaises(SubjectError, parse_subject, text)
+
+
+class RightTests(MailTests):
+    """Somebody does what he has no right to."""
+
+    def test_security_stream_endpoints(self) -> None:
+        """To open a stream is a right, which a relay judges by who asks, as proven."""
+        root, north, _ = self.proxies()
+        other = self.leaf(OTHER)
+        rules = [{"action": "deny", "ids": ["0x10100/8"], "streams": ["*"]}]
+        reconfigure(root, root.config.replace(rights=rules))
+        opening = StreamOpen(source=ONE, destination=OTHER, epoch=1, stream_id=1, service="ssh")
+        self.say(north, root, opening, data=False)
+        self.assertEqual(root.statistics.refused[Status.NO_RIGHT], 1)
+        self.assertEqual(other.statistics.refused[Status.UNKNOWN_MANDATORY], 0)
+
+    def test_security_rights(self) -> None:
+        """What is denied is denied, whatever is allowed, and by an id that was proven."""
+        root, child = self.pair()
+        rules: list[dict[str, Any]] = [
+            {"action": "allow", "send": ["*"]},
+            {"action": "deny", "ids": ["0x10001"], "send": ["0x10000"]},
+        ]
+        reconfigure(root, root.config.replace(rights=rules))
+        self.assertIs(self.ended(child.deliver(ROOT, b"x")), Status.NO_RIGHT)
+        self.assertEqual(self.mail[root].payloads, [])
+
+    def test_security_denied(self) -> None:
+        """Who is written on the list of denied ids is cut off and stays out."""
+        root, _ = self.pair()
+        reconfigure(root, root.config.replace(denied=["0x10001"]))
+        self.network.settle(0.1)
+        self.assertEqual(self.ids(root), [])
+        self.network.settle(60)
+        self.assertEqual(self.ids(root), [])
+
+
+class NamelessTests(SynchronousTestCase):
+    """Somebody has a certificate that is wider than what he should do."""
+
+    def test_security_wide_certificates(self) -> None:
+        """A temporary node is allowed what all of its range is, and denied what a part of it is."""
+        rule = RightsRule(allows=True, ids=(Subnet(0x1200, 8),), commands=("*",))
+        wide = Who(Subnet(0x1200, 16), temporary=True)
+        self.assertIsNotNone(Rights([rule]).refuses_command(wide, "atbus.stop"))

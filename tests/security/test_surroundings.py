@@ -1,0 +1,114 @@
+"""Attacks by way of what is around a node: files, sockets, shared memory, logs, registries."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import stat
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.address import Address, Scheme
+from atbus.channels import unix
+from atbus.channels.interfaces import ChannelOptions
+from atbus.channels.unix import UnixScheme
+from atbus.discovery import documents
+from atbus.errors import AtbusError, printable
+from atbus.node.config import NodeConfig
+from atbus.node.toml import dump, plain_values
+from atbus.testing.lanes import read_damaged
+from atbus.testing.recording import Reception
+from tests.channels.sockets import SocketTests
+from tests.house import repository
+
+CANARY = "kanarienvogel"
+
+
+class LaneTests(SynchronousTestCase):
+    def test_security_shared_memory(self) -> None:
+        """Whatever a writer does to its lane, the reader gives whole frames or ends it."""
+        counted = read_damaged(11, 5000)
+        self.assertGreater(sum(counted.values()), 0)
+
+
+class ProcessTests(SynchronousTestCase):
+    def test_security_pickles(self) -> None:
+        """Nothing that is read becomes code: no pickle, no marshal, no eval, no exec."""
+        found = []
+        for path in repository.python_files("atbus", "twisted"):
+            for node in ast.walk(repository.parse(path)):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name.partition(".")[0] for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    names = [(node.module or "").partition(".")[0]]
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    names = [f"{node.func.id}()"]
+                bad = {"pickle", "marshal", "shelve", "dill", "yaml", "eval()", "exec()"}
+                found += [f"{repository.name(path)}: {name}" for name in names if name in bad]
+        self.assertEqual(found, [])
+
+    def test_security_admin_page(self) -> None:
+        """There is no page that could be asked over HTTP, and nothing listens for one."""
+        self.assertIsNone(importlib.util.find_spec("atbus.web"))
+
+    def test_security_log_injection(self) -> None:
+        """What others say is written on one line, without anything that moves a cursor."""
+        for text in ("a\nb", "a\r\nERROR root", "\x1b[2J", "\x9b31m", "a\u2028b", "\x00"):
+            self.assertTrue(printable(text).isprintable(), text)
+            self.assertEqual(printable(text).splitlines(), [printable(text)])
+
+    def test_security_secrets(self) -> None:
+        """No token is in what a configuration, or an error about it, shows."""
+        config = NodeConfig(
+            id=1,
+            access_tokens=[CANARY],
+            etcd={"endpoints": ["http://127.0.0.1:1"], "user": "u", "password": CANARY},
+            application="a:b",
+            application_settings={"password": CANARY, "inner": {"api_key": CANARY}},
+        )
+        for shown in (repr(config), dump(config), json.dumps(plain_values(config)), str(config)):
+            self.assertNotIn(CANARY, shown)
+        error = self.assertRaises(AtbusError, NodeConfig, id=1, access_tokens=[CANARY * 200])
+        self.assertNotIn(CANARY, str(error))
+
+
+class RegistryTests(SynchronousTestCase):
+    def test_security_registry_values(self) -> None:
+        """Whatever stands in a registry is read as a record of the id in its key, or refused."""
+        key = documents.read_key("/", documents.topology_key("/", 5))
+        deep = b"[" * 100_000
+        for value in (
+            b"",
+            b"{}",
+            b"[]",
+            b"null",
+            b"\xff\xfe",
+            deep,
+            b'{"id": "0x6"}',
+            b'{"id": 5, "labels": {"a": ["b"]}}',
+            b'{"identity": ' + b"9" * 10_000 + b"}",
+            b"x" * 1_000_000,
+        ):
+            self.assertRaises(documents.DocumentError, documents.read_record, key, value)
+        for name in (b"/elsewhere/5", b"", b"\xff", b"/topology/x"):
+            self.assertRaises(documents.DocumentError, documents.read_key, "/a", name)
+
+
+class UnixTests(SocketTests):
+    async def test_security_unix_sockets(self) -> None:
+        """A socket is its user's alone, and who is at the other end is asked of the kernel."""
+        path = self.directory / "bus.sock"
+        scheme = UnixScheme(self.reactor, ChannelOptions(), self.timers)
+        listener = await scheme.listen(Address(Scheme.UNIX, str(path)), Reception())
+        self.addCleanup(listener.stop)
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        transport = mock.Mock()
+        credentials = unix._CREDENTIALS.pack(77, 1001, 1001)
+        transport.getHandle.return_value.getsockopt.return_value = credentials
+        with mock.patch.object(os, "geteuid", return_value=1000):
+            self.assertRaises(PermissionError, unix._greet_listener, transport)
+            self.assertRaises(PermissionError, unix._greet_dialler, transport)

@@ -1,0 +1,59 @@
+"""Attacks on TLS links, with real sockets."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import timedelta
+
+from twisted.internet.threads import deferToThread
+
+from atbus.errors import Status
+from atbus.node.config import NodeConfig
+from atbus.testing.recording import Reception, RecordingReceiver
+from tests.channels.test_tls import TlsTests
+
+
+class LinkTests(TlsTests):
+    async def test_security_old_tls(self) -> None:
+        """Who cannot do TLS 1.3 gets no connection, unless that is configured."""
+        for allowed in (False, True):
+            reception = Reception()
+            credentials = self.files.credentials(allow_tls_1_2=allowed)
+            listener = await self.listen_at(self.scheme_of(credentials), reception)
+            why = await deferToThread(refusal_of, listener.address.port)
+            self.assertEqual("VERSION" in why, not allowed, why)
+            self.assertEqual(reception.peers, [])
+
+    async def test_security_expired_or_revoked(self) -> None:
+        """A link ends when its certificate is revoked, or is over, though it was good."""
+        self.assertTrue(NodeConfig().tls_close_on_expiry)
+        lists = self.directory / "revoked.pem"
+        lists.write_bytes(self.files.authority.revoke([], timedelta(days=1)))
+        ours = self.files.credentials(revoked=str(lists))
+        issued = self.files.issue()
+        reception = Reception()
+        listener = await self.listen_at(self.scheme_of(ours), reception)
+        receiver = RecordingReceiver()
+        await self.scheme_of(self.files.credentials(issued)).connect(listener.address, receiver)
+        [guest] = await reception.guests(1)
+        lists.write_bytes(self.files.authority.revoke([issued.certificate], timedelta(days=1)))
+        self.assertTrue(ours.refresh())
+        await receiver.end()
+        status, detail = await guest.end()
+        self.assertEqual((status, "revoked" in detail), (Status.ACCESS_DENIED, True))
+
+
+def refusal_of(port: int | None) -> str:
+    """Connect with TLS 1.2 at most and no certificate; say what was wrong with that."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["atbus/1"])
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
+            context.wrap_socket(plain).close()
+    except ssl.SSLError as error:
+        return error.reason
+    return ""
