@@ -198,7 +198,8 @@ class HarborTests(BusTests):
         """Make the gateway that a node's configuration asks for, and start it."""
         settings = read_gateway(node.config)
         assert settings is not None
-        clock = self.network.clock
+        # The time of its process, which stands still with it and ends with it.
+        clock = self.network.process_of(node)
         self.quays[node] = Quay(clock)
         made = Gateway(
             node,

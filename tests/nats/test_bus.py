@@ -1,0 +1,181 @@
+"""Clients of different gateways, with the bus between them."""
+
+from __future__ import annotations
+
+from atbus.node.node import Node
+from tests.nats.harbor import Caller, HarborTests
+from tests.nats.test_gateway import INFORMED, info_of
+from tests.nats.transcripts import QUIET
+
+WEST, EAST = "ipv4://10.0.0.2:1", "ipv4://10.0.0.3:1"
+
+
+class ThreeHopTests(HarborTests):
+    """Two gateways three links from each other: a node, its upstream, the root, a node below it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        root = self.root()
+        west = self.child(0x10100, listen=[WEST], subnets=[(0, 8)])
+        far = self.node(0x10101, upstream=WEST, nats={"listen": "127.0.0.1:4222"})
+        near = self.node(
+            0x10002, upstream="ipv4://10.0.0.1:1", nats={"listen": "127.0.0.1:4223"}
+        )
+        self.middle: tuple[Node, Node] = root, west
+        self.far_gateway, self.near_gateway = self.gateway(far), self.gateway(near)
+        self.network.start(root, west, far, near)
+        self.network.settle(2.0)
+        self.far, self.near = self.enters(), self.caller(self.near_gateway)
+        self.near.says(INFORMED + b"PING\r\n")
+        self.near.hears()
+
+    def enters(self) -> Caller:
+        """Connect to the far gateway."""
+        caller = self.caller(self.far_gateway)
+        caller.says(INFORMED + b"PING\r\n")
+        caller.hears()
+        return caller
+
+    def says(self, caller: Caller, data: bytes) -> None:
+        """Let a client send, and all of the bus hear of it."""
+        caller.says(data)
+        self.network.settle(0.5)
+
+    def test_they_share_subjects(self) -> None:
+        """What one client publishes the other gets, byte for byte, with reply and headers."""
+        self.says(self.far, b"SUB a.* 7\r\n")
+        self.says(self.near, b"PUB a.b r 2\r\nhi\r\n")
+        self.says(self.near, b"HPUB a.c 19 21\r\nNATS/1.0\r\nA: bc\r\n\r\nhi\r\n")
+        self.assertEqual(
+            self.far.hears(),
+            b"MSG a.b 7 r 2\r\nhi\r\nHMSG a.c 7 19 21\r\nNATS/1.0\r\nA: bc\r\n\r\nhi\r\n",
+        )
+
+    def test_requests_and_answers(self) -> None:
+        """A request finds its answer over the whole bus, and the answer its asker."""
+        self.says(self.far, b"SUB sum 1\r\n")
+        self.says(self.near, b"SUB _INBOX.x.* 2\r\nPUB sum _INBOX.x.1 2\r\nhi\r\n")
+        self.assertEqual(self.far.hears(), b"MSG sum 1 _INBOX.x.1 2\r\nhi\r\n")
+        self.says(self.far, b"PUB _INBOX.x.1 5\r\nhello\r\n")
+        self.assertEqual(self.near.hears(), b"MSG _INBOX.x.1 2 5\r\nhello\r\n")
+
+    def test_nobody_answers(self) -> None:
+        """Where nobody is, anywhere, a client is told so at once; also when somebody was."""
+        self.says(self.near, b"SUB r 2\r\nPUB sum r 2\r\nhi\r\n")
+        nobody = b"HMSG r 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
+        self.assertEqual(self.near.hears(), nobody)
+        self.says(self.far, b"SUB sum 1\r\n")
+        self.says(self.far, b"UNSUB 1\r\n")
+        self.says(self.near, b"PUB sum r 2\r\nhi\r\n")
+        self.assertEqual(self.near.hears(), nobody)
+
+    def test_queue_groups(self) -> None:
+        """Of a group over two gateways just one member gets each message, each member some."""
+        self.says(self.far, b"SUB w g 1\r\n")
+        self.says(self.near, b"SUB w g 1\r\n")
+        other = self.enters()
+        self.says(other, b"PUB w 1\r\nx\r\n" * 200)
+        far, near = (caller.hears().count(b"MSG w 1 1\r\n") for caller in (self.far, self.near))
+        self.assertEqual(far + near, 200)
+        self.assertTrue(min(far, near) > 20, (far, near))
+
+    def test_nothing_comes_twice(self) -> None:
+        """Several subscriptions at one gateway cost one message on the way, and get one each."""
+        self.says(self.far, b"SUB a 1\r\nSUB * 2\r\n")
+        other = self.enters()
+        self.says(other, b"SUB > 3\r\n")
+        self.says(self.near, b"PUB a 2\r\nhi\r\n")
+        heard = self.far.hears()
+        self.assertEqual(sorted(heard.split(b"\r\n")[::2]), [b"", b"MSG a 1 2", b"MSG a 2 2"])
+        self.assertEqual(other.hears(), b"MSG a 3 2\r\nhi\r\n")
+
+    def test_order(self) -> None:
+        """What one client publishes arrives in that order."""
+        self.says(self.far, b"SUB a 1\r\n")
+        self.says(self.near, b"".join(b"PUB a 3\r\n%03d\r\n" % n for n in range(300)))
+        payloads = self.far.hears().split(b"\r\n")[1::2]
+        self.assertEqual(payloads, [b"%03d" % n for n in range(300)])
+
+    def test_an_end_after_some(self) -> None:
+        """A subscription that ends after two is gone from the whole bus then."""
+        self.says(self.far, b"SUB a 1\r\nUNSUB 1 2\r\n")
+        self.says(self.near, b"SUB r 9\r\n")
+        for _ in range(3):
+            self.says(self.near, b"PUB a r 1\r\nx\r\n")
+        heard = self.far.hears().replace(b"PING\r\n", b"")
+        self.assertEqual(heard, b"MSG a 1 r 1\r\nx\r\n" * 2)
+        self.assertIn(b"NATS/1.0 503", self.near.hears())
+
+    def test_a_client_that_goes(self) -> None:
+        """Its interest is gone with it, on the whole bus."""
+        self.says(self.far, b"SUB sum 1\r\n")
+        self.far.hangs_up()
+        self.network.settle(1.0)
+        self.says(self.near, b"SUB r 2\r\nPUB sum r 2\r\nhi\r\n")
+        self.assertIn(b"NATS/1.0 503", self.near.hears())
+
+
+class SiblingTests(HarborTests):
+    """Gateways know of each other, and clients of all."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        places = {0x10000: "127.0.0.1:4222", 0x10001: "127.0.0.1:4223"}
+        root = self.root(nats={"listen": places[0x10000]})
+        child = self.child(nats={"listen": places[0x10001]})
+        self.root_gateway, self.child_gateway = self.gateway(root), self.gateway(child)
+        self.network.start(root)
+        self.network.settle(1.0)
+
+    def urls(self, caller: Caller) -> list[str]:
+        """Say where a client was told that it could go, last."""
+        line = [each for each in caller.hears().split(b"\r\n") if each.startswith(b"INFO")][-1]
+        return list(info_of(line + b"\r\n").get("connect_urls", []))
+
+    def test_a_lone_gateway_names_nobody(self) -> None:
+        """There is nowhere else to go."""
+        caller = self.caller(self.root_gateway, greeted=False)
+        self.assertEqual(self.urls(caller), [])
+
+    def test_a_new_one_is_told_to_clients(self) -> None:
+        """Clients that are connected learn of a gateway that comes, new ones at once."""
+        caller = self.caller(self.root_gateway)
+        caller.says(INFORMED + b"PING\r\n")
+        caller.hears()
+        old = self.caller(self.root_gateway)
+        old.says(QUIET + b"PING\r\n")
+        old.hears()
+        self.network.start(self.child_gateway.node)
+        self.network.settle(15.0)
+        both = ["127.0.0.1:4222", "127.0.0.1:4223"]
+        self.assertEqual(sorted(self.urls(caller)), both)
+        self.assertNotIn(b"INFO", old.hears())
+        for gateway in (self.root_gateway, self.child_gateway):
+            self.assertEqual(sorted(self.urls(self.caller(gateway, greeted=False))), both)
+
+    def test_one_that_leaves_is_told_at_once(self) -> None:
+        """Clients of a lame duck learn where else to go; those of others forget it."""
+        self.network.start(self.child_gateway.node)
+        self.network.settle(15.0)
+        here, there = self.caller(self.root_gateway), self.caller(self.child_gateway)
+        for caller in (here, there):
+            caller.says(INFORMED + b"PING\r\n")
+            caller.hears()
+        self.child_gateway.lame_duck()
+        self.network.settle(1.0)
+        self.assertEqual(self.urls(here), [])
+        self.assertEqual(self.urls(there), ["127.0.0.1:4222"])
+
+    def test_one_that_dies_is_forgotten(self) -> None:
+        """A gateway of which nothing is heard any more is not told of to clients for long."""
+        self.network.start(self.child_gateway.node)
+        self.network.settle(15.0)
+        caller = self.caller(self.root_gateway)
+        caller.says(INFORMED + b"PING\r\n")
+        caller.hears()
+        self.kill(self.child_gateway.node)
+        del self.gateways[self.child_gateway.node]
+        for _ in range(12):
+            self.network.settle(5.0)
+            caller.says(b"PONG\r\n")
+        self.assertEqual(self.urls(caller), [])
