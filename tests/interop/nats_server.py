@@ -1,0 +1,90 @@
+"""
+A real nats-server on loopback, for tests: Debian's ``nats-server``.
+
+A server that is missing is a skip, and a failure where ``ATBUS_REQUIRE_SERVERS`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SkipTest
+
+from tests.interop.etcd_server import PATIENCE_SECONDS
+
+BINARY = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+
+_LISTENS = re.compile(rb"Listening for client connections on [\d.]+:(\d+)")
+
+
+def require_nats_server() -> None:
+    """
+    Skip the tests where there is no nats-server, unless there has to be one.
+
+    :raises SkipTest: There is none.
+    :raises AssertionError: There is none, and there has to be.
+    """
+    if BINARY is None:
+        why = "there is no nats-server on this machine (Debian: apt-get install nats-server)"
+        if os.environ.get("ATBUS_REQUIRE_SERVERS"):
+            raise AssertionError(why)
+        raise SkipTest(why)
+
+
+class NatsServer:
+    """
+    One server, on a port that it chooses itself.
+
+    :param arguments: Further ones.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        assert BINARY is not None
+        # With setpriv no server outlives a test run that was killed.
+        tie = shutil.which("setpriv")
+        self._command: Sequence[str] = [
+            *([tie, "--pdeathsig=KILL", "--"] if tie else []),
+            *(BINARY, "-a", "127.0.0.1", "-p", "-1", *arguments),
+        ]
+        self._log: list[bytes] = []
+        self._ready = threading.Event()
+        self.port = 0
+
+    def start(self) -> None:
+        """
+        Start it, and wait until it serves.
+
+        :raises AssertionError: It does not.
+        """
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(PATIENCE_SECONDS) or not self.port:
+            raise AssertionError(b"".join(self._log).decode(errors="replace"))
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._log.append(line)
+            match = _LISTENS.search(line)
+            if match is not None:
+                self.port = int(match[1])
+            if b"Server is ready" in line:
+                self._ready.set()
+        # The end: whoever waits shall not wait longer.
+        self._ready.set()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
