@@ -95,7 +95,8 @@ class Client:
         self._out: list[bytes] = []
         self._is_dirty = False
         self._is_held = False
-        self._is_closing = False
+        # Nothing more is sent; and: what was to be sent is.
+        self._is_closing = self._is_closed = False
         self._alarm = Alarm(gateway.timers, self._tick)
         self._patience: IDelayedCall | None = None
         self._stall: IDelayedCall | None = None
@@ -241,7 +242,8 @@ class Client:
             self._out = [rest] if rest else []
             self.pending_bytes = len(rest)
             self._wire.write(data[:PIECE_BYTES] if rest else data)
-        if self._is_closing and not self._out:
+        if self._is_closing and not self._out and not self._is_closed:
+            self._is_closed = True
             self._wire.close()
 
     def hold(self) -> None:

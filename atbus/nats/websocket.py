@@ -80,6 +80,8 @@ class WebSocketClient:
         gateway = self._gateway
         is_full = gateway.is_full
         client = self._client = gateway.new_client(self, self._peer, "websocket")
+        # HTTP has told the transport that it produces, and has not taken that back.
+        self._transport.detachProducer()
         self._transport.attachProducer(self)
         client.open(gateway.info_for(client))
         if is_full:

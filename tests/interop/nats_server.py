@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SkipTest
 
-from tests.interop.etcd_server import PATIENCE_SECONDS
+from tests.nats.sockets import PATIENCE_SECONDS
 
 BINARY = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
 

@@ -1,0 +1,137 @@
+"""Clients over WebSocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.websocket import WebSocketClientEndpoint, WebSocketTransport
+
+from atbus.nats.gateway import Gateway
+from tests.nats.sockets import PATIENCE_SECONDS, SocketCase
+from tests.nats.test_gateway import info_of
+from tests.nats.transcripts import EOF, QUIET
+
+
+class Browser:
+    """A client that sends and hears messages."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.heard = b""
+        self.transport: Any = None
+        self.is_gone = False
+        self._reactor = reactor
+        self._waiting: tuple[bytes, Deferred[None]] | None = None
+
+    def negotiationStarted(self, transport: WebSocketTransport) -> None:
+        self.transport = transport
+
+    def negotiationFinished(self) -> None:
+        """It is connected."""
+
+    def bytesMessageReceived(self, data: bytes | bytearray) -> None:
+        self.heard += data
+        self._look()
+
+    def textMessageReceived(self, message: str) -> None:
+        raise AssertionError("a gateway sends bytes")
+
+    def pongReceived(self, payload: bytes) -> None:
+        """Nothing was asked."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.is_gone = True
+        self.heard += EOF
+        self._look()
+
+    def _look(self) -> None:
+        if self._waiting is not None and self.heard.endswith((self._waiting[0], EOF)):
+            waiting, self._waiting = self._waiting, None
+            waiting[1].callback(None)
+
+    async def hears(self, end: bytes) -> bytes:
+        """Wait until what was heard ends so, or the connection does."""
+        if not self.heard.endswith((end, EOF)):
+            met: Deferred[None] = Deferred()
+            met.addTimeout(PATIENCE_SECONDS, self._reactor)
+            self._waiting = end, met
+            await met
+        heard, self.heard = self.heard, b""
+        return heard
+
+
+class Browsers:
+    """Makes a `Browser` of each connection."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def buildProtocol(self, url: str) -> Browser:
+        return Browser(self._reactor)
+
+
+class WebSocketTests(SocketCase):
+    """A gateway that listens for WebSocket as well."""
+
+    async def browser(self, gateway: Gateway) -> Browser:
+        """Connect, and hang up after the test."""
+        address = gateway.address("websocket")
+        assert address is not None
+        url = f"ws://127.0.0.1:{address[1]}/any/path"
+        endpoint = WebSocketClientEndpoint.new(self.reactor, url)
+        browser: Browser = await endpoint.connect(Browsers(self.reactor))
+        self.addCleanup(self._leave, browser)
+        return browser
+
+    def _leave(self, browser: Browser) -> Deferred[bytes] | None:
+        if browser.is_gone:
+            return None
+        browser.transport.transport.abortConnection()
+        return Deferred.fromCoroutine(browser.hears(EOF))
+
+    def test_the_same_protocol(self) -> Deferred[None]:
+        """The bytes are those of TCP, wherever messages begin and end."""
+        return Deferred.fromCoroutine(self.the_same_protocol())
+
+    async def the_same_protocol(self) -> None:
+        gateway = await self.gateway(websocket="127.0.0.1:0")
+        browser = await self.browser(gateway)
+        info = info_of(await browser.hears(b" \r\n"))
+        self.assertEqual((info["client_id"], info["client_ip"]), (1, "127.0.0.1"))
+        said = QUIET + b"SUB a 1\r\nPUB a 5\r\nhello\r\nPING\r\n"
+        for place in range(0, len(said), 7):
+            browser.transport.sendBytesMessage(said[place : place + 7])
+        self.assertEqual(
+            await browser.hears(b"PONG\r\n"), b"MSG a 1 5\r\nhello\r\nPONG\r\n"
+        )
+        self.assertEqual(gateway.clients[1].kind, "websocket")
+
+    def test_both_kinds_meet(self) -> Deferred[None]:
+        """A client over TCP and one over WebSocket hear each other, large payloads as well."""
+        return Deferred.fromCoroutine(self.both_kinds_meet())
+
+    async def both_kinds_meet(self) -> None:
+        gateway = await self.gateway(websocket="127.0.0.1:0")
+        address = gateway.address()
+        assert address is not None
+        browser, talker = await self.browser(gateway), await self.talker(address[1])
+        browser.transport.sendBytesMessage(QUIET + b"SUB a 1\r\nPING\r\n")
+        await browser.hears(b"PONG\r\n")
+        large = b"x" * 1_000_000
+        talker.says(QUIET + b"PUB a %d\r\n%b\r\n" % (len(large), large))
+        heard = await browser.hears(b"x\r\n")
+        self.assertEqual(heard, b"MSG a 1 %d\r\n%b\r\n" % (len(large), large))
+
+    def test_the_end(self) -> Deferred[None]:
+        """A client that says something wrong is told, and closed."""
+        return Deferred.fromCoroutine(self.the_end())
+
+    async def the_end(self) -> None:
+        gateway = await self.gateway(websocket="127.0.0.1:0")
+        browser = await self.browser(gateway)
+        await browser.hears(b" \r\n")
+        browser.transport.sendBytesMessage(b"FOO\r\n")
+        heard = await browser.hears(EOF)
+        self.assertEqual(heard, b"-ERR 'Unknown Protocol Operation'\r\n" + EOF)
+        self.assertEqual(len(gateway.closed), 1)
