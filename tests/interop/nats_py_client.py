@@ -1,0 +1,145 @@
+"""
+A program with nats-py, which tests start: it talks to two gateways and says how it went.
+
+Its last line is ``passed`` when everything was as it should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats
+from nats.errors import MaxPayloadError, NoRespondersError
+
+PATIENCE_SECONDS = 60.0
+
+
+def say(line: str) -> None:
+    """Tell the test."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def everywhere(publisher: Any, subscriber: Any, subject: str) -> None:
+    """Wait until what one client publishes reaches a subscriber somewhere else."""
+    arrived = asyncio.Event()
+
+    async def note(_: object) -> None:
+        arrived.set()
+
+    subscription = await subscriber.subscribe(subject, cb=note)
+    while not arrived.is_set():
+        await publisher.publish(subject, b"")
+        await publisher.flush()
+        await asyncio.sleep(0.05)
+    await subscription.unsubscribe()
+
+
+async def basics(here: str, there: str) -> None:
+    """Publish, subscribe, groups, requests, headers, what nobody answers, and drain."""
+    one, other = await nats.connect(here), await nats.connect(there)
+    await everywhere(one, other, "ready")
+
+    subscription = await other.subscribe("orders.*.new")
+    await everywhere(one, other, "ready")
+    for number in range(100):
+        await one.publish("orders.eu.new", b"%d" % number, headers={"n": str(number)})
+    for number in range(100):
+        message = await subscription.next_msg(PATIENCE_SECONDS)
+        assert message.data == b"%d" % number, message
+        assert message.headers == {"n": str(number)}, message.headers
+
+    async def add(message: Any) -> None:
+        await message.respond(str(sum(map(int, message.data.split()))).encode())
+
+    await other.subscribe("sum", queue="adders", cb=add)
+    await one.subscribe("sum", queue="adders", cb=add)
+    await everywhere(one, other, "ready")
+    for number in range(20):
+        answer = await one.request("sum", b"%d 1" % number, PATIENCE_SECONDS)
+        assert answer.data == b"%d" % (number + 1), answer
+
+    try:
+        await one.request("nobody.is.there", b"", PATIENCE_SECONDS)
+    except NoRespondersError:
+        say("nobody answers")
+    else:
+        raise AssertionError("somebody has answered")
+
+    large = b"x" * one.max_payload
+    received = await other.subscribe("large")
+    await everywhere(one, other, "ready")
+    await one.publish("large", large)
+    assert (await received.next_msg(PATIENCE_SECONDS)).data == large
+    try:
+        await one.publish("large", large + b"x")
+    except MaxPayloadError:
+        say("that is too large")
+    await drain(one, other)
+
+
+async def drain(one: Any, other: Any) -> None:
+    """Take leave in good order: what was sent before is dealt with."""
+    dealt_with: list[bytes] = []
+
+    async def slowly(message: Any) -> None:
+        await asyncio.sleep(0.001)
+        dealt_with.append(message.data)
+
+    await other.subscribe("work", cb=slowly)
+    await everywhere(one, other, "ready")
+    for number in range(100):
+        await one.publish("work", b"%d" % number)
+    await one.flush()
+    # Behind everything that has come over the bus by now.
+    await everywhere(one, other, "ready")
+    await other.drain()
+    assert dealt_with == [b"%d" % number for number in range(100)], dealt_with
+    await one.drain()
+
+
+async def reconnect(here: str, _: str) -> None:
+    """Go on at another gateway when the first is gone, with all subscriptions."""
+    knows_both, back = asyncio.Event(), asyncio.Event()
+
+    async def discovered() -> None:
+        knows_both.set()
+
+    async def reconnected() -> None:
+        back.set()
+
+    async def ignore(_: object) -> None:
+        """A connection that is lost is what this is about."""
+
+    client = await nats.connect(
+        here,
+        discovered_server_cb=discovered,
+        reconnected_cb=reconnected,
+        error_cb=ignore,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,
+    )
+    subscription = await client.subscribe("orders.>")
+    if len(client.servers) > 1:
+        knows_both.set()
+    await asyncio.wait_for(knows_both.wait(), PATIENCE_SECONDS)
+    say("knows both")
+    await asyncio.wait_for(back.wait(), PATIENCE_SECONDS)
+    await client.publish("orders.eu", b"again")
+    message = await subscription.next_msg(PATIENCE_SECONDS)
+    assert message.data == b"again"
+    await client.close()
+
+
+SCENARIOS: dict[str, Callable[[str, str], Awaitable[None]]] = {
+    "basics": basics,
+    "reconnect": reconnect,
+}
+
+
+if __name__ == "__main__":
+    asyncio.run(SCENARIOS[sys.argv[1]](*sys.argv[2:]))  # type: ignore[arg-type]
+    say("passed")
