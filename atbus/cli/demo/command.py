@@ -29,6 +29,11 @@ from atbus.cli.output import Output
     show_default=True,
     help="Messages per second of each service.",
 )
+@click.option(
+    "--discovery",
+    type=click.Choice(["etcd", "zookeeper"]),
+    help="Let the nodes find each other through a server that is installed here.",
+)
 @click.option("--pairs", is_flag=True, help="Show a line for each pair of nodes.")
 @click.option("--keep", is_flag=True, help="Keep configurations, logs and events, and say where.")
 @click.option(
@@ -44,6 +49,7 @@ def demo(
     ctx: click.Context,
     seconds: float,
     rate: float,
+    discovery: str | None,
     pairs: bool,
     keep: bool,
     relay: str,
@@ -65,7 +71,14 @@ def demo(
 
     stream = sys.stderr if output.is_json else sys.stdout
     screen: Screen = Terminal(stream) if stream.isatty() else Lines(stream)
-    wishes = Wishes(seconds=seconds, rate=rate, pairs=pairs, keep=keep, relay=relay or APPLICATION)
+    wishes = Wishes(
+        seconds=seconds,
+        rate=rate,
+        pairs=pairs,
+        keep=keep,
+        relay=relay or APPLICATION,
+        discovery=discovery or "",
+    )
     ending = run(lambda reactor: Deferred.fromCoroutine(Story(reactor, wishes, screen).tell()))
     screen.say(f"\n{ending.words()}")
     if output.is_json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -183,6 +183,7 @@ class Plan:
     :param token: What they know each other by: nobody else gets in.
     :param rate: Messages per second of each service.
     :param relay: What runs in the processes of the proxies.
+    :param tell: Adds to what a member is told: the options of its configuration, by their keys.
     """
 
     folder: Path
@@ -190,6 +191,7 @@ class Plan:
     token: str = attrs.field(repr=False)
     rate: float
     relay: str = APPLICATION
+    tell: Callable[[dict[str, Any], Member], None] = lambda _lines, _member: None
 
     def address(self, member: Member, channel: str) -> str:
         """
@@ -246,5 +248,6 @@ class Plan:
         if member.is_service:
             lines["application.settings.rate"] = self.rate
             lines["application.settings.targets"] = [target.bus_id for target in targets_of(member)]
+        self.tell(lines, member)
         # The escapes of JSON are among those of TOML.
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())

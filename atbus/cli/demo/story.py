@@ -32,6 +32,7 @@ from atbus.cli.demo.layout import (
     Ports,
 )
 from atbus.cli.demo.process import MemberProcess
+from atbus.cli.demo.registry import Registry
 from atbus.cli.demo.screen import Screen
 from atbus.cli.demo.service import counts_name
 from atbus.cli.demo.verdict import Ending
@@ -76,6 +77,7 @@ class Wishes:
     :param pairs: Whether to show each pair of nodes.
     :param keep: Whether to keep the files.
     :param relay: What runs in the processes of the proxies.
+    :param discovery: The kind of registry that they use; empty for none.
     """
 
     seconds: float
@@ -83,6 +85,7 @@ class Wishes:
     pairs: bool = False
     keep: bool = False
     relay: str = APPLICATION
+    discovery: str = ""
 
 
 class _FellError(Exception):
@@ -112,6 +115,12 @@ class Story:
             rate=wishes.rate,
             relay=wishes.relay,
         )
+        self._registry: Registry | None = None
+        if wishes.discovery:
+            self._registry = Registry(
+                wishes.discovery, reactor, self._timers, self._folder, self._ports
+            )
+            self._plan = attrs.evolve(self._plan, tell=self._registry.tell)
         self._watch = Watch(reactor, self._timers, self._plan)
         self._board = Board(pairs=wishes.pairs)
         self._processes: dict[Member, MemberProcess] = {}
@@ -132,6 +141,7 @@ class Story:
         """
         keep = self._wishes.keep
         try:
+            await self._start_registry()
             self._plan.write()
             self._screen.say(self._opening())
             await self._start_all()
@@ -155,6 +165,11 @@ class Story:
         return _OPENING.format(count=len(MEMBERS), rate=wishes.rate, killed=killed, picture=PICTURE)
 
     # The acts.
+
+    async def _start_registry(self) -> None:
+        if self._registry is not None:
+            await self._registry.start()
+            self._screen.say(f"Nodes find each other through {self._registry.place}.\n")
 
     async def _start_all(self) -> None:
         for member in MEMBERS.values():
@@ -329,10 +344,12 @@ class Story:
 
     async def _clean_up(self, *, keep: bool) -> None:
         await DeferredList(self._kill_all())
+        if self._registry is not None:
+            await self._registry.stop()
         await self._watch.stop()
         self._ports.close()
         self._timers.stop()
-        if keep:
+        if keep and any(self._folder.iterdir()):
             self._screen.say(f"Configurations, logs and events are in {self._folder}")
         else:
             shutil.rmtree(self._folder, ignore_errors=True)

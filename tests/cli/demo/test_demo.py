@@ -17,6 +17,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from atbus.cli.outcome import ExitCode
+from tests.interop.etcd_server import require_etcd
+from tests.interop.zookeeper_server import require_zookeeper
 
 ROOT = Path(__file__).parents[3]
 
@@ -62,8 +64,13 @@ class DemoTests(TestCase):
             path.rmdir() if path.is_dir() else path.unlink()
         self.folder.rmdir()
 
-    def start(self, *words: str, look: Callable[[str, Any], None] = lambda _e, _t: None) -> Demo:
-        """Start it, with people's text on stderr."""
+    def start(
+        self,
+        *words: str,
+        look: Callable[[str, Any], None] = lambda _e, _t: None,
+        path: str | None = None,
+    ) -> Demo:
+        """Start it, with people's text on stderr, and with other folders of programs if wanted."""
         from twisted.internet import reactor  # noqa: TID251  # for real processes
 
         demo = Demo(look)
@@ -72,7 +79,12 @@ class DemoTests(TestCase):
             demo,
             sys.executable,
             [sys.executable, "-m", "atbus", "demo", "-o", "json", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.folder)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TMPDIR": str(self.folder),
+                "PATH": os.environ["PATH"] if path is None else path,
+            },
             path=str(ROOT),
         )
         return demo
@@ -107,6 +119,37 @@ class DemoTests(TestCase):
         self.assertGreater(result["delivered"], 0)
         for text in ("root 0x10000", "eu-proxy killed", "eu-proxy is back", "Verdict: good"):
             self.assertIn(text, demo.err)
+        self.assertEqual((self.processes(), list(self.folder.iterdir())), ([], []))
+
+    async def found_through(self, kind: str, title: str) -> None:
+        """Run a demo whose nodes find each other through a server."""
+        demo = self.start("--seconds", "3", "--rate", "20", "--discovery", kind)
+        code = await demo.ended
+        self.assertEqual(code, ExitCode.DONE, demo.err)
+        result = json.loads(demo.out.splitlines()[-1])
+        self.assertEqual((result["ok"], result["lost"], result["troubles"]), (True, 0, []))
+        self.assertIn(f"Nodes find each other through {title} on 127.0.0.1:", demo.err)
+        self.assertEqual((self.processes(), list(self.folder.iterdir())), ([], []))
+
+    async def test_with_etcd(self) -> None:
+        """Nodes that are told where etcd is find their upstreams; nothing of it is left either."""
+        require_etcd()
+        await self.found_through("etcd", "etcd")
+
+    async def test_with_zookeeper(self) -> None:
+        """So do those that are told where ZooKeeper is."""
+        require_zookeeper()
+        await self.found_through("zookeeper", "ZooKeeper")
+
+    async def test_a_registry_that_is_not_installed(self) -> None:
+        """Where the server is missing the demo says what to install, and leaves nothing behind."""
+        for kind, package in (("etcd", "etcd-server"), ("zookeeper", "zookeeper")):
+            demo = self.start("--discovery", kind, path="/nowhere")
+            code = await demo.ended
+            self.assertEqual(code, ExitCode.USAGE, demo.err)
+            error = json.loads(demo.out)["error"]
+            self.assertEqual(error["error"], "NO_SERVER")
+            self.assertIn(f"apt-get install {package}", error["message"])
         self.assertEqual((self.processes(), list(self.folder.iterdir())), ([], []))
 
     async def test_a_swallowed_message_is_found(self) -> None:
