@@ -16,6 +16,7 @@ What nodes say of themselves in ZooKeeper: the records and services under one pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -83,7 +84,8 @@ class ZooKeeperRecordWatcher:
         self._known: dict[str, Version] = {}
         # What has to be looked at, in the order in which it became known.
         self._folders_due: dict[str, None] = {}
-        self._places_due: dict[str, None] = {}
+        self._places_due: dict[str, dict[str, None]] = {}
+        self._forget_places_due()
         self._bell = Bell(timers)
         self._work = Routine()
         self._ends: list[Callable[[], None]] = []
@@ -123,7 +125,7 @@ class ZooKeeperRecordWatcher:
             self._look_at_everything()
             return
         self._folders_due.clear()
-        self._places_due.clear()
+        self._forget_places_due()
         self._interrupted("the session is over" if isinstance(news, Expired) else news.reason)
 
     def _interrupted(self, reason: str) -> None:
@@ -133,14 +135,24 @@ class ZooKeeperRecordWatcher:
 
     def _look_at_everything(self) -> None:
         self._folders_due = dict.fromkeys(self._folders)
-        self._places_due = dict.fromkeys(self._known)
+        self._forget_places_due()
+        for place in self._known:
+            self._place_due(place)
         self._bell.ring()
+
+    def _forget_places_due(self) -> None:
+        # For each folder, the records first: they are read before services, whoever was noticed
+        # first.
+        self._places_due = {folder: {} for folder in self._folders}
+
+    def _place_due(self, place: str) -> None:
+        self._places_due[place.rpartition("/")[0]][place] = None
 
     def _noticed(self, place: str) -> None:
         if place in self._folders:
             self._folders_due[place] = None
         elif place in self._known:
-            self._places_due[place] = None
+            self._place_due(place)
         else:
             return
         self._bell.ring()
@@ -171,15 +183,17 @@ class ZooKeeperRecordWatcher:
 
     async def _look(self, is_wanted: Callable[[], bool]) -> None:
         """Look at everything that is due."""
-        while is_wanted() and (self._folders_due or self._places_due):
+        while is_wanted():
+            due = next((places for places in self._places_due.values() if places), None)
             if self._folders_due:
                 await self._list(next(iter(self._folders_due)))
-                continue
-            # Records before services, whoever was noticed first.
-            due = sorted(self._places_due, key=lambda place: place.startswith(self._folders[1]))
-            for place in due[:READS_MAX]:
-                del self._places_due[place]
-            await self._read(due[:READS_MAX])
+            elif due:
+                places = list(islice(due, READS_MAX))
+                for place in places:
+                    del due[place]
+                await self._read(places)
+            else:
+                return
 
     # Looking.
 
@@ -203,11 +217,11 @@ class ZooKeeperRecordWatcher:
         gone = [
             place for place in self._known if place.startswith(f"{folder}/") and place not in there
         ]
-        await self._note_gone(gone)
+        await self._note_gone(folder, gone)
         for place in there:
             if place not in self._known:
                 self._known[place] = _UNREAD
-                self._places_due[place] = None
+                self._places_due[folder][place] = None
 
     def _look_for_a_loss(self) -> None:
         """Forget what was said when the servers know less than they did."""
@@ -217,12 +231,12 @@ class ZooKeeperRecordWatcher:
             self._take(Entry(place.encode(), None, known) for place, known in self._known.items())
             self._known = dict.fromkeys(self._known, _UNREAD)
 
-    async def _note_gone(self, places: list[str]) -> None:
+    async def _note_gone(self, folder: str, places: list[str]) -> None:
         for begin in range(0, len(places), READS_MAX):
             some = places[begin : begin + READS_MAX]
             self._take(Entry(place.encode(), None, self._known.pop(place)) for place in some)
             for place in some:
-                self._places_due.pop(place, None)
+                self._places_due[folder].pop(place, None)
             if len(some) == READS_MAX:
                 # One turn of the reactor is not for all of them.
                 await pause(self._timers, 0.0)
