@@ -118,6 +118,10 @@ class ObservedLink:
         """See `Link`."""
         return self._link.room
 
+    def has_room(self, size_bytes: int) -> bool:
+        """See `Link.has_room`."""
+        return self._link.has_room(size_bytes)
+
     def append(self, flow: Flow, kind: int, payload: bytes, size_bytes: int) -> None:
         """See `Link.append`."""
         self._observer.accepted(flow.target, flow.next_sequence, kind, payload)

@@ -103,8 +103,8 @@ class Sender:
                     isinstance(kind, int)
                     and size <= self._short_way_bytes_max
                     and size + 8 <= link.run_bytes_max
-                    and size + 8 <= link.room
                     and _KIND_MIN <= kind <= _KIND_MAX
+                    and (size + 8 <= link.room or link.has_room(size + 8))
                 ):
                     sequence = flow.next_sequence
                     link.append(flow, kind, payload, size)

@@ -336,6 +336,18 @@ class RunTests(MailTests):
         sequences = [letter.sequence - first for letter in self.mail[root].letters]
         self.assertEqual(sequences, list(range(8)))
 
+    def test_a_run_goes_on_with_the_next_grant(self) -> None:
+        """Where many links share the budget a burst is still one run, not one for each grant."""
+        root, child = self.pair()
+        budget = child._parts.context.budget
+        budget.count(100_000)
+        self.send_all(child, ROOT, [b"x"])
+        self.network.settle(0.01)
+        self.send_all(child, ROOT, [b"x" * 100] * 50)
+        self.assertLess(budget.grant_bytes, 100)
+        self.network.settle(0.01)
+        self.assertEqual([len(run.messages) for run in self.runs_to(child, root)], [1, 50])
+
     def test_a_run_is_no_longer_than_a_frame(self) -> None:
         """A burst is cut into frames that the next hop takes, without losing a message."""
         root, child = self.pair(frame_bytes_max=4_096)
