@@ -20,7 +20,7 @@ from atbus import limits
 from atbus.busid import ID_MAX
 from atbus.errors import LocalProtocolError, RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
-from atbus.node.outbox import Custody, Routed
+from atbus.node.outbox import Answerable, Custody, Routed
 from atbus.node.permits import who_is
 from atbus.rights import Who
 from atbus.routing.answers import Expectations
@@ -352,7 +352,7 @@ class Commands:
         sequence: int,
         status: Status,
         lines: list[bytes],
-        custody: Custody | None,
+        custody: Answerable | None,
     ) -> None:
         for item in self._parts(destination, sequence, status, lines, custody):
             self._traffic.courier.route(item)
@@ -363,7 +363,7 @@ class Commands:
         sequence: int,
         status: Status,
         lines: list[bytes],
-        custody: Custody | None,
+        custody: Answerable | None,
     ) -> list[Routed]:
         """Cut an answer into frames; the last one carries the custody of the request."""
         items: list[Routed] = []

@@ -3,12 +3,20 @@ Keeping the order when a destination is reached through another neighbor than be
 
 What that means, and when anything has to wait, is said in `atbus.routing.ways`. This looks what is
 still on its way, sends the FLUSHes, and gives what was held to the new way.
+
+The answer to a FLUSH may be lost, and a relay that has no way for one drops it. Both do no harm: a
+frame is acknowledged when nobody answers for it any more, and when that is so of the FLUSH, and of
+everything for its destination on the same link, nothing is left that could be overtaken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from atbus import limits
 from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
@@ -24,6 +32,19 @@ if TYPE_CHECKING:
 #: Marks the tokens of the flushes that are sent from here.
 MOVE = 1 << 62
 _FLOWING = (Gate.OPEN, Gate.CHANGING)
+
+
+@attrs.define(eq=False)
+class _Flushed:
+    """Wants to know that a FLUSH has arrived, or that nobody carries it any more."""
+
+    destination: int
+    token: int
+    told: Callable[[int, int], None]
+
+    def discharge(self) -> None:
+        """Tell so."""
+        self.told(self.destination, self.token)
 
 
 class Moves:
@@ -42,6 +63,8 @@ class Moves:
         self._traffic = traffic
         self._alarm = Alarm(context.timers, self._tick)
         self._account = context.budget.open()
+        # Destinations whose FLUSH is not under way any more, with its token.
+        self._flushed: dict[int, int] = {}
 
     def take(self, target: int, hop: Endpoint) -> None:
         """Note that messages to *target* are about to be given to *hop*, if it has a way."""
@@ -92,8 +115,26 @@ class Moves:
         """Take the answer to a flush."""
         self._obey(self._ways.acknowledged(source, token & ~MOVE))
 
+    def _discharged(self, destination: int, token: int) -> None:
+        if destination in self._ways.held:
+            self._flushed[destination] = token
+            self._set_alarm()
+
     def _tick(self) -> None:
+        for destination, token in list(self._flushed.items()):
+            old = self._ways.last(destination)
+            if destination not in self._ways.held or old is None:
+                del self._flushed[destination]
+            elif not self._owes(old, destination):
+                del self._flushed[destination]
+                self._obey(self._ways.acknowledged(destination, token))
         self._obey(self._ways.tick(self._context.now))
+
+    def _set_alarm(self) -> None:
+        deadline = self._ways.deadline
+        if self._flushed and deadline is not None:
+            deadline = min(deadline, self._context.now + limits.LEAVING_POLL_SECONDS)
+        self._alarm.set(deadline)
 
     def sweep(self) -> None:
         """Say how much is held."""
@@ -113,7 +154,7 @@ class Moves:
                         order_given_up(self._context, effect)
                     self._traffic.changed()
                     self._traffic.resubmit(effect.held, Status.NOT_CONNECTED, insist=True)
-        self._alarm.set(self._ways.deadline)
+        self._set_alarm()
         self.sweep()
 
     def _send_flush(self, destination: int, path: int, token: int) -> None:
@@ -126,7 +167,8 @@ class Moves:
             token=token | MOVE,
         )
         old = self._endpoints.get(path)
-        if old is None or old.submit(Routed.of(flush)) is not None:
+        flushed = _Flushed(destination, token, self._discharged)
+        if old is None or old.submit(Routed.of(flush, flushed)) is not None:
             self._obey(self._ways.broken(destination))
 
 

@@ -15,7 +15,7 @@ the frame is acknowledged (wire protocol, section 4). Five kinds exist:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import attrs
 
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from atbus.node.statistics import Statistics
 
 _ASKING = int(Flags.ANSWER | Flags.REQUEST)
+
+
+class Answerable(Protocol):
+    """Whoever wants to know that this node answers for something no longer."""
+
+    def discharge(self) -> None:
+        """Take note of it."""
 
 
 @attrs.define(eq=False)
@@ -206,12 +213,12 @@ class Routed:
     destination: int
     sequence: int
     hop_limit: int
-    custody: Custody | None = None
+    custody: Answerable | None = None
     came_from: int | None = None
     may_wait: bool = True
 
     @classmethod
-    def of(cls, message: Message, custody: Custody | None = None) -> Routed:
+    def of(cls, message: Message, custody: Answerable | None = None) -> Routed:
         """Make an item of a message that begins here."""
         assert message.message_type is not None
         return cls(

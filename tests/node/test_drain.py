@@ -188,6 +188,24 @@ class MoveTests(DrainBus):
         self.network.settle(3)
         self.assertEqual(self.mail[two].payloads, [b"1", b"3", b"2"])
 
+    def test_a_flush_that_nobody_carries(self) -> None:
+        """A flush that a relay drops keeps nobody waiting: nothing is on its way any more."""
+        top, north, _ = self.region()
+        one = self.leaf_of(ONE, NORTH)
+        stuck = self.data_channel(north, top)
+        stuck.stall()
+        one.send(TWO, b"too early")
+        self.network.settle(0.05)
+        two = self.leaf_of(TWO, NORTH)
+        one.send(TWO, b"in time")
+        self.network.settle(0.05)
+        self.assertEqual(self.mail[two].payloads, [])
+        stuck.resume()
+        self.network.settle(0.3)
+        self.assertEqual(self.mail[two].payloads, [b"in time"])
+        self.assertEqual(north.statistics.order_given_up, 0)
+        self.assertEqual(self.mail[one].statuses(), ["LOOP"])
+
     def test_a_flow_at_rest_needs_no_flush(self) -> None:
         """When all has arrived that went the old way, the new one is taken without asking."""
         _, north, _ = self.region()
