@@ -21,11 +21,11 @@ from atbus.cli.bench.arrivals import Times
 from atbus.cli.bench.task import Task, Wishes, tasks
 from atbus.cli.outcome import CommandFailed, ExitCode
 
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 180.0
 # The sender goes on as long as it gets on, and says so when it does not.
 _PATIENCE_SECONDS: Final = 24 * 3_600.0
 # Besides the time that a target waits for what is missing.
-_REPORT_SECONDS: Final = 60.0
+_REPORT_SECONDS: Final = 180.0
 _LEAVE_SECONDS: Final = 5.0
 
 

@@ -47,12 +47,12 @@ _AWAY_SECONDS_MIN: Final = 1.0
 
 _LOOK_SECONDS: Final = 0.5
 
-_START_SECONDS: Final = 60.0
-_RECOVERY_SECONDS: Final = 30.0
+_START_SECONDS: Final = 180.0
+_RECOVERY_SECONDS: Final = 180.0
 _SETTLE_SECONDS: Final = 20.0
 # So many looks without a change mean that nothing is on its way.
 _QUIET_LOOKS: Final = 3
-_STOP_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 180.0
 
 _OPENING: Final = """\
 atbus gives every process a node on a message bus. Here are {count} processes:
