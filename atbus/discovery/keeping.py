@@ -77,6 +77,7 @@ class KeptValue(ABC):
         # The tenure in which something of ours is there; 0 when nobody knows.
         self._written_in = 0
         self._is_doubted = False
+        self._complaint = ""
         self._timers = timers
         self._random = random
         self._is_ours = is_ours
@@ -217,6 +218,7 @@ class KeptValue(ABC):
         """
         self._written_in, self._stored = tenure, value
         self.conflict = None
+        self._complaint = ""
         self.writes += 1
         self.written.tell()
 
@@ -255,10 +257,16 @@ class KeptValue(ABC):
             except DiscoveryError as failed:
                 if self.is_closed:
                     return
-                self._log.debug("{key}: {reason}", key=self.shown, reason=str(failed))
+                self._complain(str(failed))
                 await self._bell.wait(max(_RETRY_SECONDS_MIN, backoff.next(self._random())))
             else:
                 backoff.reset()
+
+    def _complain(self, reason: str) -> None:
+        """Say why the value is not written, once for each reason."""
+        if reason != self._complaint:
+            self._complaint = reason
+            self._log.warn("{key}: {reason}", key=self.shown, reason=reason)
 
     def _may_write(self) -> bool:
         """Whether there is a tenure, and the key that goes first has been written in it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.discovery.keeping import KeptValue
@@ -137,6 +138,17 @@ class KeepingTests(SynchronousTestCase):
         for _ in range(8):
             self.clock.advance(1.0)
         self.assertTrue(kept.is_written)
+
+    def test_why_it_is_not_written_is_said_once(self) -> None:
+        """What a registry has against a value is logged when it begins, not with each attempt."""
+        self.shelf.is_away = True
+        with capturedLogs() as logs:
+            kept = self.keep(b"one")
+            for _ in range(100):
+                self.clock.advance(1.0)
+        (said,) = [event for event in logs if event["log_level"] is LogLevel.warn]
+        reason = str(DiscoveryError("nobody is there"))
+        self.assertEqual((said["key"], said["reason"]), (kept.shown, reason))
 
     def test_two_who_do_not_give_way(self) -> None:
         """

@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as OutOfTime
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from atbus.discovery.bounds import REGISTRY_RETRY_SECONDS_MAX
 from atbus.discovery.waiting import Listeners
@@ -75,6 +75,7 @@ class Session:
         self._crossing = Crossing(reactor)
         self._client: Client | None = None
         self._backoff = Backoff(cap=REGISTRY_RETRY_SECONDS_MAX)
+        self._has_complained = False
         # When another client takes over.
         self._renewal: IDelayedCall | None = None
 
@@ -157,6 +158,12 @@ class Session:
             self._renewal.cancel()
             self._renewal = None
 
+    def _complain(self, reason: str) -> None:
+        """Say why no server answers; kazoo finds other words with each attempt."""
+        level = LogLevel.debug if self._has_complained else LogLevel.info
+        self._has_complained = True
+        self._log.emit(level, "no server answers: {reason}", reason=reason)
+
     def _told(self, news: SessionNews) -> None:
         """Take what becomes of the session."""
         was_connected, self.state = self.is_connected, news
@@ -164,12 +171,13 @@ class Session:
             case Connected(session_id):
                 self._cancel_renewal()
                 self._backoff.reset()
+                self._has_complained = False
                 if session_id != self.id:
                     self.id = session_id
                     self.begun += 1
                     self._log.info("session {id:#x} is ours", id=session_id & 2**64 - 1)
             case Suspended(reason):
-                self._log.debug("no server answers: {reason}", reason=reason)
+                self._complain(reason)
                 if was_connected:
                     self._renew_after(self.options.resume_seconds)
             case Expired():
