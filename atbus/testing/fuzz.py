@@ -4,9 +4,10 @@ Feed hostile bytes to everything that reads frames: ``python -m atbus.testing.fu
 An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into chunks
 and taken by `FrameBuffer`; every frame that comes out is peeked at, decoded, taken apart as a run,
 patched and traced as a relay would. Some inputs are clients of the NATS gateway instead
-(`atbus.testing.nats_fuzz`). What is asserted:
+(`atbus.testing.nats_fuzz`), or texts and values of another kind (`atbus.testing.text_fuzz`). What
+is asserted:
 
-* nothing is raised but `RemoteProtocolError`;
+* nothing is raised but `RemoteProtocolError`, or what the reader of a text refuses by;
 * no input takes longer than `SECONDS_MAX` of processor time;
 * sampled inputs allocate no more than a small multiple of their size;
 * sampled inputs are read alike by codec and schema, and what was read can be written again.
@@ -37,6 +38,7 @@ from atbus.errors import LocalProtocolError, RemoteProtocolError
 from atbus.testing.examples import example_messages
 from atbus.testing.mutation import chunks, mutate, mutate_stream
 from atbus.testing.nats_fuzz import hostile_client, take
+from atbus.testing.text_fuzz import hostile_text, read_hostile
 from atbus.wire import codec, schema
 from atbus.wire.extras import append_trace
 from atbus.wire.framing import FrameBuffer
@@ -48,6 +50,7 @@ SECONDS_MAX: Final = 0.05
 BATCH: Final = 2_000
 _STREAM_SHARE: Final = 0.1
 _CLIENT_SHARE: Final = 0.1
+_TEXT_SHARE: Final = 0.1
 _SAMPLE: Final = 20
 _ALLOCATED_FACTOR: Final = 64
 _ALLOCATED_BYTES: Final = 256 * 1024
@@ -119,6 +122,9 @@ def run_batch(seed: int, batch: int, count: int) -> Findings:
         for number in range(count):
             if random.random() < _CLIENT_SHARE:
                 _try_client(findings, random)
+                continue
+            if random.random() < _TEXT_SHARE:
+                _try_text(findings, random)
                 continue
             if random.random() < _STREAM_SHARE:
                 start = random.randrange(len(session) - 3)
@@ -214,6 +220,26 @@ def _try_client(findings: Findings, random: Random) -> None:
             raise AssertionError(f"{took:.3f} s of processor time")
     except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
         findings.failures.append(f"{type(error).__name__}: {error} from {said.hex()}")
+
+
+def _try_text(findings: Findings, random: Random) -> None:
+    """
+    Try one text, and keep it if its reader does what none may do.
+
+    :param findings: Gets what came of it.
+    :param random: Makes the text.
+    """
+    reader, said = hostile_text(random)
+    began = time.process_time()
+    try:
+        findings.outcomes[read_hostile(reader, said)] += 1
+        took = time.process_time() - began
+        findings.slowest_seconds = max(findings.slowest_seconds, took)
+        if took > SECONDS_MAX:
+            raise AssertionError(f"{took:.3f} s of processor time")
+    except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
+        what = f"{reader.name}: {type(error).__name__}: {error}"
+        findings.failures.append(f"{what} from {said.hex()}")
 
 
 def _check_memory(pieces: Sequence[bytes], size: int) -> None:
