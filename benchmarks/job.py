@@ -35,7 +35,7 @@ class Job:
     The task of one process.
 
     :param role: Function of the system's module.
-    :param channel: ``unix`` or ``tcp``.
+    :param channel: ``unix``, ``tcp``, ``shm`` or ``mem``.
     :param path: Of a unix socket.
     :param port: The same for tcp, on 127.0.0.1.
     :param path_2: Where a relay gives to its receiver.

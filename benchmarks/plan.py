@@ -25,12 +25,13 @@ class System:
     :param name: As it is called in the tables.
     :param module: In `benchmarks.systems`.
     :param needs: Python package without which it is absent.
-    :param channels: ``unix`` and ``tcp``, as far as there are.
+    :param channels: ``unix``, ``tcp``, ``shm`` and ``mem``, as far as there are.
     :param server: A program that the runner starts for it.
     :param share: The part of the usual count that gives a measurement of the usual length.
     :param size_max: Of one message, bytes.
     :param roles: Functions with another name than the role.
     :param sender_listens: Whether many receivers dial one sender.
+    :param starts_others: Whether its processes start others, whose time and memory are not seen.
     """
 
     name: str
@@ -42,6 +43,7 @@ class System:
     size_max: int = 1 << 20
     roles: Mapping[str, str] = attrs.field(factory=dict)
     sender_listens: bool = False
+    starts_others: bool = False
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -86,6 +88,9 @@ MANY = Workload(
     burst=16,
     targets=64,
 )
+HERE = Workload(
+    name="one way, one process", roles=("receive_here",), measured="receive_here", figures=RATE
+)
 MANY_SINGLE = attrs.evolve(MANY, name="64 targets, 1 a turn", burst=1)
 # Of the usual count, for work that is slower by nature.
 _PARTS = {MANY.name: 5, MANY_SINGLE.name: 15}
@@ -115,6 +120,42 @@ NATS = System(
 )
 # Its values are at most 65,535 bytes long.
 AMP = System(name="Twisted AMP", module="amp", needs="twisted", share=0.05, size_max=65_535)
+# Ours again, in other clothes.
+OVER_UNIX = attrs.evolve(ATBUS, name="atbus, unix", channels=("unix",))
+ICEORYX2 = System(
+    name="iceoryx2", module="iceoryx", needs="iceoryx2", channels=("shm",), share=0.1
+)
+# The faster of the two ways to write it is the one that is aimed at.
+INPROC = attrs.evolve(PYZMQ, name="pyzmq, inproc", channels=("mem",))
+INPROC_IN_TURNS = attrs.evolve(
+    INPROC, name="pyzmq, inproc, one thread", roles={"receive_here": "receive_in_turns"}
+)
+PIPE = System(
+    name="multiprocessing.Pipe",
+    module="parallel",
+    needs="multiprocessing",
+    channels=("unix",),
+    roles={
+        "receive": "receive_from_pipe",
+        "send": "stand_by",
+        "echo": "stand_by",
+        "ping": "ping_through_pipe",
+    },
+    share=0.3,
+    starts_others=True,
+)
+QUEUE = attrs.evolve(
+    PIPE,
+    name="multiprocessing.Queue",
+    roles={
+        "receive": "receive_from_queue",
+        "send": "stand_by",
+        "echo": "stand_by",
+        "ping": "ping_through_queue",
+    },
+    share=0.1,
+)
+NNG = System(name="pynng", module="nng", needs="pynng", channels=("unix",), share=0.05)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -122,6 +163,8 @@ class Comparison:
     """
     atbus beside another system, under the same work.
 
+    :param channel: Which atbus takes.
+    :param peer_channel: Which the other system takes.
     :param target: Which promise it is to keep, if any.
     :param at_least: The ratio promised, by figure; of times the reciprocal, so that more is better.
     """
@@ -133,11 +176,16 @@ class Comparison:
     count: int
     target: str = ""
     at_least: Mapping[str, float] = attrs.field(factory=dict)
+    peer_channel: str = attrs.field()
+
+    @peer_channel.default
+    def _same(self) -> str:
+        return self.channel
 
 
 def comparisons() -> list[Comparison]:
     """List everything that is compared, promises first."""
-    return [*_promised(), *_shown()]
+    return [*_promised(), *_promised_in_memory(), *_shown(), *_shown_in_memory()]
 
 
 def _promised() -> list[Comparison]:
@@ -161,6 +209,32 @@ def _promised() -> list[Comparison]:
                 at_least={"p50": 1.0, "p99": 1 / 1.1},
             )
         )
+    return found
+
+
+def _promised_in_memory() -> list[Comparison]:
+    found = [
+        attrs.evolve(_rate(OVER_UNIX, "shm", ONE_WAY, size, "T5", ratio), peer_channel="unix")
+        for size, ratio in ((_USUAL, 1.25), (1024, 1.5), (16_384, 1.5), (262_144, 1.5))
+    ]
+    trip = _shown_one(OVER_UNIX, "shm", ROUND_TRIP, _USUAL, _TRIPS)
+    found.append(attrs.evolve(trip, peer_channel="unix", target="T5", at_least={"p50": 1.0}))
+    found.append(_rate(ICEORYX2, "shm", ONE_WAY, _USUAL, "T5", 4.0))
+    found.append(_rate(INPROC, "mem", HERE, _USUAL, "T6", 2.0))
+    return found
+
+
+def _shown_in_memory() -> list[Comparison]:
+    found = [_shown_one(INPROC_IN_TURNS, "mem", HERE, _USUAL, COUNTS[_USUAL])]
+    for size in (1024, 16_384):
+        found.append(_shown_one(INPROC, "mem", HERE, size, COUNTS[size]))
+        found.append(_shown_one(ICEORYX2, "shm", ONE_WAY, size, COUNTS[size]))
+    found.append(_shown_one(ICEORYX2, "shm", ROUND_TRIP, _USUAL, _TRIPS))
+    for peer in (PYZMQ, PIPE, QUEUE, NNG):
+        sizes = (_USUAL, 1024, 16_384)
+        beside = [_shown_one(peer, "shm", ONE_WAY, size, COUNTS[size]) for size in sizes]
+        beside.append(_shown_one(peer, "shm", ROUND_TRIP, _USUAL, _TRIPS))
+        found += [attrs.evolve(each, peer_channel="unix") for each in beside]
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks.picture import bars
-from benchmarks.plan import ATBUS, ONE_WAY, Comparison
+from benchmarks.plan import ATBUS, ONE_WAY, OVER_UNIX, Comparison
 from benchmarks.ratios import Spread, spread
 from benchmarks.scaling import Cost
 
@@ -35,7 +35,7 @@ class Outcome:
     def title(self) -> str:
         """Name the comparison in one line."""
         compared = self.comparison
-        where = f"{compared.channel}, {compared.workload.name}, {compared.size} B"
+        where = f"{_channels(compared)}, {compared.workload.name}, {compared.size} B"
         return f"{compared.peer.name}, {where}"
 
     def add(self, ours: Mapping[str, float], theirs: Mapping[str, float]) -> None:
@@ -89,7 +89,7 @@ def _entries(
                 yield {
                     "system": name,
                     "beside": compared.peer.name,
-                    "channel": compared.channel,
+                    "channel": compared.channel if name == ATBUS.name else compared.peer_channel,
                     "workload": compared.workload.name + suffix,
                     "payload": compared.size,
                     "value": found.median,
@@ -136,7 +136,7 @@ def _entries(
 def _figures(compared: Comparison) -> list[tuple[str, tuple[str, str]]]:
     figures = list(compared.workload.figures.items())
     # Of a system with a server the greatest part would be missing.
-    if not compared.peer.server:
+    if not (compared.peer.server or compared.peer.starts_others):
         figures.append(("cpu_us", (", processor time", "us/message")))
     if compared.workload.figures.keys() == {"value"}:
         figures.append(("peak_bytes", (", peak memory", "bytes")))
@@ -150,8 +150,8 @@ def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Co
     promised, shown = list(map(_promise, aimed)), list(map(_showing, others))
     parts = []
     if promised:
-        parts += [f"Beside pyzmq, what is aimed at, {_pairs(aimed)}:", ""]
-        names = ("work", "payload", "channel", "atbus", "pyzmq", "ratio", "aim", "")
+        parts += [f"What is aimed at, {_pairs(aimed)}:", ""]
+        names = ("beside", "work", "payload", "channel", "atbus", "it", "ratio", "aim", "")
         parts += _table(names, [row for rows in promised for row in rows])
     if shown:
         parts += [f"Beside other systems, {_pairs(others)}:", ""]
@@ -159,7 +159,7 @@ def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Co
         parts += _table(heads, [row for rows in shown for row in rows])
     if promised:
         parts += ["Microseconds of processor time for one message, all processes together:", ""]
-        columns = ("work", "payload", "channel", "atbus", "pyzmq", "ratio")
+        columns = ("beside", "work", "payload", "channel", "atbus", "it", "ratio")
         parts += _table(columns, list(map(_processor, aimed)))
     one_way = [o for o in outcomes if o.comparison.workload is ONE_WAY]
     measured = [o for o in one_way if o.comparison.size == _USUAL]
@@ -172,6 +172,12 @@ def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Co
     for name, missing in absent.items():
         parts += [f"Absent: {name}, because {missing}.", ""]
     return "\n".join(parts)
+
+
+def _channels(compared: Comparison) -> str:
+    if compared.channel == compared.peer_channel:
+        return compared.channel
+    return f"{compared.channel} beside {compared.peer_channel}"
 
 
 def _pairs(outcomes: list[Outcome]) -> str:
@@ -189,9 +195,10 @@ def _promise(outcome: Outcome) -> list[tuple[str, ...]]:
         aim = compared.at_least[figure]
         rows.append(
             (
+                compared.peer.name,
                 f"{compared.target}: {compared.workload.name}{suffix}",
                 _size(compared.size),
-                compared.channel,
+                _channels(compared),
                 _value(outcome.ours, figure, unit),
                 _value(outcome.theirs, figure, unit),
                 _interval(ratio),
@@ -213,7 +220,7 @@ def _memory(outcome: Outcome) -> tuple[str, ...]:
         f"{spread([run['peak_bytes'] for run in runs]).median / 2**20:.0f} MiB"
         for runs in (outcome.ours, outcome.theirs)
     )
-    return (outcome.comparison.peer.name, outcome.comparison.channel, ours, theirs)
+    return (outcome.comparison.peer.name, _channels(outcome.comparison), ours, theirs)
 
 
 def _processor(outcome: Outcome) -> tuple[str, ...]:
@@ -222,8 +229,9 @@ def _processor(outcome: Outcome) -> tuple[str, ...]:
         f"{spread([run['cpu_us'] for run in runs]).median:.2f}"
         for runs in (outcome.ours, outcome.theirs)
     )
-    where = (compared.workload.name, _size(compared.size), compared.channel)
-    return (*where, ours, theirs, _interval(outcome.ratio("cpu_us")))
+    ratio = _interval(outcome.ratio("cpu_us"))
+    where = (_size(compared.size), _channels(compared))
+    return (compared.peer.name, compared.workload.name, *where, ours, theirs, ratio)
 
 
 def _showing(outcome: Outcome) -> list[tuple[str, ...]]:
@@ -233,7 +241,7 @@ def _showing(outcome: Outcome) -> list[tuple[str, ...]]:
             compared.peer.name,
             compared.workload.name + suffix,
             _size(compared.size),
-            compared.channel,
+            _channels(compared),
             _value(outcome.ours, figure, unit),
             _value(outcome.theirs, figure, unit),
             _interval(outcome.ratio(figure)),
@@ -279,8 +287,12 @@ def _picture(outcomes: list[Outcome]) -> str:
         compared = outcome.comparison
         if compared.workload.name != "one way":
             continue
-        for name, runs in ((ATBUS.name, outcome.ours), (compared.peer.name, outcome.theirs)):
-            sizes = rates.setdefault(f"{name}, {compared.channel}", {})
+        ours = f"{ATBUS.name}, {compared.channel}"
+        theirs = f"{compared.peer.name}, {compared.peer_channel}"
+        if compared.peer is OVER_UNIX:
+            theirs = compared.peer.name
+        for name, runs in ((ours, outcome.ours), (theirs, outcome.theirs)):
+            sizes = rates.setdefault(name, {})
             sizes.setdefault(compared.size, []).extend(run["value"] for run in runs)
     return bars(
         "Messages a second, one way, by payload (logarithmic)",

@@ -78,8 +78,9 @@ class Runner:
         figures = {}
         try:
             for system in systems:
+                channel = comparison.channel if system is ATBUS else comparison.peer_channel
                 figures[system.name] = measure(
-                    system, comparison.channel, comparison.workload, comparison.size, count
+                    system, channel, comparison.workload, comparison.size, count
                 )
         except Failed as failed:
             outcome.failures.append(str(failed))

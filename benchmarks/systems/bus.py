@@ -1,7 +1,13 @@
-"""atbus: one node per process; senders register with the receiver, or both with the relay."""
+"""
+atbus: one node per process; senders register with the receiver, or both with the relay.
+
+Over ``mem`` both nodes are in one process. Over ``shm`` a sender sends messages that nobody counts
+until it was given a lane: what is measured is the lane, not the way to it.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from threading import Thread
@@ -9,6 +15,8 @@ from time import perf_counter
 from typing import Any
 
 from twisted.internet import reactor as any_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -29,6 +37,13 @@ _BURST_MAX = 1000
 # A full queue is looked at again after this.
 _PAUSE_SECONDS = 0.001
 
+# Messages that are sent until there are lanes: their kind, which no other has, and how many how
+# often. A reader offers a lane to who sends 64 KiB in a second.
+_WARM_KIND = 1 << 20
+_WARM_MESSAGES = 20
+_WARM_BYTES = 8192
+_WARM_SECONDS = 0.02
+
 # Any: to mypy it is a module.
 reactor: Any = any_reactor
 # As `twistd atbus` does in its process: nodes then need no clock of their own.
@@ -39,17 +54,37 @@ def receive(job: Job) -> None:
     """Take messages, at the top of the tree or below a relay."""
     arrivals = Arrivals(job)
     node = _below(job, _FIRST_TARGET) if job.relayed else _at_the_top(job)
-    node.receiver = Receiver(arrivals.take)
+    node.receiver = WarmReceiver(node, Receiver(arrivals.take))
     _run(node, job.ready)
+
+
+def receive_here(job: Job) -> None:
+    """Take messages of a node of this very process."""
+    arrivals = Arrivals(job)
+    node = _at_the_top(job)
+    node.receiver = WarmReceiver(node, Receiver(arrivals.take))
+
+    def up(_: object) -> None:
+        sender = _below(job, _FIRST_SENDER)
+        sender.events.on_forward_response.observe(_fate)
+        begin = _when_warm(job, sender, _begin(job, _sender(job, sender, _TOP)), lanes=0)
+        sender.start().addCallbacks(lambda _: begin(), _stop)
+
+    node.start().addCallbacks(up, _stop)
+    _loop()
 
 
 def send(job: Job) -> None:
     """Send as fast as the node takes messages."""
-    target = _FIRST_TARGET if job.relayed else _TOP
-    payloads = job.payloads()
-    burst = min(_BURST_MAX, max(1, _BURST_BYTES // job.size))
     node = _below(job, _FIRST_SENDER + job.index)
     node.events.on_forward_response.observe(_fate)
+    target = _FIRST_TARGET if job.relayed else _TOP
+    _run(node, _when_warm(job, node, _begin(job, _sender(job, node, target))))
+
+
+def _sender(job: Job, node: Node, target: int) -> Callable[[], None]:
+    payloads = job.payloads()
+    burst = min(_BURST_MAX, max(1, _BURST_BYTES // job.size))
     mask = len(payloads) - 1
     place = 0
 
@@ -67,7 +102,7 @@ def send(job: Job) -> None:
         if place < job.share:
             reactor.callLater(0, go)
 
-    _run(node, _begin(job, go))
+    return go
 
 
 def relay(job: Job) -> None:
@@ -105,8 +140,8 @@ def ping(job: Job) -> None:
         else:
             report_trips(job, seconds)
 
-    node.receiver = Receiver(back)
-    _run(node, _begin(job, go))
+    node.receiver = WarmReceiver(node, Receiver(back))
+    _run(node, _when_warm(job, node, _begin(job, go), lanes=2))
 
 
 def receive_many(job: Job) -> None:
@@ -173,6 +208,26 @@ class Receiver:
 
 
 @implementer(IMessageReceiver)
+class WarmReceiver:
+    """
+    Take no messages that only warm up, and leave with the first one that counts.
+
+    :param node: Whose receiver this is.
+    :param then: Takes its place.
+    """
+
+    def __init__(self, node: Node, then: Receiver) -> None:
+        self._node = node
+        self._then = then
+
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
+        """Take one message."""
+        if kind != _WARM_KIND:
+            self._node.receiver = self._then
+            self._then.message_received(source, kind, sequence, payload)
+
+
+@implementer(IMessageReceiver)
 class Echo:
     """Answer each message with itself."""
 
@@ -185,23 +240,56 @@ class Echo:
 
 
 def _at_the_top(job: Job) -> Node:
-    listen = [_address(job.channel, job.path, job.port)]
+    listen = [_address(job.channel, job.path, job.port), *_rings(job)]
     # What the relay knows of its nodes stays with it: here everything is to go through it.
     return Node(NodeConfig(id=_TOP, listen=listen, subnets=[(0, 16)], direct_notice=False), reactor)
 
 
 def _below(job: Job, bus_id: int) -> Node:
     upstream = _address(job.channel, job.path, job.port)
-    return Node(NodeConfig(id=bus_id, upstream=upstream), reactor)
+    return Node(NodeConfig(id=bus_id, upstream=upstream, listen=_rings(job)), reactor)
 
 
 def _address(channel: str, path: str, port: int) -> str:
-    return f"unix://{path}" if channel == "unix" else f"ipv4://127.0.0.1:{port}"
+    return f"ipv4://127.0.0.1:{port}" if channel == "tcp" else f"unix://{path}"
+
+
+def _rings(job: Job) -> list[str]:
+    return [f"{job.channel}://auto"] if job.channel in ("shm", "mem") else []
 
 
 def _run(node: Node, up: Callable[[], object]) -> None:
     node.start().addCallbacks(lambda _: up(), _stop)
     _loop()
+
+
+def _when_warm(
+    job: Job, node: Node, then: Callable[[], object], lanes: int = 1
+) -> Callable[[], object]:
+    """Wait until a node's data takes the channel, which for lanes means to send until there are."""
+
+    async def warm() -> None:
+        while await _attached(node) < lanes:
+            try:
+                for _ in range(_WARM_MESSAGES):
+                    node.send(_TOP, bytes(_WARM_BYTES), _WARM_KIND)
+            except Undeliverable as refusal:
+                _full(refusal)
+            await deferLater(reactor, _WARM_SECONDS)
+        # Behind everything that was sent before it, and back behind everything that came back.
+        await node.deliver(_TOP, b"", _WARM_KIND)
+        while str(node.next_hop(_TOP).address).partition(":")[0] != job.channel:
+            await deferLater(reactor, _WARM_SECONDS)
+        then()
+
+    if not _rings(job):
+        return then
+    return lambda: Deferred.fromCoroutine(warm()).addErrback(_stop)
+
+
+async def _attached(node: Node) -> int:
+    lines = await node.command(node.bus_id, b"atbus.shm")
+    return sum(lane["state"] == "attached" for lane in json.loads(b"".join(lines)))
 
 
 def _begin(job: Job, go: Callable[[], object]) -> Callable[[], None]:
@@ -225,7 +313,8 @@ def _stop(failure: Failure) -> None:
 
 
 def _fate(fate: Fate) -> None:
-    fail(f"{fate.count} messages were given up: {fate.status.name}")
+    if fate.status is not Status.OK:
+        fail(f"{fate.count} messages were given up: {fate.status.name}")
 
 
 def _full(refusal: Undeliverable) -> None:

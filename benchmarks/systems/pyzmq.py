@@ -12,6 +12,9 @@ from benchmarks.job import Arrivals, Job, Spread, draws, report_trips
 
 # From here on the documentation advises to let ZeroMQ refer to a message instead of copying it.
 _COPY_MAX = 64 * 1024
+_HERE = "inproc://bench"
+# Less than the high-water mark of a socket: nobody else would take what has no room.
+_TURN = 500
 
 
 def receive(job: Job) -> None:
@@ -26,6 +29,51 @@ def receive(job: Job) -> None:
     take, recv = arrivals.take, pull.recv
     for _ in range(job.share * job.senders):
         take(recv())
+
+
+def receive_here(job: Job) -> None:
+    """Take messages of another thread of this process."""
+    context = zmq.Context()
+    pull = context.socket(zmq.PULL)
+    pull.bind(_HERE)
+
+    def feed() -> None:
+        push = context.socket(zmq.PUSH)
+        push.connect(_HERE)
+        payloads = job.payloads()
+        mask = len(payloads) - 1
+        job.wait()
+        offer = push.send
+        for place in range(job.share):
+            offer(payloads[place & mask])
+        _stay()
+
+    threading.Thread(target=feed, daemon=True).start()
+    arrivals = Arrivals(job)
+    take, recv = arrivals.take, pull.recv
+    for _ in range(job.share):
+        take(recv())
+
+
+def receive_in_turns(job: Job) -> None:
+    """Send and take messages in turns, in one thread, as two parts of a program on one loop do."""
+    context = zmq.Context()
+    pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    pull.bind(_HERE)
+    push.connect(_HERE)
+    payloads = job.payloads()
+    mask = len(payloads) - 1
+    arrivals = Arrivals(job)
+    take, recv, offer = arrivals.take, pull.recv, push.send
+    place = 0
+    job.wait()
+    while not arrivals.done:
+        count = min(_TURN, job.share - place)
+        for _ in range(count):
+            offer(payloads[place & mask])
+            place += 1
+        for _ in range(count):
+            take(recv())
 
 
 def send(job: Job) -> None:

@@ -29,6 +29,20 @@ class MeasureTests(SynchronousTestCase):
             for name in (*workload.figures, "peak_bytes", "cpu_us"):
                 self.assertGreater(figures[name], 0, workload.name)
 
+    def test_memory_is_measured(self) -> None:
+        """What is measured over lanes and in one process took them: everything arrives there."""
+        for channel, workload in (("shm", plan.ROUND_TRIP), ("mem", plan.HERE)):
+            figures = measure.measure(ATBUS, channel, workload, 128, 200)
+            for name in (*workload.figures, "cpu_us"):
+                self.assertGreater(figures[name], 0, (channel, workload.name))
+
+    def test_what_starts_its_own_processes(self) -> None:
+        """A pipe and a queue of multiprocessing carry what they are asked to."""
+        for system, workload in ((plan.PIPE, plan.ROUND_TRIP), (plan.QUEUE, plan.ONE_WAY)):
+            figures = measure.measure(system, "unix", workload, 128, 400)
+            for name in workload.figures:
+                self.assertGreater(figures[name], 0, (system.name, workload.name))
+
     def test_what_is_missing_is_named(self) -> None:
         """A peer that is not installed is absent, with the reason."""
         absent = plan.System(name="nothing", module="nothing", needs="no_such_package")
@@ -83,6 +97,22 @@ class ReportTests(SynchronousTestCase):
         text = (folder / "bench.txt").read_text(encoding="utf-8")
         self.assertIn("2.50 (2.00-3.00)", text)
         self.assertIn("2.00 (2.00-2.00)", text)
+
+    def test_two_channels_beside_each_other(self) -> None:
+        """Where atbus takes another channel than its peer, each figure has its own."""
+        compared = next(c for c in plan.comparisons() if c.peer is plan.OVER_UNIX)
+        outcome = Outcome(compared)
+        for name in ("ours", "theirs"):
+            getattr(outcome, name).append({"value": 1.0, "peak_bytes": 1.0, "cpu_us": 1.0})
+        folder = Path(self.mktemp())
+        with redirect_stdout(StringIO()):
+            report.write(folder, [outcome], {}, [])
+        entries = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+        where = {(entry["system"], entry["channel"]) for entry in entries}
+        self.assertLessEqual({("atbus", "shm"), ("atbus, unix", "unix")}, where)
+        text = (folder / "bench.txt").read_text(encoding="utf-8")
+        self.assertIn("shm beside unix", text)
+        self.assertIn("T5: one way", text)
 
     def test_a_system_that_fails_stops_nobody(self) -> None:
         """What fails is named, the others are measured, and the run does not end well."""
