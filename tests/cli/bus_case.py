@@ -30,7 +30,7 @@ TOKEN = "an access token"
 
 # What talks to a node, and in how many words it is said.
 _TALKS = dict.fromkeys(("status", "nodes", "links", "routes", "send", "request"), 1)
-_TALKS |= dict.fromkeys(("command", "ping", "trace", "drain"), 1)
+_TALKS |= dict.fromkeys(("command", "ping", "trace", "drain", "pub", "sub", "req"), 1)
 _TALKS |= dict.fromkeys(("route", "shm"), 2)
 
 

@@ -82,7 +82,7 @@ class SubjectTests(BusTestCase):
         await self.nodes[2].subscribe("other").everywhere()
         ended = await self.atbus("req", "shout", "hey")
         self.assertEqual((ended.code, ended.out), (ExitCode.DONE, "HEY\n"))
-        ended = await self.atbus("req", "shout", "--all", "-o", "json", stdin=b"x")
+        ended = await self.atbus("req", "shout", "--all", "--quiet", "5", "-o", "json", stdin=b"x")
         sources = sorted(answer["source"] for answer in ended.json)
         self.assertEqual(sources, ["0x10100", "0x10101"])
         self.assertEqual(ended.json[0]["payload"], "X")

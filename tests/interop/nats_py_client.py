@@ -14,7 +14,7 @@ from typing import Any
 import nats
 from nats.errors import MaxPayloadError, NoRespondersError
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 def say(line: str) -> None:
@@ -33,14 +33,19 @@ async def everywhere(publisher: Any, subscriber: Any, subject: str) -> None:
     subscription = await subscriber.subscribe(subject, cb=note)
     while not arrived.is_set():
         await publisher.publish(subject, b"")
-        await publisher.flush()
+        await publisher.flush(PATIENCE_SECONDS)
         await asyncio.sleep(0.05)
     await subscription.unsubscribe()
 
 
+async def connect(url: str) -> Any:
+    """Connect, however long that takes."""
+    return await nats.connect(url, connect_timeout=PATIENCE_SECONDS)
+
+
 async def basics(here: str, there: str) -> None:
     """Publish, subscribe, groups, requests, headers, what nobody answers, and drain."""
-    one, other = await nats.connect(here), await nats.connect(there)
+    one, other = await connect(here), await connect(there)
     await everywhere(one, other, "ready")
 
     subscription = await other.subscribe("orders.*.new")
@@ -93,7 +98,7 @@ async def drain(one: Any, other: Any) -> None:
     await everywhere(one, other, "ready")
     for number in range(100):
         await one.publish("work", b"%d" % number)
-    await one.flush()
+    await one.flush(PATIENCE_SECONDS)
     # Behind everything that has come over the bus by now.
     await everywhere(one, other, "ready")
     await other.drain()

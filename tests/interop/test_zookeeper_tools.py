@@ -40,7 +40,7 @@ class ToolTests(SessionCase):
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=100,
+                timeout=600,
             )
             return done.returncode, done.stdout, done.stderr
 

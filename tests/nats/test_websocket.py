@@ -31,7 +31,8 @@ class Browser:
         """It is connected."""
 
     def bytesMessageReceived(self, data: bytes | bytearray) -> None:
-        self.heard += data
+        # When it is asked whether we are there is no matter.
+        self.heard = (self.heard + data).replace(b"PING\r\n", b"")
         self._look()
 
     def textMessageReceived(self, message: str) -> None:

@@ -36,8 +36,8 @@ _JAR_NAMES: Final = (
 
 _PREFIX: Final = "/atbus-demo/"
 _LOOK_SECONDS: Final = 0.1
-_START_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 10.0
+_START_SECONDS: Final = 180.0
+_STOP_SECONDS: Final = 60.0
 _LOG_LINES_SHOWN: Final = 8
 
 
