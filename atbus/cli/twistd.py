@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from secrets import randbelow
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from OpenSSL.SSL import OPENSSL_VERSION, OpenSSL_version
 from twisted.application.service import IService, MultiService
@@ -37,6 +37,9 @@ from atbus.node.reading_sources import NOBODY_ASSIGNS
 from atbus.node.service import NodeService
 from atbus.node.toml import load_config, parse_config
 from atbus.testing.node_record import NodeRecord
+
+if TYPE_CHECKING:
+    from atbus.nats.gateway import Gateway
 
 #: The largest id that a node gives itself: TOML has no larger numbers.
 AUTO_ID_MAX: Final = 2**63 - 1
@@ -190,6 +193,7 @@ class NodeProcess(MultiService):
         self._reactor = reactor
         self._signals = Signals(reactor)
         self.node_service: NodeService | None = None
+        self._gateway: Gateway | None = None
 
     def startService(self) -> None:  # Twisted's name
         """
@@ -215,7 +219,7 @@ class NodeProcess(MultiService):
         self._let_clients_in(node)
         self._signals.on_second_stop = service.stop_at_once
         self._signals.on_hangup = self._reload
-        self._signals.on_drain = service.drain
+        self._signals.on_drain = self._drain
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)
         try:
@@ -233,8 +237,15 @@ class NodeProcess(MultiService):
             # HTTP and more are loaded by those who use them.
             from atbus.nats.gateway import Gateway
 
-            gateway = Gateway(node, settings, self._reactor)
-            gateway.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
+            self._gateway = Gateway(node, settings, self._reactor)
+            self._gateway.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped
+
+    def _drain(self) -> None:
+        """Let everybody go somewhere else: the nodes below, and clients."""
+        assert self.node_service is not None
+        self.node_service.drain()
+        if self._gateway is not None:
+            self._gateway.lame_duck()
 
     def _reload(self) -> None:
         """Read the configuration again; one with faults changes nothing."""

@@ -6,42 +6,16 @@ import signal
 import sys
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
-from tests.processes.harness import UP, NodeProcess, ProcessCase
+from tests.interop.two_gateways import TwoGateways
+from tests.processes.harness import NodeProcess
 
 CLIENT = Path(__file__).with_name("nats_py_client.py")
 
-ROOT = """
-id = "0x10000"
-listen = ["unix://{folder}/root.sock"]
-subnets = ["0/16"]
-[nats]
-listen = "127.0.0.1:0"
-"""
-CHILD = """
-id = "0x10001"
-upstream = "unix://{folder}/root.sock"
-[nats]
-listen = "127.0.0.1:0"
-"""
 
-
-class NatsPyTests(ProcessCase):
-    """Two nodes, each with a gateway."""
-
-    async def begin(self) -> tuple[list[NodeProcess], list[str]]:
-        """Start both; give the processes and the URLs of their gateways."""
-        processes, urls = [], []
-        for name, config in (("root", ROOT), ("child", CHILD)):
-            process = self.start(name, config)
-            # In either order.
-            lines = [r"nats listen: 127\.0\.0\.1:(\d+)", UP]
-            told = [Deferred.fromCoroutine(process.says(line)) for line in lines]
-            matches = await gatherResults(told)
-            urls.append(f"nats://127.0.0.1:{matches[0][1]}")
-            processes.append(process)
-        return processes, urls
+class NatsPyTests(TwoGateways):
+    """Programs with nats-py."""
 
     def run_client(self, scenario: str, urls: list[str]) -> NodeProcess:
         """Start the program with nats-py."""
@@ -69,3 +43,18 @@ class NatsPyTests(ProcessCase):
         child.kill(signal.SIGKILL)
         await client.says("passed")
         self.assertEqual(await client.ends(), 0)
+
+    def test_a_gateway_is_taken_away(self) -> Deferred[None]:
+        """Told to drain, a gateway sends its clients to the other one."""
+        return Deferred.fromCoroutine(self.a_gateway_is_taken_away())
+
+    async def a_gateway_is_taken_away(self) -> None:
+        (_, child), urls = await self.begin(
+            "lame_duck_grace_seconds = 0.1", "lame_duck_seconds = 0.1"
+        )
+        client = self.run_client("reconnect", [urls[1], urls[0]])
+        await client.says("knows both")
+        child.kill(signal.SIGUSR2)
+        await client.says("passed")
+        self.assertEqual(await client.ends(), 0)
+        self.assertTrue(child.running)
