@@ -237,7 +237,11 @@ class Publishing:
             return
         if publication.reply_to and not inbox_owner(publication.reply_to):
             self._remember_asker(publication.reply_to, passing.came_from)
-        self._spread(way, publication, known)
+        if way.is_simple and way.plain and not (known.queues or known.queues_only):
+            # Nobody else can want it, nor any group.
+            self._subscribers.deliver(publication, way.plain)
+        else:
+            self._spread(way, publication, known)
 
     def _recognized(self, publication: Publication, passing: Passing) -> Passing | None:
         """Leave out what came before; None when nothing is left."""
@@ -306,8 +310,10 @@ class Publishing:
         back = branch.neighbor == passing.came_from and not passing.handed_back
         if branch.queues and not back:
             self._entrusted.is_new(publication.source, passing.epoch, publication.sequence)
-        onward = attrs.evolve(
-            passing,
+        onward = Passing(
+            came_from=passing.came_from,
+            epoch=passing.epoch,
+            hop_limit=passing.hop_limit,
             queues=branch.queues,
             served=branch.served,
             queues_only=branch.queues_only,

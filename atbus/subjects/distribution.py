@@ -125,6 +125,9 @@ class Distributor:
         self.siblings = siblings
         self._interests = interests
         self._draw = draw
+        # Where subjects are wanted that no group wants, until any interest changes.
+        self._plain_places: dict[tuple[str, ...], tuple[int, ...] | None] = {}
+        self._version = -1
 
     def distribute(self, incoming: Incoming) -> Distribution:
         """
@@ -132,6 +135,10 @@ class Distributor:
 
         :returns: What to do; the branches in the order of their first interest.
         """
+        if not (incoming.queues or incoming.queues_only or incoming.handed_back):
+            places = self._places(incoming.subject)
+            if places is not None:
+                return self._distribute_plain(incoming, places)
         sides = self._interests.neighbors
         takers = self._interests.match(incoming.subject)
         allowed = _allowed(incoming, sides)
@@ -167,6 +174,44 @@ class Distributor:
                 for neighbor in dict.fromkeys((*plain, *queues))
             ),
             unserved=tuple(unserved),
+        )
+
+    def _places(self, subject: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Give the places where a subject is wanted; None when a group wants it."""
+        known = self._plain_places
+        if self._version != self._interests.version or len(known) > limits.MATCHES_REMEMBERED_MAX:
+            known.clear()
+            self._version = self._interests.version
+        elif subject in known:
+            return known[subject]
+        takers = self._interests.match(subject)
+        is_plain = not any(taker.wanted.queue for taker in takers)
+        places = tuple(dict.fromkeys(taker.neighbor for taker in takers)) if is_plain else None
+        known[subject] = places
+        return places
+
+    def _distribute_plain(self, incoming: Incoming, places: tuple[int, ...]) -> Distribution:
+        """Decide for what goes to plain subscribers only: the short way of most publications."""
+        sides = self._interests.neighbors
+        came_from = incoming.came_from
+        goes_anywhere = _goes_anywhere(incoming, sides)
+        chosen = [
+            place
+            for place in places
+            if place not in (HERE, came_from)
+            and (goes_anywhere or sides[place] is Side.BELOW)
+            and place not in incoming.served
+        ]
+        served = _served(incoming, chosen, sides)
+        return Distribution(
+            here=HERE in places,
+            branches=tuple(
+                Branch(
+                    neighbor=place,
+                    served=tuple(bus_id for bus_id in served if bus_id != place) if served else (),
+                )
+                for place in chosen
+            ),
         )
 
     @staticmethod
@@ -213,11 +258,15 @@ class Distributor:
                 weights[place] = max(0, weights[place] - twice)
 
 
+def _goes_anywhere(incoming: Incoming, sides: Mapping[int, Side]) -> bool:
+    """Tell whether a publication may go up and to peers (rule 1)."""
+    came_from = incoming.came_from
+    return came_from == HERE or incoming.ours or sides.get(came_from) is Side.BELOW
+
+
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
     """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
-    goes_anywhere = (
-        incoming.came_from == HERE or incoming.ours or sides.get(incoming.came_from) is Side.BELOW
-    )
+    goes_anywhere = _goes_anywhere(incoming, sides)
     return {
         bus_id
         for bus_id, side in sides.items()
@@ -229,5 +278,7 @@ def _served(
     incoming: Incoming, plain: Collection[int], sides: Mapping[int, Side]
 ) -> tuple[int, ...]:
     """Name the branches that the next nodes must leave alone, as many as fit."""
-    peers = (bus_id for bus_id in plain if sides[bus_id] is Side.BESIDE)
+    peers = [bus_id for bus_id in plain if sides[bus_id] is Side.BESIDE]
+    if not peers and not incoming.served:
+        return ()
     return tuple(dict.fromkeys((*incoming.served, *peers)))[: limits.SERVED_BRANCHES_MAX]

@@ -96,6 +96,9 @@ class Interests:
         self._sums: dict[Wanted, _Sums] = {}
         self._neighbors: dict[int, _Neighbor] = {}
         self._index: SubjectIndex[Taker] = SubjectIndex()
+        #: Grows when somebody begins or ends to want something, or to take part.
+        self.version = 0
+        self._sides: dict[int, Side] = {}
 
     def __len__(self) -> int:
         """Count the patterns and groups that anybody wants."""
@@ -103,8 +106,12 @@ class Interests:
 
     @property
     def neighbors(self) -> dict[int, Side]:
-        """Those who take part, and where they stand."""
-        return {bus_id: neighbor.side for bus_id, neighbor in self._neighbors.items()}
+        """Those who take part, and where they stand; only to be read."""
+        return self._sides
+
+    def _look_around(self) -> None:
+        self.version += 1
+        self._sides = {bus_id: neighbor.side for bus_id, neighbor in self._neighbors.items()}
 
     def match(self, subject: tuple[str, ...]) -> tuple[Taker, ...]:
         """
@@ -153,12 +160,14 @@ class Interests:
         assert bus_id != HERE
         self.close(bus_id)
         self._neighbors[bus_id] = _Neighbor(side)
+        self._look_around()
         return self.replay(bus_id)
 
     def close(self, bus_id: int) -> None:
         """Forget a neighbor, and with it whoever is behind it."""
         neighbor = self._neighbors.pop(bus_id, None)
         if neighbor is not None:
+            self._look_around()
             for wanted in neighbor.heard:
                 self._set_weight(bus_id, neighbor.side, wanted, 0)
 
@@ -170,6 +179,7 @@ class Interests:
         for wanted in neighbor.heard:
             self._set_weight(bus_id, neighbor.side, wanted, 0)
         neighbor.side = side
+        self._look_around()
         for wanted, weight in neighbor.heard.items():
             self._set_weight(bus_id, side, wanted, weight)
         neighbor.changed.update(dict.fromkeys(self._sums))
@@ -315,6 +325,7 @@ class Interests:
         if is_told_up:
             sums.below += weight - before
         if bool(weight) != bool(before):
+            self.version += 1
             tokens = tuple(wanted.pattern.split("."))
             change = self._index.add if weight else self._index.remove
             change(tokens, Taker(place, wanted))
