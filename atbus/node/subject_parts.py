@@ -13,6 +13,7 @@ from atbus.node.admin_subjects import SubjectAdmin
 from atbus.node.endpoint import Endpoint
 from atbus.node.inquiries import Inquiries
 from atbus.node.interest_talk import InterestTalk
+from atbus.node.publish_pace import PublishPace
 from atbus.node.publishing import Publishing
 from atbus.node.spreading import Spreading
 from atbus.node.subscribers import Subscribers
@@ -44,6 +45,7 @@ class SubjectParts:
     spreading: Spreading
     talk: InterestTalk
     admin: SubjectAdmin
+    pace: PublishPace
 
     @property
     def readers(self) -> dict[int, FrameReader]:
@@ -97,6 +99,7 @@ class SubjectParts:
         self.talk.close()
         self.spreading.close()
         self.publishing.close()
+        self.pace.close()
 
 
 def make_subjects(
@@ -130,4 +133,5 @@ def make_subjects(
         spreading=publishing.spreading,
         talk=talk,
         admin=SubjectAdmin(context, subscribers, publishing, inquiries),
+        pace=PublishPace(context, endpoints),
     )

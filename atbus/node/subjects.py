@@ -66,6 +66,22 @@ class Subjects:
             literal=literal,
         )
 
+    def publishable(self) -> Deferred[None]:
+        """
+        Wait until what is published finds room on the way to all neighbors.
+
+        ::
+
+            for number in range(1_000_000):
+                await node.publishable()
+                node.publish("numbers", b"%d" % number)
+
+        :returns: Fires when no queue is longer than it should be, at once if that is so; at the
+            latest after a second, for nobody is to be held back by a neighbor that is stuck. It
+            never fails; cancelling it stops the waiting.
+        """
+        return self._parts.subjects.pace.wait()
+
     def subscribe(
         self,
         pattern: str,

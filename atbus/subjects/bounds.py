@@ -23,6 +23,13 @@ WAYS_REMEMBERED_MAX: Final = 1_024
 #: many others have passed has its interest by then.
 ASKERS_REMEMBERED_MAX: Final = 4_096
 
+#: The longest that a program which awaits its turn to publish is held back by a neighbor that is
+#: stuck: as long as an order is waited for.
+PACE_SECONDS: Final = 1.0
+
+#: How often it is looked whether it may go on; a megabyte takes as long on a fast network.
+PACE_POLL_SECONDS: Final = 0.01
+
 #: Tools that listen through one node at once; each costs a subscription.
 READERS_MAX: Final = 64
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
@@ -406,6 +408,44 @@ class SlowTests(GardenTests):
         self.settle()
         self.assertEqual(self.got[LEFT][-1], b"last")
         self.assertEqual(len(self.got[LEFT]) + dropped[Status.BUFFER_LIMIT], 601)
+
+    def test_a_publisher_that_awaits_its_turn(self) -> None:
+        """It is as fast as the neighbors are, and nobody misses anything."""
+        top, left = self.plant(TOP, LEFT)
+        self.listen(left, "a")
+        self.settle()
+        count, payload = 3_000, b"x" * 10_000
+
+        async def publish() -> None:
+            for _ in range(count):
+                await top.publishable()
+                top.publish("a", payload)
+
+        self.network.result_of(Deferred.fromCoroutine(publish()))
+        self.settle()
+        self.assertEqual(len(self.got[LEFT]), count)
+        self.assertEqual(top.statistics.publications_dropped, {})
+
+    def test_one_that_is_stuck_holds_nobody_back_for_long(self) -> None:
+        """After a second the publisher goes on; a stop lets it go at once."""
+        top, left = self.plant(TOP, LEFT)
+        self.listen(left, "a")
+        self.settle()
+        for channel in self.network.between(top, left)[1:]:
+            channel.stall()
+        self.successResultOf(top.publishable())
+        for _ in range(100):
+            top.publish("a", b"x" * 50_000)
+        held = top.publishable()
+        self.settle(0.5)
+        self.assertNoResult(held)
+        self.settle(0.6)
+        self.successResultOf(held)
+        held = top.publishable()
+        for channel in self.network.between(top, left)[1:]:
+            channel.resume()
+        self.network.result_of(top.stop())
+        self.successResultOf(held)
 
 
 class RightsTests(GardenTests):
