@@ -68,7 +68,7 @@ class KeptValue(ABC):
         self.writes = 0
         #: Why it is not written, if somebody else has the key.
         self.conflict: DiscoveryConflict | None = None
-        #: Told each time the value has been written.
+        #: Told each time the value has been written, or need not be written after all.
         self.written: Listeners[[]] = Listeners()
         #: Told each time the key turns out to be another's.
         self.conflicted: Listeners[[DiscoveryConflict]] = Listeners()
@@ -248,6 +248,10 @@ class KeptValue(ABC):
             if self.is_held or self._is_doubted:
                 self._is_doubted = False
                 await pause(self._timers, self._delay_seconds)
+                if self.is_written:
+                    # What had changed has changed back: whoever waits need not wait longer.
+                    self.written.tell()
+                    continue
             try:
                 await self.store(self.tenure, self._wanted)
             except DiscoveryConflict as conflict:

@@ -4,8 +4,9 @@ What is known of the nodes under one prefix: the decisions of a watcher, whateve
 1. Of a node the newest that was told counts, by its `Version`: what comes late or twice is left
    out.
 2. A snapshot says all that there is. What was known and is not in it is gone.
-3. A service is known under its key. When one node stands under several, the newest counts; when
-   that goes, the next one does.
+3. A service is known under its key. When one node stands under several, that of the newest owner
+   counts: under the key that came into being last, whatever an owner before it has written since.
+   When that goes, the next one does.
 4. What cannot be read is named once per writing and left out; what stood there before is gone.
 5. A record that is deleted is forgotten, with its version: revisions only grow, so what comes later
    is newer all the same.
@@ -166,8 +167,13 @@ class Directory:
             del self._services[owner]
             changes.append(ServiceGone(self._told.pop(owner)))
             return
-        # The newest; of two that are equally new the one with the smaller key.
-        key = min(services, key=lambda each: (tuple(-n for n in self._versions[each]), each))
+        # That of the newest owner, then the newest; of two that are equal the smaller key.
+        key = min(services, key=lambda each: (*_age(self._versions[each]), each))
         if self._told.get(owner) != services[key]:
             self._told[owner] = services[key]
             changes.append(ServiceFound(services[key], self._versions[key]))
+
+
+def _age(version: Version) -> tuple[int, int, int]:
+    """Give what is smaller the newer the owner is, and of one owner the newer what it has said."""
+    return -version.created, -version.modified, -version.writes

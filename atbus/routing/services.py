@@ -247,6 +247,8 @@ class ServiceSet:
         self._versions: dict[Service, Version] = {}
         self._all = _Index(iter(()))
         self._indexes: OrderedDict[Filter, _Index] = OrderedDict()
+        #: Grows with every change that can be seen.
+        self.version = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -287,6 +289,7 @@ class ServiceSet:
         if service.name:
             self._names[service.name] = service
         self._versions[service] = version
+        self.version += 1
         self._all.add(service)
         for rule, index in self._indexes.items():
             if rule.matches(service):
@@ -341,6 +344,7 @@ class ServiceSet:
         self._ids.pop(service.bus_id, None)
         self._names.pop(service.name, None)
         del self._versions[service]
+        self.version += 1
         self._all.remove(service)
         for rule in [rule for rule in self._indexes if rule.matches(service)]:
             index = self._indexes[rule]

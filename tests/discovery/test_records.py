@@ -34,11 +34,13 @@ def gone(bus_id: int, revision: int) -> Entry:
     return Entry(documents.topology_key("/", bus_id), None, Version(revision))
 
 
-def offer(name: str, revision: int, data: str = "", bus_id: int = 5) -> Entry:
+def offer(
+    name: str, revision: int, data: str = "", created: int = 1, labels: dict[str, str] | None = None
+) -> Entry:
     """Make the key of a service, as it stands."""
-    service = Service(bus_id=bus_id, name=name, data=data)
-    key = documents.service_key("/", bus_id, name)
-    return Entry(key, documents.write_service(service, AUTHOR), Version(revision, 1))
+    service = Service(bus_id=5, name=name, data=data, labels=labels or {})
+    key = documents.service_key("/", 5, name)
+    return Entry(key, documents.write_service(service, AUTHOR), Version(revision, created))
 
 
 class DirectoryTests(SynchronousTestCase):
@@ -102,6 +104,33 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.kinds(changes), [])
         changes = self.directory.snapshot([], 20)
         self.assertEqual(self.kinds(changes)[-1], "-d")
+
+    def test_a_former_owner_overrides_nobody(self) -> None:
+        """Of two owners of an id the later one counts, whatever the former one writes after it."""
+        changes = self.directory.changed([offer("old", 5, created=5), offer("new", 7, created=7)])
+        self.assertEqual(self.kinds(changes), ["+old", "+new"])
+        woken = offer("old", 9, "I was frozen", created=5)
+        self.assertEqual(self.directory.changed([woken]), [])
+        # Nor does a snapshot that has both, in whatever order.
+        other = Directory("/", lambda key, fault: None)
+        changes = other.snapshot([woken, offer("new", 7, created=7)], 9)
+        self.assertEqual(self.kinds(changes)[-1], "+new")
+
+    def test_where_a_service_is_matters(self) -> None:
+        """
+        Zone, region and district are told when one of them changes, and in both directions.
+
+        Scenario: U17
+        """
+        place = {"zone": "1", "region": "eu", "district": "north"}
+        self.directory.changed([offer("a", 5, labels=place)])
+        revision = 5
+        for name, other in (("zone", "2"), ("region", "us"), ("district", "south")):
+            for changed in ({**place, name: other}, place):
+                revision += 1
+                changes = self.directory.changed([offer("a", revision, labels=changed)])
+                self.assertEqual(self.kinds(changes), ["+a"])
+        self.assertEqual(self.directory.changed([offer("a", revision + 1, labels=place)]), [])
 
     def test_records_and_services_do_not_mix(self) -> None:
         """

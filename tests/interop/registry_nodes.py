@@ -150,7 +150,11 @@ class NodesContract(RegistryNodes):
         self.assertEqual(inbox.payloads, [b"hello", b"again"])
 
     async def test_one_of_several_is_chosen(self) -> None:
-        """A program chooses by rounds, by key or by lot; where nobody fits it is told so."""
+        """
+        A program chooses by rounds, by key or by lot; where nobody fits it is told so.
+
+        Scenario: V8
+        """
         nodes = [self.node(number, service={"type": "battle"}) for number in (0x21, 0x22)]
         for node in nodes:
             await node.start()
@@ -162,8 +166,34 @@ class NodesContract(RegistryNodes):
         self.assertIs(first.select(where, key="player 7"), first.select(where, key="player 7"))
         self.assertIsNotNone(first.select(where, at_random=True))
         self.assertIsNone(first.select(Filter(type="chat")))
-        refused = self.assertRaises(Undeliverable, first.send_by, Filter(type="chat"), b"x")
-        self.assertIs(refused.status, Status.NO_RESPONDERS)
+        ways: list[dict[str, Any]] = [{}, {"key": "player 7"}, {"at_random": True}]
+        for way in ways:
+            target, _ = first.send_by(where, b"x", **way)
+            self.assertIn(target, (0x21, 0x22))
+            nobody = Filter(type="chat")
+            refused = self.assertRaises(Undeliverable, first.send_by, nobody, b"x", **way)
+            self.assertIs(refused.status, Status.NO_RESPONDERS)
+
+    async def test_a_node_can_send_to_itself(self) -> None:
+        """
+        What is sent to the own id, the own name, or to the own offer arrives, in order.
+
+        Scenario: V2
+        """
+        node = self.node(0x91, service={"type": "battle"})
+        inbox = node.receiver = Inbox(self.changes)
+        await node.start()
+        await self.changes.until(lambda: self.knows(node, 0x91))
+        named = node.services.named("node-91")
+        assert named is not None
+        for number in range(3):
+            node.send(node.bus_id, b"%d by id" % number)
+            node.send(named.bus_id, b"%d by name" % number)
+            node.send_by(Filter(type="battle"), b"%d by offer" % number)
+        await self.changes.until(lambda: len(inbox.payloads) == 9)
+        ways = (b"id", b"name", b"offer")
+        expected = [b"%d by %b" % (number, way) for number in range(3) for way in ways]
+        self.assertEqual(inbox.payloads, expected)
 
     async def test_who_stops_is_gone_at_once(self) -> None:
         """

@@ -219,6 +219,29 @@ class SetTests(SynchronousTestCase):
         self.assertIsNone(services.get(1))
         self.assertIsNotNone(services.get(2))
 
+    def test_what_was_listed_stays_as_it_was(self) -> None:
+        """
+        A list that somebody holds does not change while services come and go; versions only grow.
+
+        Scenario: U26
+        """
+        known = set_of(*(node(number, type="battle") for number in range(1, 6)))
+        where = Filter(type="battle")
+        listed, version = known.in_order(where), known.version
+        seen = []
+        for service in listed:
+            # Who goes through the list meets each of them once, although all of them go.
+            self.assertTrue(known.remove(service))
+            known.add(node(service.bus_id + 10, type="battle"))
+            seen.append(service.bus_id)
+            self.assertGreater(known.version, version)
+            version = known.version
+        self.assertEqual(seen, [1, 2, 3, 4, 5])
+        self.assertEqual([each.bus_id for each in known.in_order(where)], [11, 12, 13, 14, 15])
+        known.add(node(11, type="battle"))
+        self.assertFalse(known.remove(node(1)))
+        self.assertEqual(known.version, version)
+
     def test_filters_are_not_kept_for_ever(self) -> None:
         """Whoever asks with ever new filters does not fill the memory."""
         services = set_of(node(1, type="a"))
