@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 
+from benchmarks.aims import Finding, findings, import_bytes
 from benchmarks.picture import bars
 from benchmarks.plan import ATBUS, ONE_WAY, OVER_UNIX, Comparison
 from benchmarks.ratios import Spread, spread
@@ -62,10 +63,11 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = [outcome for outcome in outcomes if outcome.ours]
-    entries = list(_entries(done, absent, costs))
+    found = findings(done, costs, import_bytes())
+    entries = [*_entries(done, absent, costs), *map(_entry_of, found)]
     text = json.dumps(entries, indent=1)
     (folder / "bench.json").write_text(f"{text}\n", encoding="utf-8")
-    tables = tables_of(done, absent, costs)
+    tables = tables_of(done, absent, costs, found)
     (folder / "bench.txt").write_text(tables, encoding="utf-8")
     (folder / "bench.svg").write_text(_picture(done), encoding="utf-8")
     print(tables)
@@ -133,6 +135,19 @@ def _entries(
         }
 
 
+def _entry_of(finding: Finding) -> Mapping[str, object]:
+    return {
+        "system": ATBUS.name,
+        "channel": finding.channel,
+        "workload": finding.title,
+        "payload": _USUAL,
+        "value": finding.ratio.median,
+        "unit": "times better",
+        "spread": [finding.ratio.low, finding.ratio.high],
+        "at_least": finding.aim,
+    }
+
+
 def _figures(compared: Comparison) -> list[tuple[str, tuple[str, str]]]:
     figures = list(compared.workload.figures.items())
     # Of a system with a server the greatest part would be missing.
@@ -143,7 +158,12 @@ def _figures(compared: Comparison) -> list[tuple[str, tuple[str, str]]]:
     return figures
 
 
-def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Cost]) -> str:
+def tables_of(
+    outcomes: list[Outcome],
+    absent: Mapping[str, str],
+    costs: list[Cost],
+    found: list[Finding],
+) -> str:
     """Write the tables as reStructuredText."""
     aimed = [o for o in outcomes if o.comparison.target]
     others = [o for o in outcomes if not o.comparison.target]
@@ -153,6 +173,11 @@ def tables_of(outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Co
         parts += [f"What is aimed at, {_pairs(aimed)}:", ""]
         names = ("beside", "work", "payload", "channel", "atbus", "it", "ratio", "aim", "")
         parts += _table(names, [row for rows in promised for row in rows])
+    if found:
+        parts += ["What is aimed at beside our own figures:", ""]
+        parts += _table(
+            ("aim", "channel", "figure", "beside", "ratio", "aim", ""), list(map(_finding, found))
+        )
     if shown:
         parts += [f"Beside other systems, {_pairs(others)}:", ""]
         heads = ("system", "work", "payload", "channel", "atbus", "it", "ratio")
@@ -213,6 +238,16 @@ def _verdict(ratio: Spread, aim: float) -> str:
     if ratio.confidence < _CONFIDENCE:
         return "too few pairs"
     return "met" if ratio.low >= aim else "open"
+
+
+def _finding(finding: Finding) -> tuple[str, ...]:
+    if finding.ratio.confidence < _CONFIDENCE:
+        verdict = "too few pairs"
+    else:
+        verdict = "met" if finding.is_met else "open"
+    ratio, aim = _interval(finding.ratio), f"{finding.aim:.2f}"
+    where = (finding.title, finding.channel, finding.ours, finding.beside)
+    return (*where, ratio, aim, verdict)
 
 
 def _memory(outcome: Outcome) -> tuple[str, ...]:

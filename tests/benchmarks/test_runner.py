@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import measure, plan, report
+from benchmarks import aims, measure, plan, report
 from benchmarks.plan import ATBUS, Comparison
 from benchmarks.ratios import spread
 from benchmarks.report import Outcome
@@ -113,6 +113,32 @@ class ReportTests(SynchronousTestCase):
         text = (folder / "bench.txt").read_text(encoding="utf-8")
         self.assertIn("shm beside unix", text)
         self.assertIn("T5: one way", text)
+
+    def test_aims_beside_our_own_figures(self) -> None:
+        """The relay is held against the direct rate, memory and large buses against bounds."""
+        outcomes = []
+        for workload, value in ((plan.RELAY, 60.0), (plan.ONE_WAY, 100.0)):
+            outcome = Outcome(
+                next(
+                    each
+                    for each in plan.comparisons()
+                    if (each.workload, each.size, each.channel) == (workload, 128, "unix")
+                )
+            )
+            for _ in range(6):
+                run = {"value": value, "peak_bytes": 50.0}
+                outcome.add(run, {"value": 1.0, "peak_bytes": 20.0})
+            outcomes.append(outcome)
+        sizes = ((1, 1.0, 1.2), (1_000, 1.1, 1.3), (10_000, 1.5, 1.8))
+        costs = [
+            Cost(known=known, links=1, median_us=low, low_us=low, high_us=high)
+            for known, low, high in sizes
+        ]
+        found = aims.findings(outcomes, costs, 25)
+        self.assertEqual([finding.title[:2] for finding in found], ["T3", "T7", "T8", "T8"])
+        self.assertEqual([finding.is_met for finding in found], [True, True, True, False])
+        self.assertEqual([round(finding.ratio.median, 2) for finding in found[:2]], [0.6, 1.1])
+        self.assertGreater(aims.import_bytes(), 0)
 
     def test_a_system_that_fails_stops_nobody(self) -> None:
         """What fails is named, the others are measured, and the run does not end well."""
