@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attrs
 
+from benchmarks.certificates import write_certificates
 from benchmarks.job import Job
 from benchmarks.plan import System, Workload
 
@@ -56,6 +57,9 @@ def measure(
     """
     with tempfile.TemporaryDirectory(prefix="atbus-bench-") as folder:
         port = _free_port(workload.targets)
+        channel = system.always or channel
+        if channel == "tls":
+            write_certificates(Path(folder))
         count = max(workload.senders * 16, int(count * system.share))
         job = Job(
             role="",

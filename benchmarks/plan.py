@@ -32,6 +32,7 @@ class System:
     :param roles: Functions with another name than the role.
     :param sender_listens: Whether many receivers dial one sender.
     :param starts_others: Whether its processes start others, whose time and memory are not seen.
+    :param always: The one channel that it takes, whichever the other side of a comparison does.
     """
 
     name: str
@@ -44,6 +45,7 @@ class System:
     roles: Mapping[str, str] = attrs.field(factory=dict)
     sender_listens: bool = False
     starts_others: bool = False
+    always: str = ""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -96,6 +98,8 @@ MANY_SINGLE = attrs.evolve(MANY, name="64 targets, 1 a turn", burst=1)
 _PARTS = {MANY.name: 5, MANY_SINGLE.name: 15}
 
 ATBUS = System(name="atbus", module="bus", needs="atbus", sender_listens=True)
+# What encryption costs is shown beside atbus without it.
+ATBUS_TCP = attrs.evolve(ATBUS, name="atbus over tcp", channels=("tls",), always="tcp")
 PYZMQ = System(name="pyzmq", module="pyzmq", needs="zmq")
 PYZMQ_PYTHON_RELAY = attrs.evolve(
     PYZMQ, name="pyzmq, relay in Python", roles={"relay": "relay_in_python"}
@@ -209,6 +213,8 @@ def _promised() -> list[Comparison]:
                 at_least={"p50": 1.0, "p99": 1 / 1.1},
             )
         )
+    for size, ratio in {1024: 0.4, 16_384: 0.5}.items():
+        found.append(_rate(ATBUS_TCP, "tls", ONE_WAY, size, "T9", ratio))
     return found
 
 

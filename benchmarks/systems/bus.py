@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from time import perf_counter
 from typing import Any
@@ -26,6 +27,7 @@ from atbus.node.config import NodeConfig
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
+from benchmarks.certificates import REALM
 from benchmarks.job import Arrivals, Job, Spread, draws, fail, report_trips
 
 _TOP = 0x1000_0000
@@ -242,20 +244,43 @@ class Echo:
 def _at_the_top(job: Job) -> Node:
     listen = [_address(job.channel, job.path, job.port), *_rings(job)]
     # What the relay knows of its nodes stays with it: here everything is to go through it.
-    return Node(NodeConfig(id=_TOP, listen=listen, subnets=[(0, 16)], direct_notice=False), reactor)
+    tls = _tls_of(job)
+    config = NodeConfig(id=_TOP, listen=listen, subnets=[(0, 16)], direct_notice=False, **tls)
+    return Node(config, reactor)
 
 
 def _below(job: Job, bus_id: int) -> Node:
     upstream = _address(job.channel, job.path, job.port)
-    return Node(NodeConfig(id=bus_id, upstream=upstream, listen=_rings(job)), reactor)
+    return Node(
+        NodeConfig(id=bus_id, upstream=upstream, listen=_rings(job), **_tls_of(job)), reactor
+    )
 
 
 def _address(channel: str, path: str, port: int) -> str:
-    return f"ipv4://127.0.0.1:{port}" if channel == "tcp" else f"unix://{path}"
+    match channel:
+        case "tcp":
+            return f"ipv4://127.0.0.1:{port}"
+        case "tls":
+            return f"tls+ipv4://127.0.0.1:{port}"
+        case _:
+            return f"unix://{path}"
 
 
 def _rings(job: Job) -> list[str]:
     return [f"{job.channel}://auto"] if job.channel in ("shm", "mem") else []
+
+
+def _tls_of(job: Job) -> dict[str, Any]:
+    """Say where the certificates are, in a measurement that needs some."""
+    if job.channel != "tls":
+        return {}
+    folder = Path(job.path).parent
+    return {
+        "tls_certificate": folder / "node.pem",
+        "tls_key": folder / "node.key",
+        "tls_authorities": folder / "authority.pem",
+        "tls_realm": REALM,
+    }
 
 
 def _run(node: Node, up: Callable[[], object]) -> None:

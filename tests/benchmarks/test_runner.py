@@ -43,6 +43,14 @@ class MeasureTests(SynchronousTestCase):
             for name in workload.figures:
                 self.assertGreater(figures[name], 0, (system.name, workload.name))
 
+    def test_over_tls(self) -> None:
+        """With and without TLS the same messages arrive; each side takes its own channel."""
+        for system in (ATBUS, plan.ATBUS_TCP):
+            figures = measure.measure(system, "tls", plan.ONE_WAY, 1024, 200)
+            self.assertGreater(figures["value"], 0, system.name)
+        aims = {c.size: c.at_least["value"] for c in plan.comparisons() if c.target == "T9"}
+        self.assertEqual(aims, {1024: 0.4, 16_384: 0.5})
+
     def test_what_is_missing_is_named(self) -> None:
         """A peer that is not installed is absent, with the reason."""
         absent = plan.System(name="nothing", module="nothing", needs="no_such_package")

@@ -1,0 +1,25 @@
+"""The certificates of a measurement over TLS: made for it, and gone with its folder."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from atbus.channels.authority import Authority
+from atbus.handshake.certificate import parse_identity
+
+REALM = "bench"
+
+
+def write_certificates(folder: Path) -> None:
+    """
+    Write an authority, and one certificate that all nodes of the measurement have.
+
+    :param folder: Where the files go.
+    """
+    issued = Authority.new(REALM, days=1)
+    (folder / "authority.pem").write_bytes(issued.certificate)
+    authority = Authority(issued.certificate, issued.key)
+    identity = parse_identity(f"atbus://{REALM}/0x0/63")
+    node = authority.issue(identity, ["127.0.0.1"], timedelta(days=1))
+    node.write(folder / "node.pem", folder / "node.key")
