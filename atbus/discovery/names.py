@@ -30,7 +30,7 @@ T = TypeVar("T")
 _LOG: Final = Logger(namespace="atbus.discovery")
 
 # What a name server says when it has nothing to say, or nothing that can be used.
-_NO_ANSWER: Final = (DomainError, ResolverError, defer.TimeoutError, OSError)
+_NO_ANSWER: Final = (DomainError, ResolverError)
 
 
 class _OwnCalls:
@@ -81,11 +81,15 @@ class NameServers:
 
         :param name: The name.
         :param kind: The class of the records that are wanted.
-        :returns: They, in any order; None when there was no answer.
+        :returns: They, in any order; None when nothing is known of it, or nothing that makes sense.
+        :raises TimeoutError: Nobody has answered.
         """
         look_up = getattr(self._resolver, _QUESTIONS[kind])
         try:
             answers, _, _ = await look_up(name)
+        except OSError as failed:
+            # There is no network, or no way to the server.
+            raise defer.TimeoutError(str(failed)) from failed
         except _NO_ANSWER as failed:
             _LOG.debug("{name}: {reason!r}", name=name, reason=failed)
             return None
@@ -150,7 +154,11 @@ class DnsAddresses:
     async def _run(self, is_wanted: Callable[[], bool], told: Told) -> None:
         await self._bell.wait(0.0)
         while is_wanted():
-            places = await self._look()
+            try:
+                places = await self._look()
+            except defer.TimeoutError:
+                # Some of it may be known, but who is told believes that it is all there is.
+                places = None
             if places is not None and is_wanted():
                 told.tell(tuple(place for place in places if not self._is_own(place)))
             if is_wanted():
@@ -187,8 +195,10 @@ class DnsAddresses:
         six = Deferred.fromCoroutine(self._servers.ask(name, dns.Record_AAAA))
         try:
             hosts_four, hosts_six = await four or (), await six or ()
-        except CancelledError:
-            six.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        except (CancelledError, defer.TimeoutError):
+            six.addErrback(
+                lambda failure: failure.trap(CancelledError, defer.TimeoutError) and None
+            )
             six.cancel()
             raise
         four_of, six_of = f"{self._scheme}v4://", f"{self._scheme}v6://"

@@ -16,10 +16,18 @@ class _Zone(FileAuthority):
 
     soa: Any
     records: Any
+    silent: set[bytes]
+
+    def _lookup(self, name: bytes, *question: Any) -> Deferred[Any]:
+        if name in self.silent:
+            return Deferred()
+        found: Deferred[Any] = super()._lookup(name, *question)  # type: ignore[no-untyped-call]
+        return found
 
     def loadFile(self, filename: str) -> None:
         self.soa = (b"example", _SOA)
         self.records = {b"example": [_SOA]}
+        self.silent = set()
 
 
 class NameServer:
@@ -33,6 +41,8 @@ class NameServer:
         zone = _Zone("nothing")
         #: For each name what is known of it; may be changed at any time.
         self.records: dict[bytes, list[Any]] = zone.records
+        #: Names of which it says nothing, as if the question had been lost.
+        self.silent: set[bytes] = zone.silent
         factory = server.DNSServerFactory(authorities=[zone])
         speaker = dns.DNSDatagramProtocol(factory)
         self._port: Any = reactor.listenUDP(0, speaker, interface="127.0.0.1")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import DatagramProtocol
 from twisted.names import dns
@@ -271,3 +272,17 @@ class ServiceContractTests(AddressSourceContract, NameCase):
 
     def make_source(self, is_own: Callable[[str], bool]) -> IAddressSource:
         return self.ask(self.name.decode(), 0, is_own=is_own)
+
+    async def test_half_an_answer_is_none(self) -> None:
+        """While nobody tells where one of the services is, nothing new is told of the others."""
+        self.patch(bounds, "NAME_PATIENCE_SECONDS", (1, 1))
+        self.know([ONE, "ipv4://10.0.0.2:7000"])
+        self.server.silent.add(b"host1.example")
+        source = self.ask(self.name.decode(), 0, refresh_seconds=0.01)
+        self.addCleanup(source.stop)
+        with self.assertRaises(defer.TimeoutError):
+            await source._look()
+        source.start(self.found)
+        self.server.silent.clear()
+        await self.until(lambda: bool(self.told))
+        self.assertEqual(self.told, [(ONE, "ipv4://10.0.0.2:7000")])

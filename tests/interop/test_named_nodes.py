@@ -41,7 +41,9 @@ class NamedNodeCase(TestCase):
 
     def node(self, bus_id: int, **options: Any) -> Node:
         """Make a node."""
-        made = Node(NodeConfig(id=bus_id, **options), self.reactor, random=Random(bus_id))
+        # Nobody is given up because this machine is busy.
+        config = NodeConfig(id=bus_id, **{"handshake_seconds": 60, **options})
+        made = Node(config, self.reactor, random=Random(bus_id))
         self.addCleanup(made.stop)
         made.events.on_register.observe(self.changes.note)
         made.events.on_endpoint_removed.observe(self.changes.note)
