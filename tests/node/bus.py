@@ -67,7 +67,8 @@ class BusTests(SynchronousTestCase):
         for stopping in [node.stop() for node in living]:
             self.network.result_of(stopping)
         self.assertEqual([n.state for n in living if n.state not in ("created", "stopped")], [])
-        self.network.settle(0.1)
+        # What is still on its way when all have stopped gets there.
+        self.network.settle(0.1 + self.network.delay_seconds)
         self.assertEqual(self.network.clock.getDelayedCalls(), [], "timers are left")
         self.assertEqual(self.network.channels, set(), "channels are left")
         self.assertEqual(self.network.listeners, {}, "listeners are left")
