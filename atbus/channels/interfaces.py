@@ -3,7 +3,8 @@ The seam between the bus and whatever carries its frames.
 
 A channel carries whole frames, never single bytes and never messages: a stream, a ring in shared
 memory and a queue in one process look the same from above. One conformance suite,
-`atbus.testing.channels.ChannelContract`, is run against every implementation.
+`atbus.testing.channels.ChannelContract`, is run against every implementation that can be dialled;
+what one direction has to do, `atbus.testing.one_way.OneWayContract`, against lanes as well.
 
 The life of a channel, as its receiver sees it:
 

@@ -11,7 +11,7 @@ a cache line of their own::
     128   consumed, sleeping                           bytes ever read, a ticket; the reader's alone
     192   capacity bytes of records                    a ring
 
-    record: u32 length, u32 check, frame, zeros up to 8 bytes; it wraps anywhere
+    record: u32 length, u32 check, frame, up to 7 bytes of anything; it wraps anywhere
 
 Rules:
 

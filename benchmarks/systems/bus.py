@@ -302,7 +302,7 @@ def _when_warm(
                 _full(refusal)
             await deferLater(reactor, _WARM_SECONDS)
         # Behind everything that was sent before it, and back behind everything that came back.
-        await node.deliver(_TOP, b"", _WARM_KIND)
+        await node.deliver(_TOP, b"", _WARM_KIND, timeout=60)
         while str(node.next_hop(_TOP).address).partition(":")[0] != job.channel:
             await deferLater(reactor, _WARM_SECONDS)
         then()

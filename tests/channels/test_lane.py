@@ -96,6 +96,124 @@ class LaneTests(SynchronousTestCase):
         self.assertEqual(both.writer.write([frames[3]]), 1)
         self.assertEqual(both.reader.read(10_000), frames[1:4])
 
+    def test_the_exact_limit(self) -> None:
+        """
+        A lane is filled to its last byte, and one byte more is refused. What is read at the front
+        makes room, in which new records go around the end; older ones are as they were.
+
+        Scenario: C11
+        """
+        both = Lane(512)
+        both.reader.read(10_000)
+        frames = [bytes([n]) * 120 for n in range(1, 5)]
+        self.assertEqual(both.writer.write(frames[:3]), 3)
+        self.assertEqual(both.writer.write([b"y" * 121]), 0)
+        self.assertEqual(both.writer.write([b"x" * 104]), 1)
+        self.assertEqual(both.writer.unread_bytes, 496)
+        # There is room for one record of 16 bytes.
+        self.assertEqual(both.writer.write([b"z" * 9]), 0)
+        self.assertEqual(both.writer.write([b"z" * 8]), 1)
+        self.assertEqual(both.writer.unread_bytes, both.capacity)
+        self.assertEqual(both.writer.write([b"."]), 0)
+        self.assertEqual(both.reader.read(1), [frames[0]])
+        place = HEADER_BYTES + 24
+        before = bytes(both.memory[place + 128 : place + 488])
+        self.assertEqual(both.writer.write([frames[3]]), 1)
+        self.assertEqual(bytes(both.memory[place + 128 : place + 488]), before)
+        rest = [frames[1], frames[2], b"x" * 104, b"z" * 8, frames[3]]
+        self.assertEqual(both.reader.read(10_000), rest)
+
+    def test_both_sides_count_the_same(self) -> None:
+        """
+        What is in a lane is the same number seen from either side, after each frame that goes in or
+        out, and in each of three rounds. libatbus tests its queues from both ends; a lane is
+        filled at one and emptied at the other, so what both share is the account.
+
+        Scenario: C9
+        """
+        both = Lane(1024)
+        both.reader.read(10_000)
+        rounds: list[list[int]] = []
+        for _ in range(3):
+            counts: list[int] = []
+            while both.writer.write([b"x" * 144]):
+                counts.append(both.writer.unread_bytes)
+                self.assertEqual(both.reader.unread_bytes, counts[-1])
+            while both.reader.read(1):
+                counts.append(both.writer.unread_bytes)
+                self.assertEqual(both.reader.unread_bytes, counts[-1])
+            rounds.append(counts)
+        self.assertEqual(rounds[0], [152, 304, 456, 608, 760, 912, 760, 608, 456, 304, 152, 0])
+        self.assertEqual(rounds, rounds[:1] * 3)
+
+    def test_the_size_is_fixed(self) -> None:
+        """
+        How much a lane takes is settled when it is made: who changes its header later changes
+        nothing. (That nobody can change its memory is sealed, see `tests.channels.test_shm`.)
+
+        Scenario: C10
+        """
+        both = Lane(256)
+        both.reader.read(10_000)
+        for place in (16, 24):
+            both.store(place, 1 << 20)
+        self.assertEqual((both.writer.capacity, both.reader.capacity), (256, 256))
+        self.assertEqual(both.writer.write([b"x" * 56] * 5), 4)
+        self.assertEqual(both.reader.read(10_000), [b"x" * 56] * 4)
+
+    def test_a_batch_where_room_is(self) -> None:
+        """
+        Frames that are committed together come out as they went in, whether the free part of the
+        ring is behind what is unread, before it, or split around its end. libatbus adds to the
+        last block there; a lane gets one more record.
+
+        Scenario: C13
+        """
+        for read_before, unread in ((1, 1), (4, 1), (3, 0)):
+            both = Lane(512)
+            both.reader.read(10_000)
+            for _ in range(read_before):
+                both.writer.write([b"read" * 25])
+                both.reader.read(10_000)
+            both.writer.write([b"unread"] * unread)
+            batch = [bytes([n + 65]) * (60 + n) for n in range(4)]
+            self.assertEqual(both.writer.write(batch), 4)
+            self.assertEqual(both.reader.read(10_000), [b"unread"] * unread + batch)
+
+    def test_a_record_touches_nothing_else(self) -> None:
+        """
+        A record that has no room leaves the memory as it was. One that has some begins exactly
+        behind the last one, and no byte behind it is touched.
+
+        Scenario: C5
+        """
+        both = Lane(128)
+        both.reader.read(10_000)
+        both.memory[HEADER_BYTES + 24 :] = b"\xaa" * 104
+        before = bytes(both.memory)
+        self.assertEqual(both.writer.write([b"x" * 121]), 0)
+        self.assertEqual(bytes(both.memory), before)
+        self.assertEqual(both.writer.write([b"x" * 40]), 1)
+        start = HEADER_BYTES + 24
+        self.assertEqual(bytes(both.memory[start + 8 : start + 48]), b"x" * 40)
+        self.assertEqual(bytes(both.memory[start + 48 :]), b"\xaa" * 56)
+        self.assertEqual(int.from_bytes(both.memory[64:72], "little"), 24 + 48)
+
+    def test_a_reader_that_wants_less_than_a_record(self) -> None:
+        """
+        A reader brings no buffer that could be too small: however little it wants, it gets the next
+        frame whole, and what is behind it stays for the next time.
+
+        Scenario: E10
+        """
+        both = Lane(1024)
+        frames = [b"a" * 300, b"b" * 200]
+        both.writer.write(frames)
+        self.assertEqual(both.reader.read(1), [])
+        self.assertEqual(both.reader.read(1), frames[:1])
+        self.assertEqual(both.reader.unread_bytes, 208)
+        self.assertEqual(both.reader.read(10_000), frames[1:])
+
     def test_what_was_not_committed_does_not_exist(self) -> None:
         """
         A writer that died while it wrote left nothing that anybody has to wait for: there is

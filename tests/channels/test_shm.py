@@ -239,6 +239,15 @@ class LaneTests(SocketTests):
         self.assertTrue(lane.look())
         self.assertEqual(len(reader.frames), 2)
 
+    async def test_memory_keeps_its_size(self) -> None:
+        """Neither side can make the memory of a lane longer or shorter, nor take that back."""
+        lane = self.incoming()
+        memory = lane.descriptors[0]
+        for size_bytes in (lane.size_bytes // 2, lane.size_bytes * 2):
+            self.assertRaises(PermissionError, os.ftruncate, memory, size_bytes)
+        self.assertRaises(PermissionError, fcntl.fcntl, memory, fcntl.F_ADD_SEALS, 0)
+        lane.abort("the test is over")
+
     async def test_a_bell_that_could_block(self) -> None:
         """
         Both sides hold the bell, so a writer can take its promise not to block from it, and its
@@ -350,6 +359,17 @@ class SchemeTests(SocketTests):
         """Where memory cannot be made, the reason is told."""
         with mock.patch.object(os, "memfd_create", side_effect=OSError(1, "not permitted")):
             self.assertIn("not permitted", why_unavailable(weak_memory=False))
+
+    async def test_a_system_without_doorbells(self) -> None:
+        """Where there is no memory without a name, or no doorbell, nobody can listen, by name."""
+        for missing in ("memfd_create", "eventfd"):
+            kept = getattr(os, missing)
+            delattr(os, missing)
+            try:
+                error = await error_of(self.scheme().listen(PLACE, Reception()), ListenFailed)
+            finally:
+                setattr(os, missing, kept)
+            self.assertIn("doorbells", error.detail)
 
 
 class DescriptorTests(SocketTests):
