@@ -42,6 +42,7 @@ simulate: .venv/stamp-dev  ## SEEDS storms over route tables, the largest buses,
 bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look, PUBLISH=1: into the manual)
 	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 	$(BIN)/python -m benchmarks.topology $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.nats_gateway $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.subjects $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.services $(if $(QUICK),--quick)
 

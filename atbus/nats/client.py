@@ -122,8 +122,12 @@ class Client:
         """Take what came, and send what it brought about, to whoever it is."""
         gateway = self._gateway
         self.active = gateway.wall_seconds()
-        self._perform(self.session.receive(data, gateway.now))
-        gateway.flush()
+        gateway.is_arriving = True
+        try:
+            self._perform(self.session.receive(data, gateway.now))
+        finally:
+            gateway.is_arriving = False
+            gateway.flush()
         if gateway.is_stalled:
             gateway.is_stalled = False
             self._slow_down()

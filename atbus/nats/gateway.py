@@ -94,6 +94,8 @@ class Gateway(Service):
         self.slow_consumers = 0
         #: Whether somebody for whom much waits already got more in this turn.
         self.is_stalled = False
+        #: Whether a client is being read, after which everything that waits is written.
+        self.is_arriving = False
         self.stall_bytes = int(settings.pending_bytes_max * _STALL_SHARE)
         self.is_leaving = False
         self.started_at = wall()
@@ -435,7 +437,7 @@ class Gateway(Service):
     def note_dirty(self, client: Client) -> None:
         """Note that something waits to be written for a client."""
         self._dirty.append(client)
-        if self._flushing is None:
+        if self._flushing is None and not self.is_arriving:
             self._flushing = self.timers.callLater(0, self._flush_later)
 
     def _flush_later(self) -> None:
