@@ -195,6 +195,9 @@ class Listener(Witness):
         super().__init__(node)
         self._every = every
         self._count = 0
+        # When each sender's last message came, and the longest time between two of one sender.
+        self._took_at: dict[int, float] = {}
+        self._pause = 0.0
         self._unanswered: list[Deferred[bytes]] = []
         node.receiver = self
         node.on_request(self._asked)
@@ -203,9 +206,17 @@ class Listener(Witness):
     def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
         """Take a message."""
         self.heard()
+        now = machine_seconds()
+        self._pause = max(self._pause, now - self._took_at.get(source, now))
+        self._took_at[source] = now
         self._count += 1
         if self._count % self._every == 0:
             _log.info("received {count}", count=self._count)
+
+    def stopService(self) -> None:
+        """Say how long a sender was not heard at most."""
+        super().stopService()
+        self.notes.write("pause", seconds=self._pause)
 
     def _asked(self, source: int, payload: bytes) -> bytes | Deferred[bytes]:
         self.message_received(source, 0, 0, payload)
