@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from atbus.errors import ConfigurationError
+from atbus.nats import bounds
 from atbus.nats.faults import Reason
 from atbus.nats.gateway import Gateway
 from atbus.nats.settings import TlsSettings
@@ -97,12 +98,15 @@ class TlsTests(SocketCase):
         return Deferred.fromCoroutine(self.as_the_client_likes())
 
     async def as_the_client_likes(self) -> None:
+        # No client is so slow that it is not hasty, whatever else the machine does.
+        self.patch(bounds, "TLS_FIRST_SECONDS", 60.0)
         gateway, hasty = await self.enters(tls_first="auto")
         self.begins_tls(hasty)
         address = gateway.address()
         assert address is not None
         await hasty.hears(b" \r\n")
         self.assertTrue(await self.is_served(hasty))
+        self.patch(bounds, "TLS_FIRST_SECONDS", 0.01)
         patient = await self.talker(address[1])
         self.assertTrue(info_of(await patient.hears(b" \r\n"))["tls_required"])
         self.begins_tls(patient)
