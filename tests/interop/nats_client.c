@@ -24,6 +24,22 @@ static void answer(natsConnection *bus, natsSubscription *from, natsMsg *asked, 
     natsMsg_Destroy(asked);
 }
 
+/* With patience: the machine may be busy with something else. */
+static natsStatus enter(natsConnection **bus, const char *url)
+{
+    natsOptions *options = NULL;
+    natsStatus status = natsOptions_Create(&options);
+
+    if (status == NATS_OK)
+        status = natsOptions_SetURL(options, url);
+    if (status == NATS_OK)
+        status = natsOptions_SetTimeout(options, 60000);
+    if (status == NATS_OK)
+        status = natsConnection_Connect(bus, options);
+    natsOptions_Destroy(options);
+    return status;
+}
+
 int main(int count, char **arguments)
 {
     natsConnection *here = NULL, *there = NULL;
@@ -35,15 +51,15 @@ int main(int count, char **arguments)
 
     if (count != 3)
         return 2;
-    CHECK(natsConnection_ConnectTo(&here, arguments[1]));
-    CHECK(natsConnection_ConnectTo(&there, arguments[2]));
+    CHECK(enter(&here, arguments[1]));
+    CHECK(enter(&there, arguments[2]));
     status = natsConnection_RequestString(&reply, here, "nobody.is.there", "", 60000);
     if (status != NATS_NO_RESPONDERS) {
         printf("nobody.is.there: %s\n", natsStatus_GetText(status));
         return 1;
     }
     CHECK(natsConnection_QueueSubscribe(&work, there, "echo", "workers", answer, NULL));
-    CHECK(natsConnection_Flush(there));
+    CHECK(natsConnection_FlushTimeout(there, 60000));
     /* Until the bus knows of it, nobody is there. */
     do {
         status = natsConnection_RequestString(&reply, here, "echo", "ready", 60000);
