@@ -23,7 +23,7 @@ ROOT, CHILD = 0x12340000, 0x12340101
 class TlsNodeTests(SocketTests):
     """A root that listens with TLS, and nodes below it."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         super().setUp()
