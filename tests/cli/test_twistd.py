@@ -73,6 +73,18 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual([str(address) for address in config.upstreams], ["unix:///z"])
         self.assertEqual((config.hops, config.name), (4, "proxy"))
 
+    def test_the_first_node_gives_itself_an_id(self) -> None:
+        """A gateway for clients of NATS needs only its address; an id is drawn, and kept."""
+        options = Options()
+        words = ["--id", "auto", "--set", "nats.listen=127.0.0.1:4222"]
+        options.parseOptions(words)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        config = options.node_config
+        assert config is not None
+        self.assertTrue(config.id)
+        self.assertEqual(config.nats["listen"], "127.0.0.1:4222")
+        self.assertEqual(options.read(), config)
+        self.assertEqual(len(self.faults("--id", "auto")), 1)
+
     def test_overrides_are_stronger(self) -> None:
         """What is given beside the file takes the place of what stands in it."""
         self.path.write_text('id = 1\nlisten = ["unix:///x"]\nupstream = "unix:///z"\n')
