@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SkipTest
 
+from tests.chaos.case import need
 from tests.interop.two_gateways import TwoGateways
 
 SOURCE = Path(__file__).with_name("nats_client.c")
@@ -21,14 +21,15 @@ class NatsCTests(TwoGateways):
         """
         Compile the program.
 
-        :raises SkipTest: There is no compiler, or not the library.
+        :raises SkipTest: There is no compiler, or not the library; AssertionError where they have
+            to be there.
         """
         program = str(self.folder / "client")
         compiler = shutil.which("gcc")
-        if compiler is None or not Path("/usr/include/nats/nats.h").exists():
-            raise SkipTest("there is no gcc with NATS's client (Debian: gcc, libnats-dev)")
+        there = compiler is not None and Path("/usr/include/nats/nats.h").exists()
+        need(there, "gcc with NATS's client (Debian: gcc, libnats-dev)")
         subprocess.run(
-            [compiler, "-Wall", "-Werror", "-o", program, str(SOURCE), "-lnats"], check=True
+            [str(compiler), "-Wall", "-Werror", "-o", program, str(SOURCE), "-lnats"], check=True
         )
         return program
 
