@@ -7,10 +7,12 @@ import signal
 from typing import Any
 
 from atbus import limits
+from tests.extent import is_soon
 from tests.processes.harness import UP, NodeProcess, ProcessCase
 
 HUB, FROZEN, LIVELY = 0x300, 0x301, 0x302
 HARD = 8_388_608
+ALLOWED_SECONDS = 11.0
 # So many messages to the one that is not frozen are as good as any number.
 MANY = 10_000
 # What the allocator takes and gives as it likes.
@@ -75,7 +77,9 @@ class FrozenTests(ProcessCase):
             await process.says("received")
         calm = [await self.report(hub) for _ in range(10)]
         frozen.freeze()
+        begun = self.reactor.seconds()
         await hub.says(f"queued for slow {FROZEN:#x}|queued for slow 0x0*{FROZEN:x}")
+        self.assertTrue(is_soon(self.reactor.seconds() - begun, ALLOWED_SECONDS))
         stuck = [await self.report(hub)]
         while not (stuck[-1]["refused"] and self.progress(stuck) > MANY):
             stuck.append(await self.report(hub))
