@@ -6,10 +6,9 @@ import signal
 from collections.abc import Sequence
 
 from twisted.logger import Logger
-from twisted.trial.unittest import SkipTest
 
 from tests.chaos.case import ChaosCase, node_file, speech
-from tests.extent import LONG, extent, is_soon
+from tests.extent import extent, is_soon
 from tests.processes.harness import UP, NodeProcess
 
 CROSS = 0x1
@@ -50,8 +49,6 @@ class ProxyTests(ChaosCase):
     _log = Logger()
 
     def setUp(self) -> None:
-        if not LONG:
-            raise SkipTest("make chaos has time for this; tests.simulation.test_proxies is short")
         super().setUp()
         # Whatever the machine does meanwhile, no order is given up.
         self.environment["ATBUS_CHAOS_FLUSH_SECONDS"] = "3600"
