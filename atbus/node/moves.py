@@ -35,8 +35,14 @@ _FLOWING = (Gate.OPEN, Gate.CHANGING)
 
 
 @attrs.define(eq=False)
-class _Flushed:
-    """Wants to know that a FLUSH has arrived, or that nobody carries it any more."""
+class Flushed:
+    """
+    Wants to know that a FLUSH has arrived, or that nobody carries it any more.
+
+    :param destination: Whom the FLUSH is for.
+    :param token: Its token.
+    :param told: Called with both.
+    """
 
     destination: int
     token: int
@@ -70,10 +76,10 @@ class Moves:
         """Note that messages to *target* are about to be given to *hop*, if it has a way."""
         if hop.gate in _FLOWING and self._ways.is_new(target, hop.bus_id):
             last = self._ways.last(target)
-            owed = last is not None and self._owes(last, target)
+            owed = last is not None and self.owes(last, target)
             self._obey(self._ways.take(target, hop.bus_id, self._context.now, owed=owed))
 
-    def _owes(self, neighbor: int, target: int) -> bool:
+    def owes(self, neighbor: int, target: int) -> bool:
         """Tell whether anything for *target* that went through a neighbor is on its way."""
         endpoint = self._endpoints.get(neighbor)
         if endpoint is None:
@@ -125,7 +131,7 @@ class Moves:
             old = self._ways.last(destination)
             if destination not in self._ways.held or old is None:
                 del self._flushed[destination]
-            elif not self._owes(old, destination):
+            elif not self.owes(old, destination):
                 del self._flushed[destination]
                 self._obey(self._ways.acknowledged(destination, token))
         self._obey(self._ways.tick(self._context.now))
@@ -167,7 +173,7 @@ class Moves:
             token=token | MOVE,
         )
         old = self._endpoints.get(path)
-        flushed = _Flushed(destination, token, self._discharged)
+        flushed = Flushed(destination, token, self._discharged)
         if old is None or old.submit(Routed.of(flush, flushed)) is not None:
             self._obey(self._ways.broken(destination))
 

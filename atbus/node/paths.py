@@ -6,11 +6,15 @@ that way must not be overtaken: a FLUSH goes down it, addressed to the sibling i
 sibling answers nothing is sent to it or through it; messages wait. One FLUSH per new link serves
 every flow that will take it, our own and those that pass through. When the sibling leaves, or is
 left, it is the same the other way round.
+
+A relay that has no way to the sibling drops the FLUSH, and an answer may be lost: as in
+`atbus.node.moves`, the way opens as soon as the FLUSH and all that went before it is acknowledged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
@@ -23,7 +27,7 @@ from atbus.errors import ConnectFailed, Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.identity import distance_to
-from atbus.node.moves import MOVE, order_given_up
+from atbus.node.moves import MOVE, Flushed, order_given_up
 from atbus.node.outbox import Relayed, Routed, Run
 from atbus.routing.change import Effect, OpenPath, PathChanges, SendFlush
 from atbus.routing.dial_plan import data_addresses
@@ -75,6 +79,8 @@ class Paths:
         self._switches: PathChanges[int, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
+        # Destinations whose FLUSH nobody carries any more, with its token and the way it took.
+        self._flushed: dict[int, tuple[int, int]] = {}
         self._alarm = Alarm(context.timers, self._tick)
 
     # The gate.
@@ -111,7 +117,8 @@ class Paths:
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        deadlines = (self._changes.deadline, self._switches.deadline)
+        look_at = self._context.now + limits.LEAVING_POLL_SECONDS if self._flushed else None
+        deadlines = (self._changes.deadline, self._switches.deadline, look_at)
         self._alarm.set(min((each for each in deadlines if each is not None), default=None))
 
     def _take(self, endpoint: Endpoint, path: int) -> None:
@@ -140,8 +147,32 @@ class Paths:
         link = None if old is None else old.data_link
         if effect.path == effect.destination and link is not None:
             link.put(Routed.of(flush))
-        elif old is None or old.submit(Routed.of(flush)) is not None:
+            return
+        told = partial(self._discharged, effect.path)
+        flushed = Flushed(effect.destination, effect.token, told)
+        if old is None or old.submit(Routed.of(flush, flushed)) is not None:
             self._obey(self._changes.lost(effect.path))
+
+    def _discharged(self, path: int, destination: int, token: int) -> None:
+        """Learn that a FLUSH has arrived, or was dropped by who had no way for it."""
+        if self._changes.is_changing(destination):
+            self._flushed[destination] = token, path
+            self._set_alarm()
+
+    def _look_at_flushed(self) -> None:
+        """Open the ways of which nothing can be overtaken any more, answered or not."""
+        for destination, (token, path) in list(self._flushed.items()):
+            if not self._changes.is_changing(destination):
+                del self._flushed[destination]
+            elif not self._owes(path, destination):
+                del self._flushed[destination]
+                self._obey(self._changes.acknowledged(destination, token))
+
+    def _owes(self, path: int, destination: int) -> bool:
+        """Tell whether anything that is about to change over to an endpoint is on its old way."""
+        endpoint = self._registrar.endpoints.get(destination)
+        behind = (t for t in self._context.ways.destinations if self._traffic.hop_to(t) is endpoint)
+        return any(self._moves.owes(path, target) for target in (destination, *behind))
 
     # The channel.
 
@@ -294,6 +325,7 @@ class Paths:
         self._traffic.verifier.forget(endpoint)
 
     def _tick(self) -> None:
+        self._look_at_flushed()
         self._obey(self._changes.tick(self._context.now))
         self._obey_switch(self._switches.tick(self._context.now))
 

@@ -70,6 +70,21 @@ class DirectTests(PathTests):
         self.assertTrue(self.frames(self.data_channel(one, two), MessageType.DATA))
         self.assert_quiet(north, one, two)
 
+    def test_a_flush_that_nobody_carries(self) -> None:
+        """When the proxy has no way to the sibling yet, the direct way opens without a pause."""
+        north, one, two = self.siblings()
+        self.network.unreachable.add(north.addresses[0])
+        self.network.cut(north, two)
+        self.network.settle(0.1)
+        one.connect(TWO_ADDRESS)
+        self.network.settle(limits.FLUSH_SECONDS / 4)
+        self.assertEqual(one.endpoints[TWO].gate.value, "open")
+        self.talk(one, TWO, 5)
+        self.network.settle(0.1)
+        self.assert_all_in_order(two, ONE)
+        self.assertEqual(self.given_up(one), [])
+        self.network.unreachable.clear()
+
     def test_large_messages_keep_their_place(self) -> None:
         """Messages in fragments wait for the flush like others, whole."""
         north, one, two = self.siblings()
