@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from atbus.node.identity import Identity
     from atbus.node.observing import MessageObserver
     from atbus.node.outbox import Kept
+    from atbus.node.sending import Flow
 
 
 class Timers(Protocol):
@@ -45,6 +46,16 @@ class Timers(Protocol):
         self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> IDelayedCall:
         """Call *callable* after *delay* seconds."""
+
+
+class Writer(Protocol):
+    """Whoever has queued something to write."""
+
+    def settle(self) -> None:
+        """Count what is queued exactly."""
+
+    def flush(self) -> None:
+        """Write it."""
 
 
 class Turn:
@@ -71,7 +82,7 @@ class Turn:
         self._busy = False
         self._writes = 0
         self._writes_since = 0.0
-        self._gathered: list[Callable[[], None]] = []
+        self._gathered: list[Writer] = []
         self._gathering_since = 0.0
         self._queued_before = 0
         self._queued_at_last = 0
@@ -114,17 +125,17 @@ class Turn:
             self._writes, self._writes_since = 0, now
         return self._busy
 
-    def gather(self, write: Callable[[], None]) -> None:
+    def gather(self, writer: Writer) -> None:
         """
         Put off a write.
 
-        :param write: Called soon: after the first turn in which nothing is queued, or when enough
+        :param writer: Flushed soon: after the first turn in which nothing is queued, or when enough
             is, or after `limits.GATHER_SECONDS_MAX`.
         """
         if not self._gathered:
             self._gathering_since = self._timers.seconds()
             self._queued_before = self._queued_at_last = self.queued_bytes
-        self._gathered.append(write)
+        self._gathered.append(writer)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -142,6 +153,8 @@ class Turn:
 
     def _gather_on(self) -> None:
         """Let what is gathered grow for another turn, or write it."""
+        for writer in self._gathered:
+            writer.settle()
         queued = self.queued_bytes
         if (
             queued != self._queued_at_last
@@ -152,7 +165,7 @@ class Turn:
             self._schedule()
             return
         gathered, self._gathered = self._gathered, []
-        self._calls.extend(gathered)
+        self._calls.extend(writer.flush for writer in gathered)
         self._run()
 
     def _run(self) -> None:
@@ -257,6 +270,8 @@ class Context:
     ways: Ways[Kept] = attrs.field(init=False)
     #: Below whom nodes were that have moved.
     former_places: FormerPlaces = attrs.field(init=False)
+    #: By target the flows whose next message may join a run at once, without any question.
+    open_flows: dict[int, Flow] = attrs.field(factory=dict, init=False)
     #: Called when a queue that was long is so no more.
     on_relief: Callable[[], None] = attrs.field(default=lambda: None, init=False)
 

@@ -12,6 +12,7 @@ the same in the first case, and held here in the second; beyond a bound it is re
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,7 +30,7 @@ from atbus.wire.cutting import begins_message
 from atbus.wire.extras import read_number, read_trace, unpack_extras
 from atbus.wire.head import HEAD_SIZE, Head, body_start, peek
 from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
-from atbus.wire.runs import iter_run, read_fragment
+from atbus.wire.runs import read_fragment, read_run
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -159,15 +160,15 @@ class Inbox:
         else:
             if head[11]:
                 self._understand(self._extras(frame, head))
-            messages = iter_run(frame)
+            kinds, payloads = read_run(frame)
             if self._reassembly:
                 # Between the fragments of a message nothing of its flow may come.
                 for lost in self._reassembly.interrupt((head[5], head[6], head[8])):
                     self._reassembled(lost, frame, head, custody)
             if head[0] > self._reassembly.message_bytes_max:
-                self._run_checked(messages, frame, head, custody)
+                self._run_checked(kinds, payloads, frame, head, custody)
             else:
-                self._run(messages, frame, head, custody)
+                self._run(kinds, payloads, frame, head, custody)
         custody.discharge()
 
     # While the program wants nothing.
@@ -270,40 +271,50 @@ class Inbox:
         return number
 
     def _run_checked(
-        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
+        self,
+        kinds: Sequence[int],
+        payloads: Sequence[bytes],
+        frame: bytes,
+        head: Head,
+        custody: Custody,
     ) -> None:
         """Deliver a run in which messages may be longer than we take; those are refused."""
         limit = self._reassembly.message_bytes_max
-        for place, message in enumerate(messages):
+        for place, (kind, payload) in enumerate(zip(kinds, payloads, strict=True)):
             own_head = (*head[:7], head[7] + place, *head[8:])
-            if len(message[1]) > limit:
+            if len(payload) > limit:
                 self._refuse_run(own_head, 1, custody, Status.MESSAGE_TOO_LARGE)
             else:
-                self._run([message], frame, own_head, custody)
+                self._run((kind,), (payload,), frame, own_head, custody)
 
     def _run(
-        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
+        self,
+        kinds: Sequence[int],
+        payloads: Sequence[bytes],
+        frame: bytes,
+        head: Head,
+        custody: Custody,
     ) -> None:
         context = self._context
         started = context.now
         receiver = self.answering.receiver
         flags = head[2]
         if receiver is None and not flags & _SPECIAL:
-            self._refuse_run(head, len(messages), custody, Status.NO_RESPONDERS)
+            self._refuse_run(head, len(payloads), custody, Status.NO_RESPONDERS)
             return
         self._frame, self._head = frame, head
         self._neighbor = custody.link.connection.bus_id
         context.calling += 1
         try:
             if flags & _SPECIAL:
-                self._run_special(messages, frame, head, custody)
+                self._run_special(kinds, payloads, frame, head, custody)
             elif receiver is not None:
-                self._run_plain(receiver, messages, head)
+                self._run_plain(receiver, kinds, payloads, head)
         finally:
             context.calling -= 1
             self._head = None
-        context.statistics.received_messages += len(messages)
-        context.statistics.received_bytes += sum([len(payload) for _, payload in messages])
+        context.statistics.received_messages += len(payloads)
+        context.statistics.received_bytes += sum(map(len, payloads))
         spent = context.now - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"{receiver!r}.message_received")
@@ -311,31 +322,40 @@ class Inbox:
             self.run_self_soon()
 
     def _run_plain(
-        self, receiver: IMessageReceiver, messages: list[tuple[int, bytes]], head: Head
+        self,
+        receiver: IMessageReceiver,
+        kinds: Sequence[int],
+        payloads: Sequence[bytes],
+        head: Head,
     ) -> None:
         """Deliver a run about which nobody wants to know anything."""
         receive = receiver.message_received
         sequence = head[7]
         source = head[5]
-        for kind, payload in messages:
+        sequences = range(sequence, sequence + len(payloads))
+        for sequence, kind, payload in zip(sequences, kinds, payloads, strict=True):
             try:
                 result = receive(source, kind, sequence, payload)
                 if result is not None:
                     self.answering.watch(result, source, sequence, len(payload))
             except Exception:  # noqa: BLE001 - the program's
                 self.answering.failed(Failure(), source, sequence)
-            sequence += 1
         observer = self._context.observer
         if observer is not None:
-            hops = self._hops_of(head)
-            observer.received(source, head[8], head[7], messages, hops)
+            messages = list(zip(kinds, payloads, strict=True))
+            observer.received(source, head[8], head[7], messages, self._hops_of(head))
 
     def _run_special(
-        self, messages: list[tuple[int, bytes]], frame: bytes, head: Head, custody: Custody
+        self,
+        kinds: Sequence[int],
+        payloads: Sequence[bytes],
+        frame: bytes,
+        head: Head,
+        custody: Custody,
     ) -> None:
         """Deliver a run about which somebody wants to know something."""
         in_reply_to = self._in_reply_to(frame, head) if head[2] & Flags.REPLY else 0
-        for place, (kind, payload) in enumerate(messages):
+        for place, (kind, payload) in enumerate(zip(kinds, payloads, strict=True)):
             self.answering.take(
                 Special(
                     source=head[5],
@@ -376,7 +396,7 @@ class Inbox:
     def _reassembled(self, outcome: Outcome, frame: bytes, head: Head, custody: Custody) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
-                self._run([(kind, payload)], frame, head, custody)
+                self._run((kind,), (payload,), frame, head, custody)
             case Lost():
                 self._lost(outcome)
 

@@ -22,6 +22,7 @@ from atbus import limits
 from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
+from atbus.node.growth import Growth
 from atbus.node.outbox import Item, Kept, Notice, Routed, Run, carries_ack, count_sent
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -34,7 +35,6 @@ from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, Message, Mes
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
-    from atbus.node.sending import Flow
 
 _TRAFFIC = (int(MessageType.DATA), int(MessageType.FRAGMENT))
 _UNREADABLE_MAX = 3
@@ -47,7 +47,7 @@ _KNOWN = frozenset(int(kind) for kind in MessageType)
 FrameReader = Callable[["Link", bytes, Head], None]
 
 
-class Link:
+class Link(Growth):
     """
     Numbering, custody and the outgoing queue of one registered connection.
 
@@ -68,16 +68,15 @@ class Link:
         readers: dict[int, FrameReader],
         pass_on: FrameReader,
     ) -> None:
+        super().__init__(context, frame_bytes_max - limits.FRAME_HEAD_BYTES)
         self.connection = connection
         self.frame_bytes_max = frame_bytes_max
-        self.run_bytes_max = frame_bytes_max - limits.FRAME_HEAD_BYTES
         # An item of this size needs no cutting, whatever it is and whatever goes with it.
         self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
         self.sluice = Sluice()
         self.pace = Pace()
         self.soft_bytes = context.config.queued_bytes_soft
         self.is_long = False
-        self.room = 0
         # What `room` was reckoned from: it, the bytes that were queued here and those that were
         # queued in all, and what could be queued besides, at that time.
         self._room_measured = 0
@@ -85,16 +84,13 @@ class Link:
         self._queued_measured = 0
         self._spare_bytes = 0
         self.closed = self.muted = self.finished = False
-        self._context = context
         self._account = context.budget.open()
-        self._turn = context.turn
         self._data_reader = data_reader
         self._readers = readers
         self._pass_on = pass_on
         self._outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
         self._incoming = IncomingLedger()
         self._items: list[Item] = []
-        self._runs: dict[int, Run] = {}
         self._ack_heard = 0
         self._acking = Acking(context, self._incoming, self._tell_acks)
         self._unreadable = 0
@@ -112,39 +108,6 @@ class Link:
 
     # Outgoing.
 
-    def append(self, flow: Flow, kind: int, payload: bytes, size_bytes: int) -> None:
-        """
-        Queue one message; it joins the flow's run of this turn when there is one with room.
-
-        Order within a flow is the order of calls. The payload is kept until the turn's end.
-        """
-        run = self._runs.get(flow.target)
-        cost = size_bytes + 8
-        if (
-            run is None
-            or run.size_bytes + cost > self.run_bytes_max
-            or run.count >= limits.RUN_COUNT_MAX
-        ):
-            run = self._begin(flow)
-        run.kinds.append(kind)
-        run.payloads.append(payload)
-        run.count += 1
-        run.size_bytes += cost
-        self.room -= cost
-        self._turn.queued_bytes += cost
-
-    def _begin(self, flow: Flow) -> Run:
-        run = Run(
-            source=self._context.bus_id,
-            target=flow.target,
-            first_sequence=flow.next_sequence,
-            epoch=self._context.epoch,
-            hop_limit=self._context.config.hops,
-        )
-        self._enqueue(run)
-        self._runs[flow.target] = run
-        return run
-
     def put(self, item: Item) -> None:
         """
         Queue one item behind everything that is queued.
@@ -154,9 +117,11 @@ class Link:
         """
         match item:
             case Run(target=target):
-                self._runs.pop(target, None)
+                flow = self._growing.get(target)
+                if flow is not None:
+                    flow.close()
             case Routed():
-                self._runs.clear()
+                self._close_runs()
         self.room -= item.size_bytes
         self._turn.queued_bytes += item.size_bytes
         self._enqueue(item)
@@ -168,9 +133,10 @@ class Link:
 
     def _flush_or_gather(self) -> None:
         """Write, unless it is little, the node busy, and the other side has not heard us out."""
+        self.settle()
         is_little = self._bytes_here < limits.GATHER_BYTES
         if self._turn.writes() and is_little and not self.is_heard_out:
-            self._turn.gather(self.flush)
+            self._turn.gather(self)
         else:
             self.flush()
 
@@ -184,8 +150,9 @@ class Link:
         channel = self.connection.channel
         if not self._items or self.closed or self.muted or channel is None:
             return
+        self._close_runs()
         here = self._bytes_here
-        items, self._items, self._runs = self._items, [], {}
+        items, self._items = self._items, []
         room = self.sluice.channel_bytes_max - channel.queued_bytes
         if here > room or self.sluice.backlog.busy:
             items = self.sluice.let_through(items, room)
@@ -229,6 +196,7 @@ class Link:
 
     def measure(self) -> None:
         """Compute anew how many bytes may still be queued."""
+        self.settle()
         here = self._bytes_measured = self._bytes_here
         queued = here + self.sluice.backlog.queued_bytes + self._channel_bytes
         budget = self._context.budget
@@ -281,6 +249,7 @@ class Link:
         """
         if target == self.connection.bus_id or not self.sluice.backlog.busy:
             return True
+        self.settle()
         spare = self._spare_bytes - (self._room_measured - self.room)
         return self.sluice.backlog.has_share(target, size_bytes, spare)
 
@@ -339,6 +308,7 @@ class Link:
     @property
     def queued_bytes(self) -> int:
         """Bytes accepted and not yet given to the kernel."""
+        self.settle()
         return self._queued_measured + self._room_measured - self.room
 
     @property
@@ -492,9 +462,9 @@ class Link:
             order. The caller reports them.
         """
         self.closed = True
+        self._close_runs()
         self._acking.stop()
         items = self.sluice.backlog.take_all() + self._items
         self._items = []
-        self._runs = {}
         self._account.close()
         return self._outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]

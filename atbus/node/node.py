@@ -63,6 +63,7 @@ class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
             epoch=epoch_now() if epoch is None else epoch,
             log=Logger(namespace="atbus.node"),
         )
+        self._open_flows = self._parts.context.open_flows
 
     # Life.
 

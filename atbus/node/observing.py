@@ -1,8 +1,8 @@
 """
 Let somebody see every message of a node: what it accepts, refuses, delivers, and loses.
 
-A node that nobody observes pays nothing for it: the short way of sending keeps its form, and the
-other places look once per run. What becomes of accepted messages is told by the event
+A node that nobody observes pays nothing for it: the places where messages begin and end look once
+per run. What becomes of accepted messages is told by the event
 ``on_forward_response`` in any case.
 """
 
@@ -16,9 +16,7 @@ from atbus.wire import codec
 from atbus.wire.messages import DataResponse, Message
 
 if TYPE_CHECKING:
-    from atbus.node.link import Link
     from atbus.node.node import Node
-    from atbus.node.sending import Flow
 
 
 class MessageObserver(Protocol):
@@ -29,7 +27,12 @@ class MessageObserver(Protocol):
     """
 
     def accepted(self, target: int, sequence: int, kind: int, payload: bytes) -> object:
-        """See a message that this node sends, before it is on its way."""
+        """
+        See a message that this node sends, before it is on its way.
+
+        Those that join a run at once are shown when it is settled: in order, but perhaps after
+        messages to other targets that were accepted later.
+        """
 
     def refused(self, target: int, status: Status) -> object:
         """See a message that this node was to send and did not accept."""
@@ -94,35 +97,3 @@ def show_dropped(observer: MessageObserver | None, response: DataResponse | byte
             message.count,
             message.status,
         )
-
-
-class ObservedLink:
-    """
-    A link as a flow sees it, with somebody looking on.
-
-    :param link: What messages are put on.
-    :param observer: Sees each of them.
-    """
-
-    def __init__(self, link: Link, observer: MessageObserver) -> None:
-        self._link = link
-        self._observer = observer
-
-    @property
-    def run_bytes_max(self) -> int:
-        """See `Link`."""
-        return self._link.run_bytes_max
-
-    @property
-    def room(self) -> int:
-        """See `Link`."""
-        return self._link.room
-
-    def has_room(self, size_bytes: int) -> bool:
-        """See `Link.has_room`."""
-        return self._link.has_room(size_bytes)
-
-    def append(self, flow: Flow, kind: int, payload: bytes, size_bytes: int) -> None:
-        """See `Link.append`."""
-        self._observer.accepted(flow.target, flow.next_sequence, kind, payload)
-        self._link.append(flow, kind, payload, size_bytes)

@@ -2,8 +2,13 @@
 Messages that begin here.
 
 A flow is this node and one target: it counts sequences and remembers, under the generation of the
-routes, the link that its messages take. Sending on a flow whose link is known costs a look-up, two
-comparisons and an append; everything else goes the long way round.
+routes, the link that its messages take. There are three ways, each for what the one before it does
+not take:
+
+1. A flow with a run that may grow is among the `Context.open_flows`: the message is appended to
+   it, in `Messaging.send` itself (`atbus.node.growth`).
+2. A flow whose link is known: it is asked for room, and begins a run or lets one grow.
+3. Everything else, a message about which there is something special above all.
 """
 
 from __future__ import annotations
@@ -20,7 +25,6 @@ from atbus.busid import ID_MAX
 from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.answering import Special
 from atbus.node.endpoint import Endpoint, Gate
-from atbus.node.observing import ObservedLink
 from atbus.node.outbox import Run
 from atbus.node.squeezing import squeeze_runs
 from atbus.routing.fragments import split
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.delivery import Inbox
     from atbus.node.directs import Prospect
+    from atbus.node.growth import Growth
     from atbus.node.link import Link
     from atbus.node.traffic import Traffic
 
@@ -48,12 +53,27 @@ class Flow:
 
     :param next_sequence: What the next message gets.
     :param link: Where messages go at once; None when they must take the long way.
+    :param grows: Whether its runs may grow without asking.
     """
 
     target: int
     next_sequence: int
     generation: int = -1
-    link: Link | ObservedLink | None = None
+    link: Link | None = None
+    grows: bool = False
+    #: What is queued on this link and still grows; its payloads; the kind of the last message.
+    on: Growth | None = None
+    run: Run | None = None
+    payloads: list[bytes | memoryview] = attrs.field(factory=list)
+    kind: int = 0
+    #: Bytes that it was granted to grow by, and what is left of them.
+    granted_bytes: int = 0
+    left_bytes: int = 0
+
+    def close(self) -> None:
+        """Let nothing more join what is queued."""
+        if self.on is not None:
+            self.on.close_run(self)
 
 
 class Sender:
@@ -65,7 +85,7 @@ class Sender:
     """
 
     def __init__(self, context: Context, traffic: Traffic, inbox: Inbox) -> None:
-        self.refusal: Status | None = Status.NOT_STARTED
+        self._refusal: Status | None = Status.NOT_STARTED
         self._context = context
         self._traffic = traffic
         self._inbox = inbox
@@ -77,8 +97,24 @@ class Sender:
         self.on_wanted: Callable[[int], None]
         self.instead: Callable[[int], Prospect]
 
+    @property
+    def refusal(self) -> Status | None:
+        """Why nothing is accepted; None while messages are."""
+        return self._refusal
+
+    @refusal.setter
+    def refusal(self, refusal: Status | None) -> None:
+        self._refusal = refusal
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        """Let no message go its way without a question any more."""
+        self._traffic.generation += 1
+        self._context.open_flows.clear()
+
     def reconfigure(self) -> None:
         """Accept messages as long as the configuration allows now."""
+        self._ask_again()
         config = self._context.config
         self._message_bytes_max = config.message_bytes_max
         # What is to be compressed takes the long way; the short one does not ask.
@@ -87,7 +123,7 @@ class Sender:
 
     def send(self, target: int, payload: bytes, kind: int = 0) -> int:
         """
-        Queue one message; see `INode.send`.
+        Queue one message that joins no run at once; see `INode.send`.
 
         :returns: Its sequence.
         :raises Undeliverable: It was not accepted.
@@ -160,6 +196,8 @@ class Sender:
             flags |= Flags.NO_UPSTREAM
         hop = self._hop(target, exclude, no_upstream)
         flow = self._flow(target)
+        # A run has consecutive sequences.
+        flow.close()
         sequence = flow.next_sequence
         if hop is None:
             if self._inbox.window.closed and not flags & Flags.REPLY:
@@ -290,11 +328,12 @@ class Sender:
     def paused(self, target: int | None) -> None:
         """Send no more at once to a target, or to any, whose next hop has asked for a pause."""
         if target is None:
-            self._traffic.generation += 1
+            self._ask_again()
             return
         flow = self._flows.get(target)
         if flow is not None:
             flow.link = None
+            self._context.open_flows.pop(target, None)
 
     def _is_paused(self, hop: Endpoint | Prospect, target: int) -> bool:
         return self._traffic.pressure.is_paused(hop.bus_id, target)
@@ -326,8 +365,9 @@ class Sender:
         link = hop.data_link if hop.gate is Gate.OPEN and not hop.pending else None
         if self._is_paused(hop, flow.target) or flow.target in self._context.ways.held:
             link = None
-        observer = self._context.observer
-        flow.link = link if link is None or observer is None else ObservedLink(link, observer)
+        flow.link = link
+        # What is to be compressed, or too long, goes another way, and is not asked for first.
+        flow.grows = link is not None and self._short_way_bytes_max >= link.run_bytes_max
 
     def sent_before(self, target: int) -> int:
         """Give a sequence that no message to *target* has had yet, nor any above it."""
@@ -341,6 +381,7 @@ class Sender:
         if len(self._flows) >= limits.FLOWS_MAX:
             # Sequences of a forgotten flow must not come again: all new flows begin above it.
             _, oldest = self._flows.popitem(last=False)
+            oldest.close()
             self._floor = max(self._floor, oldest.next_sequence)
         start = (self._context.epoch << _EPOCH_SHIFT) + 1
         flow = self._flows[target] = Flow(target, max(start, self._floor))

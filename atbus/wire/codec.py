@@ -146,7 +146,7 @@ def _write_data(message: Data) -> bytes:
 
 
 def _read_data(frame: bytes, start: int, count: int, envelope: Envelope) -> Data:
-    return Data(messages=tuple(split_run(frame, start, count)), **envelope)
+    return Data(messages=tuple(zip(*split_run(frame, start, count), strict=True)), **envelope)
 
 
 def _write_fragment(message: Fragment) -> bytes:
@@ -249,7 +249,7 @@ def _read_publish(frame: bytes, start: int, count: int, envelope: Envelope) -> P
         reply_to=frame[reply_at:served_at].decode(),
         queues=tuple(queues),
         served=struct.unpack_from(f"<{served_count}Q", frame, served_at),
-        messages=tuple(split_run(frame, position, count)),
+        messages=tuple(zip(*split_run(frame, position, count), strict=True)),
         **envelope,
     )
     check(message)

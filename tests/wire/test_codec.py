@@ -136,7 +136,8 @@ class EqualityTests(SynchronousTestCase):
         )
         self.assertEqual(frame, schema.build(data, 7, 8))
         self.assertEqual(codec.iter_run(frame), messages)
-        self.assertEqual(codec.split_run(frame, codec.HEAD_SIZE, len(messages)), messages)
+        kinds, payloads = codec.split_run(frame, codec.HEAD_SIZE, len(messages))
+        self.assertEqual(list(zip(kinds, payloads, strict=True)), messages)
 
 
 class RefusedToWriteTests(SynchronousTestCase):

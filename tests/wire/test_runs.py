@@ -54,6 +54,29 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(peek(one)[1:10], peek(two)[1:10])
         self.assertEqual((peek(one)[10], peek(two)[10]), (1, 2))
 
+    def test_messages_that_are_alike(self) -> None:
+        """Messages of one length and one kind are packed and cut like all others."""
+        for length in (0, 1, 200):
+            for count in (2, 3, 63, 64, 65, 300):
+                payloads = [bytes((place % 251,)) * length for place in range(count)]
+                frame = pack_run(1, 2, 3, 4, [-7] * count, payloads)
+                self.assertEqual(frame[HEAD_SIZE : HEAD_SIZE + 8 * count][-8:-4], frame[48:52])
+                self.assertEqual(iter_run(frame), [(-7, payload) for payload in payloads])
+                if length:
+                    self.assertRaises(MalformedFrame, split_run, frame[:-1], HEAD_SIZE, count)
+                    self.assertRaises(MalformedFrame, split_run, frame + b"x", HEAD_SIZE, count)
+
+    def test_alike_but_for_one(self) -> None:
+        """One message of another length or kind among many is kept apart."""
+        for place in (0, 1, 150, 299):
+            payloads = [b"same"] * 300
+            payloads[place] = b"other one"
+            self.assertEqual([p for _, p in iter_run(run(*payloads))], payloads)
+            kinds = [3] * 300
+            kinds[place] = -(2**31)
+            frame = pack_run(1, 2, 3, 4, kinds, [b"same"] * 300)
+            self.assertEqual([kind for kind, _ in iter_run(frame)], kinds)
+
     def test_extras_stand_before_the_table(self) -> None:
         """A run with extras is read as the same messages."""
         extras = pack_extras([Extra(1, b"12345678")])

@@ -1,0 +1,157 @@
+"""
+How messages of one flow join the run that a link writes at the end of the turn.
+
+A run grows while nothing else is queued behind it. From its second message on the flow is *granted*
+bytes by which it may grow without asking the link: the link counts them as queued at once, and
+`Messaging.send` takes from them. What is not used comes back before anybody looks at what is queued
+or how much room there is - the run is *settled* -, so both are exact whenever they matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atbus import limits
+from atbus.node.outbox import Item, Run
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+    from atbus.node.sending import Flow
+
+# An entry of a run's table.
+_ENTRY_BYTES = 8
+
+
+class Growth:
+    """
+    The runs of one link that may still grow.
+
+    :param run_bytes_max: The most bytes of a run, entries included.
+    """
+
+    def __init__(self, context: Context, run_bytes_max: int) -> None:
+        self.run_bytes_max = run_bytes_max
+        #: Bytes that may still be queued, as far as was looked; what is granted is taken from it.
+        self.room = 0
+        self._context = context
+        self._turn = context.turn
+        self._open_flows = context.open_flows
+        # By target the flows that have a run here which may still grow.
+        self._growing: dict[int, Flow] = {}
+        # Those of them that were granted something.
+        self._granted: list[Flow] = []
+
+    def _enqueue(self, item: Item) -> None:
+        """Queue an item whose bytes are counted elsewhere."""
+        raise NotImplementedError
+
+    def append(self, flow: Flow, kind: int, payload: bytes, size_bytes: int) -> None:
+        """
+        Queue one message; it joins the flow's run of this turn when there is one with room.
+
+        Order within a flow is the order of calls. The payload is kept until the turn's end.
+        """
+        cost = size_bytes + _ENTRY_BYTES
+        if flow.on is not self:
+            flow.close()
+        elif flow.granted_bytes:
+            self._settle(flow)
+        run = flow.run
+        joins = (
+            run is not None
+            and run.size_bytes + cost <= self.run_bytes_max
+            and run.count < limits.RUN_COUNT_MAX
+        )
+        if run is None or not joins:
+            run = self._begin(flow)
+        run.kinds.append(kind)
+        run.payloads.append(payload)
+        run.count += 1
+        run.size_bytes += cost
+        self.room -= cost
+        self._turn.queued_bytes += cost
+        observer = self._context.observer
+        if observer is not None:
+            observer.accepted(flow.target, run.first_sequence + run.count - 1, kind, payload)
+        if joins and flow.grows:
+            self._grant(flow, run, kind)
+
+    def _grant(self, flow: Flow, run: Run, kind: int) -> None:
+        """
+        Let messages of a flow join its run without asking, up to a number of bytes.
+
+        They are counted as queued at once. Others find room beside them: a quarter is granted.
+        """
+        granted = min(
+            self.run_bytes_max - run.size_bytes,
+            (limits.RUN_COUNT_MAX - run.count) * _ENTRY_BYTES,
+            self.room >> 2,
+        )
+        if granted > 0:
+            flow.kind = kind
+            flow.granted_bytes = flow.left_bytes = granted
+            self.room -= granted
+            self._turn.queued_bytes += granted
+            self._granted.append(flow)
+            self._open_flows[flow.target] = flow
+
+    def _settle(self, flow: Flow) -> None:
+        """Take back what a flow was granted and did not use."""
+        run, left = flow.run, flow.left_bytes
+        assert run is not None
+        run.size_bytes += flow.granted_bytes - left
+        joined = len(run.payloads) - run.count
+        run.kinds += [flow.kind] * joined
+        if joined and self._context.observer is not None:
+            self._show(run, run.count)
+        run.count += joined
+        flow.granted_bytes = flow.left_bytes = 0
+        self.room += left
+        self._turn.queued_bytes -= left
+
+    def _show(self, run: Run, first: int) -> None:
+        """Show the messages that have joined a run."""
+        observer = self._context.observer
+        assert observer is not None
+        for place in range(first, len(run.payloads)):
+            sequence, payload = run.first_sequence + place, run.payloads[place]
+            observer.accepted(run.target, sequence, run.kinds[place], bytes(payload))
+
+    def settle(self) -> None:
+        """Take back all that was granted and is not used: what is queued is counted exactly."""
+        if self._granted:
+            granted, self._granted = self._granted, []
+            for flow in granted:
+                if flow.on is self and flow.granted_bytes:
+                    self._settle(flow)
+
+    def close_run(self, flow: Flow) -> None:
+        """Let nothing more join the run of a flow that is queued here."""
+        if flow.granted_bytes:
+            self._settle(flow)
+        flow.run = flow.on = None
+        del self._growing[flow.target]
+        self._open_flows.pop(flow.target, None)
+
+    def _close_runs(self) -> None:
+        """Let nothing more join what is queued."""
+        self.settle()
+        growing, self._growing = self._growing, {}
+        open_flows = self._open_flows
+        for target, flow in growing.items():
+            flow.run = flow.on = None
+            open_flows.pop(target, None)
+
+    def _begin(self, flow: Flow) -> Run:
+        flow.close()
+        run = Run(
+            source=self._context.bus_id,
+            target=flow.target,
+            first_sequence=flow.next_sequence,
+            epoch=self._context.epoch,
+            hop_limit=self._context.config.hops,
+        )
+        self._enqueue(run)
+        flow.run, flow.payloads, flow.on = run, run.payloads, self
+        self._growing[flow.target] = flow
+        return run

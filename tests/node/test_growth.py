@@ -1,0 +1,172 @@
+"""Messages that join a run: what is counted, what leaves, and in which order."""
+
+from __future__ import annotations
+
+from atbus import limits
+from atbus.errors import LocalProtocolError, Undeliverable
+from atbus.node.node import Node
+from atbus.node.reload import reconfigure
+from atbus.wire.messages import Data, MessageType
+from tests.node.mail import NORTH, NORTH_ADDRESS, ROOT, MailTests
+
+
+class GrowthTests(MailTests):
+    """A program that has much to say in one turn."""
+
+    def runs(self, one: Node, other: Node) -> list[Data]:
+        """Give the runs that were written from one node to another."""
+        return self.frames(self.data_channel(one, other), MessageType.DATA)
+
+    def letters(self, node: Node) -> list[tuple[int, int, bytes]]:
+        """Give kind, sequence and payload of what a node received, in order."""
+        return [(each.kind, each.sequence, each.payload) for each in self.mail[node].letters]
+
+    def queued(self, one: Node, other: Node) -> int:
+        """Tell how many bytes one node has queued for another."""
+        link = one.endpoints[other.bus_id].data_link
+        assert link is not None
+        return link.queued_bytes
+
+    def test_one_frame_for_all(self) -> None:
+        """What one turn brings for a target leaves as one run, with consecutive sequences."""
+        root, child = self.pair()
+        sequences = self.send_all(child, ROOT, [b"%d" % place for place in range(500)])
+        self.network.settle()
+        runs = self.runs(child, root)
+        self.assertEqual([len(each.messages) for each in runs], [500])
+        expected = [(0, sequences[place], b"%d" % place) for place in range(500)]
+        self.assertEqual(self.letters(root), expected)
+
+    def test_kinds_may_change(self) -> None:
+        """Messages keep their kinds, whether or not the next one has the same."""
+        root, child = self.pair()
+        kinds = [0, 0, 0, 7, 7, -1, 0, 2**31 - 1, 2**31 - 1, True, 1, 1, 1, -(2**31)]
+        for kind in kinds:
+            child.send(ROOT, b"x", kind)
+        for wrong in (0.0, None, "0", 2**31):
+            self.assertRaises(LocalProtocolError, child.send, ROOT, b"x", wrong)
+        child.send(ROOT, b"x")
+        self.network.settle()
+        self.assertEqual([kind for kind, _, _ in self.letters(root)], [*kinds, 0])
+        self.assertEqual(len(self.runs(child, root)), 1)
+
+    def test_what_is_no_payload(self) -> None:
+        """In the middle of a run too a payload is bytes, or is copied into some."""
+        root, child = self.pair()
+        changing = bytearray(b"then")
+        self.send_all(child, ROOT, [b"a", b"b", b"c"])
+        child.send(ROOT, changing)  # type: ignore[arg-type]  # taken, as documented
+        changing[:] = b"late"
+        for wrong in ("text", None, 3, [b"x"]):
+            self.assertRaises(LocalProtocolError, child.send, ROOT, wrong)
+        child.send(ROOT, b"d")
+        self.network.settle()
+        self.assertEqual(self.mail[root].payloads, [b"a", b"b", b"c", b"then", b"d"])
+
+    def test_a_special_one_in_the_middle(self) -> None:
+        """A message with options has its place in the order, and a run has no hole there."""
+        root, child = self.pair()
+        sequences = self.send_all(child, ROOT, [b"a", b"b", b"c"])
+        sequences.append(child.send(ROOT, b"d", hop_limit=3))
+        sequences += self.send_all(child, ROOT, [b"e", b"f", b"g"])
+        self.network.settle()
+        self.assertEqual(sequences, list(range(sequences[0], sequences[0] + 7)))
+        expected = [(0, each, b"abcdefg"[at : at + 1]) for at, each in enumerate(sequences)]
+        self.assertEqual(self.letters(root), expected)
+
+    def test_what_is_queued_is_counted(self) -> None:
+        """After each message it can be told what is queued, though nobody counted it then."""
+        root, child = self.pair()
+        total = 0
+        for size in (10, 20, 0, 300, 5, 5, 5, 70_000, 1):
+            child.send(ROOT, bytes(size))
+            total += size
+            self.assertGreaterEqual(self.queued(child, root), total)
+            self.assertLess(self.queued(child, root), total + 1000)
+        self.network.settle()
+        self.assertEqual(self.queued(child, root), 0)
+        self.assertEqual(child.statistics.sent_bytes, total)
+        self.assertEqual(child.statistics.sent_messages, 9)
+
+    def test_no_more_than_there_is_room_for(self) -> None:
+        """However a program sends in one turn, the queue ends at its limit, to the message."""
+        most = 100_000
+        root, child = self.pair(queued_bytes_hard=most, queued_bytes_soft=most // 2)
+        accepted = 0
+        with self.assertRaises(Undeliverable) as refused:
+            while True:
+                child.send(ROOT, bytes(100))
+                accepted += 1
+        self.assertEqual(refused.exception.status.name, "BACKPRESSURE")
+        self.assertLessEqual(accepted * 108, most)
+        self.assertGreater((accepted + 1) * 108, most - limits.FRAME_HEAD_BYTES * 4)
+        self.network.settle()
+        self.assertEqual(len(self.mail[root].letters), accepted)
+
+    def test_room_for_many_targets(self) -> None:
+        """What one flow might still send takes no room from another that sends now."""
+        most = 400_000
+        north = self.node(NORTH, listen=[NORTH_ADDRESS], subnets=[(0, 8)])
+        self.network.start(north)
+        leaves = [self.leaf(NORTH + place) for place in range(1, 21)]
+        sender = self.leaf(NORTH + 99, queued_bytes_hard=most, queued_bytes_soft=most // 2)
+        accepted = 0
+        with self.assertRaises(Undeliverable):
+            while True:
+                for leaf in leaves:
+                    for _ in range(3):
+                        sender.send(leaf.bus_id, bytes(100))
+                        accepted += 1
+        self.assertGreater(accepted * 108, most * 0.95)
+        self.network.settle(5)
+        self.assertEqual(sum(len(self.mail[leaf].letters) for leaf in leaves), accepted)
+
+    def test_the_longest_runs(self) -> None:
+        """A run ends at its bounds, of count and of bytes, and the next one goes on."""
+        root, child = self.pair()
+        for size, count in ((0, 10_000), (1000, 200)):
+            before = len(self.mail[root].letters)
+            self.send_all(child, ROOT, [bytes(size)] * count)
+            self.network.settle()
+            self.assertEqual(len(self.mail[root].letters), before + count)
+        runs = self.runs(child, root)
+        self.assertEqual(max(len(each.messages) for each in runs), limits.RUN_COUNT_MAX)
+        lengths = [len(frame) for frame in self.data_channel(child, root).sent]
+        self.assertLessEqual(max(lengths), limits.FRAME_BYTES)
+        self.assertGreater(max(lengths), limits.FRAME_BYTES - 2000)
+
+    def test_stopped_in_the_middle(self) -> None:
+        """What was accepted before a stop arrives; after it nothing joins."""
+        root, child = self.pair()
+        self.send_all(child, ROOT, [b"a", b"b", b"c"])
+        stopped = child.stop()
+        self.assertEqual(self.refused(child, ROOT), "CLOSING")
+        self.network.settle(5)
+        self.assertTrue(stopped.called)
+        self.assertEqual(self.mail[root].payloads, [b"a", b"b", b"c"])
+
+    def test_limits_changed_in_the_middle(self) -> None:
+        """A configuration that is read again holds for the next message."""
+        root, child = self.pair()
+        self.send_all(child, ROOT, [bytes(50)] * 5)
+        reconfigure(child, child.config.replace(message_bytes_max=20))
+        self.assertEqual(self.refused(child, ROOT, bytes(21)), "MESSAGE_TOO_LARGE")
+        self.send_all(child, ROOT, [bytes(20)] * 5)
+        self.network.settle()
+        sizes = [len(payload) for payload in self.mail[root].payloads]
+        self.assertEqual(sizes, [50] * 5 + [20] * 5)
+
+    def test_each_message_of_a_lost_link_has_a_fate(self) -> None:
+        """A run that was queued when its link died is told of, each of its messages once."""
+        root, child = self.pair()
+        sequences = self.send_all(child, ROOT, [b"x"] * 50)
+        self.network.cut(child, root)
+        self.network.settle(30)
+        told = {
+            fate.first_sequence + place
+            for fate in self.mail[child].fates
+            for place in range(fate.count)
+        }
+        arrived = {letter.sequence for letter in self.mail[root].letters}
+        self.assertEqual(sorted(told | arrived), sequences)
+        self.assertEqual(told & arrived, set())
