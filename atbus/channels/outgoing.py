@@ -12,7 +12,8 @@ got rid of. So the queue is ours and the transport is kept nearly empty:
 
 So the count is never too small, and too large by at most the piece in the transport.
 
-A transport without a socket of its own (one in a test) goes through 2 and 3 only.
+A transport that changes bytes on their way to the kernel (TLS) gets piece after piece as long as
+each goes through it whole. One without a socket of its own (in a test) goes through 2 and 3 only.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.interfaces import IPullProducer, ISystemHandle
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
 #: The piece that waits in the transport: what is counted though the kernel may have it.
 PIECE_BYTES: Final = 64 * 1024
@@ -38,6 +39,19 @@ _JOIN_BYTES: Final = 1024
 
 #: One channel's share of a turn of the reactor; others want to write as well.
 _TURN_BYTES: Final = 1024 * 1024
+
+
+class IThroughTransport(Interface):
+    """A transport that changes bytes, so that what the kernel did not take cannot be taken back."""
+
+    def write_through(data: bytes) -> bool:  # noqa: N805  # an interface has no self
+        """
+        Write a piece as far as the kernel takes it, and keep the rest.
+
+        :param data: At most `PIECE_BYTES`.
+        :returns: Whether the kernel has taken everything. If not, the producer is asked for more
+            when it has.
+        """
 
 
 @implementer(IPullProducer)
@@ -62,6 +76,7 @@ class OutgoingBytes:
         self._handed_bytes = 0
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         self._socket = handle if isinstance(handle, socket.socket) else None
+        self._through = transport if IThroughTransport.providedBy(transport) else None
         self._has_producer = True
         transport.registerProducer(self, False)
 
@@ -103,9 +118,12 @@ class OutgoingBytes:
     def stopProducing(self) -> None:
         """Forget everything: the transport is gone. The counts stay."""
         self._frames.clear()
-        self._socket = None
+        self._socket = self._through = None
 
     def _push(self) -> None:
+        if self._through is not None:
+            self._push_through()
+            return
         room = _TURN_BYTES
         while self._socket is not None and self._frames and room > 0 and not self._descriptors:
             batch, size = self._next_batch()
@@ -127,22 +145,46 @@ class OutgoingBytes:
             size += len(frame)
         return batch, size
 
+    def _push_through(self) -> None:
+        room = _TURN_BYTES
+        while self._through is not None and self._frames:
+            piece = self._next_piece()
+            size = len(piece)
+            self._handed_bytes = size
+            if room <= 0:
+                self._transport.write(piece)
+                return
+            if not self._through.write_through(piece):
+                return
+            self._handed_bytes = 0
+            self._count(size)
+            room -= size
+
     def _hand_over(self) -> None:
-        parts: list[bytes | memoryview] = []
-        room = PIECE_BYTES
-        while self._frames and room > 0:
-            frame = self._frames.popleft()
-            if len(frame) > room:
-                self._frames.appendleft(memoryview(frame)[room:])
-                frame = memoryview(frame)[:room]
-            parts.append(frame)
-            room -= len(frame)
-        self._handed_bytes = PIECE_BYTES - room
+        piece = self._next_piece()
+        self._handed_bytes = len(piece)
         for descriptor in self._descriptors:
             # Twisted sends each beside one byte of what it writes next; it holds nothing now.
             self._transport.sendFileDescriptor(descriptor)
         self._descriptors.clear()
-        self._transport.write(b"".join(parts))
+        self._transport.write(piece)
+
+    def _next_piece(self) -> bytes:
+        parts: list[bytes | memoryview] = []
+        room = PIECE_BYTES
+        while self._frames and room > 0:
+            frame = self._frames[0]
+            if len(frame) > room:
+                if parts and len(frame) <= PIECE_BYTES:
+                    break
+                self._frames[0] = memoryview(frame)[room:]
+                frame = memoryview(frame)[:room]
+            else:
+                del self._frames[0]
+            parts.append(frame)
+            room -= len(frame)
+        # A lone frame is not copied, which is why a frame that would fit whole is not cut.
+        return b"".join(parts)
 
     def _count(self, written: int) -> None:
         self.queued_bytes -= written

@@ -11,10 +11,7 @@ Both sides show a certificate. A connection becomes a channel only when
 What the range allows is judged when the node registers, and the proof of a token is tied to this
 one connection by its exporter.
 
-The encryption is Twisted's `TLSMemoryBIOProtocol`. `TlsLayer` changes three things about it:
-the queue of outgoing bytes asks the *socket* for room (`atbus.channels.outgoing`); either
-direction can end while the other goes on, as TLS 1.3 has it, so that closing loses nothing; and the
-end of the other side's direction is told as that of a plain socket is.
+The encryption is Twisted's (`atbus.channels.tls_layer`).
 """
 
 from __future__ import annotations
@@ -29,7 +26,6 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IHalfCloseableDescriptor,
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -38,7 +34,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -61,6 +57,7 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
+from atbus.channels.tls_layer import TlsLayer
 from atbus.errors import ConnectFailed, ListenFailed, Status
 
 #: What ties the proof of a token to one connection (wire protocol, 5.3).
@@ -72,94 +69,6 @@ _PLAIN: Final = {
     Scheme.TLS_IPV6: Scheme.IPV6,
     Scheme.TLS_DNS: Scheme.DNS,
 }
-
-
-@implementer(IHalfCloseableDescriptor)
-class TlsLayer(TLSMemoryBIOProtocol):
-    """Twisted's TLS, with directions that end one by one."""
-
-    _said_last = False
-    _heard_last = False
-    _ends = False
-    _has_producer = False
-    transport: Any
-    #: What was wrong with the other side's certificate.
-    certificate_fault = ""
-
-    @property
-    def _stream(self) -> Any:
-        return self.wrappedProtocol
-
-    @property
-    def _untyped(self) -> Any:
-        # Twisted's own methods have no types.
-        return self
-
-    def flush(self) -> None:
-        """Give the socket what OpenSSL has to say."""
-        self._untyped._flushSendBIO()  # noqa: SLF001  # inherited
-
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Have the socket ask for more: what is encrypted is in its hands at once."""
-        assert not streaming
-        self._has_producer = True
-        self.transport.registerProducer(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """Ask no more; what was to end after the last byte ends."""
-        if self._has_producer:
-            self._has_producer = False
-            self.transport.unregisterProducer()
-        if self._ends:
-            self._end()
-
-    def _tlsShutdownFinished(self, reason: Failure | None) -> None:  # noqa: N802  # Twisted's name
-        """End, now: a socket that still asks for more would never."""
-        self._ends = False
-        self.unregisterProducer()
-        super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
-
-    def loseWriteConnection(self) -> None:
-        """Say that nothing more comes from here, and read on."""
-        if not self._said_last and self._handshakeDone and not self._lostTLSConnection:
-            self._said_last = True
-            try:
-                self._tlsConnection.shutdown()
-            except SSL.Error:
-                # The other side is gone; the socket will tell.
-                return
-            self.flush()
-
-    def loseConnection(self) -> None:
-        """End, after everything has been written."""
-        if not self._handshakeDone:
-            self._untyped.abortConnection()
-        elif self._has_producer:
-            self._ends = True
-        else:
-            self._end()
-
-    def _end(self) -> None:
-        self.loseWriteConnection()
-        self.transport.loseConnection()
-
-    def _flushReceiveBIO(self) -> None:
-        """Hand over what was decrypted, and the end of the other side's direction."""
-        while not self._lostTLSConnection and not self._heard_last:
-            try:
-                data = self._tlsConnection.recv(READ_BYTES)
-            except SSL.WantReadError:
-                break
-            except SSL.ZeroReturnError:
-                self._heard_last = True
-                if not self._aborted:
-                    self._stream.readConnectionLost()
-            except SSL.Error:
-                self._tlsShutdownFinished(Failure())
-            else:
-                if not self._aborted:
-                    self._stream.dataReceived(data)
-        self.flush()
 
 
 @implementer(IHandshakeListener)

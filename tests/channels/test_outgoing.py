@@ -6,6 +6,7 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,7 +16,20 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from atbus.channels.outgoing import PIECE_BYTES, OutgoingBytes
+from atbus.channels.outgoing import PIECE_BYTES, IThroughTransport, OutgoingBytes
+
+#: Frames to be put, bytes to be read, or a reactor's turn.
+STEPS = st.lists(
+    st.one_of(
+        st.lists(st.integers(0, 5000), min_size=1, max_size=8),
+        st.integers(1, 40_000),
+        st.none(),
+    ),
+    max_size=40,
+)
+
+#: Changes each byte, and back.
+OVER = bytes(255 - byte for byte in range(256))
 
 
 @implementer(ISystemHandle)
@@ -59,6 +73,26 @@ class SocketTransport(StringTransport):
     def close(self) -> None:
         self._ours.close()
         self.theirs.close()
+
+
+@implementer(IThroughTransport)
+class VeiledTransport(SocketTransport):
+    """A transport that changes bytes, as TLS does: each is the other end's turned over."""
+
+    def write(self, data: bytes) -> None:
+        StringTransport.write(self, data.translate(OVER))
+
+    def write_through(self, data: bytes) -> bool:
+        changed = data.translate(OVER)
+        try:
+            taken = 0 if self.value() else self._ours.send(changed)
+        except BlockingIOError:
+            taken = 0
+        StringTransport.write(self, changed[taken:])
+        return taken == len(changed)
+
+    def read(self, size: int) -> bytes:
+        return super().read(size).translate(OVER)
 
 
 class PortionSocket(socket.socket):
@@ -123,17 +157,64 @@ class PortionTests(SynchronousTestCase):
         self.assertEqual(self.transport.read(1000), b"firstsecondthird")
 
 
-class OutgoingTests(SynchronousTestCase):
-    """The queue before the kernel."""
+class QueueTests(SynchronousTestCase):
+    """A queue, and who reads at the other end."""
+
+    make_transport: Callable[[], SocketTransport] = SocketTransport
 
     def setUp(self) -> None:
-        self.transport = SocketTransport()
+        self.transport = self.make_transport()
         self.addCleanup(self.transport.close)
         self.emptied = 0
         self.outgoing = OutgoingBytes(self.transport, self._note_emptied)
 
     def _note_emptied(self) -> None:
         self.emptied += 1
+
+    def _fresh_transport(self) -> SocketTransport:
+        self.transport.close()
+        self.transport = self.make_transport()
+        self.addCleanup(self.transport.close)
+        return self.transport
+
+    def _drain(self) -> bytes:
+        """Read at the other end and write out at this one until nothing is left."""
+        received = bytearray()
+        while True:
+            portion = self.transport.read(1 << 20)
+            received += portion
+            if not portion and not self.outgoing.queued_bytes:
+                return bytes(received)
+            self.transport.write_out()
+
+    def _follow(self, steps: list[list[int] | int | None]) -> None:
+        """
+        Put frames of these sizes, read so many bytes, or write out; look at the counts each time.
+        """
+        transport = self._fresh_transport()
+        outgoing = OutgoingBytes(transport, self._note_emptied)
+        put, received = bytearray(), bytearray()
+        for step in steps:
+            if step is None:
+                transport.write_out()
+            elif isinstance(step, int):
+                received += transport.read(step)
+            else:
+                frames = [bytes([len(put) & 0xFF]) * size for size in step]
+                put += b"".join(frames)
+                outgoing.put(frames)
+            self.assertEqual(outgoing.written_bytes + outgoing.queued_bytes, len(put))
+            taken = len(received) + transport.unread_bytes()
+            self.assertLessEqual(outgoing.written_bytes, taken)
+            self.assertLessEqual(taken, outgoing.written_bytes + PIECE_BYTES)
+        self.outgoing = outgoing
+        received += self._drain()
+        self.assertEqual(received, put)
+        self.assertEqual(outgoing.queued_bytes, 0)
+
+
+class OutgoingTests(QueueTests):
+    """The queue before the kernel."""
 
     def test_an_idle_socket_gets_everything_at_once(self) -> None:
         """Small frames on an idle link are with the kernel when put returns; nobody is told."""
@@ -221,54 +302,71 @@ class OutgoingTests(SynchronousTestCase):
         self.assertEqual((outgoing.queued_bytes, self.emptied), (0, 1))
 
     @settings(deadline=None, max_examples=60)
-    @given(
-        st.lists(
-            st.one_of(
-                st.lists(st.integers(0, 5000), min_size=1, max_size=8),
-                st.integers(1, 40_000),
-                st.none(),
-            ),
-            max_size=40,
-        )
-    )
+    @given(STEPS)
     def test_whatever_happens(self, steps: list[list[int] | int | None]) -> None:
         """
         Whatever is put and read in whatever order arrives unchanged, and the count is never too
         small and too large by a piece at most.
         """
-        transport = self._fresh_transport()
+        self._follow(steps)
+
+
+class ThroughTests(QueueTests):
+    """The queue before a transport that changes bytes on their way to the kernel."""
+
+    make_transport = VeiledTransport
+
+    def test_nothing_waits(self) -> None:
+        """As long as the kernel takes everything, nothing is left in the transport."""
+        self.outgoing.put([b"one", b"two"])
+        self.outgoing.put([b"three"])
+        self.assertEqual(self.transport.value(), b"")
+        self.assertEqual((self.outgoing.queued_bytes, self.outgoing.written_bytes), (0, 11))
+        self.assertEqual(self.transport.read(100), b"onetwothree")
+
+    def test_frames_stay_whole(self) -> None:
+        """A frame that would fit into the next piece is not cut; a longer one is."""
+        transport = StringTransport()
         outgoing = OutgoingBytes(transport, self._note_emptied)
-        put, received = bytearray(), bytearray()
-        for step in steps:
-            if step is None:
-                transport.write_out()
-            elif isinstance(step, int):
-                received += transport.read(step)
-            else:
-                frames = [bytes([len(put) & 0xFF]) * size for size in step]
-                put += b"".join(frames)
-                outgoing.put(frames)
-            self.assertEqual(outgoing.written_bytes + outgoing.queued_bytes, len(put))
-            taken = len(received) + transport.unread_bytes()
-            self.assertLessEqual(outgoing.written_bytes, taken)
-            self.assertLessEqual(taken, outgoing.written_bytes + PIECE_BYTES)
-        self.outgoing = outgoing
-        received += self._drain()
-        self.assertEqual(received, put)
-        self.assertEqual(outgoing.queued_bytes, 0)
+        outgoing.put([bytes(40_000), bytes(40_000), bytes(PIECE_BYTES + 1)])
+        pieces = []
+        while transport.value():
+            pieces.append(len(transport.value()))
+            transport.clear()
+            outgoing.resumeProducing()
+        self.assertEqual(pieces, [40_000, PIECE_BYTES, 40_001])
 
-    def _fresh_transport(self) -> SocketTransport:
-        self.transport.close()
-        self.transport = SocketTransport()
-        self.addCleanup(self.transport.close)
-        return self.transport
+    def test_others_want_to_write_as_well(self) -> None:
+        """What takes everything does not get everything in one turn of the reactor."""
 
-    def _drain(self) -> bytes:
-        """Read at the other end and write out at this one until nothing is left."""
-        received = bytearray()
-        while True:
-            portion = self.transport.read(1 << 20)
-            received += portion
-            if not portion and not self.outgoing.queued_bytes:
-                return bytes(received)
-            self.transport.write_out()
+        class Greedy(VeiledTransport):
+            def write_through(self, data: bytes) -> bool:
+                return True
+
+        self.make_transport = Greedy
+        outgoing = OutgoingBytes(self._fresh_transport(), self._note_emptied)
+        outgoing.put([bytes(60_000)] * 50)
+        self.assertGreater(outgoing.written_bytes, 500_000)
+        self.assertGreater(outgoing.queued_bytes, 1_500_000)
+
+    def test_an_end_in_the_midst(self) -> None:
+        """A transport that finds out that it is broken while it is written to gets no more."""
+
+        class Broken(VeiledTransport):
+            def write_through(self, data: bytes) -> bool:
+                outgoing.stopProducing()
+                return True
+
+        self.make_transport = Broken
+        outgoing = OutgoingBytes(self._fresh_transport(), self._note_emptied)
+        outgoing.put([bytes(60_000)] * 3)
+        self.assertEqual(outgoing.written_bytes, 60_000)
+
+    @settings(deadline=None, max_examples=60)
+    @given(STEPS)
+    def test_whatever_happens(self, steps: list[list[int] | int | None]) -> None:
+        """
+        Whatever is put and read in whatever order arrives unchanged, and the count is never too
+        small and too large by a piece at most.
+        """
+        self._follow(steps)
