@@ -60,6 +60,9 @@ class ChannelOptions:
     :param shm_weak_memory: Use shared memory also where the processor's memory order is weaker than
         x86's.
     :param tls: What to prove ourselves with over TLS, and whom to believe; None: no TLS.
+    :param lets_begin: Tells whether somebody may begin a TLS handshake, by the address that he has
+        dialled and what `IChannel.peer` would be.
+    :param bad_handshake: Told who has begun one for nothing.
     """
 
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
@@ -74,6 +77,8 @@ class ChannelOptions:
     name: Callable[[], str] = str
     shm_weak_memory: bool = False
     tls: Credentials | None = None
+    lets_begin: Callable[[Address, str], bool] = lambda _address, _peer: True
+    bad_handshake: Callable[[str], None] = lambda _peer: None
 
     @property
     def unheard_seconds(self) -> float:

@@ -59,6 +59,7 @@ from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dia
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
 from atbus.channels.tls_layer import TlsLayer
 from atbus.errors import ConnectFailed, ListenFailed, Status
+from atbus.handshake.doorkeeper import origin_of
 
 #: What ties the proof of a token to one connection (wire protocol, 5.3).
 _EXPORTER_LABEL: Final = b"EXPORTER-atbus-register"
@@ -84,6 +85,7 @@ class TlsStreamProtocol(StreamProtocol):
     def __init__(self, factory: TlsStreamFactory) -> None:
         super().__init__(factory)
         self._open: Deferred[StreamProtocol] | None = Deferred(self._give_up)
+        self._peer = ""
         self._handshake_call: IDelayedCall | None = None
         self._expiry_call: IDelayedCall | None = None
 
@@ -98,7 +100,8 @@ class TlsStreamProtocol(StreamProtocol):
 
     def connectionMade(self) -> None:
         """Wait for the handshake, not for ever and not with too many others."""
-        self._factory.begin(self)
+        self._peer = _tls_text(self._transport.getPeer())
+        self._factory.begin(self, origin_of(self._peer))
         self._handshake_call = self._factory.timers.callLater(
             limits.HANDSHAKE_SECONDS, self._too_late
         )
@@ -121,7 +124,7 @@ class TlsStreamProtocol(StreamProtocol):
             self.certificate = self._factory.examine(connection)
         except ValueError as error:
             self.refusal = str(error)
-            self._tell_refusal()
+            self._was_for_nothing()
             self._transport.abortConnection()
             return
         self.identity = self.certificate.identity
@@ -139,7 +142,11 @@ class TlsStreamProtocol(StreamProtocol):
         if self._handshake_call is not None:
             connection = self._transport.getHandle()
             self.refusal = self.refusal or fault_of(connection) or _reason_of(reason)
-            self._tell_refusal()
+            # Who has said nothing, such as a probe of the port, has cost nothing.
+            if reason.check(SSL.Error) or connection.client_random():
+                self._was_for_nothing()
+            else:
+                self._tell_refusal()
         self._handshake_over()
         if self._expiry_call is not None and self._expiry_call.active():
             self._expiry_call.cancel()
@@ -168,6 +175,11 @@ class TlsStreamProtocol(StreamProtocol):
             self._handshake_call.cancel()
         self._handshake_call = None
         self._factory.handshakes.pop(self, None)
+
+    def _was_for_nothing(self) -> None:
+        self._tell_refusal()
+        if not self.dialled:
+            self._factory.options.bad_handshake(self._peer)
 
     def _tell_refusal(self) -> None:
         self._log.info(
@@ -208,19 +220,27 @@ class TlsStreamFactory(StreamFactory):
     def __init__(self, credentials: Credentials, **options: Any) -> None:
         super().__init__(options.pop("address"), options.pop("accept"), **options)
         self.credentials = credentials
-        self.handshakes: dict[TlsStreamProtocol, None] = {}
+        # The oldest first, and where they come from.
+        self.handshakes: dict[TlsStreamProtocol, str] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
         """Make the protocol of one connection, which waits for its handshake."""
         return TlsStreamProtocol(self)
 
-    def begin(self, protocol: TlsStreamProtocol) -> None:
-        """Count a handshake that begins; when there are too many, the oldest gives way."""
-        self.handshakes[protocol] = None
-        if len(self.handshakes) > limits.PENDING_HANDSHAKES_MAX:
-            oldest = next(iter(self.handshakes))
-            del self.handshakes[oldest]
-            oldest.give_way("too many connections are in their TLS handshake")
+    def begin(self, protocol: TlsStreamProtocol, origin: str) -> None:
+        """
+        Count a handshake that begins; when there are too many, the oldest gives way.
+
+        :param origin: Where it comes from; empty for this host, which has no bound of its own.
+        """
+        self.handshakes[protocol] = origin
+        rivals = [each for each, other in self.handshakes.items() if origin and other == origin]
+        if len(rivals) <= limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
+            if len(self.handshakes) <= limits.PENDING_HANDSHAKES_MAX:
+                return
+            rivals = list(self.handshakes)
+        del self.handshakes[rivals[0]]
+        rivals[0].give_way("too many connections are in their TLS handshake")
 
     def examine(self, connection: Any) -> PeerCertificate:
         """
@@ -280,6 +300,14 @@ class _ConnectionCreator:
 class _LayerFactory(TLSMemoryBIOFactory):
     protocol = TlsLayer
     noisy = False
+    wrappedFactory: TlsStreamFactory  # noqa: N815  # Twisted's name
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Begin a handshake, or have the connection closed before OpenSSL is asked for anything."""
+        channels = self.wrappedFactory
+        if channels.dialled or channels.options.lets_begin(channels.address, _tls_text(addr)):
+            return super().buildProtocol(addr)
+        return None
 
 
 @implementer(IStreamClientEndpoint)
@@ -367,12 +395,16 @@ class TlsScheme:
     def _greet(self, layer: Any) -> str:
         layer.transport.bufferSize = READ_BYTES
         set_up_socket(layer.transport.getHandle(), self._options)
-        return f"tls+{peer_text(layer.transport.getPeer())}"
+        return _tls_text(layer.transport.getPeer())
 
 
 _NO_CREDENTIALS: Final = (
     "TLS needs a certificate, a key and authorities: [tls] in the configuration"
 )
+
+
+def _tls_text(peer: Any) -> str:
+    return f"tls+{peer_text(peer)}"
 
 
 def _plain(address: Address) -> Address:

@@ -35,10 +35,10 @@ from atbus.errors import (
     Status,
 )
 from atbus.handshake.active import ActiveHandshake
-from atbus.handshake.doorkeeper import Doorkeeper, origin_of
 from atbus.handshake.passive_stream import PassiveHandshake
 from atbus.handshake.terms import LocalTerms
 from atbus.node.connection import Connection
+from atbus.node.doorway import Doorway
 from atbus.node.registrar import ANOTHER_STAYS
 from atbus.wire.compression import offered
 from atbus.wire.messages import Mode, NodeFlag, RegisterRequest, Role
@@ -106,6 +106,7 @@ class Dialer:
         registrar: Registrar,
         channels: IChannelScheme,
     ) -> None:
+        self.doorway = Doorway(context)
         self.listeners: list[IChannelListener] = []
         self.connections: set[Connection] = set()
         self.wanted_id = 0
@@ -117,10 +118,6 @@ class Dialer:
         self._registrar = registrar
         self._channels = channels
         self._attempts: list[_Attempt] = []
-        # Accepted, the oldest first, and where they come from; those that have registered or ended
-        # are dropped in passing.
-        self._registering: dict[Connection, str] = {}
-        self._doorkeeper = Doorkeeper()
         # What is under way: listeners that are not open yet, and dials.
         self._openings: set[Deferred[IChannelListener]] = set()
         self._dials: set[Deferred[IChannel]] = set()
@@ -166,34 +163,15 @@ class Dialer:
             if ring is not None:
                 self.connections.add(ring)
             return ring
-        origin = origin_of(peer)
-        refusal = self._doorkeeper.refuses(origin, self._context.now)
-        if refusal is None and not self._make_room(origin):
-            refusal = "too many handshakes"
-        if refusal is not None:
-            self._context.events.on_error(Status.OVERLOADED, f"{address}: {refusal}")
+        if not self.doorway.lets_in(address, peer):
             return None
         machine = PassiveHandshake(self._terms(Role.CONTROL, 0))
         connection = Connection(
             self._context, self._registrar, machine, address=address, dialled=False
         )
         self.connections.add(connection)
-        self._registering[connection] = origin
+        self.doorway.entered(connection, peer)
         return connection
-
-    def _make_room(self, origin: str) -> bool:
-        """Tell whether one more may begin to register; the oldest that is silent gives way."""
-        self._registering = {c: o for c, o in self._registering.items() if c.is_registering}
-        rivals = [c for c, other in self._registering.items() if origin and other == origin]
-        if len(rivals) < limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
-            if len(self._registering) < self._context.config.pending_handshakes:
-                return True
-            rivals = list(self._registering)
-        for connection in rivals:
-            if not connection.has_spoken:
-                connection.abort(Status.OVERLOADED, "others have come that may have more to say")
-                return True
-        return False
 
     def stop_listening(self) -> Deferred[None]:
         """Free every address; connections stay."""
@@ -418,7 +396,7 @@ class Dialer:
         """End the attempt of a connection that is gone."""
         self.connections.discard(connection)
         if status.is_breach and connection.channel is not None and not connection.dialled:
-            self._doorkeeper.breach(origin_of(connection.channel.peer), self._context.now)
+            self.doorway.breach(connection.channel.peer)
         attempt = self._attempt_of(connection)
         if attempt is not None and status in ANOTHER_STAYS:
             self._await_other(attempt, connection.hello_id)

@@ -119,6 +119,8 @@ def wire(
     options.name = lambda: f"{context.bus_id:#x}"
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options, reactor)
+    options.lets_begin = made.dialer.doorway.lets_begin
+    options.bad_handshake = made.dialer.doorway.bad_handshake
     made.pulse.sweeps += _sweeps(made)
     _connect(context, made)
     _connect_moves(made)

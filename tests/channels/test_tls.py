@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
 from atbus import limits
 from atbus.address import Address, Scheme, parse_address
 from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.channels.interfaces import ChannelOptions, IChannelListener, IChannelScheme
-from atbus.channels.tls import TlsScheme
+from atbus.channels.tls import TlsScheme, TlsStreamFactory, TlsStreamProtocol
 from atbus.errors import ConfigurationError, ConnectFailed, ListenFailed, Status
 from atbus.handshake.certificate import parse_identity
 from atbus.testing.channels import ChannelContract
@@ -228,6 +229,77 @@ class RefusalTests(TlsTests):
             self.addCleanup(one.close)
             self.assertEqual(await deferToThread(read_to_end, one), b"")
         self.assertEqual(ours.watching, set())
+
+
+    async def test_who_may_not_begin(self) -> None:
+        """Whoever the node does not let begin is closed before a byte of his is read."""
+        asked: list[tuple[str, str]] = []
+        scheme = self.scheme_of(
+            self.files.credentials(),
+            lets_begin=lambda address, peer: asked.append((str(address), peer)),
+        )
+        listener = await self.listen_at(scheme, Reception())
+        with socket.create_connection(("127.0.0.1", listener.address.port)) as one:
+            name = f"tls+ipv4://127.0.0.1:{one.getsockname()[1]}"
+            self.assertEqual(await deferToThread(read_to_end, one), b"")
+        self.assertEqual(asked, [(str(listener.address), name)])
+
+    async def test_handshakes_for_nothing(self) -> None:
+        """
+        Who makes us answer a handshake that comes to nothing is noted; not who says nothing, and
+        not who was good.
+        """
+        noted: list[str] = []
+        bad = self.scheme_of(self.files.credentials(), bad_handshake=noted.append)
+        reception = Reception()
+        listener = await self.listen_at(bad, reception)
+        with socket.create_connection(("127.0.0.1", listener.address.port)) as probe:
+            probe.shutdown(socket.SHUT_WR)
+            await deferToThread(read_to_end, probe)
+        good = RecordingReceiver()
+        channel = await self.scheme_of(self.files.credentials()).connect(listener.address, good)
+        await reception.guests(1)
+        channel.abort("seen enough")
+        await reception.receivers[0].end()
+        self.assertEqual(noted, [])
+        await deferToThread(say, listener.address.port, b"GET / HTTP/1.0\r\n\r\n", None)
+        self.assertEqual(len(noted), 1)
+        for text in ("other", "test"):
+            own = self.files.new_authority("stranger")
+            issued = self.files.issue(parse_identity(f"atbus://{text}/0x5/0"), authority=own)
+            stranger = self.files.credentials(issued, realm=text)
+            receiver = RecordingReceiver()
+            try:
+                await self.scheme_of(stranger).connect(listener.address, receiver)
+            except ConnectFailed:
+                pass
+            else:
+                await receiver.end()
+        await reception.until(lambda: len(noted) == 3)
+        self.assertTrue(all(peer.startswith("tls+ipv4://127.0.0.1:") for peer in noted), noted)
+
+    def test_one_address_among_others(self) -> None:
+        """One address has its share of the handshakes at once; its own oldest gives way."""
+        self.patch(limits, "PENDING_HANDSHAKES_MAX", 6)
+        self.patch(limits, "PENDING_HANDSHAKES_PER_ADDRESS_MAX", 3)
+        factory = TlsStreamFactory(
+            self.files.credentials(),
+            address=parse_address("tls+ipv4://127.0.0.1:1"),
+            accept=Reception(),
+            greet=str,
+            dialled=False,
+            options=ChannelOptions(),
+            timers=self.timers,
+        )
+        began: list[StringTransport] = []
+        for origin in ("a", "", "", "a", "a", "a", "a", "", "", ""):
+            protocol = TlsStreamProtocol(factory)
+            protocol.transport = StringTransport()
+            began.append(protocol.transport)
+            factory.begin(protocol, origin)
+        self.assertEqual(list(factory.handshakes.values()), ["a", "a", "a", "", "", ""])
+        gave_way = [place for place, each in enumerate(began) if each.disconnecting]
+        self.assertEqual(gave_way, [0, 1, 2, 3])
 
 
 class RevocationTests(TlsTests):

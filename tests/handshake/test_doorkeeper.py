@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.handshake import bounds
 from atbus.handshake.doorkeeper import Doorkeeper, origin_of
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -60,6 +61,31 @@ class DoorkeeperTests(SynchronousTestCase):
         self.assertIsNone(keeper.refuses(HERE, 800.0))
         self.assertIsNone(keeper.refuses("", 800.0))
 
+    def test_tls_for_nothing(self) -> None:
+        """
+        Thirty TLS handshakes in a minute that come to nothing, and an address is not listened to;
+        breaches of the protocol are counted apart.
+        """
+        keeper = Doorkeeper()
+        for number in range(bounds.BAD_HANDSHAKES_PER_MINUTE - 1):
+            keeper.bad_handshake(HERE, float(number))
+            keeper.bad_handshake("", float(number))
+        for _ in range(limits.BREACHES_PER_MINUTE - 1):
+            keeper.breach(HERE, 29.0)
+        self.assertIsNone(keeper.refuses(HERE, 29.0))
+        keeper.bad_handshake(HERE, 59.0)
+        self.assertIn("for nothing", keeper.refuses(HERE, 60.0) or "")
+        self.assertIsNone(keeper.refuses(THERE, 60.0))
+        self.assertIsNone(keeper.refuses(HERE, 59.0 + limits.BAN_SECONDS))
+
+    def test_a_host_with_an_old_certificate(self) -> None:
+        """Ten nodes that dial in vain twice a minute do not keep others of their host out."""
+        keeper = Doorkeeper()
+        for turn in range(100):
+            for node in range(10):
+                keeper.bad_handshake(HERE, 30.0 * turn + node)
+            self.assertIsNone(keeper.refuses(HERE, 30.0 * turn + 10))
+
     def test_how_much_is_remembered(self) -> None:
         """Any number of addresses that break the protocol cost bounded memory."""
         keeper = Doorkeeper()
@@ -67,4 +93,4 @@ class DoorkeeperTests(SynchronousTestCase):
             for _ in range(limits.BREACHES_PER_MINUTE + 1):
                 keeper.breach(f"host {number}", 1.0)
         self.assertLessEqual(len(keeper._banned), limits.LOG_SUBJECTS_MAX)
-        self.assertLessEqual(len(keeper._breaches), limits.LOG_SUBJECTS_MAX)
+        self.assertLessEqual(len(keeper._breaches._times), limits.LOG_SUBJECTS_MAX)

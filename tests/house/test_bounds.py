@@ -11,6 +11,7 @@ from tests.house.repository import ROOT
 
 FILES = (
     "atbus/limits.py",
+    "atbus/handshake/bounds.py",
     "atbus/routing/bounds.py",
     "atbus/discovery/bounds.py",
     "atbus/node/bounds.py",

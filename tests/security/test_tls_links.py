@@ -9,9 +9,13 @@ from datetime import timedelta
 from twisted.internet.threads import deferToThread
 
 from atbus.errors import Status
+from atbus.handshake import bounds
+from atbus.handshake.certificate import parse_identity
+from atbus.node import doorway
 from atbus.node.config import NodeConfig
+from atbus.node.node import Node
 from atbus.testing.recording import Reception, RecordingReceiver
-from tests.channels.test_tls import TlsTests
+from tests.channels.test_tls import TlsTests, say
 
 
 class LinkTests(TlsTests):
@@ -42,6 +46,39 @@ class LinkTests(TlsTests):
         await receiver.end()
         status, detail = await guest.end()
         self.assertEqual((status, "revoked" in detail), (Status.ACCESS_DENIED, True))
+
+    async def test_security_tls_storms(self) -> None:
+        """
+        Who begins TLS handshakes is counted before OpenSSL is asked for anything: after thirty for
+        nothing his connections are closed unread; of all so many may come in a second.
+        """
+        # Whoever is on this host is not counted by address, so this one says that he is not.
+        self.patch(doorway, "origin_of", lambda peer: peer and "192.0.2.1")
+        files = self.files.options(self.files.issue(parse_identity("atbus://test/0x10000/16")))
+        config = NodeConfig(
+            id=0x10000,
+            listen=["tls+ipv4://127.0.0.1:0"],
+            tls_certificate=files.certificate,
+            tls_key=files.key,
+            tls_authorities=files.authorities,
+            tls_realm="test",
+        )
+        root = Node(config, self.reactor)
+        self.addCleanup(root.stop)
+        await root.start()
+        errors: list[str] = []
+        root.events.on_error.observe(lambda _status, detail: errors.append(detail))
+        port = root.addresses[0].port
+        for _ in range(bounds.BAD_HANDSHAKES_PER_MINUTE):
+            await deferToThread(say, port, b"GET / HTTP/1.0\r\n\r\n", None)
+        self.assertEqual(errors, [])
+        self.assertEqual(await deferToThread(say, port, b"GET / HTTP/1.0\r\n\r\n", None), b"")
+        self.assertEqual(len(errors), 1)
+        self.assertIn("192.0.2.1 has begun too many TLS handshakes for nothing", errors[0])
+        door, address = root._parts.dialer.doorway, root.addresses[0]
+        let_in = sum(door.lets_begin(address, "") for _ in range(10_000))
+        self.assertIn(let_in, range(1, 10_000))
+        self.assertIn("connections in a second", errors[-1])
 
 
 def refusal_of(port: int | None) -> str:
