@@ -30,6 +30,7 @@ from atbus.routing.ways import Ways
 from atbus.wire.messages import Mode, NodeFlag
 
 if TYPE_CHECKING:
+    from atbus.node.growth import Growth
     from atbus.node.identity import Identity
     from atbus.node.observing import MessageObserver
     from atbus.node.outbox import Kept
@@ -48,16 +49,6 @@ class Timers(Protocol):
         """Call *callable* after *delay* seconds."""
 
 
-class Writer(Protocol):
-    """Whoever has queued something to write."""
-
-    def settle(self) -> None:
-        """Count what is queued exactly."""
-
-    def flush(self) -> None:
-        """Write it."""
-
-
 class Turn:
     """
     Run things once, at the end of this reactor turn, in the order of asking.
@@ -74,6 +65,10 @@ class Turn:
     def __init__(self, timers: Timers) -> None:
         # Grows with everything that is queued on any connection; added to with every message.
         self.queued_bytes = 0
+        # Of the message before this one.
+        self.last_flow: Flow | None = None
+        # To be settled for `queued_bytes` to be exact, when that is looked at.
+        self.unsettled: set[Growth] = set()
         self._timers = timers
         self._calls: deque[Callable[[], None]] = deque()
         self._arriving = False
@@ -82,7 +77,7 @@ class Turn:
         self._busy = False
         self._writes = 0
         self._writes_since = 0.0
-        self._gathered: list[Writer] = []
+        self._gathered: list[Callable[[], None]] = []
         self._gathering_since = 0.0
         self._queued_before = 0
         self._queued_at_last = 0
@@ -125,17 +120,17 @@ class Turn:
             self._writes, self._writes_since = 0, now
         return self._busy
 
-    def gather(self, writer: Writer) -> None:
+    def gather(self, write: Callable[[], None]) -> None:
         """
         Put off a write.
 
-        :param writer: Flushed soon: after the first turn in which nothing is queued, or when enough
+        :param write: Called soon: after the first turn in which nothing is queued, or when enough
             is, or after `limits.GATHER_SECONDS_MAX`.
         """
         if not self._gathered:
             self._gathering_since = self._timers.seconds()
             self._queued_before = self._queued_at_last = self.queued_bytes
-        self._gathered.append(writer)
+        self._gathered.append(write)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -153,8 +148,8 @@ class Turn:
 
     def _gather_on(self) -> None:
         """Let what is gathered grow for another turn, or write it."""
-        for writer in self._gathered:
-            writer.settle()
+        for growth in list(self.unsettled):
+            growth.settle()
         queued = self.queued_bytes
         if (
             queued != self._queued_at_last
@@ -165,7 +160,7 @@ class Turn:
             self._schedule()
             return
         gathered, self._gathered = self._gathered, []
-        self._calls.extend(writer.flush for writer in gathered)
+        self._calls.extend(gathered)
         self._run()
 
     def _run(self) -> None:

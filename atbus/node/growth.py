@@ -1,10 +1,11 @@
 """
 How messages of one flow join the run that a link writes at the end of the turn.
 
-A run grows while nothing else is queued behind it. From its second message on the flow is *granted*
-bytes by which it may grow without asking the link: the link counts them as queued at once, and
-`Messaging.send` takes from them. What is not used comes back before anybody looks at what is queued
-or how much room there is - the run is *settled* -, so both are exact whenever they matter.
+A run grows while nothing else is queued behind it. A flow that has two messages in succession is
+*granted* bytes by which its run may grow without asking the link: the link counts them as queued at
+once, and `Messaging.send` takes from them. What is not used comes back before anybody looks at what
+is queued or how much room there is - the run is *settled* -, so both are exact whenever they
+matter. A program that sends to many in turn is granted nothing: it would be settled as often.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from atbus.node.outbox import Item, Run
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
+    from atbus.node.observing import MessageObserver
     from atbus.node.sending import Flow
 
 # An entry of a run's table.
 _ENTRY_BYTES = 8
+_COUNT_MAX = limits.RUN_COUNT_MAX
 
 
 class Growth:
@@ -36,6 +39,7 @@ class Growth:
         self._context = context
         self._turn = context.turn
         self._open_flows = context.open_flows
+        self._observer = context.observer
         # By target the flows that have a run here which may still grow.
         self._growing: dict[int, Flow] = {}
         # Those of them that were granted something.
@@ -52,31 +56,32 @@ class Growth:
         Order within a flow is the order of calls. The payload is kept until the turn's end.
         """
         cost = size_bytes + _ENTRY_BYTES
-        if flow.on is not self:
-            flow.close()
-        elif flow.granted_bytes:
-            self._settle(flow)
         run = flow.run
-        joins = (
-            run is not None
-            and run.size_bytes + cost <= self.run_bytes_max
-            and run.count < limits.RUN_COUNT_MAX
-        )
-        if run is None or not joins:
+        if run is not None:
+            if flow.granted_bytes:
+                self._settle(flow)
+            if run.size_bytes + cost > self.run_bytes_max or run.count >= _COUNT_MAX:
+                run = None
+        if run is None:
+            flow.close()
             run = self._begin(flow)
+        flow.kind = kind
         run.kinds.append(kind)
         run.payloads.append(payload)
         run.count += 1
         run.size_bytes += cost
         self.room -= cost
-        self._turn.queued_bytes += cost
-        observer = self._context.observer
-        if observer is not None:
-            observer.accepted(flow.target, run.first_sequence + run.count - 1, kind, payload)
-        if joins and flow.grows:
-            self._grant(flow, run, kind)
+        if self._observer is not None:
+            sequence = run.first_sequence + run.count - 1
+            self._observer.accepted(flow.target, sequence, kind, payload)
+        turn = self._turn
+        turn.queued_bytes += cost
+        if turn.last_flow is not flow:
+            turn.last_flow = flow
+        elif flow.grows:
+            self._grant(flow, run)
 
-    def _grant(self, flow: Flow, run: Run, kind: int) -> None:
+    def _grant(self, flow: Flow, run: Run) -> None:
         """
         Let messages of a flow join its run without asking, up to a number of bytes.
 
@@ -84,14 +89,15 @@ class Growth:
         """
         granted = min(
             self.run_bytes_max - run.size_bytes,
-            (limits.RUN_COUNT_MAX - run.count) * _ENTRY_BYTES,
+            (_COUNT_MAX - run.count) * _ENTRY_BYTES,
             self.room >> 2,
         )
         if granted > 0:
-            flow.kind = kind
             flow.granted_bytes = flow.left_bytes = granted
             self.room -= granted
             self._turn.queued_bytes += granted
+            if not self._granted:
+                self._turn.unsettled.add(self)
             self._granted.append(flow)
             self._open_flows[flow.target] = flow
 
@@ -100,30 +106,30 @@ class Growth:
         run, left = flow.run, flow.left_bytes
         assert run is not None
         run.size_bytes += flow.granted_bytes - left
-        joined = len(run.payloads) - run.count
-        run.kinds += [flow.kind] * joined
-        if joined and self._context.observer is not None:
-            self._show(run, run.count)
-        run.count += joined
+        count = len(run.payloads)
+        run.kinds += [flow.kind] * (count - len(run.kinds))
+        if self._observer is not None:
+            self._show(run, run.count, self._observer)
+        run.count = count
         flow.granted_bytes = flow.left_bytes = 0
         self.room += left
         self._turn.queued_bytes -= left
 
-    def _show(self, run: Run, first: int) -> None:
+    def _show(self, run: Run, first: int, observer: MessageObserver) -> None:
         """Show the messages that have joined a run."""
-        observer = self._context.observer
-        assert observer is not None
         for place in range(first, len(run.payloads)):
             sequence, payload = run.first_sequence + place, run.payloads[place]
             observer.accepted(run.target, sequence, run.kinds[place], bytes(payload))
 
     def settle(self) -> None:
         """Take back all that was granted and is not used: what is queued is counted exactly."""
-        if self._granted:
-            granted, self._granted = self._granted, []
-            for flow in granted:
-                if flow.on is self and flow.granted_bytes:
-                    self._settle(flow)
+        if not self._granted:
+            return
+        self._turn.unsettled.discard(self)
+        granted, self._granted = self._granted, []
+        for flow in granted:
+            if flow.on is self and flow.granted_bytes:
+                self._settle(flow)
 
     def close_run(self, flow: Flow) -> None:
         """Let nothing more join the run of a flow that is queued here."""
@@ -135,7 +141,8 @@ class Growth:
 
     def _close_runs(self) -> None:
         """Let nothing more join what is queued."""
-        self.settle()
+        if self._granted:
+            self.settle()
         growing, self._growing = self._growing, {}
         open_flows = self._open_flows
         for target, flow in growing.items():
@@ -143,7 +150,6 @@ class Growth:
             open_flows.pop(target, None)
 
     def _begin(self, flow: Flow) -> Run:
-        flow.close()
         run = Run(
             source=self._context.bus_id,
             target=flow.target,

@@ -133,10 +133,11 @@ class Link(Growth):
 
     def _flush_or_gather(self) -> None:
         """Write, unless it is little, the node busy, and the other side has not heard us out."""
-        self.settle()
+        if self._granted:
+            self.settle()
         is_little = self._bytes_here < limits.GATHER_BYTES
         if self._turn.writes() and is_little and not self.is_heard_out:
-            self._turn.gather(self)
+            self._turn.gather(self.flush)
         else:
             self.flush()
 
@@ -196,7 +197,8 @@ class Link(Growth):
 
     def measure(self) -> None:
         """Compute anew how many bytes may still be queued."""
-        self.settle()
+        if self._granted:
+            self.settle()
         here = self._bytes_measured = self._bytes_here
         queued = here + self.sluice.backlog.queued_bytes + self._channel_bytes
         budget = self._context.budget
@@ -249,7 +251,8 @@ class Link(Growth):
         """
         if target == self.connection.bus_id or not self.sluice.backlog.busy:
             return True
-        self.settle()
+        if self._granted:
+            self.settle()
         spare = self._spare_bytes - (self._room_measured - self.room)
         return self.sluice.backlog.has_share(target, size_bytes, spare)
 
@@ -308,7 +311,8 @@ class Link(Growth):
     @property
     def queued_bytes(self) -> int:
         """Bytes accepted and not yet given to the kernel."""
-        self.settle()
+        if self._granted:
+            self.settle()
         return self._queued_measured + self._room_measured - self.room
 
     @property

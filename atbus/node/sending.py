@@ -70,6 +70,25 @@ class Flow:
     granted_bytes: int = 0
     left_bytes: int = 0
 
+    def join(self, payload: bytes, kind: int) -> bool:
+        """
+        Let a message join the run whose last message was of another kind.
+
+        :returns: Whether it did; if not, it must be looked at.
+        """
+        run = self.run
+        left = self.left_bytes - len(payload) - 8 if type(payload) is bytes else -1
+        if left < 0 or run is None or type(kind) is not int or not _KIND_MIN <= kind <= _KIND_MAX:
+            return False
+        kinds, payloads = run.kinds, run.payloads
+        if kind != self.kind:
+            kinds += [self.kind] * (len(payloads) - len(kinds))
+            self.kind = kind
+        payloads.append(payload)
+        self.left_bytes = left
+        self.next_sequence += 1
+        return True
+
     def close(self) -> None:
         """Let nothing more join what is queued."""
         if self.on is not None:
@@ -134,6 +153,8 @@ class Sender:
         if flow is not None:
             link = flow.link
             if link is not None and type(payload) is bytes:
+                if flow.left_bytes and flow.join(payload, kind):
+                    return flow.next_sequence - 1
                 size = len(payload)
                 if (
                     isinstance(kind, int)
@@ -366,6 +387,8 @@ class Sender:
         if self._is_paused(hop, flow.target) or flow.target in self._context.ways.held:
             link = None
         flow.link = link
+        if flow.on is not link:
+            flow.close()
         # What is to be compressed, or too long, goes another way, and is not asked for first.
         flow.grows = link is not None and self._short_way_bytes_max >= link.run_bytes_max
 

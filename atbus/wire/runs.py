@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
 from typing import Final
 
 from atbus import limits
@@ -33,7 +32,7 @@ _FRAGMENT: Final = int(MessageType.FRAGMENT)
 # Of a fragment: its offset, the size of its message, and the kind.
 _FRAGMENT_BODY: Final = struct.Struct("<IIi")
 # So many payloads of one length are cut out at once.
-_DOZEN: Final = 64
+_DOZEN: Final = 32
 
 
 def split_run(frame: bytes, start: int, count: int) -> tuple[Sequence[int], Sequence[bytes]]:
@@ -56,16 +55,21 @@ def split_run(frame: bytes, start: int, count: int) -> tuple[Sequence[int], Sequ
             raise MalformedFrame(f"a message of {length} bytes, {end - position} are there")
         return (kind,), (frame[position:],)
     table = frame[start:position]
-    if table == table[:8] * count:
+    if count >= _DOZEN and table == table[:8] * count:
         length, kind = TABLE_ENTRY.unpack_from(table)
         if position + length * count != end:
             raise MalformedFrame(f"{count} messages of {length} bytes, {end - position} are there")
         return (kind,) * count, _cut_alike(frame, position, length, count)
-    numbers = struct.unpack(f"<{2 * count}i", table)
-    ends = list(accumulate(numbers[::2], initial=position))
-    if ends[-1] != end or min(numbers[::2]) < 0:
-        raise MalformedFrame(f"messages that end at {ends[-1]} in a frame of {end} bytes")
-    return numbers[1::2], [frame[first:stop] for first, stop in pairwise(ends)]
+    kinds, payloads = [], []
+    for length, kind in TABLE_ENTRY.iter_unpack(table):
+        stop = position + length
+        kinds.append(kind)
+        payloads.append(frame[position:stop])
+        position = stop
+    # A length beyond the end has cut empty slices: nothing was copied, and it shows here.
+    if position != end:
+        raise MalformedFrame(f"messages that end at {position} in a frame of {end} bytes")
+    return kinds, payloads
 
 
 def _cut_alike(frame: bytes, start: int, length: int, count: int) -> list[bytes]:
@@ -73,7 +77,7 @@ def _cut_alike(frame: bytes, start: int, length: int, count: int) -> list[bytes]
     if not length:
         return [b""] * count
     payloads: list[bytes] = []
-    if count >= _DOZEN and length <= limits.FRAME_BYTES:
+    if length <= limits.FRAME_BYTES:
         dozen = _dozen_of(length)
         for _ in range(count // _DOZEN):
             payloads += dozen.unpack_from(frame, start)
@@ -130,11 +134,11 @@ def pack_table(kinds: Sequence[int], payloads: Sequence[bytes | memoryview]) -> 
     if not 0 < count <= RUN_COUNT_MAX or len(kinds) != count:
         raise LocalProtocolError(f"a run of {count} messages and {len(kinds)} kinds")
     lengths = list(map(len, payloads))
-    first = lengths[0]
-    if lengths.count(first) == count == kinds.count(kinds[0]) and isinstance(kinds[0], int):
+    first, kind = lengths[0], kinds[0]
+    if count >= _DOZEN and lengths.count(first) == count == kinds.count(kind):
         # Messages alike, as most runs have: one entry, many times.
         try:
-            return TABLE_ENTRY.pack(first, kinds[0]) * count, first * count
+            return TABLE_ENTRY.pack(first, kind) * count, first * count
         except struct.error as error:
             raise LocalProtocolError(f"kinds are signed 32-bit numbers: {error}") from None
     table = lengths + lengths

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.node.context import Turn
 from tests.node.mail import ROOT, MailTests
-
-
-class Writer:
-    """
-    A connection that has something to write.
-
-    :param write: Called to write it.
-    """
-
-    def __init__(self, write: Callable[[], None]) -> None:
-        self.flush = write
-
-    def settle(self) -> None:
-        """Everything is counted already."""
 
 
 class TurnTests(SynchronousTestCase):
@@ -51,7 +35,7 @@ class TurnTests(SynchronousTestCase):
 
     def gather(self, name: str) -> None:
         """Put a write off."""
-        self.turn.gather(Writer(lambda: self.written.append(name)))
+        self.turn.gather(lambda: self.written.append(name))
 
     def test_busy(self) -> None:
         """A node that does little but write is busy, until it writes more seldom."""
@@ -106,7 +90,7 @@ class TurnTests(SynchronousTestCase):
         def fail() -> None:
             raise ValueError("broken")
 
-        self.turn.gather(Writer(fail))
+        self.turn.gather(fail)
         self.gather("a")
         self.assertRaises(ValueError, self.next_turn)
         self.next_turn()
