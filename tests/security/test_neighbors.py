@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
@@ -15,6 +17,7 @@ from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.rights import Rights, RightsRule, Who
 from atbus.routing.sync_terms import Ignored
+from atbus.subjects.interest import Interests, Side
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 from atbus.wire.compression import compression_extra, restore
 from atbus.wire.extras import pack_extras
@@ -22,6 +25,8 @@ from atbus.wire.messages import (
     CompressionAlgorithm,
     Data,
     Flags,
+    Interest,
+    InterestEntry,
     StreamOpen,
 )
 from atbus.wire.runs import pack_run
@@ -52,8 +57,9 @@ class ForgeryTests(MailTests):
         for position in (DOWN, PEER):
             talk = Talk()
             talk.neighbor(2, position, record(7, seq=99, upstream_id=99))
+            talk.neighbor(3, DOWN, record(12, upstream_id=3))
             talk.say(2, dead(12, 99))
-            self.assertEqual(talk.ids, [2])
+            self.assertEqual(talk.ids, [2, 3, 12])
             self.assertIn(Ignored(2, Status.SOURCE_REFUSED, 1), talk.other)
 
     def test_security_routing_loops(self) -> None:
@@ -91,7 +97,10 @@ class CostTests(MailTests):
         for size in (60_000_000, 5000):
             payload = struct.pack("<I", size) + bomb
             frame = pack_run(1, 2, 3, 4, [0], [payload], flags=Flags.COMPRESSED, extras=extras)
+            tracemalloc.start()
             self.assertRaises(MalformedFrame, restore, frame, tuple(CompressionAlgorithm))
+            self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
+            tracemalloc.stop()
 
     def test_security_slow_consumer(self) -> None:
         """Who reads nothing has a bounded queue, is named, and is cut off after a while."""
@@ -119,7 +128,12 @@ class CostTests(MailTests):
         self.assertRaises(SubjectError, parse_pattern, "a" * 256)
         pattern = parse_pattern(".".join("*" * 16))
         self.assertTrue(matches(pattern, parse_subject(".".join("a" * 16))))
-        self.assertGreater(limits.INTERESTS_PER_NEIGHBOR_MAX, 0)
+        self.patch(limits, "INTERESTS_PER_NEIGHBOR_MAX", 10)
+        interests = Interests()
+        interests.open(5, Side.BELOW)
+        said = tuple(InterestEntry(subject=f"s{n}", queue="", weight=1) for n in range(50))
+        self.assertEqual(interests.heard(5, Interest(entries=said)), 40)
+        self.assertEqual(len(interests), 10)
 
     def test_security_gateway_injection(self) -> None:
         """A published subject has no wildcard, no blank and no line in it."""
@@ -170,3 +184,8 @@ class NamelessTests(SynchronousTestCase):
         rule = RightsRule(allows=True, ids=(Subnet(0x1200, 8),), commands=("*",))
         wide = Who(Subnet(0x1200, 16), temporary=True)
         self.assertIsNotNone(Rights([rule]).refuses_command(wide, "atbus.stop"))
+        narrow = Who(Subnet(0x1234, 4), temporary=True)
+        self.assertIsNone(Rights([rule]).refuses_command(narrow, "atbus.stop"))
+        denied = attrs.evolve(rule, allows=False)
+        everybody = RightsRule(allows=True, commands=("*",))
+        self.assertIsNotNone(Rights([everybody, denied]).refuses_command(wide, "atbus.stop"))

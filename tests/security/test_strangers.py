@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from random import Random
 from typing import Any
 
@@ -13,11 +14,13 @@ from atbus import limits
 from atbus.address import parse_address
 from atbus.busid import Subnet
 from atbus.errors import ConfigurationError, FrameTooLarge, RegistrationRefused, Status
+from atbus.handshake.access_token import Side, prove, verify
 from atbus.handshake.active import ActiveHandshake
 from atbus.handshake.certificate import find_identity
 from atbus.handshake.doorkeeper import Doorkeeper
 from atbus.handshake.machine import Handshake
 from atbus.handshake.passive_stream import PassiveHandshake
+from atbus.node import doorway
 from atbus.node.config import NodeConfig
 from atbus.node.reload import reconfigure
 from atbus.routing.admission import judge
@@ -76,15 +79,28 @@ class RegistrationTests(BusTests):
         self.assertIn(tries, range(1, 5))
 
     def test_security_slow_loris(self) -> None:
-        """Any number of connections that say nothing, or half of it, keep nobody out."""
+        """
+        Any number of connections that say nothing, or half of it, keep nobody out, whether they
+        come from many addresses or from one.
+        """
         root = self.root()
         self.network.start(root)
-        silent = [Stranger(self.network).dial(ROOT_ADDRESS) for _ in range(300)]
-        self.assertLessEqual(
-            len(self.network.process_of(root).channels), limits.PENDING_HANDSHAKES_MAX
-        )
-        child = self.child()
-        self.network.start(child)
+        numbers = itertools.count()
+        silent: list[Stranger] = []
+        for most, origin in (
+            (limits.PENDING_HANDSHAKES_MAX, lambda _peer: f"192.0.2.{next(numbers)}"),
+            (limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX, lambda _peer: "192.0.2.1"),
+        ):
+            self.patch(doorway, "origin_of", origin)
+            self.network.settle(limits.HANDSHAKE_SECONDS + 1)
+            silent += [Stranger(self.network) for _ in range(300)]
+            for each in silent[-300:]:
+                self.network.connect(parse_address(ROOT_ADDRESS), each)
+            self.network.settle(0.1)
+            self.assertEqual(len(self.network.process_of(root).channels), most)
+        begun = self.network.clock.seconds()
+        self.network.start(self.child())
+        self.assertLess(self.network.clock.seconds() - begun, 1)
         self.assertEqual(self.ids(root), [CHILD])
         half = HalfWay(self.network, make_terms(0x10005)).dial(ROOT_ADDRESS)
         self.network.settle(limits.HANDSHAKE_SECONDS + 1)
@@ -163,6 +179,10 @@ class TokenTests(SynchronousTestCase):
 
     def test_security_token_replay(self) -> None:
         """Of a thousand recorded sessions no prefix is worth anything, to either side."""
+        one, other = prove((TOKEN,), Side.DIALLER, b"hellos", b"a connection's own"), b"another's"
+        self.assertTrue(verify((TOKEN,), one, Side.DIALLER, b"hellos", b"a connection's own"))
+        self.assertFalse(verify((TOKEN,), one, Side.DIALLER, b"hellos", other))
+        self.assertFalse(verify((TOKEN,), one, Side.LISTENER, b"hellos", b"a connection's own"))
         random = Random(7)
         for number in range(1000):
             nonces = [hashlib.sha256(b"%d %d" % (number, side)).digest()[:16] for side in (1, 2)]

@@ -15,10 +15,11 @@ from atbus.address import Address, Scheme
 from atbus.channels import unix
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.unix import UnixScheme
-from atbus.discovery import documents
+from atbus.discovery import bounds, documents
 from atbus.errors import AtbusError, printable
 from atbus.node.config import NodeConfig
 from atbus.node.toml import dump, plain_values
+from atbus.routing.record import Record
 from atbus.testing.lanes import read_damaged
 from atbus.testing.recording import Reception
 from tests.channels.sockets import SocketTests
@@ -94,6 +95,17 @@ class RegistryTests(SynchronousTestCase):
             b"x" * 1_000_000,
         ):
             self.assertRaises(documents.DocumentError, documents.read_record, key, value)
+        good = documents.write_record(Record(bus_id=5), documents.Author("a"))
+        self.assertEqual(documents.read_record(key, good).bus_id, 5)
+        for change in (
+            {"id": "0x0000000000000006"},
+            {"labels": {"a": ["b"]}},
+            {"addresses": [5]},
+            {"epoch": True},
+            {"host": "x" * bounds.REGISTRY_VALUE_BYTES},
+        ):
+            bad = json.dumps(json.loads(good) | change).encode()
+            self.assertRaises(documents.DocumentError, documents.read_record, key, bad)
         for name in (b"/elsewhere/5", b"", b"\xff", b"/topology/x"):
             self.assertRaises(documents.DocumentError, documents.read_key, "/a", name)
 

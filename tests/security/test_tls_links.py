@@ -8,13 +8,15 @@ from datetime import timedelta
 
 from twisted.internet.threads import deferToThread
 
-from atbus.errors import Status
+from atbus import limits
+from atbus.channels import tls
+from atbus.errors import ConnectFailed, Status
 from atbus.handshake import bounds
 from atbus.handshake.certificate import parse_identity
 from atbus.node import doorway
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
-from atbus.testing.recording import Reception, RecordingReceiver
+from atbus.testing.recording import Reception, RecordingReceiver, error_of
 from tests.channels.test_tls import TlsTests, say
 
 
@@ -30,8 +32,13 @@ class LinkTests(TlsTests):
             self.assertEqual(reception.peers, [])
 
     async def test_security_expired_or_revoked(self) -> None:
-        """A link ends when its certificate is revoked, or is over, though it was good."""
+        """
+        A link ends when its certificate is revoked, or is over, though it was good; and none begins
+        by a session that was good.
+        """
         self.assertTrue(NodeConfig().tls_close_on_expiry)
+        # Of a certificate that is over, what is left is looked at so often.
+        self.patch(limits, "CERTIFICATE_LOOK_SECONDS", 0.05)
         lists = self.directory / "revoked.pem"
         lists.write_bytes(self.files.authority.revoke([], timedelta(days=1)))
         ours = self.files.credentials(revoked=str(lists))
@@ -46,6 +53,15 @@ class LinkTests(TlsTests):
         await receiver.end()
         status, detail = await guest.end()
         self.assertEqual((status, "revoked" in detail), (Status.ACCESS_DENIED, True))
+        good, receiver = self.files.credentials(), RecordingReceiver()
+        await self.scheme_of(good).connect(listener.address, receiver)
+        guest = (await reception.guests(2))[1]
+        self.patch(tls, "seconds_until", lambda _moment: -1.0)
+        status, detail = await guest.end()
+        self.assertEqual((status, "expired" in detail), (Status.ACCESS_DENIED, True))
+        await receiver.end()
+        connecting = self.scheme_of(good).connect(listener.address, RecordingReceiver())
+        self.assertIn("it has expired", (await error_of(connecting, ConnectFailed)).detail)
 
     async def test_security_tls_storms(self) -> None:
         """
