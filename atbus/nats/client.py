@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IDelayedCall
 from atbus.nats import bounds
 from atbus.nats.effects import Attach, Close, Connected, Detach, Effect, Subscription, Write
 from atbus.nats.faults import Fault, Reason
-from atbus.nats.grammar import Publish
+from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.session import Session
 from atbus.node.context import Alarm
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
@@ -92,7 +92,7 @@ class Client:
         self.attached: dict[Subscription, BusSubscription] = {}
         self._gateway = gateway
         self._wire = wire
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._is_dirty = False
         self._is_held = False
         # Nothing more is sent; and: what was to be sent is.
@@ -142,6 +142,8 @@ class Client:
             match effect:
                 case Write():
                     self.send(effect.data)
+                case PublishRun():
+                    gateway.publish_run(self, effect)
                 case Attach():
                     self._attach(effect.subscription)
                 case Detach():
@@ -167,9 +169,12 @@ class Client:
         def take(publication: Publication) -> None:
             self._deliver(subscription, publication)
 
+        def take_run(run: PublicationRun) -> None:
+            self._deliver_run(subscription, run)
+
         self.attached[subscription] = self._gateway.subscribe(
             subscription.pattern,
-            take,
+            (take, take_run),
             subscription.queue,
             self._acceptance(subscription),
             f"client {self.number}, {subscription.sid.decode(errors='replace')}",
@@ -212,6 +217,18 @@ class Client:
         if subscription.delivered == subscription.most:
             self._detach(subscription)
 
+    def _deliver_run(self, subscription: Subscription, run: PublicationRun) -> None:
+        session = self.session
+        if session.closed:
+            return
+        if not subscription.most:
+            self.send(session.deliver_run(subscription, run.subject.encode(), run.payloads))
+            return
+        for publication in run.publications:
+            if subscription not in self.attached:
+                break
+            self._deliver(subscription, publication)
+
     def unheard(self, reply: bytes) -> None:
         """Tell the client that nobody got what it asked for, if it wants to know."""
         self.send(self.session.nobody_got(reply))
@@ -241,11 +258,15 @@ class Client:
         """Write what waits, as far as the transport takes it."""
         self._is_dirty = False
         while self._out and not self._is_held and not self.is_gone:
-            data = b"".join(self._out)
-            rest = data[PIECE_BYTES:]
-            self._out = [rest] if rest else []
-            self.pending_bytes = len(rest)
-            self._wire.write(data[:PIECE_BYTES] if rest else data)
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            if len(data) <= PIECE_BYTES:
+                self._out, self.pending_bytes = [], 0
+                self._wire.write(bytes(data))
+            else:
+                # A view, so that what is long is not copied again for each piece.
+                view = memoryview(data)
+                self._out, self.pending_bytes = [view[PIECE_BYTES:]], len(data) - PIECE_BYTES
+                self._wire.write(bytes(view[:PIECE_BYTES]))
         if self._is_closing and not self._out and not self._is_closed:
             self._is_closed = True
             self._wire.close()

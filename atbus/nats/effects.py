@@ -10,7 +10,7 @@ import attrs
 
 from atbus.nats import bounds
 from atbus.nats.faults import Fault
-from atbus.nats.grammar import Publish
+from atbus.nats.grammar import Publish, PublishRun
 
 
 class Subscription:
@@ -62,7 +62,7 @@ class Connected(NamedTuple):
     """The client has said who it is, perhaps not for the first time."""
 
 
-Effect: TypeAlias = Write | Publish | Attach | Detach | Close | Connected
+Effect: TypeAlias = Write | Publish | PublishRun | Attach | Detach | Close | Connected
 
 
 @attrs.frozen(kw_only=True)

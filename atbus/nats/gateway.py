@@ -32,7 +32,7 @@ from atbus.nats.client import Client, Wire
 from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.effects import Counts, Terms
 from atbus.nats.faults import Reason
-from atbus.nats.grammar import Publish
+from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.info import Identity, info_line
 from atbus.nats.nkeys import Kind, write_key
 from atbus.nats.session import Session
@@ -42,7 +42,7 @@ from atbus.nats.tcp import TcpClients
 from atbus.nats.tls import make_context
 from atbus.node.life import LOST_UPSTREAM, RUNNING
 from atbus.node.node import Node
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscription import Subscription
 
 _KEY_BYTES = 32
@@ -410,6 +410,20 @@ class Gateway(Service):
             # No subject of the bus, or a node that is not up: nobody gets it, as ever.
             client.unheard(reply)
 
+    def publish_run(self, client: Client, run: PublishRun) -> None:
+        """
+        Publish what a client has sent at once on one subject.
+
+        :param client: Whose it is.
+        """
+        raw, payloads = run
+        try:
+            subject = self._texts.get(raw) or self._text(raw)
+            self.node.publish_many(subject, payloads, origin=client, literal=True)
+        except (AtbusError, UnicodeDecodeError):
+            # As for one.
+            return
+
     def _text(self, raw: bytes) -> str:
         text = raw.decode()
         if len(self._texts) >= bounds.SUBJECTS_REMEMBERED:
@@ -420,7 +434,7 @@ class Gateway(Service):
     def subscribe(
         self,
         pattern: str,
-        take: Callable[[Publication], None],
+        take: tuple[Callable[[Publication], None], Callable[[PublicationRun], None]],
         queue: str,
         accepts: Callable[[Publication], bool] | None,
         name: str,
@@ -428,11 +442,19 @@ class Gateway(Service):
         """
         Subscribe for a client.
 
-        :param take: Called with each publication.
+        :param take: What is called with each publication, and what with each run of them.
         :param accepts: Asked before each delivery, if there is anything to ask.
         :param name: For the log.
         """
-        return self.node.subscribe(pattern, take, queue=queue, accepts=accepts, name=name)
+        callback, run_callback = take
+        return self.node.subscribe(
+            pattern,
+            callback,
+            queue=queue,
+            accepts=accepts,
+            run_callback=run_callback,
+            name=name,
+        )
 
     def note_dirty(self, client: Client) -> None:
         """Note that something waits to be written for a client."""

@@ -31,6 +31,13 @@ class Publish(NamedTuple):
     payload: bytes
 
 
+class PublishRun(NamedTuple):
+    """PUB several times in a row, on one subject and without a reply subject."""
+
+    subject: bytes
+    payloads: list[bytes]
+
+
 class Subscribe(NamedTuple):
     """SUB; *queue* is empty for none."""
 
@@ -66,7 +73,9 @@ class Broken(NamedTuple):
     fault: Fault
 
 
-Operation: TypeAlias = Publish | Subscribe | Unsubscribe | Connect | Ping | Pong | Broken
+Operation: TypeAlias = (
+    Publish | PublishRun | Subscribe | Unsubscribe | Connect | Ping | Pong | Broken
+)
 
 _VERBS: Final = (
     *(b"PUB", b"HPUB", b"SUB", b"UNSUB", b"PING", b"PONG"),
@@ -150,13 +159,15 @@ class Grammar:
                     return position
                 start = end + 1
                 stop = start + int(size)
-                if data[stop : stop + 2] == _END and stop - start <= self.payload_bytes_max:
-                    reply = words[2] if count == 4 else b""
-                    found.append(Publish(words[1], reply, None, data[start:stop]))
+                if data[stop : stop + 2] != _END or stop - start > self.payload_bytes_max:
+                    self._judge_payload(data, position, start, stop, found)
+                    return position
+                if count == 4:
+                    found.append(Publish(words[1], words[2], None, data[start:stop]))
                     position = stop + 2
-                    continue
-                self._judge_payload(data, position, start, stop, found)
-                return position
+                else:
+                    position = _read_alike(data, position, (start, stop), words[1], found)
+                continue
             taken = self._read_line(data, position, end, found)
             if taken <= position:
                 return position
@@ -246,6 +257,39 @@ class Grammar:
         header = data[start : start + head_bytes] if sizes == 2 else None
         found.append(Publish(words[0], reply, header, data[start + head_bytes : stop]))
         return stop + 2
+
+
+def _read_alike(
+    data: bytes, position: int, payload: tuple[int, int], subject: bytes, found: list[Operation]
+) -> int:
+    """
+    Read a PUB that is complete, and those behind it that have the same control line.
+
+    :param payload: Where that of the first one begins and ends.
+    :returns: Where the next operation begins.
+    """
+    start, stop = payload
+    size = stop - start
+    line = data[position:start]
+    payloads = [data[start:stop]]
+    position = stop + len(_END)
+    while data.startswith(line, position):
+        start = position + len(line)
+        stop = start + size
+        if data[stop : stop + 2] != _END:
+            break
+        payloads.append(data[start:stop])
+        position = stop + len(_END)
+    before = found[-1] if found else None
+    if type(before) is PublishRun and before.subject == subject:
+        before.payloads.extend(payloads)
+    elif type(before) is Publish and before[:3] == (subject, b"", None):
+        found[-1] = PublishRun(subject, [before.payload, *payloads])
+    elif len(payloads) == 1:
+        found.append(Publish(subject, b"", None, payloads[0]))
+    else:
+        found.append(PublishRun(subject, payloads))
+    return position
 
 
 _NEED_BLANK: Final = frozenset({b"PUB", b"HPUB", b"SUB", b"UNSUB", b"-ERR"})

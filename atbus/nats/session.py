@@ -12,7 +12,7 @@ through `Session.deliver`, which writes it down for this client.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from atbus.errors import SubjectError
@@ -38,6 +38,7 @@ from atbus.nats.grammar import (
     Ping,
     Pong,
     Publish,
+    PublishRun,
     Subscribe,
     Unsubscribe,
 )
@@ -157,6 +158,9 @@ class Session:
             if type(operation) is Publish and not self._awaits_login:
                 self.heard_at = now
                 self._publish(operation, now, effects)
+            elif type(operation) is PublishRun and not self._awaits_login:
+                self.heard_at = now
+                self._publish_run(operation, now, effects)
             else:
                 self._obey(operation, now, effects)
             if self.closed:
@@ -184,6 +188,22 @@ class Session:
         if options.verbose:
             effects.append(Write(_OK))
         effects.append(message)
+
+    def _publish_run(self, run: PublishRun, now: float, effects: list[Effect]) -> None:
+        counts, options = self.counts, self.options
+        subject, payloads = run
+        if (
+            options.verbose
+            or not self._publishes_freely
+            or (options.pedantic and not _is_literal(subject))
+        ):
+            # Each may have an answer of its own.
+            for payload in payloads:
+                self._publish(Publish(subject, b"", None, payload), now, effects)
+            return
+        counts.in_messages += len(payloads)
+        counts.in_bytes += sum(map(len, payloads))
+        effects.append(run)
 
     def _may_publish(self, subject: bytes, now: float) -> bool:
         if self._permissions.may_publish(subject.decode(errors="replace")):
@@ -358,6 +378,31 @@ class Session:
             )
         counts.out_bytes += size
         return b"MSG %b %b %b%d\r\n%b\r\n" % (subject, subscription.sid, reply, size, payload)
+
+    def deliver_run(
+        self, subscription: Subscription, subject: bytes, payloads: Sequence[bytes]
+    ) -> bytes:
+        """
+        Write messages for the client on one subject, without reply subject and headers.
+
+        :param subscription: Whose they are; it has no last message.
+        :returns: What is to be sent.
+        """
+        counts = self.counts
+        sizes = list(map(len, payloads))
+        counts.out_messages += len(payloads)
+        counts.out_bytes += sum(sizes)
+        subscription.delivered += len(payloads)
+        sid, size = subscription.sid, sizes[0]
+        if sizes.count(size) == len(sizes):
+            head = b"MSG %b %b %d\r\n" % (subject, sid, size)
+            return b"%b%b\r\n" % (head, (b"\r\n" + head).join(payloads))
+        return b"".join(
+            [
+                b"MSG %b %b %d\r\n%b\r\n" % (subject, sid, size, payload)
+                for size, payload in zip(sizes, payloads, strict=True)
+            ]
+        )
 
     def _allow_answer(self, reply: bytes, now: float) -> None:
         permissions = self._permissions

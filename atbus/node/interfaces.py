@@ -100,6 +100,18 @@ class INode(Interface):
         :raises Undeliverable: It was not accepted.
         """
 
+    def publish_many(subject: str, payloads: list[bytes], kind: int = 0) -> int:
+        """
+        Publish several times on one subject, which costs less than one by one.
+
+        Each subscriber gets all of them in order; it may have the last one before another
+        subscriber has the first. Either all are accepted or none.
+
+        :returns: The number of the first one; the others follow it.
+        :raises SubjectError: It is no subject.
+        :raises Undeliverable: They were not accepted.
+        """
+
     def subscribe(pattern: str) -> object:
         """
         Get what is published.

@@ -1,6 +1,8 @@
-"""A publication, as subscribers get it."""
+"""Publications, as subscribers get them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import attrs
 
@@ -51,3 +53,49 @@ class Publication:
     def size_bytes(self) -> int:
         """Header block and payload together."""
         return len(self.payload) + len(self.header_block)
+
+
+@attrs.define(eq=False, slots=True)
+class PublicationRun:
+    """
+    Consecutive publications on one subject, without ``reply_to`` and headers.
+
+    :param payloads: One or more.
+    :param sequence: The number of the first one; the others follow.
+    """
+
+    subject: str
+    payloads: Sequence[bytes]
+    kind: int
+    source: int
+    sequence: int
+    origin: object = None
+    hops: int = 0
+    _made: list[Publication] = attrs.field(factory=list, init=False)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self.payloads)
+
+    @property
+    def first(self) -> Publication:
+        """The first of them."""
+        return self._made[0] if self._made else self._make(0)
+
+    def _make(self, place: int) -> Publication:
+        return Publication(
+            self.subject,
+            self.payloads[place],
+            kind=self.kind,
+            source=self.source,
+            sequence=self.sequence + place,
+            origin=self.origin,
+            hops=self.hops,
+        )
+
+    @property
+    def publications(self) -> list[Publication]:
+        """Each of them; they are made when somebody asks, and then shared."""
+        if not self._made:
+            self._made = [self._make(place) for place in range(len(self.payloads))]
+        return self._made

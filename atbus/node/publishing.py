@@ -14,7 +14,7 @@ finds nobody. Who asks a question that nobody can answer is told by the last nod
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,7 +22,7 @@ import attrs
 from atbus import limits
 from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
 from atbus.node.context import Alarm
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscribers import Subscribers, Way
 from atbus.routing.answers import Expectations
 from atbus.subjects import bounds
@@ -147,6 +147,42 @@ class Publishing:
             subscribers.run_later()
         return sequence
 
+    def publish_many(
+        self,
+        subject: str,
+        payloads: Sequence[bytes],
+        kind: int = 0,
+        *,
+        origin: object = None,
+        literal: bool = False,
+    ) -> int:
+        """
+        Publish several times on one subject; see `Node.publish_many`.
+
+        :returns: The sequence of the first one.
+        :raises SubjectError: The subject is none.
+        :raises LocalProtocolError: A payload or the kind is none.
+        :raises Undeliverable: They were not accepted.
+        """
+        subscribers, context = self._subscribers, self._context
+        way = subscribers.way(subject, literal=literal)
+        payloads = [each if type(each) is bytes else _as_bytes(each) for each in payloads]
+        self._check(max(map(len, payloads), default=0), kind, is_answer=False)
+        if context.rights is not None:
+            self._check_rights(way)
+        first = self.sequence + 1
+        if not payloads:
+            return first
+        self.sequence += len(payloads)
+        context.statistics.published_messages += len(payloads)
+        run = PublicationRun(subject, payloads, kind, context.bus_id, first, origin)
+        if subscribers.delivering:
+            subscribers.later(lambda: self._go_all(run, literal))
+        else:
+            self._go_all(run, literal)
+            subscribers.run_later()
+        return first
+
     def _check(self, size_bytes: int, kind: int, *, is_answer: bool) -> None:
         refusal = self._refusal()
         if refusal is not None and not (is_answer and refusal is Status.CLOSING):
@@ -176,9 +212,9 @@ class Publishing:
         self.dropped(status)
         return Undeliverable(status, 0, 0, self._context.bus_id, detail)
 
-    def dropped(self, status: Status) -> None:
-        """Count a publication that somebody does not get."""
-        self._context.statistics.publications_dropped[status] += 1
+    def dropped(self, status: Status, count: int = 1) -> None:
+        """Count publications that somebody does not get."""
+        self._context.statistics.publications_dropped[status] += count
 
     def answer(self, publication: Publication, payload: bytes) -> None:
         """Publish what a subscriber has returned to who asked, if anybody did."""
@@ -214,6 +250,84 @@ class Publishing:
         spent = context.now - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"subscribers of {publication.subject}")
+
+    def _go_all(self, run: PublicationRun, literal: bool) -> None:
+        """Go on with a run: all at once where nothing has to be asked for each of them."""
+        context = self._context
+        way = self._subscribers.way(run.subject, literal=literal)
+        started = context.now
+        passing = Passing(epoch=context.epoch, hop_limit=context.config.hops)
+        self._spread_run(way, run, passing)
+        spent = context.now - started
+        if spent > limits.LAG_SECONDS:
+            context.events.on_lag(spent, f"subscribers of {run.subject}")
+
+    def run_arrived(self, run: PublicationRun, passing: Passing) -> None:
+        """Take publications that came from a neighbor in one frame."""
+        if self._subscribers.delivering:
+            self._subscribers.later(lambda: self._take_all(run, passing))
+        else:
+            self._take_all(run, passing)
+            self._subscribers.run_later()
+
+    def _take_all(self, run: PublicationRun, passing: Passing) -> None:
+        way: Way | None
+        try:
+            way = self._subscribers.way(run.subject, literal=True)
+        except SubjectError:
+            way = None
+        is_plain = not (passing.queues or passing.queues_only or passing.handed_back)
+        if way is None or way.owner or not is_plain:
+            for publication in run.publications:
+                self._take(publication, passing)
+        elif self._lacks_right(run.source, way) is not None:
+            self.dropped(Status.NO_RIGHT, len(run))
+        elif self._are_all_new(run, passing):
+            self._spread_run(way, run, passing)
+        else:
+            for publication in run.publications:
+                self._take(publication, passing)
+
+    def _are_all_new(self, run: PublicationRun, passing: Passing) -> bool:
+        """Note a run when nothing of it came before; if something did, nothing is noted."""
+        return run.source != self._context.bus_id and self._duplicates.are_new(
+            run.source, passing.epoch, run.sequence, len(run)
+        )
+
+    def _spread_run(self, way: Way, run: PublicationRun, passing: Passing) -> None:
+        """Give publications to everybody they are for, all at once unless groups share them."""
+        if way.is_simple and way.plain:
+            self._subscribers.deliver_run(run, way.plain)
+            return
+        if way.owner or not self._distributor.is_plain(way.tokens):
+            self._spread_each(run, passing)
+            return
+        what = self._distributor.distribute(
+            Incoming(
+                subject=way.tokens,
+                came_from=passing.came_from,
+                served=passing.served,
+                ours=run.source == self._context.bus_id,
+            )
+        )
+        if what.nobody:
+            # Unless they are answers, and who asked is known.
+            self._spread_each(run, passing)
+            return
+        if what.here:
+            self._subscribers.deliver_run(run, way.plain)
+        if what.branches and passing.hop_limit <= 0:
+            self.dropped(Status.HOP_LIMIT, len(run))
+            return
+        for branch in what.branches:
+            onward = attrs.evolve(passing, served=branch.served, is_sole=False)
+            self.spreading.send_run(run, onward, branch.neighbor)
+
+    def _spread_each(self, run: PublicationRun, passing: Passing) -> None:
+        for publication in run.publications:
+            # After a subscriber had the last one it may be another.
+            way = self._subscribers.way(run.subject, literal=True)
+            self._spread(way, publication, passing)
 
     def arrived(self, publication: Publication, passing: Passing) -> None:
         """Take a publication that came from a neighbor."""

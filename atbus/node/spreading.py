@@ -1,14 +1,16 @@
 """
 Publications on their way to and from neighbors (wire protocol, 7.20).
 
-One PUBLISH frame carries one publication, or a piece of one that is longer than a frame; its next
-node puts it together before it passes it on. A frame is discharged as soon as it has arrived:
-nobody is told what becomes of a publication, so a slow branch holds up nobody before it. What a
-neighbor is too slow for it misses; it is named and counted.
+One PUBLISH frame carries one publication, or several on one subject that were published at once, or
+a piece of one that is longer than a frame; its next node puts it together before it passes it on.
+A frame is discharged as soon as it has arrived: nobody is told what becomes of a publication, so a
+slow branch holds up nobody before it. What a neighbor is too slow for it misses; it is named and
+counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from atbus import limits
@@ -16,7 +18,7 @@ from atbus.errors import RemoteProtocolError, Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint
 from atbus.node.outbox import Spread
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 from atbus.node.publishing import Passing, Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
 from atbus.wire import codec
@@ -27,6 +29,7 @@ from atbus.wire.extras import (
     read_piece,
 )
 from atbus.wire.messages import Capability, DataResponse, Flags, Publish
+from atbus.wire.runs import TABLE_ENTRY
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -103,6 +106,53 @@ class Spreading:
         else:
             self._submit(endpoint, publication, passing, 0)
 
+    def send_run(self, run: PublicationRun, passing: Passing, neighbor: int) -> None:
+        """
+        Send publications to a neighbor that has told of its interest, in few frames.
+
+        :param passing: What each of them is to bring along.
+        """
+        endpoint = self._endpoints.get(neighbor)
+        rights = self._context.rights
+        if endpoint is None:
+            self._publishing.dropped(Status.NOT_CONNECTED, len(run))
+            return
+        if rights is not None and rights.refuses_delivery(
+            rights.who(neighbor), tuple(run.subject.split("."))
+        ):
+            self._publishing.dropped(Status.NO_RIGHT, len(run))
+            return
+        names_bytes = 2 + len(run.subject.encode()) + 8 * len(passing.served)
+        room = endpoint.frame_bytes_max - _OVERHEAD_BYTES - names_bytes
+        for start, stop in _cuts(run.payloads, room):
+            if stop - start == 1:
+                self._submit(endpoint, run.publications[start], passing, 0)
+                continue
+            frame = self._frame(run, start, stop, passing, endpoint.frame_bytes_max)
+            item = Spread(frame, passing.hop_limit, size_bytes=len(frame))
+            self._taken(endpoint, endpoint.submit(item), passing, stop - start)
+
+    def _frame(
+        self, run: PublicationRun, start: int, stop: int, passing: Passing, frame_bytes_max: int
+    ) -> bytes:
+        """Make one frame of some of a run, or take that of the branch before."""
+        key = (run, passing.served, start, frame_bytes_max)
+        if self._made == key and self._made[0] is run:
+            return self._made_frames[0]
+        frame = codec.encode(
+            Publish(
+                source=run.source,
+                sequence=run.sequence + start,
+                epoch=passing.epoch,
+                hop_limit=passing.hop_limit,
+                subject=run.subject,
+                served=passing.served,
+                messages=tuple([(run.kind, payload) for payload in run.payloads[start:stop]]),
+            )
+        )
+        self._made, self._made_frames = key, [frame]
+        return frame
+
     def send_to(self, owner: int, publication: Publication, passing: Passing) -> None:
         """Send an answer on the way to the node in whose inbox it belongs."""
         came_from = passing.came_from or None
@@ -119,14 +169,19 @@ class Spreading:
     ) -> None:
         frames = self._frames(publication, passing, owner, endpoint.frame_bytes_max)
         items = [Spread(frame, passing.hop_limit, size_bytes=len(frame)) for frame in frames]
-        status = endpoint.submit_all(items)
+        self._taken(endpoint, endpoint.submit_all(items), passing, 1)
+
+    def _taken(
+        self, endpoint: Endpoint, status: Status | None, passing: Passing, count: int
+    ) -> None:
+        """Count publications that a link has taken, or has not, and name who is slow."""
         statistics = self._context.statistics
         if status is None:
             if passing.came_from:
-                statistics.publications_forwarded += 1
+                statistics.publications_forwarded += count
             self._slow.discard(endpoint.bus_id)
             return
-        self._publishing.dropped(status)
+        self._publishing.dropped(status, count)
         if status is Status.BUFFER_LIMIT and endpoint.bus_id not in self._slow:
             self._slow.add(endpoint.bus_id)
             statistics.slow_endpoints += 1
@@ -198,12 +253,43 @@ class Spreading:
         except RemoteProtocolError as error:
             link.unreadable(head, error)
             return
+        if len(message.messages) > 1 and self._is_run(message, headers_bytes, piece):
+            self._run_arrived(endpoint, message)
+            return
         for place, (kind, body) in enumerate(message.messages):
             whole: bytes | None = body
             if piece is not None:
                 whole = self._reassemble(endpoint.bus_id, message, piece, kind, body)
             if whole is not None:
                 self._arrived(endpoint, message, place, kind, whole, headers_bytes)
+
+    def _is_run(
+        self, message: Publish, headers_bytes: int, piece: tuple[int, int] | None
+    ) -> bool:
+        """Tell whether the publications of a frame differ in their payloads only."""
+        kind = message.messages[0][0]
+        return (
+            not message.reply_to
+            and not headers_bytes
+            and piece is None
+            and all(each == kind for each, _ in message.messages)
+        )
+
+    def _run_arrived(self, endpoint: Endpoint, message: Publish) -> None:
+        config = self._context.config
+        payloads = [payload for _, payload in message.messages]
+        if max(map(len, payloads)) > config.message_bytes_max:
+            self._publishing.dropped(Status.MESSAGE_TOO_LARGE, len(payloads))
+            return
+        run = PublicationRun(
+            message.subject,
+            payloads,
+            message.messages[0][0],
+            message.source,
+            message.sequence,
+            hops=max(0, config.hops - message.hop_limit),
+        )
+        self._publishing.run_arrived(run, _passing(endpoint, message))
 
     def _is_credible(self, link: Link, message: Publish) -> bool:
         """Tell whether a neighbor may pass a publication on, or may return it."""
@@ -237,18 +323,7 @@ class Spreading:
             None,
             max(0, context.config.hops - message.hop_limit),
         )
-        flags = int(message.flags)
-        passing = Passing(
-            came_from=endpoint.bus_id,
-            epoch=message.epoch,
-            hop_limit=message.hop_limit - 1,
-            queues=message.queues,
-            served=message.served,
-            queues_only=bool(flags & _QUEUES_ONLY),
-            handed_back=bool(flags & _HANDED_BACK),
-            is_sole=bool(flags & _REQUEST),
-        )
-        self._publishing.arrived(publication, passing)
+        self._publishing.arrived(publication, _passing(endpoint, message))
 
     def _reassemble(
         self, neighbor: int, message: Publish, piece: tuple[int, int], kind: int, body: bytes
@@ -322,6 +397,34 @@ def _flags(passing: Passing) -> int:
         | (_HANDED_BACK if passing.handed_back else 0)
         | (_REQUEST if passing.is_sole else 0)
     )
+
+
+def _passing(endpoint: Endpoint, message: Publish) -> Passing:
+    """Read what publications bring along."""
+    flags = int(message.flags)
+    return Passing(
+        came_from=endpoint.bus_id,
+        epoch=message.epoch,
+        hop_limit=message.hop_limit - 1,
+        queues=message.queues,
+        served=message.served,
+        queues_only=bool(flags & _QUEUES_ONLY),
+        handed_back=bool(flags & _HANDED_BACK),
+        is_sole=bool(flags & _REQUEST),
+    )
+
+
+def _cuts(payloads: Sequence[bytes], room: int) -> Iterator[tuple[int, int]]:
+    """Cut a run into frames: where each begins and ends; what is too long for one stands alone."""
+    start = 0
+    size_bytes = 0
+    for place, payload in enumerate(payloads):
+        cost = TABLE_ENTRY.size + len(payload)
+        if place > start and (size_bytes + cost > room or place - start == limits.RUN_COUNT_MAX):
+            yield start, place
+            start, size_bytes = place, 0
+        size_bytes += cost
+    yield start, len(payloads)
 
 
 def _names_bytes(publication: Publication, passing: Passing) -> int:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from atbus.errors import Status
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscription import Subscription
 from atbus.subjects import bounds
 from atbus.subjects.interest import HERE, Interests, Wanted
@@ -179,6 +179,16 @@ class Subscribers:
         finally:
             self._end(found)
         return found
+
+    def deliver_run(self, run: PublicationRun, plain: Sequence[Subscription]) -> None:
+        """Give publications to everybody of some who wants them: all to one, then to the next."""
+        found = 0
+        self._begin()
+        try:
+            for subscription in plain:
+                found += subscription.take_run(run)
+        finally:
+            self._end(found)
 
     def deliver_to_one(self, publication: Publication, members: Sequence[Subscription]) -> int:
         """

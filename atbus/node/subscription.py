@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from atbus.errors import LocalProtocolError
 from atbus.node.answering import as_deferred
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 
 if TYPE_CHECKING:
     from atbus.node.subscribers import Subscribers
@@ -41,6 +41,8 @@ class Subscription:
     :param waiting_bytes_max: And how many bytes.
     :param accepts: Asked before each delivery; one that is not accepted was never for it.
     :param everywhere: Whether ``async with`` begins only when the whole bus knows of it.
+    :param run_callback: Takes publications that came together, instead of *callback*; only who
+        never lets anything wait has one.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Subscription:
         accepts: Callable[[Publication], bool] | None,
         everywhere: bool,
         name: str,
+        run_callback: Callable[[PublicationRun], None] | None = None,
     ) -> None:
         #: What it is called in the log.
         self.name = name or (f"{pattern} in {queue}" if queue else pattern)
@@ -76,6 +79,7 @@ class Subscription:
         self.last = 0
         self._subscribers = subscribers
         self._callback = callback
+        self._run_callback = run_callback
         self._everywhere = everywhere
         self._kept: deque[Publication] = deque()
         self._fetching: Deferred[None] | None = None
@@ -225,6 +229,29 @@ class Subscription:
         except Exception:  # noqa: BLE001 - the program's
             self._subscribers.failed(self, publication, Failure())
         return True
+
+    def take_run(self, run: PublicationRun) -> int:
+        """
+        Take those of some publications that it wants.
+
+        :returns: How many it wanted.
+        """
+        if self._run_callback is None or self.last:
+            wanted = 0
+            for publication in run.publications:
+                if self.wants(publication):
+                    wanted += 1
+                    self.take(publication)
+            return wanted
+        # What is asked about the first one is true of all: they differ in their payloads only.
+        if self.closed or (self.accepts is not None and not self.accepts(run.first)):
+            return 0
+        self.taken += len(run)
+        try:
+            self._run_callback(run)
+        except Exception:  # noqa: BLE001 - the program's
+            self._subscribers.failed(self, run.first, Failure())
+        return len(run)
 
     def _keep(self, publication: Publication) -> None:
         self._enter(publication.size_bytes)

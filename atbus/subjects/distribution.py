@@ -176,6 +176,10 @@ class Distributor:
             unserved=tuple(unserved),
         )
 
+    def is_plain(self, subject: tuple[str, ...]) -> bool:
+        """Tell whether no queue group wants a subject, so that all publications on it go alike."""
+        return self._places(subject) is not None
+
     def _places(self, subject: tuple[str, ...]) -> tuple[int, ...] | None:
         """Give the places where a subject is wanted; None when a group wants it."""
         known = self._plain_places

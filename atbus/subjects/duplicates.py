@@ -65,6 +65,30 @@ class Duplicates:
         publisher.seen |= bit
         return True
 
+    def are_new(self, source: int, epoch: int, first: int, count: int) -> bool:
+        """
+        Note several publications, if all are newer than everything of this publisher.
+
+        :param source: Who published them.
+        :param epoch: The publisher's incarnation.
+        :param first: The number of the first one; the others follow.
+        :param count: How many.
+        :returns: Whether they are noted; if not, each is to be asked for with `is_new`.
+        """
+        publisher = self._publishers.get(source)
+        if publisher is not None and epoch <= publisher.epoch:
+            if epoch < publisher.epoch or first <= publisher.newest:
+                return False
+            ahead = first + count - 1 - publisher.newest
+            kept = publisher.seen << ahead if ahead < limits.PUBLICATIONS_REMEMBERED_MAX else 0
+            publisher.seen = (kept | (1 << count) - 1) & _ALL
+            publisher.newest = first + count - 1
+            self._publishers.move_to_end(source)
+            return True
+        for sequence in range(first, first + count):
+            self.is_new(source, epoch, sequence)
+        return True
+
     def knows(self, source: int, epoch: int, sequence: int) -> bool:
         """
         Tell whether one publication has been noted.

@@ -189,6 +189,76 @@ class SlowTests(HarborTests):
         self.assertFalse(self.publisher.is_unread)
 
 
+class RowTests(HarborTests):
+    """Messages in a row on one subject, which pass together."""
+
+    ROW = b"PUB a 1\r\n1\r\nPUB a 1\r\n2\r\nPUB a 2\r\n33\r\n"
+
+    def begin(self, network: Any) -> None:
+        """One gateway."""
+        super().begin(network)
+        self.gateway_alone = self.alone(
+            users=[
+                {"user": "a", "password": "a"},
+                {"user": "b", "password": "b", "permissions": {"publish": ["b"]}},
+                {"user": "c", "password": "c", "permissions": {"subscribe": {"deny": ["a"]}}},
+            ],
+            no_auth_user="a",
+        )
+
+    def enters(self, said: bytes, **options: object) -> Caller:
+        """Connect, and say something."""
+        caller = self.caller(self.gateway_alone)
+        chosen = {"verbose": False, "pedantic": False, **options}
+        caller.says(b"CONNECT %b\r\n%b" % (json.dumps(chosen).encode(), said))
+        return caller
+
+    def test_each_subscription_gets_its_part(self) -> None:
+        """Wildcards, limits, two subscriptions of one client, groups: as if one by one."""
+        plain = self.enters(b"SUB a 1\r\nSUB a 2\r\n")
+        limited = self.enters(b"SUB a 1\r\nUNSUB 1 2\r\n")
+        rest = self.enters(b"SUB > 1\r\n")
+        member = self.enters(b"SUB a g 1\r\n")
+        row = b"MSG a 1 1\r\n1\r\nMSG a 1 1\r\n2\r\nMSG a 1 2\r\n33\r\n"
+        publisher = self.enters(self.ROW)
+        heard = plain.hears()
+        self.assertEqual(
+            sorted(heard.split(b"MSG ")),
+            sorted((row + row.replace(b"a 1 ", b"a 2 ")).split(b"MSG ")),
+        )
+        self.assertEqual(limited.hears(), b"MSG a 1 1\r\n1\r\nMSG a 1 1\r\n2\r\n")
+        self.assertEqual(rest.hears(), row)
+        self.assertEqual(member.hears(), row)
+        member.hangs_up()
+        publisher.says(self.ROW + b"PING\r\n")
+        self.assertEqual((limited.hears(), rest.hears()), (b"", row))
+        self.assertEqual(publisher.hears(), b"PONG\r\n")
+        counts = self.gateway_alone.clients[3].session.counts
+        self.assertEqual((counts.out_messages, counts.out_bytes), (6, 8))
+        counts = self.gateway_alone.clients[5].session.counts
+        self.assertEqual((counts.in_messages, counts.in_bytes), (6, 8))
+
+    def test_rights_and_wishes_of_clients(self) -> None:
+        """Who wants an answer to each, or may not publish, or wants no echo, is heard."""
+        own = self.enters(b"SUB a 1\r\n" + self.ROW, echo=False)
+        self.assertEqual(own.hears(), b"")
+        self.assertEqual(self.enters(self.ROW, verbose=True).hears(), b"+OK\r\n" * 4)
+        self.assertEqual(own.hears().count(b"MSG a 1 "), 3)
+        denied = self.enters(self.ROW, user="b", **{"pass": "b"})
+        line = b"-ERR 'Permissions Violation for Publish to \"a\"'\r\n"
+        self.assertEqual(denied.hears(), line * 3)
+        self.assertEqual(own.hears(), b"")
+        through = self.enters(b"SUB > 1\r\n", user="c", **{"pass": "c"})
+        self.enters(self.ROW + self.ROW.replace(b"a", b"b"))
+        self.assertEqual(through.hears().count(b"MSG b 1 "), 3)
+
+    def test_a_row_that_is_no_subject_of_the_bus(self) -> None:
+        """It reaches nobody, and disturbs nobody."""
+        other = self.enters(b"SUB > 1\r\n")
+        publisher = self.enters(self.ROW.replace(b" a ", b" a..b ") + b"PING\r\n")
+        self.assertEqual((publisher.hears(), other.hears()), (b"PONG\r\n", b""))
+
+
 class InfoTests(HarborTests):
     """What clients are told first."""
 

@@ -16,6 +16,7 @@ from atbus.nats.grammar import (
     Ping,
     Pong,
     Publish,
+    PublishRun,
     Subscribe,
     Unsubscribe,
 )
@@ -56,12 +57,19 @@ def write(operation: Operation) -> bytes:
 
 
 def read(grammar: Grammar, stream: bytes, sizes: list[int]) -> list[Operation]:
-    """Read a stream that comes in chunks of these sizes, and the rest."""
+    """Read a stream that comes in chunks of these sizes, and the rest; runs one by one."""
     found = []
     for size in sizes:
         found += grammar.feed(stream[:size])
         stream = stream[size:]
-    return found + grammar.feed(stream)
+    single: list[Operation] = []
+    for operation in found + grammar.feed(stream):
+        if isinstance(operation, PublishRun):
+            subject, payloads = operation
+            single += [Publish(subject, b"", None, payload) for payload in payloads]
+        else:
+            single.append(operation)
+    return single
 
 
 class StreamTests(SynchronousTestCase):
@@ -80,12 +88,33 @@ class StreamTests(SynchronousTestCase):
         """Any bytes are read, kept or refused; where they are cut changes nothing of it."""
         self.assertEqual(read(Grammar(), noise, sizes), read(Grammar(), noise, []))
 
+    def test_a_row_on_one_subject_is_read_at_once(self) -> None:
+        """Payloads of any lengths are one run, until there is another subject or operation."""
+        row = [Publish(b"a", b"", None, payload) for payload in (b"1", b"2", b"", b"333", b"444")]
+        alone = Publish(b"b", b"", None, b"5")
+        asking = Publish(b"a", b"r", None, b"6")
+        headed = Publish(b"a", b"", b"h", b"7")
+        said: list[Operation] = [*row, alone, asking, *row, headed, *row, Ping(), row[0]]
+        stream = b"".join(map(write, said))
+        run = PublishRun(b"a", [each.payload for each in row])
+        self.assertEqual(
+            Grammar().feed(stream), [run, alone, asking, run, headed, run, Ping(), row[0]]
+        )
+
+    def test_a_row_that_is_cut_short(self) -> None:
+        """What of a row is whole is read; the rest waits, or is a fault."""
+        grammar = Grammar()
+        line = b"PUB a 2\r\n"
+        found = grammar.feed(line + b"11\r\n" + line + b"22\r\n" + line + b"3")
+        self.assertEqual(found, [PublishRun(b"a", [b"11", b"22"])])
+        self.assertEqual(grammar.feed(b"3\r\n"), [Publish(b"a", b"", None, b"33")])
+        found = grammar.feed(line + b"44\r\n" + line + b"55!\r\n")
+        self.assertEqual(found, [Publish(b"a", b"", None, b"44"), Broken(Fault.UNKNOWN_OPERATION)])
+
     def test_nothing_is_read_after_a_fault(self) -> None:
         """What follows something that cannot be understood is not looked at."""
         grammar = Grammar()
-        self.assertEqual(
-            grammar.feed(b"FOO\r\nPING\r\n"), [Broken(Fault.UNKNOWN_OPERATION)]
-        )
+        self.assertEqual(grammar.feed(b"FOO\r\nPING\r\n"), [Broken(Fault.UNKNOWN_OPERATION)])
         self.assertEqual(grammar.feed(b"PING\r\n"), [])
 
     def test_a_payload_in_small_pieces_costs_no_copies(self) -> None:
@@ -128,9 +157,7 @@ class BoundTests(SynchronousTestCase):
     def test_nonsense_is_refused_at_once(self) -> None:
         """What no verb begins with is refused before its line ends."""
         for begin in (b"X", b"PX", b"CONNECX", b"\x00", b"SUBX", b" "):
-            self.assertEqual(
-                Grammar().feed(begin), [Broken(Fault.UNKNOWN_OPERATION)], begin
-            )
+            self.assertEqual(Grammar().feed(begin), [Broken(Fault.UNKNOWN_OPERATION)], begin)
 
     def test_a_payload_that_goes_on_is_refused_at_once(self) -> None:
         """One byte behind the payload that is no line end is enough."""

@@ -6,7 +6,7 @@ from atbus.errors import SubjectError
 from atbus.nats.authentication import User
 from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.effects import Attach, Close, Detach, Effect, Subscription, Terms, Write
-from atbus.nats.grammar import Publish
+from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.session import Session
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 from tests.nats.transcripts import EOF
@@ -73,6 +73,9 @@ class Yard:
                     self._attached.remove((session, effect.subscription))
                 case Close():
                     self._heard[session].append(EOF)
+                case PublishRun():
+                    for payload in effect.payloads:
+                        self._publish(session, Publish(effect.subject, b"", None, payload))
                 case Publish():
                     self._publish(session, effect)
 

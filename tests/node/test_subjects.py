@@ -459,6 +459,8 @@ class RightsTests(GardenTests):
         self.settle()
         error = self.assertRaises(Undeliverable, left.publish, "secret.a", b"")
         self.assertIs(error.status, Status.NO_RIGHT)
+        error = self.assertRaises(Undeliverable, left.publish_many, "secret.a", [b""])
+        self.assertIs(error.status, Status.NO_RIGHT)
         left.publish("open.a", b"1")
         self.settle()
         self.assertEqual(self.got[RIGHT], [b"1"])

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
-from atbus.node.publication import Publication
+from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscription import Subscription
 from tests.node.bus import ROOT, BusTests
 
@@ -49,6 +49,53 @@ class SubscribingTests(BusTests):
         self.assertEqual(publication.header("trace"), "1")
         self.assertIs(publication.header("other"), None)
         self.assertIs(publication.origin, mark)
+
+    def test_many_at_once(self) -> None:
+        """Each subscriber gets in order what was published at once, as if one by one."""
+        self.hub.subscribe("a", self.note)
+        self.hub.subscribe("*", self.note).unsubscribe(after=2)
+        first = self.hub.publish_many("a", [b"1", b"2", b"3"])
+        self.assertEqual(self.got, [("a", each) for each in (b"1", b"2", b"3", b"1", b"2")])
+        self.assertEqual(self.hub.publish("a", b"4"), first + 3)
+        self.assertEqual(self.hub.publish_many("a", []), first + 4)
+        self.assertEqual(self.hub.statistics.published_messages, 4)
+        self.assertEqual(self.hub.statistics.publications_delivered, 6)
+
+    def test_many_at_once_or_none(self) -> None:
+        """When one of them cannot be published, none is."""
+        self.hub.subscribe("a", self.note)
+        too_long = bytes(self.hub.config.message_bytes_max + 1)
+        error = self.assertRaises(Undeliverable, self.hub.publish_many, "a", [b"1", too_long])
+        self.assertIs(error.status, Status.MESSAGE_TOO_LARGE)
+        texts: Any = [b"1", "2"]
+        self.assertRaises(LocalProtocolError, self.hub.publish_many, "a", texts)
+        self.assertRaises(SubjectError, self.hub.publish_many, "a.*", [b"1"])
+        self.assertEqual(self.got, [])
+
+    def test_who_takes_many_at_once(self) -> None:
+        """Who can do something with publications that came together gets them together."""
+        runs: list[PublicationRun] = []
+        subscription = self.hub.subscribe("a", self.note, run_callback=runs.append)
+        self.hub.publish("a", b"1")
+        self.hub.publish_many("a", [b"2", b"3"])
+        self.assertEqual(([b"1"], [b"2", b"3"]), ([self.got[0][1]], runs[0].payloads))
+        self.assertEqual(subscription.taken, 3)
+        subscription.unsubscribe(after=4)
+        self.hub.publish_many("a", [b"4", b"5"])
+        self.assertEqual(([each for _, each in self.got], len(runs)), ([b"1", b"4"], 1))
+
+    def test_who_fails_on_many_at_once(self) -> None:
+        """A failure is logged and counted, and the others get theirs."""
+
+        def fail(_: object) -> None:
+            raise RuntimeError("planned")
+
+        self.hub.subscribe("a", fail, run_callback=fail)
+        self.hub.subscribe("a", self.note)
+        self.hub.publish_many("a", [b"1", b"2"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual([each for _, each in self.got], [b"1", b"2"])
+        self.assertEqual(self.hub.statistics.callback_failures, 1)
 
     def test_every_plain_subscriber_gets_it(self) -> None:
         """Two subscriptions with one pattern, and one with another, each get it."""

@@ -70,6 +70,18 @@ class TriangleTests(SynchronousTestCase):
 
 
 class RuleTests(SynchronousTestCase):
+    def test_whether_all_go_alike(self) -> None:
+        """Publications on a subject that no group wants all go the same ways."""
+        interests = Interests()
+        distributor = Distributor(interests, lambda _: 0)
+        interests.subscribe("a.*")
+        self.assertTrue(distributor.is_plain(("a", "b")))
+        interests.subscribe("a.b", "workers")
+        self.assertFalse(distributor.is_plain(("a", "b")))
+        self.assertTrue(distributor.is_plain(("a", "c")))
+        interests.unsubscribe("a.b", "workers")
+        self.assertTrue(distributor.is_plain(("a", "b")))
+
     def test_what_a_peer_sent_goes_down_only(self) -> None:
         """Peers are one hop: neither the upstream nor another peer gets it from there."""
         meadow = Meadow()

@@ -21,6 +21,20 @@ class DuplicateTests(SynchronousTestCase):
             self.assertEqual(duplicates.is_new(7, 1, sequence), sequence not in seen)
             seen.add(sequence)
 
+    @given(st.lists(st.tuples(st.integers(1, 2), st.integers(1, 90), st.integers(1, 5))))
+    @settings(deadline=None)
+    def test_several_at_once(self, runs: list[tuple[int, int, int]]) -> None:
+        """Runs are new when each of them is newer than all before; else each is asked for."""
+        at_once, one_by_one = Duplicates(), Duplicates()
+        for epoch, first, count in runs:
+            row = range(first, first + count)
+            expected = [one_by_one.is_new(7, epoch, sequence) for sequence in row]
+            if at_once.are_new(7, epoch, first, count):
+                self.assertEqual(expected, [True] * count)
+            else:
+                found = [at_once.is_new(7, epoch, sequence) for sequence in row]
+                self.assertEqual(found, expected)
+
     def test_publishers_are_told_apart(self) -> None:
         """The same number of another publisher is another publication."""
         duplicates = Duplicates()
