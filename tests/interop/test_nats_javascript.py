@@ -1,0 +1,83 @@
+"""NATS's client for JavaScript at gateways of real processes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from twisted.internet.defer import Deferred
+
+from tests.chaos.case import need
+from tests.interop.two_gateways import TwoGateways
+from tests.processes.harness import NodeProcess
+
+SOURCE = Path(__file__).with_name("javascript")
+
+#: A registry may not answer at once.
+_ATTEMPTS = 3
+
+
+class NatsJavaScriptTests(TwoGateways):
+    """Programs with the client from npm, of the version that is locked."""
+
+    _installed: ClassVar[Path | None] = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        npm = shutil.which("npm")
+        need(npm is not None and shutil.which("node"), "Node with npm (Debian: nodejs, npm)")
+        folder = self._installed
+        if folder is None:
+            folder = type(self)._installed = Path(tempfile.mkdtemp(prefix="atbus-npm-"))
+            self._install(str(npm), folder)
+        self.environment["NODE_PATH"] = str(folder / "node_modules")
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Forget the packages."""
+        if cls._installed is not None:
+            shutil.rmtree(cls._installed)
+            cls._installed = None
+
+    @staticmethod
+    def _install(npm: str, folder: Path) -> None:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(SOURCE / name, folder)
+        words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        for _ in range(_ATTEMPTS):
+            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+        need(False, f"the packages of npm: {done.stderr}")
+
+    def run_client(self, scenario: str, *urls: str) -> NodeProcess:
+        """Start the program."""
+        node = str(shutil.which("node"))
+        return self.run_program("client", node, str(SOURCE / "client.js"), scenario, *urls)
+
+    def test_everything(self) -> Deferred[None]:
+        """Publications, headers, groups, requests and drain, from gateway to gateway."""
+        return Deferred.fromCoroutine(self.everything())
+
+    async def everything(self) -> None:
+        _, urls = await self.begin()
+        client = self.run_client("basics", *urls)
+        for line in ("nobody answers", "passed"):
+            await client.says(line)
+        self.assertEqual(await client.ends(), 0)
+
+    def test_a_gateway_dies(self) -> Deferred[None]:
+        """A client goes on at the other gateway, which it has never been told of by its user."""
+        return Deferred.fromCoroutine(self.a_gateway_dies())
+
+    async def a_gateway_dies(self) -> None:
+        (_, child), urls = await self.begin()
+        client = self.run_client("reconnect", urls[1])
+        await client.says("knows both")
+        child.kill(signal.SIGKILL)
+        await client.says("passed")
+        self.assertEqual(await client.ends(), 0)
