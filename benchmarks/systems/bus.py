@@ -54,17 +54,15 @@ use_monotonic_clock(reactor)
 
 def receive(job: Job) -> None:
     """Take messages, at the top of the tree or below a relay."""
-    arrivals = Arrivals(job)
     node = _below(job, _FIRST_TARGET) if job.relayed else _at_the_top(job)
-    node.receiver = WarmReceiver(node, Receiver(arrivals.take))
+    node.receiver = WarmReceiver(node, Counter(job))
     _run(node, job.ready)
 
 
 def receive_here(job: Job) -> None:
     """Take messages of a node of this very process."""
-    arrivals = Arrivals(job)
     node = _at_the_top(job)
-    node.receiver = WarmReceiver(node, Receiver(arrivals.take))
+    node.receiver = WarmReceiver(node, Counter(job))
 
     def up(_: object) -> None:
         sender = _below(job, _FIRST_SENDER)
@@ -93,14 +91,17 @@ def _sender(job: Job, node: Node, target: int) -> Callable[[], None]:
     def go() -> None:
         nonlocal place
         offer = node.send
+        at = place
         try:
-            for _ in range(min(job.share - place, burst)):
-                offer(target, payloads[place & mask])
-                place += 1
+            for at in range(place, min(job.share, place + burst)):
+                offer(target, payloads[at & mask])
         except Undeliverable as refusal:
+            # The message that is at was refused.
+            place = at
             _full(refusal)
             reactor.callLater(_PAUSE_SECONDS, go)
             return
+        place = at + 1
         if place < job.share:
             reactor.callLater(0, go)
 
@@ -210,6 +211,21 @@ class Receiver:
 
 
 @implementer(IMessageReceiver)
+class Counter(Arrivals):
+    """Check and time messages as the node brings them."""
+
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
+        """Take one message, as `Arrivals.take` does: peers call that, and nothing before it."""
+        sender = payload[1]
+        number = self._next[sender]
+        if payload[0] != number & self._mask or len(payload) != self._size:
+            fail(f"message {number} of sender {sender} is not what was sent")
+        self._next[sender] = number + 1
+        if not number or number + 1 == self._share:
+            self.done = self._watch.look(sum(self._next))
+
+
+@implementer(IMessageReceiver)
 class WarmReceiver:
     """
     Take no messages that only warm up, and leave with the first one that counts.
@@ -218,7 +234,7 @@ class WarmReceiver:
     :param then: Takes its place.
     """
 
-    def __init__(self, node: Node, then: Receiver) -> None:
+    def __init__(self, node: Node, then: IMessageReceiver) -> None:
         self._node = node
         self._then = then
 
