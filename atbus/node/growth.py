@@ -78,7 +78,7 @@ class Growth:
         turn.queued_bytes += cost
         if turn.last_flow is not flow:
             turn.last_flow = flow
-        elif flow.grows:
+        elif flow.grows and run.count > 1:
             self._grant(flow, run)
 
     def _grant(self, flow: Flow, run: Run) -> None:
