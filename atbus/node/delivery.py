@@ -30,7 +30,7 @@ from atbus.wire.cutting import begins_message
 from atbus.wire.extras import read_number, read_trace, unpack_extras
 from atbus.wire.head import HEAD_SIZE, Head, body_start, peek
 from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
-from atbus.wire.runs import read_fragment, read_run
+from atbus.wire.runs import read_fragment, unpack_run
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -160,7 +160,7 @@ class Inbox:
         else:
             if head[11]:
                 self._understand(self._extras(frame, head))
-            kinds, payloads = read_run(frame)
+            kinds, payloads = unpack_run(frame)
             if self._reassembly:
                 # Between the fragments of a message nothing of its flow may come.
                 for lost in self._reassembly.interrupt((head[5], head[6], head[8])):

@@ -92,7 +92,7 @@ def _dozen_of(length: int) -> struct.Struct:
     return struct.Struct(f"{length}s" * _DOZEN)
 
 
-def read_run(frame: bytes) -> tuple[Sequence[int], Sequence[bytes]]:
+def unpack_run(frame: bytes) -> tuple[Sequence[int], Sequence[bytes]]:
     """
     Take a DATA frame apart without making a message of it; its extras are not looked at.
 
@@ -112,13 +112,13 @@ def read_run(frame: bytes) -> tuple[Sequence[int], Sequence[bytes]]:
 
 def iter_run(frame: bytes) -> list[tuple[int, bytes]]:
     """
-    Take a DATA frame apart as `read_run` does.
+    Take a DATA frame apart as `unpack_run` does.
 
     :param frame: A whole DATA frame.
     :returns: Pairs of kind and payload, in order; the i-th has the head's sequence + i.
     :raises MalformedFrame: When the frame is not what it says.
     """
-    return list(zip(*read_run(frame), strict=True))
+    return list(zip(*unpack_run(frame), strict=True))
 
 
 def pack_table(kinds: Sequence[int], payloads: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
