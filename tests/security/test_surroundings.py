@@ -7,16 +7,19 @@ import importlib.util
 import json
 import os
 import stat
+import struct
+import zlib
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.address import Address, Scheme
-from atbus.channels import unix
+from atbus.channels import lane, unix
 from atbus.channels.interfaces import ChannelOptions
+from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
 from atbus.channels.unix import UnixScheme
 from atbus.discovery import bounds, documents
-from atbus.errors import AtbusError, printable
+from atbus.errors import AtbusError, MalformedFrame, printable
 from atbus.node.config import NodeConfig
 from atbus.node.toml import dump, plain_values
 from atbus.routing.record import Record
@@ -33,6 +36,17 @@ class LaneTests(SynchronousTestCase):
         """Whatever a writer does to its lane, the reader gives whole frames or ends it."""
         counted = read_damaged(11, 5000)
         self.assertGreater(sum(counted.values()), 0)
+        # A length is looked at even if its check is right.
+        for size, unread in ((0, 64), (57, 64), (513, 1024), (2**32 - 1, 1024)):
+            memory = bytearray(HEADER_BYTES + 1024)
+            reader = make_lane(memoryview(memory), bytes(16))
+            join_lane(memoryview(memory), record_max_of(1024)).write([])
+            self.assertEqual(reader.read(1024), [])
+            place = int.from_bytes(memory[64:72], "little")
+            memory[64:72] = (place + unread).to_bytes(8, "little")
+            check = zlib.crc32(bytes(min(size, lane.CHECKED_HEAD)), place + size & 0xFFFF_FFFF)
+            struct.pack_into("=II", memory, HEADER_BYTES + place, size, check)
+            self.assertRaises(MalformedFrame, reader.read, 1024)
 
 
 class ProcessTests(SynchronousTestCase):
@@ -102,7 +116,7 @@ class RegistryTests(SynchronousTestCase):
             {"labels": {"a": ["b"]}},
             {"addresses": [5]},
             {"epoch": True},
-            {"host": "x" * bounds.REGISTRY_VALUE_BYTES},
+            {"more": "x" * bounds.REGISTRY_VALUE_BYTES},
         ):
             bad = json.dumps(json.loads(good) | change).encode()
             self.assertRaises(documents.DocumentError, documents.read_record, key, bad)
