@@ -274,10 +274,18 @@ class World:
     def _end(self, bus_ids: Sequence[int], how: Callable[[Node], None]) -> None:
         life = self._living(bus_ids)
         if life is not None:
-            self.note(f"{how.__name__} {life.bus_id:x}")
-            life.killed = True
-            how(life.node)
-            self._later(lambda: self.bear(life.bus_id))
+            self.end(life, how)
+
+    def end(self, life: Life, how: Callable[[Node], None]) -> None:
+        """
+        End a node's process; it comes back soon, as another life.
+
+        :param how: One of the network's ways to do that.
+        """
+        self.note(f"{how.__name__} {life.bus_id:x}")
+        life.killed = True
+        how(life.node)
+        self._later(lambda: self.bear(life.bus_id))
 
     def _stop(self) -> None:
         life = self._living((*PROXIES, *LEAVES))
