@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime, IReadDescriptor
@@ -20,9 +20,10 @@ from zope.interface import implementer
 
 from atbus import limits
 from atbus.address import Address
+from atbus.channels.bell import Bell
 from atbus.channels.interfaces import IChannel, IChannelReceiver
 from atbus.channels.lane import CHECKED_HEAD, CHECKED_WHOLE, LaneReader, make_lane
-from atbus.channels.lane_channel import SEALS, LaneChannel, map_memory
+from atbus.channels.lane_channel import SEALS, Fence, LaneChannel, map_memory
 from atbus.channels.shm import has_strong_order
 from atbus.errors import ChannelClosed, MalformedFrame, RemoteProtocolError, Status
 
@@ -43,12 +44,19 @@ class IncomingLane(LaneChannel):
     :param address: Where we listen.
     :param peer: Who writes.
     :param timers: The node's timers.
+    :param fence: The node's.
     :param size_bytes: Size of the mapping.
     :raises OSError: When there is no memory or no descriptor for it.
     """
 
     def __init__(
-        self, reactor: Any, address: Address, peer: str, timers: IReactorTime, size_bytes: int
+        self,
+        reactor: Any,
+        address: Address,
+        peer: str,
+        timers: IReactorTime,
+        fence: Fence,
+        size_bytes: int,
     ) -> None:
         super().__init__(address, peer, timers)
         # Whole words.
@@ -57,16 +65,18 @@ class IncomingLane(LaneChannel):
         self.written_bytes = 0
         self._reactor = reactor
         self._reading = True
+        #: Tells a writer that waits that it may go on; set by who knows a way to it.
+        self.tell_room: Callable[[], None] = _tell_nobody
+        self._fence = fence
         self._suspect = -1
-        self._strokes = [bytearray(8)]
         self._closing: tuple[Status, str] | None = None
         self._memory_descriptor = os.memfd_create("atbus", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        self._bell = -1
+        self._bell: Bell | None = None
         try:
             # Allocated, not only sized: a write to it cannot fail for want of memory.
             os.posix_fallocate(self._memory_descriptor, 0, size_bytes)
             fcntl.fcntl(self._memory_descriptor, fcntl.F_ADD_SEALS, SEALS)
-            self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._bell = Bell()
             self._map = map_memory(self._memory_descriptor, size_bytes)
         except OSError:
             self._close_descriptors()
@@ -77,8 +87,8 @@ class IncomingLane(LaneChannel):
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """The memory and the doorbell, to be sent to the writer; they stay ours."""
-        return self._memory_descriptor, self._bell
+        """The memory and the doorbell's rope, to be sent to the writer; they stay ours."""
+        return self._memory_descriptor, -1 if self._bell is None else self._bell.rope
 
     @property
     def record_max(self) -> int:
@@ -131,8 +141,16 @@ class IncomingLane(LaneChannel):
             self._soon(0, self._drain)
 
     def pause_reading(self) -> None:
-        if self._closing is None:
+        if self._closing is None and not self._ended:
             self._reading = False
+            # It may be long before we look again, so nobody shall wait for room that there is.
+            self._fence.cross()
+            try:
+                self._look_for_writer()
+            except MalformedFrame as error:
+                # Not from within this call: a channel does not call its receiver there.
+                self._cancel()
+                self._soon(0, lambda error=error: self._fault(error))  # type: ignore[misc]
 
     def resume_reading(self) -> None:
         if not (self._reading or self._ended):
@@ -142,7 +160,7 @@ class IncomingLane(LaneChannel):
     # Reading
 
     def fileno(self) -> int:
-        return self._bell
+        return -1 if self._bell is None else self._bell.fileno()
 
     def logPrefix(self) -> str:
         """Name this in Twisted's log."""
@@ -153,7 +171,8 @@ class IncomingLane(LaneChannel):
 
     def doRead(self) -> None:
         """Answer the doorbell."""
-        self._hush()
+        if self._bell is not None and not self._bell.answer():
+            self._log.debug("the bell of {peer} was silent when it was answered", peer=self.peer)
         self._drain()
 
     def drain(self) -> None:
@@ -176,13 +195,6 @@ class IncomingLane(LaneChannel):
         if missed:
             self._drain()
         return missed
-
-    def _hush(self) -> None:
-        # Without waiting, whatever the writer has made of the bell that both of us hold.
-        try:
-            os.preadv(self._bell, self._strokes, -1, os.RWF_NOWAIT)
-        except BlockingIOError:
-            self._log.debug("the bell of {peer} was silent when it was answered", peer=self.peer)
 
     def _drain(self) -> None:
         """Deliver one turn's share, then go to sleep or come again."""
@@ -210,18 +222,28 @@ class IncomingLane(LaneChannel):
             if size < limits.FRAME_HEAD_BYTES or int.from_bytes(frame[:4], "little") != size:
                 raise MalformedFrame(f"a record of {size} bytes is no frame")
         if frames:
+            # Before these are dealt with, so that the writer fills the lane meanwhile.
+            self._look_for_writer()
             self._tell("frames_received", receiver.frames_received, frames)
 
     def _falls_asleep(self) -> bool:
         """Go to sleep, or end if that was wanted, unless something has come meanwhile."""
         self._lane.sleep()
-        # The fence, between the store above and the load below; it rings nobody.
-        os.eventfd_write(self._bell, 0)
+        # Between the stores of what was read, and that we sleep, and the loads below.
+        self._fence.cross()
+        self._look_for_writer()
+        if self._ended:
+            return True
         if self._lane.unread_bytes:
             return False
         if self._closing is not None:
             self._finish(*self._closing)
         return True
+
+    def _look_for_writer(self) -> None:
+        """Tell a writer that waits for room that there is enough."""
+        if self._lane.must_tell_room():
+            self._tell("tell_room", self.tell_room)
 
     def _fault(self, error: RemoteProtocolError) -> None:
         if self._receiver is not None:
@@ -236,7 +258,12 @@ class IncomingLane(LaneChannel):
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
-        for descriptor in (self._memory_descriptor, self._bell):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._memory_descriptor = self._bell = -1
+        os.close(self._memory_descriptor)
+        self._memory_descriptor = -1
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+
+
+def _tell_nobody() -> None:
+    """Leave it to the writer, which looks by itself now and then."""

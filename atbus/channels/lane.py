@@ -7,8 +7,8 @@ a cache line of their own::
     0     magic, version, capacity, record_max        set by the reader, before it offers the lane
     32    nonce, 16 bytes                              likewise
     48    checked                                      likewise
-    64    committed                                    bytes ever written; the writer's alone
-    128   consumed, sleeping                           bytes ever read, a ticket; the reader's alone
+    64    committed, waiting                           bytes ever written, a ticket; the writer's
+    128   consumed, sleeping                           bytes ever read, a ticket; the reader's
     192   capacity bytes of records                    a ring
 
     record: u32 length, u32 check, frame, up to 7 bytes of anything; it wraps anywhere
@@ -28,6 +28,10 @@ Rules:
    then looks at the ticket, and rings if it is odd and it has not rung for it. Both need a fence
    between store and load, or each may miss the other's store; the caller makes it. One of the two
    sees the other, whatever the order.
+5. *Wait.* ``waiting`` is the same the other way round: odd while the writer has frames for which
+   there is no room. The writer stores an odd ticket, then looks at ``consumed`` again; the reader
+   stores ``consumed``, then looks at the ticket, and tells the writer, once for each ticket, when
+   half of the lane is free. That is room for any frame, and nobody is woken for each.
 
 The order of stores, and of loads, is kept by the processor (x86: total store order) and by CPython,
 which moves an aligned item of a ``memoryview`` of format ``Q`` with one instruction. Where the
@@ -50,12 +54,12 @@ HEADER_BYTES: Final = 192
 NONCE_AT: Final = 32
 
 _MAGIC: Final = int.from_bytes(b"atbuslan", "little")
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 # Places of the numbers, in units of 8 bytes.
 _AT_MAGIC, _AT_VERSION, _AT_CAPACITY, _AT_RECORD_MAX = 0, 1, 2, 3
 _AT_CHECKED: Final = 6
-_AT_COMMITTED: Final = 8
+_AT_COMMITTED, _AT_WAITING = 8, 9
 _AT_CONSUMED, _AT_SLEEPING = 16, 17
 
 _RECORD: Final = struct.Struct("=II")
@@ -135,6 +139,10 @@ def _check_header(numbers: memoryview, capacity: int, record_max: int) -> None:
             raise MalformedFrame(f"a lane whose {name} is {found:#x}, not {expected:#x}")
 
 
+def _is_half_free(unread: int, capacity: int) -> bool:
+    return unread <= capacity // 2
+
+
 class LaneWriter:
     """
     The writing end.
@@ -154,11 +162,26 @@ class LaneWriter:
         self._committed = 0
         self._consumed = 0
         self._rung = 0
+        self._ticket = 0
 
     @property
     def capacity(self) -> int:
         """Bytes of records."""
         return self._capacity
+
+    @property
+    def consumed_bytes(self) -> int:
+        """Bytes of records that had been read when that was last looked at."""
+        return self._consumed
+
+    @property
+    def is_half_free(self) -> bool:
+        """
+        Whether a writer that waits is to go on; asked behind a fence after `wait`.
+
+        :raises MalformedFrame: When the reader says what cannot be.
+        """
+        return _is_half_free(self.unread_bytes, self._capacity)
 
     @property
     def unread_bytes(self) -> int:
@@ -227,6 +250,23 @@ class LaneWriter:
         self._rung = ticket
         return True
 
+    def wait(self) -> None:
+        """Say that we wait for room; afterwards, behind a fence, look at `is_half_free`."""
+        if not self._ticket & 1:
+            self._ticket += 1
+            self._numbers[_AT_WAITING] = self._ticket
+
+    def go_on(self) -> None:
+        """Say that we do not wait: nobody need tell us."""
+        if self._ticket & 1:
+            self._ticket += 1
+            self._numbers[_AT_WAITING] = self._ticket
+
+    @property
+    def waits(self) -> bool:
+        """Whether we say that we wait."""
+        return bool(self._ticket & 1)
+
     def release(self) -> None:
         """Let the memory go; nothing else may be called after it."""
         self._numbers.release()
@@ -253,6 +293,7 @@ class LaneReader:
         self._capacity = len(self._records)
         self._consumed = 0
         self._ticket = 0
+        self._told = 0
 
     @property
     def capacity(self) -> int:
@@ -327,6 +368,23 @@ class LaneReader:
         if self._ticket & 1:
             self._ticket += 1
             self._numbers[_AT_SLEEPING] = self._ticket
+
+    def must_tell_room(self) -> bool:
+        """
+        Tell whether the writer waits, was not told for it, and may go on; asked after `read`.
+
+        What is seen without a fence is true, but only behind one nothing is missed.
+
+        :returns: Whether to tell it, once.
+        :raises MalformedFrame: When the writer says what cannot be.
+        """
+        ticket = self._numbers[_AT_WAITING]
+        if not ticket & 1 or ticket == self._told:
+            return False
+        if not _is_half_free(self.unread_bytes, self._capacity):
+            return False
+        self._told = ticket
+        return True
 
     @property
     def asleep(self) -> bool:

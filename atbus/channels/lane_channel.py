@@ -1,11 +1,11 @@
 """
 What both ends of a lane are as channels, and what they ask of the system.
 
-Fences (rule 4 of `atbus.channels.lane`): the reader writes 0 to its doorbell between saying that it
-sleeps and looking again, which rings nobody; the writer writes 0 to an eventfd of its own between
-committing and looking whether the reader sleeps. Both are system calls that take a lock in the
-kernel, and a locked instruction is a full fence on x86. A writer that sees the reader sleep without
-a fence rings at once: that is one as well, and comes behind what was committed.
+Fences (rules 4 and 5 of `atbus.channels.lane`): between its store and its load each side writes 0
+to an eventfd of its own, which nobody waits for and nobody else has. That is a system call that
+takes a lock in the kernel, and a locked instruction is a full fence on x86. Whoever sees the other
+wait without a fence wakes it at once: what it saw is true, and waking is a system call as well,
+which comes behind what was stored.
 """
 
 from __future__ import annotations

@@ -3,24 +3,23 @@ The writing end of a lane that a reader has offered.
 
 What was offered is checked before it is used: the memory is sealed and allocated, so that touching
 it cannot fail, and the doorbell is one, so that ringing it cannot block. What does not fit into a
-full lane waits here; there is room again when the reader has read, which we see by looking, every
-millisecond and whenever it has said something.
+full lane waits here, and the lane says so: the reader tells us when half of it is free. A look now
+and then would find room of which we were not told; as long as the fences hold it finds none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from atbus.address import Address
+from atbus.channels.bell import Rope
 from atbus.channels.interfaces import ChannelOptions, IChannel
 from atbus.channels.lane import LaneWriter, join_lane
 from atbus.channels.lane_channel import SEALS, Fence, LaneChannel, map_memory
@@ -34,10 +33,10 @@ from atbus.errors import (
 
 # What st_blocks counts.
 _BLOCK_BYTES: Final = 512
-_EVENTFD_NAME: Final = "anon_inode:[eventfd]"
 
-#: How long a writer looks away from a full lane: a reader that is awake has read by then.
-LANE_FULL_SECONDS: Final = 0.001
+#: Between two looks of a writer at a full lane. It is told of room as long as the fences hold, so
+#: this is long: a stalled writer costs nothing.
+LANE_FULL_SECONDS: Final = 0.25
 
 
 @implementer(IChannel)
@@ -77,13 +76,20 @@ class OutgoingLane(LaneChannel):
         self._fence = fence
         self._queue: deque[bytes] = deque()
         self._was_full = False
+        #: Called when there was room of which we were not told.
+        self.missed: Callable[[], None] = _tell_nobody
+        self._suspect = -1
         self._closing: tuple[Status, str] | None = None
         self._deadline = 0.0
         self._progress = 0
-        memory_descriptor, self._bell = descriptors
+        memory_descriptor, bell_descriptor = descriptors
+        try:
+            self._rope = Rope(bell_descriptor)
+        except MalformedFrame:
+            os.close(memory_descriptor)
+            raise
         try:
             _check_memory(memory_descriptor, size_bytes)
-            _check_bell(self._bell)
             self._map = map_memory(memory_descriptor, size_bytes)
             self._memory = memoryview(self._map)
             try:
@@ -93,7 +99,7 @@ class OutgoingLane(LaneChannel):
                 self._map.close()
                 raise
         except (OSError, MalformedFrame):
-            os.close(self._bell)
+            self._rope.close()
             raise
         finally:
             # A mapping needs no descriptor.
@@ -159,18 +165,19 @@ class OutgoingLane(LaneChannel):
     # Writing
 
     def _push(self) -> None:
-        """Commit what there is room for; ring if the reader sleeps."""
+        """Commit what there is room for; ring if the reader sleeps, wait if there is no room."""
         if self._ended:
             return
+        if self._lane.waits:
+            # What is due is a look at a full lane, and this is one.
+            self._cancel()
+            self._lane.go_on()
         try:
-            before = self._lane.written_bytes
-            count = self._lane.write(self._queue)
-            for _ in range(count):
-                self._queue.popleft()
-            self.queued_bytes -= self._lane.written_bytes - before
-            if count:
-                self._ring()
+            self._commit()
+            while self._queue and self._may_go_on():
+                self._commit()
         except MalformedFrame as error:
+            self._lane.go_on()
             # Not from within `send`: a channel does not call its receiver there.
             self._cancel()
             self._soon(0, lambda error=error: self._fault(error))  # type: ignore[misc]
@@ -181,6 +188,24 @@ class OutgoingLane(LaneChannel):
         elif self._was_full or self._closing is not None:
             self._soon(0, self._emptied)
 
+    def _commit(self) -> None:
+        before = self._lane.written_bytes
+        count = self._lane.write(self._queue)
+        for _ in range(count):
+            self._queue.popleft()
+        self.queued_bytes -= self._lane.written_bytes - before
+        if count:
+            self._ring()
+
+    def _may_go_on(self) -> bool:
+        """Say that we wait for room, unless there is enough meanwhile."""
+        self._lane.wait()
+        self._fence.cross()
+        if not self._lane.is_half_free:
+            return False
+        self._lane.go_on()
+        return True
+
     def _ring(self) -> None:
         # Whoever is seen to sleep already is rung, which is a fence as well. Otherwise one is due
         # between the store of what was committed and the load of who sleeps.
@@ -188,9 +213,7 @@ class OutgoingLane(LaneChannel):
             self._fence.cross()
             if not self._lane.must_ring():
                 return
-        # It may have been rung more often than it can count.
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_write(self._bell, 1)
+        self._rope.ring()
 
     def _wait(self) -> None:
         if self._closing is not None:
@@ -203,7 +226,27 @@ class OutgoingLane(LaneChannel):
                 self._closing = (Status.LINK_LOST, lost)
                 self._soon(0, lambda: self._finish(Status.LINK_LOST, lost))
                 return
-        self._soon(LANE_FULL_SECONDS, self._push)
+        self._soon(LANE_FULL_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Look whether there is room of which we were not told, seen for the second time."""
+        has_room = self._has_room()
+        before, self._suspect = self._suspect, self._lane.consumed_bytes
+        if has_room and before != self._suspect:
+            # The word may be on its way.
+            self._soon(LANE_FULL_SECONDS, self._look)
+            return
+        if has_room:
+            self.missed()
+        self._suspect = -1
+        self._push()
+
+    def _has_room(self) -> bool:
+        try:
+            return self._lane.is_half_free
+        except MalformedFrame:
+            # Pushing finds that as well, and deals with it.
+            return False
 
     def _emptied(self) -> None:
         if self._queue:
@@ -224,7 +267,11 @@ class OutgoingLane(LaneChannel):
         self._lane.release()
         self._memory.release()
         self._map.close()
-        os.close(self._bell)
+        self._rope.close()
+
+
+def _tell_nobody() -> None:
+    """Keep it to ourselves."""
 
 
 def _check_memory(descriptor: int, size_bytes: int) -> None:
@@ -244,15 +291,3 @@ def _check_memory(descriptor: int, size_bytes: int) -> None:
         raise MalformedFrame(f"memory of {found.st_size} bytes, {size_bytes} were offered")
     if found.st_blocks * _BLOCK_BYTES < size_bytes:
         raise MalformedFrame("memory that is not allocated")
-
-
-def _check_bell(descriptor: int) -> None:
-    """
-    Check that a doorbell is one: writing to anything else may block.
-
-    :raises MalformedFrame: If it is none.
-    """
-    name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-    if name != _EVENTFD_NAME:
-        raise MalformedFrame(f"a doorbell that is {name}")
-    os.set_blocking(descriptor, False)

@@ -97,5 +97,9 @@ class LaneLink(Link):
         if early:
             self.acknowledged_early(early)
 
+    def tell_room(self) -> None:
+        """Tell the writer, which waits for it, that there is room: the word for that is any."""
+        self._tell_acks(())
+
     def _tell_acks(self, early: Ranges) -> None:
         self.tell_ack(self._incoming.tell(), early)

@@ -157,10 +157,13 @@ class Lanes:
         peer = f"shm:{endpoint.bus_id:#x}"
         timers = cast("IReactorTime", self._context.timers)
         try:
-            channel = IncomingLane(self._reactor, address, peer, timers, config.shm_lane_bytes)
+            channel = IncomingLane(
+                self._reactor, address, peer, timers, self._crossing(), config.shm_lane_bytes
+            )
         except OSError as error:
             self._context.events.on_error(Status.OVERLOADED, f"{peer}: no lane: {error}")
             self._banned.add(endpoint)
+            self._close_fence()
             return
         lane = Lane(next(self._numbers), stream, endpoint, channel, self._context.now)
         self._lanes.append(lane)
@@ -231,6 +234,7 @@ class Lanes:
         made = self._registrar.link_for(ring, frame_bytes_max, LaneLink)
         if isinstance(made, LaneLink):
             made.tell_ack = self._teller(lane)
+            lane.channel.tell_room = made.tell_room
         ring.attach(made)
         self._set_alarm()
 
@@ -257,9 +261,12 @@ class Lanes:
         """Look for wake-ups that were missed."""
         for lane in list(self._lanes):
             if isinstance(lane.channel, IncomingLane) and lane.channel.look():
-                self._context.statistics.missed_wakeups += 1
-                self._context.log.warn("a wake-up was missed on {ring}", ring=lane.ring)
+                self._missed(lane)
         self._set_alarm()
+
+    def _missed(self, lane: Lane) -> None:
+        self._context.statistics.missed_wakeups += 1
+        self._context.log.warn("a wake-up was missed on {ring}", ring=lane.ring)
 
     def _set_alarm(self) -> None:
         reading = any(lane.is_read and lane.ring is not None for lane in self._lanes)
@@ -304,15 +311,13 @@ class Lanes:
             for descriptor in descriptors:
                 os.close(descriptor)
             return None, refusal or Status.POLICY_DENIED
-        if self._fence is None:
-            self._fence = Fence()
         try:
             channel = OutgoingLane(
                 address,
                 f"shm:{endpoint.bus_id:#x}",
                 cast("IReactorTime", self._context.timers),
                 self._options,
-                self._fence,
+                self._crossing(),
                 (descriptors[0], descriptors[1]),
                 size_bytes=offer.size_bytes,
                 record_max=offer.record_max,
@@ -320,8 +325,10 @@ class Lanes:
         except (OSError, RemoteProtocolError) as error:
             status = error.status if isinstance(error, RemoteProtocolError) else Status.OVERLOADED
             self._rings.failed(opening, status, str(error))
+            self._close_fence()
             return None, status
         lane = Lane(offer.lane, stream, endpoint, channel, self._context.now, opening.ring)
+        channel.missed = lambda: self._missed(lane)
         self._lanes.append(lane)
         self._dialer.connections.add(opening.ring)
         channel.start(opening.ring)
@@ -473,9 +480,14 @@ class Lanes:
                 return lane
         return None
 
+    def _crossing(self) -> Fence:
+        if self._fence is None:
+            self._fence = Fence()
+        return self._fence
+
     def _close_fence(self) -> None:
-        """Give back what is needed only while there are lanes to write."""
-        if self._fence is not None and all(lane.is_read for lane in self._lanes):
+        """Give back what is needed only while there are lanes."""
+        if self._fence is not None and not self._lanes:
             self._fence.close()
             self._fence = None
         self._set_alarm()

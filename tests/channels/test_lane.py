@@ -296,6 +296,65 @@ class SleepTests(SynchronousTestCase):
             self.assertTrue(results["w"] or results["r"], order)
 
 
+class WaitTests(SynchronousTestCase):
+    """Which writer is told that there is room."""
+
+    def full(self) -> Lane:
+        """Make a lane that is full, and whose writer waits."""
+        both = Lane(512)
+        both.reader.read(10_000)
+        self.assertEqual(both.writer.write([b"x" * 56] * 9), 8)
+        both.writer.wait()
+        self.assertFalse(both.writer.is_half_free)
+        return both
+
+    def test_half_of_a_lane(self) -> None:
+        """A writer that waits is told once, when half of the lane is free: any frame fits then."""
+        both = self.full()
+        told = []
+        for _ in range(8):
+            both.reader.read(1)
+            told.append(both.reader.must_tell_room())
+        self.assertEqual(told, [False, False, False, True, False, False, False, False])
+        self.assertTrue(both.writer.is_half_free)
+        both.writer.go_on()
+        self.assertEqual(both.writer.write([b"y" * both.writer.record_max]), 1)
+
+    def test_a_writer_that_does_not_wait(self) -> None:
+        """Who does not wait is not told; who waits again is told again."""
+        both = Lane(512)
+        both.reader.read(10_000)
+        both.writer.write([b"x" * 56] * 8)
+        both.reader.read(10_000)
+        self.assertFalse(both.reader.must_tell_room())
+        for _ in range(2):
+            both.writer.wait()
+            self.assertTrue(both.writer.waits)
+            self.assertTrue(both.reader.must_tell_room())
+            both.writer.go_on()
+            self.assertFalse(both.reader.must_tell_room())
+
+    def test_every_interleaving(self) -> None:
+        """In whatever order the two stores and the two loads happen, the writer goes on."""
+        for order in ("wwrr", "wrwr", "wrrw", "rwwr", "rwrw", "rrww"):
+            both = Lane(512)
+            both.reader.read(10_000)
+            both.writer.write([b"x" * 56] * 8)
+            writer = iter((both.writer.wait, lambda b=both: b.writer.is_half_free))
+            reader = iter((lambda b=both: b.reader.read(10_000), both.reader.must_tell_room))
+            results: dict[str, object] = {}
+            for side in order:
+                results[side] = next(writer if side == "w" else reader)()
+            self.assertTrue(results["w"] or results["r"], order)
+
+    def test_a_reader_that_lies(self) -> None:
+        """A writer that waits finds out a reader that claims what cannot be."""
+        both = self.full()
+        both.store(128, 1 << 40)
+        with self.assertRaises(MalformedFrame):
+            _ = both.writer.is_half_free
+
+
 class HostileTests(SynchronousTestCase):
     """Contents that the other side may not leave there."""
 

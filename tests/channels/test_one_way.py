@@ -75,7 +75,8 @@ class LaneTests(OneWayContract, WayTests):
 
     async def make_way(self, reader: RecordingReceiver) -> RecordingReceiver:
         place = Address(Scheme.SHM, "reader")
-        lane = IncomingLane(self.reactor, place, "writer", self.timers, limits.LANE_BYTES)
+        size_bytes = limits.LANE_BYTES
+        lane = IncomingLane(self.reactor, place, "writer", self.timers, self.fence, size_bytes)
         memory, bell = (os.dup(each) for each in lane.descriptors)
         ends = OutgoingLane(
             place,
@@ -87,6 +88,8 @@ class LaneTests(OneWayContract, WayTests):
             size_bytes=lane.size_bytes,
             record_max=lane.record_max,
         )
+        # Between nodes the word goes over the stream.
+        lane.tell_room = ends.nudge
         writer = RecordingReceiver()
         ends.start(writer)
         lane.start(reader)

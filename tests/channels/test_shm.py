@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from atbus import limits
 from atbus.address import Address, Scheme
+from atbus.channels import outgoing_lane
 from atbus.channels.incoming_lane import LANE_TURN_READS, IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane_channel import Fence
@@ -69,7 +70,7 @@ class LaneTests(SocketTests):
 
     def incoming(self, size_bytes: int = limits.LANE_BYTES) -> IncomingLane:
         """Make a lane."""
-        return IncomingLane(self.reactor, PLACE, "writer", self.timers, size_bytes)
+        return IncomingLane(self.reactor, PLACE, "writer", self.timers, self.fence, size_bytes)
 
     def outgoing(
         self, descriptors: tuple[int, int], size_bytes: int, record_max: int
@@ -93,6 +94,8 @@ class LaneTests(SocketTests):
         lane = self.incoming(size_bytes)
         memory, bell = lane.descriptors
         ends = self.outgoing((os.dup(memory), os.dup(bell)), size_bytes, lane.record_max)
+        # Between nodes the word goes over the stream.
+        lane.tell_room = ends.nudge
         writer, reader = RecordingReceiver(), RecordingReceiver(failing)
         ends.start(writer)
         lane.start(reader)
@@ -146,6 +149,79 @@ class LaneTests(SocketTests):
         self.assertEqual(await reader.received(40), sent)
         await writer.until(lambda: "channel_drained" in writer.calls)
         self.assertEqual(writer.channel.queued_bytes, 0)
+
+    async def test_a_full_lane_is_not_looked_at(self) -> None:
+        """
+        A writer whose lane is full is told when there is room, every time: it goes on though it
+        never looks by itself.
+        """
+        self.patch(outgoing_lane, "LANE_FULL_SECONDS", 3600.0)
+        writer, reader = self.pair(size_bytes=32_768)
+        ends: Any = writer.channel
+        ends.missed = lambda: self.fail("it looked")
+        sent = [frame_of(5_000, seed) for seed in range(1000)]
+        for start in range(0, 1000, 100):
+            reader.channel.pause_reading()
+            writer.channel.send(sent[start : start + 100])
+            self.assertTrue(ends._lane.waits)
+            reader.channel.resume_reading()
+            await reader.received(start + 100)
+            await writer.until(lambda: not writer.channel.queued_bytes)
+        self.assertEqual(reader.frames, sent)
+        await writer.until(lambda: "channel_drained" in writer.calls)
+
+    async def test_a_reader_that_tells_nothing(self) -> None:
+        """Room of which the writer was not told is found by its second look, and counted."""
+        self.patch(outgoing_lane, "LANE_FULL_SECONDS", 0.01)
+        writer, reader = self.pair(size_bytes=32_768)
+        lane: Any = reader.channel
+        lane.tell_room = lambda: None
+        missed: list[int] = []
+        ends: Any = writer.channel
+        ends.missed = lambda: missed.append(len(reader.frames))
+        reader.channel.pause_reading()
+        sent = [frame_of(5_000, seed) for seed in range(12)]
+        writer.channel.send(sent)
+        reader.channel.resume_reading()
+        self.assertEqual(await reader.received(12), sent)
+        self.assertGreater(len(missed), 0)
+
+    async def test_a_reader_that_stops_is_no_miss(self) -> None:
+        """Of a reader that reads nothing no word is missed, however long it takes."""
+        self.patch(outgoing_lane, "LANE_FULL_SECONDS", 0.001)
+        writer, reader = self.pair(size_bytes=32_768)
+        ends: Any = writer.channel
+        ends.missed = lambda: self.fail("missed")
+        looks: list[bool] = []
+        has_room = ends._has_room
+
+        def look() -> bool:
+            looks.append(has_room())
+            return looks[-1]
+
+        self.patch(ends, "_has_room", look)
+        reader.channel.pause_reading()
+        sent = [frame_of(5_000, seed) for seed in range(12)]
+        writer.channel.send(sent)
+        while len(looks) < 5:
+            turn: Deferred[None] = Deferred()
+            self.reactor.callLater(0, turn.callback, None)
+            await turn
+        # Only what is told counts from now on.
+        self.patch(outgoing_lane, "LANE_FULL_SECONDS", 3600.0)
+        reader.channel.resume_reading()
+        self.assertEqual(await reader.received(12), sent)
+
+    async def test_a_writer_that_lies_while_nobody_reads(self) -> None:
+        """A reader that pauses reports a writer that broke the rules before it did."""
+        writer, reader = self.pair()
+        writer.channel.send([frame_of(100)])
+        await reader.received(1)
+        lane: Any = writer.channel
+        lane._memory[64:72] = (1 << 60).to_bytes(8, "little")
+        lane._memory[72:80] = (1).to_bytes(8, "little")
+        reader.channel.pause_reading()
+        self.assertEqual((await reader.end())[0], Status.MALFORMED_FRAME)
 
     async def test_closing_writes_everything(self) -> None:
         """A writer that closes ends when all is in the lane; the reader still reads it."""
@@ -205,7 +281,7 @@ class LaneTests(SocketTests):
         await reader.received(1)
         lane: Any = writer.channel
         lane._memory[64:72] = (1 << 60).to_bytes(8, "little")
-        os.eventfd_write(lane._bell, 1)
+        lane._rope.ring()
         self.assertEqual((await reader.end())[0], Status.MALFORMED_FRAME)
         self.assertEqual(len(reader.faults), 1)
 
@@ -250,13 +326,11 @@ class LaneTests(SocketTests):
 
     async def test_a_bell_that_could_block(self) -> None:
         """
-        Both sides hold the bell, so a writer can take its promise not to block from it, and its
-        strokes too: the reader does not wait for any.
+        A reader that is woken though nobody has rung, or whose stroke somebody took, does not wait
+        for one.
         """
         writer, reader = self.pair()
         lane: Any = reader.channel
-        ends: Any = writer.channel
-        os.set_blocking(ends._bell, True)
         lane.doRead()
         writer.channel.send([frame_of(100)])
         self.assertEqual(await reader.received(1), [frame_of(100)])
@@ -306,15 +380,19 @@ class LaneTests(SocketTests):
         size = limits.LANE_BYTES
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        bell = os.eventfd(0, os.EFD_CLOEXEC)
         left, right = socket.socketpair()
+        bells = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bell = bells[0].fileno()
+        lonely = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         for word, memory, ring, allocate, seal in (
             ("sealed", os.memfd_create("x", flags), bell, size, 0),
             ("allocated", os.memfd_create("x", flags), bell, 0, seals),
             ("were offered", os.memfd_create("x", flags), bell, size * 2, seals),
             ("magic", os.memfd_create("x", flags), bell, size, seals),
             ("not memory", os.dup(left.fileno()), bell, 0, 0),
-            ("doorbell", os.memfd_create("x", flags), right.fileno(), size, seals),
+            ("SOCK_STREAM", os.memfd_create("x", flags), right.fileno(), size, seals),
+            ("rings nowhere", os.memfd_create("x", flags), lonely.fileno(), size, seals),
+            ("no socket", os.memfd_create("x", flags), self.fence._descriptor, size, seals),
         ):
             if allocate:
                 os.posix_fallocate(memory, 0, allocate)
@@ -325,9 +403,8 @@ class LaneTests(SocketTests):
             with self.assertRaises(MalformedFrame) as caught:
                 self.outgoing((memory, os.dup(ring)), size, size // 2)
             self.assertIn(word, str(caught.exception))
-        left.close()
-        right.close()
-        os.close(bell)
+        for each in (left, right, lonely, *bells):
+            each.close()
         self.assertEqual(_open_ones(), self.descriptors_before)
 
 

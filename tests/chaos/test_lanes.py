@@ -19,9 +19,14 @@ from functools import partial
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from atbus import limits
 from atbus.address import Address, Scheme
+from atbus.channels import outgoing_lane
+from atbus.channels.bell import Rope
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane import join_lane, record_max_of
@@ -80,6 +85,7 @@ def write_for_ever(
     """Write frames to a lane, as fast as they go."""
     lane = join_lane(memory, record_max_of(len(memory) - 192))
     fence = Fence()
+    rope = Rope(bell)
     draw = random.Random(writer)
     number = 0
     # A process without a reactor.
@@ -91,9 +97,62 @@ def write_for_ever(
         number += written
         fence.cross()
         if lane.must_ring():
-            os.eventfd_write(bell, 1)
+            rope.ring()
         if not written:
             time.sleep(0.000_2)  # noqa: TID251
+
+
+def read_and_tell(lane: IncomingLane, telling: int, count: int) -> None:
+    """Read so many frames, check them, and tell the writer of room as a node does."""
+    reader = lane._lane
+    fence = Fence()
+    number = 0
+    reader.read(8)
+    while number < count:
+        frames = reader.read(65_536)
+        for frame in frames:
+            if check(frame) != (1, number):
+                os.write(telling, b"wrong")
+            number += 1
+        fence.cross()
+        if reader.must_tell_room():
+            os.write(telling, b"!")
+        elif not frames:
+            time.sleep(0.000_2)  # noqa: TID251
+    os.write(telling, b"done")
+
+
+@implementer(IReadDescriptor)
+class Listener:
+    """
+    Hears what the reader in another process tells, as the stream of a node does.
+
+    :param descriptor: The reading end of a pipe.
+    """
+
+    def __init__(self, descriptor: int, writer: OutgoingLane) -> None:
+        self.writer = writer
+        self.descriptor = descriptor
+        self.rung = 0
+        self.said = b""
+
+    def fileno(self) -> int:
+        """Give the pipe to the reactor."""
+        return self.descriptor
+
+    def logPrefix(self) -> str:
+        """Name this in Twisted's log."""
+        return "listener"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take note that the reactor has stopped listening."""
+
+    def doRead(self) -> None:
+        """Let the writer go on."""
+        said = os.read(self.descriptor, 100)
+        self.rung += said.count(b"!")
+        self.said = said.strip(b"!")
+        self.writer.nudge()
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -143,9 +202,27 @@ class LaneTests(SocketTests):
         self.reactor.callLater(seconds, turn.callback, None)
         await turn
 
+    def lane(self, peer: str, size_bytes: int = limits.LANE_BYTES) -> IncomingLane:
+        """Make a lane."""
+        return IncomingLane(self.reactor, PLACE, peer, self.timers, self.fence, size_bytes)
+
+    def writer_of(self, lane: IncomingLane) -> OutgoingLane:
+        """Take the writing end of a lane."""
+        memory, bell = lane.descriptors
+        return OutgoingLane(
+            PLACE,
+            "reader",
+            self.timers,
+            ChannelOptions(),
+            self.fence,
+            (os.dup(memory), os.dup(bell)),
+            size_bytes=lane.size_bytes,
+            record_max=lane.record_max,
+        )
+
     def incoming(self, writer: int) -> tuple[IncomingLane, Checker]:
         """Make a lane and read it."""
-        lane = IncomingLane(self.reactor, PLACE, f"{writer}", self.timers, limits.LANE_BYTES)
+        lane = self.lane(f"{writer}")
         receiver = Checker(writer)
         lane.start(receiver)
         return lane, receiver
@@ -188,18 +265,8 @@ class LaneTests(SocketTests):
         before = await self.warmed_up()
         draw = random.Random(2)
         for round_ in range(extent(150, 5_000)):
-            lane = IncomingLane(self.reactor, PLACE, "r", self.timers, limits.LANE_BYTES)
-            memory, bell = lane.descriptors
-            writer = OutgoingLane(
-                PLACE,
-                "reader",
-                self.timers,
-                ChannelOptions(),
-                self.fence,
-                (os.dup(memory), os.dup(bell)),
-                size_bytes=lane.size_bytes,
-                record_max=lane.record_max,
-            )
+            lane = self.lane("r")
+            writer = self.writer_of(lane)
             receiver = RecordingReceiver()
             writer.start(receiver)
 
@@ -225,6 +292,39 @@ class LaneTests(SocketTests):
             self.assertEqual(receiver.faults, [])
             lane.abort("not started")
             await self.pause(0)
+        await self.pause(0.01)
+        self.assertEqual(self.used(), before)
+
+    async def test_a_writer_that_waits(self) -> None:
+        """
+        A writer whose lane is full again and again is told of room each time by a reader in another
+        process: it never looks by itself, and gets rid of everything.
+        """
+        self.patch(outgoing_lane, "LANE_FULL_SECONDS", float(LONG_SECONDS))
+        before = await self.warmed_up()
+        count = extent(20_000, 1_000_000)
+        lane = self.lane("r", limits.LANE_BYTES_MIN)
+        writer = self.writer_of(lane)
+        receiver = RecordingReceiver()
+        writer.start(receiver)
+        hearing, telling = os.pipe()
+        pid = fork(partial(read_and_tell, lane, telling, count))
+        os.close(telling)
+        listener = Listener(hearing, writer)
+        self.reactor.addReader(listener)
+        for number in range(0, count, 100):
+            writer.send([frame_of(1, number + n, 1_000) for n in range(100)])
+            while writer.queued_bytes:
+                await self.pause(0)
+        while listener.said != b"done":
+            await self.pause(0.001)
+        self.reactor.removeReader(listener)
+        wait_for(pid)
+        os.close(hearing)
+        self.assertGreater(listener.rung, 10)
+        writer.abort("done")
+        await receiver.end()
+        lane.abort("not started")
         await self.pause(0.01)
         self.assertEqual(self.used(), before)
 

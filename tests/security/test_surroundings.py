@@ -6,6 +6,8 @@ import ast
 import importlib.util
 import json
 import os
+import signal
+import socket
 import stat
 import struct
 import zlib
@@ -15,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.address import Address, Scheme
 from atbus.channels import lane, unix
+from atbus.channels.bell import Bell, Rope
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
 from atbus.channels.unix import UnixScheme
@@ -29,6 +32,7 @@ from tests.channels.sockets import SocketTests
 from tests.house import repository
 
 CANARY = "kanarienvogel"
+PATIENCE_SECONDS = 60
 
 
 class LaneTests(SynchronousTestCase):
@@ -47,6 +51,46 @@ class LaneTests(SynchronousTestCase):
             check = zlib.crc32(bytes(min(size, lane.CHECKED_HEAD)), place + size & 0xFFFF_FFFF)
             struct.pack_into("=II", memory, HEADER_BYTES + place, size, check)
             self.assertRaises(MalformedFrame, reader.read, 1024)
+
+    def test_security_doorbells(self) -> None:
+        """
+        A reader that fills its doorbell, and makes it one at which its writer would wait, does not
+        hold the writer up; nor does one that hands over something else, or goes.
+        """
+        bell = Bell()
+        ours = Rope(os.dup(bell.rope))
+        with socket.socket(fileno=os.dup(bell.rope)) as theirs:
+            theirs.setblocking(False)
+            for _ in range(100_000):
+                try:
+                    theirs.send(b"x")
+                except BlockingIOError:
+                    break
+            else:
+                self.fail("this bell cannot be filled")
+            # The flag belongs to what both of them hold.
+            theirs.setblocking(True)
+            self.assertTrue(os.get_blocking(ours._socket.fileno()))
+
+            def waits(*_: object) -> None:
+                raise AssertionError("the writer waits for its reader")
+
+            before = signal.signal(signal.SIGALRM, waits)
+            self.addCleanup(signal.signal, signal.SIGALRM, before)
+            signal.alarm(PATIENCE_SECONDS)
+            try:
+                ours.ring()
+            finally:
+                signal.alarm(0)
+        self.assertTrue(bell.answer())
+        bell.close()
+        ours.ring()
+        ours.close()
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        for descriptor in (os.eventfd(0), writing, socket.socket().detach()):
+            self.assertRaises(MalformedFrame, Rope, descriptor)
+            self.assertRaises(OSError, os.close, descriptor)
 
 
 class ProcessTests(SynchronousTestCase):
