@@ -62,9 +62,9 @@ class LaneCase(SocketTests):
         """Offer a lane without waiting for traffic."""
         lanes_of(root)._offer(root.endpoints[BusId(CHILD)])
 
-    def used(self, child: Node) -> str:
-        """Say which channel a child's data takes to the root."""
-        connection = child.next_hop(ROOT).connection
+    def used(self, node: Node, other: int = ROOT) -> str:
+        """Say which channel a node's data takes to another."""
+        connection = node.next_hop(other).connection
         return "" if connection is None else connection.address.scheme.value
 
     def received(self, node: Node) -> list[bytes]:
