@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from atbus import __version__
-from atbus.errors import AtbusError, ListenFailed
+from atbus.errors import AtbusError, ListenFailed, Status, SubjectError, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.authentication import Clock, User
 from atbus.nats.client import Client, Wire
@@ -330,12 +330,24 @@ class Gateway(Service):
             return settings.authentication.judge(options, nonce, self._clock)
 
         client = Client(
-            self, wire, Session(self._terms(), judge), number=number, peer=peer, kind=kind
+            self,
+            wire,
+            Session(self._terms(), judge, self._allows),
+            number=number,
+            peer=peer,
+            kind=kind,
         )
         self.clients[number] = client
         if settings.authentication.nobody is not None:
             client.session.become(settings.authentication.nobody)
         return client
+
+    def _allows(self, pattern: str) -> bool:
+        """Tell whether the node may subscribe to a pattern; one that is none is told otherwise."""
+        try:
+            return self.node.may_subscribe(pattern)
+        except SubjectError:
+            return True
 
     def _terms(self) -> Terms:
         settings = self.settings
@@ -406,9 +418,12 @@ class Gateway(Service):
                 unheard=lambda: client.unheard(reply),
                 literal=True,
             )
-        except (AtbusError, UnicodeDecodeError):
+        except (AtbusError, UnicodeDecodeError) as error:
             # No subject of the bus, or a node that is not up: nobody gets it, as ever.
-            client.unheard(reply)
+            if _lacks_right(error):
+                client.send(client.session.refused(raw))
+            else:
+                client.unheard(reply)
 
     def publish_run(self, client: Client, run: PublishRun) -> None:
         """
@@ -420,9 +435,10 @@ class Gateway(Service):
         try:
             subject = self._texts.get(raw) or self._text(raw)
             self.node.publish_many(subject, payloads, origin=client, literal=True)
-        except (AtbusError, UnicodeDecodeError):
+        except (AtbusError, UnicodeDecodeError) as error:
             # As for one.
-            return
+            if _lacks_right(error):
+                client.send(client.session.refused(raw) * len(payloads))
 
     def _text(self, raw: bytes) -> str:
         text = raw.decode()
@@ -472,3 +488,7 @@ class Gateway(Service):
             dirty, self._dirty = self._dirty, []
             for client in dirty:
                 client.flush()
+
+
+def _lacks_right(error: Exception) -> bool:
+    return isinstance(error, Undeliverable) and error.status is Status.NO_RIGHT

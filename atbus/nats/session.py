@@ -62,9 +62,15 @@ class Session:
 
     :param terms: What holds for it.
     :param judge: Says as whom a client with these options is let in; None for "not at all".
+    :param allows: Says whether anybody may subscribe to a pattern here, whoever he is.
     """
 
-    def __init__(self, terms: Terms, judge: Callable[[ConnectOptions], User | None]) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        judge: Callable[[ConnectOptions], User | None],
+        allows: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self.options = ConnectOptions()
         self.user: User | None = None
         self.subscriptions: dict[bytes, Subscription] = {}
@@ -77,6 +83,7 @@ class Session:
         self.closed = False
         self._terms = terms
         self._judge = judge
+        self._allows = allows
         self._grammar = Grammar(terms.payload_bytes_max, terms.line_bytes_max)
         self._permissions: Permissions = EVERYTHING
         self._publishes_freely = True
@@ -182,8 +189,7 @@ class Session:
         if options.pedantic and not _is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
         if not self._publishes_freely and not self._may_publish(subject, now):
-            text = _quoted(subject)
-            effects.append(Write(error_line(f"Permissions Violation for Publish to {text}")))
+            effects.append(Write(self.refused(subject)))
             return
         if options.verbose:
             effects.append(Write(_OK))
@@ -204,6 +210,14 @@ class Session:
         counts.in_messages += len(payloads)
         counts.in_bytes += sum(map(len, payloads))
         effects.append(run)
+
+    def refused(self, subject: bytes) -> bytes:
+        """
+        Write that the client may not publish on a subject.
+
+        :returns: What is to be sent.
+        """
+        return error_line(f"Permissions Violation for Publish to {_quoted(subject)}")
 
     def _may_publish(self, subject: bytes, now: float) -> bool:
         if self._permissions.may_publish(subject.decode(errors="replace")):
@@ -297,7 +311,7 @@ class Session:
     def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
         pattern = operation.subject.decode(errors="replace")
         queue = operation.queue.decode(errors="replace")
-        if not self._permissions.may_subscribe(pattern, queue):
+        if not (self._permissions.may_subscribe(pattern, queue) and self._allows(pattern)):
             text = f"Permissions Violation for Subscription to {_quoted(operation.subject)}"
             if queue:
                 text += f" using queue {_quoted(operation.queue)}"

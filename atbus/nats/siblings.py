@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
-from atbus.errors import AtbusError
+from atbus.errors import AtbusError, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.client import OWN_SUBJECTS
 from atbus.node.publication import Publication
@@ -73,6 +74,8 @@ class Siblings:
     :param changed: Called when there are others than before.
     """
 
+    _log = Logger(namespace="atbus.nats")
+
     def __init__(self, node: Node, timers: Any, changed: Callable[[], object]) -> None:
         self.own: Place | None = None
         self._node = node
@@ -95,7 +98,12 @@ class Siblings:
         :param own: Where we can be reached.
         """
         self.own = own
-        self._subscription = self._node.subscribe(SUBJECT, self._asked)
+        try:
+            self._subscription = self._node.subscribe(SUBJECT, self._asked)
+        except Undeliverable as refused:
+            # The node's rights do not allow it: clients are not told where else they could go.
+            self._log.warn("other gateways stay unknown: {refused}", refused=str(refused))
+            return
         self._ask()
 
     def stop(self) -> None:

@@ -134,6 +134,7 @@ class INode(Interface):
             ``taken``, ``dropped``, ``waiting_count``, ``waiting_bytes``, ``closed``. It lasts until
             it is unsubscribed or the node stops, whatever becomes of connections.
         :raises SubjectError: The pattern or the queue's name is none.
+        :raises Undeliverable: The rights of this node do not allow it: ``NO_RIGHT``.
         """
 
     def request_subject(subject: str, payload: bytes = b"") -> object:

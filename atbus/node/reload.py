@@ -55,6 +55,7 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     if applied:
         _pass_on(parts, config, applied)
     parts.permits.use(rights)
+    parts.subjects.subscribers.judge()
     # The files may have changed where their names have not.
     parts.sources.reconfigure()
     refresh(parts.channel_options.tls, parts.context.log)

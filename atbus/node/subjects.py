@@ -152,6 +152,7 @@ class Subjects:
         :returns: The subscription. It lasts until it is unsubscribed or the node stops, whatever
             becomes of connections; a node that is not up yet may be subscribed to.
         :raises SubjectError: The pattern or the queue's name is none.
+        :raises Undeliverable: The rights of this node do not allow all that it stands for.
         """
         subscription = Subscription(
             self._parts.subjects.subscribers,
@@ -167,6 +168,14 @@ class Subjects:
         )
         self._parts.subjects.subscribers.add(subscription)
         return subscription
+
+    def may_subscribe(self, pattern: str) -> bool:
+        """
+        Tell whether the rights of this node allow a subscription.
+
+        :raises SubjectError: The pattern is none.
+        """
+        return self._parts.subjects.subscribers.refusal(pattern) is None
 
     def request_subject(
         self,

@@ -16,12 +16,12 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from atbus.errors import Status
+from atbus.errors import Status, Undeliverable
 from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscription import Subscription
 from atbus.subjects import bounds
 from atbus.subjects.interest import HERE, Interests, Wanted
-from atbus.subjects.pattern import ANY, REST, inbox_owner, parse_subject
+from atbus.subjects.pattern import ANY, REST, inbox_owner, parse_pattern, parse_subject
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -86,12 +86,40 @@ class Subscribers:
         Give a subscriber what is published from now on.
 
         :raises SubjectError: Its pattern or its group is none.
+        :raises Undeliverable: This node may not subscribe to it.
         """
+        refusal = self.refusal(subscription.pattern)
+        if refusal is not None:
+            raise Undeliverable(Status.NO_RIGHT, 0, 0, self._context.bus_id, refusal)
         wanted = Wanted(subscription.pattern, subscription.queue)
         self._interests.subscribe(*wanted)
         self._members.setdefault(wanted, []).append(subscription)
         self.changed()
         self.on_changed()
+
+    def refusal(self, pattern: str) -> str | None:
+        """
+        Say why this node may not subscribe to a pattern, None if it may get all of it.
+
+        :raises SubjectError: It is none.
+        """
+        context = self._context
+        if context.rights is None:
+            return None
+        who = context.rights.who(context.bus_id or context.config.id)
+        return context.rights.refuses_subscription(who, parse_pattern(pattern))
+
+    def judge(self) -> None:
+        """End the subscriptions for which there is no right any more."""
+        for members in list(self._members.values()):
+            refusal = self.refusal(members[0].pattern)
+            for subscription in list(members) if refusal is not None else ():
+                self._context.log.warn(
+                    "subscription {name} has ended: {refusal}",
+                    name=subscription.name,
+                    refusal=refusal,
+                )
+                subscription.unsubscribe()
 
     def remove(self, subscription: Subscription) -> None:
         """Give a subscriber nothing any more."""

@@ -189,6 +189,35 @@ class SlowTests(HarborTests):
         self.assertFalse(self.publisher.is_unread)
 
 
+class RightsTests(HarborTests):
+    """What the node behind a gateway may not do."""
+
+    def test_clients_may_not_do_it_either(self) -> None:
+        """They are told so, in the words of NATS; everything else is as it was."""
+        rights = [
+            {"action": "deny", "subscribe": ["secret.>"], "publish": ["hidden"]},
+            {"action": "deny", "subscribe": ["$ATBUS.>"]},
+        ]
+        node = self.node(nats=DOOR, rights=rights)
+        gateway = self.gateway(node)
+        self.network.start(node)
+        caller = self.caller(gateway)
+        caller.says(QUIET + b"SUB secret.a 1\r\nSUB secret.b g 2\r\nSUB a..b 3\r\nSUB open 4\r\n")
+        line = b"-ERR 'Permissions Violation for %b'\r\n"
+        self.assertEqual(
+            caller.hears(),
+            line % b'Subscription to "secret.a"'
+            + line % b'Subscription to "secret.b" using queue "g"'
+            + b"-ERR 'Invalid Subject'\r\n",
+        )
+        for said in (b"PUB hidden 1\r\nx\r\n", b"PUB hidden r 1\r\nx\r\n"):
+            caller.says(said)
+            self.assertEqual(caller.hears(), line % b'Publish to "hidden"')
+        caller.says(b"PUB hidden 1\r\nx\r\n" * 2 + b"PUB open 1\r\nx\r\n")
+        refused = (line % b'Publish to "hidden"') * 2
+        self.assertEqual(caller.hears(), refused + b"MSG open 4 1\r\nx\r\n")
+
+
 class RowTests(HarborTests):
     """Messages in a row on one subject, which pass together."""
 

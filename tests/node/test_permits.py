@@ -288,6 +288,27 @@ class ReloadTests(MailTests):
         change(root, rights=[])
         self.assertIsNone(root._parts.context.rights)
 
+    def test_rights_to_subscribe(self) -> None:
+        """Who may not subscribe is told so at once; what he may no more is ended and logged."""
+        rule = {"action": "deny", "name": "secrets", "subscribe": ["secret.>"]}
+        root, child = self.pair()
+        got: list[bytes] = []
+        early = root.subscribe("secret.a", lambda publication: got.append(publication.payload))
+        lasting = root.subscribe("open.>")
+        change(root, rights=[rule])
+        self.assertEqual((early.closed, lasting.closed), (True, False))
+        for pattern in ("secret.a", ">", "*.a"):
+            error = self.assertRaises(Undeliverable, root.subscribe, pattern)
+            self.assertIs(error.status, Status.NO_RIGHT)
+            self.assertIn("secrets", str(error))
+            self.assertFalse(root.may_subscribe(pattern))
+        self.assertTrue(root.may_subscribe("open.*"))
+        child.publish("secret.a", b"1")
+        self.network.settle(1.0)
+        self.assertEqual(got, [])
+        change(root, rights=[])
+        root.subscribe(">").unsubscribe()
+
     def test_denied(self) -> None:
         """A neighbor that is denied is cut off at once, and comes back when it is no more."""
         root, _ = self.pair()
