@@ -8,7 +8,8 @@ control connections.
    gone. Over a new control connection of the same life everything is told anew, and what was heard
    stays until the other side's replay is complete.
 2. What changes in one turn leaves together, and no more than a link can write soon: the rest waits
-   here, in order, so that a large replay does not hold up the pings.
+   here, in order, so that a large replay does not hold up the pings. That somebody wants something,
+   or nobody any more, is told at once; how many members a group has, now and then.
 3. A ping's digest is compared only when everything has left that the neighbor was to be told.
 """
 
@@ -23,8 +24,10 @@ from twisted.internet.defer import Deferred, fail
 
 from atbus import limits
 from atbus.errors import Status, Undeliverable
+from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.routing.table import Position
+from atbus.subjects import bounds
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
 from atbus.subjects.interest import Interests, Side
 from atbus.wire.messages import Capability, Interest, InterestAck, Mode
@@ -78,6 +81,8 @@ class InterestTalk:
         self._waiting: dict[int, Deferred[None]] = {}
         self._tickets = 0
         self._flush_asked = False
+        self._sizes_wait = False
+        self._sizes_alarm = Alarm(context.timers, self._tell_sizes)
         self._is_open = False
 
     @property
@@ -138,6 +143,14 @@ class InterestTalk:
 
     def _flush(self) -> None:
         self._flush_asked = False
+        for bus_id, message in self._interests.changes(sizes=False):
+            self._tell(bus_id, message)
+        if not self._sizes_wait and self._interests.has_resized:
+            self._sizes_wait = True
+            self._sizes_alarm.set(self._context.now + bounds.SIZES_SECONDS)
+
+    def _tell_sizes(self) -> None:
+        self._sizes_wait = False
         for bus_id, message in self._interests.changes():
             self._tell(bus_id, message)
 
@@ -263,6 +276,8 @@ class InterestTalk:
     def close(self) -> None:
         """End all waiting: the node has stopped."""
         self._is_open = False
+        self._sizes_wait = False
+        self._sizes_alarm.set(None)
         waiting, self._waiting = self._waiting, {}
         for ticket, each in waiting.items():
             self._barriers.forget(ticket)

@@ -47,3 +47,7 @@ QUIET_SECONDS: Final = 0.3
 
 #: Answers to one question to many: more than services with one name that anybody runs.
 ANSWERS_MAX: Final = 10_000
+
+#: How long it may take until a neighbor is told that a queue group has more or fewer members: while
+#: many come and go, the bus hears of it twice a second, and draws by sizes that are as old.
+SIZES_SECONDS: Final = 0.5

@@ -8,7 +8,8 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
    below it. To a downstream it tells the sum of everything but what that downstream told itself.
    Nobody is told what is known from it alone, so nothing comes back in a circle.
 2. Plain interest is told as 0 or 1, a queue group with the number of its members. What is told is
-   the difference to what was told before; several changes of one turn cancel out.
+   the difference to what was told before; several changes of one turn cancel out. That a group has
+   more or fewer members than before, but some, may be told later: it changes nobody's way.
 3. When a connection opens, everything is told anew as a numbered *replay*. The other side drops
    what the replay did not repeat, so nothing stays of what was lost with an older connection.
 4. Pings carry a digest of what was heard. When it twice differs from what was told, everything is
@@ -82,6 +83,8 @@ class _Neighbor:
     told: dict[Wanted, int] = attrs.field(factory=dict)
     told_digest: int = 0
     changed: dict[Wanted, None] = attrs.field(factory=dict)
+    # Groups of which only the size is another, to be told when sizes are.
+    resized: dict[Wanted, None] = attrs.field(factory=dict)
     generation: int = 0
     heard_generation: int = 0
     repeated: set[Wanted] | None = None
@@ -199,6 +202,7 @@ class Interests:
         }
         neighbor.told_digest = 0
         neighbor.changed.clear()
+        neighbor.resized.clear()
         neighbor.doubt = None
         entries = [_entry(wanted, weight) for wanted, weight in neighbor.told.items()]
         for entry in entries:
@@ -215,20 +219,31 @@ class Interests:
             for number, batch in enumerate(batches, start=1)
         ]
 
-    def changes(self) -> list[tuple[int, Interest]]:
+    @property
+    def has_resized(self) -> bool:
+        """Whether there are sizes of groups to be told."""
+        return any(neighbor.resized for neighbor in self._neighbors.values())
+
+    def changes(self, *, sizes: bool = True) -> list[tuple[int, Interest]]:
         """
         Tell what has changed since the last call.
 
+        :param sizes: Whether also that groups have more or fewer members, but some.
         :returns: For whom, and what; neighbors that know it all already get nothing.
         """
         news: list[tuple[int, Interest]] = []
         for bus_id, neighbor in self._neighbors.items():
             changed, neighbor.changed = neighbor.changed, {}
+            if sizes:
+                changed |= neighbor.resized
+                neighbor.resized = {}
             entries: list[InterestEntry] = []
             for wanted in changed:
                 weight = self._weight_for(bus_id, neighbor, wanted)
                 before = neighbor.told.get(wanted, 0)
-                if weight != before:
+                if weight and before and not sizes:
+                    neighbor.resized[wanted] = None
+                elif weight != before:
                     entries.append(_entry(wanted, weight))
                     neighbor.told_digest = _exchanged(neighbor.told_digest, wanted, before, weight)
                     _put(neighbor.told, wanted, weight)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from atbus.errors import Status, Undeliverable
+from atbus.node.node import Node
+from atbus.subjects.interest import Wanted
 from atbus.wire.messages import Interest, InterestEntry
 from tests.node.garden import (
     LEFT,
@@ -77,6 +79,52 @@ class EverywhereTests(GardenTests):
         self.assertIs(error.status, Status.CLOSING)
         error = self.failureResultOf(subscription.everywhere(), Undeliverable).value
         self.assertIs(error.status, Status.NOT_STARTED)
+
+
+class SizeTests(GardenTests):
+    """Groups that grow and shrink."""
+
+    def test_members_that_come_and_go_are_told_now_and_then(self) -> None:
+        """However many there are in a second, each link hears twice of it; the end is exact."""
+        nodes = self.plant(*EVERYBODY)
+        near = nodes[3]
+        first = near.subscribe("jobs", lambda _: None, queue="workers")
+        self.settle()
+        before = sum(node.statistics.interest_sent for node in nodes)
+        members = [first]
+        for number in range(1_000):
+            if number % 3 == 2:
+                members.pop().unsubscribe()
+            else:
+                members.append(near.subscribe("jobs", lambda _: None, queue="workers"))
+            self.settle(0.01)
+        self.settle(4.0)
+        spent = sum(node.statistics.interest_sent for node in nodes) - before
+        # Five links, ten seconds, and what is told when all is quiet.
+        self.assertTrue(spent <= 5 * (2 * 10 + 3), spent)
+        for node in nodes:
+            self.assertEqual(self.size_at(node), len(members))
+
+    def size_at(self, node: Node) -> int:
+        """Give how many members of the group a node knows of."""
+        interests = node._parts.subjects.talk._interests
+        wanted = Wanted("jobs", "workers")
+        takers = [each for each in interests.match(("jobs",)) if each.wanted == wanted]
+        return sum(map(interests.weight, takers))
+
+    def test_the_first_and_the_last_are_told_at_once(self) -> None:
+        """Whether there is a member at all is known as soon as it can be."""
+        top, left, leaf = self.plant(TOP, LEFT, LEFT_LEAF)
+        one, other = (self.listen(leaf, "jobs", "workers") for _ in range(2))
+        self.settle(0.05)
+        self.assertEqual(self.size_at(top), 2)
+        one.unsubscribe()
+        self.settle(0.05)
+        self.assertEqual(self.size_at(top), 2)
+        other.unsubscribe()
+        self.settle(0.05)
+        self.assertEqual(self.size_at(top), 0)
+        self.assertEqual(left.statistics.interest_repairs, 0)
 
 
 class ReconnectTests(GardenTests):

@@ -193,7 +193,8 @@ class TriangleTests(GardenTests):
         nodes = self.triangle()
         for node in nodes:
             self.listen(node, "a", "g")
-        self.settle()
+        # How many members there are is told now and then.
+        self.settle(3.0)
         for number in range(300):
             nodes[number % 5].publish("a", b"%d" % number)
         self.settle()

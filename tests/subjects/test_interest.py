@@ -53,6 +53,25 @@ class TellingTests(SynchronousTestCase):
             interests.subscribe("a", "q")
         self.assertEqual(told(interests.changes()), [(5, "a", "q", 3)])
 
+    def test_sizes_may_wait(self) -> None:
+        """Whether a group has members is told at once, how many when sizes are asked for."""
+        interests = Interests()
+        interests.open(5, Side.ABOVE)
+        interests.subscribe("a", "q")
+        self.assertEqual(told(interests.changes(sizes=False)), [(5, "a", "q", 1)])
+        interests.subscribe("a", "q")
+        self.assertEqual(interests.changes(sizes=False), [])
+        self.assertTrue(interests.has_resized)
+        digest = interests.told_digest(5)
+        self.assertEqual(told(interests.changes()), [(5, "a", "q", 2)])
+        self.assertNotEqual(interests.told_digest(5), digest)
+        self.assertFalse(interests.has_resized)
+        interests.unsubscribe("a", "q")
+        self.assertEqual(interests.changes(sizes=False), [])
+        interests.unsubscribe("a", "q")
+        self.assertEqual(told(interests.changes(sizes=False)), [(5, "a", "q", 0)])
+        self.assertEqual(interests.changes(), [])
+
     def test_what_cancels_out_is_not_told(self) -> None:
         """Who comes and leaves within a turn makes no noise."""
         interests = Interests()
