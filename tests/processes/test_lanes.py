@@ -17,7 +17,8 @@ from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.wire.messages import Capability
-from tests.node.bus import CHILD, ROOT
+from benchmarks import lane_memory
+from tests.node.bus import CHILD, ROOT, Keeper
 from tests.processes.lanes import LaneCase, lanes_of
 
 FRAME = b"x" * 1000
@@ -225,6 +226,28 @@ class LaneTests(LaneCase):
         root, _ = await self.pair(offered=False, shm_lanes_max=0)
         self.offer(root)
         self.assertEqual(list(lanes_of(root)), [])
+
+    async def test_all_to_all(self) -> None:
+        """
+        A node that more neighbors write to than it has lanes for takes what its budget allows, and
+        64 such nodes 256 MiB of memory; the other neighbors use their sockets.
+        """
+        self.diaries = {}
+        path = f"unix://{self.directory}/root.sock"
+        root = await self.node(ROOT, listen=[path, "shm://auto"], subnets=[(0, 16)])
+        root.receiver = Keeper()
+        children = [await self.node(CHILD + n, upstream=path) for n in range(12)]
+        await self.until(lambda: all(child.next_hop(ROOT).connection for child in children))
+        for endpoint in root.endpoints.values():
+            lanes_of(root)._offer(endpoint)
+        most = limits.LANES_MAX
+        await self.until(lambda: sum(self.used(child) == "shm" for child in children) == most)
+        allocated_bytes = lane_memory.allocated_bytes([os.getpid()])
+        self.assertEqual(allocated_bytes, most * limits.LANE_BYTES)
+        self.assertLessEqual(64 * allocated_bytes, lane_memory.AIM_BYTES)
+        for child in children:
+            child.send(ROOT, b"%x" % child.bus_id)
+        await self.until(lambda: len(self.received(root)) == len(children))
 
     async def test_budget_of_bytes(self) -> None:
         """A lane that is larger than what is left of the budget is not offered."""
