@@ -34,6 +34,10 @@ FORMER_PLACES_MAX: Final = 4_096
 #: as the answer to a FLUSH may take.
 QUIET_SECONDS: Final = 1.0
 
+#: So long a node is silent to those above it on one that has moved from it to another place: nearly
+#: as long as the one that moved still takes what comes by its old way.
+PARTING_SECONDS: Final = 0.8
+
 #: How much of the time that a node has for its stop may pass until those below it have moved and
 #: nothing comes any more; the rest is for closing the connections.
 DRAIN_MOVE_FRACTION: Final = 0.9

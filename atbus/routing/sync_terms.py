@@ -11,6 +11,7 @@ import attrs
 
 from atbus import limits
 from atbus.errors import Status
+from atbus.routing import bounds
 from atbus.routing.batch import Batch
 from atbus.routing.record import Record, Stamp
 from atbus.routing.table import Position
@@ -35,6 +36,7 @@ class SyncTimes:
     """How long what is waited for, seconds; see `atbus.limits` for the reasons."""
 
     gather: float = limits.ROUTE_GATHER_SECONDS
+    parting: float = bounds.PARTING_SECONDS
     child_grace: float = limits.CHILD_GRACE_SECONDS
     upstream_patience: float = limits.UPSTREAM_PATIENCE_SECONDS
     parent_grace: float = limits.PARENT_GRACE_SECONDS

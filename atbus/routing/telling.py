@@ -11,7 +11,10 @@ When:
 1. A change waits for `SyncTimes.gather`, and leaves with all changes of that time, of whatever
    nodes; one that has moved is told of at once. A node that changes all the time waits longer
    (`Damping`).
-2. Then every subscribed neighbor that was told something else is behind, and is told when its link
+2. That a node is not below us any more, but below somebody else, is told to those above after
+   `SyncTimes.parting`: the word of its new place takes another way and may be slower, and between
+   the two nobody should believe that it is nowhere. Until then it can be reached through us.
+3. Then every subscribed neighbor that was told something else is behind, and is told when its link
    takes more (`Publication`).
 """
 
@@ -60,6 +63,8 @@ class Telling:
     # When which node may be told of, and whether those above are concerned.
     _due: Schedule[int] = attrs.field(factory=Schedule, init=False)
     _concerns_above: set[int] = attrs.field(factory=set, init=False)
+    # Those that are below somebody else now, and when those above are told that they left us.
+    _parting: Schedule[int] = attrs.field(factory=Schedule, init=False)
     # Who may be behind, and whose snapshot waits for its time.
     _behind: dict[RouteLink, None] = attrs.field(factory=dict, init=False)
     _snapshots: Schedule[RouteLink] = attrs.field(factory=Schedule, init=False)
@@ -70,8 +75,8 @@ class Telling:
     @property
     def deadline(self) -> float | None:
         """When `release` has something to do, seconds; None for never."""
-        times = [at for at in (self._due.deadline, self._snapshots.deadline) if at is not None]
-        return min(times, default=None)
+        times = (self._due.deadline, self._parting.deadline, self._snapshots.deadline)
+        return min((at for at in times if at is not None), default=None)
 
     def wanted(self, link: RouteLink, bus_id: int) -> Record | None:
         """
@@ -212,12 +217,12 @@ class Telling:
                 feed.kind is Position.DOWNSTREAM for feed in carriers
             )
             is_below = self.known.is_below(bus_id)
-            above = was_below != is_below or (is_new and is_below)
+            above = was_below != is_below or (is_new and (is_below or bus_id in self._parting))
         below = self._below and (is_new or carriers != self.known.carriers.get(bus_id, ()))
         if not (above or below):
             return
         if above:
-            self._concerns_above.add(bus_id)
+            self._concern_above(bus_id, now)
         has_moved = bool(before and after and before.upstream_id != after.upstream_id)
         self._tell_later(bus_id, now, at_once=has_moved)
 
@@ -240,8 +245,20 @@ class Telling:
         :param bus_id: The node.
         :param now: The time, seconds.
         """
-        self._concerns_above.add(bus_id)
+        self._concern_above(bus_id, now)
         self._tell_later(bus_id, now, at_once=True)
+
+    def _concern_above(self, bus_id: int, now: float) -> None:
+        """Let those above be told, after a while if a node has only left us."""
+        self._concerns_above.add(bus_id)
+        if self._has_left(bus_id):
+            self._parting.hasten(bus_id, now + self.times.parting)
+        else:
+            self._parting.clear(bus_id)
+
+    def _has_left(self, bus_id: int) -> bool:
+        """Tell whether a node is below somebody else, rather than below us or nowhere."""
+        return bus_id in self.known.best and not self.known.is_below(bus_id)
 
     def _tell_later(self, bus_id: int, now: float, *, at_once: bool) -> None:
         at = self._damping.allowed_at(bus_id, now)
@@ -261,7 +278,7 @@ class Telling:
         """
         for link in self._snapshots.due(now):
             self.begin(link, now)
-        for bus_id in self._due.due(now):
+        for bus_id in (*self._parting.due(now), *self._due.due(now)):
             self._compare(bus_id, now)
         for link in list(self._behind):
             self._say(link, now)
@@ -269,7 +286,7 @@ class Telling:
     def _compare(self, bus_id: int, now: float) -> None:
         """Find the neighbors that are behind with a node."""
         links = dict(self._below)
-        if bus_id in self._concerns_above:
+        if bus_id in self._concerns_above and bus_id not in self._parting:
             self._concerns_above.discard(bus_id)
             links.update(self._above)
         is_told = False

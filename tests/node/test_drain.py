@@ -169,6 +169,25 @@ class MoveTests(DrainBus):
         self.assertEqual(self.mail[two].payloads, [b"1", b"2", b"3"])
         self.assertEqual(one.statistics.order_given_up, 0)
 
+    def test_the_news_of_the_new_place_are_slow(self) -> None:
+        """Nobody is refused when the proxy that was left tells of the move before the new one."""
+        top, north, south = self.region()
+        one = self.leaf_of(ONE)
+        self.network.result_of(south.connect(address_of(NORTH)))
+        # What the new proxy says arrives at the old one, and not yet above both.
+        for channel in self.network.between(south, top):
+            channel.stall()
+        north.drain()
+        for number in range(12):
+            top.send(ONE, b"%d" % number)
+            self.network.settle(0.05)
+        for channel in self.network.between(south, top):
+            channel.resume()
+        self.network.settle(3)
+        self.assertEqual(self.ids(one), [SOUTH])
+        self.assertEqual(self.mail[one].payloads, [b"%d" % number for number in range(12)])
+        self.assertEqual([f for f in self.mail[top].fates if f.status is not Status.OK], [])
+
     def test_an_order_that_is_given_up(self) -> None:
         """When the old way is stuck for more than a second the new one opens, and this is told."""
         _, north, _ = self.region()

@@ -5,8 +5,15 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.routing import bounds
+from atbus.routing.batch import Removal, Word
 from atbus.routing.sync_terms import Forget, Learn
 from tests.routing.route_talk import DOWN, OWN, PEER, UP, Talk, dead, gone, record
+
+
+def ends_in(words: list[Word]) -> list[tuple[int, bool]]:
+    """Give of each word, which has to be of an end, whose it is, and whether it is a death."""
+    return [(word.bus_id, word.dead) for word in words if isinstance(word, Removal)]
 
 
 class GatheringTests(SynchronousTestCase):
@@ -57,6 +64,57 @@ class GatheringTests(SynchronousTestCase):
         talk.take(2)
         talk.say(3, record(7, seq=2, upstream_id=8))
         self.assertEqual(talk.take(2), [record(7, seq=2, upstream_id=8)])
+
+    def test_who_has_moved_away_is_spoken_for_a_little_longer(self) -> None:
+        """
+        That a node is below somebody else now is told above when that one has had time to say so.
+
+        Whoever is below is told of it at once.
+        """
+        talk = Talk()
+        talk.neighbor(2, UP)
+        talk.neighbor(4, PEER)
+        talk.neighbor(5, DOWN)
+        talk.neighbor(3, DOWN)
+        talk.wait(1)
+        talk.forget_sent()
+        moved = record(3, seq=2, upstream_id=4)
+        talk.say(3, moved)
+        self.assertEqual(talk.take(5), [moved])
+        talk.say(4, moved)
+        talk.wait(bounds.PARTING_SECONDS - 0.01)
+        self.assertEqual((talk.take(2), talk.take(4)), ([], []))
+        talk.wait(0.02)
+        self.assertEqual(ends_in(talk.take(2)), [(3, False)])
+        self.assertLess(bounds.PARTING_SECONDS, bounds.QUIET_SECONDS)
+
+    def test_who_comes_back_has_never_been_away(self) -> None:
+        """A node that is below us again before it was told that it left has only changed."""
+        talk = Talk()
+        talk.neighbor(2, UP)
+        talk.neighbor(4, PEER)
+        talk.neighbor(3, DOWN)
+        talk.wait(1)
+        talk.forget_sent()
+        talk.say(3, record(3, seq=2, upstream_id=4))
+        talk.wait(0.1)
+        back = record(3, seq=3, upstream_id=OWN)
+        talk.say(3, back)
+        talk.wait(5)
+        self.assertEqual(talk.take(2), [back])
+
+    def test_who_dies_after_a_move_is_not_spoken_for(self) -> None:
+        """A node that has moved, and is known nowhere any more, is told of like any other."""
+        talk = Talk()
+        talk.neighbor(2, UP)
+        talk.neighbor(4, PEER)
+        talk.neighbor(3, DOWN)
+        talk.wait(1)
+        talk.forget_sent()
+        talk.say(3, record(3, seq=2, upstream_id=4))
+        talk.say(3, dead(3, 2))
+        talk.wait(0.1)
+        self.assertEqual(ends_in(talk.take(2)), [(3, True)])
 
     def test_a_node_that_flaps_is_told_of_now_and_then(self) -> None:
         """A node that changes each second costs a link at most two words in ten seconds."""

@@ -14,13 +14,13 @@ from typing import Final
 import attrs
 
 from atbus.cli.demo.layout import (
+    CROSS,
     MEMBERS,
     NAMES,
+    PAIRS,
     REGIONS,
     RELATIONS,
-    SERVICES,
     relation,
-    targets_of,
 )
 from atbus.cli.demo.service import BUCKETS_PER_DOUBLING
 from atbus.cli.demo.watch import Flow, Pair
@@ -97,9 +97,7 @@ class Board:
 
     def _keys(self) -> Iterable[Key]:
         if self._pairs:
-            for source in SERVICES:
-                for target in targets_of(source):
-                    yield self._key((source.bus_id, target.bus_id))
+            yield from map(self._key, PAIRS)
         else:
             for region in REGIONS:
                 for kind in RELATIONS:
@@ -151,8 +149,7 @@ def _to(region: str, kind: str) -> str:
     other = next(each for each in REGIONS if each != region)
     return {
         "self": "itself",
-        "sibling": f"{region}-*",
-        "parent": f"{region}-proxy",
-        "root": "root",
-        "cousin": f"{other}-*",
+        "home": f"{region}-*",
+        "above": CROSS.name,
+        "abroad": f"{other}-*",
     }[kind]

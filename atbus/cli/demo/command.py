@@ -58,9 +58,10 @@ def demo(
     """
     Show a bus of real processes on this machine, with a verdict.
 
-    Two regions, each with a proxy and three services, and a root between them. They talk, one proxy
-    is killed and comes back, and at the end an independent checker says what became of each
-    message. It ends with 0 if nothing was lost, doubled or out of order.
+    Two regions, each with two proxies and three services, and a proxy between them. They talk while
+    a proxy is added, one leaves, and one is killed and comes back. At the end an independent
+    checker says what became of each message. It ends with 0 if nothing was lost, doubled or out of
+    order, and nothing refused before the kill.
     """
     from twisted.internet.defer import Deferred
 

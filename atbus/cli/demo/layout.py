@@ -1,9 +1,11 @@
 """
-The bus of the demo: who there is, who hangs below whom, and what each is told.
+The bus of the demo: who there is, who may hang below whom, and what each is told.
 
-A root, below it a proxy for each of two regions, below each proxy three services. The root and the
-proxies are connected over TCP, as they would be across hosts. Two services of each region reach
-their proxy over a unix socket, the third over TCP, as if it were on another machine.
+A cross-region proxy, below it the proxies of two regions, below those three services in each
+region. Who is below whom is no matter of ids: each service has a list of proxies that it prefers in
+that order, and is below the first that is there. The proxies reach the one above them over TCP, as
+they would across hosts. Two services of each region reach their proxies over unix sockets, the
+third over TCP, as if it were on another machine.
 """
 
 from __future__ import annotations
@@ -22,6 +24,21 @@ APPLICATION: Final = "atbus.cli.demo.service:make"
 
 REGIONS: Final = ("eu", "us")
 
+# So long a better upstream has to be there until a service returns to it.
+_RETURN_SECONDS: Final = 1.0
+
+_POLICY: Final = """
+[[policy]]
+name = "home"
+action = "allow"
+own_proxy = true
+same_labels = ["region"]
+
+[[policy]]
+name = "abroad"
+action = "deny"
+"""
+
 
 @attrs.frozen(kw_only=True)
 class Member:
@@ -30,48 +47,55 @@ class Member:
 
     :param name: What people call it.
     :param bus_id: What the bus calls it.
-    :param region: Where it is; empty for the root.
-    :param parent: The name of its upstream; empty for the root.
-    :param free_bits: How many bits of its id are free for nodes below it.
-    :param remote: Whether it reaches its parent over TCP.
+    :param region: Where it is; empty for the cross-region proxy.
+    :param upstreams: The names of those that it may hang below, the best first.
+    :param is_service: Whether it sends, rather than pass on what others send.
+    :param remote: Whether it reaches its upstreams over TCP.
     :param channels: What it listens on, ``unix``, ``ipv4`` or both.
     """
 
     name: str
     bus_id: int
     region: str = ""
-    parent: str = ""
-    free_bits: int = 0
+    upstreams: tuple[str, ...] = ()
+    is_service: bool = False
     remote: bool = False
-    channels: tuple[str, ...] = ("unix",)
+    channels: tuple[str, ...] = ("unix", "ipv4")
 
     @property
-    def is_service(self) -> bool:
-        """Whether it sends, rather than pass on what others send."""
-        return not self.free_bits
+    def is_regional_proxy(self) -> bool:
+        """Whether it is one of the proxies of a region."""
+        return bool(self.region) and not self.is_service
+
+
+# In which order the services of a region prefer its proxies, by their numbers. The third proxy of
+# eu is added later: until then who would be below it is below the next.
+_PREFERRED: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
+    "eu": {"login": (1, 3, 2), "match": (1, 2, 3), "chat": (3, 2, 1)},
+    "us": {"login": (1, 2), "match": (1, 2), "chat": (2, 1)},
+}
 
 
 def _members() -> Iterable[Member]:
-    root = 0x10000
-    yield Member(name="root", bus_id=root, free_bits=16, channels=("unix", "ipv4"))
+    yield Member(name="cross", bus_id=0x1)
     for place, region in enumerate(REGIONS, 1):
-        proxy = root + place * 0x100
-        yield Member(
-            name=f"{region}-proxy",
-            bus_id=proxy,
-            region=region,
-            parent="root",
-            free_bits=8,
-            remote=True,
-            channels=("unix", "ipv4"),
-        )
-        for number, name in enumerate(("login", "match", "chat"), 1):
+        preferred = _PREFERRED[region]
+        for number in sorted(preferred["login"]):
+            yield Member(
+                name=f"{region}-proxy-{number}",
+                bus_id=place * 0x10 + number,
+                region=region,
+                upstreams=("cross",),
+                remote=True,
+            )
+        for number, (name, order) in enumerate(preferred.items(), 1):
             remote = name == "chat"
             yield Member(
                 name=f"{region}-{name}",
-                bus_id=proxy + number,
+                bus_id=place * 0x100 + number,
                 region=region,
-                parent=f"{region}-proxy",
+                upstreams=tuple(f"{region}-proxy-{each}" for each in order),
+                is_service=True,
                 remote=remote,
                 channels=("ipv4",) if remote else ("unix",),
             )
@@ -80,7 +104,7 @@ def _members() -> Iterable[Member]:
 MEMBERS: Final[Mapping[str, Member]] = MappingProxyType(
     {member.name: member for member in _members()}
 )
-"""Everybody by name, parents first."""
+"""Everybody by name, upstreams first."""
 
 SERVICES: Final = tuple(member for member in MEMBERS.values() if member.is_service)
 """Those that send."""
@@ -89,19 +113,33 @@ NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {member.bus_id: name for name, member in MEMBERS.items()}
 )
 
-VICTIM: Final = MEMBERS["eu-proxy"]
+CROSS: Final = MEMBERS["cross"]
+"""The proxy between the regions."""
+
+ADDED: Final = MEMBERS["eu-proxy-3"]
+"""The proxy that is added while messages flow."""
+
+DRAINED: Final = MEMBERS["eu-proxy-1"]
+"""The proxy that leaves in good order."""
+
+VICTIM: Final = MEMBERS["us-proxy-1"]
 """The proxy that is killed and comes back."""
 
-RELATIONS: Final = ("self", "sibling", "parent", "root", "cousin")
+FIRST: Final = tuple(member for member in MEMBERS.values() if member is not ADDED)
+"""Those that are there from the beginning."""
+
+RELATIONS: Final = ("self", "home", "above", "abroad")
 """How a service can stand to a node that it sends to."""
 
 PICTURE: Final = """\
-                         root 0x10000
-              TCP /                       \\ TCP
-       eu-proxy 0x10100              us-proxy 0x10200
-      unix |   | unix \\ TCP         unix |   | unix \\ TCP
-   eu-login eu-match eu-chat       us-login us-match us-chat
-    0x10101  0x10102  0x10103       0x10201  0x10202  0x10203"""
+                             cross 0x1
+            TCP /    TCP /                \\ TCP    \\ TCP
+     eu-proxy-1 --- eu-proxy-2      us-proxy-1 --- us-proxy-2
+        0x11           0x12            0x21           0x22
+    unix |  \\ unix      | TCP     unix |  \\ unix      | TCP
+   eu-login eu-match eu-chat      us-login us-match us-chat
+    0x101    0x102    0x103        0x201    0x202    0x203
+                                              (later eu-proxy-3 0x13)"""
 
 
 def relation(source: Member, target: Member) -> str:
@@ -114,30 +152,15 @@ def relation(source: Member, target: Member) -> str:
     """
     if source is target:
         return "self"
-    if not target.parent:
-        return "root"
-    if target.name == source.parent:
-        return "parent"
-    return "sibling" if target.parent == source.parent else "cousin"
+    if target is CROSS:
+        return "above"
+    return "home" if target.region == source.region else "abroad"
 
 
-def targets_of(source: Member) -> tuple[Member, ...]:
-    """
-    List whom a service sends to: somebody in every relation.
+TARGETS: Final = (CROSS, *SERVICES)
+"""Whom every service sends to: itself and all others, and the proxy between the regions."""
 
-    :param source: The service.
-    :returns: Itself, its siblings and parent, the root, and the services of the other region.
-    """
-    return tuple(
-        member
-        for member in MEMBERS.values()
-        if member.is_service or member.name in ("root", source.parent)
-    )
-
-
-PAIRS: Final = tuple(
-    (source.bus_id, target.bus_id) for source in SERVICES for target in targets_of(source)
-)
+PAIRS: Final = tuple((source.bus_id, target.bus_id) for source in SERVICES for target in TARGETS)
 """Who sends to whom."""
 
 
@@ -230,24 +253,30 @@ class Plan:
         lines: dict[str, Any] = {
             "id": f"{member.bus_id:#x}",
             "name": member.name,
+            "topology": "records",
+            "subnets": [],
             "listen": [self.address(member, channel) for channel in member.channels],
             "access_tokens": [self.token],
             "record_events": f"{self.folder / member.name}.events",
         }
-        if member.parent:
+        if member.upstreams:
             channel = "ipv4" if member.remote else "unix"
-            lines["upstream"] = self.address(MEMBERS[member.parent], channel)
+            above = [self.address(MEMBERS[name], channel) for name in member.upstreams]
+            lines["upstreams"] = above
+            lines["upstream_return_seconds"] = _RETURN_SECONDS
             lines["labels.region"] = member.region
-        if member.free_bits:
-            lines["subnets"] = [f"0/{member.free_bits}"]
         lines["heartbeat.profile"] = "fast"
         lines["retry.initial_seconds"] = 0.1
         lines["retry.seconds_max"] = 0.5
-        is_relay = member.name.endswith("-proxy")
-        lines["application.callable"] = self.relay if is_relay else APPLICATION
+        lines["application.callable"] = self.relay if member.is_regional_proxy else APPLICATION
         if member.is_service:
             lines["application.settings.rate"] = self.rate
-            lines["application.settings.targets"] = [target.bus_id for target in targets_of(member)]
+            lines["application.settings.targets"] = [target.bus_id for target in TARGETS]
+        else:
+            lines["proxy"] = True
+            lines["labels.role"] = "proxy"
+            lines["direct_connections"] = True
         self.tell(lines, member)
         # The escapes of JSON are among those of TOML.
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+        return text if member.is_service else f"{text}{_POLICY}"

@@ -1,8 +1,9 @@
 """
 A registry for the demo: the installed server, started on loopback, and stopped afterwards.
 
-With it, nobody whose upstream is on its own machine is told an address: it finds its upstream by
-name. All announce themselves, and all know of each other from the registry.
+With it, nobody whose upstream is on its own machine is told an address: it finds the proxies of its
+region by their labels, and each is the first choice of equally many. All announce themselves, and
+all know of each other from the registry.
 """
 
 from __future__ import annotations
@@ -182,9 +183,9 @@ class Registry:
         """
         lines |= self.kind.options(self._port)
         lines["service.type"] = "service" if member.is_service else "proxy"
-        lines["labels.node"] = member.name
-        if not member.remote and lines.pop("upstream", None) is not None:
-            lines["upstream_labels.node"] = member.parent
+        if not member.remote and lines.pop("upstreams", None) is not None:
+            lines["upstream_labels.role"] = "proxy"
+            lines["upstream_labels.region"] = member.region
 
     async def start(self) -> None:
         """

@@ -97,9 +97,11 @@ class DemoService(Service):
         self._loop = LoopingCall(self._tick)
         self._began = 0.0
         self._attempts = 0
+        self._upstream = 0
         node.receiver = self
         node.on_command(self._command)
         node.events.on_forward_response.observe(self._told)
+        node.events.on_upstream_changed.observe(self._moved)
 
     def startService(self) -> None:  # Twisted's name
         """Watch the process that started this one."""
@@ -154,6 +156,9 @@ class DemoService(Service):
         if outflow is not None and fate.status is not Status.OK:
             outflow.refused[fate.status.name] += fate.count
 
+    def _moved(self, upstream: int | None) -> None:
+        self._upstream = upstream or 0
+
     # Receiving.
 
     def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
@@ -197,7 +202,13 @@ class DemoService(Service):
         return []
 
     def _report(self) -> Iterator[dict[str, Any]]:
-        yield {"state": self._node.state, "process": os.getpid()}
+        yield {
+            "state": self._node.state,
+            "process": os.getpid(),
+            "upstream": self._upstream,
+            "neighbors": list(self._node.endpoints),
+            "known": [record.bus_id for record in self._node.records()],
+        }
         for target, outflow in self._outflows.items():
             yield {
                 "target": target,

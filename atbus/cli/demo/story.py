@@ -1,5 +1,6 @@
 """
-The course of the demo: start everybody, let them talk, kill one, let it come back, stop, judge.
+The course of the demo: start everybody, let them talk, add a proxy, let one leave, kill one and let
+it come back, stop, judge.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,11 @@ from twisted.internet.defer import Deferred, DeferredList
 from atbus.channels.timers import MonotonicTimers
 from atbus.cli.demo.board import Board
 from atbus.cli.demo.layout import (
+    ADDED,
     APPLICATION,
+    CROSS,
+    DRAINED,
+    FIRST,
     MEMBERS,
     NAMES,
     PAIRS,
@@ -40,9 +45,11 @@ from atbus.cli.demo.watch import Flow, Pair, Watch
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.testing.checker import Verdict, check_folder
 
-# Parts of the time in which messages are sent.
-_KILLED_AT: Final = 0.35
-_BACK_AFTER: Final = 0.15
+# Parts of the time in which messages are sent. What takes longer than that delays what follows.
+_ADDED_AT: Final = 0.2
+_DRAINED_AT: Final = 0.4
+_KILLED_AT: Final = 0.6
+_BACK_AFTER: Final = 0.1
 _AWAY_SECONDS_MIN: Final = 1.0
 
 _LOOK_SECONDS: Final = 0.5
@@ -55,11 +62,15 @@ _QUIET_LOOKS: Final = 3
 _STOP_SECONDS: Final = 180.0
 
 _OPENING: Final = """\
-atbus gives every process a node on a message bus. Here are {count} processes:
-two regions, each with three services behind a proxy, and a root between them.
-Every service sends {rate:g} messages a second: to itself, its siblings, its proxy,
-the root, and the services of the other region. After {killed:g} s one proxy is killed
-and comes back. At the end each message is accounted for.
+atbus gives every process a node on a message bus. Here are {count} processes: two
+regions, each with three services below two proxies, and a proxy between the
+regions. Proxies of one region connect to each other by themselves; a policy
+forbids it to those of two regions. Every service sends {rate:g} messages a second:
+to itself, those of its region ("home"), those of the other ("abroad"), and "cross".
+
+After {added:g} s a proxy is added, after {drained:g} s one leaves: nobody may lose anything or
+be refused. After {killed:g} s one is killed and comes back: whoever sent through it is
+told. At the end each message is accounted for.
 
 {picture}
 
@@ -128,6 +139,8 @@ class Story:
         self._troubles: list[str] = []
         self._began = 0.0
         self._up: set[Member] = set()
+        self._upstreams: dict[Member, int] = {}
+        self._forbidden: set[tuple[str, str]] = set()
 
     async def tell(self) -> Ending:
         """
@@ -161,8 +174,14 @@ class Story:
 
     def _opening(self) -> str:
         wishes = self._wishes
-        killed = wishes.seconds * _KILLED_AT
-        return _OPENING.format(count=len(MEMBERS), rate=wishes.rate, killed=killed, picture=PICTURE)
+        return _OPENING.format(
+            count=len(FIRST),
+            rate=wishes.rate,
+            added=wishes.seconds * _ADDED_AT,
+            drained=wishes.seconds * _DRAINED_AT,
+            killed=wishes.seconds * _KILLED_AT,
+            picture=PICTURE,
+        )
 
     # The acts.
 
@@ -172,7 +191,7 @@ class Story:
             self._screen.say(f"Nodes find each other through {self._registry.place}.\n")
 
     async def _start_all(self) -> None:
-        for member in MEMBERS.values():
+        for member in FIRST:
             self._start(member)
         self._watch.start()
         for _ in range(int(_START_SECONDS / _LOOK_SECONDS)):
@@ -181,24 +200,82 @@ class Story:
             if self._fallen:
                 words = tuple(self._fallen[0].last_words().splitlines())
                 raise CommandFailed(ExitCode.FAILED, "NOT_STARTED", self._troubles[0], words)
-            if all(state == "running" for state in self._watch.states.values()):
+            if not self._missing():
                 return
-        missing = [m.name for m, state in self._watch.states.items() if state != "running"]
-        text = f"not up after {_START_SECONDS:g} s: {', '.join(missing)}"
+        text = f"not up after {_START_SECONDS:g} s: {', '.join(self._missing())}"
         raise CommandFailed(ExitCode.FAILED, "NOT_STARTED", text)
 
+    def _missing(self) -> list[str]:
+        """Name who is not up, or is not known yet to the proxy that all can be reached through."""
+        states, known = self._watch.states, self._watch.known_by(CROSS)
+        return [m.name for m in FIRST if states[m] != "running" or m.bus_id not in known]
+
     async def _talk(self) -> None:
-        seconds = self._wishes.seconds
         self._began = self._timers.seconds()
-        self._up = set(MEMBERS.values())
+        self._up, self._upstreams = set(FIRST), dict(self._watch.upstreams)
         await self._watch.tell(b"demo.go")
-        killed_at = seconds * _KILLED_AT
-        await self._watch_until(killed_at)
+        await self._watch_until(self._wishes.seconds * _ADDED_AT)
+        await self._explain()
+        await self._add()
+        await self._watch_until(self._wishes.seconds * _DRAINED_AT)
+        await self._drain()
+        await self._watch_until(self._wishes.seconds * _KILLED_AT)
+        await self._see_that_nobody_noticed()
+        await self._kill()
+
+    async def _explain(self) -> None:
+        """Show what keeps the regions apart."""
+        abroad = VICTIM
+        told = await self._watch.explain(DRAINED, abroad)
+        if told:
+            hop = NAMES.get(int(told["next_hop"] or "0", 0), "nobody")
+            self._news(f"{DRAINED.name} reaches {abroad.name} through {hop}: {told['direct']}")
+
+    async def _add(self) -> None:
+        self._start(ADDED)
+        self._news(f"{ADDED.name} is started")
+        await self._until(self._is_in_use, f"nobody is below {ADDED.name}")
+
+    def _is_in_use(self) -> bool:
+        return ADDED.bus_id in self._upstreams.values()
+
+    async def _drain(self) -> None:
+        """Let a proxy leave: those below it move to others before it goes."""
+        await self._watch.leave(DRAINED)
+        self._up.discard(DRAINED)
+        process = self._processes[DRAINED]
+        process.terminate()
+        self._news(f"{DRAINED.name} gets SIGTERM: it lets everybody below it move, and leaves")
+        await self._until(lambda: not process.running, f"{DRAINED.name} does not leave")
+        self._news(f"{DRAINED.name} has left")
+
+    async def _until(self, holds: Callable[[], bool], complaint: str) -> None:
+        """Look and show until something is so; that it takes very long is trouble."""
+        for _ in range(int(_RECOVERY_SECONDS / _LOOK_SECONDS)):
+            if holds():
+                return
+            await self._pause(_LOOK_SECONDS)
+            await self._look()
+        self._troubles.append(complaint)
+
+    async def _see_that_nobody_noticed(self) -> None:
+        flows = await self._look()
+        refused = sum((flow.refused for flow in flows.values()), Counter[str]())
+        if refused:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in refused.items())
+            self._troubles.append(f"refused though nobody had been killed yet: {reasons}")
+        else:
+            self._news("one proxy more, one less, and nothing was refused")
+
+    async def _kill(self) -> None:
+        killed_at = self._timers.seconds() - self._began
         await self._processes[VICTIM].kill()
-        self._news(f"{VICTIM.name} killed (SIGKILL): its region can only talk among its services")
-        await self._watch_until(killed_at + max(_AWAY_SECONDS_MIN, seconds * _BACK_AFTER))
+        self._news(f"{VICTIM.name} is killed (SIGKILL): what it held is uncertain")
+        away = max(_AWAY_SECONDS_MIN, self._wishes.seconds * _BACK_AFTER)
+        await self._watch_until(killed_at + away)
         self._start(VICTIM)
-        self._news(f"{VICTIM.name} started again")
+        self._news(f"{VICTIM.name} is started again")
+        await self._until(lambda: VICTIM in self._up, f"{VICTIM.name} does not come back")
         await self._recover(await self._watch.look())
 
     async def _recover(self, before: Mapping[Pair, Flow]) -> None:
@@ -317,10 +394,30 @@ class Story:
         now = self._timers.seconds() - self._began
         up = {member for member, state in self._watch.states.items() if state == "running"}
         for member in sorted(up - self._up, key=lambda member: member.bus_id):
-            self._news(f"{member.name} is back")
+            self._news(f"{member.name} is there")
         self._up = up
+        self._note_moves()
+        self._look_for_what_is_forbidden()
         self._screen.table(self._heading(flows, now), self._board.rows(flows, now))
         return flows
+
+    def _note_moves(self) -> None:
+        """Tell who has changed place."""
+        for member in SERVICES:
+            before, upstream = self._upstreams.get(member, 0), self._watch.upstreams[member]
+            if upstream and before and upstream != before:
+                self._news(f"{member.name} is below {NAMES[upstream]} now")
+            self._upstreams[member] = upstream or before
+
+    def _look_for_what_is_forbidden(self) -> None:
+        """Note each connection between proxies of two regions; the policy forbids them."""
+        for member, neighbors in self._watch.neighbors.items():
+            for other in (MEMBERS[NAMES[each]] for each in neighbors if each in NAMES):
+                pair = member.name, other.name
+                both = member.is_regional_proxy and other.is_regional_proxy
+                if both and member.region != other.region and pair not in self._forbidden:
+                    self._forbidden.add(pair)
+                    self._troubles.append(f"{member.name} is connected to {other.name}")
 
     def _heading(self, flows: Mapping[Pair, Flow], now: float) -> str:
         received = sum(flow.received for flow in flows.values())
@@ -328,7 +425,7 @@ class Story:
         uncertain = sum(flow.refused["UNCERTAIN"] for flow in flows.values())
         passed = f"{now:.1f} s of {self._wishes.seconds:g}"
         counts = f"received {received}, refused {refused - uncertain}, uncertain {uncertain}"
-        return f"{passed}: {len(self._up)} of {len(MEMBERS)} nodes up; {counts}"
+        return f"{passed}: {len(self._up)} nodes up; {counts}"
 
     def _news(self, text: str) -> None:
         self._screen.news(f"{self._timers.seconds() - self._began:.1f} s: {text}")

@@ -66,6 +66,9 @@ class _Watched:
         self.node = node
         self.state = ""
         self.process = 0
+        self.upstream = 0
+        self.neighbors: frozenset[int] = frozenset()
+        self.known: frozenset[int] = frozenset()
         # Of this life of the process, and of those before it.
         self.now: dict[Pair, Flow] = {}
         self.before: dict[Pair, Flow] = {}
@@ -86,6 +89,7 @@ class Watch:
             member: _Watched(Node(_config(plan, member), reactor, timers=timers))
             for member in MEMBERS.values()
         }
+        self._gone: list[_Watched] = []
 
     def start(self) -> None:
         """Connect to everybody, as soon as they are there and whenever they come back."""
@@ -95,15 +99,59 @@ class Watch:
 
     async def stop(self) -> None:
         """Leave; twice is harmless."""
-        stopping = DeferredList([watched.node.stop() for watched in self._watched.values()])
+        await self._stop(*self._watched.values(), *self._gone)
+
+    async def _stop(self, *watched: _Watched) -> None:
+        stopping = DeferredList([each.node.stop() for each in watched])
         # Whoever ends the demo must come to an end.
         with suppress(defer.TimeoutError):
             await stopping.addTimeout(_LEAVING_SECONDS, self._timers)
+
+    async def leave(self, member: Member) -> None:
+        """
+        Ask a member no more, which is about to go; what it has told is kept.
+
+        :param member: Who.
+        """
+        gone = self._watched.pop(member)
+        self._gone.append(gone)
+        await self._stop(gone)
 
     @property
     def states(self) -> Mapping[Member, str]:
         """The state of each member's node, empty when it does not answer."""
         return {member: watched.state for member, watched in self._watched.items()}
+
+    @property
+    def upstreams(self) -> Mapping[Member, int]:
+        """Whom each member said that it is below, 0 for nobody."""
+        return {member: watched.upstream for member, watched in self._watched.items()}
+
+    @property
+    def neighbors(self) -> Mapping[Member, frozenset[int]]:
+        """With whom each member said that it is connected."""
+        return {member: watched.neighbors for member, watched in self._watched.items()}
+
+    def known_by(self, member: Member) -> frozenset[int]:
+        """
+        Tell of whom a member said that it has a record.
+
+        :param member: Who.
+        :returns: Their bus ids.
+        """
+        return self._watched[member].known
+
+    async def explain(self, source: Member, target: Member) -> Mapping[str, Any]:
+        """
+        Ask a member for its way to another.
+
+        :param source: Who is asked.
+        :param target: Whom the way leads to.
+        :returns: What ``atbus route explain`` shows; empty when there was no answer.
+        """
+        word = str(target.bus_id).encode()
+        lines = await self._ask(self._watched[source], b"atbus.explain", word)
+        return lines[0] if lines else {}
 
     async def tell(self, word: bytes) -> None:
         """
@@ -128,18 +176,18 @@ class Watch:
             ]
         )
         flows: dict[Pair, Flow] = {}
-        for watched in self._watched.values():
+        for watched in (*self._watched.values(), *self._gone):
             for part in (watched.before, watched.now):
                 for pair, flow in part.items():
                     flows.setdefault(pair, Flow()).add(flow)
         return flows
 
-    async def _ask(self, watched: _Watched, word: bytes) -> list[dict[str, Any]]:
+    async def _ask(self, watched: _Watched, *words: bytes) -> list[dict[str, Any]]:
         if not watched.node.endpoints:
             watched.state = ""
             return []
         try:
-            lines = await watched.node.command(0, word, timeout=_ANSWER_SECONDS)
+            lines = await watched.node.command(0, *words, timeout=_ANSWER_SECONDS)
         except Undeliverable:
             watched.state = ""
             return []
@@ -155,6 +203,9 @@ class Watch:
             for pair, flow in watched.now.items():
                 watched.before.setdefault(pair, Flow()).add(flow)
             watched.process = first["process"]
+        watched.upstream = first["upstream"]
+        watched.neighbors = frozenset(first["neighbors"])
+        watched.known = frozenset(first["known"])
         watched.now = {}
         for line in rest:
             pair, part = _read(member.bus_id, line)

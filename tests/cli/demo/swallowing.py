@@ -23,7 +23,7 @@ def make(node: Node, settings: Mapping[str, object]) -> service.DemoService:
     :param settings: Its settings.
     :returns: The application.
     """
-    if node.config.name == "us-proxy":
+    if node.config.name == "us-proxy-2":
         _break(node)
     return service.make(node, settings)
 

@@ -45,16 +45,16 @@ class BoardTests(SynchronousTestCase):
         """On demand there is a line for each pair of nodes."""
         rows = Board(pairs=True).rows({}, 1.0)
         self.assertEqual(len(rows), len(PAIRS))
-        self.assertIn(("eu-login", "us-chat", "cousin"), [row[:3] for row in rows])
+        self.assertIn(("eu-login", "us-chat", "abroad"), [row[:3] for row in rows])
 
     def test_rates_are_those_since_the_last_table(self) -> None:
         """A rate is of the time between two tables, for all pairs of the line together."""
         board = Board(pairs=False)
         board.rows(flows(100), 10.0)
-        row = self.row(board, flows(110), 12.0, "eu-*", "eu-proxy")
+        row = self.row(board, flows(110), 12.0, "eu-*", "cross")
         self.assertEqual((row["msg/s"], row["hops"], row["channel"]), ("15", "1", "unix"))
         self.assertEqual(row["median"], "1.02 ms")
-        row = self.row(board, flows(110), 13.0, "eu-*", "eu-proxy")
+        row = self.row(board, flows(110), 13.0, "eu-*", "cross")
         self.assertEqual((row["msg/s"], row["hops"], row["channel"]), ("0", "-", "-"))
         self.assertEqual(row["median"], "-")
 
@@ -99,7 +99,7 @@ class FlowTests(SynchronousTestCase):
 
     def test_lives_add_up(self) -> None:
         """What a process counted before it was killed is not forgotten when it comes back."""
-        pair = (MEMBERS["eu-login"].bus_id, MEMBERS["eu-proxy"].bus_id)
+        pair = (MEMBERS["eu-login"].bus_id, MEMBERS["cross"].bus_id)
         flow = flows(3, TIMEOUT=1)[pair]
         flow.add(Flow(received=2, hops=0, channel="ipv4", latencies=Counter({1: 2})))
         self.assertEqual((flow.accepted, flow.received), (3, 5))
