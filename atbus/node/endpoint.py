@@ -261,7 +261,7 @@ class Endpoint:
     def _room_for_pending(self) -> int:
         """Give how many bytes more may wait, as far as the node is concerned."""
         self.reckon()
-        return self._context.budget.free_bytes - self._account.held_bytes
+        return self._context.budget.allowed_bytes - self._account.held_bytes
 
     def reckon(self) -> None:
         """Say how many bytes wait for a way to this endpoint."""

@@ -205,7 +205,7 @@ class Link(Growth):
         self._account.hold(queued)
         if self.sluice.uncounted_bytes:
             queued -= self.sluice.count_less(self._context.config.queued_bytes_soft // 4)
-        allowance = min(self._queued_bytes_max, budget.free_bytes)
+        allowance = min(self._queued_bytes_max, budget.allowed_bytes)
         spare = self._spare_bytes = 0 if self._outgoing.full else allowance - queued
         self.room = self._room_measured = min(spare, budget.grant_bytes)
         if queued or self._queued_measured:

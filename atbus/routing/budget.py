@@ -8,6 +8,8 @@ The bytes that a node may hold, and the part of it that each queue may have.
 3. A queue does not ask for each message. It may grow by a *grant* before it must say what it holds;
    all grants together are a fixed part of the budget, which is kept back for them. So the budget
    is never exceeded, not even between two looks.
+4. Queues that grow together may so take what was left for others. Whoever holds less than a grant
+   may therefore hold that much, also when nothing is free: nobody else can use its grant up.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class Budget:
         self.free_bytes = 0
         #: How much a queue may grow before it has to say what it holds.
         self.grant_bytes = 0
+        #: How many bytes one queue may hold.
+        self.allowed_bytes = 0
         self._accounts = 0
         self.resize(bytes_max)
 
@@ -52,11 +56,13 @@ class Budget:
         """Take note of so many accounts more, or less."""
         self._accounts += accounts
         self.grant_bytes = self.bytes_max // _GRANTS_PART // max(self._accounts, _GRANTS_MIN)
+        self.allowed_bytes = max(self.free_bytes, self.grant_bytes)
 
     def add(self, held_bytes: int) -> None:
         """Take note of so many bytes more, or less, that are held."""
         self.used_bytes += held_bytes
         self.free_bytes = max(0, self._usable_bytes - self.used_bytes)
+        self.allowed_bytes = max(self.free_bytes, self.grant_bytes)
 
 
 class Account:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from atbus.errors import Status
+from atbus.testing.network import VirtualNetwork
 from tests.node.flow_case import SMALL, FlowCase
-from tests.node.mail import ROOT
+from tests.node.mail import ROOT, Receiving
 
 
 class BudgetTests(FlowCase):
@@ -115,3 +116,51 @@ class StuckTests(FlowCase):
         self.network.thaw(root)
         self.network.settle(1)
         self.assertEqual(self.mail[root].payloads, [b"x"])
+
+
+class DelayTests(FlowCase):
+    """What messages wait for, when others do not read."""
+
+    def delays(self, slow: int) -> list[float]:
+        """
+        Send to one that reads, and to many others, of whom some do not.
+
+        :param slow: How many do not.
+        :returns: How long each message to the one that reads took, seconds, in order of time.
+        """
+        hub = self.root(queued_bytes_node=20_000_000, direct_notice=False, **SMALL)
+        self.network.start(hub)
+        others = [self.leaf(ROOT + 2 + n) for n in range(max(slow, 20))]
+        one = self.leaf(ROOT + 1)
+        clock = self.network.clock
+        sent: list[float] = []
+        delays: list[float] = []
+
+        def take(_source: int, payload: bytes) -> None:
+            delays.append(clock.seconds() - sent[int.from_bytes(payload[:4], "little")])
+
+        one.receiver = Receiving(take)
+        for other in others[:slow]:
+            self.data_channel(hub, other).stall()
+        for _ in range(60):
+            for other in others:
+                for _ in range(10):
+                    if not self.offer(hub, other.bus_id, bytes(2_000)):
+                        break
+            sent.append(clock.seconds())
+            hub.send(one.bus_id, self.number(len(sent) - 1, 1_000))
+            self.network.settle(0.003)
+        self.network.settle()
+        self.assertEqual(len(delays), len(sent))
+        return sorted(delays)
+
+    def test_nobody_waits_for_who_does_not_read(self) -> None:
+        """Whether one or two hundred do not read: others wait no longer than they always do."""
+        found = []
+        for slow in (0, 1, 200):
+            delays = self.delays(slow)
+            found.append(delays[len(delays) * 99 // 100])
+            self.end()
+            self.begin(VirtualNetwork())
+        self.assertGreater(found[0], 0)
+        self.assertLessEqual(max(found), 2 * found[0])

@@ -82,3 +82,33 @@ class BudgetTests(SynchronousTestCase):
             account.hold(min(wanted, max(account.held_bytes, budget.free_bytes)))
             self.assertLessEqual(max(account.held_bytes, granted), MOST)
             self.assertLessEqual(budget.used_bytes, MOST * 7 // 8 + budget.grant_bytes)
+
+    @settings(deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-30_000, 30_000)), max_size=80))
+    def test_there_is_always_a_grant(self, steps: list[tuple[int, int]]) -> None:
+        """
+        Whoever holds less than a grant may grow to it whatever others hold, and all that queues
+        have taken, whether they have said so or not, stays within the budget.
+        """
+        budget = Budget(MOST)
+        accounts = [budget.open() for _ in range(6)]
+        rooms = [0] * 6
+        for place, wanted in steps:
+            account = accounts[place]
+            # What was taken since the last look is said, and what is allowed is looked up.
+            held = account.held_bytes
+            account.hold(max(0, held + min(wanted, rooms[place])))
+            spare = budget.allowed_bytes - account.held_bytes
+            rooms[place] = max(0, min(spare, budget.grant_bytes))
+            self.assertLessEqual(budget.used_bytes + sum(rooms), MOST)
+            self.assertGreaterEqual(budget.allowed_bytes, budget.grant_bytes)
+
+    def test_queues_that_grow_together(self) -> None:
+        """Many that fill all there is in one turn leave room for the one that holds nothing."""
+        budget = Budget(MOST)
+        accounts = [budget.open() for _ in range(20)]
+        accounts[0].hold(0)
+        for account in accounts[1:]:
+            account.hold(MOST * 7 // 8 // 20 + budget.grant_bytes)
+        self.assertEqual(budget.free_bytes, 0)
+        self.assertEqual(budget.allowed_bytes, budget.grant_bytes)

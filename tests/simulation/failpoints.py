@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 from unittest import mock
 
 import attrs
@@ -19,6 +20,8 @@ from atbus.wire.head import peek
 from atbus.wire.messages import MessageType
 from tests.simulation.model import Life
 from tests.simulation.world import World
+
+_BACK_SECONDS: Final = 10.0
 
 
 @attrs.define(eq=False)
@@ -55,7 +58,7 @@ class Failpoint:
         def look(channel: VirtualChannel, frames: Sequence[bytes]) -> None:
             for place, frame in enumerate(frames):
                 self._seen += peek(frame)[1] == self.type
-                if not self.has_happened and self._seen == self.number:
+                if self._is_due(world):
                     self.has_happened = True
                     send(channel, frames[: place + self.after])
                     self._happen(world, channel)
@@ -65,6 +68,12 @@ class Failpoint:
 
         with mock.patch.object(VirtualChannel, "send", look):
             yield
+
+    def _is_due(self, world: World) -> bool:
+        # There has to be time to come back before everybody is told to stop.
+        last_at = world.quiet_at + _BACK_SECONDS
+        may_happen = not self.has_happened and world.network.clock.seconds() < last_at
+        return may_happen and self._seen == self.number
 
     def _happen(self, world: World, channel: VirtualChannel) -> None:
         """Let nothing more out; what the node does until this turn is over nobody is told of."""
