@@ -29,12 +29,14 @@ class User:
     :param name: What ``/connz`` calls it; empty for anybody.
     :param password: None when it is known by something else.
     :param expires: When its rights end, on the session's clock; None for never.
+    :param account: Whose subjects it uses; empty for those of the bus.
     """
 
     name: str = ""
     password: str | None = attrs.field(default=None, repr=False)
     permissions: Permissions = EVERYTHING
     expires: float | None = None
+    account: str = ""
 
 
 class Voucher(Protocol):
@@ -70,6 +72,7 @@ class Authentication:
     :param nobody: The user that a client without credentials becomes; None for none.
     :param voucher: Knows users by tokens of their own.
     :param permissions: Of those who are no particular user.
+    :param account: Likewise.
     """
 
     users: Mapping[str, User] = attrs.field(factory=dict)
@@ -78,6 +81,7 @@ class Authentication:
     nobody: User | None = None
     voucher: Voucher | None = None
     permissions: Permissions = EVERYTHING
+    account: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -103,11 +107,9 @@ class Authentication:
         :returns: As whom it is let in; None for not at all.
         """
         if self.is_open:
-            return User(name=options.user, permissions=self.permissions)
+            return User(name=options.user, permissions=self.permissions, account=self.account)
         if self.voucher is not None and options.jwt:
-            admitted = self.voucher.admit(
-                options.jwt, options.sig, nonce, clock.wall_seconds()
-            )
+            admitted = self.voucher.admit(options.jwt, options.sig, nonce, clock.wall_seconds())
             if admitted is None:
                 return None
             user, ends = admitted
@@ -117,7 +119,8 @@ class Authentication:
             return self.keys[options.nkey] if _has_signed(options, nonce) else None
         if self.token is not None and options.auth_token:
             known = _equal(options.auth_token, self.token)
-            return User(permissions=self.permissions) if known else None
+            user = User(permissions=self.permissions, account=self.account)
+            return user if known else None
         if options.user:
             user = self.users.get(options.user, User(password=""))
             known = user.password is not None and _equal(options.password, user.password)

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 
+from atbus.errors import SubjectError
 from atbus.nats import bounds
+from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.effects import Attach, Close, Connected, Detach, Effect, Subscription, Write
-from atbus.nats.faults import Fault, Reason
+from atbus.nats.faults import Fault, Reason, error_line
 from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.session import Session
 from atbus.node.context import Alarm
@@ -31,9 +33,6 @@ PIECE_BYTES: Final = 256 * 1024
 
 #: From this share of what may wait on, publishers are slowed down.
 _STALL_SHARE: Final = 0.75
-
-#: Subjects of the gateways' own; clients do not get what is published there.
-OWN_SUBJECTS: Final = "$ATBUS"
 
 
 class Wire(Protocol):
@@ -90,6 +89,8 @@ class Client:
         #: Bytes that wait here.
         self.pending_bytes = 0
         self.attached: dict[Subscription, BusSubscription] = {}
+        #: How its subjects are called on the bus.
+        self.names = gateway.names_of("")
         self._gateway = gateway
         self._wire = wire
         self._out: list[bytes | memoryview] = []
@@ -155,8 +156,20 @@ class Client:
 
     def _connected(self) -> None:
         self._alarm.set(self.session.deadline)
+        self.take_account()
         for subscription, attached in self.attached.items():
             attached.accepts = self._acceptance(subscription)
+
+    def take_account(self) -> None:
+        """Use the subjects of the account of which the client is now."""
+        user = self.session.user
+        account = "" if user is None else user.account
+        if account == self.names.account:
+            return
+        self.names = self._gateway.names_of(account)
+        for subscription in list(self.attached):
+            self._detach(subscription)
+            self._attach(subscription)
 
     def _tick(self) -> None:
         self._perform(self.session.tick(self._gateway.now))
@@ -172,19 +185,25 @@ class Client:
         def take_run(run: PublicationRun) -> None:
             self._deliver_run(subscription, run)
 
-        self.attached[subscription] = self._gateway.subscribe(
-            subscription.pattern,
-            (take, take_run),
-            subscription.queue,
-            self._acceptance(subscription),
-            f"client {self.number}, {subscription.sid.decode(errors='replace')}",
-        )
+        try:
+            self.attached[subscription] = self._gateway.subscribe(
+                self.names.prefix + subscription.pattern,
+                (take, take_run),
+                subscription.queue,
+                self._acceptance(subscription),
+                f"client {self.number}, {subscription.sid.decode(errors='replace')}",
+            )
+        except SubjectError:
+            # Too long only with what stands before it.
+            self.session.subscriptions.pop(subscription.sid, None)
+            self.send(error_line("Invalid Subject"))
 
     def _acceptance(self, subscription: Subscription) -> Callable[[Publication], bool] | None:
         """Give what is to be asked before each delivery; None when there is nothing to ask."""
         session = self.session
         first = subscription.pattern.partition(".")[0]
-        sees_ours = first in ("*", ">", OWN_SUBJECTS)
+        names = self.names
+        sees_ours = not names.prefix and first in ("*", ">", OWN_SUBJECTS)
         if session.options.echo and session.receives_freely and not sees_ours:
             return None
 
@@ -192,7 +211,9 @@ class Client:
             subject = publication.subject
             if sees_ours and subject.partition(".")[0] == OWN_SUBJECTS:
                 return False
-            return session.accepts(subscription, subject, is_own=publication.origin is self)
+            return session.accepts(
+                subscription, names.for_client(subject), is_own=publication.origin is self
+            )
 
         return accepts
 
@@ -207,8 +228,8 @@ class Client:
         self.send(
             self.session.deliver(
                 subscription,
-                publication.subject.encode(),
-                publication.reply_to.encode(),
+                self.names.for_client(publication.subject).encode(),
+                self.names.for_client(publication.reply_to).encode(),
                 publication.header_block,
                 publication.payload,
                 self._gateway.now,
@@ -222,7 +243,8 @@ class Client:
         if session.closed:
             return
         if not subscription.most:
-            self.send(session.deliver_run(subscription, run.subject.encode(), run.payloads))
+            subject = self.names.for_client(run.subject).encode()
+            self.send(session.deliver_run(subscription, subject, run.payloads))
             return
         for publication in run.publications:
             if subscription not in self.attached:

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from atbus import __version__
 from atbus.errors import AtbusError, ListenFailed, Status, SubjectError, Undeliverable
 from atbus.nats import bounds
+from atbus.nats.accounts import Names
 from atbus.nats.authentication import Clock, User
 from atbus.nats.client import Client, Wire
 from atbus.nats.connect_options import ConnectOptions
@@ -108,7 +109,7 @@ class Gateway(Service):
         self._dirty: list[Client] = []
         self._flushing: IDelayedCall | None = None
         self._nonces: dict[int, str] = {}
-        self._texts: dict[bytes, str] = {}
+        self._names: dict[str, Names] = {}
         self._watching: Any = None
         self._leaving: IDelayedCall | None = None
         self._gone: Deferred[None] | None = None
@@ -332,7 +333,7 @@ class Gateway(Service):
         client = Client(
             self,
             wire,
-            Session(self._terms(), judge, self._allows),
+            Session(self._terms(), judge, lambda pattern: self._allows(client, pattern)),
             number=number,
             peer=peer,
             kind=kind,
@@ -340,12 +341,13 @@ class Gateway(Service):
         self.clients[number] = client
         if settings.authentication.nobody is not None:
             client.session.become(settings.authentication.nobody)
+            client.take_account()
         return client
 
-    def _allows(self, pattern: str) -> bool:
+    def _allows(self, client: Client, pattern: str) -> bool:
         """Tell whether the node may subscribe to a pattern; one that is none is told otherwise."""
         try:
-            return self.node.may_subscribe(pattern)
+            return self.node.may_subscribe(client.names.prefix + pattern)
         except SubjectError:
             return True
 
@@ -362,6 +364,10 @@ class Gateway(Service):
             first_ping_seconds=first * self._random.uniform(1.0, 1.2),
             login_seconds=settings.authentication_seconds,
         )
+
+    def names_of(self, account: str) -> Names:
+        """Give the names of subjects of an account; of none for an empty one."""
+        return self._names.setdefault(account, Names(account))
 
     def note_gone(self, client: Client) -> None:
         """Note that a client is not connected any more."""
@@ -403,7 +409,7 @@ class Gateway(Service):
         """
         raw, reply, header, payload = message
         try:
-            subject = self._texts.get(raw) or self._text(raw)
+            subject = client.names.read(raw)
             if not reply:
                 self.node.publish(
                     subject, payload, headers=header or b"", origin=client, literal=True
@@ -412,7 +418,7 @@ class Gateway(Service):
             self.node.publish(
                 subject,
                 payload,
-                reply_to=reply.decode(),
+                reply_to=client.names.on_bus(reply.decode()),
                 headers=header or b"",
                 origin=client,
                 unheard=lambda: client.unheard(reply),
@@ -433,19 +439,12 @@ class Gateway(Service):
         """
         raw, payloads = run
         try:
-            subject = self._texts.get(raw) or self._text(raw)
+            subject = client.names.read(raw)
             self.node.publish_many(subject, payloads, origin=client, literal=True)
         except (AtbusError, UnicodeDecodeError) as error:
             # As for one.
             if _lacks_right(error):
                 client.send(client.session.refused(raw) * len(payloads))
-
-    def _text(self, raw: bytes) -> str:
-        text = raw.decode()
-        if len(self._texts) >= bounds.SUBJECTS_REMEMBERED:
-            del self._texts[next(iter(self._texts))]
-        self._texts[raw] = text
-        return text
 
     def subscribe(
         self,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from atbus.nats.accounts import NO_ACCOUNT
 from atbus.nats.client import Client
 from atbus.nats.info import PROTOCOL, VERSION
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
@@ -200,9 +201,7 @@ class Monitor:
             "total": len(chosen),
             "offset": offset,
             "limit": limit,
-            "connections": [
-                _connection(client, now, arguments.get("subs", "")) for client in page
-            ],
+            "connections": [_connection(client, now, arguments.get("subs", "")) for client in page],
         }
 
     def routez(self, _: Arguments) -> dict[str, Any]:
@@ -289,6 +288,7 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "tls_version": client.tls[0] if client.tls else None,
         "tls_cipher_suite": client.tls[1] if client.tls else None,
         "authorized_user": _user(client) or None,
+        "account": client.names.account or NO_ACCOUNT,
     }
     if subscriptions == "detail":
         facts["subscriptions_list_detail"] = [
@@ -301,7 +301,7 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
 
 def _subscription(client: Client, subscription: Any) -> dict[str, Any]:
     facts = {
-        "account": "$G",
+        "account": client.names.account or NO_ACCOUNT,
         "subject": subscription.pattern,
         "qgroup": subscription.queue,
         "sid": subscription.sid.decode(errors="replace"),

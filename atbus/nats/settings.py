@@ -124,7 +124,7 @@ def _read_tls(table: Mapping[str, Any]) -> TlsSettings | None:
 
 
 def _read_authentication(table: Mapping[str, Any]) -> Authentication:
-    default = table.get("permissions", {})
+    default, account = table.get("permissions", {}), table.get("account", "")
     users: dict[str, User] = {}
     for entry in (table, *table.get("users", ())):
         if entry.get("user"):
@@ -132,21 +132,28 @@ def _read_authentication(table: Mapping[str, Any]) -> Authentication:
                 name=entry["user"],
                 password=entry["password"],
                 permissions=read_permissions(entry.get("permissions", default)),
+                account=entry.get("account", account),
             )
     keys: dict[str, User] = {}
     for entry in table.get("nkeys", ()):
         read_key(entry["nkey"], Kind.USER)
         rights = read_permissions(entry.get("permissions", default))
-        keys[entry["nkey"]] = User(name=entry["nkey"], permissions=rights)
+        keys[entry["nkey"]] = User(
+            name=entry["nkey"], permissions=rights, account=entry.get("account", account)
+        )
     operator = table.get("operator")
+    separate = bool(table.get("separate_accounts"))
     nobody = table.get("no_auth_user")
     return Authentication(
         users=users,
         keys=keys,
         token=table.get("token") or None,
         nobody=users[nobody] if nobody else None,
-        voucher=Chain(operator, table.get("accounts", ())) if operator else None,
+        voucher=(
+            Chain(operator, table.get("accounts", ()), separate=separate) if operator else None
+        ),
         permissions=read_permissions(default),
+        account=account,
     )
 
 

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from atbus.errors import AtbusError, Undeliverable
 from atbus.nats import bounds
-from atbus.nats.client import OWN_SUBJECTS
+from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.node.publication import Publication
 
 if TYPE_CHECKING:

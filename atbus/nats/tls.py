@@ -17,9 +17,7 @@ from twisted.internet.ssl import CertificateOptions
 from atbus.errors import ConfigurationError
 from atbus.nats.settings import TlsSettings
 
-_PEM: Final = re.compile(
-    rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL
-)
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def make_context(settings: TlsSettings) -> Any:

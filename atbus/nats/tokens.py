@@ -96,14 +96,16 @@ class Chain:
 
     :param operator: Its token, signed by itself.
     :param accounts: Tokens of accounts; each must be signed by the operator.
+    :param separate: Whether each account has subjects of its own.
     :raises ValueError: One of them is not what it should be.
     """
 
-    def __init__(self, operator: str, accounts: Sequence[str]) -> None:
+    def __init__(self, operator: str, accounts: Sequence[str], *, separate: bool = False) -> None:
         claims = read_token(operator, (Kind.OPERATOR,))
         if claims.issuer != claims.subject:
             raise ValueError("the operator's token is signed by another")
         trusted = {claims.subject, *_signing_keys(claims)}
+        self._separate = separate
         self._accounts: dict[str, Claims] = {}
         for text in accounts:
             account = read_token(text, (Kind.OPERATOR,))
@@ -139,7 +141,8 @@ class Chain:
             return None
         ends = [float(each.facts["exp"]) for each in (claims, account) if each.facts.get("exp")]
         name = str(claims.facts.get("name") or claims.subject)
-        return User(name=name, permissions=rights), min(ends, default=None)
+        own = account.subject if self._separate else ""
+        return User(name=name, permissions=rights, account=own), min(ends, default=None)
 
 
 def _signing_keys(claims: Claims) -> list[str]:
@@ -155,9 +158,7 @@ def _vouches(account: Claims, user: Claims) -> bool:
     if not isinstance(revoked, dict):
         return True
     issued = user.facts.get("iat") or 0
-    return not any(
-        issued <= revoked[key] for key in (user.subject, _ANY_KEY) if key in revoked
-    )
+    return not any(issued <= revoked[key] for key in (user.subject, _ANY_KEY) if key in revoked)
 
 
 def _permissions(nats: Mapping[str, Any]) -> Permissions:

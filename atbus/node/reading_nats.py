@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from atbus.errors import SubjectError
-from atbus.subjects.pattern import parse_pattern
+from atbus.subjects.pattern import parse_pattern, parse_subject
 
 _LISTENERS: Final = ("listen", "monitor", "websocket")
 _TEXTS: Final = (
-    *("name", "user", "password", "token", "no_auth_user", "operator"),
+    *("name", "user", "password", "token", "account", "no_auth_user", "operator"),
     *("certificate_file", "key_file", "ca_file"),
 )
-_TRUTHS: Final = ("allow_insecure", "tls_verify", "tls_optional")
+_TRUTHS: Final = ("allow_insecure", "tls_verify", "tls_optional", "separate_accounts")
 _TEXT_LISTS: Final = ("advertise", "accounts")
 
 # For each number its bounds; whole ones first.
@@ -131,17 +131,30 @@ def _faults_in_users(table: Mapping[str, Any]) -> Iterator[str]:
             for key in sorted(needed):
                 if not isinstance(entry.get(key), str) or not entry.get(key):
                     yield f"{place}.{key}: expected a text"
-            unknown = entry.keys() - needed - {"permissions"}
+            unknown = entry.keys() - needed - {"permissions", "account"}
+            yield from _faults_in_account(f"{place}.account", entry.get("account"))
             yield from (f"{place}.{key}: unknown" for key in sorted(unknown))
             yield from _faults_in_rights(f"{place}.permissions", entry.get("permissions", {}))
             names.add(entry.get("user"))
     yield from _faults_in_rights(".permissions", table.get("permissions", {}))
+    yield from _faults_in_account(".account", table.get("account"))
     if bool(table.get("user")) != bool(table.get("password")):
         yield ".password: user and password go together"
     if table.get("no_auth_user") and table["no_auth_user"] not in names:
         yield ".no_auth_user: there is no user of that name"
-    if table.get("accounts") and not table.get("operator"):
-        yield ".accounts: there is no operator who vouches for them"
+    for key in ("accounts", "separate_accounts"):
+        if table.get(key) and not table.get("operator"):
+            yield f".{key}: there is no operator who vouches for them"
+
+
+def _faults_in_account(place: str, name: object) -> Iterator[str]:
+    if name is None:
+        return
+    try:
+        if not isinstance(name, str) or len(parse_subject(name)) > 1:
+            raise SubjectError(str(name), "")
+    except SubjectError:
+        yield f"{place}: expected a text that is one token of a subject"
 
 
 def _faults_in_rights(place: str, rights: object) -> Iterator[str]:
