@@ -7,7 +7,8 @@ from atbus.errors import LocalProtocolError, Undeliverable
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.wire.messages import Data, MessageType
-from tests.node.mail import NORTH, NORTH_ADDRESS, ROOT, MailTests
+from tests.node.mail import NORTH, NORTH_ADDRESS, ROOT, SOUTH, MailTests
+from tests.node.test_path_change import TWO, PathTests
 
 
 class GrowthTests(MailTests):
@@ -41,8 +42,10 @@ class GrowthTests(MailTests):
         """Messages keep their kinds, whether or not the next one has the same."""
         root, child = self.pair()
         kinds = [0, 0, 0, 7, 7, -1, 0, 2**31 - 1, 2**31 - 1, True, 1, 1, 1, -(2**31)]
-        for kind in kinds:
+        for place, kind in enumerate(kinds):
             child.send(ROOT, b"x", kind)
+            if place < 3:
+                self.assertRaises(LocalProtocolError, child.send, ROOT, b"x", 0.0)
         for wrong in (0.0, None, "0", 2**31):
             self.assertRaises(LocalProtocolError, child.send, ROOT, b"x", wrong)
         child.send(ROOT, b"x")
@@ -170,3 +173,66 @@ class GrowthTests(MailTests):
         arrived = {letter.sequence for letter in self.mail[root].letters}
         self.assertEqual(sorted(told | arrived), sequences)
         self.assertEqual(told & arrived, set())
+
+
+class ChangeTests(PathTests):
+    """What happens to a run that could still grow when something changes in the same turn."""
+
+    def sequences(self, node: Node) -> dict[bytes, int]:
+        """Give the sequence under which each payload was received."""
+        return {each.payload: each.sequence for each in self.mail[node].letters}
+
+    def test_another_way_in_between(self) -> None:
+        """A message that goes another way takes its sequence with it: the run has no hole."""
+        _, one, two = self.connected()
+        payloads = [b"a", b"b", b"c", b"d", b"e", b"f"]
+        sent = self.send_all(one, TWO, payloads[:3])
+        sent.append(one.send(TWO, payloads[3], exclude=[TWO]))
+        sent += self.send_all(one, TWO, payloads[4:])
+        self.network.settle()
+        self.assertEqual(self.sequences(two), dict(zip(payloads, sent, strict=True)))
+        self.assertEqual(self.mail[one].fates, [])
+
+    def test_the_link_changes(self) -> None:
+        """Messages behind a change of the way join nothing that is queued for the former one."""
+        north, one, two = self.connected()
+        payloads = [b"a", b"b", b"c", b"d", b"e", b"f"]
+        sent = self.send_all(one, TWO, payloads[:3])
+        parts = one._parts
+        flow = parts.sender._flow(TWO)
+        self.assertIs(parts.context.open_flows[TWO], flow)
+        parts.traffic.changed()
+        self.assertEqual(parts.context.open_flows, {})
+        former, flow.generation = flow.on, parts.traffic.generation
+        assert former is not None
+        parts.sender._compile(flow, one.endpoints[NORTH])
+        sent += self.send_all(one, TWO, payloads[3:])
+        self.assertIs(flow.on, one.endpoints[NORTH].data_link)
+        self.network.settle()
+        self.assertEqual(self.sequences(two), dict(zip(payloads, sent, strict=True)))
+        self.assertEqual(north.statistics.forwarded_messages, 3)
+
+    def test_a_pause(self) -> None:
+        """When a target asks for a pause the next message is not sent at once."""
+        _, one, _ = self.connected()
+        self.send_all(one, TWO, [b"a", b"b", b"c"])
+        one._parts.sender.paused(TWO)
+        self.assertNotIn(TWO, one._parts.context.open_flows)
+        one._parts.sender.paused(None)
+        self.assertEqual(one._parts.context.open_flows, {})
+
+    def test_a_flow_that_is_forgotten(self) -> None:
+        """A target that was forgotten among many others has no sequence twice."""
+        self.patch(limits, "FLOWS_MAX", 2)
+        north, one, two = self.connected()
+        sent = self.send_all(one, TWO, [b"a", b"b", b"c"])
+        for other in (NORTH, SOUTH):
+            one.send(other, b"x")
+        sent += self.send_all(one, TWO, [b"d", b"e"])
+        self.network.settle()
+        sent += self.send_all(one, TWO, [b"f", b"g"])
+        self.network.settle()
+        self.assertEqual(sorted(set(sent)), sent)
+        payloads = [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
+        self.assertEqual(self.sequences(two), dict(zip(payloads, sent, strict=True)))
+        self.assertEqual(self.mail[north].payloads, [b"x"])

@@ -27,6 +27,13 @@ class PathTests(MailTests):
         _, north, _ = self.proxies(direct_notice=False)
         return north, self.leaf(ONE, **options), self.leaf(TWO, listens=True, **options)
 
+    def connected(self) -> tuple[Node, Node, Node]:
+        """Start two leaves that are connected directly."""
+        north, one, two = self.siblings()
+        self.network.result_of(one.connect(TWO_ADDRESS))
+        self.network.settle()
+        return north, one, two
+
     def talk(self, source: Node, target: int, turns: int, seconds: float = 0.0007) -> None:
         """Send one message after the other, numbered through."""
         for _ in range(turns):
@@ -279,13 +286,6 @@ class ThroughTests(PathTests):
 
 class BackTests(PathTests):
     """From the direct way back to the one through the proxy."""
-
-    def connected(self) -> tuple[Node, Node, Node]:
-        """Start two leaves that are connected directly."""
-        north, one, two = self.siblings()
-        self.network.result_of(one.connect(TWO_ADDRESS))
-        self.network.settle()
-        return north, one, two
 
     def test_who_disconnects(self) -> None:
         """
