@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -34,11 +35,23 @@ class NatsCTests(TwoGateways):
         return program
 
     def test_questions_and_answers(self) -> Deferred[None]:
-        """Requests to a queue group at another gateway, and one that nobody answers."""
+        """Requests to a queue group at another gateway, one that nobody answers, and drain."""
         return Deferred.fromCoroutine(self.questions_and_answers(self.compile()))
 
     async def questions_and_answers(self, program: str) -> None:
         _, urls = await self.begin()
-        client = self.run_program("client", program, *urls)
+        client = self.run_program("client", program, "basics", *urls)
+        await client.says("passed")
+        self.assertEqual(await client.ends(), 0)
+
+    def test_a_gateway_dies(self) -> Deferred[None]:
+        """A client goes on at the other gateway, which it has never been told of by its user."""
+        return Deferred.fromCoroutine(self.a_gateway_dies(self.compile()))
+
+    async def a_gateway_dies(self, program: str) -> None:
+        (_, child), urls = await self.begin()
+        client = self.run_program("client", program, "reconnect", urls[1])
+        await client.says("knows both")
+        child.kill(signal.SIGKILL)
         await client.says("passed")
         self.assertEqual(await client.ends(), 0)
