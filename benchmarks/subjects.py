@@ -27,6 +27,7 @@ COUNTS = (10, 1_000, 100_000)
 _NEIGHBORS = 10
 _BATCH = 1_000
 _PAYLOAD = b"x" * 128
+_RUN = 100
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +40,7 @@ class Cost:
     :param walk_us: To find who wants a subject that was not asked for since the last change.
     :param match_us: The same for a subject that was.
     :param forward_us: To read a publication, decide where it goes, and make the frame.
+    :param forward_run_us: The same for each of a hundred that came in one frame.
     """
 
     count: int
@@ -46,6 +48,7 @@ class Cost:
     walk_us: float
     match_us: float
     forward_us: float
+    forward_run_us: float
 
 
 def measure(count: int, questions: int) -> Cost:
@@ -94,12 +97,20 @@ def measure(count: int, questions: int) -> Cost:
     forward_us = time_of_each(
         lambda frame: _forward(distributor, frame), frames * (questions // len(frames))
     )
+    runs = [
+        codec.encode(
+            Publish(source=1, sequence=1, subject=subject, messages=((0, _PAYLOAD),) * _RUN)
+        )
+        for (subject,) in subjects[: min(questions, 500)]
+    ]
+    forward_run_us = time_of_each(lambda frame: _forward(distributor, frame), runs) / _RUN
     return Cost(
         count=count,
         subscribe_us=subscribe_us,
         walk_us=walk_us,
         match_us=match_us,
         forward_us=forward_us,
+        forward_run_us=forward_run_us,
     )
 
 
