@@ -302,7 +302,7 @@ class LaneTests(SocketTests):
         """
         self.patch(outgoing_lane, "LANE_FULL_SECONDS", float(LONG_SECONDS))
         before = await self.warmed_up()
-        count = extent(20_000, 1_000_000)
+        count = extent(20_000, 300_000)
         lane = self.lane("r", limits.LANE_BYTES_MIN)
         writer = self.writer_of(lane)
         receiver = RecordingReceiver()
