@@ -6,6 +6,8 @@ of `atbus.routing.direct` and the policy say whom to dial, if anybody. Nothing w
 long as there is a way; what has none waits, if there is somebody to dial, in a `Prospect`, and is
 put on its way in order when the dialled node has registered. After some attempts it is given up;
 the next message begins anew, but not at once.
+
+What was made for the sake of others is left when it serves nobody any more (`atbus.node.passive`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from twisted.python.failure import Failure
 from atbus import limits
 from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.node.endpoint import Gate
+from atbus.node.passive import Passive
 from atbus.routing.backoff import Backoff
 from atbus.routing.direct import Choice, Dial, Stay, choose
 from atbus.routing.pending import PendingQueue
@@ -97,6 +100,7 @@ class Directs:
         self._topology = topology
         self._traffic = traffic
         self._dialer = dialer
+        self.passive = Passive(context)
         self._wanted: dict[int, _Wanted] = {}
 
     def choice(self, target: int, *, relayed: bool = False) -> Choice:
@@ -171,6 +175,8 @@ class Directs:
     def _ended(self, result: Endpoint | Failure, target: int, wanted: _Wanted) -> None:
         wanted.dialling = False
         if not isinstance(result, Failure):
+            if result.bus_id != target:
+                self.passive.made(result)
             self._finish(target, wanted)
             return
         result.trap(AtbusError, CancelledError)
@@ -200,6 +206,7 @@ class Directs:
 
     def sweep(self) -> None:
         """Try again what is due, give up what has failed too often, answer what is too late."""
+        self.passive.sweep()
         now = self._context.now
         for target, wanted in list(self._wanted.items()):
             late = [] if wanted.prospect is None else wanted.prospect.pending.expire(now)
@@ -222,6 +229,7 @@ class Directs:
 
     def close(self) -> None:
         """Answer what waits: the node stops."""
+        self.passive.close()
         wanted, self._wanted = self._wanted, {}
         for each in wanted.values():
             if each.prospect is not None:

@@ -334,6 +334,7 @@ def _connect_topology(made: Parts) -> None:
     made.traffic.on_wanted = partial(directs.wanted, relayed=True)
     made.sender.on_wanted = directs.wanted
     made.sender.instead = directs.instead
+    directs.passive.leaving = made.leaving
 
 
 def _context(config: NodeConfig, clock: Timers, random: Random, epoch: int, log: Logger) -> Context:

@@ -34,6 +34,10 @@ FORMER_PLACES_MAX: Final = 4_096
 #: as the answer to a FLUSH may take.
 QUIET_SECONDS: Final = 1.0
 
+#: So long a direct connection is kept that serves nobody: a proxy that is restarted, and those that
+#: move away from it meanwhile, are back by then.
+PASSIVE_SECONDS: Final = 30.0
+
 #: So long a node is silent to those above it on one that has moved from it to another place: nearly
 #: as long as the one that moved still takes what comes by its old way.
 PARTING_SECONDS: Final = 0.8

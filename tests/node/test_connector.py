@@ -99,7 +99,7 @@ class ThroughTheUpstreamTests(ConnectorTests):
         When the way does not come back each message that waited is answered, and after a while the
         upstream is given up, also when nobody knows of the target any more.
 
-        Scenario: W5, W6
+        Scenario: W5, W6, Z6
         """
         proxy, one, _ = self.family()
         self.network.unreachable.add(proxy.addresses[0])

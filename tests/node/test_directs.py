@@ -7,6 +7,7 @@ from typing import Any
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
+from atbus.routing import bounds
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from atbus.routing.relation import Relation
@@ -69,6 +70,35 @@ class CrossRegionTests(MeshTests):
         self.assertEqual(nodes[CROSS].statistics.forwarded_messages, 40)
         for bus_id in (EU1, EU2, US1, US2):
             self.assertEqual([each for each in nodes[bus_id].endpoints if each < 0x100], [CROSS])
+
+    def test_a_connection_that_serves_nobody(self) -> None:
+        """
+        Proxies that were connected for those below them part when nobody is below them any more,
+        after a while, in case somebody comes back; they never part from their upstream.
+
+        Scenario: Z19
+        """
+        nodes = self.regions(records=[])
+        self.network.settle(1)
+        eu1, eu2 = nodes[EU1], nodes[EU2]
+        nodes[EU_LEAF].send(EU_OTHER, b"1")
+        self.network.settle(2)
+        self.assertIn(EU2, eu1.endpoints)
+        self.network.stop(nodes[EU_OTHER])
+        self.network.settle(2 * bounds.PASSIVE_SECONDS)
+        # It still serves the leaf below this end.
+        self.assertIn(EU2, eu1.endpoints)
+        self.network.stop(nodes[EU_LEAF])
+        self.network.settle(bounds.PASSIVE_SECONDS - 2)
+        self.assertIn(EU2, eu1.endpoints)
+        self.network.settle(10)
+        self.assertEqual((self.ids(eu1), self.ids(eu2)), ([CROSS], [CROSS]))
+        self.assertIs(self.diaries[eu1].of("on_endpoint_removed")[-1][1], Status.DISCONNECTED)
+        # Who has something to say to the other proxy itself is not kept from it.
+        eu1.send(EU2, b"2")
+        self.network.settle(2 * bounds.PASSIVE_SECONDS)
+        self.assertEqual(self.mail[eu2].payloads, [b"2"])
+        self.assertIn(EU2, eu1.endpoints)
 
     def test_the_other_side_has_a_policy_too(self) -> None:
         """
@@ -190,6 +220,43 @@ class WithoutUpstreamTests(MeshTests):
         )
         self.network.settle(120)
         self.assertEqual(len(self.network.dials), limits.DIRECT_ATTEMPTS_MAX)
+        self.assertEqual(one._parts.directs._wanted, {})
+        self.assert_quiet(one)
+
+    def test_the_proxy_above_a_target_never_comes(self) -> None:
+        """
+        A target that has moved below a proxy that is never there gets nothing; the sender is told.
+
+        Scenario: Z4
+        """
+        one, two = self.pair_of()
+        self.network.start(two)
+        moved = Record(bus_id=self.TWO, upstream_id=0x40)
+        proxy = Record(bus_id=0x40, addresses=("ipv4://10.0.0.9:9",))
+        one._parts.topology.replace(Feeder.STATIC, [moved, proxy])
+        sequence = one.send(self.TWO, b"1")
+        self.network.settle(limits.PENDING_SECONDS + 1)
+        self.assertEqual({str(each) for each in self.network.dials}, {"ipv4://10.0.0.9:9"})
+        self.assertEqual(self.mail[one].news, [(self.TWO, sequence, 1, "TIMEOUT")])
+        self.assertEqual(self.mail[two].payloads, [])
+
+    def test_a_target_that_is_forgotten_while_it_is_dialled(self) -> None:
+        """
+        A target of which nothing is known any more is dialled no more, and given up after the same
+        number of attempts; what waited is answered.
+
+        Scenario: Z11
+        """
+        one, _ = self.pair_of()
+        sequence = one.send(self.TWO, b"1")
+        self.network.settle(1)
+        self.assertEqual(len(self.network.dials), 1)
+        one._parts.topology.replace(Feeder.STATIC, [])
+        self.network.settle(limits.PENDING_SECONDS)
+        self.assertEqual(self.mail[one].news, [(self.TWO, sequence, 1, "TIMEOUT")])
+        self.assertEqual(list(one._parts.directs._wanted), [self.TWO])
+        self.network.settle(120)
+        self.assertEqual(len(self.network.dials), 1)
         self.assertEqual(one._parts.directs._wanted, {})
         self.assert_quiet(one)
 
