@@ -14,8 +14,12 @@ from zope.interface import implementer
 
 from atbus.discovery.documents import (
     Author,
+    DocumentError,
+    Key,
+    Kind,
     author_of,
     normal_prefix,
+    read_record,
     service_key,
     topology_key,
     write_record,
@@ -53,6 +57,7 @@ class Announcer(ABC):
         self._topology: KeptValue | None = None
         self._service: KeptValue | None = None
         self._conflicted: Listeners[[DiscoveryConflict]] = Listeners()
+        self._outlived: Listeners[[Record]] = Listeners()
         self._waiting: list[Deferred[None]] = []
         self._stopped = False
 
@@ -125,8 +130,21 @@ class Announcer(ABC):
         kept = self.keep(key, value, after)
         kept.written.add(self._written)
         kept.conflicted.add(self._met_another)
+        if after is None:
+            kept.found.add(self._found)
         kept.start()
         return kept
+
+    def _found(self, value: bytes) -> None:
+        """Look at a record of ours that is there already."""
+        if author_of(value).process == self._author.process:
+            return
+        try:
+            record = read_record(Key(Kind.TOPOLOGY, self._bus_id), value)
+        except DocumentError:
+            # It is overwritten, whatever it said.
+            return
+        self._outlived.tell(record)
 
     def is_ours(self, value: bytes) -> bool:
         """
@@ -167,6 +185,10 @@ class Announcer(ABC):
     def on_conflict(self, callback: Callable[[DiscoveryConflict], None]) -> Callable[[], None]:
         """Have something called each time another is found to own our id."""
         return self._conflicted.add(callback)
+
+    def on_outlived(self, callback: Callable[[Record], None]) -> Callable[[], None]:
+        """Have something called with the record of a former life of the node that is found."""
+        return self._outlived.add(callback)
 
     def look_again(self) -> None:
         """Write anew what somebody else has deleted or changed."""

@@ -72,6 +72,8 @@ class KeptValue(ABC):
         self.written: Listeners[[]] = Listeners()
         #: Told each time the key turns out to be another's.
         self.conflicted: Listeners[[DiscoveryConflict]] = Listeners()
+        #: Told what of ours was there, and is something else than shall be there.
+        self.found: Listeners[[bytes]] = Listeners()
         self._wanted = value
         self._stored: bytes | None = None
         # The tenure in which something of ours is there; 0 when nobody knows.
@@ -229,7 +231,10 @@ class KeptValue(ABC):
         :param value: That.
         :raises DiscoveryConflict: It is another's.
         """
-        if value == self._wanted or (self._is_ours is not None and self._is_ours(value)):
+        if value == self._wanted:
+            return
+        if self._is_ours is not None and self._is_ours(value):
+            self.found.tell(value)
             return
         owner = printable(self._owner_of(value)[: limits.DETAIL_BYTES])
         raise DiscoveryConflict(self.registry, self.shown, owner)

@@ -305,6 +305,22 @@ class Context:
                 self.first_epoch = self.epoch
         self.announced_epoch = self.epoch
 
+    def outlives(self, known_epoch: int) -> bool:
+        """
+        Continue above what a registry knows of a former life of our id.
+
+        Once a neighbor has registered us it is too late: our epoch is known.
+
+        :param known_epoch: The epoch of that life.
+        :returns: Whether we have another epoch now.
+        """
+        if known_epoch < self.epoch or self.announced_epoch:
+            return False
+        self.epoch = known_epoch + 1
+        if not self.statistics.sent_messages:
+            self.first_epoch = self.epoch
+        return True
+
     def ways_changed(self) -> None:
         """Note that nodes have come, gone or changed: who may do what may be another now."""
         if self.rights is not None:

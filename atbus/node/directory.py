@@ -19,6 +19,7 @@ from atbus.node.context import Context
 from atbus.node.identity import is_process_alive
 from atbus.node.reading_discovery import EtcdSettings
 from atbus.node.reading_zookeeper import ZooKeeperSettings
+from atbus.routing.record import Record
 
 
 class RegistryPlaces(ABC):
@@ -31,6 +32,8 @@ class RegistryPlaces(ABC):
     def __init__(self, context: Context) -> None:
         #: Those who announce the node, for the name of each place.
         self.announcers: dict[str, Announcer] = {}
+        #: Called when the node has another epoch, for what was found of a former life of it.
+        self.on_raised: Callable[[], None] = lambda: None
         self.context = context
         self.timers = cast("IReactorTime", context.timers)
         self._watchers: list[IRecordWatcher] = []
@@ -44,6 +47,7 @@ class RegistryPlaces(ABC):
         """
         self.announcers[name] = announcer
         announcer.on_conflict(self._conflict)
+        announcer.on_outlived(self._outlived)
 
     def watch(self, watcher: IRecordWatcher, receiver: IRecordReceiver) -> None:
         """
@@ -54,6 +58,10 @@ class RegistryPlaces(ABC):
         """
         self._watchers.append(watcher)
         watcher.start(receiver)
+
+    def _outlived(self, record: Record) -> None:
+        if self.context.outlives(record.stamp.epoch):
+            self.on_raised()
 
     def _conflict(self, conflict: DiscoveryConflict) -> None:
         self.context.events.on_error(conflict.status, str(conflict))

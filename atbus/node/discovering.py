@@ -122,6 +122,8 @@ class Discovering:
         if not self._places:
             return succeed(None)
         self._open()
+        for directory in self._directories:
+            directory.on_raised = self._topology.refresh
         own = self._topology.own
         self._topology.own_changed = self._own_changed
         waiting = {} if own is None else self._announce(own)

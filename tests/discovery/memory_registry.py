@@ -75,8 +75,10 @@ class MemoryAnnouncer(Announcer):
 
     registry = "memory"
 
-    def __init__(self, memory: MemoryRegistry, name: str, timers: IReactorTime) -> None:
-        super().__init__(PREFIX, Author(name), lambda _: False)
+    def __init__(
+        self, memory: MemoryRegistry, name: str, timers: IReactorTime, process: str = ""
+    ) -> None:
+        super().__init__(PREFIX, Author(name, process), lambda _: False)
         self._memory = memory
         self._timers = timers
 

@@ -114,3 +114,51 @@ class ChangeTests(FleetCase):
         self.clock.advance(1.0)
         self.assertEqual(self.registry.count("topology"), self.count + PROXIES)
         self.assertEqual(self.registry.count("service"), 0)
+
+
+class FormerLifeTests(SynchronousTestCase):
+    """A node that finds what a former life of it has announced."""
+
+    def setUp(self) -> None:
+        self.clock = HeapClock()
+        self.registry = MemoryRegistry()
+        self.found: list[int] = []
+
+    def announcer(self, name: str, process: str) -> MemoryAnnouncer:
+        """Make who announces one life of a node, and notes the epochs of others that it finds."""
+        made = MemoryAnnouncer(self.registry, name, self.clock, process)
+        made.on_outlived(lambda record: self.found.append(record.stamp.epoch))
+        self.addCleanup(made.stop, keep=True)
+        return made
+
+    def test_its_epoch_is_told(self) -> None:
+        """The record of a life that ended badly is overwritten, and its epoch is told, once."""
+        first = self.announcer("node", "first")
+        self.successResultOf(first.announce(Record(bus_id=7, stamp=Stamp(40, 3))))
+        first.stop(keep=True)
+        self.assertEqual(self.found, [])
+        second = self.announcer("node", "second")
+        self.successResultOf(second.announce(Record(bus_id=7, stamp=Stamp(40, 1))))
+        self.assertEqual(self.found, [40])
+        second.announce(Record(bus_id=7, stamp=Stamp(41, 2)))
+        self.clock.advance(1.0)
+        self.assertEqual(self.found, [40])
+
+    def test_not_that_of_this_life(self) -> None:
+        """What this very process has announced is no former life of it."""
+        first = self.announcer("node", "one")
+        self.successResultOf(first.announce(Record(bus_id=7, stamp=Stamp(40, 3))))
+        again = self.announcer("node", "one")
+        self.successResultOf(again.announce(Record(bus_id=7, stamp=Stamp(40, 4))))
+        self.assertEqual(self.found, [])
+
+    def test_what_makes_no_sense(self) -> None:
+        """A former record that cannot be read is overwritten as well."""
+        first = self.announcer("node", "first")
+        self.successResultOf(first.announce(Record(bus_id=7, stamp=Stamp(40, 3))))
+        ((key, entry),) = self.registry.entries.items()
+        assert entry.value is not None
+        self.registry.put(key, entry.value.replace(b'"epoch":40', b'"epoch":"x"'))
+        second = self.announcer("node", "second")
+        self.successResultOf(second.announce(Record(bus_id=7, stamp=Stamp(40, 1))))
+        self.assertEqual(self.found, [])

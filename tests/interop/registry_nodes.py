@@ -111,6 +111,11 @@ class RegistryNodes(_Tests):
         known = {record.bus_id for record in node.records()}
         return known >= set(others) and all(node.services.get(other) for other in others)
 
+    def is_later(self, node: Node, bus_id: int, former: Stamp) -> bool:
+        """Tell whether a node knows of another a later life than one that it had."""
+        now = self.stamp(node, bus_id)
+        return now is not None and now.epoch > former.epoch
+
     def stamp(self, node: Node, other: int) -> Stamp | None:
         """Tell what a node knows: the stamp of another's record, None if there is none."""
         return next((each.stamp for each in node.records() if each.bus_id == other), None)
