@@ -23,6 +23,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from atbus.node import lanes as lanes_module
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 from benchmarks.topology import table_of
@@ -31,6 +32,7 @@ COUNTS = (8, 64)
 AIM_BYTES = 256 << 20
 _BLOCK_BYTES = 512
 _PATIENCE_SECONDS = 600.0
+_HANDSHAKE_SECONDS = 60.0
 _SETTLE_SECONDS = 2.0
 _FIRST_ID = 0x10000
 
@@ -126,8 +128,12 @@ def _run(directory: Path, number: int, count: int) -> None:
     from twisted.internet import reactor  # noqa: PLC0415
 
     config = NodeConfig(
-        id=_FIRST_ID + number, listen=[f"unix://{directory}/{number}.sock", "shm://auto"]
+        id=_FIRST_ID + number,
+        listen=[f"unix://{directory}/{number}.sock", "shm://auto"],
+        handshake_seconds=_HANDSHAKE_SECONDS,
     )
+    # So many processes are busy: no offer is taken back because one of them is late.
+    lanes_module.LANE_OFFER_SECONDS = _PATIENCE_SECONDS  # type: ignore[misc]
     node = Node(config, reactor=reactor)
     expected = min(count - 1, config.shm_lanes_max, config.shm_bytes_max // config.shm_lane_bytes)
 

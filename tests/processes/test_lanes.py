@@ -232,6 +232,8 @@ class LaneTests(LaneCase):
         A node that more neighbors write to than it has lanes for takes what its budget allows, and
         64 such nodes 256 MiB of memory; the other neighbors use their sockets.
         """
+        # Whatever this machine does meanwhile, no offer is taken back.
+        self.patch(lanes_module, "LANE_OFFER_SECONDS", 600.0)
         self.diaries = {}
         path = f"unix://{self.directory}/root.sock"
         root = await self.node(ROOT, listen=[path, "shm://auto"], subnets=[(0, 16)])
