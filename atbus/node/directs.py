@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.dialer import Dialer
     from atbus.node.endpoint import Endpoint
-    from atbus.node.outbox import Kept, Run
+    from atbus.node.outbox import Kept, Relayed, Run
     from atbus.node.topology import Topology
     from atbus.node.traffic import Traffic
 
@@ -58,7 +58,7 @@ class Prospect:
         )
         self._context = context
 
-    def submit_all(self, items: Sequence[Run]) -> Status | None:
+    def submit_all(self, items: Sequence[Run | Relayed]) -> Status | None:
         """
         Let items wait, all or none.
 
@@ -134,16 +134,29 @@ class Directs:
         self._context.turn.at_end(lambda: self._try(target, wanted))
         return wanted
 
-    def instead(self, target: int) -> Prospect:
+    def hold(self, item: Relayed) -> bool:
         """
-        Give a next hop for messages of ours that have no way.
+        Let a frame of somebody else wait that has no way.
 
+        :returns: Whether it waits; if not, nobody will be dialled for it, or there is no room.
+        """
+        try:
+            prospect = self.instead(item.target, relayed=True)
+        except Undeliverable:
+            return False
+        return prospect.submit_all([item]) is None
+
+    def instead(self, target: int, *, relayed: bool = False) -> Prospect:
+        """
+        Give a next hop for messages that have no way.
+
+        :param relayed: Whether others send them, and this node passes them on.
         :raises Undeliverable: Nobody will be dialled for them: `NO_ROUTE` or `POLICY_DENIED`.
         """
         wanted = self._wanted.get(target)
         if wanted is not None and wanted.prospect is not None:
             return wanted.prospect
-        choice = self.choice(target)
+        choice = self.choice(target, relayed=relayed)
         me = self._context.bus_id
         if isinstance(choice, Stay):
             if choice.denied:
@@ -155,7 +168,7 @@ class Directs:
         if sum(1 for each in self._wanted.values() if each.prospect) >= limits.PROSPECTS_MAX:
             raise Undeliverable(Status.NO_ROUTE, target, 0, me, "too many are being dialled")
         if wanted is None:
-            wanted = self._want(target, relayed=False)
+            wanted = self._want(target, relayed=relayed)
         wanted.prospect = Prospect(self._context, target)
         return wanted.prospect
 

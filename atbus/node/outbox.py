@@ -23,7 +23,7 @@ from atbus.wire import codec
 from atbus.wire.compression import restore
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import pack_extras
-from atbus.wire.head import peek
+from atbus.wire.head import Head, peek
 from atbus.wire.messages import CompressionAlgorithm, Extra, Flags, Message, MessageType
 from atbus.wire.runs import pack_fragment, pack_run
 
@@ -175,6 +175,23 @@ class Relayed:
     type: int = MessageType.DATA
     size_bytes: int = 0
     flags: int = 0
+
+    @classmethod
+    def of(cls, frame: bytes, head: Head, custody: Custody) -> Relayed:
+        """Make an item of a frame that arrived; it has one hop less."""
+        return cls(
+            frame,
+            source=head[5],
+            target=head[6],
+            first_sequence=head[7],
+            epoch=head[8],
+            count=max(1, head[10]),
+            hop_limit=head[3] - 1,
+            custody=custody,
+            type=head[1],
+            size_bytes=len(frame),
+            flags=head[2],
+        )
 
     @property
     def wants_answer(self) -> bool:

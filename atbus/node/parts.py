@@ -333,6 +333,7 @@ def _connect_topology(made: Parts) -> None:
     registrar.on_addresses = topology.addresses_changed
     made.traffic.on_wanted = partial(directs.wanted, relayed=True)
     made.sender.on_wanted = directs.wanted
+    made.traffic.hold = directs.hold
     made.sender.instead = directs.instead
     directs.passive.leaving = made.leaving
 

@@ -79,6 +79,7 @@ class Traffic:
         self.sent_before: Callable[[int], int]
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
         self.on_wanted: Callable[[int], None]
+        self.hold: Callable[[Relayed], bool] = lambda _: False
 
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
@@ -194,26 +195,15 @@ class Traffic:
             passage = self.pressure.passage(target)
         hop = self._hop_of(passage, origin, flags)
         if isinstance(hop, Status):
-            self.refuse(link, head, hop)
+            if hop is not Status.NO_ROUTE or not self._let_wait(link, frame, head, passage):
+                self.refuse(link, head, hop)
             return
         if passage.watched and self.pressure.is_full(passage, link):
             self.refuse(link, head, Status.BUFFER_LIMIT)
             return
         if flags & Flags.TRACE:
             frame = self._traced(frame, hop)
-        item = Relayed(
-            frame=frame,
-            source=head[5],
-            target=target,
-            first_sequence=head[7],
-            epoch=head[8],
-            count=max(1, head[10]),
-            hop_limit=hop_limit - 1,
-            custody=Custody(link, head[9], 1, passage),
-            type=head[1],
-            size_bytes=len(frame),
-            flags=flags,
-        )
+        item = Relayed.of(frame, head, Custody(link, head[9], 1, passage))
         status = hop.submit(item)
         if status is not None and status in _LEAVING:
             second = self.alternative(
@@ -229,6 +219,15 @@ class Traffic:
         self._forwarded(frame, head)
         if head[1] != _FLUSH:
             self.notify(origin, hop, item)
+
+    def _let_wait(self, link: Link, frame: bytes, head: Head, passage: Passage) -> bool:
+        """Let a frame without a way wait for a node that is dialled now, if one is."""
+        if head[1] == _FLUSH:
+            return False
+        taken = self.hold(Relayed.of(frame, head, Custody(link, head[9], 1, passage)))
+        if taken:
+            passage.frames += 1
+        return taken
 
     def _hop_of(self, passage: Passage, origin: Endpoint, flags: int) -> Endpoint | Status:
         """Give the next hop of what passes, as it is remembered or as the table has it."""

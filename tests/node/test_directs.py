@@ -11,7 +11,7 @@ from atbus.routing import bounds
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from atbus.routing.relation import Relation
-from tests.node.mesh import CROSS, EU1, EU2, US1, US2, MeshTests, address_of
+from tests.node.mesh import CROSS, EU1, EU2, US1, US2, MeshTests, address_of, table_of
 
 EU_LEAF, EU_OTHER, US_LEAF = 0x111, 0x112, 0x121
 
@@ -304,3 +304,70 @@ class WithoutUpstreamTests(MeshTests):
         one.send(self.TWO, b"1")
         self.assertEqual(self.refused(one, 0x199), "NO_ROUTE")
         self.assertEqual(list(one._parts.directs._wanted), [self.TWO])
+
+
+class RelayTests(MeshTests):
+    """Two proxies without a proxy above them, which know each other as a registry tells them."""
+
+    def two_proxies(self, **options: Any) -> dict[int, Node]:
+        """Start two proxies that are not connected, and a leaf below each."""
+        known = (EU1, EU2, EU_LEAF, EU_OTHER)
+        tables = {each: table_of(each) for each in known}
+        del tables[EU1]["upstream"], tables[EU2]["upstream"]
+        nodes = {}
+        for bus_id in known:
+            records = [tables[each] for each in known if each != bus_id]
+            chosen = {"records": records, **options}
+            if bus_id in (EU1, EU2):
+                chosen["upstream"] = None
+            nodes[bus_id] = self.mesh_node(bus_id, [], **chosen)
+        self.network.start(*nodes.values())
+        self.network.settle()
+        return nodes
+
+    def test_the_first_message_of_somebody_else(self) -> None:
+        """What a proxy has no way for waits while the other proxy is dialled, and keeps order."""
+        nodes = self.two_proxies()
+        self.assertNotIn(EU2, nodes[EU1].endpoints)
+        payloads = [b"%d" % number for number in range(30)]
+        self.send_all(nodes[EU_LEAF], EU_OTHER, payloads[:10])
+        for payload in payloads[10:]:
+            nodes[EU_LEAF].send(EU_OTHER, payload)
+            self.network.settle(0.0005)
+        self.network.settle()
+        self.assertEqual(self.mail[nodes[EU_OTHER]].payloads, payloads)
+        self.assertEqual(self.mail[nodes[EU_LEAF]].fates, [])
+        self.assertIn(EU2, nodes[EU1].endpoints)
+        self.assert_quiet(*nodes.values())
+
+    def test_who_waits_for_nobody(self) -> None:
+        """When the other proxy does not answer, each message is answered in the end, once."""
+        nodes = self.two_proxies(pending_seconds=2.0)
+        nodes[EU2].stop()
+        self.network.settle()
+        sequence = nodes[EU_LEAF].send(EU_OTHER, b"x")
+        waiting = nodes[EU_LEAF].deliver(EU_OTHER, b"y")
+        self.network.settle(0.01)
+        self.assertEqual(self.mail[nodes[EU_LEAF]].fates, [])
+        self.assertIn(self.ended(waiting), (Status.TIMEOUT, Status.NOT_CONNECTED))
+        self.network.settle(10)
+        told = [(fate.first_sequence, fate.count) for fate in self.mail[nodes[EU_LEAF]].fates]
+        self.assertEqual(told, [(sequence, 1), (sequence + 1, 1)])
+        self.assert_quiet(nodes[EU1], nodes[EU_LEAF])
+
+    def test_no_more_than_may_wait(self) -> None:
+        """What there is no room for is answered at once, as before."""
+        nodes = self.two_proxies(pending_count_max=3)
+        nodes[EU2].stop()
+        self.network.settle()
+        for _ in range(5):
+            nodes[EU_LEAF].send(EU_OTHER, b"x")
+            self.network.settle(0.01)
+        self.assertEqual(self.mail[nodes[EU_LEAF]].statuses(), ["NO_ROUTE", "NO_ROUTE"])
+
+    def test_where_nothing_waits(self) -> None:
+        """Nodes that shall answer at once what has no way do so for others as well."""
+        nodes = self.two_proxies(pending_policy="fail")
+        nodes[EU_LEAF].send(EU_OTHER, b"x")
+        self.network.settle(0.01)
+        self.assertEqual(self.mail[nodes[EU_LEAF]].statuses(), ["NO_ROUTE"])
