@@ -265,7 +265,6 @@ class Plan:
             lines["upstreams"] = above
             lines["upstream_return_seconds"] = _RETURN_SECONDS
             lines["labels.region"] = member.region
-        lines["heartbeat.profile"] = "fast"
         lines["retry.initial_seconds"] = 0.1
         lines["retry.seconds_max"] = 0.5
         lines["application.callable"] = self.relay if member.is_regional_proxy else APPLICATION

@@ -206,8 +206,9 @@ class Story:
         raise CommandFailed(ExitCode.FAILED, "NOT_STARTED", text)
 
     def _missing(self) -> list[str]:
-        """Name who is not up, or is not known yet to the proxy that all can be reached through."""
-        states, known = self._watch.states, self._watch.known_by(CROSS)
+        """Name who is not up, or is not known yet where it is needed to be reached or explained."""
+        states = self._watch.states
+        known = self._watch.known_by(CROSS) & self._watch.known_by(DRAINED)
         return [m.name for m in FIRST if states[m] != "running" or m.bus_id not in known]
 
     async def _talk(self) -> None:
@@ -227,9 +228,12 @@ class Story:
         """Show what keeps the regions apart."""
         abroad = VICTIM
         told = await self._watch.explain(DRAINED, abroad)
-        if told:
-            hop = NAMES.get(int(told["next_hop"] or "0", 0), "nobody")
-            self._news(f"{DRAINED.name} reaches {abroad.name} through {hop}: {told['direct']}")
+        while not told:
+            await self._pause(_LOOK_SECONDS)
+            await self._look()
+            told = await self._watch.explain(DRAINED, abroad)
+        hop = NAMES.get(int(told["next_hop"] or "0", 0), "nobody")
+        self._news(f"{DRAINED.name} reaches {abroad.name} through {hop}: {told['direct']}")
 
     async def _add(self) -> None:
         self._start(ADDED)
