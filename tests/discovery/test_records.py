@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -181,3 +184,79 @@ class DirectoryTests(SynchronousTestCase):
             elif isinstance(change, RecordGone):
                 del known[change.bus_id]
         self.assertEqual({documents.topology_key("/", bus_id) for bus_id in known}, right)
+
+
+class DifferenceTests(SynchronousTestCase):
+    """What of a key is news, and what is not."""
+
+    def setUp(self) -> None:
+        self.directory = Directory("/", lambda key, fault: self.fail(f"{key}: {fault}"))
+        self.revision = 0
+
+    def news(self, record: Record, author: Author = AUTHOR) -> int:
+        """Write a record once more; tell how much of that is news."""
+        self.revision += 1
+        key = documents.topology_key("/", record.bus_id)
+        value = documents.write_record(record, author)
+        return len(self.directory.changed([Entry(key, value, Version(self.revision, 1))]))
+
+    def test_what_a_node_says_of_itself(self) -> None:
+        """
+        Whatever a record says of its node is news when it is another: what stands above it, its
+        ranges, addresses and labels, their number, keys and values. Who has written it, under which
+        identity and in which process, is not part of it and no news.
+
+        Here host and process of a record are news as well: they decide which channel is the best.
+
+        Scenario: U18
+        """
+        record = Record(bus_id=5, upstream_id=1, labels={"a": "1"}, host="h", process="p")
+        self.assertEqual(self.news(record), 1)
+        self.assertEqual(self.news(record), 0)
+        for author in (Author("somebody else"), Author("x", "another process")):
+            self.assertEqual(self.news(record, author), 0)
+        changes: list[dict[str, Any]] = [
+            {"upstream_id": 2},
+            {"labels": {"a": "1", "b": "2"}},
+            {"labels": {"a": "2"}},
+            {"labels": {"b": "1"}},
+            {"labels": {}},
+            {"addresses": ("ipv4://10.0.0.1:1",)},
+            {"host": "another"},
+            {"process": "another"},
+        ]
+        for change in changes:
+            with self.subTest(change):
+                self.assertEqual(self.news(attrs.evolve(record, **change)), 1)
+                self.assertEqual(self.news(record), 1)
+        self.assertEqual(self.news(Record(bus_id=6)), 1)
+
+    def test_versions(self) -> None:
+        """
+        What was written later counts, and of one time what came into being later or was written
+        more often; what is older or equal changes nothing, however often it comes.
+
+        A version is taken or left whole: here none is put together from several.
+
+        Scenario: U19
+        """
+        versions = [
+            Version(modified, created, writes)
+            for modified in (5, 6)
+            for created in (2, 3)
+            for writes in (1, 2)
+        ]
+        self.assertEqual(versions, sorted(versions))
+
+        def entry(version: Version, seq: int) -> Entry:
+            record = Record(bus_id=5, stamp=Stamp(1, seq))
+            value = documents.write_record(record, AUTHOR)
+            return Entry(documents.topology_key("/", 5), value, version)
+
+        for place, version in enumerate(versions, 1):
+            with self.subTest(version):
+                changes = self.directory.changed([entry(version, place)])
+                self.assertEqual([type(each) for each in changes], [RecordFound])
+                self.assertEqual(self.directory.changed([entry(version, 99)]), [])
+                older = [entry(each, 99) for each in versions[: place - 1]]
+                self.assertEqual(self.directory.changed(older), [])

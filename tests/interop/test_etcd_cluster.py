@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from atbus.discovery.etcd import packer
 from atbus.discovery.etcd.cluster import EtcdCluster
 from atbus.discovery.etcd.faults import Cause, EtcdClosed, EtcdRefused, EtcdUnreachable
+from atbus.discovery.etcd.keepalive import KeepAlive
 from atbus.discovery.etcd.options import ClusterOptions
 from tests.interop.etcd_server import EtcdCase
 from tests.interop.waiting import PATIENCE_SECONDS, Changes
@@ -104,11 +105,26 @@ class OneServerTests(ClusterCase):
         self.assertEqual(cluster.statistics.failed, 0)
 
     async def test_a_reader_needs_no_lease(self) -> None:
-        """A cluster that is only asked is up when it has answered, and no lease is granted."""
+        """
+        A cluster that is only asked is up when it has answered, and no lease is granted. One is
+        with the first key that is kept, and it ends when the cluster is closed: not with the last
+        key, for others may follow.
+
+        Scenario: Q13
+        """
         cluster = self.cluster()
         await cluster.get(b"nothing")
         self.assertTrue(cluster.is_up)
         self.assertEqual(cluster.lease.granted, 0)
+        kept = KeepAlive(cluster, self.prefix(), b"here", self.reactor, lambda: 0.5)
+        self.assertEqual(cluster.lease.granted, 0)
+        kept.start()
+        await self.sees(lambda: kept.is_written)
+        lease = cluster.lease.id
+        await kept.remove()
+        self.assertEqual((cluster.lease.granted, cluster.lease.id), (1, lease))
+        await cluster.close()
+        self.assertEqual(cluster.lease.id, 0)
 
     async def test_the_lease_keeps_its_id(self) -> None:
         """

@@ -243,9 +243,9 @@ class WithoutUpstreamTests(MeshTests):
     def test_a_target_that_is_forgotten_while_it_is_dialled(self) -> None:
         """
         A target of which nothing is known any more is dialled no more, and given up after the same
-        number of attempts; what waited is answered.
+        number of attempts; what waited is answered. As long as anything waits it is kept.
 
-        Scenario: Z11
+        Scenario: Z11, V9
         """
         one, _ = self.pair_of()
         sequence = one.send(self.TWO, b"1")
