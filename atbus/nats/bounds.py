@@ -65,3 +65,28 @@ SIBLINGS_ANSWER_SECONDS: Final = 2.0
 
 #: A gateway of which nothing was heard for so long is not told of: three questions without answer.
 SIBLINGS_FORGOTTEN_SECONDS: Final = 32.0
+
+#: A line between leafs: INFO names the whole cluster.
+LEAF_LINE_BYTES: Final = 65_536
+
+#: What may come from a leaf at once: NATS's ceiling. What is more than a message of the bus may
+#: have is dropped and counted, because the other side has no way to learn of our limit.
+LEAF_PAYLOAD_BYTES: Final = 67_108_864
+
+#: Between two PINGs to a silent leaf: as the newer nats-server caps it between servers.
+LEAF_PING_SECONDS: Final = 30.0
+
+#: How long the handshake with a leaf may take: twice NATS's number, for the TLS in it.
+LEAF_LOGIN_SECONDS: Final = 4.0
+
+#: Until a remote is dialed again: NATS's number, ...
+LEAF_RETRY_SECONDS: Final = 1.0
+
+#: ... and where that is of no use soon, as after a loop: NATS's number.
+LEAF_LASTING_SECONDS: Final = 30.0
+
+#: Nodes whose inboxes a leaf is told of: more than ask across it at one time.
+LEAF_INBOXES_MAX: Final = 4_096
+
+#: What may wait for a leaf that takes nothing; then it is slow, and closed.
+LEAF_PENDING_BYTES: Final = PENDING_BYTES

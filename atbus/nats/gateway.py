@@ -35,6 +35,7 @@ from atbus.nats.effects import Counts, Terms
 from atbus.nats.faults import Reason
 from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.info import Identity, info_line
+from atbus.nats.leafs import Leafs
 from atbus.nats.nkeys import Kind, write_key
 from atbus.nats.session import Session
 from atbus.nats.settings import GatewaySettings
@@ -104,6 +105,7 @@ class Gateway(Service):
         self.identity = self._make_identity()
         self.reactor = reactor
         self._random = random or Random()  # noqa: S311  # moments, not secrets
+        self.leafs = Leafs(self, self._random)
         self._log = Logger(namespace="atbus.nats")
         self._ports: dict[str, Any] = {}
         self._dirty: list[Client] = []
@@ -156,6 +158,8 @@ class Gateway(Service):
         settings = self.settings
         if settings.listen is not None:
             self._listen("listen", settings.listen, TcpClients(self))
+        if settings.leafs.listen is not None:
+            self._listen("leaf_listen", settings.leafs.listen, self.leafs.door)
         if settings.websocket is not None:
             from atbus.nats.websocket import websocket_site  # noqa: PLC0415  # loads HTTP
 
@@ -184,6 +188,7 @@ class Gateway(Service):
         for port in self._ports.values():
             port.startReading()
         self.siblings.start(self._place())
+        self.leafs.start()
 
     def stopService(self) -> Deferred[None]:  # Twisted's name
         """
@@ -197,6 +202,7 @@ class Gateway(Service):
             self._watching = None
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
+        self.leafs.stop()
         self.siblings.stop()
         waiting: list[Deferred[Any]] = [self._stop_listening("monitor"), self._stop_accepting()]
         for client in list(self.clients.values()):
@@ -208,7 +214,7 @@ class Gateway(Service):
         return DeferredList(waiting).addCallback(lambda _: None)
 
     def _stop_accepting(self) -> Deferred[Any]:
-        return DeferredList([self._stop_listening(name) for name in ("listen", "websocket")])
+        return DeferredList([*map(self._stop_listening, ("listen", "leaf_listen", "websocket"))])
 
     def _stop_listening(self, name: str) -> Deferred[Any]:
         port = self._ports.pop(name, None)

@@ -12,6 +12,7 @@ import attrs
 from atbus.errors import ConfigurationError
 from atbus.nats import bounds
 from atbus.nats.authentication import Authentication, User
+from atbus.nats.leaf_settings import LeafSettings, read_leafs
 from atbus.nats.nkeys import Kind, read_key
 from atbus.nats.permissions import Permissions, Rules, rules
 from atbus.nats.tokens import Chain
@@ -60,6 +61,7 @@ class GatewaySettings:
     name: str = ""
     authentication: Authentication = attrs.field(factory=Authentication)
     tls: TlsSettings | None = None
+    leafs: LeafSettings = attrs.field(factory=LeafSettings)
     payload_bytes_max: int = bounds.PAYLOAD_BYTES
     line_bytes_max: int = bounds.LINE_BYTES
     pending_bytes_max: int = bounds.PENDING_BYTES
@@ -77,7 +79,7 @@ class GatewaySettings:
 _PLAIN = frozenset(
     field.name
     for field in attrs.fields(GatewaySettings)
-    if field.name not in ("authentication", "tls", "advertise")
+    if field.name not in ("authentication", "tls", "advertise", "leafs")
 )
 
 
@@ -104,6 +106,7 @@ def read_gateway(config: NodeConfig) -> GatewaySettings | None:
     return GatewaySettings(
         authentication=authentication,
         tls=_read_tls(table),
+        leafs=read_leafs(table),
         advertise=None if advertise is None else tuple(advertise),
         **plain,
     )

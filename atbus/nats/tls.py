@@ -15,6 +15,7 @@ from twisted.internet import ssl
 from twisted.internet.ssl import CertificateOptions
 
 from atbus.errors import ConfigurationError
+from atbus.nats.leaf_settings import Remote
 from atbus.nats.settings import TlsSettings
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -59,3 +60,28 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError([f"nats: {path}: {error.strerror or error}"]) from error
+
+
+def client_context(remote: Remote, place: str) -> Any:
+    """
+    Make what a connection to a server of NATS is encrypted with.
+
+    :param place: Where it is: the name that its certificate must have.
+    :returns: What Twisted's ``startTLS`` wants; it also verifies the server.
+    :raises ConfigurationError: A file cannot be used.
+    """
+    try:
+        trust = None
+        if remote.ca_file:
+            authorities = map(ssl.Certificate.loadPEM, _certificates(remote.ca_file))
+            trust = ssl.trustRootFromCertificates(authorities)
+        own = None
+        if remote.certificate_file:
+            pem = _read(remote.certificate_file) + b"\n" + _read(remote.key_file)
+            own = ssl.PrivateCertificate.loadPEM(pem)
+        host = place.rpartition(":")[0].strip("[]")
+        return ssl.optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError([f"nats.leaf_remotes: {error!r}"]) from error

@@ -33,6 +33,7 @@ from atbus.subjects.interest import Interests, Side
 from atbus.wire.messages import Capability, Interest, InterestAck, Mode
 
 if TYPE_CHECKING:
+    from atbus.node.beyond import Foreign
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
@@ -78,6 +79,8 @@ class InterestTalk:
         self._changed = changed
         self._barriers = Barriers()
         self._talks: dict[int, _Talk] = {}
+        #: Neighbors that are no nodes; shared with `atbus.node.beyond`.
+        self.foreign: dict[int, Foreign] = {}
         self._waiting: dict[int, Deferred[None]] = {}
         self._tickets = 0
         self._flush_asked = False
@@ -137,7 +140,7 @@ class InterestTalk:
 
     def flush_soon(self) -> None:
         """Tell what has changed, at the end of this turn."""
-        if not self._flush_asked and self._talks:
+        if not self._flush_asked and (self._talks or self.foreign):
             self._flush_asked = True
             self._context.turn.at_end(self._flush)
 
@@ -155,6 +158,9 @@ class InterestTalk:
             self._tell(bus_id, message)
 
     def _tell(self, bus_id: int, message: Interest | InterestAck) -> None:
+        foreign = self.foreign.get(bus_id)
+        if foreign is not None and isinstance(message, Interest):
+            foreign.told(message)
         talk = self._talks.get(bus_id)
         if talk is not None:
             talk.unsent.append(message)
@@ -222,6 +228,16 @@ class InterestTalk:
             self._context.statistics.late_frames += 1
             return 0
         return endpoint.bus_id
+
+    # Neighbors that are no nodes.
+
+    def foreign_answered(self, place: int, barrier: int) -> None:
+        """Take note that a neighbor that is no node knows what it was told before a barrier."""
+        self._perform(self._barriers.answered(place, barrier))
+
+    def foreign_lost(self, place: int) -> None:
+        """Wait no longer for a neighbor that is no node."""
+        self._perform(self._barriers.lost(place))
 
     # Digests.
 

@@ -54,6 +54,7 @@ class Passing:
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups.
     :param is_sole: Whether nobody else has got it.
+    :param begins_here: Whether it is new to the bus, although a neighbor brought it.
     """
 
     came_from: int = HERE
@@ -64,6 +65,7 @@ class Passing:
     queues_only: bool = False
     handed_back: bool = False
     is_sole: bool = True
+    begins_here: bool = False
 
 
 class Publishing:
@@ -360,7 +362,7 @@ class Publishing:
     def _recognized(self, publication: Publication, passing: Passing) -> Passing | None:
         """Leave out what came before; None when nothing is left."""
         source = publication.source
-        if passing.handed_back or passing.queues_only:
+        if passing.begins_here or passing.handed_back or passing.queues_only:
             return passing
         if source != self._context.bus_id and self._duplicates.is_new(
             source, passing.epoch, publication.sequence

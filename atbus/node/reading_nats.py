@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from atbus.errors import SubjectError
+from atbus.node.reading_leafs import leaf_faults
 from atbus.subjects.pattern import parse_pattern, parse_subject
 
-_LISTENERS: Final = ("listen", "monitor", "websocket")
+_LISTENERS: Final = ("listen", "leaf_listen", "monitor", "websocket")
 _TEXTS: Final = (
     *("name", "user", "password", "token", "account", "no_auth_user", "operator"),
     *("certificate_file", "key_file", "ca_file"),
+    *("leaf_user", "leaf_password"),
 )
 _TRUTHS: Final = ("allow_insecure", "tls_verify", "tls_optional", "separate_accounts")
 _TEXT_LISTS: Final = ("advertise", "accounts")
@@ -44,7 +46,7 @@ _KEYS: Final = frozenset(
         *_TEXT_LISTS,
         *_COUNTS,
         *_SECONDS,
-        *("users", "nkeys", "permissions", "tls_first"),
+        *("users", "nkeys", "permissions", "tls_first", "leaf_remotes"),
     }
 )
 _RIGHTS: Final = frozenset({"publish", "subscribe", "responses", "responses_seconds"})
@@ -63,7 +65,7 @@ def nats_faults(table: Mapping[str, Any]) -> Iterator[str]:
         return
     yield from (f".{key}: unknown" for key in table if key not in _KEYS)
     yield from _faults_in_values(table)
-    if "listen" not in table and "websocket" not in table:
+    if not table.keys() & {"listen", "websocket", "leaf_listen", "leaf_remotes"}:
         yield ".listen: without it there is nothing that a client could reach"
     for key in _LISTENERS:
         address = table.get(key, "127.0.0.1:0")
@@ -75,6 +77,7 @@ def nats_faults(table: Mapping[str, Any]) -> Iterator[str]:
                 "give it TLS, or say allow_insecure = true"
             )
     yield from _faults_in_users(table)
+    yield from leaf_faults(table)
     if bool(table.get("certificate_file")) != bool(table.get("key_file")):
         yield ".key_file: certificate_file and key_file go together"
     for key in ("tls_verify", "tls_optional", "tls_first"):

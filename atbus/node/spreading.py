@@ -32,6 +32,7 @@ from atbus.wire.messages import Capability, DataResponse, Flags, Publish
 from atbus.wire.runs import TABLE_ENTRY
 
 if TYPE_CHECKING:
+    from atbus.node.beyond import Foreign
     from atbus.node.context import Context
     from atbus.node.link import Link
     from atbus.node.traffic import Traffic
@@ -65,6 +66,8 @@ class Spreading:
         self._endpoints = endpoints
         self._traffic = traffic
         self._publishing = publishing
+        #: Neighbors that are no nodes; shared with `atbus.node.beyond`.
+        self.foreign: dict[int, Foreign] = {}
         # Neighbors that have missed something and have not taken anything since.
         self._slow: set[int] = set()
         # The last frame that was made, and what of, for the next branch.
@@ -95,6 +98,10 @@ class Spreading:
 
         :param passing: What it is to bring along.
         """
+        foreign = self.foreign.get(neighbor)
+        if foreign is not None:
+            foreign.take(publication, passing)
+            return
         endpoint = self._endpoints.get(neighbor)
         rights = self._context.rights
         if endpoint is None:
@@ -112,6 +119,11 @@ class Spreading:
 
         :param passing: What each of them is to bring along.
         """
+        foreign = self.foreign.get(neighbor)
+        if foreign is not None:
+            for publication in run.publications:
+                foreign.take(publication, passing)
+            return
         endpoint = self._endpoints.get(neighbor)
         rights = self._context.rights
         if endpoint is None:

@@ -10,6 +10,7 @@ import attrs
 
 from atbus.busid import BusId
 from atbus.node.admin_subjects import SubjectAdmin
+from atbus.node.beyond import Beyond
 from atbus.node.endpoint import Endpoint
 from atbus.node.inquiries import Inquiries
 from atbus.node.interest_talk import InterestTalk
@@ -46,6 +47,7 @@ class SubjectParts:
     talk: InterestTalk
     admin: SubjectAdmin
     pace: PublishPace
+    beyond: Beyond
 
     @property
     def readers(self) -> dict[int, FrameReader]:
@@ -117,12 +119,15 @@ def make_subjects(
     distributor = Distributor(interests, context.random.randrange, preference=preference)
     publishing = Publishing(context, subscribers, distributor, lambda: sender.refusal)
     inquiries = Inquiries(context, publishing)
-    talk = InterestTalk(context, endpoints, interests, subscribers.changed)
+    beyond = Beyond(context, interests, publishing, subscribers)
+    talk = InterestTalk(context, endpoints, interests, beyond.changed)
     subscribers.on_changed = talk.flush_soon
     subscribers.everywhere = talk.everywhere
     subscribers.answer = publishing.answer
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
+    beyond.talk = talk
+    talk.foreign = publishing.spreading.foreign = beyond.foreign
     return SubjectParts(
         context=context,
         endpoints=endpoints,
@@ -134,4 +139,5 @@ def make_subjects(
         talk=talk,
         admin=SubjectAdmin(context, subscribers, publishing, inquiries),
         pace=PublishPace(context, endpoints),
+        beyond=beyond,
     )

@@ -16,6 +16,7 @@ from atbus.subjects import bounds
 from atbus.wire.headers import Headers, pack_headers
 
 if TYPE_CHECKING:
+    from atbus.node.beyond import Beyond
     from atbus.node.parts import Parts
     from atbus.node.publishing import Unheard
 
@@ -24,6 +25,11 @@ class Subjects:
     """What `atbus.node.node.Node` offers to programs that publish and subscribe."""
 
     _parts: Parts
+
+    @property
+    def beyond(self) -> Beyond:
+        """Neighbors that are no nodes, for gateways."""
+        return self._parts.subjects.beyond
 
     def publish(
         self,

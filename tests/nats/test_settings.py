@@ -79,3 +79,41 @@ class ReferenceTests(SynchronousTestCase):
         """What a client may be told before it is closed is in the reference, word for word."""
         missing = [fault.text for fault in Fault if f"``{fault.text}``" not in self.text]
         self.assertEqual([text for text in missing if text], [])
+
+
+class LeafTests(SynchronousTestCase):
+    """What is said of leafs."""
+
+    def faults(self, **nats: Any) -> list[str]:
+        """Check a table."""
+        return list(reading_nats.nats_faults({"listen": "127.0.0.1:4222", **nats}))
+
+    def test_remotes_are_read(self) -> None:
+        """A remote has its places and its credentials, and its password is not shown."""
+        entry = {"urls": ["127.0.0.1:7422"], "user": "bus", "password": "secret"}
+        (remote,) = read(leaf_remotes=[entry]).leafs.remotes
+        self.assertEqual((remote.places, remote.user), (("127.0.0.1:7422",), "bus"))
+        self.assertNotIn("secret", repr(remote))
+
+    def test_each_fault_has_its_place(self) -> None:
+        """What is wrong with a remote is said with its number and its key."""
+        for entry, fault in (
+            ({}, ".leaf_remotes[0].urls: expected a list of addresses such as 10.0.0.1:7422"),
+            ({"urls": ["127.0.0.1:1"], "color": 1}, ".leaf_remotes[0].color: unknown"),
+            (
+                {"urls": ["nats://x"]},
+                ".leaf_remotes[0].urls: expected an address such as 10.0.0.1:7422, not 'nats://x'",
+            ),
+            (
+                {"urls": ["127.0.0.1:1"], "user": "bus"},
+                ".leaf_remotes[0].password: user and password go together",
+            ),
+        ):
+            self.assertEqual(self.faults(leaf_remotes=[entry]), [fault])
+
+    def test_in_the_clear_only_when_allowed(self) -> None:
+        """Off loopback there is TLS, or it is allowed that there is none."""
+        entry = {"urls": ["10.0.0.1:7422"]}
+        self.assertEqual(len(self.faults(leaf_remotes=[entry])), 1)
+        self.assertEqual(self.faults(leaf_remotes=[{**entry, "tls": True}]), [])
+        self.assertEqual(len(self.faults(leaf_listen="10.0.0.1:7422")), 1)
