@@ -192,7 +192,7 @@ def _read_names(names: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
             return subject, "", tuple(queues)
         case [subject, "+", reply, *queues]:
             return subject, reply, tuple(queues)
-        case [subject, reply]:
+        case [subject, reply] if reply not in ("|", "+"):
             return subject, reply, ()
     raise ValueError("too many words")
 
