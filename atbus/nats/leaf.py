@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from atbus.errors import AtbusError
 from atbus.nats import bounds
-from atbus.nats.client import OWN_SUBJECTS
+from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.leaf_grammar import Interest, Message, write_interest, write_message
 from atbus.nats.leaf_session import (
     LOOP_SUBJECTS,
