@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 CANDIDATES: Final = f"{OWN_SUBJECTS}.nats.leafs"
 
 _KEY_BYTES: Final = 8
+_OWN: Final = len(OWN_SUBJECTS)
 
 
 class LeafLink(Protocol):
@@ -159,7 +160,8 @@ class LeafLink(Protocol):
 
     def _arrived(self, message: Message) -> None:
         subject, reply, queues, header, payload = message
-        if self._place is None or subject.startswith(OWN_SUBJECTS):
+        if self._place is None or OWN_SUBJECTS in (subject[:_OWN], reply[:_OWN]):
+            # Also not by way of an answer.
             return
         self.in_messages += 1
         self.in_bytes += len(header) + len(payload)
