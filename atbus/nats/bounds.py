@@ -85,7 +85,7 @@ LEAF_RETRY_SECONDS: Final = 1.0
 #: ... and where that is of no use soon, as after a loop: NATS's number.
 LEAF_LASTING_SECONDS: Final = 30.0
 
-#: Nodes whose inboxes a leaf is told of: more than ask across it at one time.
+#: Inboxes that a leaf is told of for answers only: more than are waited for at one time.
 LEAF_INBOXES_MAX: Final = 4_096
 
 #: What may wait for a leaf that takes nothing; then it is slow, and closed.

@@ -79,7 +79,8 @@ class LeafLink(Protocol):
         self._ended = ended
         self._place: int | None = None
         self._reason, self._is_lasting = "", False
-        self._inboxes: OrderedDict[int, None] = OrderedDict()
+        # What is wanted for answers only, the latest last.
+        self._expected: OrderedDict[str, None] = OrderedDict()
         self._alarm = Alarm(leafs.timers, self._tick)
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -178,6 +179,9 @@ class LeafLink(Protocol):
             for entry in message.entries
             if not entry.subject.startswith(OWN_SUBJECTS)
         ]
+        for entry in message.entries:
+            if not entry.queue:
+                self._expected.pop(entry.subject, None)
         self._send(b"".join(lines))
         if message.barrier:
             self._perform(self.session.ask(message.barrier))
@@ -189,7 +193,10 @@ class LeafLink(Protocol):
             return
         owner = inbox_owner(reply) if reply else 0
         if owner:
-            self._tell_inbox(owner)
+            self._expect(f"{INBOX}.{owner:x}.*")
+        elif reply and self._place and not self._leafs.beyond.is_wanted(self._place, reply):
+            # The question was faster than the interest in its answer.
+            self._expect(reply)
         self.out_messages += 1
         self.out_bytes += publication.size_bytes
         self._send(
@@ -200,16 +207,16 @@ class LeafLink(Protocol):
             )
         )
 
-    def _tell_inbox(self, owner: int) -> None:
-        """Let answers come back to a node: inboxes of nodes are no interest of the bus."""
-        if owner in self._inboxes:
-            self._inboxes.move_to_end(owner)
+    def _expect(self, pattern: str) -> None:
+        """Let answers come back for which there is no interest, or none yet."""
+        if pattern in self._expected:
+            self._expected.move_to_end(pattern)
             return
-        self._inboxes[owner] = None
-        self._send(write_interest(Interest(f"{INBOX}.{owner:x}.*", "", 1)))
-        if len(self._inboxes) > bounds.LEAF_INBOXES_MAX:
-            last, _ = self._inboxes.popitem(last=False)
-            self._send(write_interest(Interest(f"{INBOX}.{last:x}.*", "", 0)))
+        self._expected[pattern] = None
+        self._send(write_interest(Interest(pattern, "", 1)))
+        if len(self._expected) > bounds.LEAF_INBOXES_MAX:
+            last, _ = self._expected.popitem(last=False)
+            self._send(write_interest(Interest(last, "", 0)))
 
     # To the other side.
 

@@ -84,6 +84,11 @@ class Beyond:
         """List the patterns that begin so and that anybody on the bus wants."""
         return self._interests.wanted_under(prefix)
 
+    def is_wanted(self, place: int, subject: str) -> bool:
+        """Tell whether anybody but the one at *place* wants a subject."""
+        takers = self._interests.match(parse_subject(subject, literal_wildcards=True))
+        return any(taker.neighbor != place for taker in takers)
+
     def open(self, foreign: Foreign) -> int:
         """
         Let somebody take part; he is told at once what is wanted.

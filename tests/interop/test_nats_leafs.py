@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from atbus.nats.gateway import Gateway
+from atbus.nats.settings import read_gateway
+from atbus.node.config import NodeConfig
+from atbus.node.node import Node
 from tests.interop.nats_server import BINARY, NEWER_BINARY, NatsServer, require_nats_server
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase, Talker
 
@@ -183,3 +188,51 @@ class HubOfNewerTests(HubOfDebianTests):
     """The newest nats-server as a leaf of a node."""
 
     binary = NEWER_BINARY
+
+
+class TwoGatewaysTests(LeafCase):
+    """Two nodes of one bus that are told of the same server."""
+
+    def test_one_serves_and_the_other_takes_over(self) -> Deferred[None]:
+        """The lowest id serves, for clients three hops away as well; when it stops, the next."""
+        return Deferred.fromCoroutine(self.takes_over())
+
+    async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
+        """Start a node, with a gateway if there is to be one; both stop after the test."""
+        config = NodeConfig(id=bus_id, **options)
+        node = Node(config, self.reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        settings = read_gateway(config)
+        if settings is None:
+            return node, None
+        gateway = Gateway(node, settings, self.reactor)
+        gateway.startService()
+        self.addCleanup(gateway.stopService)
+        return node, gateway
+
+    async def takes_over(self) -> None:
+        server = self.server(HUB, name="hub", port=-1)
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        root = f"unix://{folder}/root.sock"
+        await self.node(0x10000, listen=[root], subnets=[(0, 16)])
+        nats = {
+            "listen": "127.0.0.1:0",
+            "leaf_remotes": [{"urls": [f"127.0.0.1:{server.leaf_port}"]}],
+        }
+        _, second = await self.node(0x10002, upstream=root, nats=nats)
+        assert second is not None
+        await self.beside(second, server)
+        _, first = await self.node(0x10001, upstream=root, nats=nats)
+        assert first is not None
+        # The one that has the lower id takes it over, from one that serves.
+        _, theirs = await self.beside(first, server)
+        await self.met(lambda: not second.leafs.links)
+        address = second.address()
+        assert address is not None
+        far = await self.client(address[1])
+        await self.converse(far, theirs)
+        first.leafs.stop()
+        await self.beside(second, server)
+        await self.converse(far, theirs)
