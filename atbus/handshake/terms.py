@@ -7,6 +7,8 @@ it has heard enough, `Verdict` by the node when it is asked for admission.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from atbus.errors import Status
@@ -52,7 +54,7 @@ class LocalTerms:
     timeout_seconds: float
     exporter: bytes = attrs.field(default=b"", repr=False)
     expected_id: int = 0
-    own_nonces: frozenset[bytes] = attrs.field(default=frozenset(), repr=False)
+    own_nonces: Collection[bytes] = attrs.field(default=frozenset(), repr=False, eq=False)
 
 
 @attrs.frozen(kw_only=True)

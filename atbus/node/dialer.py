@@ -425,7 +425,8 @@ class Dialer:
             capabilities=self.capabilities | offered(config.compression),
             frame_max=config.frame_bytes_max,
             nonce=nonce,
-            own_nonces=frozenset(self._nonces),
+            # Not a copy: registrations that begin later are our own as well.
+            own_nonces=self._nonces,
             request=self._request(upstream=upstream),
             tokens=config.access_tokens,
             timeout_seconds=config.handshake_seconds,

@@ -32,6 +32,18 @@ class Growth:
     :param run_bytes_max: The most bytes of a run, entries included.
     """
 
+    # More attributes than an instance shares the names of: without slots a dict of its own.
+    __slots__ = (
+        "_context",
+        "_granted",
+        "_growing",
+        "_observer",
+        "_open_flows",
+        "_turn",
+        "room",
+        "run_bytes_max",
+    )
+
     def __init__(self, context: Context, run_bytes_max: int) -> None:
         self.run_bytes_max = run_bytes_max
         #: Bytes that may still be queued, as far as was looked; what is granted is taken from it.

@@ -60,6 +60,8 @@ class Lane:
 class LaneLink(Link):
     """Numbering, custody and the outgoing queue of one lane."""
 
+    __slots__ = ("tell_ack",)
+
     #: Set by who attaches a lane that is read here.
     tell_ack: TellAck
 

@@ -58,6 +58,14 @@ class Link(Growth):
     :param pass_on: Takes routed frames of other types, whomever they are for.
     """
 
+    __slots__ = (
+        "_account", "_ack_heard", "_acking", "_bytes_measured", "_data_reader", "_incoming",
+        "_items", "_outgoing", "_pass_on", "_queued_bytes_max", "_queued_measured", "_readers",
+        "_reading", "_room_measured", "_spare_bytes", "_unreadable", "closed", "connection",
+        "finished", "frame_bytes_max", "is_long", "muted", "pace", "sluice", "soft_bytes",
+        "whole_bytes_max",
+    )  # fmt: skip
+
     def __init__(
         self,
         context: Context,
