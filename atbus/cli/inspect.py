@@ -25,6 +25,23 @@ _LINKS = (
     "slow",
     "age_seconds",
 )
+_PEERS = (
+    "id",
+    "hostname",
+    "ip",
+    "port",
+    "dialled",
+    "configured",
+    "age_seconds",
+    "idle_seconds",
+    "rtt_seconds",
+    "pending_bytes",
+    "subscriptions",
+    "in_publications",
+    "out_publications",
+    "in_bytes",
+    "out_bytes",
+)
 _ROUTES = ("subnet", "via", "rule")
 _RECORDS = (
     "id",
@@ -111,15 +128,31 @@ def links(ctx: click.Context, target: int | None, output: Output) -> None:
     type=BUS_ID,
     help="Tell only where a message to this node would go next, and by which rule.",
 )
+@click.option(
+    "--peers",
+    is_flag=True,
+    help="List the nodes that it is linked with, as nats-server lists its routes at /routez.",
+)
 @output_option
 @via_options
 @click.pass_context
-def routes(ctx: click.Context, target: int | None, destination: int | None, output: Output) -> None:
+def routes(
+    ctx: click.Context,
+    target: int | None,
+    destination: int | None,
+    peers: bool,
+    output: Output,
+) -> None:
     """
     List where a node sends what is for others.
 
     ID is the node that is asked; without it, the node at --via answers.
     """
+    if peers and destination is not None:
+        raise click.UsageError("--peers and --to are different questions")
+    if peers:
+        output.rows(_ask(ctx, target, "atbus.peers"), _PEERS)
+        return
     if destination is None:
         output.rows(_ask(ctx, target, "atbus.routes"), _ROUTES)
         return

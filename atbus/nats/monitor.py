@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import resource as system
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,8 @@ from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
+    from atbus.node.report import PeerReport
+    from atbus.subjects.interest import Wanted
 
 _LIMIT: Final = 1_024
 _NANOSECONDS: Final = 1_000_000_000
@@ -204,16 +206,19 @@ class Monitor:
             "connections": [_connection(client, now, arguments.get("subs", "")) for client in page],
         }
 
-    def routez(self, _: Arguments) -> dict[str, Any]:
-        """The neighbors of the node, which are what routes are elsewhere."""
+    def routez(self, arguments: Arguments) -> dict[str, Any]:
+        """The links to other nodes, which are what routes are elsewhere."""
         gateway = self._gateway
+        now = gateway.wall_seconds()
+        subscriptions = arguments.get("subs", "")
         routes = [
-            {"rid": number, "remote_id": f"{endpoint.bus_id:#x}"}
-            for number, endpoint in enumerate(gateway.node.endpoints.values(), 1)
+            _route(each, now) | _wanted(gateway.node.wanted_by(each.id), subscriptions)
+            for each in gateway.node.describe_peers()
         ]
         return {
             "server_id": gateway.identity.server_id,
-            "now": _time(gateway.wall_seconds()),
+            "server_name": gateway.identity.server_name,
+            "now": _time(now),
             "num_routes": len(routes),
             "routes": routes,
         }
@@ -257,6 +262,45 @@ class Monitor:
         if gateway.node.state in ("running", "lost_upstream") and not gateway.is_leaving:
             return {"status": "ok"}
         return {"status": "unavailable", "error": f"the node is {gateway.node.state}"}
+
+
+def _route(peer: PeerReport, now: float) -> dict[str, Any]:
+    """Describe a link; its number is the bus id, which stays when it is made anew."""
+    name = f"{peer.id:#x}"
+    facts = {
+        "rid": int(peer.id),
+        "remote_id": name,
+        "remote_name": name,
+        "did_solicit": peer.dialled,
+        "is_configured": peer.configured,
+        "ip": peer.ip,
+        "port": peer.port,
+        "start": _time(now - peer.age_seconds),
+        "last_activity": _time(now - peer.idle_seconds),
+        "rtt": None if peer.rtt_seconds is None else duration(peer.rtt_seconds),
+        "uptime": duration(peer.age_seconds),
+        "idle": duration(peer.idle_seconds),
+        "pending_size": peer.pending_bytes,
+        "in_msgs": peer.in_publications,
+        "out_msgs": peer.out_publications,
+        "in_bytes": peer.in_bytes,
+        "out_bytes": peer.out_bytes,
+        "subscriptions": peer.subscriptions,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _wanted(wanted: Mapping[Wanted, int], subscriptions: str) -> dict[str, Any]:
+    """List what a neighbor wants, as far as it was asked for."""
+    if subscriptions == "detail":
+        details = [
+            {"subject": each.pattern} | ({"qgroup": each.queue} if each.queue else {})
+            for each in wanted
+        ]
+        return {"subscriptions_list_detail": details}
+    if subscriptions:
+        return {"subscriptions_list": [each.pattern for each in wanted]}
+    return {}
 
 
 def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any]:

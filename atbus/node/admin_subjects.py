@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atbus.node.commands import Executor
     from atbus.node.context import Context
     from atbus.node.inquiries import Inquiries
+    from atbus.node.peer_links import PeerLinks
     from atbus.node.publishing import Publishing
     from atbus.node.subscribers import Subscribers
 
@@ -42,6 +43,8 @@ class _Reader:
 
 class SubjectAdmin:
     """Answer the built-in commands about subjects of one node."""
+
+    peer_links: PeerLinks
 
     def __init__(
         self,
@@ -65,7 +68,12 @@ class SubjectAdmin:
             b"atbus.ask-all": reading(self._ask_all),
             b"atbus.subscribe": reading(self._subscribe),
             b"atbus.fetch": reading(self._fetch),
+            b"atbus.peers": reading(self._peers),
         }
+
+    def _peers(self, _words: Words) -> object:
+        """Describe the links to other nodes."""
+        return self.peer_links.reports()
 
     def _publish(self, words: Words) -> object:
         """Publish on a subject: payload, reply subject, header block."""

@@ -90,6 +90,9 @@ class Endpoint:
         self.data_missing_since: float | None = None
         self.last_pong_at: float | None = None
         self.rtt_seconds: float | None = None
+        # Publications from it and to it, and the bytes of their frames.
+        self.in_publications = self.out_publications = 0
+        self.in_publication_bytes = self.out_publication_bytes = 0
         self._account = context.budget.open()
         self._commands_only = self.temporary or context.mode is Mode.TEMPORARY
         self._context = context

@@ -29,7 +29,7 @@ from atbus.node.outbox import Notice
 from atbus.routing.table import Position
 from atbus.subjects import bounds
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
-from atbus.subjects.interest import Interests, Side
+from atbus.subjects.interest import Interests, Side, Wanted
 from atbus.wire.messages import Capability, Interest, InterestAck, Mode
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class InterestTalk:
     def sides(self) -> dict[int, Side]:
         """Those who take part, and where they stand."""
         return self._interests.neighbors
+
+    def wanted_by(self, bus_id: int) -> dict[Wanted, int]:
+        """Give what a neighbor wants, for itself and for those behind it; only to be read."""
+        return self._interests.wanted_by(bus_id)
 
     def control_up(self, endpoint: Endpoint) -> None:
         """Begin to talk with a neighbor, or go on over another control connection."""

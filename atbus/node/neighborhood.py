@@ -14,10 +14,12 @@ from atbus.address import Address, as_address
 from atbus.busid import BusId
 from atbus.node.endpoint import Endpoint
 from atbus.node.hop import NextHop, describe_hop
+from atbus.node.report import PeerReport
 from atbus.node.topology import NodeNews, NodeWatch, Where
 from atbus.routing.drain import Drained
 from atbus.routing.record import Record
 from atbus.routing.relation import Relation
+from atbus.subjects.interest import Wanted
 
 if TYPE_CHECKING:
     from atbus.node.parts import Parts
@@ -32,6 +34,18 @@ class Neighborhood:
     def endpoints(self) -> Mapping[int, Endpoint]:
         """The registered remote nodes by id; a view that changes with them."""
         return MappingProxyType(self._parts.registrar.endpoints)
+
+    def describe_peers(self) -> list[PeerReport]:
+        """Describe the links to each registered node, as nats-server does its routes."""
+        return self._parts.subjects.admin.peer_links.reports()
+
+    def wanted_by(self, bus_id: int) -> Mapping[Wanted, int]:
+        """
+        Say what a neighbor wants, for itself and for those behind it.
+
+        :returns: Each pattern and queue group, with the number of its members.
+        """
+        return MappingProxyType(self._parts.subjects.talk.wanted_by(bus_id))
 
     @property
     def addresses(self) -> tuple[Address, ...]:

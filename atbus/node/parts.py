@@ -43,6 +43,7 @@ from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
 from atbus.node.pacing import Pacing
 from atbus.node.paths import Paths
+from atbus.node.peer_links import PeerLinks
 from atbus.node.permits import Permits
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
@@ -125,7 +126,7 @@ def wire(
     _connect(context, made)
     _connect_moves(made)
     _connect_rings(made)
-    _connect_topology(made)
+    _connect_topology(context, made)
     return made
 
 
@@ -302,7 +303,7 @@ def _connect_rings(made: Parts) -> None:
     made.dialer.accept_ring = made.rings.accept
 
 
-def _connect_topology(made: Parts) -> None:
+def _connect_topology(context: Context, made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
@@ -317,6 +318,8 @@ def _connect_topology(made: Parts) -> None:
         directs.entered(endpoint)
 
     made.dialer.capabilities |= route_table.capability | made.subjects.talk.capability
+    talk = made.subjects.talk
+    made.subjects.admin.peer_links = PeerLinks(context, registrar, made.sources, talk)
     made.pulse.interest_digest_of = made.subjects.talk.digest_of
     made.pulse.on_interest_digest = made.subjects.talk.compare
     made.paths.leaving = made.subjects.talk.lost

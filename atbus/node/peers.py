@@ -70,6 +70,10 @@ class _Dialling(Generic[K]):
         self._dialer = dialer
         self._places: dict[K, _Place] = {}
 
+    def keeps(self, bus_id: int) -> bool:
+        """Tell whether a node is one of those to stay connected to."""
+        return any(place.bus_id == bus_id for place in self._places.values())
+
     def _new_place(self, wait_seconds: float = 0.0) -> _Place:
         config = self._context.config
         backoff = Backoff(

@@ -71,6 +71,36 @@ class LinkReport:
 
 
 @attrs.frozen(kw_only=True)
+class PeerReport:
+    """
+    The links to a registered node, as nats-server tells of a route.
+
+    :param dialled: Whether we have dialled.
+    :param configured: Whether we stay connected to it, and do not only happen to be.
+    :param ip: Where it was seen; empty for a channel that is not of TCP.
+    :param pending_bytes: Bytes that wait for it.
+    :param in_publications: Those that came from it; ``in_bytes`` are those of their frames.
+    :param subscriptions: Patterns and queue groups that are wanted there and behind it.
+    """
+
+    id: BusId
+    hostname: str
+    dialled: bool
+    configured: bool
+    ip: str
+    port: int
+    age_seconds: float
+    idle_seconds: float
+    rtt_seconds: float | None
+    pending_bytes: int
+    in_publications: int
+    out_publications: int
+    in_bytes: int
+    out_bytes: int
+    subscriptions: int
+
+
+@attrs.frozen(kw_only=True)
 class LaneReport:
     """
     A lane of shared memory, from one of its ends.

@@ -77,6 +77,10 @@ class Sources:
         """Who may be our upstream, in order of preference."""
         return self._all(Use.UPSTREAMS)
 
+    def keeps(self, bus_id: int) -> bool:
+        """Tell whether a node is a peer that we stay connected to, whoever has dialled."""
+        return self._peers.keeps(bus_id) or self._mesh.keeps(bus_id)
+
     def _all(self, use: Use) -> tuple[Address, ...]:
         found = (self._found.get(name, ()) for name, its in self._uses.items() if its is use)
         return tuple(dict.fromkeys(address for addresses in found for address in addresses))

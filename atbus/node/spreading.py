@@ -142,7 +142,7 @@ class Spreading:
                 continue
             frame = self._frame(run, start, stop, passing, endpoint.frame_bytes_max)
             item = Spread(frame, passing.hop_limit, size_bytes=len(frame))
-            self._taken(endpoint, endpoint.submit(item), passing, stop - start)
+            self._taken(endpoint, endpoint.submit(item), passing, stop - start, len(frame))
 
     def _frame(
         self, run: PublicationRun, start: int, stop: int, passing: Passing, frame_bytes_max: int
@@ -181,14 +181,22 @@ class Spreading:
     ) -> None:
         frames = self._frames(publication, passing, owner, endpoint.frame_bytes_max)
         items = [Spread(frame, passing.hop_limit, size_bytes=len(frame)) for frame in frames]
-        self._taken(endpoint, endpoint.submit_all(items), passing, 1)
+        size_bytes = sum(map(len, frames))
+        self._taken(endpoint, endpoint.submit_all(items), passing, 1, size_bytes)
 
     def _taken(
-        self, endpoint: Endpoint, status: Status | None, passing: Passing, count: int
+        self,
+        endpoint: Endpoint,
+        status: Status | None,
+        passing: Passing,
+        count: int,
+        size_bytes: int,
     ) -> None:
         """Count publications that a link has taken, or has not, and name who is slow."""
         statistics = self._context.statistics
         if status is None:
+            endpoint.out_publications += count
+            endpoint.out_publication_bytes += size_bytes
             if passing.came_from:
                 statistics.publications_forwarded += count
             self._slow.discard(endpoint.bus_id)
@@ -259,6 +267,7 @@ class Spreading:
         if not self._is_credible(link, message):
             self._publishing.dropped(Status.SOURCE_REFUSED)
             return
+        endpoint.in_publication_bytes += len(frame)
         try:
             headers_bytes = read_header_size(message.extras)
             piece = read_piece(message.extras)
@@ -293,6 +302,7 @@ class Spreading:
         if max(map(len, payloads)) > config.message_bytes_max:
             self._publishing.dropped(Status.MESSAGE_TOO_LARGE, len(payloads))
             return
+        endpoint.in_publications += len(payloads)
         run = PublicationRun(
             message.subject,
             payloads,
@@ -324,6 +334,7 @@ class Spreading:
         if len(body) > context.config.message_bytes_max or headers_bytes > len(body):
             self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
             return
+        endpoint.in_publications += 1
         publication = Publication(
             message.subject,
             body[headers_bytes:] if headers_bytes else body,

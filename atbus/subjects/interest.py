@@ -112,6 +112,11 @@ class Interests:
         """Those who take part, and where they stand; only to be read."""
         return self._sides
 
+    def wanted_by(self, bus_id: int) -> dict[Wanted, int]:
+        """Give what a neighbor has told that it wants, and how often; only to be read."""
+        neighbor = self._neighbors.get(bus_id)
+        return {} if neighbor is None else neighbor.heard
+
     def wanted_under(self, prefix: str) -> list[str]:
         """List the patterns that begin so and that anybody wants, in no queue group."""
         return [

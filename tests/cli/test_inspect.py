@@ -64,6 +64,19 @@ class InspectTests(BusTestCase):
         self.assertIn(["0x10101/0", "0x10101", "downstream"], rows)
         self.assertIn(["*", "0x10000", "default route"], rows)
 
+    async def test_peer_links(self) -> None:
+        """``--peers`` lists the links as nats-server does its routes, and goes without ``--to``."""
+        await self.start_bus()
+        ended = await self.atbus("routes", "--peers", "-o", "json", via=0x10100)
+        self.assertEqual(
+            [(row["id"], row["dialled"], row["configured"]) for row in ended.json],
+            [("0x10000", True, True), ("0x10101", False, False)],
+        )
+        ended = await self.atbus("routes", "--peers", via=0x10100)
+        self.assertEqual(ended.out.split()[:4], ["ID", "HOSTNAME", "IP", "PORT"])
+        ended = await self.atbus("routes", "--peers", "--to", "0x10101")
+        self.assertEqual(ended.code, ExitCode.USAGE)
+
     async def test_one_route(self) -> None:
         """``--to`` tells the next hop and the rule; a refusal is told and is the exit code."""
         await self.start_bus()

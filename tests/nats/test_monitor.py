@@ -98,6 +98,30 @@ class MonitorTests(HarborTests):
         """The nodes that are connected with ours."""
         self.assertEqual(self.facts("/routez")["num_routes"], 0)
 
+    def test_a_route(self) -> None:
+        """Where a neighbor is, who has dialled, what is wanted there and what went each way."""
+        self.network.result_of(self.one.node.listen("ipv4://10.0.0.1:1"))
+        peer = self.node(0x20001)
+        self.network.start(peer)
+        self.network.result_of(peer.connect("ipv4://10.0.0.1:1"))
+        peer.subscribe("sums.*", lambda _: None, queue="adders")
+        peer.subscribe("a.b", lambda _: None)
+        self.network.settle(5.0)
+        self.second.says(b"PUB a.b 2\r\nhi\r\nPUB sums.x 2\r\nhi\r\n")
+        self.network.settle(5.0)
+        peer.publish("a.c", b"there")
+        self.network.settle(5.0)
+        (route,) = self.facts("/routez?subs=1")["routes"]
+        facts = ("remote_id", "did_solicit", "is_configured", "in_msgs", "out_msgs")
+        self.assertEqual([route[each] for each in facts], ["0x20001", False, False, 1, 2])
+        self.assertEqual((route["rid"], route["subscriptions"]), (0x20001, 2))
+        self.assertEqual(sorted(route["subscriptions_list"]), ["a.b", "sums.*"])
+        (same,) = peer.describe_peers()
+        self.assertEqual((same.dialled, same.configured), (True, False))
+        self.assertEqual((same.in_bytes, same.out_bytes), (route["out_bytes"], route["in_bytes"]))
+        (route,) = self.facts("/routez?subs=detail")["routes"]
+        self.assertIn({"subject": "sums.*", "qgroup": "adders"}, route["subscriptions_list_detail"])
+
     def test_health(self) -> None:
         """A gateway that is leaving is not for new clients."""
         self.assertEqual(self.asks("/healthz"), (200, '{\n  "status": "ok"\n}'))
