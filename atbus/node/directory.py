@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from atbus.discovery.announcing import Announcer
+from atbus.discovery.bus.announcer import BusAnnouncer
+from atbus.discovery.bus.board import Board
+from atbus.discovery.bus.records import BusRecordWatcher
 from atbus.discovery.documents import Author
 from atbus.discovery.interfaces import IRecordReceiver, IRecordWatcher
 from atbus.errors import DiscoveryConflict
@@ -20,6 +23,9 @@ from atbus.node.identity import is_process_alive
 from atbus.node.reading_discovery import EtcdSettings
 from atbus.node.reading_zookeeper import ZooKeeperSettings
 from atbus.routing.record import Record
+
+BUS: Final = "bus"
+"""The name of the bus itself among registries."""
 
 
 class RegistryPlaces(ABC):
@@ -177,6 +183,31 @@ class ZooKeeperPlaces(RegistryPlaces):
     def close(self) -> Deferred[None]:
         """End the session."""
         return self._session.close()
+
+
+class BusPlaces(RegistryPlaces):
+    """
+    The bus itself, from start to stop: for nodes without another registry.
+
+    :param board: What is known there.
+    :param context: Of the node.
+    :param receiver: Is told of other nodes.
+    """
+
+    def __init__(self, board: Board, context: Context, receiver: IRecordReceiver) -> None:
+        super().__init__(context)
+        author, timers = author_of_node(context), self.timers
+        random = context.random.random
+        # Records are told by the route table.
+        announcer = BusAnnouncer(
+            board, author, timers, random, is_alive=is_process_alive, tells_record=False
+        )
+        self.announce(BUS, announcer)
+        self.watch(BusRecordWatcher(board, timers, with_records=False), receiver)
+
+    def close(self) -> Deferred[None]:
+        """Let what was announced go with the links of the node."""
+        return succeed(None)
 
 
 def author_of_node(context: Context) -> Author:

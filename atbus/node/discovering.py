@@ -9,7 +9,8 @@ A node and the registries that it is told of: it announces itself, and knows fro
 4. Records go to the registry of records, as one feeder among others; services to the set of them.
    What a registry said stays when it is away. When several speak of one node, `Precedence` says
    whose word counts.
-5. What others do to our own key is undone.
+5. With no registry the bus itself is one, for services: neighbors tell each other.
+6. What others do to our own key is undone.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from atbus.discovery.etcd.options import ClusterOptions
     from atbus.node.context import Context
     from atbus.node.directory import RegistryPlaces
+    from atbus.node.service_talk import ServiceTalk
     from atbus.node.topology import Topology
 
 
@@ -73,9 +75,12 @@ class Discovering:
     The registries of one node.
 
     :param reactor: Where connections to them are made.
+    :param talk: Tells neighbors, when there is no registry.
     """
 
-    def __init__(self, context: Context, topology: Topology, reactor: Any) -> None:
+    def __init__(
+        self, context: Context, topology: Topology, reactor: Any, talk: ServiceTalk
+    ) -> None:
         #: What the nodes offer that are known from registries, this one among them.
         self.services = ServiceSet()
         #: Names of the registries that have told everything and tell changes as they happen.
@@ -85,6 +90,7 @@ class Discovering:
         self._context = context
         self._topology = topology
         self._reactor = reactor
+        self._talk = talk
         self._etcd = read_etcd(context.config.etcd)
         self._zookeeper = read_zookeeper(context.config.zookeeper)
         self._directories: list[RegistryPlaces] = []
@@ -120,6 +126,7 @@ class Discovering:
             `DiscoveryError` when the node needs a registry that is not there.
         """
         if not self._places:
+            self._open_bus()
             return succeed(None)
         self._open()
         for directory in self._directories:
@@ -153,6 +160,18 @@ class Discovering:
             receiver = _Receiver(self, Feeder.ZOOKEEPER, settings.name)
             opened = ZooKeeperPlaces(settings, self._context, self._reactor, receiver)
             self._directories.append(opened)
+
+    def _open_bus(self) -> None:
+        """Begin with the bus itself, the registry of those who have no other one."""
+        if not self._talk.capability:
+            return
+        from atbus.node.directory import BUS, BusPlaces  # noqa: PLC0415
+
+        receiver = _Receiver(self, Feeder.SYNC, BUS)
+        self._directories.append(BusPlaces(self._talk.board, self._context, receiver))
+        self._topology.own_changed = self._own_changed
+        if self._topology.own is not None:
+            self._own_changed(self._topology.own)
 
     def _not_announced(
         self, failure: Failure, settings: EtcdSettings | ZooKeeperSettings
@@ -211,8 +230,12 @@ class Discovering:
             for announcer in announcers.values():
                 announcer.withdraw()
         self._announced_id = own.bus_id
+        service: Service | None
         if self._offered is not None:
             service = attrs.evolve(self._offered, bus_id=own.bus_id)
+        elif not (self._places or self._context.config.service):
+            # On a bus those are told who offer something; the others are in the route table.
+            service = None
         else:
             config = self._context.config
             service = read_service(config.service, own.bus_id, config.name)
@@ -236,6 +259,8 @@ class Discovering:
         own_id = self._context.bus_id
         if own_id in records:
             self._look_at_own(name, records.pop(own_id))
+        if not records:
+            return
         said = self._records.setdefault(feeder, Precedence(_is_newer))
         counting = {
             bus_id: said.say(name, bus_id, record) for bus_id, record in records.items()

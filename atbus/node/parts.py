@@ -53,6 +53,7 @@ from atbus.node.rings import Rings
 from atbus.node.route_table import RouteTable
 from atbus.node.running import Running
 from atbus.node.sending import Sender
+from atbus.node.service_talk import ServiceTalk
 from atbus.node.sources import Sources
 from atbus.node.statistics import Statistics
 from atbus.node.subject_parts import SubjectParts, make_subjects
@@ -92,6 +93,7 @@ class Parts:
     directs: Directs
     route_table: RouteTable
     discovering: Discovering
+    services: ServiceTalk
     permits: Permits
     subjects: SubjectParts
     sources: Sources
@@ -158,7 +160,7 @@ def _make(
     admin.drain = running.drain
     writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
-    permits = Permits(context, registrar, options, traffic.changed)
+    services = ServiceTalk(context, endpoints)
     pulse = pacing.pulse = Pulse(context, registrar.remove, (pacing.sweep,))
     return Parts(
         context=context,
@@ -185,8 +187,9 @@ def _make(
         topology=topology,
         directs=directs,
         route_table=route_table,
-        discovering=Discovering(context, topology, reactor),
-        permits=permits,
+        discovering=Discovering(context, topology, reactor, services),
+        services=services,
+        permits=Permits(context, registrar, options, traffic.changed),
         subjects=subjects,
         sources=Sources(context, topology, registrar, dialer, reactor),
     )
@@ -203,6 +206,7 @@ def _sweeps(made: Parts) -> tuple[Callable[[], None], ...]:
         made.directs.sweep,
         made.route_table.sweep,
         made.permits.sweep,
+        made.services.sweep,
         made.discovering.sweep,
         made.sources.sweep,
         made.registrar.expire_pending,
@@ -233,6 +237,7 @@ def _connect(context: Context, made: Parts) -> None:
         made.inbox.forget(endpoint.bus_id)
         made.route_table.removed(endpoint, status)
         made.subjects.removed(endpoint)
+        made.services.removed(endpoint, status)
         made.rehoming.removed(endpoint)
         made.draining.removed(endpoint)
         running.removed(endpoint, status)
@@ -245,6 +250,7 @@ def _connect(context: Context, made: Parts) -> None:
         made.pulse.watch(endpoint)
         pressure.control_up(endpoint)
         made.subjects.talk.control_up(endpoint)
+        made.services.control_up(endpoint)
 
     pressure.hop_to = traffic.hop_to
     pressure.on_paused = made.sender.paused
@@ -279,10 +285,15 @@ def _connect(context: Context, made: Parts) -> None:
 
 def _connect_moves(made: Parts) -> None:
     """Let one upstream take the place of another."""
+
+    def moved(endpoint: Endpoint) -> None:
+        made.subjects.talk.moved(endpoint)
+        made.services.moved(endpoint)
+
     made.registrar.judge.may_move = made.running.may_move
     made.registrar.on_gate = made.rehoming.data_up
     made.rehoming.on_gate = made.paths.data_up
-    made.rehoming.on_moved = made.subjects.talk.moved
+    made.rehoming.on_moved = moved
     made.leaving.on_asked = made.running.asked_to_move
     made.leaving.on_answered = made.draining.answered
 
@@ -317,12 +328,17 @@ def _connect_topology(context: Context, made: Parts) -> None:
         topology.entered(endpoint)
         directs.entered(endpoint)
 
+    def leaving(endpoint: Endpoint) -> None:
+        made.subjects.talk.lost(endpoint)
+        made.services.lost(endpoint)
+
     made.dialer.capabilities |= route_table.capability | made.subjects.talk.capability
     talk = made.subjects.talk
     made.subjects.admin.peer_links = PeerLinks(context, registrar, made.sources, talk)
+    made.dialer.capabilities |= made.services.capability
     made.pulse.interest_digest_of = made.subjects.talk.digest_of
     made.pulse.on_interest_digest = made.subjects.talk.compare
-    made.paths.leaving = made.subjects.talk.lost
+    made.paths.leaving = leaving
     made.pulse.digest_of = route_table.digest_of
     made.pulse.on_digest = route_table.compare
     made.leaving.on_parting = route_table.stop
@@ -396,5 +412,6 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.SUBSCRIBE_RESPONSE: made.route_table.response_received,
         MessageType.ROUTE_BATCH: made.route_table.batch_received,
         MessageType.ADDRESS_UPDATE: made.registrar.addresses_received,
+        MessageType.SERVICE_BATCH: made.services.batch_received,
         **made.subjects.readers,
     }

@@ -343,6 +343,7 @@ class Running:
     def _ended(self, _: object, status: Status) -> None:
         self._parts.inbox.close()
         self._parts.fates.close()
+        self._parts.services.close()
         self._parts.subjects.close()
         self._parts.commands.close()
         self._parts.sender.refusal = Status.NOT_STARTED

@@ -50,6 +50,8 @@ from atbus.wire.messages import (
     RouteBatch,
     RouteOperation,
     RouteRecord,
+    ServiceBatch,
+    ServiceEntry,
     StreamClose,
     StreamCredit,
     StreamData,
@@ -157,6 +159,14 @@ def _table_messages() -> tuple[Message, ...]:
             ),
         ),
         InterestAck(source=PROXY, generation=2, barrier=8, digest=5),
+        ServiceBatch(
+            source=PROXY,
+            replay=True,
+            services=(
+                ServiceEntry(bus_id=SERVICE, epoch=3, seq=2, key="bus/service/x", value=b"{}"),
+                ServiceEntry(bus_id=PROXY, epoch=9, seq=1, key="bus/service/y"),
+            ),
+        ),
         Drain(source=PROXY, grace_ms=15_000, detail="upgrade"),
         DrainAck(source=SERVICE, upstream_id=0x12350001),
     )

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from atbus import limits
 from atbus.busid import ID_MAX, MASK_BITS_MAX, BusId, Subnet
 from atbus.errors import Status
+from atbus.wire.bounds import SERVICE_KEY_BYTES
 from atbus.wire.messages import (
     MANDATORY_EXTRA_BIT,
     MESSAGE_CLASSES,
@@ -34,6 +35,7 @@ from atbus.wire.messages import (
     Role,
     RouteOperation,
     RouteRecord,
+    ServiceEntry,
 )
 
 M = TypeVar("M", bound=Message)
@@ -109,6 +111,16 @@ interest_entries = st.builds(
     subject=texts(limits.SUBJECT_BYTES),
     queue=texts(limits.SUBJECT_BYTES),
     weight=unsigned(32),
+)
+
+
+service_entries = st.builds(
+    ServiceEntry,
+    bus_id=bus_ids,
+    epoch=unsigned(32),
+    seq=unsigned(64),
+    key=texts(SERVICE_KEY_BYTES),
+    value=st.binary(max_size=PAYLOAD_BYTES),
 )
 
 
@@ -194,6 +206,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "sent_at_us": unsigned(64),
     "served": st.lists(bus_ids, max_size=4).map(tuple),
     "service": texts(100),
+    "services": st.lists(service_entries, max_size=4).map(tuple),
     "size_bytes": unsigned(32),
     "snapshot_id": unsigned(32),
     "software": texts(limits.SOFTWARE_BYTES),

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from atbus import limits
+from atbus.wire import bounds
 from atbus.wire.messages import (
     AddressUpdate,
     CommandRequest,
@@ -27,6 +28,7 @@ from atbus.wire.messages import (
     RegisterRequest,
     RouteBatch,
     RouteRecord,
+    ServiceBatch,
     StreamData,
 )
 
@@ -71,6 +73,14 @@ def check(message: Message) -> None:
             _check_count("entries", message.entries, limits.INTEREST_ENTRIES_MAX)
             for entry in message.entries:
                 _check_texts("a subject", limits.SUBJECT_BYTES, entry.subject, entry.queue)
+        case ServiceBatch():
+            _check_count("documents", message.services, bounds.SERVICE_ENTRIES_MAX)
+            for service in message.services:
+                _check_texts("a key", bounds.SERVICE_KEY_BYTES, service.key)
+                size = len(service.value)
+                if size > bounds.SERVICE_VALUE_BYTES:
+                    most = bounds.SERVICE_VALUE_BYTES
+                    raise ValueError(f"a document of {size} bytes, {most} are allowed")
         case CommandRequest():
             _check_blobs("arguments", message.arguments, limits.COMMAND_ARGUMENTS_MAX)
         case CommandResponse():

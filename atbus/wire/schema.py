@@ -51,6 +51,7 @@ from atbus.errors import (
 )
 from atbus.limits import FRAME_HEAD_BYTES as HEAD_SIZE
 from atbus.wire import shapes
+from atbus.wire.bounds import SERVICE_ENTRIES_MAX
 from atbus.wire.messages import (
     IGNORABLE_BIT,
     MAGIC,
@@ -199,6 +200,9 @@ BATCH = Struct(
     "records" / Array(this.record_count, RECORD),
 )
 INTEREST = _adapt(Sequence(Int32ul, TEXT, TEXT), shapes.read_interest, shapes.write_interest)
+SERVICE = _adapt(
+    Sequence(Int64ul, Int32ul, Int64ul, TEXT, BLOB), shapes.read_service, shapes.write_service
+)
 DIGESTS = Struct("sent_at_us" / Int64ul, "table_digest" / Int64ul, "interest_digest" / Int64ul)
 TOKEN = Struct("token" / Int64ul)
 RANGE = _adapt(Sequence(Int32ul, Int32ul), tuple, list)
@@ -309,6 +313,9 @@ BODIES: Mapping[MessageType, Layout] = MappingProxyType(
         MessageType.STREAM_HALF_CLOSE: Struct(*STREAM, "final_offset" / Int64ul),
         MessageType.STREAM_CLOSE: Struct(*STREAM),
         MessageType.STREAM_RESET: Struct(*STREAM, "status" / STATUS, "detail" / DETAIL),
+        MessageType.SERVICE_BATCH: Struct(
+            "replay" / TRUTH, "last" / TRUTH, "services" / _tuple(SERVICE, SERVICE_ENTRIES_MAX)
+        ),
     }
 )
 

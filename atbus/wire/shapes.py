@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from atbus.wire.messages import InterestEntry, RouteRecord
+from atbus.wire.messages import InterestEntry, RouteRecord, ServiceEntry
 
 
 def read_truth(number: int) -> bool:
@@ -122,6 +122,27 @@ def write_interest(entry: InterestEntry) -> tuple[int, str, str]:
     :returns: Weight, subject, queue.
     """
     return (entry.weight, entry.subject, entry.queue)
+
+
+def read_service(entry: Any) -> ServiceEntry:
+    """
+    Read one entry of a SERVICE_BATCH.
+
+    :param entry: Id, epoch, number, key, document.
+    :returns: The entry.
+    """
+    bus_id, epoch, seq, key, value = entry
+    return ServiceEntry(bus_id=bus_id, epoch=epoch, seq=seq, key=key, value=value)
+
+
+def write_service(entry: ServiceEntry) -> tuple[int, int, int, str, bytes]:
+    """
+    Lay out one entry of a SERVICE_BATCH.
+
+    :param entry: The entry.
+    :returns: Id, epoch, number, key, document.
+    """
+    return (entry.bus_id, entry.epoch, entry.seq, entry.key, entry.value)
 
 
 def read_batch(body: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from atbus.wire.messages import (
     Role,
     RouteOperation,
     RouteRecord,
+    ServiceEntry,
 )
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "reference" / "wire-protocol.rst"
@@ -39,7 +40,11 @@ _NAMES: Mapping[str, Any] = {
     "scope": FlowScope,
     "status": Status,
 }
-_ENTRIES: Mapping[str, Any] = {"records": RouteRecord, "entries": InterestEntry}
+_ENTRIES: Mapping[str, Any] = {
+    "records": RouteRecord,
+    "entries": InterestEntry,
+    "services": ServiceEntry,
+}
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus import limits
 from atbus.errors import Status
 from atbus.handshake import access_token
-from atbus.wire import codec, digests, schema
+from atbus.wire import bounds, codec, digests, schema
 from atbus.wire.messages import (
     MESSAGE_CLASSES,
     Capability,
@@ -179,6 +179,9 @@ class CompletenessTests(SynchronousTestCase):
             "ranges of one LINK_ACK": f"{limits.ACK_RANGES_MAX:,}",
             "records of one ROUTE_BATCH": f"{limits.ROUTE_BATCH_RECORDS_MAX:,}",
             "entries of one INTEREST": f"{limits.INTEREST_ENTRIES_MAX:,}",
+            "documents of one SERVICE_BATCH": f"{bounds.SERVICE_ENTRIES_MAX:,}",
+            "key of a document": f"{bounds.SERVICE_KEY_BYTES:,} bytes",
+            "document": f"{bounds.SERVICE_VALUE_BYTES:,} bytes",
             "subject, reply subject, queue name; each": f"{limits.SUBJECT_BYTES} bytes",
             "detail": f"{limits.DETAIL_BYTES} bytes (cut, not refused)",
         }

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus import limits
 from atbus.busid import Subnet
 from atbus.errors import LocalProtocolError, MalformedFrame
-from atbus.wire import codec, schema
+from atbus.wire import bounds, codec, schema
 from atbus.wire.messages import (
     AddressUpdate,
     CommandRequest,
@@ -27,6 +27,8 @@ from atbus.wire.messages import (
     RegisterRequest,
     RouteBatch,
     RouteRecord,
+    ServiceBatch,
+    ServiceEntry,
     StreamData,
 )
 from tests.wire import unchecked
@@ -140,6 +142,22 @@ class BoundTests(RuleCase):
         """One frame brings so many entries; a replay of more is several frames."""
         entry = InterestEntry(subject="s")
         self._bounded(limits.INTEREST_ENTRIES_MAX, lambda size: Interest(entries=(entry,) * size))
+
+    def test_documents_of_services(self) -> None:
+        """Documents and their keys are bounded, and so is their number in one frame."""
+        entry = ServiceEntry(bus_id=1, key="k")
+        most = bounds.SERVICE_ENTRIES_MAX
+        self._bounded(most, lambda size: ServiceBatch(services=(entry,) * size))
+        self._bounded(
+            bounds.SERVICE_KEY_BYTES,
+            lambda size: ServiceBatch(services=(ServiceEntry(bus_id=1, key="k" * size),)),
+        )
+        self._bounded(
+            bounds.SERVICE_VALUE_BYTES,
+            lambda size: ServiceBatch(
+                services=(ServiceEntry(bus_id=1, key="k", value=bytes(size)),)
+            ),
+        )
 
     def test_proofs(self) -> None:
         """One proof too many is still read, so that the proof is refused and not the frame."""

@@ -61,6 +61,7 @@ from atbus.wire.messages.routes import (
     SubscribeRequest,
     SubscribeResponse,
 )
+from atbus.wire.messages.services import ServiceBatch, ServiceEntry
 from atbus.wire.messages.streams import (
     StreamClose,
     StreamCredit,
@@ -110,6 +111,7 @@ MESSAGE_CLASSES: Mapping[MessageType, type[Message]] = MappingProxyType(
             StreamHalfClose,
             StreamClose,
             StreamReset,
+            ServiceBatch,
         )
     }
 )
@@ -164,6 +166,8 @@ __all__ = [
     "RouteBatch",
     "RouteOperation",
     "RouteRecord",
+    "ServiceBatch",
+    "ServiceEntry",
     "StreamClose",
     "StreamCredit",
     "StreamData",

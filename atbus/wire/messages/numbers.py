@@ -61,6 +61,7 @@ class MessageType(enum.IntEnum):
     SUBSCRIBE_REQUEST = 0x84
     INTEREST = 0x85
     DRAIN = 0x86
+    SERVICE_BATCH = 0x87
 
     @property
     def is_ignorable(self) -> bool:
@@ -121,6 +122,7 @@ class Capability(enum.IntFlag):
     LANES = 0x08
     DEFLATE = 0x10
     ZSTD = 0x20
+    SERVICES = 0x40
 
 
 class Role(enum.IntEnum):

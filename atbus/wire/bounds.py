@@ -1,0 +1,21 @@
+"""
+The bounds of what nodes offer, on the wire, with their reasons; `atbus.limits` has the others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: One document: a service with everything at its bounds is less than half of it, and a neighbor
+#: with the usual frames reads one in any case.
+SERVICE_VALUE_BYTES: Final = 32_768
+
+#: Where a document stands: a folder, a name of 253 bytes in the letters of a URL, and an id.
+SERVICE_KEY_BYTES: Final = 1_024
+
+#: Documents in one SERVICE_BATCH; a replay of more is several frames.
+SERVICE_ENTRIES_MAX: Final = 256
+
+#: Documents that one neighbor may tell: those of as many nodes as a bus is made for, with room for
+#: a second document of each.
+SERVICES_PER_NEIGHBOR_MAX: Final = 32_768
