@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atbus.node.node import Node
 from tests.node.garden import LEFT, LEFT_LEAF, RIGHT, RIGHT_LEAF, TOP, GardenTests, address_of
 
 
@@ -48,3 +49,45 @@ class PeerLinkTests(GardenTests):
         self.assertEqual((here.subscriptions, there.subscriptions), (1, 0))
         self.assertEqual(dict(top.wanted_by(LEFT)), {("a.>", ""): 1})
         self.assertEqual((here.ip, here.port, here.pending_bytes), ("", 0, 0))
+
+
+class RouteRuleTests(GardenTests):
+    """Rules of routes that are about several links at once."""
+
+    def peer(self, bus_id: int, *others: int) -> Node:
+        """Start a node without an upstream that stays connected to others."""
+        static = {"addresses": [address_of(other) for other in others], "use": "peers"}
+        node = self.node(bus_id, listen=[address_of(bus_id)], static=static if others else {})
+        self.network.start(node)
+        return node
+
+    def test_peers_are_one_hop(self) -> None:
+        """What one peer publishes another one gets, and nobody who is only a peer of that one."""
+        first, last = self.peer(1 << 16), self.peer(3 << 16)
+        middle = self.peer(2 << 16, 1 << 16, 3 << 16)
+        self.settle(30.0)
+        for node in (middle, last):
+            self.listen(node, "a")
+        self.listen(last, "b")
+        self.settle()
+        self.assertEqual(dict(first.wanted_by(2 << 16)), {("a", ""): 1})
+        self.assertEqual(dict(middle.wanted_by(3 << 16)), {("a", ""): 1, ("b", ""): 1})
+        first.publish("a", b"x")
+        first.publish("b", b"x")
+        self.settle()
+        self.assertEqual(self.got, {2 << 16: [b"x"], 3 << 16: []})
+        self.assertEqual(last.statistics.publications_repeated, 0)
+
+    def test_two_routes_deliver_once(self) -> None:
+        """Two that have each other in their configuration share one link, kept by both."""
+        one = self.peer(1 << 16, 2 << 16)
+        other = self.peer(2 << 16, 1 << 16)
+        self.listen(other, "a")
+        self.settle(30.0)
+        (here,), (there,) = one.describe_peers(), other.describe_peers()
+        self.assertEqual((here.configured, there.configured), (True, True))
+        self.assertNotEqual(here.dialled, there.dialled)
+        one.publish("a", b"x")
+        self.settle()
+        self.assertEqual(self.got, {2 << 16: [b"x"]})
+        self.assertEqual((here.out_publications, one.describe_peers()[0].out_publications), (0, 1))
