@@ -29,6 +29,7 @@ from atbus.routing.registry import Feeder
 from atbus.routing.sync import RouteSync
 from atbus.routing.sync_terms import (
     Announce,
+    Delayed,
     Effect,
     Forget,
     Ignored,
@@ -265,6 +266,15 @@ class RouteTable:
                 self._context.events.on_error(Status.ID_CONFLICT, detail)
             case Ignored(status=status, count=count):
                 self._context.statistics.route_words_ignored[status] += count
+            case Delayed(bus_id=bus_id, is_first=is_first):
+                self._delayed(bus_id, is_first=is_first)
+
+    def _delayed(self, bus_id: int, *, is_first: bool) -> None:
+        self._context.statistics.route_batches_delayed += 1
+        if is_first:
+            who = self._registrar.endpoints.get(bus_id, bus_id)
+            detail = f"{who} tells of nodes faster than it may, and is read later"
+            self._context.events.on_error(Status.OVERLOADED, detail)
 
     def _all_of(self, first: Record) -> list[Record]:
         """Take out what is learned in one go, which is a whole batch as a rule."""

@@ -49,3 +49,13 @@ DRAIN_MOVE_FRACTION: Final = 0.9
 #: New services that are prepared for choices by key in one sweep, of which there are four a second:
 #: a few milliseconds.
 SERVICES_IN_SWEEP: Final = 100
+
+#: Words on nodes that one neighbor may tell in one go: two snapshots of a bus of 10,000 nodes.
+ROUTE_WORDS_BURST: Final = 20_000
+
+#: ... and in each second after that: all of 10,000 nodes change once in two. At a few hundredths
+#: of a millisecond each, who never stops costs a node a small part of its processor.
+ROUTE_WORDS_PER_SECOND: Final = 5_000
+
+#: Words of one neighbor that wait to be read: a snapshot of the largest table.
+ROUTE_WORDS_WAITING_MAX: Final = 65_536

@@ -7,6 +7,7 @@ from __future__ import annotations
 import attrs
 
 from atbus.routing.feed import Feed
+from atbus.routing.intake import Intake
 from atbus.routing.publication import Publication
 from atbus.routing.subscription import Subscription
 from atbus.routing.sync_terms import Peer
@@ -21,6 +22,7 @@ class RouteLink:
     :param peer: The neighbor.
     :param feed: What it told, on this link or on the one before a short break.
     :param alive: Whether the link is there; otherwise it is awaited back.
+    :param intake: What it told and was not read yet.
     :param publication: What the neighbor was told, if it has asked.
     :param snapshot_at: When it was last told everything, seconds.
     :param owes_answer: Whether a SUBSCRIBE_REQUEST is unanswered.
@@ -30,6 +32,7 @@ class RouteLink:
     feed: Feed
     alive: bool = True
     subscription: Subscription = attrs.field(factory=Subscription)
+    intake: Intake = attrs.field(factory=Intake)
     publication: Publication | None = None
     snapshot_at: float | None = None
     owes_answer: bool = False

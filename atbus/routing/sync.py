@@ -17,7 +17,7 @@ says when to call `tick`. The rules (wire protocol, sections 6.6 and 7.15 to 7.1
 5. What a peer has told is gone with its link; if the upstream carries it too, it stays.
 6. What the upstream has told stays for `SyncTimes.parent_grace` after its loss, *stale*, or until
    an upstream has told everything anew. A second loss before that adds to it.
-7. Our own record: `atbus.routing.own_record`.
+7. Our own record: `atbus.routing.own_record`. How fast neighbors are read: `intake`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from atbus.limits import TOMBSTONES_MAX
 from atbus.routing.batch import Batch, Removal
 from atbus.routing.feed import Feed
 from atbus.routing.hearing import Hearing
+from atbus.routing.intake import Told
 from atbus.routing.known import Known, is_same
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
@@ -35,6 +36,7 @@ from atbus.routing.schedule import Schedule
 from atbus.routing.subscription import Stage
 from atbus.routing.sync_terms import (
     Announce,
+    Delayed,
     Effect,
     Forget,
     Ignored,
@@ -52,6 +54,7 @@ from atbus.wire.messages import SubscribeRequest, SubscribeResponse
 
 # What is awaited, besides what `Telling` awaits: (what, of which neighbor).
 _GRACE, _OWN_WORD, _STALE, _PATIENCE, _REFUTE = "grace", "own word", "stale", "patience", "refute"
+_READ = "read"
 _NOBODY = 0
 
 
@@ -137,7 +140,7 @@ class RouteSync:
         link = self._links.get(bus_id)
         if link is None or link.subscription.stage is not Stage.CURRENT or link.feed.overflowed:
             return 0
-        return link.feed.digest
+        return 0 if link.intake.waits else link.feed.digest
 
     # Inputs.
 
@@ -200,6 +203,7 @@ class RouteSync:
         if link is None or not link.alive:
             return self._end(now)
         self._timers.clear((_OWN_WORD, bus_id))
+        link.intake.begin()
         self._telling.unsubscribe(link)
         link.alive = False
         could_tell = link.subscription.stage in (Stage.SYNCING, Stage.CURRENT)
@@ -230,13 +234,10 @@ class RouteSync:
         match message:
             case SubscribeRequest():
                 self._asked(bus_id, link)
-            case SubscribeResponse(status=status, snapshot_id=snapshot_id) if link is not None:
-                if link.subscription.answered(status, snapshot_id):
-                    self._list(link)
-            case Batch() if link is not None:
-                self._told(link, message)
+            case SubscribeResponse() | Batch() if link is not None:
+                self._arrived(link, message)
             case _:
-                self._ignore(bus_id, 1)
+                self._effects.append(Ignored(bus_id, Status.OUT_OF_TURN, 1))
         return self._end(now)
 
     def sent(self, bus_id: int, now: float) -> list[Effect]:
@@ -282,6 +283,8 @@ class RouteSync:
                     self._given_up(self._links[bus_id])
                 case "own word":
                     self._list(self._links[bus_id], at_once=True)
+                case "read" if bus_id in self._links:
+                    self._read(self._links[bus_id])
                 case "stale" if self._stale is not None:
                     self._sweep_stale()
                 case "patience":
@@ -343,6 +346,7 @@ class RouteSync:
                 self._ask(link)
 
     def _ask(self, link: RouteLink) -> None:
+        link.intake.begin()
         link.subscription.ask()
         self._effects.append(Send(link.bus_id, SubscribeRequest(source=self.own.bus_id)))
 
@@ -375,10 +379,34 @@ class RouteSync:
 
     # What neighbors tell.
 
+    def _arrived(self, link: RouteLink, message: Told) -> None:
+        """Read what has arrived now, or later if it is too much."""
+        intake = link.intake
+        too_many = intake.put(message)
+        if too_many:
+            link.subscription.stage = Stage.IDLE
+            self._effects.append(Ignored(link.bus_id, Status.BUFFER_LIMIT, too_many))
+        self._read(link)
+        if intake.waits:
+            self._effects.append(Delayed(link.bus_id, intake.name()))
+
+    def _read(self, link: RouteLink) -> None:
+        """Read what may be read now; ask for everything if too much came."""
+        if link.intake.begins_anew(self._now):
+            self._ask_if_wanted(link)
+        for message in link.intake.read(self._now):
+            if isinstance(message, Batch):
+                self._told(link, message)
+            elif link.subscription.answered(message.status, message.snapshot_id):
+                self._list(link)
+        deadline = link.intake.deadline
+        if deadline is not None:
+            self._timers.set((_READ, link.bus_id), deadline)
+
     def _told(self, link: RouteLink, batch: Batch) -> None:
         subscription = link.subscription
         if not subscription.takes(batch, link.feed.told):
-            self._ignore(link.bus_id, len(batch.words))
+            self._effects.append(Ignored(link.bus_id, Status.OUT_OF_TURN, len(batch.words)))
             return
         for word in batch.words:
             subscription.unmentioned.discard(word.bus_id)
@@ -395,9 +423,6 @@ class RouteSync:
             if link.feed.kind is Position.UPSTREAM and self._stale is not None:
                 self._sweep_stale()
             self._list(link)
-
-    def _ignore(self, bus_id: int, count: int) -> None:
-        self._effects.append(Ignored(bus_id, Status.OUT_OF_TURN, count))
 
     def _contradict(self, link: RouteLink, stamp: Stamp) -> None:
         self._telling.say_dead(link, Removal(link.bus_id, stamp, dead=True))

@@ -146,4 +146,17 @@ class Ignored:
     count: int
 
 
-Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Ignored
+@attrs.frozen
+class Delayed:
+    """
+    A neighbor tells more than it may in this time; what has arrived now is read later.
+
+    :param bus_id: The neighbor.
+    :param is_first: Whether it has not been named for it since it was last within its rate.
+    """
+
+    bus_id: int
+    is_first: bool
+
+
+Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Ignored | Delayed

@@ -15,6 +15,7 @@ from atbus.wire.messages import (
     Capability,
     MessageType,
     Mode,
+    RouteBatch,
     SubscribeRequest,
     SubscribeResponse,
 )
@@ -186,6 +187,24 @@ class SubscribeTests(MailTests):
         self.network.settle(3 * limits.HEARTBEAT_SECONDS)
         self.assertEqual(known(one), [ROOT, SIBLING])
         self.assertEqual(root.statistics.route_words_ignored, {})
+
+    def test_who_tells_too_fast_is_named_and_read_later(self) -> None:
+        """A neighbor that tells more than its rate is named once, counted, and read in the end."""
+        root, one, _ = self.family(route_table=FULL)
+        machine = root._parts.route_table.machine
+        assert machine is not None
+        intake = machine._links[CHILD].intake
+        intake.burst, intake.rate = 1, 0.1
+        self.diaries[root].clear()
+        for _ in range(3):
+            self.say(one, root, RouteBatch(source=CHILD), data=False)
+        self.assertEqual(root.statistics.route_batches_delayed, 2)
+        [(status, detail)] = self.diaries[root].of("on_error")
+        self.assertIs(status, Status.OVERLOADED)
+        self.assertIn(f"{CHILD:#x}", detail)
+        self.network.settle(25)
+        self.assertFalse(intake.waits)
+        self.assertEqual(known(root), [CHILD, SIBLING])
 
     def test_labels_travel(self) -> None:
         """What a node says of itself is known far away, and so is a change of it."""

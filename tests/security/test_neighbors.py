@@ -16,7 +16,8 @@ from atbus.errors import MalformedFrame, Status, SubjectError
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.rights import Rights, RightsRule, Who
-from atbus.routing.sync_terms import Ignored
+from atbus.routing import bounds
+from atbus.routing.sync_terms import Delayed, Ignored
 from atbus.subjects.interest import Interests, Side
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 from atbus.wire.compression import compression_extra, restore
@@ -84,6 +85,25 @@ class ForgeryTests(MailTests):
             talk.wait(0.1)
         told = len(talk.batches(2))
         self.assertIn(told, range(1, round(5 / limits.SNAPSHOT_SECONDS) + 3))
+
+    def test_security_announcement_floods(self) -> None:
+        """Who tells of changes without end is read at a rate, and others hear little of it."""
+        talk = Talk()
+        talk.neighbor(2, DOWN)
+        talk.neighbor(3, PEER)
+        talk.forget_sent()
+        talk.learned.clear()
+        for seq in range(1, 1_001):
+            talk.say(2, *[record(each, seq, upstream_id=2) for each in range(100, 200)])
+            talk.wait(0.001)
+        read_max = bounds.ROUTE_WORDS_BURST + bounds.ROUTE_WORDS_PER_SECOND
+        self.assertIn(len(talk.learned), range(1, read_max + 100))
+        self.assertIn(Delayed(2, is_first=True), talk.other)
+        self.assertIn(Ignored, {type(each) for each in talk.other})
+        told = len(talk.take(3))
+        self.assertIn(told, range(1, 100 * (limits.ROUTE_CHANGES_AT_ONCE + 1)))
+        talk.say(3, record(3, 2))
+        self.assertEqual(talk.machine.known.best[3].stamp.seq, 2)
 
 
 class CostTests(MailTests):

@@ -1,0 +1,131 @@
+"""
+How fast what one neighbor tells of nodes is read.
+
+1. Each word costs a token, a message without words costs one too. A message is read while there is
+   one; what it costs beyond that is paid before the next one. Tokens come back with time.
+2. What is not read yet waits, in order. It is read later, and nothing is lost by it.
+3. When more waits than a full table has, all of it is thrown away, and whatever comes then. When
+   all tokens are back, the neighbor is asked for everything anew: how things are at that moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import attrs
+
+from atbus.routing import bounds
+from atbus.routing.batch import Batch
+from atbus.wire.messages import SubscribeResponse
+
+Told: TypeAlias = SubscribeResponse | Batch
+
+
+@attrs.define(eq=False)
+class Intake:
+    """
+    What one neighbor has told and nobody has read.
+
+    :param burst: Tokens, when all are there.
+    :param rate: Tokens that come back in a second.
+    :param waiting_max: Words that may wait.
+    """
+
+    burst: int = attrs.field(default=bounds.ROUTE_WORDS_BURST, validator=attrs.validators.ge(1))
+    rate: float = attrs.field(
+        default=bounds.ROUTE_WORDS_PER_SECOND, validator=attrs.validators.gt(0)
+    )
+    waiting_max: int = bounds.ROUTE_WORDS_WAITING_MAX
+    #: Whether too much came, so that everything is to be asked for anew at `deadline`.
+    flooded: bool = attrs.field(default=False, init=False)
+    #: Whether the neighbor has been named, and has not had all its tokens back since.
+    _named: bool = attrs.field(default=False, init=False)
+    # When all tokens are back.
+    _paid_at: float = attrs.field(default=float("-inf"), init=False)
+    _waiting: deque[Told] = attrs.field(factory=deque, init=False, repr=False)
+    _waiting_cost: int = attrs.field(default=0, init=False)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was told that has not been read, or was thrown away."""
+        return self.flooded or bool(self._waiting)
+
+    @property
+    def deadline(self) -> float | None:
+        """When more can be read, seconds; None when nothing waits."""
+        if self.flooded:
+            return self._paid_at
+        return self._readable_at if self._waiting else None
+
+    @property
+    def _readable_at(self) -> float:
+        return self._paid_at - (self.burst - 1) / self.rate
+
+    def put(self, message: Told) -> int:
+        """
+        Take what has arrived; `read` gives it out.
+
+        :param message: What was told.
+        :returns: How many words were thrown away, for they are too many.
+        """
+        if not self.flooded:
+            self._waiting.append(message)
+            self._waiting_cost += _cost(message)
+            if self._waiting_cost <= self.waiting_max or len(self._waiting) == 1:
+                return 0
+            self.flooded = True
+            return self._drop()
+        return _cost(message)
+
+    def read(self, now: float) -> Iterator[Told]:
+        """
+        Give out what may be read now, in order.
+
+        :param now: The time, seconds.
+        :returns: The messages.
+        """
+        while self._waiting and now >= self._readable_at:
+            message = self._waiting.popleft()
+            cost = _cost(message)
+            self._waiting_cost -= cost
+            if now >= self._paid_at:
+                self._named = False
+            self._paid_at = max(self._paid_at, now) + cost / self.rate
+            yield message
+
+    def name(self) -> bool:
+        """
+        Note that something had to wait.
+
+        :returns: Whether the neighbor is to be named now.
+        """
+        was_named, self._named = self._named, True
+        return not was_named
+
+    def begins_anew(self, now: float) -> bool:
+        """
+        Tell once, when all tokens are back after too much came.
+
+        :param now: The time, seconds.
+        :returns: Whether the neighbor is to be asked for everything now.
+        """
+        if not self.flooded or now < self._paid_at:
+            return False
+        self.begin()
+        return True
+
+    def begin(self) -> None:
+        """Forget what waits: everything is told anew."""
+        self._drop()
+        self.flooded = False
+
+    def _drop(self) -> int:
+        cost, self._waiting_cost = self._waiting_cost, 0
+        self._waiting.clear()
+        return cost
+
+
+def _cost(message: Told) -> int:
+    return max(1, len(message.words)) if isinstance(message, Batch) else 1

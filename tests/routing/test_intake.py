@@ -1,0 +1,143 @@
+"""How fast a neighbor is read that tells of nodes without end."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.errors import Status
+from atbus.routing.batch import Batch
+from atbus.routing.bounds import (
+    ROUTE_WORDS_BURST,
+    ROUTE_WORDS_PER_SECOND,
+    ROUTE_WORDS_WAITING_MAX,
+)
+from atbus.routing.intake import Intake, Told
+from atbus.routing.sync_terms import Delayed, Ignored
+from atbus.wire.messages import SubscribeRequest
+from tests.routing.route_talk import DOWN, OWN, Talk, gone, record
+
+
+def told(count: int) -> Told:
+    """Make a batch of so many words."""
+    return Batch(words=tuple(record(10 + each) for each in range(count)))
+
+
+class IntakeTests(SynchronousTestCase):
+    """What waits, and when it is read."""
+
+    def test_a_burst_is_read_at_once_and_more_at_the_rate(self) -> None:
+        """Ten words are read as they come; each further one waits until it is paid for."""
+        intake = Intake(burst=10, rate=2.0, waiting_max=100)
+        messages = [told(1) for _ in range(14)]
+        for message in messages:
+            self.assertEqual(intake.put(message), 0)
+        read = list(intake.read(100.0))
+        self.assertEqual(len(read), 10)
+        times = []
+        while (deadline := intake.deadline) is not None:
+            times.append(deadline)
+            read += intake.read(deadline)
+        self.assertEqual(times, [100.5, 101.0, 101.5, 102.0])
+        self.assertEqual([id(each) for each in read], [id(each) for each in messages])
+        self.assertFalse(intake.waits)
+
+    def test_messages_without_words_cost_one(self) -> None:
+        """Who sends empty batches does not send them for nothing."""
+        intake = Intake(burst=3, rate=1.0, waiting_max=100)
+        for _ in range(5):
+            intake.put(Batch(words=()))
+        self.assertEqual(len(list(intake.read(0.0))), 3)
+
+    def test_a_long_batch_is_paid_afterwards(self) -> None:
+        """A batch that is longer than the burst is read, and the next one waits the longer."""
+        intake = Intake(burst=10, rate=1.0, waiting_max=100)
+        intake.put(told(30))
+        self.assertEqual(len(list(intake.read(0.0))), 1)
+        intake.put(told(1))
+        self.assertEqual(intake.deadline, 21.0)
+
+    def test_too_much_is_thrown_away_until_all_is_paid(self) -> None:
+        """More than may wait is counted and dropped; it begins anew with all its tokens."""
+        intake = Intake(burst=10, rate=1.0, waiting_max=20)
+        intake.put(told(10))
+        self.assertEqual(len(list(intake.read(0.0))), 1)
+        self.assertEqual([intake.put(told(10)) for _ in range(4)], [0, 0, 30, 10])
+        self.assertEqual(list(intake.read(5.0)), [])
+        self.assertEqual(intake.deadline, 10.0)
+        self.assertFalse(intake.begins_anew(9.0))
+        self.assertTrue(intake.begins_anew(10.0))
+        self.assertFalse(intake.waits)
+
+    def test_a_neighbor_is_named_once(self) -> None:
+        """It is named again only when it has been within its rate for long enough."""
+        intake = Intake(burst=10, rate=1.0, waiting_max=20)
+        self.assertEqual((intake.name(), intake.name()), (True, False))
+        intake.put(told(10))
+        self.assertEqual(len(list(intake.read(100.0))), 1)
+        self.assertTrue(intake.name())
+        intake.put(told(1))
+        self.assertEqual(len(list(intake.read(105.0))), 1)
+        self.assertFalse(intake.name())
+
+
+class HastyNeighborTests(SynchronousTestCase):
+    """A route table beside a neighbor that tells too much."""
+
+    def test_a_full_table_waits_for_nothing(self) -> None:
+        """Ten thousand nodes are learned in the moment in which they are told, twice."""
+        talk = Talk()
+        words = [record(each, upstream_id=2) for each in range(10, 10_009)]
+        talk.neighbor(2, DOWN, *words)
+        self.assertEqual(len(talk.ids), 10_000)
+        talk.hear(2, Batch(words=(record(2, upstream_id=OWN), *words), snapshot_id=2, last=True))
+        self.assertEqual(talk.other, [])
+
+    def test_what_exceeds_the_rate_is_read_later(self) -> None:
+        """The last word counts in the end, the neighbor is named once, and no repair is asked."""
+        talk = Talk()
+        talk.neighbor(2, DOWN)
+        last = ROUTE_WORDS_BURST // 1000 + 4
+        for seq in range(1, last + 1):
+            talk.say(2, *[record(each, seq, upstream_id=2) for each in range(10, 1_010)])
+        talk.say(2, gone(10, last))
+        delayed = [each for each in talk.other if isinstance(each, Delayed)]
+        self.assertEqual([each.is_first for each in delayed], [True, *[False] * (len(delayed) - 1)])
+        self.assertEqual({each.bus_id for each in delayed}, {2})
+        self.assertIn(10, talk.ids)
+        self.assertEqual(talk.machine.digest_of(2), 0)
+        talk.wait(5_000 / ROUTE_WORDS_PER_SECOND)
+        self.assertNotIn(10, talk.ids)
+        self.assertEqual(talk.machine.known.best[11].stamp.seq, last)
+        self.assertNotEqual(talk.machine.digest_of(2), 0)
+
+    def test_a_flood_ends_with_a_new_snapshot(self) -> None:
+        """Who tells more than can wait is not read for a while, then asked for everything."""
+        talk = Talk()
+        talk.neighbor(2, DOWN)
+        talk.neighbor(3, DOWN)
+        talk.forget_sent()
+        words = [record(each, upstream_id=2) for each in range(10, 1_010)]
+        for _ in range((ROUTE_WORDS_BURST + ROUTE_WORDS_WAITING_MAX) // 1000 + 2):
+            talk.say(2, *words)
+        ignored = [each for each in talk.other if isinstance(each, Ignored)]
+        whose = {(each.bus_id, each.status) for each in ignored}
+        self.assertEqual(whose, {(2, Status.BUFFER_LIMIT)})
+        talk.say(3, record(5_000, upstream_id=3))
+        self.assertIn(5_000, talk.ids)
+        talk.wait(ROUTE_WORDS_BURST / ROUTE_WORDS_PER_SECOND - 0.1)
+        self.assertNotIn((2, SubscribeRequest(source=OWN)), talk.sent)
+        talk.wait(1)
+        self.assertEqual(talk.sent.count((2, SubscribeRequest(source=OWN))), 1)
+        talk.answer(2, record(2, upstream_id=OWN), record(10, 7, upstream_id=2), snapshot_id=2)
+        self.assertEqual(talk.ids, [2, 3, 10, 5_000])
+        self.assertEqual(talk.machine.known.best[10].stamp.seq, 7)
+
+    def test_what_waits_goes_with_the_link(self) -> None:
+        """Nothing that a lost neighbor has told too fast is read after its loss."""
+        talk = Talk()
+        talk.neighbor(2, DOWN)
+        for seq in range(1, ROUTE_WORDS_BURST // 1000 + 4):
+            talk.say(2, *[record(each, seq, upstream_id=2) for each in range(10, 1_010)])
+        talk.lose(2, in_order=True)
+        talk.wait(60)
+        self.assertNotIn(10, talk.ids)
