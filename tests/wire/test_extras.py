@@ -162,3 +162,48 @@ class PublicationTests(SynchronousTestCase):
         self.assertEqual(read_piece((piece_extra(5, 2**32 - 1),)), (5, 2**32 - 1))
         self.assertIs(read_piece(()), None)
         self.assertRaises(MalformedFrame, read_piece, (Extra(ExtraType.PIECE, bytes(4)),))
+
+
+class BufferTests(SynchronousTestCase):
+    """Numbers in buffers. Ours have a fixed size each: no number is shorter or longer."""
+
+    def test_numbers_at_their_bounds(self) -> None:
+        """
+        Every number reads back equal, from 0 to the largest, and takes the same 8 bytes.
+
+        Scenario: C1
+        """
+        for value in (0, 127, 128, 2_080_160, 2**32 - 1, 2**64 - 1):
+            extra = number_extra(ExtraType.DEADLINE, value)
+            self.assertEqual(len(extra.value), 8)
+            again = unpack_extras(pack_extras([extra]))
+            self.assertEqual(read_number(again, ExtraType.DEADLINE), value)
+
+    def test_too_few_bytes(self) -> None:
+        """
+        A number of which a part is missing is an error, as is a buffer in which there is none.
+
+        Scenario: C2
+        """
+        packed = pack_extras([number_extra(ExtraType.DEADLINE, 2_080_160)])
+        for size in range(1, len(packed)):
+            self.assertRaises(MalformedFrame, unpack_extras, packed[:size])
+        for size in (0, 7, 9):
+            short = (Extra(ExtraType.DEADLINE, bytes(size)),)
+            self.assertRaises(MalformedFrame, read_number, short, ExtraType.DEADLINE)
+        self.assertEqual(unpack_extras(b""), ())
+
+    def test_only_its_own_bytes(self) -> None:
+        """
+        Of what follows a number nothing is taken for a part of it, and an unfinished one behind it
+        is an error.
+
+        Scenario: C3
+        """
+        one, two = number_extra(ExtraType.DEADLINE, 1), number_extra(ExtraType.IN_REPLY_TO, 2)
+        packed = pack_extras([one, two])
+        self.assertEqual(unpack_extras(packed), (one, two))
+        alone = len(pack_extras([one]))
+        self.assertEqual(unpack_extras(packed[:alone]), (one,))
+        for size in range(alone + 1, len(packed)):
+            self.assertRaises(MalformedFrame, unpack_extras, packed[:size])
