@@ -296,7 +296,9 @@ class Discovering:
             self.in_sync |= {name}
         else:
             self.in_sync -= {name}
-            self._context.log.warn("{name} is away: {reason}", name=name, reason=reason)
+            # With the bus nothing is wrong while a neighbor comes or goes, which is told anyway.
+            if any(name == place.name for place in self._places):
+                self._context.log.warn("{name} is away: {reason}", name=name, reason=reason)
         self._context.events.on_discovery(name, reason is None)
 
     def refused(self, name: str, key: str, fault: str) -> None:

@@ -32,8 +32,10 @@ class Growth:
     :param run_bytes_max: The most bytes of a run, entries included.
     """
 
-    # More attributes than an instance shares the names of: without slots a dict of its own.
+    # There are more attributes than instances share the names of, so each would have a dict of its
+    # own. There is none until somebody who watches a link puts something in place of a method.
     __slots__ = (
+        "__dict__",
         "_context",
         "_granted",
         "_growing",
