@@ -27,19 +27,15 @@ class LargeTests(ChaosCase):
     """A relay and three nodes; one sends to the others."""
 
     async def begin(self, count: int) -> list[NodeProcess]:
-        """Start everything; the first node begins to send at once."""
+        """Start everything; the node that sends comes last, for it sends at once."""
         three = speech(ONE, rate=200)
-        return await self.bring_up(
+        listening = await self.bring_up(
             ("relay", node_file("relay", RELAY, listens=True, more=LARGE)),
             ("two", node_file("two", TWO, ["relay"], program="listen", more=LARGE)),
             ("three", node_file("three", THREE, ["relay"], settings=three)),
-            (
-                "one",
-                node_file(
-                    "one", ONE, ["relay"], program="haul", settings=hauls(count), more=LARGE
-                ),
-            ),
         )
+        one = node_file("one", ONE, ["relay"], program="haul", settings=hauls(count), more=LARGE)
+        return [*listening, *await self.bring_up(("one", one))]
 
     async def test_small_ones_pass_large_ones(self) -> None:
         """Small messages of another flow go on while large ones travel; the relay stays small."""
