@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from atbus import limits
-from atbus.errors import Status
+from atbus.errors import RemoteProtocolError, Status
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Routed
+from atbus.wire import codec
 from atbus.wire.head import Head
-from atbus.wire.messages import MessageType, Mode
+from atbus.wire.messages import DataResponse, MessageType, Mode
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -28,6 +29,24 @@ if TYPE_CHECKING:
     from atbus.node.traffic import Traffic
 
 _NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK})
+
+# What is said to the neighbor that has brought a frame, whoever its source is.
+_TOLD_TO_THE_BRINGER = frozenset({Status.SOURCE_REFUSED, Status.NOT_REGISTERED})
+# Where the status of a DATA_RESPONSE stands behind its extras.
+_STATUS_AT = 32
+
+
+def _status_in(frame: bytes, head: Head) -> int:
+    place = limits.FRAME_HEAD_BYTES + head[11] + _STATUS_AT
+    return int.from_bytes(frame[place : place + 2], "little")
+
+
+def _read_response(frame: bytes) -> DataResponse | None:
+    try:
+        message = codec.decode(frame)
+    except RemoteProtocolError:
+        return None
+    return message if isinstance(message, DataResponse) else None
 
 
 @attrs.frozen
@@ -129,6 +148,27 @@ class Courier:
         if self.forward(link, frame, head) is not None:
             self._count_dropped(frame)
             link.discharge(head[9])
+
+    def pass_on_response(self, link: Link, frame: bytes, head: Head) -> None:
+        """
+        Pass on what became of messages; that we were not believed we say in our own name.
+
+        Who refuses a source tells it to whom it got the frame from, that is us, and perhaps it is
+        nobody from whom those we got it from take anything.
+        """
+        response = None
+        if head[5] == link.connection.bus_id and _status_in(frame, head) in _TOLD_TO_THE_BRINGER:
+            response = _read_response(frame)
+        if response is None:
+            self.pass_on(link, frame, head)
+            return
+        context = self._context
+        ours = attrs.evolve(
+            response, source=context.bus_id, epoch=context.epoch, hop_limit=context.config.hops
+        )
+        item = Routed.of(ours, Custody(link, head[9]))
+        item.came_from = link.connection.bus_id
+        self.route(item)
 
     def pass_on_unknown(self, link: Link, frame: bytes, head: Head) -> None:
         """Forward something that we do not know; its source is told when it has no way."""

@@ -376,7 +376,7 @@ class Traffic:
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take news about messages of ours; pass other nodes' news on."""
         if head[6] != self._context.bus_id:
-            self.courier.pass_on(link, frame, head)
+            self.courier.pass_on_response(link, frame, head)
             return
         if (message := link.read(frame, head)) is None:
             return

@@ -7,6 +7,7 @@ from atbus.errors import Status
 from atbus.node.node import Node
 from atbus.wire.messages import Data, DataResponse, Flags
 from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
+from tests.node.mesh import CROSS, EU1, EU2, MeshTests
 
 
 class FailureTests(MailTests):
@@ -88,6 +89,37 @@ class FailureTests(MailTests):
             [(ROOT, first, 3, "NO_RESPONDERS"), (ROOT, first + 3, 1, "NO_RESPONDERS")],
         )
         self.assertEqual(root.statistics.refused[Status.NO_RESPONDERS], 4)
+
+
+class PeerTests(MeshTests):
+    """Proxies that are peers, under one upstream."""
+
+    def test_a_peers_child_is_gone(self) -> None:
+        """
+        What a peer sends up, because the child that it was for is gone, is refused there; the
+        sender, and one below it, are told all the same, by the peer.
+
+        Scenario: K29
+        """
+        peers = {"peer_labels": {"region": "eu"}, "records": []}
+        cross = self.mesh_node(CROSS, [], records=[])
+        one, other = (self.mesh_node(bus_id, [], **peers) for bus_id in (EU1, EU2))
+        leaf, gone = (self.mesh_node(bus_id, [], records=[]) for bus_id in (0x111, 0x112))
+        self.network.start(cross, one, other, leaf, gone)
+        self.network.settle(5)
+        self.assertEqual(one.next_hop(0x112).id, EU2)
+        self.network.split(one, other)
+        sequences = [node.send(0x112, b"x") for node in (one, leaf)]
+        self.kill(gone)
+        self.network.settle(2 * limits.CHILD_GRACE_SECONDS)
+        self.network.heal(one, other)
+        self.network.settle()
+        for node, sequence in zip((one, leaf), sequences, strict=True):
+            self.assertEqual(self.mail[node].news, [(0x112, sequence, 1, "SOURCE_REFUSED")])
+            self.assertEqual(self.mail[node].fates[0].gave_up_at, CROSS)
+        for node in (cross, one, other):
+            self.assertEqual(node.statistics.responses_dropped, 0)
+        self.assert_quiet(cross, one, other, leaf)
 
 
 class SuccessTests(MailTests):
