@@ -35,6 +35,10 @@ REGISTRY_KEY_BYTES: Final = 1_024
 #: Keys that one watcher remembers; as many as there can be nodes, and room for services.
 REGISTRY_KEYS_MAX: Final = 262_144
 
+#: Entries of a registry that one turn of the reactor takes: a hundred records are read in five
+#: milliseconds.
+REGISTRY_ENTRIES_PER_TURN: Final = 100
+
 #: One line of a watch: a value of 1 MB, the most that etcd takes, is 1.33 MB of it.
 ETCD_LINE_BYTES: Final = 4_194_304
 

@@ -15,6 +15,7 @@ What is known of the nodes under one prefix: the decisions of a watcher, whateve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 
 import attrs
 
@@ -81,13 +82,18 @@ class Directory:
         :returns: What has changed.
         """
         kept = list(entries)
-        there = {entry.key for entry in kept}
-        gone = [
-            Entry(key, None, Version(modified=revision))
-            for key in self._versions
-            if key not in there
-        ]
-        return self.changed([*gone, *kept])
+        return self.changed([*self.missing({entry.key for entry in kept}, revision), *kept])
+
+    def missing(self, there: AbstractSet[bytes], revision: int) -> list[Entry]:
+        """
+        Find what a snapshot does not have.
+
+        :param there: The keys in it.
+        :param revision: Of the registry.
+        :returns: What is known and is not there, as deleted; to be taken before what is there.
+        """
+        version = Version(modified=revision)
+        return [Entry(key, None, version) for key in self._versions if key not in there]
 
     def changed(self, entries: Iterable[Entry]) -> list[DiscoveryChange]:
         """

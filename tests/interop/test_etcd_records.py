@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Sequence
 from random import Random
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from atbus.discovery.documents import Author
+from atbus.discovery import bounds
+from atbus.discovery.documents import Author, topology_key, write_record
 from atbus.discovery.etcd import packer
 from atbus.discovery.etcd.announcer import EtcdAnnouncer
 from atbus.discovery.etcd.cluster import EtcdCluster
 from atbus.discovery.etcd.records import EtcdRecordWatcher
-from atbus.discovery.interfaces import IAnnouncer, IRecordWatcher
+from atbus.discovery.interfaces import DiscoveryChange, IAnnouncer, IRecordWatcher
 from atbus.errors import DiscoveryConflict
 from atbus.routing.record import Stamp
 from atbus.routing.services import Service
@@ -113,6 +114,48 @@ class ManyTests(EtcdRecordCase):
         await announce(Stamp(1, 2), 0x2000)
         self.assertEqual(await writes("topology"), [2] * count)
         self.assertEqual(await writes("service"), [1] * count)
+
+
+    async def test_a_large_registry_is_read_in_turns(self) -> None:
+        """
+        Two thousand records are taken a hundred at a time, and the changes after them later.
+
+        So it is when they are there at the start, and when they come all at once with a watch.
+        """
+        cluster, total = self.cluster(), 2_000
+        await self.put_many(cluster, range(1, total // 2 + 1))
+        receiver = RecordingReceiver(self.reactor)
+        sizes: list[int] = []
+        recorded = receiver.discovered
+
+        def discovered(changes: Sequence[DiscoveryChange]) -> None:
+            sizes.append(len(changes))
+            if len(sizes) == 1:
+                # The snapshot is still being taken.
+                more = self.put_many(cluster, range(total // 2 + 1, total + 1))
+                Deferred.fromCoroutine(more)
+            recorded(changes)
+
+        receiver.discovered = discovered  # type: ignore[method-assign]
+        self.make_watcher().start(receiver)
+        await receiver.until(lambda: len(receiver.records) == total)
+        self.assertEqual(max(sizes), bounds.REGISTRY_ENTRIES_PER_TURN)
+        # The changes came after all of the snapshot.
+        self.assertEqual(set(list(receiver.records)[: total // 2]), set(range(1, total // 2 + 1)))
+
+    async def put_many(self, cluster: EtcdCluster, bus_ids: Iterable[int]) -> None:
+        """Write records of many nodes, a hundred in one transaction."""
+        puts = [
+            {
+                "request_put": {
+                    "key": packer.encode(topology_key(self.prefix_text, bus_id)),
+                    "value": packer.encode(write_record(record_of(bus_id), Author("x"))),
+                }
+            }
+            for bus_id in bus_ids
+        ]
+        for begin in range(0, len(puts), 100):
+            await cluster.call("/v3/kv/txn", {"success": puts[begin : begin + 100]})
 
 
 class OutageTests(EtcdRecordCase):

@@ -110,7 +110,7 @@ class OneServerTests(AnnouncedCase):
         A server that is back in time resumes the session: nothing is written anew, nobody is told
         as gone, and what happened meanwhile is told.
         """
-        session, other = self.session(session_seconds=10.0), self.session(session_seconds=10.0)
+        session, other = self.session(session_seconds=300.0), self.session(session_seconds=300.0)
         announcer, told = self.announcer(session), self.news(session)
         _, receiver = self.watching(session)
         await announcer.announce(record_of(1), Service(bus_id=1, name="one"))

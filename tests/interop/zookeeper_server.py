@@ -38,7 +38,7 @@ NAMES = (
 )
 
 TICK_MILLISECONDS = 500
-"""A session lives for two of these at least, and for twenty at most."""
+"""A session lives for two of these at least."""
 
 _ATTEMPTS = 5
 
@@ -121,6 +121,8 @@ class ZooKeeperServer:
         self._number = number
         self._config = [
             f"tickTime={TICK_MILLISECONDS}",
+            # A session may outlive whatever a busy machine takes to start a server anew.
+            "maxSessionTimeout=600000",
             "initLimit=40",
             "syncLimit=20",
             f"dataDir={self._folder}",

@@ -280,15 +280,17 @@ class EtcdCluster:
                 stream.cancel()
 
     async def stream(
-        self, path: str, request: Document, line_received: Callable[[str, bytes], None]
+        self,
+        path: str,
+        request: Document,
+        line_received: Callable[[str, bytes], Deferred[None] | None],
     ) -> None:
         """
         Be told something again and again by one server.
 
         :param path: The path.
         :param request: A JSON object.
-        :param line_received: Called with the server's URL and each line; if it raises, the stream
-            ends with that.
+        :param line_received: Called with the server's URL and each line; see `Gateway.stream`.
         :raises DiscoveryError: The server does not answer (any more), or refused.
         :raises EtcdClosed: It was closed.
         """

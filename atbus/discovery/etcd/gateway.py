@@ -196,7 +196,7 @@ class Gateway:
         url: str,
         path: str,
         request: Document,
-        line_received: Callable[[bytes], None],
+        line_received: Callable[[bytes], Deferred[None] | None],
         *,
         seconds: float,
         token: str = "",
@@ -207,7 +207,9 @@ class Gateway:
         :param url: The server.
         :param path: The path.
         :param request: A JSON object.
-        :param line_received: Called with each line; if it raises, the stream ends with that.
+        :param line_received: Called with each line; if it raises, the stream ends with that. When
+            it returns a Deferred, the next line is told after that has fired, and what the server
+            sends meanwhile waits there; it does not fail.
         :param seconds: How long the first line may take.
         :param token: Of the user in whose name to ask; empty for none.
         :returns: Fires when the server has ended the stream in good order. Fails as `post` does,
@@ -222,7 +224,7 @@ class Gateway:
         url: str,
         path: str,
         request: Document,
-        line_received: Callable[[bytes], None],
+        line_received: Callable[[bytes], Deferred[None] | None],
         seconds: float,
         token: str,
     ) -> None:
@@ -326,31 +328,65 @@ class _Body(_Received):
 
 
 class _Lines(_Received):
-    """Read an endless body, line by line."""
+    """Read an endless body, line by line, and no faster than the lines are taken."""
 
-    def __init__(self, line_received: Callable[[bytes], None]) -> None:
+    def __init__(self, line_received: Callable[[bytes], Deferred[None] | None]) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.abort())
         self._line_received = line_received
         self._splitter = LineSplitter()
+        # What one piece of the stream has brought, at most.
+        self._lines: deque[bytes] = deque()
+        self._is_held = False
+        self._end: Failure | None = None
 
     def dataReceived(self, data: bytes) -> None:
         if self.ended.called:
             return
         try:
-            for line in self._splitter.feed(data):
-                self._line_received(line)
-                if self.ended.called:
-                    return
-        except Exception:  # noqa: BLE001 - whatever the receiver raises ends the stream
-            failure = Failure()
-            self.abort()
-            if not self.ended.called:
-                self.ended.errback(failure)
+            self._lines.extend(self._splitter.feed(data))
+        except EtcdUnreadable:
+            self._fail()
+            return
+        self._tell()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.ended.called:
+        self._end = reason
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell what is there, and then its end."""
+        while self._lines and not (self._is_held or self.ended.called):
+            try:
+                taken = self._line_received(self._lines.popleft())
+            except Exception:  # noqa: BLE001 - whatever the receiver raises ends the stream
+                self._fail()
+                return
+            if taken is not None and not taken.called:
+                self._hold(taken)
+        if self._end is None or self._is_held or self.ended.called:
             return
-        if self.is_whole(reason):
+        if self.is_whole(self._end):
             self.ended.callback(None)
         else:
-            self.ended.errback(reason)
+            self.ended.errback(self._end)
+
+    def _hold(self, taken: Deferred[None]) -> None:
+        """Read nothing more until a line is taken."""
+        transport: Any = self.transport
+        self._is_held = True
+        transport.pauseProducing()
+
+        def go_on(result: None) -> None:
+            self._is_held = False
+            if not self.ended.called:
+                transport.resumeProducing()
+                self._tell()
+            return result
+
+        taken.addCallback(go_on)
+
+    def _fail(self) -> None:
+        failure = Failure()
+        self.abort()
+        if not self.ended.called:
+            self.ended.errback(failure)

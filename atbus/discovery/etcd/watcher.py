@@ -11,6 +11,8 @@ All keys with one prefix, and every change of them.
 5. A frozen server keeps its connections, so a watch that is silent for a while makes us ask the
    same server a small question. When that is not answered, another server takes over.
 
+6. Who is told may take his time: nothing else is told meanwhile, and nothing more is read.
+
 Where to go on is the last change that was *told*: in the head of an answer with changes stands the
 revision of the store, which may be ahead of them.
 """
@@ -20,12 +22,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from atbus.discovery import bounds
 from atbus.discovery.etcd import packer
@@ -50,19 +53,22 @@ _RETRY_SECONDS_MIN: Final = 0.1
 class WatcherReceiver:
     """What a watcher tells; a subclass takes what it needs. One that raises is logged."""
 
-    def snapshot(self, items: list[KeyValue], revision: int) -> None:
+    def snapshot(self, items: list[KeyValue], revision: int) -> Deferred[None] | None:
         """
         Take all that there is; what is not among it is gone.
 
         :param items: In the order of their keys.
         :param revision: Of the store.
+        :returns: Fires when it is taken; None when it is already. It is cancelled when the watcher
+            is stopped before.
         """
 
-    def changed(self, events: list[Event]) -> None:
+    def changed(self, events: list[Event]) -> Deferred[None] | None:
         """
         Take changes, in the order in which they happened.
 
         :param events: At least one.
+        :returns: As `snapshot`.
         """
 
     def watching(self) -> None:
@@ -136,6 +142,8 @@ class Watcher:
         self._options = options or WatcherOptions()
         # Whether the present watch has brought anything.
         self._told = False
+        # Fires when what was told last is taken; does not fail.
+        self._taken: Deferred[None] = succeed(None)
         self._ending: IDelayedCall | None = None
         self._began: Callable[[], IDelayedCall]
         self._pulse = Bell(timers)
@@ -156,6 +164,7 @@ class Watcher:
         """Tell nothing more; a later start begins with a snapshot. Twice does no harm."""
         self._work.stop()
         self._doubts.stop()
+        self._taken.cancel()
         self.is_watching = False
         self.revision = 0
 
@@ -170,7 +179,7 @@ class Watcher:
                 if not self.revision:
                     await self._take_snapshot(is_wanted)
                 if is_wanted():
-                    await self._watch()
+                    await self._watch_and_settle()
             except EtcdClosed:
                 return
             except _Lost as lost:
@@ -230,7 +239,7 @@ class Watcher:
                 raise EtcdUnreadable(f"more than {bounds.REGISTRY_KEYS_MAX} keys")
         self.revision = revision
         self.snapshots += 1
-        self._tell(lambda: self._receiver.snapshot(items, revision))
+        await self._tell(lambda: self._receiver.snapshot(items, revision))
 
     async def _pass_over(self, key: bytes, end: bytes, revision: int) -> bytes:
         """Leave one key out, and give the beginning of the rest."""
@@ -249,6 +258,13 @@ class Watcher:
         return long + b"\0"
 
     # Watches.
+
+    async def _watch_and_settle(self) -> None:
+        """Tell changes until the watch ends and the last ones are taken."""
+        try:
+            await self._watch()
+        finally:
+            await self._taken
 
     async def _watch(self) -> None:
         """Tell changes until the watch ends."""
@@ -280,7 +296,7 @@ class Watcher:
             self.is_watching = False
             self._doubts.stop()
 
-    def _line_received(self, url: str, line: bytes) -> None:
+    def _line_received(self, url: str, line: bytes) -> Deferred[None]:
         answer = packer.parse_watch(line)
         if answer.canceled:
             raise self._ended(answer)
@@ -299,6 +315,7 @@ class Watcher:
         elif not answer.created and not answer.events:
             # A sign of life: everything up to here has been told.
             self.revision = max(self.revision, answer.header.revision)
+        return self._taken
 
     def _ended(self, answer: WatchAnswer) -> Exception:
         if answer.compact_revision > self.revision:
@@ -320,11 +337,16 @@ class Watcher:
             except DiscoveryError as failed:
                 self._log.debug("{url} was silent: {reason}", url=url, reason=str(failed))
 
-    def _tell(self, told: Callable[[], None]) -> None:
-        try:
-            told()
-        except Exception:  # noqa: BLE001 - the receiver's; the watch goes on
-            self._log.failure("a receiver of {prefix} failed", prefix=_shown(self.prefix))
+    def _tell(self, told: Callable[[], Deferred[None] | None]) -> Deferred[None]:
+        """Tell something; gives what fires when it is taken, and does not fail."""
+        taken: Deferred[Any] = maybeDeferred(told)
+        self._taken = taken.addErrback(self._not_taken)
+        return self._taken
+
+    def _not_taken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            # The receiver's; the watch goes on.
+            self._log.failure("a receiver of {prefix} failed", failure, prefix=_shown(self.prefix))
 
 
 def _shown(key: bytes) -> str:

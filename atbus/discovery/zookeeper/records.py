@@ -15,26 +15,25 @@ What nodes say of themselves in ZooKeeper: the records and services under one pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from atbus.discovery import bounds
-from atbus.discovery.documents import Kind, normal_prefix
-from atbus.discovery.interfaces import DiscoveryChange, IRecordReceiver, IRecordWatcher
-from atbus.discovery.records import Directory, Entry
+from atbus.discovery.documents import Kind
+from atbus.discovery.records import Entry
 from atbus.discovery.waiting import Bell, Routine, pause
+from atbus.discovery.watching import RecordWatcher
 from atbus.discovery.zookeeper.bounds import FOLDER_PLACES_MAX, GATHER_SECONDS, READS_MAX
 from atbus.discovery.zookeeper.faults import Cause, ZooKeeperClosed, ZooKeeperRefused
 from atbus.discovery.zookeeper.session import Session
 from atbus.discovery.zookeeper.states import Connected, Expired, SessionNews, Stat
-from atbus.errors import DiscoveryError, LocalProtocolError
+from atbus.errors import DiscoveryError
 from atbus.routing.backoff import Backoff
 from atbus.routing.services import Version
 
@@ -48,8 +47,7 @@ _OF_THE_PLACE: Final = (Cause.NOTHING, Cause.DENIED)
 _UNREAD: Final = Version()
 
 
-@implementer(IRecordWatcher)
-class ZooKeeperRecordWatcher:
+class ZooKeeperRecordWatcher(RecordWatcher):
     """
     Watches the nodes under one prefix; see `IRecordWatcher`.
 
@@ -68,18 +66,14 @@ class ZooKeeperRecordWatcher:
         timers: IReactorTime,
         random: Callable[[], float],
     ) -> None:
-        self.is_in_sync = False
+        super().__init__(prefix, timers)
         #: How often a place was read.
         self.reads = 0
         #: How often a folder was listed.
         self.listings = 0
         self._session = session
-        self._timers = timers
         self._random = random
-        self._receiver: IRecordReceiver | None = None
-        self._prefix = normal_prefix(prefix)
-        self._folders = tuple(f"{self._prefix}{kind.value}" for kind in Kind)
-        self._directory = Directory(self._prefix, self._refused)
+        self._folders = tuple(f"{self.prefix}{kind.value}" for kind in Kind)
         # The places that there are, with what was read of them last.
         self._known: dict[str, Version] = {}
         # What has to be looked at, in the order in which it became known.
@@ -90,16 +84,8 @@ class ZooKeeperRecordWatcher:
         self._work = Routine()
         self._ends: list[Callable[[], None]] = []
 
-    @property
-    def refused_count(self) -> int:
-        """How often something was found that cannot be used."""
-        return self._directory.refused_count
-
-    def start(self, receiver: IRecordReceiver) -> None:
-        """Begin to tell; see `IRecordWatcher`."""
-        if self._receiver is not None:
-            raise LocalProtocolError("the records are watched already")
-        self._receiver = receiver
+    def begin(self) -> None:
+        """Begin to watch the places."""
         self._ends = [
             self._session.changed.add(self._session_changed),
             self._session.noticed.add(self._noticed),
@@ -108,15 +94,12 @@ class ZooKeeperRecordWatcher:
             self._look_at_everything()
         self._work.start(self._run)
 
-    def stop(self) -> Deferred[None]:
-        """Tell nothing more; see `IRecordWatcher`."""
-        self.is_in_sync = False
-        self._receiver = None
+    def end(self) -> None:
+        """Watch them no more."""
         ends, self._ends = self._ends, []
         for end in ends:
             end()
         self._work.stop()
-        return succeed(None)
 
     # What there is to do.
 
@@ -126,12 +109,7 @@ class ZooKeeperRecordWatcher:
             return
         self._folders_due.clear()
         self._forget_places_due()
-        self._interrupted("the session is over" if isinstance(news, Expired) else news.reason)
-
-    def _interrupted(self, reason: str) -> None:
-        was_in_sync, self.is_in_sync = self.is_in_sync, False
-        if was_in_sync:
-            self._tell(lambda receiver: receiver.out_of_sync(reason))
+        self.lost_sync("the session is over" if isinstance(news, Expired) else news.reason)
 
     def _look_at_everything(self) -> None:
         self._folders_due = dict.fromkeys(self._folders)
@@ -165,21 +143,20 @@ class ZooKeeperRecordWatcher:
             except ZooKeeperClosed:
                 return
             except DiscoveryError as failed:
-                self._log.debug("{prefix}: {reason}", prefix=self._prefix, reason=str(failed))
-                self._interrupted(str(failed))
+                self._log.debug("{prefix}: {reason}", prefix=self.prefix, reason=str(failed))
+                self.lost_sync(str(failed))
                 if self._session.is_connected:
                     self._look_at_everything()
-                    await pause(self._timers, max(_RETRY_SECONDS_MIN, backoff.next(self._random())))
+                    await pause(self.timers, max(_RETRY_SECONDS_MIN, backoff.next(self._random())))
                 continue
             if not is_wanted():
                 return
             if self._session.is_connected and not self.is_in_sync:
-                self.is_in_sync = True
                 backoff.reset()
-                self._tell(lambda receiver: receiver.in_sync())
+                self.synced()
             if is_wanted():
                 await self._bell.wait()
-                await pause(self._timers, GATHER_SECONDS)
+                await pause(self.timers, GATHER_SECONDS)
 
     async def _look(self, is_wanted: Callable[[], bool]) -> None:
         """Look at everything that is due."""
@@ -208,11 +185,11 @@ class ZooKeeperRecordWatcher:
             names: list[str] = []
         elif stat.places > FOLDER_PLACES_MAX:
             fault = f"{stat.places} places, {FOLDER_PLACES_MAX} are looked at"
-            self._directory.refuse(folder, fault)
+            self.directory.refuse(folder, fault)
             raise DiscoveryError(f"{folder}: {fault}")
         else:
             names = await client.list(folder, watch=True)
-        self._look_for_a_loss()
+        await self._look_for_a_loss()
         there = {f"{folder}/{name}": _UNREAD for name in names}
         gone = [
             place for place in self._known if place.startswith(f"{folder}/") and place not in there
@@ -223,23 +200,25 @@ class ZooKeeperRecordWatcher:
                 self._known[place] = _UNREAD
                 self._places_due[folder][place] = None
 
-    def _look_for_a_loss(self) -> None:
+    async def _look_for_a_loss(self) -> None:
         """Forget what was said when the servers know less than they did."""
         newest = max(self._known.values(), default=_UNREAD)
         if self._session.zxid < newest.modified:
-            self._log.warn("{prefix}: the servers have lost their data", prefix=self._prefix)
-            self._take(Entry(place.encode(), None, known) for place, known in self._known.items())
-            self._known = dict.fromkeys(self._known, _UNREAD)
+            self._log.warn("{prefix}: the servers have lost their data", prefix=self.prefix)
+            lost, self._known = self._known, dict.fromkeys(self._known, _UNREAD)
+            await self.take_in_turns(
+                Entry(place.encode(), None, known) for place, known in lost.items()
+            )
 
     async def _note_gone(self, folder: str, places: list[str]) -> None:
         for begin in range(0, len(places), READS_MAX):
             some = places[begin : begin + READS_MAX]
-            self._take(Entry(place.encode(), None, self._known.pop(place)) for place in some)
+            self.take(Entry(place.encode(), None, self._known.pop(place)) for place in some)
             for place in some:
                 self._places_due[folder].pop(place, None)
             if len(some) == READS_MAX:
                 # One turn of the reactor is not for all of them.
-                await pause(self._timers, 0.0)
+                await pause(self.timers, 0.0)
 
     async def _read(self, places: list[str]) -> None:
         """Read what stands in some places, all at once."""
@@ -263,7 +242,7 @@ class ZooKeeperRecordWatcher:
             entries.append(Entry(place.encode(), value, version))
         for place in gone:
             del self._known[place]
-        self._take(entries)
+        self.take(entries)
 
     def _is_gone(self, place: str, failure: Failure) -> bool:
         """
@@ -275,26 +254,8 @@ class ZooKeeperRecordWatcher:
         if not (isinstance(fault, ZooKeeperRefused) and fault.cause in _OF_THE_PLACE):
             failure.raiseException()
         if fault.cause is Cause.DENIED:
-            self._directory.refuse(place, "it may not be read")
+            self.directory.refuse(place, "it may not be read")
         return fault.cause is Cause.NOTHING
-
-    # Telling.
-
-    def _take(self, entries: Iterable[Entry]) -> None:
-        changes: list[DiscoveryChange] = self._directory.changed(entries)
-        if changes:
-            self._tell(lambda receiver: receiver.discovered(changes))
-
-    def _refused(self, key: str, fault: str) -> None:
-        self._tell(lambda receiver: receiver.refused(key, fault))
-
-    def _tell(self, tell: Callable[[IRecordReceiver], None]) -> None:
-        if self._receiver is None:
-            return
-        try:
-            tell(self._receiver)
-        except Exception:  # noqa: BLE001 - the receiver's; the next news are told all the same
-            self._log.failure("a receiver of records failed")
 
 
 def _version(stat: Stat) -> Version:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Client
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from atbus.channels.timers import MonotonicTimers
@@ -164,6 +165,31 @@ class GatewayTests(TestCase):
         streaming = self.gateway.stream(self.url, "/v3/watch", {}, take, seconds=15.0)
         self.assertIn("enough", str(await self.fault(streaming)))
         self.assertEqual(told, [b"{1}", b"{2}", b"{3}"])
+
+    async def test_a_stream_waits_for_who_is_told(self) -> None:
+        """While a line is being taken nothing more is read; then the rest is told, and the end."""
+        told: list[bytes] = []
+        held: list[Deferred[None]] = []
+        holding: Deferred[None] = Deferred()
+
+        def take(line: bytes) -> Deferred[None]:
+            told.append(line)
+            held.append(Deferred())
+            if len(held) == 1:
+                holding.callback(None)
+            else:
+                held[-1].callback(None)
+            return held[-1]
+
+        self.answers.append(b"HTTP/1.1 200 OK\r\n\r\n" + b"".join(b"%d\n" % n for n in range(50)))
+        streaming = self.gateway.stream(self.url, "/v3/watch", {}, take, seconds=15.0)
+        await holding
+        reading = [each for each in self.reactor.getReaders() if isinstance(each, Client)]
+        self.assertEqual((told, reading), ([b"0"], []))
+        self.assertFalse(streaming.called)
+        held[0].callback(None)
+        await streaming
+        self.assertEqual(told, [b"%d" % n for n in range(50)])
 
     async def test_a_close_ends_everything(self) -> None:
         """When the gateway is closed, requests fail and no connection is left."""
