@@ -347,6 +347,9 @@ class _Lines(_Received):
         except EtcdUnreadable:
             self._fail()
             return
+        if self._is_held:
+            # HTTP goes on reading when it has handed over what came with the head.
+            self._hold_back()
         self._tell()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -372,18 +375,22 @@ class _Lines(_Received):
 
     def _hold(self, taken: Deferred[None]) -> None:
         """Read nothing more until a line is taken."""
-        transport: Any = self.transport
         self._is_held = True
-        transport.pauseProducing()
+        self._hold_back()
 
         def go_on(result: None) -> None:
             self._is_held = False
             if not self.ended.called:
+                transport: Any = self.transport
                 transport.resumeProducing()
                 self._tell()
             return result
 
         taken.addCallback(go_on)
+
+    def _hold_back(self) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
 
     def _fail(self) -> None:
         failure = Failure()

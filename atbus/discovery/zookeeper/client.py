@@ -25,12 +25,14 @@ from kazoo.exceptions import (
     SessionExpiredError,
     SessionMovedError,
 )
+from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.states import KazooState, KeeperState, WatchedEvent, ZnodeStat
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from atbus.discovery.bounds import REGISTRY_REQUEST_SECONDS
 from atbus.discovery.zookeeper.bounds import RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN
 from atbus.discovery.zookeeper.crossing import Crossing
 from atbus.discovery.zookeeper.faults import (
@@ -91,6 +93,26 @@ class _LastWords(logging.Handler):
         if not text.startswith("Transition") and text != self.text:
             self.text = text
             self._told(text)
+
+
+class _Impatient(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo is not typed
+    """
+    Wait for one server no longer than others have to be asked as well.
+
+    kazoo would wait for a first answer as long as the session lives, and lose it: a server that is
+    frozen gives none, nor does one that was asked while it started.
+    """
+
+    def create_connection(self, *args: Any, **more: Any) -> Any:
+        """Connect to a server."""
+        more["timeout"] = min(more["timeout"], REGISTRY_REQUEST_SECONDS)
+        return super().create_connection(*args, **more)
+
+    def select(self, readers: Any, writers: Any, faulty: Any, seconds: float) -> Any:
+        """Wait for sockets: for the server's alone, when it owes an answer or the rest of one."""
+        if len(readers) == 1:
+            seconds = min(seconds, REGISTRY_REQUEST_SECONDS)
+        return super().select(readers, writers, faulty, seconds)
 
 
 class Client:
@@ -356,6 +378,7 @@ def _client(options: SessionOptions, last_words: _LastWords) -> KazooClient:
     return KazooClient(
         hosts=",".join(options.servers),
         timeout=options.session_seconds,
+        handler=_Impatient(),
         auth_data=auth,
         sasl_options=sasl,
         connection_retry={

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.tcp import Client
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -82,11 +83,17 @@ class GatewayTests(TestCase):
         self.gateway = Gateway(reactor, timers)
         self.answers: list[bytes] = []
         self.heard: list[bytes] = []
-        factory: Any = Factory.forProtocol(lambda: Peer(self.answers, self.heard))
+        self.peers: list[Peer] = []
+        factory: Any = Factory.forProtocol(self.peer)
         port: Any = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.addCleanup(self.gateway.close)
         self.url = f"http://127.0.0.1:{port.getHost().port}"
+
+    def peer(self) -> Peer:
+        """Make the server's side of a connection."""
+        self.peers.append(Peer(self.answers, self.heard))
+        return self.peers[-1]
 
     def ask(self, *answers: bytes, seconds: float = 15.0) -> Deferred[dict[str, Any]]:
         """Ask something and have it answered."""
@@ -169,27 +176,30 @@ class GatewayTests(TestCase):
     async def test_a_stream_waits_for_who_is_told(self) -> None:
         """While a line is being taken nothing more is read; then the rest is told, and the end."""
         told: list[bytes] = []
-        held: list[Deferred[None]] = []
-        holding: Deferred[None] = Deferred()
+        first: Deferred[None] = Deferred()
+        begun: Deferred[None] = Deferred()
 
-        def take(line: bytes) -> Deferred[None]:
+        def take(line: bytes) -> Deferred[None] | None:
             told.append(line)
-            held.append(Deferred())
-            if len(held) == 1:
-                holding.callback(None)
-            else:
-                held[-1].callback(None)
-            return held[-1]
+            if line != b"0":
+                return None
+            begun.callback(None)
+            return first
 
-        self.answers.append(b"HTTP/1.1 200 OK\r\n\r\n" + b"".join(b"%d\n" % n for n in range(50)))
+        self.answers.append(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n0\n\r\n")
         streaming = self.gateway.stream(self.url, "/v3/watch", {}, take, seconds=15.0)
-        await holding
-        reading = [each for each in self.reactor.getReaders() if isinstance(each, Client)]
-        self.assertEqual((told, reading), ([b"0"], []))
+        await begun
+        (peer,) = self.peers
+        assert peer.transport is not None
+        peer.transport.write(b"4\r\n1\n2\n\r\n")
+        while any(isinstance(each, Client) for each in self.reactor.getReaders()):
+            await deferLater(self.reactor, 0.01)
+        peer.transport.write(b"2\r\n3\n\r\n0\r\n\r\n")
+        self.assertEqual(told, [b"0"])
         self.assertFalse(streaming.called)
-        held[0].callback(None)
+        first.callback(None)
         await streaming
-        self.assertEqual(told, [b"%d" % n for n in range(50)])
+        self.assertEqual(told, [b"0", b"1", b"2", b"3"])
 
     async def test_a_close_ends_everything(self) -> None:
         """When the gateway is closed, requests fail and no connection is left."""

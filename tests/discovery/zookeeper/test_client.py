@@ -15,9 +15,12 @@ from kazoo.exceptions import (
     RuntimeInconsistency,
     SessionExpiredError,
 )
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from atbus.discovery.zookeeper import client
 from atbus.discovery.zookeeper.client import Client, _check_all, _translated
 from atbus.discovery.zookeeper.crossing import Crossing
 from atbus.discovery.zookeeper.faults import (
@@ -70,6 +73,37 @@ class WordTests(SynchronousTestCase):
         self.client.stop().addTimeout(1, Clock())
         failed = self.failureResultOf(self.client.look("/a"))
         failed.trap(ZooKeeperClosed)
+
+
+class SilentServerTests(TestCase):
+    """A server that lets one connect, and gives no answer."""
+
+    timeout = 120
+
+    async def test_it_is_not_waited_for(self) -> None:
+        """It is left long before the session would be over, and asked again."""
+        from twisted.internet import reactor  # noqa: TID251  # real sockets
+
+        loop: Any = reactor
+        self.patch(client, "REGISTRY_REQUEST_SECONDS", 0.1)
+        asked: list[Protocol] = []
+        again: Deferred[None] = Deferred()
+
+        def accept() -> Protocol:
+            asked.append(Protocol())
+            if len(asked) == 3:
+                again.callback(None)
+            return asked[-1]
+
+        factory: Any = Factory.forProtocol(accept)
+        port = loop.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        server = f"127.0.0.1:{port.getHost().port}"
+        options = SessionOptions(servers=(server,), session_seconds=600.0)
+        asking = Client(options, Crossing(loop), lambda _: None, lambda _: None)
+        asking.start()
+        await again
+        await asking.stop()
 
 
 class FaultTests(SynchronousTestCase):
