@@ -28,8 +28,8 @@ lint: .venv/stamp-dev  ## ruff, the contracts between the layers, and mypy, stri
 docs: .venv/stamp-dev  ## the manual and the API reference in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 
-fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces the network
-	$(BIN)/python -m atbus.testing.fuzz --count $(COUNT)
+fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces others; findings stay in build
+	$(BIN)/python -m atbus.testing.fuzz --count $(COUNT) --keep build/fuzz-findings.txt
 
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation

@@ -85,6 +85,10 @@ LEAF_RETRY_SECONDS: Final = 1.0
 #: ... and where that is of no use soon, as after a loop: NATS's number.
 LEAF_LASTING_SECONDS: Final = 30.0
 
+#: Connections between leafs at once, those of strangers among them; each may hold a line until it
+#: has said who it is. More servers than anybody joins to one node.
+LEAFS_MAX: Final = 256
+
 #: Inboxes that a leaf is told of for answers only: more than are waited for at one time.
 LEAF_INBOXES_MAX: Final = 4_096
 

@@ -266,8 +266,11 @@ class LeafDoor(Factory):
     def __init__(self, leafs: Leafs) -> None:
         self._leafs = leafs
 
-    def buildProtocol(self, addr: IAddress | None) -> LeafLink:
-        """Make one side of a connection."""
+    def buildProtocol(self, addr: IAddress | None) -> LeafLink | None:
+        """Make one side of a connection; None, which closes it, when there are too many."""
+        if len(self._leafs.links) >= bounds.LEAFS_MAX:
+            self._leafs.log.warn("a leaf is closed: there are {count}", count=bounds.LEAFS_MAX)
+            return None
         return self._leafs.accepted()
 
 

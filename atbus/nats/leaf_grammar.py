@@ -76,8 +76,11 @@ class LeafGrammar:
     """What the other end of a connection between leafs sends."""
 
     def __init__(self) -> None:
-        self._held = b""
-        self._needed_bytes = 0
+        #: How much is held of what is not complete, bytes.
+        self.held_bytes = 0
+        #: How much has to be held until it can be, bytes; 0 when that is not known.
+        self.needed_bytes = 0
+        self._held: list[bytes] = []
         self._broken = False
 
     def feed(self, data: bytes) -> list[Operation]:
@@ -89,27 +92,29 @@ class LeafGrammar:
         """
         if self._broken:
             return []
-        data = self._held + data
+        self._held.append(data)
+        self.held_bytes += len(data)
+        if self.held_bytes < self.needed_bytes:
+            return []
+        data = b"".join(self._held)
         found: list[Operation] = []
-        position = 0
-        while len(data) >= self._needed_bytes:
-            end = data.find(b"\n", position)
-            if end < 0:
-                if len(data) - position > bounds.LEAF_LINE_BYTES:
-                    found.append(Broken(data[position : position + bounds.LINE_BYTES]))
-                break
+        position = self.needed_bytes = 0
+        while (end := data.find(b"\n", position)) >= 0:
             operation, after = _read(data, position, end)
             if operation is None and after > len(data):
-                self._needed_bytes = after
+                self.needed_bytes = after - position
                 break
-            position, self._needed_bytes = after, 0
+            position = after
             if operation is not None:
                 found.append(operation)
             if isinstance(operation, Broken):
                 break
+        else:
+            if len(data) - position > bounds.LEAF_LINE_BYTES:
+                found.append(Broken(data[position : position + bounds.LINE_BYTES]))
         self._broken = bool(found) and isinstance(found[-1], Broken)
-        self._held = data[position:]
-        self._needed_bytes = max(0, self._needed_bytes - position)
+        rest = b"" if self._broken else data[position:]
+        self._held, self.held_bytes = [rest], len(rest)
         return found
 
 

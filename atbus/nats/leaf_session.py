@@ -133,6 +133,11 @@ class LeafSession:
         # For each PING without an answer its barrier, 0 for none.
         self._asked: list[int] = []
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is held of what is not complete, bytes."""
+        return self._grammar.held_bytes
+
     def open(self, now: float) -> list[Effect]:
         """Begin; the connection is there."""
         self.deadline = now + self._terms.login_seconds
@@ -154,6 +159,10 @@ class LeafSession:
             if self.state is State.CLOSED:
                 break
             effects += self._take(operation)
+        is_known = self.state in (State.OPEN, State.CLOSED)
+        if not is_known and self._grammar.needed_bytes > bounds.LEAF_LINE_BYTES:
+            # The message of a stranger is not waited for: it may be of any length.
+            effects += self._end("it has not said who it is", "Authorization Violation")
         if self.state is State.OPEN:
             self._pings = 0
             self.deadline = now + self._terms.ping_seconds
@@ -183,7 +192,7 @@ class LeafSession:
     def _informed(self, fields: dict[str, Any]) -> list[Effect]:
         """A dialer hears the hub's INFO: the first one, or a later one."""
         first = self.state is State.GREETING
-        self.peer |= fields
+        self.peer = fields
         if not first:
             return self._begin() if fields.get("connect_info") else []
         if not fields.get("client_id") or "leafnode_urls" not in fields:

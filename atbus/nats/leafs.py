@@ -123,7 +123,10 @@ class Leafs:
         settings = self._settings
         if not settings.user:
             return True
-        shown = [str(fields.get(key, "")).encode() for key in ("user", "pass")]
+        # JSON can hold half of a letter, which is in no name of ours.
+        shown = [
+            str(fields.get(key, "")).encode(errors="surrogatepass") for key in ("user", "pass")
+        ]
         wanted = [settings.user.encode(), settings.password.encode()]
         same = [hmac.compare_digest(*pair) for pair in zip(shown, wanted, strict=True)]
         return all(same)

@@ -6,7 +6,8 @@ What tests of atbus use, and tests of programs on atbus may use too.
 * `route_storm`: the same for route tables alone; ``python -m atbus.testing.route_storm``.
 * `toxic`: a relay between two sockets that delays, slices, holds and breaks.
 * `namespace`, `tun_link`, `weather`: hosts of their own, joined by networks as bad as one likes.
-* `fuzz`: hostile bytes against everything that reads frames; ``python -m atbus.testing.fuzz``.
+* `fuzz`: hostile bytes against everything that reads what others send;
+  ``python -m atbus.testing.fuzz``.
 
 Nothing is imported here: hypothesis is an extra (``atbus[testing]``), and not everything needs it.
 """

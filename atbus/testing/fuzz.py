@@ -1,308 +1,161 @@
 """
-Feed hostile bytes to everything that reads frames: ``python -m atbus.testing.fuzz``.
+Feed hostile bytes to everything that reads what others send: ``python -m atbus.testing.fuzz``.
 
-An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into chunks
-and taken by `FrameBuffer`; every frame that comes out is peeked at, decoded, taken apart as a run,
-patched and traced as a relay would. Some inputs are clients of the NATS gateway instead
-(`atbus.testing.nats_fuzz`), or texts and values of another kind (`atbus.testing.text_fuzz`). What
-is asserted:
+What the inputs are, and what is asserted of them, is in `atbus.testing.hostile`. How far a run is
+comes now and then on the standard error. What is found is printed at once, with the command that
+tries it again, and kept in a file. The last line printed is the summary, also when the run is
+interrupted; the exit status is 1 when anything failed, and 130 when it was interrupted before.
 
-* nothing is raised but `RemoteProtocolError`, or what the reader of a text refuses by;
-* no input takes longer than `SECONDS_MAX` of processor time;
-* sampled inputs allocate no more than a small multiple of their size;
-* sampled inputs are read alike by codec and schema, and what was read can be written again.
-
-The last line printed is the summary; the exit status is 1 when anything failed. Inputs depend on
-``--seed`` and their batch only, so a failure can be repeated, on any number of processes.
+Inputs depend on ``--seed`` and their batch only, so a failure can be repeated, on any number of
+processes.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import math
 import os
+import signal
 import sys
 import time
-import tracemalloc
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from random import Random
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from pathlib import Path
 from typing import Final
 
-import attrs
+from atbus.testing.hostile import BATCH, Failure, Findings, run_batch
 
-from atbus import limits
-from atbus.errors import LocalProtocolError, RemoteProtocolError
-from atbus.testing.examples import example_messages
-from atbus.testing.mutation import chunks, mutate, mutate_stream
-from atbus.testing.nats_fuzz import hostile_client, take
-from atbus.testing.text_fuzz import hostile_text, read_hostile
-from atbus.wire import codec, schema
-from atbus.wire.extras import append_trace
-from atbus.wire.framing import FrameBuffer
-from atbus.wire.messages import Message, MessageType, Unknown
+COMMAND: Final = "python -m atbus.testing.fuzz"
 
-SECONDS_MAX: Final = 0.05
-"""Of processor time for one input; the collector of garbage is off meanwhile."""
+_INTERRUPTED: Final = 130
 
-BATCH: Final = 2_000
-_STREAM_SHARE: Final = 0.1
-_CLIENT_SHARE: Final = 0.1
-_TEXT_SHARE: Final = 0.1
-_SAMPLE: Final = 20
-_ALLOCATED_FACTOR: Final = 64
-_ALLOCATED_BYTES: Final = 256 * 1024
+# Batches that are handed out in advance, so that no process waits for work.
+_AHEAD: Final = 4
 
-# A registration, traffic both ways and a clean end, as one side hears it.
-_SESSION: Final = (
-    MessageType.HELLO,
-    MessageType.REGISTER_REQUEST,
-    MessageType.REGISTER_RESPONSE,
-    MessageType.SUBSCRIBE_REQUEST,
-    MessageType.ROUTE_BATCH,
-    MessageType.DATA,
-    MessageType.PING,
-    MessageType.PUBLISH,
-    MessageType.GOODBYE,
-    MessageType.GOODBYE_ACK,
-)
+Batch = tuple[int, int]
+"""Its number and how many inputs it has."""
 
 
-@attrs.define
-class Findings:
+class Campaign:
     """
-    What came of some inputs.
+    One run.
 
-    :param inputs: How many there were.
-    :param frames: How many frames were cut out of them.
-    :param outcomes: How often a frame was read as what, or refused with which status.
-    :param slowest_seconds: Processor time of the slowest input.
-    :param failures: What must not happen, each with the input in hexadecimal.
+    :param seed: Which inputs.
+    :param keep: Where findings are kept; None for nowhere.
+    :param progress_seconds: Between two lines that say how far it is.
     """
 
-    inputs: int = 0
-    frames: int = 0
-    outcomes: Counter[str] = attrs.field(factory=Counter)
-    slowest_seconds: float = 0.0
-    failures: list[str] = attrs.field(factory=list)
+    def __init__(
+        self, seed: int, keep: Path | None = None, progress_seconds: float = math.inf
+    ) -> None:
+        self.findings = Findings()
+        self._seed = seed
+        self._keep = keep
+        self._progress_seconds = progress_seconds
+        self._began = self._told_at = _now()
 
-    def add(self, other: Findings) -> None:
+    def run(self, batches: Sequence[Batch], jobs: int) -> None:
         """
-        Add what came of other inputs.
+        Try inputs.
 
-        :param other: Their findings.
+        :param batches: Which.
+        :param jobs: On how many processes; 1 for this one.
+        :raises KeyboardInterrupt: It was interrupted; `findings` has what was done until then.
         """
-        self.inputs += other.inputs
-        self.frames += other.frames
-        self.outcomes += other.outcomes
-        self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
-        self.failures += other.failures
+        total = sum(count for _, count in batches)
+        if jobs == 1:
+            for batch, count in batches:
+                self._take(run_batch(self._seed, batch, count), total)
+            return
+        with ProcessPoolExecutor(jobs, initializer=_leave_interrupts_to_parent) as pool:
+            try:
+                for findings in self._results(pool, batches, jobs * _AHEAD):
+                    self._take(findings, total)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _results(
+        self, pool: ProcessPoolExecutor, batches: Sequence[Batch], ahead: int
+    ) -> Iterator[Findings]:
+        """Hand out batches, some in advance, and give what comes of them, in order."""
+        rest = iter(batches)
+        under_way: deque[tuple[int, Future[Findings]]] = deque()
+        while True:
+            for batch, count in islice(rest, ahead - len(under_way)):
+                under_way.append((batch, pool.submit(run_batch, self._seed, batch, count)))
+            if not under_way:
+                return
+            batch, future = under_way.popleft()
+            try:
+                findings = future.result()
+            except BrokenProcessPool as error:
+                # Which of those that were under way it was, the commands will show.
+                lost = [batch, *(each for each, _ in under_way)]
+                yield Findings(failures=[Failure(each, 0, f"perhaps: {error}") for each in lost])
+                return
+            yield findings
+
+    def _take(self, findings: Findings, total: int) -> None:
+        self.findings.add(findings)
+        for failure in findings.failures:
+            text = f"{_repeats(self._seed, failure)}\n    {failure.text}\n"
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            if self._keep is not None:
+                self._keep.parent.mkdir(parents=True, exist_ok=True)
+                with self._keep.open("a", encoding="utf-8") as file:
+                    file.write(text)
+        now = _now()
+        if now - self._told_at >= self._progress_seconds:
+            self._told_at = now
+            done = self.findings.inputs
+            rate = done / (now - self._began)
+            sys.stderr.write(
+                f"fuzz: {done:,} of {total:,} inputs, {len(self.findings.failures)} failures,"
+                f" {(total - done) / rate / 60:.0f} more minutes\n"
+            )
 
 
-def run_batch(seed: int, batch: int, count: int) -> Findings:
-    """
-    Try one batch of inputs.
-
-    :param seed: Of the whole run.
-    :param batch: Which batch.
-    :param count: How many inputs.
-    :returns: What came of them.
-    """
-    random = Random(f"{seed}/{batch}")
-    frames = {
-        message_type: codec.encode(message, batch & 0xFF, 1)
-        for message_type, message in example_messages().items()
-    }
-    corpus = list(frames.values())
-    session = [frames[message_type] for message_type in _SESSION]
-    findings = Findings(inputs=count)
-    with _without_collector():
-        for number in range(count):
-            if random.random() < _CLIENT_SHARE:
-                _try_client(findings, random)
-                continue
-            if random.random() < _TEXT_SHARE:
-                _try_text(findings, random)
-                continue
-            if random.random() < _STREAM_SHARE:
-                start = random.randrange(len(session) - 3)
-                stream = mutate_stream(random, session[start : start + 4], corpus)
-            else:
-                stream = mutate(random, random.choice(corpus), corpus)
-            _try(findings, random, stream, sampled=number % _SAMPLE == 0)
-    findings.failures = [f"seed {seed}, batch {batch}: {text}" for text in findings.failures]
-    return findings
+def _now() -> float:
+    return time.monotonic()  # noqa: TID251  # a command without a reactor
 
 
-def read_stream(pieces: Sequence[bytes], findings: Findings) -> list[bytes]:
-    """
-    Take a stream as a node does, and note what its frames are.
-
-    :param pieces: The chunks.
-    :param findings: Gets the counts.
-    :returns: The frames that were cut out.
-    """
-    buffer = FrameBuffer(limits.FRAME_BYTES)
-    frames: list[bytes] = []
-    try:
-        for piece in pieces:
-            frames += buffer.feed(piece)
-        buffer.feed(b"")
-    except RemoteProtocolError as error:
-        findings.outcomes[f"stream {error.status.name}"] += 1
-    findings.frames += len(frames)
-    for frame in frames:
-        try:
-            message = codec.decode(frame)
-            findings.outcomes["skipped" if isinstance(message, Unknown) else "read"] += 1
-        except RemoteProtocolError as error:
-            findings.outcomes[error.status.name] += 1
-        _relay(frame)
-    return frames
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _relay(frame: bytes) -> None:
-    """
-    Do what a node does with frames that it does not decode.
-
-    :param frame: A frame of the right length.
-    """
-    codec.patch(frame, hop_limit=1, frame_number=2, ack=3)
-    for look in (codec.iter_run, lambda traced: append_trace(traced, 1)):
-        try:
-            look(frame)
-        except RemoteProtocolError:
-            continue
+def _repeats(seed: int, failure: Failure) -> str:
+    return f"{COMMAND} --seed {seed} --batch {failure.batch}    # input {failure.number}"
 
 
-def _try(findings: Findings, random: Random, stream: bytes, *, sampled: bool) -> None:
-    """
-    Try one input, and keep it if it does what none may do.
-
-    :param findings: Gets what came of it.
-    :param random: Cuts the stream.
-    :param stream: The input.
-    :param sampled: Whether the expensive questions are asked as well.
-    """
-    pieces = chunks(random, stream)
-    began = time.process_time()
-    try:
-        frames = read_stream(pieces, findings)
-        took = time.process_time() - began
-        findings.slowest_seconds = max(findings.slowest_seconds, took)
-        if took > SECONDS_MAX:
-            raise AssertionError(f"{took:.3f} s of processor time")
-        if sampled:
-            _check_memory(pieces, len(stream))
-            for frame in frames:
-                _check_readers(frame)
-    except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
-        findings.failures.append(f"{type(error).__name__}: {error} from {stream.hex()}")
-
-
-def _try_client(findings: Findings, random: Random) -> None:
-    """
-    Try one client of the NATS gateway, and keep what it said if that has an effect none may have.
-
-    :param findings: Gets what came of it.
-    :param random: Makes the client.
-    """
-    said = hostile_client(random)
-    pieces = chunks(random, said)
-    began = time.process_time()
-    try:
-        findings.outcomes[take(pieces, needs_login=random.random() < 0.5)] += 1
-        took = time.process_time() - began
-        findings.slowest_seconds = max(findings.slowest_seconds, took)
-        if took > SECONDS_MAX:
-            raise AssertionError(f"{took:.3f} s of processor time")
-    except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
-        findings.failures.append(f"{type(error).__name__}: {error} from {said.hex()}")
-
-
-def _try_text(findings: Findings, random: Random) -> None:
-    """
-    Try one text, and keep it if its reader does what none may do.
-
-    :param findings: Gets what came of it.
-    :param random: Makes the text.
-    """
-    reader, said = hostile_text(random)
-    began = time.process_time()
-    try:
-        findings.outcomes[read_hostile(reader, said)] += 1
-        took = time.process_time() - began
-        findings.slowest_seconds = max(findings.slowest_seconds, took)
-        if took > SECONDS_MAX:
-            raise AssertionError(f"{took:.3f} s of processor time")
-    except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
-        what = f"{reader.name}: {type(error).__name__}: {error}"
-        findings.failures.append(f"{what} from {said.hex()}")
-
-
-def _check_memory(pieces: Sequence[bytes], size: int) -> None:
-    tracemalloc.start()
-    try:
-        read_stream(pieces, Findings())
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    if peak > _ALLOCATED_FACTOR * size + _ALLOCATED_BYTES:
-        raise AssertionError(f"{peak} bytes allocated for {size}")
-
-
-def _check_readers(frame: bytes) -> None:
-    fast, normative = _outcome(codec.decode, frame), _outcome(schema.parse, frame)
-    if fast != normative:
-        raise AssertionError(f"codec reads {fast!r}, schema {normative!r}")
-    if isinstance(fast, Message) and not isinstance(fast, Unknown):
-        try:
-            again = codec.decode(codec.encode(fast))
-        except LocalProtocolError as error:
-            raise AssertionError(f"read and not writable: {error}") from error
-        if again != fast:
-            raise AssertionError(f"{fast!r} comes back as {again!r}")
-
-
-def _outcome(read: object, frame: bytes) -> object:
-    try:
-        return read(frame)  # type: ignore[operator]  # either of the two readers
-    except RemoteProtocolError as error:
-        return error.status
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    # A collection in the middle of an input would be counted as its time.
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.collect()
-
-
-def fuzz(count: int, seed: int, jobs: int) -> Findings:
+def fuzz(count: int, seed: int, jobs: int, keep: Path | None = None) -> Findings:
     """
     Try many inputs.
 
     :param count: How many.
     :param seed: Which ones.
     :param jobs: On how many processes.
+    :param keep: Where findings are kept; None for nowhere.
     :returns: What came of them.
     """
-    sizes = [min(BATCH, count - start) for start in range(0, count, BATCH)]
-    findings = Findings()
-    if jobs == 1:
-        for batch, size in enumerate(sizes):
-            findings.add(run_batch(seed, batch, size))
-        return findings
-    with ProcessPoolExecutor(jobs) as pool:
-        for part in pool.map(run_batch, [seed] * len(sizes), range(len(sizes)), sizes):
-            findings.add(part)
-    return findings
+    campaign = Campaign(seed, keep)
+    campaign.run(batches_of(count), jobs)
+    return campaign.findings
+
+
+def batches_of(count: int) -> list[Batch]:
+    """
+    Divide a run.
+
+    :param count: Inputs in all.
+    :returns: Its batches.
+    """
+    return [
+        (batch, min(BATCH, count - start)) for batch, start in enumerate(range(0, count, BATCH))
+    ]
 
 
 def summary(findings: Findings, seed: int) -> str:
@@ -325,19 +178,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run from the command line.
 
     :param arguments: Instead of those of the process.
-    :returns: The exit status: 1 when anything failed.
+    :returns: The exit status: 1 when anything failed, otherwise 130 when it was interrupted.
     """
-    parser = argparse.ArgumentParser(prog="python -m atbus.testing.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--count", type=int, default=1_000_000, help="inputs in all")
     parser.add_argument("--seed", type=int, default=0, help="which inputs")
+    parser.add_argument("--batch", type=int, help="this batch alone, as a finding names it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--progress", type=float, default=10.0, help="seconds between two lines of progress"
+    )
+    parser.add_argument("--keep", type=Path, help="append what is found to this file")
     options = parser.parse_args(arguments)
-    findings = fuzz(options.count, options.seed, options.jobs)
-    for failure in findings.failures[:20]:
-        sys.stdout.write(f"{failure}\n")
-    sys.stdout.write(f"{summary(findings, options.seed)}\n")
-    return 1 if findings.failures else 0
+    campaign = Campaign(options.seed, options.keep, options.progress)
+    batches = batches_of(options.count) if options.batch is None else [(options.batch, BATCH)]
+    status = 0
+    try:
+        campaign.run(batches, options.jobs if options.batch is None else 1)
+    except KeyboardInterrupt:
+        sys.stderr.write("fuzz: interrupted\n")
+        status = _INTERRUPTED
+    sys.stdout.write(f"{summary(campaign.findings, options.seed)}\n")
+    return 1 if campaign.findings.failures else status
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """
-Hostile clients of the NATS gateway, for `atbus.testing.fuzz`.
+Hostile clients of the NATS gateway, for `atbus.testing.hostile`.
 
 An input is a conversation that a client could have, damaged, cut into chunks and taken by a
 session. Whatever it is, the session goes on or says by which fault it ends, and asks for nothing
@@ -41,9 +41,19 @@ def hostile_client(random: Random) -> bytes:
     :param random: Draws.
     :returns: What the client sends.
     """
-    said = bytearray(
-        b"".join(random.choice(_SENTENCES) for _ in range(random.randint(1, _SENTENCES_MAX)))
-    )
+    said = b"".join(random.choice(_SENTENCES) for _ in range(random.randint(1, _SENTENCES_MAX)))
+    return damaged(random, said)
+
+
+def damaged(random: Random, text: bytes) -> bytes:
+    """
+    Damage lines of text.
+
+    :param random: Draws.
+    :param text: Not empty.
+    :returns: It, with up to three places that are not as they were.
+    """
+    said = bytearray(text)
     for _ in range(random.randint(0, _DAMAGES_MAX)):
         place = random.randrange(len(said))
         match random.randrange(4):

@@ -1,6 +1,6 @@
 """
-Hostile texts and values for `atbus.testing.fuzz`: what comes from files, registries, certificates
-and other nodes, and is no frame.
+Hostile texts and values for `atbus.testing.hostile`: what comes from files, registries,
+certificates, clients and other nodes, and is no frame.
 
 Each reader has examples of what it reads and the errors by which it refuses; anything else that
 comes out of it is a finding. Compressed frames are among them, for they have a reader of their own.
@@ -9,6 +9,7 @@ comes out of it is a finding. Compressed frames are among them, for they have a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ from atbus.discovery.etcd import packer
 from atbus.errors import AtbusError, ConfigurationError, RemoteProtocolError, SubjectError
 from atbus.handshake.certificate import parse_identity
 from atbus.handshake.doorkeeper import origin_of
+from atbus.nats.connect_options import ConnectOptions, read_connect
+from atbus.nats.nkeys import Kind, read_key
+from atbus.nats.tokens import read_token
 from atbus.node.toml import parse_config
 from atbus.subjects.pattern import parse_pattern, parse_subject
 from atbus.wire.compression import compression_extra, is_there, restore, squeeze
@@ -74,6 +78,14 @@ def _compressed() -> tuple[bytes, ...]:
     return tuple(frames)
 
 
+# Of an account whose key is known to everybody: the bytes from 0 to 31.
+_ACCOUNT: Final = b"AAB2CB576PHBBPQ5ODORRZ2LYCMWPZGWGCN2KDK7DXOIMZASKUY3QPZV"
+_TOKEN: Final = (
+    b"eyJhbGciOiJlZDI1NTE5LW5rZXkifQ.eyJpc3MiOiJBQUIyQ0I1NzZQSEJCUFE1T0RPUlJaMkxZQ01XUFpHV0dDT"
+    b"jJLREs3RFhPSU1aQVNLVVkzUVBaViIsInN1YiI6IlVBIiwibmF0cyI6eyJ0eXBlIjoidXNlciJ9fQ.nTldtsSIiB"
+    b"1UzkPDeA5bQPr-m7ouTbrrlCNLp__GmzYZJc3IRgHy_Dtz6pzExMqh8hP8JjD6EFkf4ChwdgDlCA"
+)
+
 READERS: Final = (
     Reader(
         "address",
@@ -120,6 +132,16 @@ READERS: Final = (
         packer.parse_watch,
         (AtbusError,),
         (b'{"result":{"header":{"revision":"5"},"events":[{"kv":{"key":"YQ=="}}]}}',),
+    ),
+    Reader("nkey", _text(partial(read_key, kind=Kind.ACCOUNT)), (ValueError,), (_ACCOUNT,)),
+    Reader(
+        "token", _text(partial(read_token, issuer_kinds=(Kind.ACCOUNT,))), (ValueError,), (_TOKEN,)
+    ),
+    Reader(
+        "connect",
+        lambda data: read_connect(data, ConnectOptions()),
+        (ValueError,),
+        (b'{"verbose":false,"user":"a","pass":"b","jwt":"x","protocol":1,"echo":true}', b"null"),
     ),
     Reader("compressed", _restore, (RemoteProtocolError,), _compressed()),
 )

@@ -114,6 +114,17 @@ class HubTests(SynchronousTestCase):
             effects = session.receive(text, 0.0)
             self.assertEqual(written(effects), b"-ERR 'Authorization Violation'\r\n")
 
+    def test_nothing_is_held_of_a_stranger(self) -> None:
+        """A message of any length, of somebody who has not said who he is, is not waited for."""
+        session = hub()
+        session.open(0.0)
+        effects = session.receive(b"LMSG a 60000000\r\nbegins", 0.0)
+        self.assertEqual(written(effects), b"-ERR 'Authorization Violation'\r\n")
+        self.assertIs(session.state, State.CLOSED)
+        known = self.joined()
+        self.assertEqual(known.receive(b"LMSG a 60000000\r\nbegins", 0.0), [])
+        self.assertEqual(known.held_bytes, len(b"LMSG a 60000000\r\nbegins"))
+
     def test_a_client(self) -> None:
         """A client of NATS is told that this is no port for it."""
         session = hub()

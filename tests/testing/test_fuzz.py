@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
+import select
+import signal
+import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.testing import fuzz, mutation
+from atbus.testing import fuzz, hostile, mutation
 from atbus.testing.examples import example_messages
+from atbus.testing.tls_fuzz import hostile_connection
 from atbus.wire import codec
 from atbus.wire.messages import Message, MessageType
 
@@ -31,6 +38,8 @@ class FuzzTests(SynchronousTestCase):
         self.assertIn("0 failures", line)
         for outcome in ("read", "skipped", "MALFORMED_FRAME", "UNKNOWN_MANDATORY", "NOT_ATBUS"):
             self.assertIn(outcome, line)
+        for kind in ("client", "leaf", "token", "lane", "services", "tls"):
+            self.assertIn(f", {kind} ", line)
 
     def test_a_wrong_exception_is_found(self) -> None:
         """A reader that lets anything else out turns the run red and prints the input."""
@@ -44,14 +53,13 @@ class FuzzTests(SynchronousTestCase):
         self.patch(codec, "decode", careless)
         self.assertEqual(fuzz.main(["--count", "4000", "--jobs", "1"]), 1)
         self.assertIn("KeyError", self.printed.getvalue())
-        self.assertIn("seed 0, batch ", self.printed.getvalue())
 
     def test_readers_that_disagree_are_found(self) -> None:
         """A codec that reads what the schema refuses turns the run red."""
         original = codec.decode
 
         def generous(frame: bytes) -> Message:
-            return original(frame[:4] + frame[4:6] + b"\x10" + frame[7:])
+            return original(frame[:4] + frame[4:6] + b"\x0f" + frame[7:])
 
         self.patch(codec, "decode", generous)
         self.assertEqual(fuzz.main(["--count", "2000", "--jobs", "1"]), 1)
@@ -59,15 +67,89 @@ class FuzzTests(SynchronousTestCase):
 
     def test_slowness_is_found(self) -> None:
         """An input that takes longer than allowed turns the run red."""
-        self.patch(fuzz, "SECONDS_MAX", 0.0)
+        self.patch(hostile, "SECONDS_MAX", 0.0)
         self.assertEqual(fuzz.main(["--count", "50", "--jobs", "1"]), 1)
         self.assertIn("processor time", self.printed.getvalue())
 
     def test_hunger_is_found(self) -> None:
         """An input that makes us allocate more than allowed turns the run red."""
-        self.patch(fuzz, "_ALLOCATED_BYTES", -(2**30))
+        self.patch(hostile, "_ALLOCATED_BYTES", -(2**30))
         self.assertEqual(fuzz.main(["--count", "50", "--jobs", "1"]), 1)
         self.assertIn("bytes allocated", self.printed.getvalue())
+
+    def test_what_is_found_can_be_tried_again(self) -> None:
+        """What is found is kept in a file, with the command that finds it again."""
+        original = codec.decode
+
+        def careless(frame: bytes) -> Message:
+            if frame[4] == MessageType.PING and frame[7]:
+                raise KeyError(frame[7])
+            return original(frame)
+
+        self.patch(codec, "decode", careless)
+        kept = Path(self.mktemp()) / "findings.txt"
+        fuzz.main(["--count", "6000", "--seed", "3", "--jobs", "1", "--keep", str(kept)])
+        lines = kept.read_text(encoding="utf-8").splitlines()
+        command, _, number = lines[-2].partition("    # input ")
+        self.assertTrue(command.startswith(f"{fuzz.COMMAND} --seed 3 --batch "), command)
+        self.printed.truncate(0)
+        self.assertEqual(fuzz.main(command.removeprefix(fuzz.COMMAND).split()), 1)
+        self.assertIn(f"# input {number}\n{lines[-1]}\n", self.printed.getvalue())
+
+    def test_what_does_not_end_is_found(self) -> None:
+        """A reader that does not come back turns the run red, and the run goes on."""
+
+        def endless(_frame: bytes) -> Message:
+            while True:
+                pass
+
+        self.patch(hostile, "ENDLESS_SECONDS", 0.05)
+        self.patch(codec, "decode", endless)
+        findings = fuzz.fuzz(3, 0, 1)
+        self.assertEqual(findings.inputs, 3)
+        self.assertIn("no end within", findings.failures[0].text)
+
+    def test_a_process_that_dies(self) -> None:
+        """When a process is gone, the batches that were under way are named."""
+
+        class Dead:
+            def submit(self, *_what: object) -> Any:
+                return self
+
+            def result(self) -> Any:
+                raise BrokenProcessPool("a process was terminated")
+
+        campaign = fuzz.Campaign(5)
+        dead: Any = Dead()
+        [findings] = campaign._results(dead, [(0, 10), (1, 10), (2, 10)], 2)
+        self.assertEqual([each.batch for each in findings.failures], [0, 1])
+        self.assertIn("terminated", findings.failures[0].text)
+
+    def test_a_run_that_is_interrupted(self) -> None:
+        """Ctrl-C ends a run with the summary of what was done, and a status of its own."""
+        command = [sys.executable, "-m", "atbus.testing.fuzz", "--count", "1000000000"]
+        with subprocess.Popen(
+            [*command, "--jobs", "2", "--progress", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            try:
+                # The first line that says how far it is: inputs have been tried by then.
+                assert child.stderr is not None
+                self.assertTrue(select.select([child.stderr], [], [], 300)[0])
+                self.assertIn(b" of 1,000,000,000 inputs", child.stderr.readline())
+                child.send_signal(signal.SIGINT)
+                said, _ = child.communicate(timeout=300)
+            finally:
+                child.kill()
+        self.assertEqual(child.returncode, 130)
+        self.assertTrue(said.startswith(b"fuzz: "), said)
+        self.assertIn(b" inputs (seed 0)", said)
+
+    def test_tls(self) -> None:
+        """A connection of which nothing is changed is used, and none of which something is."""
+        outcomes = {read() for _, read in (hostile_connection(Random(n)) for n in range(20))}
+        self.assertEqual(outcomes, {"tls read", "tls damaged"})
 
     def test_runs_can_be_repeated(self) -> None:
         """The same seed tries the same inputs, whatever the number of processes."""

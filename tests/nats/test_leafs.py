@@ -1,0 +1,80 @@
+"""Who comes in at the port for leafs."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import Any
+
+from atbus.nats import bounds
+from atbus.nats.gateway import Gateway
+from atbus.testing.leaf_fuzz import hostile_leaf
+from tests.nats.harbor import Caller, HarborTests
+
+PORT = 7422
+
+
+def _is_gone(caller: Caller) -> bool:
+    return caller.is_gone
+
+
+class DoorTests(HarborTests):
+    """The port for leafs of one node."""
+
+    def open(self, **nats: Any) -> Gateway:
+        """Start a node with such a port."""
+        return self.alone(leaf_listen=f"127.0.0.1:{PORT}", **nats)
+
+    def leaf(self, gateway: Gateway) -> Caller:
+        """Call there."""
+        [port] = [
+            each
+            for each in self.quays[gateway.node].ports
+            if each.getHost().port == PORT  # type: ignore[attr-defined]  # of an address on TCP
+        ]
+        leaf = Caller(self.network.clock, port)
+        self.assertTrue(leaf.hears().startswith(b"INFO {"))
+        return leaf
+
+    def test_half_a_letter_is_no_name(self) -> None:
+        """Credentials that JSON can write and no text can hold are refused like any others."""
+        gateway = self.open(leaf_user="we", leaf_password="geheim")
+        for shown in (b'"\\ud800"', b"[]", b"5", b'"w\xc3\xa9"'):
+            leaf = self.leaf(gateway)
+            leaf.says(b'CONNECT {"user":%s,"pass":"geheim"}\r\n' % shown)
+            self.assertEqual(leaf.hears(), b"-ERR 'Authorization Violation'\r\n")
+            self.until(partial(_is_gone, leaf))
+
+    def test_there_are_so_many(self) -> None:
+        """One that comes when there are enough is closed, and one may come when one has gone."""
+        gateway = self.open()
+        self.patch(bounds, "LEAFS_MAX", 2)
+        first = self.leaf(gateway)
+        self.leaf(gateway)
+        self.assertIsNone(gateway.leafs.door.buildProtocol(None))
+        first.says(b"what\r\n")
+        self.until(lambda: first.is_gone)
+        self.leaf(gateway)
+
+    def test_hostile_leafs(self) -> None:
+        """Whatever a leaf says, nothing comes of it but its own end, and clients are served on."""
+        gateway = self.open()
+        said = [hostile_leaf(Random(number)) for number in range(300)]
+        said += [
+            b"CONNECT {}\r\nLS+ a..b\r\nLS+ a b%d %d\r\n" % (number, 10**number)
+            for number in (3, 9, 15, 40)
+        ]
+        said.append(b"CONNECT {}\r\nLMSG a.* 2\r\nok\r\nLMSG a b..c 2\r\nok\r\n")
+        said.append(b"CONNECT {}\r\nLMSG a | " + b"q" * 300 + b" 2\r\nok\r\n")
+        said.append(b"CONNECT {}\r\nHMSG a 4 6\r\nnone" + b"ok\r\n")
+        for text in said:
+            leaf = self.leaf(gateway)
+            leaf.says(text)
+            self.network.settle(0.1)
+            if not leaf.is_gone:
+                leaf.protocol.close("seen enough")
+            self.until(partial(_is_gone, leaf))
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nSUB a 1\r\nPUB a 2\r\nok\r\n")
+        self.network.settle()
+        self.assertIn(b"MSG a 1 2\r\nok\r\n", client.hears())
