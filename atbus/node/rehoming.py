@@ -92,8 +92,7 @@ class Rehoming:
         self.on_moved(endpoint)
         self._topology.upstream_changed(endpoint)
         if was_known:
-            self._route_table.parted(endpoint)
-            self._route_table.available(endpoint)
+            self._route_table.turned(endpoint)
 
     def _upstream(self) -> Endpoint | None:
         for endpoint in self._registrar.endpoints.values():

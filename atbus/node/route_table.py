@@ -74,6 +74,8 @@ class RouteTable:
         self._last: Record | None = None
         # The control connection over which a neighbor was last available.
         self._controls: dict[int, Connection] = {}
+        # The one over which it has asked.
+        self._askers: dict[int, Connection] = {}
         # Batches that wait in front of a neighbor.
         self._unsent: dict[int, int] = {}
 
@@ -111,6 +113,21 @@ class RouteTable:
         if self.machine is None or self.machine.own.bus_id != own.bus_id:
             self._begin(own)
         self._controls[endpoint.bus_id] = control
+        machine = cast("RouteSync", self.machine)
+        self._do(machine.available(self._peer(endpoint), self._context.now))
+
+    def turned(self, endpoint: Endpoint) -> None:
+        """Be below an endpoint that stood elsewhere before; what it has asked for is not lost."""
+        has_asked = self._askers.get(endpoint.bus_id) is endpoint.control
+        if endpoint.bus_id in self._controls:
+            self.parted(endpoint)
+        if has_asked and self.machine is not None:
+            # On its side nothing need have happened: it would not ask again.
+            wish = SubscribeRequest(source=endpoint.bus_id)
+            self._do(self.machine.receive(endpoint.bus_id, wish, self._context.now))
+        self.available(endpoint)
+
+    def _peer(self, endpoint: Endpoint) -> Peer:
         request = endpoint.peer.request
         record = Record(
             bus_id=endpoint.bus_id,
@@ -122,17 +139,16 @@ class RouteTable:
             host=request.host,
             process=request.process,
         )
-        peer = Peer(
+        return Peer(
             record=record,
             position=endpoint.position,
             tells=bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE),
             batch_bytes_max=endpoint.peer.frame_max - limits.FRAME_HEAD_BYTES,
         )
-        machine = cast("RouteSync", self.machine)
-        self._do(machine.available(peer, self._context.now))
 
     def removed(self, endpoint: Endpoint, status: Status) -> None:
         """Take note that an endpoint is gone."""
+        self._askers.pop(endpoint.bus_id, None)
         self.parted(endpoint, in_order=status is Status.STOPPED)
 
     def parted(self, endpoint: Endpoint, *, in_order: bool = False) -> None:
@@ -167,6 +183,7 @@ class RouteTable:
         self._alarm.set(None)
         self._effects.clear()
         self._controls.clear()
+        self._askers.clear()
         self._unsent.clear()
         if machine is not None:
             self._last = machine.own
@@ -184,6 +201,7 @@ class RouteTable:
             link.put(Notice(SubscribeResponse(source=self._context.bus_id, status=status)))
             return
         self._receive(link, message)
+        self._askers[endpoint.bus_id] = link.connection
 
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to our own wish."""

@@ -11,6 +11,7 @@ from atbus.routing.registry import Feeder
 from atbus.routing.subscription import Stage
 from atbus.routing.sync_terms import TableMode
 from atbus.testing.conversation import make_terms
+from atbus.testing.network import VirtualNetwork
 from atbus.wire.messages import (
     Capability,
     MessageType,
@@ -30,6 +31,9 @@ OFF = TableMode.OFF.value
 DETECTION_SECONDS = (
     limits.HEARTBEAT_SECONDS * (limits.HEARTBEAT_TOLERANCE + 1) + limits.CHILD_GRACE_SECONDS
 )
+
+#: Seeds under which a question overtakes the answer to a registration.
+EARLY = (8, 60, 65)
 
 
 def known(node: Node) -> list[int]:
@@ -290,3 +294,25 @@ class TreeTests(MeshTests):
         errors = [status for status, _ in self.diaries[nodes[0x111]].of("on_error")]
         self.assertEqual(errors, [Status.ID_CONFLICT])
         self.assertEqual(nodes[CROSS].next_hop(0x111).id, US1)
+
+
+class MoveTests(MeshTests):
+    """A node that goes over to a better upstream while it is below another one."""
+
+    def test_a_question_that_is_too_early(self) -> None:
+        """
+        The new upstream may ask before its last word on the data connection is there; it is told.
+        """
+        for seed in EARLY:
+            self.begin(VirtualNetwork(0.001, seed, jitter_seconds=0.2))
+            cross, first, second = (self.mesh_node(each, []) for each in (CROSS, EU1, EU2))
+            upstreams = [address_of(EU1), address_of(EU2)]
+            leaf = self.node(
+                0x111, topology="records", upstreams=upstreams, upstream_return_seconds=1
+            )
+            self.network.start(cross, second, leaf)
+            self.network.start(first)
+            self.network.settle(6)
+            self.assertEqual(leaf.next_hop(CROSS).id, EU1)
+            self.assertEqual(known(cross), [EU1, EU2, 0x111], f"seed {seed}")
+            self.end()
