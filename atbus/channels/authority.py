@@ -103,6 +103,7 @@ class Authority:
             ExtendedKeyUsageOID.SERVER_AUTH,
             ExtendedKeyUsageOID.CLIENT_AUTH,
         ),
+        begins_in: timedelta = timedelta(),
     ) -> Issued:
         """
         Vouch for a node.
@@ -112,6 +113,7 @@ class Authority:
         :param lifetime: How long; negative for one that has expired.
         :param uris: Other URIs than the identity's, for tests of what must be refused.
         :param purposes: What the certificate is good for.
+        :param begins_in: How long until it begins, shorter than *lifetime*; for such tests as well.
         :returns: Its certificate and key.
         """
         key = ec.generate_private_key(ec.SECP256R1())
@@ -125,6 +127,7 @@ class Authority:
                 self._certificate.subject,
                 key.public_key(),
                 lifetime,
+                begins_in,
             )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -160,9 +163,10 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
     lifetime: timedelta,
+    begins_in: timedelta = timedelta(),
 ) -> x509.CertificateBuilder:
     now = datetime.now(tz=UTC)
-    begins = min(now, now + lifetime) - _SLACK
+    begins = min(now, now + lifetime) + (begins_in or -_SLACK)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

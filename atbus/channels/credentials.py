@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
 from atbus import limits
+from atbus.channels.tls_fault import CERTIFICATE_FAULTS, TlsFault, TlsRefused
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
 
@@ -191,20 +192,25 @@ class Credentials:
 
         :param connection: A pyOpenSSL connection whose handshake is done.
         :returns: What its certificate says.
-        :raises ValueError: It says nothing that we believe.
+        :raises TlsRefused: It says nothing that we believe.
         """
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
-            raise ValueError("the other side has no certificate")
+            raise TlsRefused(TlsFault.NO_CERTIFICATE, "the other side has no certificate")
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
             uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
         except x509.ExtensionNotFound:
             uris = []
         except ValueError as error:
-            raise ValueError(f"the certificate cannot be read: {error}") from error
+            text = f"the certificate cannot be read: {error}"
+            raise TlsRefused(TlsFault.IDENTITY, text) from error
+        try:
+            identity = find_identity(uris, self.options.realm)
+        except ValueError as error:
+            raise TlsRefused(TlsFault.IDENTITY, str(error)) from error
         return PeerCertificate(
-            find_identity(uris, self.options.realm),
+            identity,
             certificate.serial_number,
             certificate.issuer.rfc4514_string(),
             certificate.not_valid_after_utc,
@@ -305,37 +311,20 @@ def _choose_protocol(_connection: Any, offered: list[bytes]) -> Any:
     return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
-# What OpenSSL's numbers for a bad certificate mean (X509_STORE_CTX_get_error), those that occur.
-_FAULTS: Final = {
-    2: "its authority is not known",
-    3: "there is no revocation list of its authority",
-    7: "its signature is wrong",
-    9: "it is not valid yet",
-    10: "it has expired",
-    12: "the revocation list has expired",
-    18: "it is signed by itself",
-    19: "it is signed by an authority that is not believed",
-    20: "its authority is not believed",
-    21: "its authority is not believed",
-    23: "it has been revoked",
-    24: "it is signed by what is no authority",
-    26: "it is not meant for this purpose",
-}
-
-
-def fault_of(connection: Any) -> str:
+def fault_of(connection: Any) -> TlsRefused | None:
     """
     Say why the other side's certificate was refused.
 
     :param connection: A pyOpenSSL connection whose handshake has failed.
-    :returns: The reason; empty when it was not the certificate.
+    :returns: The reason; None when it was not the certificate.
     """
-    return str(connection.get_app_data().certificate_fault)
+    fault: TlsRefused | None = connection.get_app_data().certificate_fault
+    return fault
 
 
 def _note_fault(connection: Any, _certificate: Any, number: int, _depth: int, good: int) -> bool:
     layer = connection.get_app_data()
-    if not good and not layer.certificate_fault:
-        what = _FAULTS.get(number, f"OpenSSL error {number}")
-        layer.certificate_fault = f"the certificate of the other side: {what}"
+    if not good and layer.certificate_fault is None:
+        fault, what = CERTIFICATE_FAULTS.get(number, (TlsFault.OTHER, f"OpenSSL error {number}"))
+        layer.certificate_fault = TlsRefused(fault, f"the certificate of the other side: {what}")
     return bool(good)

@@ -28,6 +28,7 @@ from zope.interface import Attribute, Interface
 
 from atbus import limits
 from atbus.address import Address
+from atbus.channels.tls_fault import TlsFault
 from atbus.errors import RemoteProtocolError, Status
 from atbus.handshake.certificate import CertificateIdentity
 
@@ -63,6 +64,7 @@ class ChannelOptions:
     :param lets_begin: Tells whether somebody may begin a TLS handshake, by the address that he has
         dialled and what `IChannel.peer` would be.
     :param bad_handshake: Told who has begun one for nothing.
+    :param tls_refused: Told why a connection over TLS was not used, on either side.
     """
 
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
@@ -79,6 +81,7 @@ class ChannelOptions:
     tls: Credentials | None = None
     lets_begin: Callable[[Address, str], bool] = lambda _address, _peer: True
     bad_handshake: Callable[[str], None] = lambda _peer: None
+    tls_refused: Callable[[TlsFault], None] = lambda _fault: None
 
     @property
     def unheard_seconds(self) -> float:

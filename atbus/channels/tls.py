@@ -57,6 +57,7 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
+from atbus.channels.tls_fault import TlsFault, TlsRefused, fault_named
 from atbus.channels.tls_layer import TlsLayer
 from atbus.errors import ConnectFailed, ListenFailed, Status
 from atbus.handshake.doorkeeper import origin_of
@@ -86,6 +87,7 @@ class TlsStreamProtocol(StreamProtocol):
         super().__init__(factory)
         self._open: Deferred[StreamProtocol] | None = Deferred(self._give_up)
         self._peer = ""
+        self._tls_fault = TlsFault.OTHER
         self._handshake_call: IDelayedCall | None = None
         self._expiry_call: IDelayedCall | None = None
 
@@ -111,8 +113,11 @@ class TlsStreamProtocol(StreamProtocol):
 
     def give_way(self, reason: str) -> None:
         """End a connection whose handshake is not done."""
-        self.refusal = reason
+        self._refuse(TlsFault.SLOW, reason)
         self._transport.abortConnection()
+
+    def _refuse(self, fault: TlsFault, text: str) -> None:
+        self._tls_fault, self.refusal = fault, text
 
     def handshakeCompleted(self) -> None:
         """Look at the other side's certificate; open the channel or end the connection."""
@@ -122,8 +127,8 @@ class TlsStreamProtocol(StreamProtocol):
         connection = self._transport.getHandle()
         try:
             self.certificate = self._factory.examine(connection)
-        except ValueError as error:
-            self.refusal = str(error)
+        except TlsRefused as error:
+            self._refuse(error.fault, str(error))
             self._was_for_nothing()
             self._transport.abortConnection()
             return
@@ -141,7 +146,9 @@ class TlsStreamProtocol(StreamProtocol):
         """Report the end; before the handshake is done, why."""
         if self._handshake_call is not None:
             connection = self._transport.getHandle()
-            self.refusal = self.refusal or fault_of(connection) or _reason_of(reason)
+            if not self.refusal:
+                error = fault_of(connection) or _reason_of(reason)
+                self._refuse(error.fault, str(error))
             # Who has said nothing, such as a probe of the port, has cost nothing.
             if reason.check(SSL.Error) or connection.client_random():
                 self._was_for_nothing()
@@ -153,7 +160,7 @@ class TlsStreamProtocol(StreamProtocol):
         self._factory.credentials.watching.discard(self._look_again)
         self._remember_session()
         super().connectionLost(reason)
-        self._settle(ConnectFailed(self.address, self.refusal or _reason_of(reason)))
+        self._settle(ConnectFailed(self.address, self.refusal or str(_reason_of(reason))))
 
     def _remember_session(self) -> None:
         """Keep what shortens the next handshake, of a connection that was good."""
@@ -183,10 +190,12 @@ class TlsStreamProtocol(StreamProtocol):
 
     def _tell_refusal(self) -> None:
         self._log.info(
-            "TLS connection at {address} not used: {refusal}",
+            "TLS connection at {address} not used: {refusal} ({fault})",
             address=str(self.address),
             refusal=self.refusal,
+            fault=self._tls_fault.name,
         )
+        self._factory.options.tls_refused(self._tls_fault)
 
     # A certificate that was good when the connection began.
 
@@ -248,18 +257,23 @@ class TlsStreamFactory(StreamFactory):
 
         :param connection: A pyOpenSSL connection whose handshake is done.
         :returns: What its certificate says.
-        :raises ValueError: It is not for us; the error says why.
+        :raises TlsRefused: It is not for us; the error says why.
         """
         if connection.get_alpn_proto_negotiated() != ALPN:
-            raise ValueError("the other side speaks TLS, but does not say that it speaks atbus")
+            raise TlsRefused(
+                TlsFault.NOT_ATBUS,
+                "the other side speaks TLS, but does not say that it speaks atbus",
+            )
         if self.dialled:
             self._check_name(connection)
         peer = self.credentials.peer_of(connection)
         # A session that is resumed has been judged by OpenSSL when it began, not now.
         if self.credentials.is_revoked(peer):
-            raise ValueError("the certificate of the other side: it has been revoked")
+            raise TlsRefused(
+                TlsFault.REVOKED, "the certificate of the other side: it has been revoked"
+            )
         if seconds_until(peer.expires) <= 0:
-            raise ValueError("the certificate of the other side: it has expired")
+            raise TlsRefused(TlsFault.EXPIRED, "the certificate of the other side: it has expired")
         return peer
 
     def _check_name(self, connection: Any) -> None:
@@ -268,7 +282,8 @@ class TlsStreamFactory(StreamFactory):
         try:
             verify(connection, target.host)
         except (VerificationError, CertificateError) as error:
-            raise ValueError(f"the certificate is not issued for {target.host}") from error
+            text = f"the certificate is not issued for {target.host}"
+            raise TlsRefused(TlsFault.HOST, text) from error
 
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
@@ -411,9 +426,11 @@ def _plain(address: Address) -> Address:
     return attrs.evolve(address, scheme=_PLAIN[address.scheme])
 
 
-def _reason_of(reason: Failure) -> str:
+def _reason_of(reason: Failure) -> TlsRefused:
     error = reason.value
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         # OpenSSL's queue of (library, function, reason).
-        return "TLS: " + "; ".join(str(entry[-1]) for entry in error.args[0])
-    return f"TLS: {reason.getErrorMessage()}"
+        said = "; ".join(str(entry[-1]) for entry in error.args[0])
+        return TlsRefused(fault_named(said), f"TLS: {said}")
+    fault = TlsFault.OTHER if isinstance(error, SSL.Error) else TlsFault.ENDED
+    return TlsRefused(fault, f"TLS: {reason.getErrorMessage()}")

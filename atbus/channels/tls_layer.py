@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus.channels.outgoing import IThroughTransport
+from atbus.channels.tls_fault import TlsRefused
 
 #: What one record of TLS holds: OpenSSL gives no more at once.
 _RECORD_BYTES: Final = 16 * 1024
@@ -66,7 +67,7 @@ class TlsLayer(TLSMemoryBIOProtocol):
     _waits_below = True
     transport: Any
     #: What was wrong with the other side's certificate.
-    certificate_fault = ""
+    certificate_fault: TlsRefused | None = None
 
     @property
     def _stream(self) -> Any:

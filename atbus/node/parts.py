@@ -124,6 +124,7 @@ def wire(
     made = _make(context, schemes, options, reactor)
     options.lets_begin = made.dialer.doorway.lets_begin
     options.bad_handshake = made.dialer.doorway.bad_handshake
+    options.tls_refused = lambda fault: context.statistics.tls_refused.update((fault,))
     made.pulse.sweeps += _sweeps(made)
     _connect(context, made)
     _connect_moves(made)

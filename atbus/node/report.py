@@ -16,6 +16,7 @@ from cattrs import Converter
 
 from atbus.address import Address
 from atbus.busid import BusId, Subnet, format_bus_id
+from atbus.channels.tls_fault import TlsFault
 from atbus.errors import Status
 from atbus.node.statistics import Statistics
 from atbus.routing.relation import Relation
@@ -239,8 +240,8 @@ def _is_counter(kind: Any) -> bool:
     return origin is Counter
 
 
-def _counter(counter: Counter[Status]) -> dict[str, int]:
-    return {status.name: count for status, count in sorted(counter.items())}
+def _counter(counter: Counter[Status] | Counter[TlsFault]) -> dict[str, int]:
+    return {key.name: count for key, count in sorted(counter.items())}
 
 
 def _make_converter() -> Converter:

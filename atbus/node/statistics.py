@@ -6,6 +6,7 @@ from collections import Counter
 
 import attrs
 
+from atbus.channels.tls_fault import TlsFault
 from atbus.errors import Status
 
 
@@ -24,7 +25,8 @@ class Statistics:
     came a second time and went nowhere, and ``publications_dropped`` what somebody did not get, by
     the reason. ``interest_repairs`` counts neighbors that had lost something of what they were
     told; there should be none. ``saved_bytes`` counts what compression made of payloads less than
-    they were, ``suspicious_ratios`` frames that were compressed more than data can be. For JSON:
+    they were, ``suspicious_ratios`` frames that were compressed more than data can be.
+    ``tls_refused`` counts connections over TLS, of either side, that became no channel. For JSON:
     `atbus.node.report.plain`.
     """
 
@@ -66,4 +68,5 @@ class Statistics:
     publications_dropped: Counter[Status] = attrs.field(factory=Counter)
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)
+    tls_refused: Counter[TlsFault] = attrs.field(factory=Counter)
     route_words_ignored: Counter[Status] = attrs.field(factory=Counter)

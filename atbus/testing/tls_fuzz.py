@@ -126,7 +126,7 @@ class _Conversation:
         # Which flight of the other side is damaged: it has two of its own and answers of TLS.
         self._victim = random.randrange(4)
         self._other = SSL.Connection(_credentials().context(dials=not self._dials), None)
-        self._other.set_app_data(SimpleNamespace(certificate_fault=""))
+        self._other.set_app_data(SimpleNamespace(certificate_fault=None))
         if self._dials:
             self._other.set_accept_state()
         else:
