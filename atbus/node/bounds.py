@@ -20,6 +20,18 @@ COMPRESSION_RATIO_ALARM: Final = 200
 #: The shortest message that is compressed: below it the extra and the size cost what is saved.
 COMPRESSION_LEAST_BYTES: Final = 1_024
 
+#: What one neighbor may announce in one go, of nodes, interest and services: everything that it
+#: knows of a bus of ten thousand nodes, several times.
+ANNOUNCED_BYTES_BURST: Final = 8_388_608
+
+#: ... and in each second after that: as many words on nodes as are read in a second, twice. To
+#: decode it costs less than a tenth of a core.
+ANNOUNCED_BYTES_PER_SECOND: Final = 524_288
+
+#: A link that owes more is not read for so long, before it is read once: less than the shortest
+#: heartbeat, for whatever comes counts as life.
+HOLD_SECONDS: Final = 0.5
+
 #: Bytes of a file of denied ids: a million of them. More is another file by mistake.
 DENIED_FILE_BYTES: Final = 33_554_432
 

@@ -35,6 +35,7 @@ from atbus.node.draining import Draining
 from atbus.node.endpoint import Endpoint
 from atbus.node.events import NodeEvents
 from atbus.node.fates import Fates
+from atbus.node.floodgate import Floodgate
 from atbus.node.identity import this_identity
 from atbus.node.judging import Judge
 from atbus.node.lanes import Lanes
@@ -97,6 +98,9 @@ class Parts:
     permits: Permits
     subjects: SubjectParts
     sources: Sources
+    floodgate: Floodgate = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Floodgate(self.context), takes_self=True)
+    )
 
 
 def wire(
@@ -208,6 +212,7 @@ def _sweeps(made: Parts) -> tuple[Callable[[], None], ...]:
         made.route_table.sweep,
         made.permits.sweep,
         made.services.sweep,
+        made.floodgate.sweep,
         made.discovering.sweep,
         made.sources.sweep,
         made.registrar.expire_pending,
@@ -389,7 +394,7 @@ def _channel_options(config: NodeConfig) -> ChannelOptions:
 
 def _readers(made: Parts) -> dict[int, FrameReader]:
     """Say who reads which frames, besides DATA and FRAGMENT."""
-    return {
+    readers: dict[int, FrameReader] = {
         MessageType.HELLO: Connection.registration_frame,
         MessageType.REGISTER_REQUEST: Connection.registration_frame,
         MessageType.REGISTER_RESPONSE: Connection.registration_frame,
@@ -416,3 +421,5 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.SERVICE_BATCH: made.services.batch_received,
         **made.subjects.readers,
     }
+    announcements = (MessageType.ROUTE_BATCH, MessageType.INTEREST, MessageType.SERVICE_BATCH)
+    return readers | {each: made.floodgate.before(readers[each]) for each in announcements}

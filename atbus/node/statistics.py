@@ -18,7 +18,8 @@ class Statistics:
     Bytes are payload bytes. ``refused`` counts messages by the status that ended them at this
     node, whether they began here or were passing through. ``route_words_ignored`` counts what
     neighbors told of nodes that was not for them to tell, ``route_batches_delayed`` what was
-    read later because it came too fast. ``log_lines_lost`` counts what the
+    read later because it came too fast, ``reading_held`` how often a link was not read for a while
+    because its announcements were too many. ``log_lines_lost`` counts what the
     process could not write into its log, on a full disk for example. ``published_messages`` began
     here; ``publications_delivered`` counts what subscribers here got, each of its own,
     ``publications_forwarded`` what went on to neighbors, each time, ``publications_repeated`` what
@@ -52,6 +53,7 @@ class Statistics:
     route_batches_sent: int = 0
     route_batches_received: int = 0
     route_batches_delayed: int = 0
+    reading_held: int = 0
     lanes_offered: int = 0
     lanes_refused: int = 0
     missed_wakeups: int = 0
