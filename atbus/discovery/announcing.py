@@ -220,4 +220,6 @@ class Announcer(ABC):
             return self.withdraw()
         for key in self._keys:
             key.stop()
+        for waiting in self._end_waiting():
+            waiting.errback(DiscoveryError(f"{self.registry}: stopped before it was announced"))
         return succeed(None)

@@ -5,7 +5,7 @@ A node's places in its registries: what it announces there, and what it knows fr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -20,7 +20,7 @@ from atbus.discovery.interfaces import IRecordReceiver, IRecordWatcher
 from atbus.errors import DiscoveryConflict
 from atbus.node.context import Context
 from atbus.node.identity import is_process_alive
-from atbus.node.reading_discovery import EtcdSettings
+from atbus.node.reading_discovery import EtcdSettings, Places
 from atbus.node.reading_zookeeper import ZooKeeperSettings
 from atbus.routing.record import Record
 
@@ -33,9 +33,12 @@ class RegistryPlaces(ABC):
     The places of a node in one registry, from start to stop.
 
     :param context: Of the node.
+    :param places: What the configuration says of them; none for the bus.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, places: Places = ()) -> None:
+        #: What the configuration says of them.
+        self.places = places
         #: Those who announce the node, for the name of each place.
         self.announcers: dict[str, Announcer] = {}
         #: Called when the node has another epoch, for what was found of a former life of it.
@@ -72,16 +75,32 @@ class RegistryPlaces(ABC):
     def _conflict(self, conflict: DiscoveryConflict) -> None:
         self.context.events.on_error(conflict.status, str(conflict))
 
-    def stop(self) -> Deferred[None]:
+    def leave(self) -> Deferred[None]:
         """
-        Take everything back at once, by giving up what it is bound to.
+        Announce and watch nothing more; what was announced stays there until `close`.
 
-        :returns: Fires when nothing is left; does not fail.
+        :returns: Fires when nothing is told any more; does not fail. Twice does no harm.
         """
         for announcer in self.announcers.values():
             announcer.stop(keep=True)
         watched = DeferredList([watcher.stop() for watcher in self._watchers])
-        return watched.addCallback(lambda _: self.close())
+        return watched.addCallback(lambda _: None)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Take everything back at once, by giving up what it is bound to; twice does no harm.
+
+        :returns: Fires when nothing is left; does not fail.
+        """
+        return self.leave().addCallback(lambda _: self.close())
+
+    @abstractmethod
+    def refresh_files(self) -> None:
+        """
+        Read the files for TLS again; they count for connections that are made from now on.
+
+        :raises ConfigurationError: One cannot be used; those that were read before stay in use.
+        """
 
     @abstractmethod
     def close(self) -> Deferred[None]:
@@ -104,7 +123,7 @@ class EtcdPlaces(RegistryPlaces):
 
     def __init__(
         self,
-        places: Sequence[EtcdSettings],
+        places: tuple[EtcdSettings, ...],
         context: Context,
         reactor: Any,
         receiver_of: Callable[[str], IRecordReceiver],
@@ -114,7 +133,7 @@ class EtcdPlaces(RegistryPlaces):
         from atbus.discovery.etcd.cluster import EtcdCluster  # noqa: PLC0415
         from atbus.discovery.etcd.records import EtcdRecordWatcher  # noqa: PLC0415
 
-        super().__init__(context)
+        super().__init__(context, places)
         timers, random = self.timers, context.random
         self._cluster = EtcdCluster(places[0].cluster, reactor, timers, random)
         self._cluster.start()
@@ -134,6 +153,10 @@ class EtcdPlaces(RegistryPlaces):
                     self._cluster, place.prefix, timers, random, place.watching
                 )
                 self.watch(watcher, receiver_of(place.name))
+
+    def refresh_files(self) -> None:
+        """Read the files for TLS again; see `RegistryPlaces.refresh_files`."""
+        self._cluster.refresh_files()
 
     def close(self) -> Deferred[None]:
         """Give up the lease."""
@@ -162,7 +185,7 @@ class ZooKeeperPlaces(RegistryPlaces):
         from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher  # noqa: PLC0415
         from atbus.discovery.zookeeper.session import Session  # noqa: PLC0415
 
-        super().__init__(context)
+        super().__init__(context, (settings,))
         timers, random = self.timers, context.random.random
         self._session = Session(settings.session, reactor, timers, random)
         if settings.announce:
@@ -179,6 +202,9 @@ class ZooKeeperPlaces(RegistryPlaces):
             watcher = ZooKeeperRecordWatcher(self._session, settings.prefix, timers, random)
             self.watch(watcher, receiver)
         self._session.start()
+
+    def refresh_files(self) -> None:
+        """Do nothing: they are read with each connection."""
 
     def close(self) -> Deferred[None]:
         """End the session."""
@@ -205,9 +231,31 @@ class BusPlaces(RegistryPlaces):
         self.announce(BUS, announcer)
         self.watch(BusRecordWatcher(board, timers, with_records=False), receiver)
 
+    def refresh_files(self) -> None:
+        """Do nothing: there are none."""
+
     def close(self) -> Deferred[None]:
         """Let what was announced go with the links of the node."""
         return succeed(None)
+
+
+def check_files(places: Places) -> None:
+    """
+    Make sure that the files for TLS of a registry can be used.
+
+    :param places: What the configuration says of it.
+    :raises ConfigurationError: One cannot; names the option.
+    """
+    first = places[0]
+    if isinstance(first, EtcdSettings):
+        # As above.
+        from atbus.discovery.etcd.connections import ClientFiles  # noqa: PLC0415
+
+        ClientFiles(first.cluster.tls)
+    else:
+        from atbus.discovery.zookeeper.options import check_files as check  # noqa: PLC0415
+
+        check(first.session.tls)
 
 
 def author_of_node(context: Context) -> Author:

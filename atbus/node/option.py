@@ -369,15 +369,19 @@ _REGISTRIES: Final = {
         kind="table",
         meaning="The etcd in which this node announces itself and finds others; left out, none.",
         key="discovery.etcd",
+        reloadable=True,
     ),
     "zookeeper": Option(
         kind="table",
         meaning="The ZooKeeper in which this node announces itself and finds others; left out, "
         "none.",
         key="discovery.zookeeper",
+        reloadable=True,
     ),
     "service": Option(
-        kind="table", meaning="What this node offers, as others find it in registries."
+        kind="table",
+        meaning="What this node offers, as others find it in registries.",
+        reloadable=True,
     ),
 }
 

@@ -10,7 +10,7 @@ A key that nobody knows is a fault: a password that is misspelled would be left 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -22,8 +22,11 @@ from atbus.errors import RecordError
 from atbus.node.reading_nats import nats_faults
 from atbus.node.reading_registries import PREFIX, START_SECONDS, faults_in_kinds
 from atbus.node.reading_sources import dns_faults, static_faults
-from atbus.node.reading_zookeeper import zookeeper_faults
+from atbus.node.reading_zookeeper import ZooKeeperSettings, read_zookeeper, zookeeper_faults
 from atbus.routing.services import Service
+
+if TYPE_CHECKING:
+    from atbus.node.config import NodeConfig
 
 ETCD: Final = "etcd"
 """What a node calls the first place in etcd."""
@@ -67,6 +70,24 @@ _SECONDS: Final = {
 _ETCD_KEYS: Final = frozenset({"endpoints", "prefix", "contexts", *_SECONDS, *_TEXTS, *_TRUTHS})
 _SERVICE_KEYS: Final = frozenset(attrs.fields_dict(Service)) - {"bus_id", "name", "addresses"}
 _SERVICE_LISTS: Final = frozenset({"gateways"})
+
+
+Places: TypeAlias = tuple[EtcdSettings, ...] | tuple[ZooKeeperSettings]
+"""What a configuration says of the places in one registry, which are one lease or session."""
+
+
+def read_registries(config: NodeConfig) -> list[Places]:
+    """
+    Read the tables of all registries.
+
+    :param config: Has them.
+    :returns: For each cluster of etcd and each ZooKeeper the places in it; none for a bus alone.
+    """
+    clusters: dict[ClusterOptions, list[EtcdSettings]] = {}
+    for place in read_etcd(config.etcd):
+        clusters.setdefault(place.cluster, []).append(place)
+    groups: list[Places] = [tuple(places) for places in clusters.values()]
+    return groups + [(settings,) for settings in read_zookeeper(config.zookeeper)]
 
 
 def registry_faults(options: object) -> Iterator[str]:

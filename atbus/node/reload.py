@@ -46,11 +46,14 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     :raises ConfigurationError: When the new values do not go together with those that stay; then
         nothing has changed.
     """
+    parts = node._parts  # noqa: SLF001  # the parts are this package's
     applied, waiting = difference(node.config, wanted)
+    fixed = applied & parts.discovering.fixed(wanted)
+    applied, waiting = applied - fixed, waiting | fixed
     given = wanted.given()
     config = node.config.replace(**{name: given[name] for name in applied})
-    parts = node._parts  # noqa: SLF001  # the parts are this package's
     rights = parts.permits.read(config)
+    parts.discovering.check(config)
     node.config = parts.context.config = config
     if applied:
         _pass_on(parts, config, applied)
@@ -58,6 +61,7 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     parts.subjects.subscribers.judge()
     # The files may have changed where their names have not.
     parts.sources.reconfigure()
+    parts.discovering.reconfigure()
     refresh(parts.channel_options.tls, parts.context.log)
     return Reload(applied, waiting)
 

@@ -14,6 +14,7 @@ from atbus import limits
 from atbus.address import Address
 from atbus.busid import TEMPORARY
 from atbus.errors import (
+    ConfigurationError,
     ConnectFailed,
     DiscoveryConflict,
     DiscoveryError,
@@ -128,9 +129,12 @@ class Running:
 
     def _not_announced(self, failure: Failure) -> None:
         """End a node whose id is another's in a registry, or whose registry is not there."""
-        failure.trap(DiscoveryError)
+        failure.trap(DiscoveryError, ConfigurationError)
         if self.life.is_alive:
             error = failure.value
+            if isinstance(error, ConfigurationError):
+                self._fail(failure)
+                return
             is_conflict = isinstance(error, DiscoveryConflict)
             status = Status.ID_CONFLICT if is_conflict else Status.TIMEOUT
             self._fail(Failure(RegistrationRefused(status, str(error))))

@@ -22,6 +22,14 @@ T = TypeVar("T")
 _PASSING = (Cause.UNAVAILABLE, Cause.TOKEN)
 
 
+async def lock(cluster: EtcdCluster) -> None:
+    """Make root, and let nobody in without a name."""
+    await cluster.call("/v3/auth/user/add", {"name": "root", "password": "secret"})
+    await cluster.call("/v3/auth/role/add", {"name": "root"})
+    await cluster.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
+    await cluster.call("/v3/auth/enable", {})
+
+
 class ClusterCase(EtcdCase):
     """Tests with clusters that are closed whatever happens."""
 
@@ -314,11 +322,7 @@ class UserTests(ClusterCase):
         """Make root, and let nobody in without a name."""
         if self.servers[0].is_locked:
             return
-        cluster = self.cluster()
-        await cluster.call("/v3/auth/user/add", {"name": "root", "password": "secret"})
-        await cluster.call("/v3/auth/role/add", {"name": "root"})
-        await cluster.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
-        await cluster.call("/v3/auth/enable", {})
+        await lock(self.cluster())
         self.servers[0].is_locked = True
 
     async def test_a_token_is_obtained(self) -> None:

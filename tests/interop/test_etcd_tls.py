@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from atbus.busid import Subnet
@@ -17,6 +18,7 @@ from atbus.discovery.etcd import packer
 from atbus.discovery.etcd.cluster import EtcdCluster
 from atbus.discovery.etcd.faults import EtcdUnreachable
 from atbus.discovery.etcd.options import ClusterOptions, TlsFiles
+from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity
 from tests.interop.etcd_server import require_etcd, start_etcd
 
@@ -96,3 +98,41 @@ class TlsTests(TestCase):
         self.assertEqual(await self.outcome(url, "theirs", ours), "unreachable")
         self.assertEqual(await self.outcome(url, "ours", stranger), "unreachable")
         self.assertEqual(await self.outcome(url, "ours", TlsFiles()), "unreachable")
+
+    async def test_files_are_read_again(self) -> None:
+        """
+        An authority and a certificate that have changed in their files count for the next
+        connection; files that cannot be used change nothing.
+        """
+        url = self.start()
+        theirs = self.authority("theirs")
+        for authority, name in ((self.ours, "ours"), (theirs, "theirs")):
+            self.certificate(authority, f"node-of-{name}")
+        ca_file = self.folder / "ca.pem"
+        tls = TlsFiles(
+            ca_file=str(ca_file),
+            certificate_file=str(self.folder / "node.pem"),
+            key_file=str(self.folder / "node.key"),
+        )
+
+        def use(name: str) -> None:
+            shutil.copy(self.folder / f"{name}.pem", ca_file)
+            for kind in ("pem", "key"):
+                there = self.folder / f"node-of-{name}.{kind}"
+                shutil.copy(there, self.folder / f"node.{kind}")
+
+        use("theirs")
+        options = ClusterOptions(endpoints=(url,), tls=tls, request_seconds=10.0)
+        cluster = EtcdCluster(options, self.reactor, self.timers, Random(1))
+        self.addCleanup(cluster.close)
+        everything = packer.prefix_range(b"/")
+        await self.assertFailure(
+            Deferred.fromCoroutine(cluster.range(everything)), EtcdUnreachable
+        )
+        use("ours")
+        cluster.refresh_files()
+        await cluster.range(everything)
+        ca_file.write_bytes(b"none")
+        with self.assertRaises(ConfigurationError):
+            cluster.refresh_files()
+        await cluster.range(everything)

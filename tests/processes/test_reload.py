@@ -44,6 +44,32 @@ class HangupTests(ProcessCase):
         root.kill(signal.SIGHUP)
         await root.says("0x10000 has to be started again for another name\n")
 
+    async def test_registries_change(self) -> None:
+        """
+        After SIGHUP a node uses other servers of a registry; without any it would have to be
+        started again, and files that cannot be used are refused by the names of their options.
+        """
+        where = 'endpoints = ["http://127.0.0.1:9"]\nstart_seconds = 0\n'
+        text = f'id = "0x10000"\n[discovery.etcd]\n{where}'
+        node = self.start("node", text)
+        await node.says(UP)
+
+        async def reload(text: str, answer: str) -> None:
+            self.write("node.toml", text)
+            node.kill(signal.SIGHUP)
+            await node.says(answer)
+
+        await reload(
+            text + 'ca_file = "/no/such/file"\n',
+            "0x10000 keeps its configuration: .*: etcd.ca_file: .*No such file",
+        )
+        user = 'user = "me"\npassword = "geheim"\n'
+        await reload(text + user, "0x10000 runs with another discovery.etcd\n")
+        again = "0x10000 has to be started again for another discovery.etcd\n"
+        await reload('id = "0x10000"\n', again)
+        for not_said in ("geheim", "Traceback", "Starting factory"):
+            self.assertNotIn(not_said, node.output)
+
     async def test_faults_change_nothing(self) -> None:
         """A file with faults is refused with all of them; the node goes on as it was."""
         root = self.start("root", ROOT)

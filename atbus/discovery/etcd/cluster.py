@@ -137,6 +137,14 @@ class EtcdCluster:
         if not self._closed:
             self.lease.start()
 
+    def refresh_files(self) -> None:
+        """
+        Read the files for TLS again; see `Gateway.refresh_files`.
+
+        :raises ConfigurationError: One cannot be used.
+        """
+        self._gateway.refresh_files()
+
     def close(self, *, revoke: bool = True) -> Deferred[None]:
         """
         End everything: requests and streams that are under way fail.

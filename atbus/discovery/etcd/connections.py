@@ -97,7 +97,9 @@ class _CountedEndpoint:
         self._endpoint = endpoint
         self._connections = connections
 
-    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+    def connect(self, factory: Any) -> Deferred[Any]:
+        # With a server that is away there would be two lines in the log for each attempt.
+        factory.noisy = False
         made: Deferred[Any] = self._endpoint.connect(_CountedFactory(factory, self._connections))
         return made.addCallback(_unwrapped)
 
@@ -107,6 +109,28 @@ def _unwrapped(counted: ProtocolWrapper) -> IProtocol:
     return protocol
 
 
+class ClientFiles:
+    """
+    What TLS needs, as it stands in files.
+
+    :param tls: Which.
+    :raises ConfigurationError: One of them cannot be used; names the option.
+    """
+
+    def __init__(self, tls: TlsFiles) -> None:
+        self.authorities = None
+        self.certificate = None
+        option = "ca_file"
+        try:
+            if tls.ca_file:
+                self.authorities = ssl.trustRootFromCertificates(_certificates(tls.ca_file))
+            option = "certificate_file"
+            if tls.certificate_file:
+                self.certificate = _own_certificate(tls)
+        except (OSError, SSL.Error, crypto.Error, ValueError) as fault:
+            raise ConfigurationError([f"etcd.{option}: {fault}"]) from fault
+
+
 @implementer(IAgentEndpointFactory)
 class Places:
     """Where the servers are, and how one gets there."""
@@ -114,15 +138,12 @@ class Places:
     def __init__(self, reactor: Any, tls: TlsFiles, connections: Connections) -> None:
         self._reactor = reactor
         self._connections = connections
-        self._authorities = None
-        self._certificate = None
-        try:
-            if tls.ca_file:
-                self._authorities = ssl.trustRootFromCertificates(_certificates(tls.ca_file))
-            if tls.certificate_file:
-                self._certificate = _own_certificate(tls)
-        except (OSError, SSL.Error, crypto.Error, ValueError) as fault:
-            raise ConfigurationError([f"certificates for etcd: {fault}"]) from fault
+        self._tls = tls
+        self._files = ClientFiles(tls)
+
+    def refresh_files(self) -> None:
+        """Read the files again."""
+        self._files = ClientFiles(self._tls)
 
     def endpointForURI(self, uri: URI) -> _CountedEndpoint:  # noqa: N802 - Twisted's
         host = uri.host.decode("ascii")
@@ -136,7 +157,7 @@ class Places:
             endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=seconds)
         if uri.scheme == b"https":
             options = ssl.optionsForClientTLS(
-                host, trustRoot=self._authorities, clientCertificate=self._certificate
+                host, trustRoot=self._files.authorities, clientCertificate=self._files.certificate
             )
             endpoint = wrapClientTLS(options, endpoint)
         return _CountedEndpoint(endpoint, self._connections)

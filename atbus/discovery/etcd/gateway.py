@@ -115,8 +115,18 @@ class Gateway:
         self._connections = Connections()
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = bounds.ETCD_IDLE_CONNECTIONS
-        places = Places(reactor, tls or TlsFiles(), self._connections)
-        self._agent = Agent.usingEndpointFactory(reactor, places, pool=self._pool)
+        self._places = Places(reactor, tls or TlsFiles(), self._connections)
+        self._agent = Agent.usingEndpointFactory(reactor, self._places, pool=self._pool)
+
+    def refresh_files(self) -> None:
+        """
+        Read the files for TLS again; they count for connections that are made from now on.
+
+        :raises ConfigurationError: One cannot be used; those that were read before stay in use.
+        """
+        self._places.refresh_files()
+        # What waits for the next request was made with the old ones.
+        self._pool.closeCachedConnections()
 
     def post(
         self, url: str, path: str, request: Document, *, seconds: float, token: str = ""

@@ -5,12 +5,14 @@ Which servers, in whose name, and who may read what is written.
 from __future__ import annotations
 
 import enum
+import ssl
 from typing import Final
 
 import attrs
 
 from atbus.discovery import bounds
 from atbus.discovery.zookeeper.bounds import RESUME_SECONDS
+from atbus.errors import ConfigurationError
 
 PORT: Final = 2181
 """Where a server of ZooKeeper listens unless told otherwise."""
@@ -47,6 +49,24 @@ class TlsFiles:
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
+
+
+def check_files(tls: TlsFiles) -> None:
+    """
+    Make sure that files can be used; kazoo would try again and again.
+
+    :param tls: Which.
+    :raises ConfigurationError: One cannot; names the option.
+    """
+    context, option = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "ca_file"
+    try:
+        if tls.ca_file:
+            context.load_verify_locations(tls.ca_file)
+        option = "certificate_file"
+        if tls.certificate_file:
+            context.load_cert_chain(tls.certificate_file, tls.key_file or None)
+    except OSError as fault:
+        raise ConfigurationError([f"zookeeper.{option}: {fault}"]) from fault
 
 
 @attrs.frozen(kw_only=True)
