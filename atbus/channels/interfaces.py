@@ -198,6 +198,19 @@ class IDescriptorChannel(IChannel):
         """
 
 
+class IPieceChannel(IChannel):
+    """A channel that joins what it is sent anyway, so that nobody has to do it before."""
+
+    def send_pieces(pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        Send whole frames in pieces, in order, after everything sent before.
+
+        :param pieces: Joined together they are frames; owned as those of `send`, and sent as they
+            are then.
+        :raises ChannelClosed: As `send`.
+        """
+
+
 class IChannelReceiver(Interface):
     """
     What a channel reports to; one receiver serves one channel.

@@ -80,11 +80,11 @@ class OutgoingBytes:
         self._has_producer = True
         transport.registerProducer(self, False)
 
-    def put(self, frames: Sequence[bytes]) -> None:
+    def put(self, frames: Sequence[bytes | memoryview]) -> None:
         """
         Write frames, or queue what the kernel does not take now.
 
-        :param frames: Owned from now on.
+        :param frames: Owned from now on; a frame may be given in pieces.
         """
         self.queued_bytes += sum(map(len, frames))
         self._frames.extend(frames)

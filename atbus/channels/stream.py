@@ -46,6 +46,7 @@ from atbus.channels.interfaces import (
     IChannel,
     IChannelReceiver,
     IDescriptorChannel,
+    IPieceChannel,
 )
 from atbus.channels.outgoing import OutgoingBytes
 from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, RemoteProtocolError, Status
@@ -67,7 +68,7 @@ class _Phase(enum.Enum):
     ENDED = enum.auto()
 
 
-@implementer(IDescriptorChannel, IHalfCloseableProtocol, IFileDescriptorReceiver)
+@implementer(IDescriptorChannel, IPieceChannel, IHalfCloseableProtocol, IFileDescriptorReceiver)
 class StreamProtocol(Protocol):
     """
     One connection and its channel.
@@ -118,9 +119,12 @@ class StreamProtocol(Protocol):
             self._incoming.limit = limit
 
     def send(self, frames: Sequence[bytes]) -> None:
+        self.send_pieces(frames)
+
+    def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
         if self._phase is not _Phase.OPEN or self._outgoing is None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
-        self._outgoing.put(frames)
+        self._outgoing.put(pieces)
 
     @property
     def carries_descriptors(self) -> bool:

@@ -19,11 +19,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from atbus import limits
-from atbus.channels.interfaces import IChannel
+from atbus.channels.interfaces import IChannel, IPieceChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
 from atbus.node.growth import Growth
-from atbus.node.outbox import Item, Kept, Notice, Routed, Run, carries_ack, count_sent
+from atbus.node.outbox import (
+    Item,
+    Kept,
+    Notice,
+    Routed,
+    Run,
+    build_in_pieces,
+    carries_ack,
+    count_sent,
+    is_bulky,
+)
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
 from atbus.routing.flow_control import Load
@@ -193,10 +203,14 @@ class Link(Growth):
             ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
             record = self._outgoing.record
             count_sent(items, self._context.statistics)
-            frames = [
-                item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
-            ]
-            channel.send(frames)
+            if any(map(is_bulky, items)) and IPieceChannel.providedBy(channel):
+                channel.send_pieces(build_in_pieces(items, record, ack))
+            else:
+                frames = [
+                    item.build(0 if isinstance(item, Notice) else record(item), ack)
+                    for item in items
+                ]
+                channel.send(frames)
         self.measure()
         backlog = self.sluice.backlog
         if backlog.busy and backlog.ready and not channel.queued_bytes:

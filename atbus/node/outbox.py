@@ -14,7 +14,7 @@ the frame is acknowledged (wire protocol, section 4). Five kinds exist:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import attrs
@@ -25,7 +25,7 @@ from atbus.wire.cutting import begins_message
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import Head, peek
 from atbus.wire.messages import CompressionAlgorithm, Extra, Flags, Message, MessageType
-from atbus.wire.runs import pack_fragment, pack_run
+from atbus.wire.runs import fragment_pieces, pack_run, run_pieces
 
 if TYPE_CHECKING:
     from atbus.node.link import Link
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from atbus.node.statistics import Statistics
 
 _ASKING = int(Flags.ANSWER | Flags.REQUEST)
+# From this average on, a buffer of its own for each payload costs less than copying them.
+_BULKY_BYTES = 8 * 1024
 
 
 class Answerable(Protocol):
@@ -138,25 +140,39 @@ class Run:
                 ack=ack,
                 extras=pack_extras(self.extras) if self.extras else b"",
             )
-        else:
-            frame = self._build_fragment(self.fragment, number, ack)
-        self.payloads = []
-        self.kinds = []
-        return frame
+            self.payloads = []
+            self.kinds = []
+            return frame
+        return b"".join(self.build_in_pieces(number, ack))
 
-    def _build_fragment(self, fragment: tuple[int, int], number: int, ack: int) -> bytes:
-        return pack_fragment(
-            self.source,
-            self.target,
-            self.first_sequence,
-            self.epoch,
-            self.payloads[0],
-            (*fragment, self.kinds[0]),
+    @property
+    def is_bulky(self) -> bool:
+        """Whether its payloads are worth not being copied, as long as they are not packed."""
+        return self.size_bytes >= _BULKY_BYTES * self.count and not self._packed
+
+    def build_in_pieces(self, number: int, ack: int) -> list[bytes | memoryview]:
+        """
+        Make the frame, but do not copy the payloads, and let them go.
+
+        :returns: What joined together is the frame.
+        """
+        payloads, self.payloads = self.payloads, []
+        kinds, self.kinds = self.kinds, []
+        extras = pack_extras(self.extras) if self.extras else b""
+        flow = (self.source, self.target, self.first_sequence, self.epoch)
+        if self.fragment is None:
+            return run_pieces(
+                *flow, kinds, payloads, self.flags, self.hop_limit, number, ack, extras
+            )
+        return fragment_pieces(
+            *flow,
+            payloads[0],
+            (*self.fragment, kinds[0]),
             flags=self.flags,
             hop_limit=self.hop_limit,
             frame=number,
             ack=ack,
-            extras=pack_extras(self.extras) if self.extras else b"",
+            extras=extras,
         )
 
 
@@ -304,6 +320,31 @@ Kept = Run | Relayed | Routed | Spread
 def carries_ack(item: Item) -> bool:
     """Tell whether an item's frame says what was discharged on its own link, not on a lane."""
     return not isinstance(item, Notice) or item.ack is None
+
+
+def is_bulky(item: Item) -> bool:
+    """Tell whether the payloads of an item are worth not being copied into its frame."""
+    return isinstance(item, Run) and item.is_bulky
+
+
+def build_in_pieces(
+    items: Iterable[Item], record: Callable[[Kept], int], ack: int
+) -> list[bytes | memoryview]:
+    """
+    Make the frames of items, those of bulky ones in pieces.
+
+    :param record: Keeps an item until it is acknowledged, and numbers its frame.
+    :param ack: What all of them say of the other direction.
+    :returns: What joined together are the frames, in order.
+    """
+    pieces: list[bytes | memoryview] = []
+    for item in items:
+        number = 0 if isinstance(item, Notice) else record(item)
+        if isinstance(item, Run) and item.is_bulky:
+            pieces += item.build_in_pieces(number, ack)
+        else:
+            pieces.append(item.build(number, ack))
+    return pieces
 
 
 def count_sent(items: Iterable[Item], statistics: Statistics) -> None:

@@ -91,7 +91,7 @@ class Sluice:
             through += backlog.take(room_bytes)
         left = set(map(id, through))
         for item in items:
-            if isinstance(item, Run) and id(item) not in left:
+            if isinstance(item, Run) and id(item) not in left and not item.is_bulky:
                 item.pack()
         return through
 

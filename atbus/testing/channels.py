@@ -16,7 +16,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
 from atbus.address import Address
-from atbus.channels.interfaces import ChannelOptions, IChannel, IChannelListener, IChannelScheme
+from atbus.channels.interfaces import (
+    ChannelOptions,
+    IChannel,
+    IChannelListener,
+    IChannelScheme,
+    IPieceChannel,
+)
 from atbus.errors import ChannelClosed, ConnectFailed, ListenFailed, Status
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
 
@@ -246,6 +252,19 @@ class ChannelContract(_Tests):
         sent = [frame_of(size, size) for size in (0, 13, 28, 100, 56 * 1024 + 3)]
         dialler.channel.send(sent)
         self.assertEqual(await guest.received(len(sent)), sent)
+
+    async def test_frames_in_pieces(self) -> None:
+        """A channel that takes pieces makes the same frames of them, in order with whole ones."""
+        dialler, guest = await self.pair()
+        channel = dialler.channel
+        sent = [frame_of(size, size) for size in (40_000, 5, 56_000)]
+        if IPieceChannel.providedBy(channel):
+            channel.send_pieces([sent[0][:60], memoryview(sent[0])[60:], sent[1]])
+            channel.send_pieces([sent[2][:48], memoryview(sent[2])[48:300], sent[2][300:]])
+        else:
+            channel.send(sent)
+        self.assertEqual(await guest.received(len(sent)), sent)
+        self.assertEqual(channel.written_bytes, sum(map(len, sent)))
 
     async def test_what_was_written_is_counted(self) -> None:
         """

@@ -31,7 +31,7 @@ from atbus.wire.compression import compression_extra, is_there, restore, squeeze
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import peek
 from atbus.wire.messages import CompressionAlgorithm, Flags
-from atbus.wire.runs import pack_fragment, pack_run
+from atbus.wire.runs import fragment_pieces, pack_run
 
 
 @attrs.frozen
@@ -74,7 +74,7 @@ def _compressed() -> tuple[bytes, ...]:
             "extras": pack_extras((compression_extra(algorithm),)),
         }
         frames.append(pack_run(1, 2, 3, 4, [0, 1], [small, small], **how))
-        frames.append(pack_fragment(1, 2, 3, 4, small, (0, 9999, 0), **how))
+        frames.append(b"".join(fragment_pieces(1, 2, 3, 4, small, (0, 9999, 0), **how)))
     return tuple(frames)
 
 

@@ -195,17 +195,48 @@ def pack_run(
                 )
                 + payload
             )  # fmt: skip
-        table, size = pack_table(kinds, payloads)
+    except struct.error as error:
+        raise LocalProtocolError(f"a number does not fit into the head: {error}") from None
+    return b"".join(
+        run_pieces(
+            source, destination, sequence, epoch, kinds, payloads, flags, hop_limit, frame, ack,
+            extras,
+        )
+    )  # fmt: skip
+
+
+def run_pieces(
+    source: int,
+    destination: int,
+    sequence: int,
+    epoch: int,
+    kinds: Sequence[int],
+    payloads: Sequence[bytes | memoryview],
+    flags: int,
+    hop_limit: int,
+    frame: int,
+    ack: int,
+    extras: bytes,
+) -> list[bytes | memoryview]:
+    """
+    Make a DATA frame as `pack_run` does, without copying the payloads.
+
+    :param source: As all others, see `pack_run`.
+    :returns: What comes before the payloads, and these.
+    :raises LocalProtocolError: When a number does not fit into its field.
+    """
+    table, size = pack_table(kinds, payloads)
+    try:
         head = HEAD.pack(
             HEAD_SIZE + len(extras) + len(table) + size, _DATA, flags, hop_limit, 0, source,
             destination, sequence, epoch, frame, len(payloads), len(extras), ack,
         )  # fmt: skip
     except struct.error as error:
         raise LocalProtocolError(f"a number does not fit into the head: {error}") from None
-    return b"".join((head, extras, table, *payloads))
+    return [head + extras + table, *payloads]
 
 
-def pack_fragment(
+def fragment_pieces(
     source: int,
     destination: int,
     sequence: int,
@@ -218,22 +249,22 @@ def pack_fragment(
     frame: int = 0,
     ack: int = 0,
     extras: bytes = b"",
-) -> bytes:
+) -> list[bytes | memoryview]:
     """
-    Make a FRAGMENT frame; the piece is copied once, into it.
+    Make a FRAGMENT frame, without copying the bytes of the message.
 
     :param source: Bus id of the sender.
     :param destination: Bus id of the receiver.
     :param sequence: Sequence of the message that it belongs to.
     :param epoch: Incarnation of the source.
-    :param piece: Its bytes, at least one.
+    :param piece: The bytes, at least one.
     :param place: Where they begin in the message, how long that is in bytes, and its kind.
     :param flags: See `atbus.wire.messages.Flags`.
     :param hop_limit: How many more nodes may pass this on.
     :param frame: The link's number for the frame; 0 when it is patched in later.
     :param ack: Highest frame number discharged in the other direction.
     :param extras: What `atbus.wire.extras.pack_extras` made.
-    :returns: The whole frame.
+    :returns: What comes before the bytes, and these: joined they are the frame.
     :raises LocalProtocolError: When a number does not fit into its field, or the piece into the
         message.
     """
@@ -248,7 +279,7 @@ def pack_fragment(
         )  # fmt: skip
     except struct.error as error:
         raise LocalProtocolError(f"a number does not fit into the head: {error}") from None
-    return b"".join((head, extras, body, piece))
+    return [head + extras + body, piece]
 
 
 def read_fragment(frame: bytes, head: Head) -> tuple[int, int, int, memoryview]:

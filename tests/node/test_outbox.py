@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.node.fitting import fit
-from atbus.node.outbox import Custody, Notice, Relayed, Routed, Run
+from atbus.node.outbox import (
+    Custody,
+    Item,
+    Kept,
+    Notice,
+    Relayed,
+    Routed,
+    Run,
+    build_in_pieces,
+)
 from atbus.wire import codec
 from atbus.wire.extras import number_extra
 from atbus.wire.messages import (
@@ -36,7 +47,7 @@ def custody(number: int = 7) -> tuple[Custody, Recorder]:
     return Custody(link, number), link  # type: ignore[arg-type]  # enough of a link
 
 
-def run(*payloads: bytes, **options: object) -> Run:
+def run(*payloads: bytes | memoryview, **options: object) -> Run:
     """Make a run of own messages."""
     values: dict[str, object] = {
         "source": 1,
@@ -70,6 +81,48 @@ def relayed(message: Data | Fragment) -> tuple[Relayed, Recorder]:
         size_bytes=len(frame),
     )
     return item, link
+
+
+class PiecesTests(SynchronousTestCase):
+    """Frames of which the long payloads are not copied."""
+
+    def test_a_long_payload_is_not_copied(self) -> None:
+        """In pieces a run and a fragment are the frames that they are in one, uncopied."""
+        long, piece = bytes(range(256)) * 40, memoryview(bytes(50_000))[100:9_000]
+        ack = number_extra(ExtraType.DEADLINE, 5)
+        makers: list[Callable[[], Run]] = [
+            lambda: run(long, b"short", long, extras=(ack,)),
+            lambda: run(long),
+            lambda: run(piece, fragment=(100, 50_000)),
+        ]
+        for made in makers:
+            item, payloads = made(), made().payloads
+            self.assertEqual(item.is_bulky, len(payloads) < 3)
+            front, *rest = item.build_in_pieces(4, 2)
+            self.assertEqual(b"".join((front, *rest)), made().build(4, 2))
+            self.assertTrue(all(a is b for a, b in zip(rest, payloads, strict=True)))
+            self.assertEqual((item.payloads, item.kinds), ([], []))
+
+    def test_only_long_ones_come_in_pieces(self) -> None:
+        """Short payloads, notices and what is a frame already leave whole, all in their order."""
+        packed = run(bytes(9_000))
+        packed.pack()
+        self.assertFalse(packed.is_bulky)
+        passing, _ = relayed(Data(source=4, destination=2, messages=((0, bytes(9_000)),)))
+        items: list[Item] = [
+            run(b"a"), run(bytes(9_000)), packed, Notice(LinkAck(source=1)), passing
+        ]  # fmt: skip
+        kept: list[Kept] = []
+
+        def record(item: Kept) -> int:
+            kept.append(item)
+            return len(kept)
+
+        pieces = build_in_pieces(items, record, 3)
+        self.assertEqual([len(piece) for piece in pieces[:4]], [57, 56, 9_000, 9_056])
+        self.assertEqual(kept, [item for item in items if not isinstance(item, Notice)])
+        numbers = [codec.peek(bytes(pieces[place]))[9] for place in (0, 1, 3, 4, 5)]
+        self.assertEqual(numbers, [1, 2, 3, 0, 4])
 
 
 class ItemTests(SynchronousTestCase):

@@ -136,3 +136,9 @@ class SluiceTests(SynchronousTestCase):
         self.assertEqual(waiting.payloads, [])
         self.assertEqual(self.through(), [waiting])
         self.assertEqual(waiting.build(9, 4), direct.build(9, 4))
+
+    def test_a_long_payload_that_waits_is_not_copied(self) -> None:
+        """A long payload waits as it is: as a frame it would cost no less memory."""
+        waiting = run(NORTH, bytes(9_000))
+        self.through(waiting, room=0)
+        self.assertEqual(waiting.payloads, [bytes(9_000)])

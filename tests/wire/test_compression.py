@@ -32,7 +32,7 @@ from atbus.wire.compression import (
 from atbus.wire.extras import number_extra, pack_extras, trace_extra
 from atbus.wire.head import HEAD_SIZE, peek
 from atbus.wire.messages import Capability, CompressionAlgorithm, ExtraType, Flags
-from atbus.wire.runs import pack_fragment, pack_run
+from atbus.wire.runs import fragment_pieces, pack_run
 
 DEFLATE, ZSTD = CompressionAlgorithm.DEFLATE, CompressionAlgorithm.ZSTD
 HAS_ZSTD = is_there(ZSTD)
@@ -50,7 +50,8 @@ def frame_of(
     how: dict[str, Any] = {"flags": Flags.COMPRESSED | Flags.ANSWER, "frame": 7, "ack": 8}
     if fragment:
         place = (10, 1_000_000, 3)
-        return pack_fragment(1, 2, 5, 6, payloads[0], place, extras=extras, **how)
+        pieces = fragment_pieces(1, 2, 5, 6, payloads[0], place, extras=extras, **how)
+        return b"".join(pieces)
     return pack_run(1, 2, 5, 6, [3] * len(payloads), payloads, extras=extras, **how)
 
 
@@ -59,7 +60,9 @@ def plain_of(*payloads: bytes, fragment: bool = False) -> bytes:
     extras = pack_extras((trace_extra((1, 2)), number_extra(ExtraType.DEADLINE, 9)))
     how: dict[str, Any] = {"flags": Flags.ANSWER, "frame": 7, "ack": 8}
     if fragment:
-        return pack_fragment(1, 2, 5, 6, payloads[0], (10, 1_000_000, 3), extras=extras, **how)
+        place = (10, 1_000_000, 3)
+        pieces = fragment_pieces(1, 2, 5, 6, payloads[0], place, extras=extras, **how)
+        return b"".join(pieces)
     return pack_run(1, 2, 5, 6, [3] * len(payloads), payloads, extras=extras, **how)
 
 

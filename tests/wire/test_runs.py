@@ -12,7 +12,7 @@ from atbus.errors import LocalProtocolError, MalformedFrame
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import HEAD_SIZE, peek
 from atbus.wire.messages import Extra
-from atbus.wire.runs import iter_run, pack_fragment, pack_run, read_fragment, split_run
+from atbus.wire.runs import fragment_pieces, iter_run, pack_run, read_fragment, split_run
 
 
 def run(*payloads: bytes, **more: Any) -> bytes:
@@ -136,8 +136,8 @@ class FragmentTests(SynchronousTestCase):
         """A piece that brings nothing, or reaches beyond the end, is neither made nor taken."""
         for offset, piece in ((0, b""), (8, b"abc"), (11, b"a")):
             with self.assertRaises(LocalProtocolError):
-                pack_fragment(1, 2, 3, 4, piece, (offset, 10, 0))
-            frame = pack_fragment(1, 2, 3, 4, b"abc", (0, 10, 0))
+                fragment_pieces(1, 2, 3, 4, piece, (offset, 10, 0))
+            frame = b"".join(fragment_pieces(1, 2, 3, 4, b"abc", (0, 10, 0)))
             length = struct.pack("<I", 48 + 12 + len(piece))
             frame = length + frame[4:48] + struct.pack("<IIi", offset, 10, 0) + piece
             with self.assertRaises(MalformedFrame):
@@ -146,11 +146,11 @@ class FragmentTests(SynchronousTestCase):
     def test_a_number_that_does_not_fit(self) -> None:
         """A kind of more than 32 bits is ours to correct, not the other side's."""
         with self.assertRaises(LocalProtocolError):
-            pack_fragment(1, 2, 3, 4, b"abc", (0, 3, 2**31))
+            fragment_pieces(1, 2, 3, 4, b"abc", (0, 3, 2**31))
 
     def test_a_frame_without_a_body(self) -> None:
         """A frame too short for its own body is malformed."""
-        frame = pack_fragment(1, 2, 3, 4, b"abc", (0, 3, 7))
+        frame = b"".join(fragment_pieces(1, 2, 3, 4, b"abc", (0, 3, 7)))
         short = (56).to_bytes(4, "little") + frame[4:56]
         with self.assertRaises(MalformedFrame):
             read_fragment(short, peek(short))
