@@ -60,7 +60,7 @@ _NANOSECONDS: Final = 1_000_000_000
 class _Timers(Protocol):
     """What `MonotonicTimers` is in one of its two forms."""
 
-    def seconds(self) -> float: ...
+    seconds: Callable[[], float]
 
     def call(self, delay: float, method: Callable[[], object]) -> IDelayedCall: ...
 
@@ -111,14 +111,9 @@ class MonotonicTimers:
         self._timers: _Timers = (
             _HeapTimers(reactor, monotonic) if wall_clock else _HostTimers(reactor)
         )
-
-    def seconds(self) -> float:
-        """
-        Read the clock of these timers.
-
-        :returns: Seconds since some moment in the past; never set back.
-        """
-        return self._timers.seconds()
+        #: Gives seconds since some moment in the past; never set back. It is the clock itself,
+        #: because each frame looks at it.
+        self.seconds: Callable[[], float] = self._timers.seconds
 
     def callLater(
         self,
@@ -163,14 +158,11 @@ class _HostTimers:
     """The calls of a reactor whose clock can be relied on."""
 
     def __init__(self, reactor: Any) -> None:
+        self.seconds: Callable[[], float] = reactor.seconds
         self._reactor = reactor
         # Weak, so that nothing has to be done here when one is called or cancelled.
         self._calls: WeakSet[IDelayedCall] = WeakSet()
         self._stopped = False
-
-    def seconds(self) -> float:
-        seconds: float = self._reactor.seconds()
-        return seconds
 
     def call(self, delay: float, method: Callable[[], object]) -> IDelayedCall:
         if self._stopped:
