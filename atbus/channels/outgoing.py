@@ -75,8 +75,11 @@ class OutgoingBytes:
         # Of queued_bytes: those in the transport. Frames wait only while this is not 0.
         self._handed_bytes = 0
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
-        self._socket = handle if isinstance(handle, socket.socket) else None
         self._through = transport if IThroughTransport.providedBy(transport) else None
+        # None where bytes are changed on their way to it.
+        self._socket: socket.socket | None = None
+        if isinstance(handle, socket.socket) and self._through is None:
+            self._socket = handle
         self._has_producer = True
         transport.registerProducer(self, False)
 
@@ -86,10 +89,23 @@ class OutgoingBytes:
 
         :param frames: Owned from now on; a frame may be given in pieces.
         """
+        if len(frames) == 1 and not self.queued_bytes and self._socket is not None:
+            self._put_one(frames[0], self._socket)
+            return
         self.queued_bytes += sum(map(len, frames))
         self._frames.extend(frames)
         if not self._handed_bytes:
             self._push()
+
+    def _put_one(self, frame: bytes | memoryview, sock: socket.socket) -> None:
+        """Write a frame as most are: alone, with nothing before it, and taken whole."""
+        taken = 0 if self._descriptors else _send(sock, frame)
+        self.written_bytes += taken
+        if taken < len(frame):
+            rest = memoryview(frame)[taken:] if taken else frame
+            self.queued_bytes = len(rest)
+            self._frames.append(rest)
+            self._hand_over()
 
     def put_with(self, frame: bytes, descriptors: Sequence[int]) -> None:
         """
@@ -191,10 +207,18 @@ class OutgoingBytes:
         self.written_bytes += written
 
 
-def _write(sock: socket.socket, batch: list[bytes | memoryview], size: int) -> int:
+def _send(sock: socket.socket, frame: bytes | memoryview) -> int:
     try:
-        if len(batch) == 1:
-            return sock.send(batch[0])
+        return sock.send(frame)
+    except OSError:
+        # Full, or broken: the transport, which gets the next piece, finds out which.
+        return 0
+
+
+def _write(sock: socket.socket, batch: list[bytes | memoryview], size: int) -> int:
+    if len(batch) == 1:
+        return _send(sock, batch[0])
+    try:
         if size < len(batch) * _JOIN_BYTES:
             return sock.send(b"".join(batch))
         return sock.sendmsg(batch)

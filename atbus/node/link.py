@@ -32,7 +32,6 @@ from atbus.node.outbox import (
     build_in_pieces,
     carries_ack,
     count_sent,
-    is_bulky,
 )
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -202,8 +201,8 @@ class Link(Growth):
         if items:
             ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
             record = self._outgoing.record
-            count_sent(items, self._context.statistics)
-            if any(map(is_bulky, items)) and IPieceChannel.providedBy(channel):
+            is_any_bulky = count_sent(items, self._context.statistics)
+            if is_any_bulky and IPieceChannel.providedBy(channel):
                 channel.send_pieces(build_in_pieces(items, record, ack))
             else:
                 frames = [

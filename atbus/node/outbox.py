@@ -322,11 +322,6 @@ def carries_ack(item: Item) -> bool:
     return not isinstance(item, Notice) or item.ack is None
 
 
-def is_bulky(item: Item) -> bool:
-    """Tell whether the payloads of an item are worth not being copied into its frame."""
-    return isinstance(item, Run) and item.is_bulky
-
-
 def build_in_pieces(
     items: Iterable[Item], record: Callable[[Kept], int], ack: int
 ) -> list[bytes | memoryview]:
@@ -347,10 +342,17 @@ def build_in_pieces(
     return pieces
 
 
-def count_sent(items: Iterable[Item], statistics: Statistics) -> None:
-    """Count what begins at this node and leaves it now."""
+def count_sent(items: Iterable[Item], statistics: Statistics) -> bool:
+    """
+    Count what begins at this node and leaves it now.
+
+    :returns: Whether any of it is bulky.
+    """
+    is_any_bulky = False
     for item in items:
         if isinstance(item, Run):
             if item.begins_messages:
                 statistics.sent_messages += item.count
             statistics.sent_bytes += item.size_bytes - 8 * item.count
+            is_any_bulky = is_any_bulky or item.is_bulky
+    return is_any_bulky
