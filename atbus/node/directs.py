@@ -7,12 +7,15 @@ long as there is a way; what has none waits, if there is somebody to dial, in a 
 put on its way in order when the dialled node has registered. After some attempts it is given up;
 the next message begins anew, but not at once.
 
+A target whose service is known and whose record is not yet is waited for as well: the two come from
+a registry in either order.
+
 What was made for the sake of others is left when it serves nobody any more (`atbus.node.passive`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -101,6 +104,8 @@ class Directs:
         self._traffic = traffic
         self._dialer = dialer
         self.passive = Passive(context)
+        #: Tells of a target that nobody can find whether its record must be on its way.
+        self.is_expected: Callable[[int], bool] = lambda _: False
         self._wanted: dict[int, _Wanted] = {}
 
     def choice(self, target: int, *, relayed: bool = False) -> Choice:
@@ -151,7 +156,8 @@ class Directs:
         Give a next hop for messages that have no way.
 
         :param relayed: Whether others send them, and this node passes them on.
-        :raises Undeliverable: Nobody will be dialled for them: `NO_ROUTE` or `POLICY_DENIED`.
+        :raises Undeliverable: Nobody will be dialled for them, and nobody is expected: `NO_ROUTE`
+            or `POLICY_DENIED`.
         """
         wanted = self._wanted.get(target)
         if wanted is not None and wanted.prospect is not None:
@@ -161,8 +167,9 @@ class Directs:
         if isinstance(choice, Stay):
             if choice.denied:
                 raise Undeliverable(Status.POLICY_DENIED, target, 0, me, choice.reason)
-            rule = self._context.table.next_hop(target).rule
-            raise Undeliverable(Status.NO_ROUTE, target, 0, me, rule)
+            if not self.is_expected(target):
+                rule = self._context.table.next_hop(target).rule
+                raise Undeliverable(Status.NO_ROUTE, target, 0, me, rule)
         if self._context.config.pending_policy != "hold":
             raise Undeliverable(Status.NOT_CONNECTED, target, 0, me, "it is being dialled")
         if sum(1 for each in self._wanted.values() if each.prospect) >= limits.PROSPECTS_MAX:
@@ -171,6 +178,19 @@ class Directs:
             wanted = self._want(target, relayed=relayed)
         wanted.prospect = Prospect(self._context, target)
         return wanted.prospect
+
+    def known(self, target: int) -> None:
+        """Go on with messages to a node whose record has come."""
+        wanted = self._wanted.get(target)
+        if wanted is not None and wanted.prospect is not None and not wanted.candidate:
+            # Not in the middle of taking records.
+            self._context.turn.at_end(lambda: self._go_on(target, wanted))
+
+    def _go_on(self, target: int, wanted: _Wanted) -> None:
+        if isinstance(self.choice(target, relayed=wanted.relayed), Dial):
+            self._try(target, wanted)
+        else:
+            self._finish(target, wanted)
 
     def _try(self, target: int, wanted: _Wanted) -> None:
         if self._wanted.get(target) is not wanted or wanted.dialling:
@@ -225,6 +245,9 @@ class Directs:
             late = [] if wanted.prospect is None else wanted.prospect.pending.expire(now)
             if late:
                 self._traffic.lost(late, Status.TIMEOUT)
+            if wanted.attempts and wanted.prospect is not None and not wanted.candidate:
+                self._expect(target, wanted)
+                continue
             if wanted.dialling or now < wanted.due:
                 continue
             if wanted.prospect is not None and not wanted.prospect.pending:
@@ -234,6 +257,12 @@ class Directs:
                 self._try(target, wanted)
             else:
                 self._finish(target, wanted)
+
+    def _expect(self, target: int, wanted: _Wanted) -> None:
+        """Wait on for a record, as long as it is expected and anything waits for it."""
+        assert wanted.prospect is not None
+        if not (wanted.prospect.pending and self.is_expected(target)):
+            self._finish(target, wanted)
 
     @property
     def waiting(self) -> int:

@@ -442,6 +442,11 @@ class Discovering:
         if not is_ours and announcer is not None:
             announcer.look_again()
 
+    def is_half_known(self, bus_id: int) -> bool:
+        """Tell whether a registry has told what a node offers, and nobody yet where it is."""
+        is_offered = bool(self._groups) and self.services.get(bus_id) is not None
+        return is_offered and bus_id not in self._topology.registry
+
     def synced(self, name: str, reason: str | None) -> None:
         """Note that a registry is there, or why it is not."""
         if reason is None:

@@ -349,6 +349,8 @@ def _connect_topology(context: Context, made: Parts) -> None:
     made.pulse.on_digest = route_table.compare
     made.leaving.on_parting = route_table.stop
     topology.on_described = route_table.described
+    topology.on_known = directs.known
+    directs.is_expected = made.discovering.is_half_known
     topology.addresses = lambda: made.dialer.addresses
     topology.found_upstreams = lambda: made.sources.upstreams
     made.sources.on_upstreams = made.running.candidates_changed

@@ -97,6 +97,8 @@ class Topology:
         self.found_upstreams: Callable[[], tuple[Address, ...]] = tuple
         # Called with what we say of ourselves, when that has changed.
         self.on_described: Callable[[Record], None]
+        #: Called with the id of a node that has become known.
+        self.on_known: Callable[[int], None]
         # Who announces what we say of ourselves elsewhere, if anybody does.
         self.own_changed: Callable[[Record], None] = lambda _: None
         self._context = context
@@ -254,6 +256,8 @@ class Topology:
                 self._context.events.on_error(change.status, detail)
             elif change.record.bus_id != self._context.bus_id:
                 self._note_move(change)
+                if isinstance(change, NodeUp):
+                    self.on_known(change.record.bus_id)
                 for watch in self._watches:
                     self._call(watch, change)
 

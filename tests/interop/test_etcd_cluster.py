@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 
 from atbus.discovery.etcd import packer
 from atbus.discovery.etcd.cluster import EtcdCluster
@@ -241,6 +242,30 @@ class OneServerTests(ClusterCase):
         self.assertEqual((cluster.servers.current, cluster.statistics.evicted), (url, 0))
         self.assertEqual((cluster.statistics.refused, cluster.statistics.failed), (1, 0))
 
+    async def test_a_server_without_a_leader_is_left(self) -> None:
+        """
+        A server that says that it is cut off from the others counts as one that does not answer.
+
+        What it says is a recording: two servers of three would have to be away for it.
+        """
+        body = b'{"error":"etcdserver: no leader","code":14,"message":"etcdserver: no leader"}'
+        head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+        class CutOff(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                assert self.transport is not None
+                self.transport.write(head + body)
+
+        factory: Any = Factory.forProtocol(CutOff)
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}"
+        cluster = self.cluster(endpoints=(url, *self.urls), auto_update=False)
+        cluster.servers.current = url
+        self.assertIsNone(await cluster.get(b"nothing"))
+        self.assertEqual(cluster.servers.current, self.urls[0])
+        self.assertEqual((cluster.statistics.refused, cluster.statistics.evicted), (1, 1))
+
     async def test_a_path_that_is_not_there_is_a_matter_of_version(self) -> None:
         """A server without a path that we need is named, with its version and the one needed."""
         cluster = self.cluster()
@@ -311,6 +336,31 @@ class ThreeServersTests(ClusterCase):
             frozen.thaw()
         self.assertEqual((cluster.lease.id, cluster.lease.granted), (lease, 1))
         self.assertGreaterEqual(cluster.statistics.evicted, 1)
+
+    async def test_a_killed_server_is_left(self) -> None:
+        """When the server that is asked is killed another one is asked, and the lease stays."""
+        cluster = await self.with_lease(request_seconds=5.0)
+        lease = cluster.lease.id
+        url = cluster.servers.current
+        killed = next(server for server in self.servers if server.url == url)
+        killed.kill()
+        try:
+            await self.patiently(lambda: cluster.get(b"k"))
+            await self.patiently(lambda: cluster.lease._renew(lease))
+            self.assertNotEqual(cluster.servers.current, url)
+        finally:
+            killed.start()
+            self.assertTrue(killed.wait())
+        self.assertEqual((cluster.lease.id, cluster.lease.granted), (lease, 1))
+
+    async def test_the_members_are_looked_at_again(self) -> None:
+        """A cluster that was started asks for its members at once, and then again and again."""
+        cluster = self.cluster(endpoints=self.urls[:1], members_seconds=0.2)
+        cluster.start()
+        for _ in range(2):
+            await self.sees(lambda: sorted(cluster.servers.members) == sorted(self.urls))
+            cluster.servers.learned([])
+        await self.sees(lambda: sorted(cluster.servers.members) == sorted(self.urls))
 
 
 class UserTests(ClusterCase):

@@ -223,6 +223,49 @@ class WithoutUpstreamTests(MeshTests):
         self.assertEqual(one._parts.directs._wanted, {})
         self.assert_quiet(one)
 
+    def half_known(self) -> tuple[Node, Node, Record]:
+        """Start two nodes one of which knows that the other is there, and not where."""
+        one, two = self.pair_of()
+        self.network.start(two)
+        record = one._parts.topology.registry.get(self.TWO)
+        assert record is not None
+        one._parts.topology.replace(Feeder.STATIC, [])
+        one._parts.directs.is_expected = (
+            lambda bus_id: bus_id == self.TWO and bus_id not in one._parts.topology.registry
+        )
+        return one, two, record
+
+    def test_a_record_that_comes_late(self) -> None:
+        """Messages to a node that is expected wait for its record, and arrive in order."""
+        one, two, record = self.half_known()
+        self.send_all(one, self.TWO, [b"1", b"2"])
+        self.network.settle(limits.PENDING_SECONDS - 1)
+        self.assertEqual((self.mail[one].news, self.network.dials), ([], []))
+        one._parts.topology.replace(Feeder.STATIC, [record])
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"1", b"2"])
+        self.assert_quiet(one, two)
+
+    def test_a_record_that_never_comes(self) -> None:
+        """Messages to a node that is expected in vain are answered, and nothing is left of it."""
+        one, _, _ = self.half_known()
+        sequences = self.send_all(one, self.TWO, [b"1", b"2"])
+        self.network.settle(limits.PENDING_SECONDS + 1)
+        self.assertEqual(
+            self.mail[one].news, [(self.TWO, each, 1, "TIMEOUT") for each in sequences]
+        )
+        self.network.settle(60)
+        self.assertEqual((one._parts.directs._wanted, self.network.dials), ({}, []))
+
+    def test_a_node_that_is_expected_no_more(self) -> None:
+        """When what was known of a node has gone as well, its messages are answered soon."""
+        one, _, _ = self.half_known()
+        sequence = one.send(self.TWO, b"1")
+        self.network.settle(1)
+        one._parts.directs.is_expected = lambda _: False
+        self.network.settle(limits.PENDING_SECONDS - 2)
+        self.assertEqual(self.mail[one].news, [(self.TWO, sequence, 1, "NOT_CONNECTED")])
+
     def test_the_proxy_above_a_target_never_comes(self) -> None:
         """
         A target that has moved below a proxy that is never there gets nothing; the sender is told.
