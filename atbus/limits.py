@@ -186,10 +186,9 @@ RINGS_REFUSED_MAX: Final = 4_096
 
 # Shared memory
 
-#: One lane: as much as a writer makes in a turn of its loop, twice, or it waits for the reader more
-#: than it writes: 128 KiB cost it twice the processor time of a socket. It stays in the second
-#: cache of one core.
-LANE_BYTES: Final = 524_288
+#: One lane: as much as a unix socket of ours holds (`atbus.channels.unix`). A reader that is not
+#: run for a moment lets a smaller one fill, and to wait costs its writer more than to write does.
+LANE_BYTES: Final = 1_048_576
 
 #: The smallest lane: frames of the least length, several at once.
 LANE_BYTES_MIN: Final = 32_768
@@ -199,7 +198,7 @@ LANE_BYTES_MAX: Final = 4_194_304
 
 #: Lanes that a node offers at once, each of the usual size; more writers use their sockets. 64
 #: processes that all talk to all have 256 MiB of them.
-LANES_MAX: Final = 8
+LANES_MAX: Final = 4
 
 # Queues
 

@@ -48,7 +48,7 @@ from typing import Final
 from zlib import crc32
 
 from atbus import limits
-from atbus.errors import MalformedFrame
+from atbus.errors import MalformedFrame, RemoteProtocolError, Status
 
 HEADER_BYTES: Final = 192
 NONCE_AT: Final = 32
@@ -109,7 +109,7 @@ def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
     :param memory: The whole lane.
     :param record_max: The longest frame, as the offer says.
     :returns: The writing end; its first record, the nonce, is committed.
-    :raises MalformedFrame: When it is none, or not a fresh one.
+    :raises RemoteProtocolError: When it is none, one of another version, or not a fresh one.
     """
     if len(memory) % 8 or len(memory) <= HEADER_BYTES:
         raise MalformedFrame(f"a lane of {len(memory)} bytes")
@@ -126,9 +126,14 @@ def join_lane(memory: memoryview, record_max: int) -> LaneWriter:
 
 
 def _check_header(numbers: memoryview, capacity: int, record_max: int) -> None:
+    magic, version = numbers[_AT_MAGIC], numbers[_AT_VERSION]
+    if magic == _MAGIC and version != _VERSION:
+        # No fault of anybody's: the nodes of a host are not all replaced at once.
+        raise RemoteProtocolError(
+            Status.UNSUPPORTED_VERSION, f"a lane of version {version:#x}, we know {_VERSION}"
+        )
     for name, found, expected in (
-        ("magic", numbers[_AT_MAGIC], _MAGIC),
-        ("version", numbers[_AT_VERSION], _VERSION),
+        ("magic", magic, _MAGIC),
         ("capacity", numbers[_AT_CAPACITY], capacity),
         ("record_max", numbers[_AT_RECORD_MAX], record_max),
         ("record_max", record_max, record_max_of(capacity)),

@@ -52,7 +52,7 @@ class OutgoingLane(LaneChannel):
     :param descriptors: The memory and the doorbell; owned by this from now on, also when it fails.
     :param size_bytes: Size of the mapping, as the offer says.
     :param record_max: The longest frame, as the offer says.
-    :raises MalformedFrame: When it is not what was offered.
+    :raises RemoteProtocolError: When it is not what was offered, or a lane of another version.
     :raises OSError: When it cannot be mapped.
     """
 
@@ -84,26 +84,28 @@ class OutgoingLane(LaneChannel):
         self._progress = 0
         memory_descriptor, bell_descriptor = descriptors
         try:
-            self._rope = Rope(bell_descriptor)
-        except MalformedFrame:
-            os.close(memory_descriptor)
-            raise
-        try:
             _check_memory(memory_descriptor, size_bytes)
             self._map = map_memory(memory_descriptor, size_bytes)
-            self._memory = memoryview(self._map)
-            try:
-                self._lane: LaneWriter = join_lane(self._memory, record_max)
-            except MalformedFrame:
-                self._memory.release()
-                self._map.close()
-                raise
         except (OSError, MalformedFrame):
-            self._rope.close()
+            os.close(bell_descriptor)
             raise
         finally:
             # A mapping needs no descriptor.
             os.close(memory_descriptor)
+        self._memory = memoryview(self._map)
+        try:
+            # Before the bell, which may be something else in a lane of another version.
+            self._lane: LaneWriter = join_lane(self._memory, record_max)
+        except RemoteProtocolError:
+            os.close(bell_descriptor)
+            self._unmap()
+            raise
+        try:
+            self._rope = Rope(bell_descriptor)
+        except MalformedFrame:
+            self._lane.release()
+            self._unmap()
+            raise
 
     @property
     def written_bytes(self) -> int:
@@ -265,9 +267,12 @@ class OutgoingLane(LaneChannel):
     def _release(self) -> None:
         self._queue.clear()
         self._lane.release()
+        self._unmap()
+        self._rope.close()
+
+    def _unmap(self) -> None:
         self._memory.release()
         self._map.close()
-        self._rope.close()
 
 
 def _tell_nobody() -> None:

@@ -55,7 +55,7 @@ def why_unavailable(*, weak_memory: bool) -> str:
             " were made; shm_weak_memory uses shared memory all the same"
         )
     if not (hasattr(os, "memfd_create") and hasattr(os, "eventfd")):
-        return "this system has no memory without a name (memfd) or no doorbells (eventfd)"
+        return "this system has no memory without a name (memfd) or no fences (eventfd)"
     try:
         os.close(os.memfd_create("atbus", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
     except OSError as error:

@@ -84,8 +84,10 @@ class LaneLink(Link):
     def _look_for_room(self) -> None:
         channel = self.connection.channel
         if isinstance(channel, OutgoingLane):
-            # At least one frame goes there, whose departure tells that there is room again.
-            self.sluice.channel_bytes_max = channel.queued_bytes + max(1, channel.room_bytes)
+            # At least one frame goes there, whose departure tells that there is room again. Behind
+            # one that waits nothing can leave: what is sent meanwhile costs a full lane nothing.
+            room = 0 if channel.queued_bytes else max(1, channel.room_bytes)
+            self.sluice.channel_bytes_max = channel.queued_bytes + room
 
     def acknowledged(self, ack: int, early: Ranges) -> None:
         """

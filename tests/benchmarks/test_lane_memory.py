@@ -26,7 +26,7 @@ class LaneMemoryTests(SynchronousTestCase):
             text=True,
         )
         self.assertEqual(
-            told.stdout, "Use(processes=3, lanes=6, mebibytes=3.0, part=0.01171875)\n"
+            told.stdout, "Use(processes=3, lanes=6, mebibytes=6.0, part=0.0234375)\n"
         )
 
     def test_what_is_counted(self) -> None:

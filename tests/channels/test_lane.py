@@ -24,7 +24,7 @@ from atbus.channels.lane import (
     make_lane,
     record_max_of,
 )
-from atbus.errors import MalformedFrame
+from atbus.errors import MalformedFrame, RemoteProtocolError, Status
 from atbus.testing.lanes import read_damaged
 
 NONCE = b"sixteen bytes..."
@@ -360,15 +360,13 @@ class HostileTests(SynchronousTestCase):
 
     def test_a_lane_that_is_none(self) -> None:
         """
-        Memory with another magic, version, size or longest record is not joined, nor one that was
-        used already; each is refused by the name of what is wrong.
+        Memory with another magic, size or longest record is not joined, nor one that was used
+        already; each is refused by the name of what is wrong.
 
         Scenario: E1, F1
         """
         for place, value, word in (
             (0, 1, "magic"),
-            (8, 1, "version"),
-            (8, 0, "version"),
             (16, 1 << 40, "capacity"),
             (24, 1 << 30, "record_max"),
             (48, 49, "checked"),
@@ -381,6 +379,24 @@ class HostileTests(SynchronousTestCase):
             with self.assertRaises(MalformedFrame) as caught:
                 join_lane(memoryview(memory), record_max_of(1024))
             self.assertIn(word, str(caught.exception))
+
+    def test_a_lane_of_another_version(self) -> None:
+        """
+        A lane of an older or a newer version is refused as one, which is no breach of the rules:
+        the word for it is the version that was found, and the one that is known.
+
+        Scenario: E1, F1
+        """
+        for version in (0, 1, 2, 4, 1 << 63):
+            memory = bytearray(HEADER_BYTES + 1024)
+            make_lane(memoryview(memory), NONCE)
+            memory[8:16] = version.to_bytes(8, "little")
+            before = bytes(memory)
+            with self.assertRaises(RemoteProtocolError) as caught:
+                join_lane(memoryview(memory), record_max_of(1024))
+            self.assertIs(caught.exception.status, Status.UNSUPPORTED_VERSION)
+            self.assertIn(f"version {version:#x}, we know 3", str(caught.exception))
+            self.assertEqual(memory, before)
 
     def test_a_lane_that_is_too_small(self) -> None:
         """

@@ -18,6 +18,7 @@ from atbus.address import Address, Scheme
 from atbus.channels import outgoing_lane
 from atbus.channels.incoming_lane import LANE_TURN_READS, IncomingLane
 from atbus.channels.interfaces import ChannelOptions
+from atbus.channels.lane import HEADER_BYTES, record_max_of
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.channels.schemes import Channels
@@ -370,6 +371,12 @@ class LaneTests(SocketTests):
         with self.assertRaises(LocalProtocolError):
             writer.channel.send([frame_of(limits.LANE_BYTES)])
 
+    def assert_refused(self, word: str, memory: int, ring: int, size_bytes: int) -> None:
+        """See that what is offered is refused, and hear why; the descriptors are given away."""
+        with self.assertRaises(MalformedFrame) as caught:
+            self.outgoing((memory, ring), size_bytes, record_max_of(size_bytes - HEADER_BYTES))
+        self.assertIn(word, str(caught.exception))
+
     def test_what_is_offered_is_checked(self) -> None:
         """
         Memory that is not sealed, not allocated, of another size or no memory at all, and a bell
@@ -390,9 +397,6 @@ class LaneTests(SocketTests):
             ("were offered", os.memfd_create("x", flags), bell, size * 2, seals),
             ("magic", os.memfd_create("x", flags), bell, size, seals),
             ("not memory", os.dup(left.fileno()), bell, 0, 0),
-            ("SOCK_STREAM", os.memfd_create("x", flags), right.fileno(), size, seals),
-            ("rings nowhere", os.memfd_create("x", flags), lonely.fileno(), size, seals),
-            ("no socket", os.memfd_create("x", flags), self.fence._descriptor, size, seals),
         ):
             if allocate:
                 os.posix_fallocate(memory, 0, allocate)
@@ -400,9 +404,16 @@ class LaneTests(SocketTests):
                 os.ftruncate(memory, size)
             if seal:
                 fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seal)
-            with self.assertRaises(MalformedFrame) as caught:
-                self.outgoing((memory, os.dup(ring)), size, size // 2)
-            self.assertIn(word, str(caught.exception))
+            self.assert_refused(word, memory, os.dup(ring), size)
+        for word, ring in (
+            ("SOCK_STREAM", right.fileno()),
+            ("rings nowhere", lonely.fileno()),
+            ("no socket", self.fence._descriptor),
+        ):
+            lane = self.incoming()
+            memory, _ = lane.descriptors
+            self.assert_refused(word, os.dup(memory), os.dup(ring), lane.size_bytes)
+            lane.abort("not taken")
         for each in (left, right, lonely, *bells):
             each.close()
         self.assertEqual(_open_ones(), self.descriptors_before)
@@ -437,8 +448,8 @@ class SchemeTests(SocketTests):
         with mock.patch.object(os, "memfd_create", side_effect=OSError(1, "not permitted")):
             self.assertIn("not permitted", why_unavailable(weak_memory=False))
 
-    async def test_a_system_without_doorbells(self) -> None:
-        """Where there is no memory without a name, or no doorbell, nobody can listen, by name."""
+    async def test_a_system_without_fences(self) -> None:
+        """Where there is no memory without a name, or no fence, nobody can listen, by name."""
         for missing in ("memfd_create", "eventfd"):
             kept = getattr(os, missing)
             delattr(os, missing)
@@ -446,7 +457,7 @@ class SchemeTests(SocketTests):
                 error = await error_of(self.scheme().listen(PLACE, Reception()), ListenFailed)
             finally:
                 setattr(os, missing, kept)
-            self.assertIn("doorbells", error.detail)
+            self.assertIn("fences", error.detail)
 
 
 class DescriptorTests(SocketTests):

@@ -9,6 +9,7 @@ from typing import Any
 
 from atbus import limits
 from atbus.busid import BusId
+from atbus.channels import lane as lane_module
 from atbus.channels import outgoing_lane
 from atbus.errors import Status
 from atbus.node import lanes as lanes_module
@@ -178,16 +179,23 @@ class LaneTests(LaneCase):
         self.assertEqual({status for (status,) in fates}, {Status.UNCERTAIN})
 
     async def test_a_full_lane_is_flow_control(self) -> None:
-        """While its reader stands still a lane fills, and what is sent waits or is refused."""
-        root, child = await self.pair()
+        """
+        While its reader stands still a lane fills, and what is sent waits or is refused; one frame
+        waits for the lane, everything behind it as messages that could take another way.
+        """
+        root, child = await self.pair(shm_lane_bytes=262_144)
         [read] = lanes_of(root)
         # Whoever looks at a full lane by himself comes too late.
         self.patch(outgoing_lane, "LANE_FULL_SECONDS", 3600.0)
         read.channel.pause_reading()
         for number in range(1000):
             child.send(ROOT, b"%03d" % number + FRAME)
+            if number % 50 == 0:
+                await self.pause()
         [written] = lanes_of(child)
-        await self.until(lambda: written.channel.unread_bytes > limits.LANE_BYTES // 2)
+        await self.until(lambda: written.channel.queued_bytes)
+        self.assertGreater(written.channel.unread_bytes, 262_144 // 2)
+        self.assertLessEqual(written.channel.queued_bytes, limits.FRAME_BYTES)
         read.channel.resume_reading()
         await self.until(lambda: len(self.received(root)) == 1000)
         self.assertEqual(self.received(root), [b"%03d" % n + FRAME for n in range(1000)])
@@ -279,6 +287,37 @@ class LaneTests(LaneCase):
         self.assertIn("POLICY_DENIED", self.diaries[root].errors())
         self.offer(root)
         self.assertEqual(list(lanes_of(root)), [])
+
+    async def refused_for_its_version(self, version: int) -> None:
+        """See that a lane of another version is refused by name, and that data goes on."""
+        root, child = await self.pair(offered=False)
+        child.send(ROOT, b"before")
+        known = self.patch(lane_module, "_VERSION", version)
+        self.offer(root)
+        known.restore()
+        await self.until(lambda: root.statistics.lanes_refused)
+        child.send(ROOT, b"after")
+        await self.until(lambda: len(self.received(root)) == 2)
+        self.assertEqual(self.received(root), [b"before", b"after"])
+        self.assertEqual(self.used(child), "unix")
+        for node, word in ((root, "refused a lane"), (child, f"a lane of version {version:#x}")):
+            [(status, detail)] = self.diaries[node].of("on_error")
+            self.assertIs(status, Status.UNSUPPORTED_VERSION)
+            self.assertIn(word, detail)
+        # It is not tried again and again.
+        self.offer(root)
+        self.assertEqual([list(lanes_of(node)) for node in (root, child)], [[], []])
+
+    async def test_an_older_version(self) -> None:
+        """
+        A neighbor that was not replaced yet offers a lane of an older version: it is refused as
+        one, both sides are told, and data goes on over the stream, none lost.
+        """
+        await self.refused_for_its_version(lane_module._VERSION - 1)
+
+    async def test_a_newer_version(self) -> None:
+        """The same with a neighbor that was replaced first."""
+        await self.refused_for_its_version(lane_module._VERSION + 1)
 
 
 class ReloadTests(LaneCase):
