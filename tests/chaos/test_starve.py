@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from atbus import limits
 from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file, speech
+from tests.chaos.memory_group import MemoryGroup
 from tests.chaos.programs import machine_seconds
 from tests.processes.harness import NodeProcess
 
 RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
 SPARE_DESCRIPTORS = 8
 SPARE_BYTES = 48 * 2**20
+CONTAINER_BYTES = 256 * 2**20
 RETRY = "[retry]\ninitial_seconds = 0.05\nseconds_max = 0.2"
 
 
@@ -82,13 +85,34 @@ class MemoryTests(ChaosCase):
 
     async def test_little_memory(self) -> None:
         """A receiver that stands still and two hundred strangers do not exhaust it."""
+
+        def confine(relay: NodeProcess) -> None:
+            most = int(self.status_of(relay, "VmSize")) * 1024 + SPARE_BYTES
+            resource.prlimit(relay.pid, resource.RLIMIT_AS, (most, most))
+
+        await self.starve(confine)
+
+    async def test_a_container_of_little_memory(self) -> None:
+        """In a container of 256 MiB, where who takes more is killed, it lives and serves."""
+        group = MemoryGroup.make(CONTAINER_BYTES)
+        if group is not None:
+            self.addCleanup(group.remove)
+            # Cleanups run in turn from the last: its processes have ended when it goes.
+            self.addCleanup(self._end_all)
+
+        def confine(relay: NodeProcess) -> None:
+            if group is not None:
+                group.add(relay.pid)
+
+        await self.starve(confine)
+
+    async def starve(self, confine: Callable[[NodeProcess], None]) -> None:
+        """Have a relay that was confined meet everybody who wants its memory."""
         # Nobody is given up, however long the others take to fill its queue.
         relay, one, two = await self.bring_up(*files("[heartbeat]\nseconds = 600"))
         await one.says("received ")
         await two.says("received ")
-        used = int(self.status_of(relay, "VmSize")) * 1024
-        most = used + SPARE_BYTES
-        resource.prlimit(relay.pid, resource.RLIMIT_AS, (most, most))
+        confine(relay)
         two.freeze()
         for _ in range(200):
             self.half_a_frame()
@@ -102,6 +126,7 @@ class MemoryTests(ChaosCase):
         for process in (one, two):
             await process.says("received ")
         await bulk_process.says("answered again")
+        self.assertLess(int(self.status_of(relay, "VmHWM")) * 1024, CONTAINER_BYTES)
         await self.stop_all(bulk_process, one, two, relay)
         self.check()
         self.check_questions("one", "two", "bulk", at_least=1)
