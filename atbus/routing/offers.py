@@ -29,6 +29,7 @@ from atbus.wire.bounds import (
     SERVICE_ENTRIES_MAX,
     SERVICE_KEY_BYTES,
     SERVICE_VALUE_BYTES,
+    SERVICES_PER_NEIGHBOR_BYTES,
     SERVICES_PER_NEIGHBOR_MAX,
 )
 from atbus.wire.messages import ServiceBatch, ServiceEntry
@@ -63,6 +64,8 @@ class _Neighbor:
     position: Position
     frame_bytes_max: int
     keys: set[str] = attrs.field(factory=set)
+    # Of the documents under these keys.
+    value_bytes: int = 0
     told: dict[str, ServiceEntry] = attrs.field(factory=dict)
     # What the replay that is under way has not repeated yet; None when it is complete.
     unmentioned: set[str] | None = attrs.field(factory=set)
@@ -297,7 +300,7 @@ class Offers:
                 neighbor.unmentioned.discard(entry.key)
             if not entry.value:
                 self._unsay(bus_id, entry.key)
-            elif self._is_sound(neighbor, entry):
+            elif self._is_sound(neighbor, entry) and self._has_room(bus_id, neighbor, entry):
                 neighbor.keys.add(entry.key)
                 self._say(bus_id, entry)
             else:
@@ -317,6 +320,17 @@ class Offers:
         is_long = len(entry.value) > SERVICE_VALUE_BYTES or len(entry.key) > SERVICE_KEY_BYTES
         is_named = not entry.bus_id or entry.key.endswith(format_bus_id(entry.bus_id))
         return is_named and not is_long
+
+    def _has_room(self, bus_id: int, neighbor: _Neighbor, entry: ServiceEntry) -> bool:
+        """Count the bytes of a document in place of those that it replaces, if they may be kept."""
+        before = self._said.get(entry.key, {}).get(bus_id)
+        value_bytes = neighbor.value_bytes + len(entry.value)
+        if before is not None:
+            value_bytes -= len(before.value)
+        if value_bytes > SERVICES_PER_NEIGHBOR_BYTES:
+            return False
+        neighbor.value_bytes = value_bytes
+        return True
 
     def recheck(self) -> None:
         """Believe what may be believed by now: other nodes may be known than before."""
@@ -361,8 +375,11 @@ class Offers:
         if neighbor is not None:
             neighbor.keys.discard(key)
         said = self._said.get(key, {})
-        if said.pop(teller, None) is None:
+        gone = said.pop(teller, None)
+        if gone is None:
             return
+        if neighbor is not None:
+            neighbor.value_bytes -= len(gone.value)
         self._doubted.discard((teller, key))
         if not said:
             del self._said[key]

@@ -19,3 +19,7 @@ SERVICE_ENTRIES_MAX: Final = 256
 #: Documents that one neighbor may tell: those of as many nodes as a bus is made for, with room for
 #: a second document of each.
 SERVICES_PER_NEIGHBOR_MAX: Final = 32_768
+
+#: ... and the bytes of all of them: three kilobytes for each of ten thousand nodes, where a usual
+#: service is three hundred bytes. With every document at its bound it would be a gigabyte.
+SERVICES_PER_NEIGHBOR_BYTES: Final = 33_554_432

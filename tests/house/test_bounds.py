@@ -18,6 +18,7 @@ FILES = (
     "atbus/discovery/zookeeper/bounds.py",
     "atbus/nats/bounds.py",
     "atbus/subjects/bounds.py",
+    "atbus/wire/bounds.py",
 )
 
 

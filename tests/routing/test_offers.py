@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.busid import format_bus_id
+from atbus.routing import offers as offers_module
 from atbus.routing.offers import Offers
 from atbus.routing.table import Position
 from atbus.wire.bounds import SERVICE_VALUE_BYTES
@@ -187,6 +188,38 @@ class OffersTests(SynchronousTestCase):
             offers.open(LEFT, Position.DOWNSTREAM, 65_536), [ServiceBatch(replay=True, last=True)]
         )
         self.assertIsNotNone(offers.get(KEY))
+
+    def test_one_neighbor_has_so_much_room(self) -> None:
+        """
+        Beyond so many documents, and so many bytes, what is new is left out and counted; what is
+        written anew or withdrawn counts for what it is.
+        """
+
+        def told(*values: tuple[int, int]) -> int:
+            before = offers.ignored
+            for number, size in values:
+                key = f"bus/service/{number}-{format_bus_id(LEAF)}"
+                self.seq += 1
+                entry = ServiceEntry(
+                    bus_id=LEAF, epoch=1, seq=self.seq, key=key, value=bytes(size)
+                )
+                offers.heard(LEFT, ServiceBatch(services=(entry,)))
+            return offers.ignored - before
+
+        self.seq = 0
+        self.patch(offers_module, "SERVICES_PER_NEIGHBOR_MAX", 4)
+        self.patch(offers_module, "SERVICES_PER_NEIGHBOR_BYTES", 1_000)
+        offers = Offers(1, lambda *_: True)
+        offers.open(LEFT, Position.DOWNSTREAM, 65_536)
+        self.assertEqual(told((1, 600), (2, 400), (3, 1)), 1)
+        self.assertEqual(told((1, 500), (3, 100), (3, 101)), 1)
+        self.assertEqual(told((1, 0), (1, 500), (1, 501)), 1)
+        self.assertEqual(told((1, 0), (2, 0), (3, 0)), 0)
+        self.assertEqual(told((1, 1), (2, 1), (3, 1), (4, 1), (5, 1)), 1)
+        self.assertEqual(len(offers), 4)
+        offers.lost(LEFT, 0.0, in_order=True)
+        offers.open(LEFT, Position.DOWNSTREAM, 65_536)
+        self.assertEqual(told((1, 1_000)), 0)
 
     def test_strangers(self) -> None:
         """Who does not take part, or not any more, tells nothing."""

@@ -262,6 +262,20 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(talk.other.count(Ignored(2, Status.BUFFER_LIMIT, 1)), 8)
         self.assertEqual(talk.machine.digest_of(2), 0)
 
+    def test_what_is_heard_has_a_bound(self) -> None:
+        """What all neighbors tell together is bounded too; more of it is not taken, and counted."""
+        self.patch(limits, "ROUTE_HEARD_MAX", 5)
+        talk = Talk()
+        for neighbor in (2, 3):
+            talk.neighbor(neighbor, UP, *[record(each) for each in range(10, 14)])
+        self.assertEqual(talk.ids, [2, 3, 10, 11, 12, 13])
+        left_out = sum(
+            each.count
+            for each in talk.other
+            if isinstance(each, Ignored) and each.status is Status.BUFFER_LIMIT
+        )
+        self.assertGreater(left_out, 0)
+
     def test_a_lost_batch_is_noticed_by_the_digest(self) -> None:
         """Two pings with the same wrong digest, and nothing told between them: all is told anew."""
         talk = Talk()
