@@ -23,17 +23,10 @@ from twisted.python.failure import Failure
 from atbus.errors import AtbusError
 from atbus.nats import bounds
 from atbus.nats.accounts import OWN_SUBJECTS
-from atbus.nats.leaf_grammar import Interest, Message, write_interest, write_message
-from atbus.nats.leaf_session import (
-    LOOP_SUBJECTS,
-    Answered,
-    Close,
-    Effect,
-    LeafSession,
-    Opened,
-    StartTls,
-    Write,
-)
+from atbus.nats.leaf_grammar import write_interest, write_message
+from atbus.nats.leaf_session import LOOP_SUBJECTS, Effect, LeafSession
+from atbus.nats.server_grammar import Interest, Message
+from atbus.nats.server_session import Answered, Close, Opened, StartTls, Write
 from atbus.node.context import Alarm
 from atbus.subjects.pattern import INBOX, inbox_owner
 

@@ -13,27 +13,34 @@ closes. The other side waits long before it tries again.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
-from atbus.nats import bounds
-from atbus.nats.faults import error_line
-from atbus.nats.leaf_grammar import (
+from atbus.nats.leaf_grammar import LeafGrammar, write_interest
+from atbus.nats.server_grammar import (
     Broken,
+    Common,
     Connect,
     Info,
     Interest,
-    LeafGrammar,
     Message,
-    Operation,
     Ping,
     Pong,
     Refused,
-    write_interest,
     write_object,
+)
+from atbus.nats.server_session import (
+    PING,
+    PONG,
+    Opened,
+    Patience,
+    ServerEffect,
+    ServerSession,
+    StartTls,
+    State,
+    Write,
 )
 
 #: How the subjects begin by which loops are found.
@@ -42,51 +49,11 @@ LOOP_SUBJECTS: Final = "$LDS."
 #: What servers of NATS ask each other; nothing of it is for the bus.
 _SYSTEM_SUBJECTS: Final = "$SYS."
 
-_PING: Final = b"PING\r\n"
-_PONG: Final = b"PONG\r\n"
-
-
-class Write(NamedTuple):
-    """Send bytes."""
-
-    data: bytes
-
-
-class StartTls(NamedTuple):
-    """Begin TLS, before anything else is sent."""
-
-
-class Opened(NamedTuple):
-    """The other side takes part from now on."""
-
-
-class Answered(NamedTuple):
-    """The other side knows what it was told before a barrier."""
-
-    barrier: int
-
-
-class Close(NamedTuple):
-    """Close when everything is sent; *is_lasting*: to try again soon is of no use."""
-
-    reason: str
-    is_lasting: bool = False
-
-
-Effect: TypeAlias = Write | StartTls | Opened | Interest | Message | Answered | Close
-
-
-class State(enum.Enum):
-    """How far the connection is."""
-
-    GREETING = "greeting"
-    JOINING = "joining"
-    OPEN = "open"
-    CLOSED = "closed"
+Effect: TypeAlias = Interest | Message | ServerEffect
 
 
 @attrs.frozen(kw_only=True)
-class LeafTerms:
+class LeafTerms(Patience):
     """
     What we say of ourselves, and how patient we are.
 
@@ -102,16 +69,13 @@ class LeafTerms:
     tls: bool = False
     needs_tls: bool = False
     loop_subject: str = ""
-    ping_seconds: float = bounds.LEAF_PING_SECONDS
-    pings_max: int = bounds.PINGS_MAX
-    login_seconds: float = bounds.LEAF_LOGIN_SECONDS
 
 
 def _admit_all(_: dict[str, Any]) -> bool:
     return True
 
 
-class LeafSession:
+class LeafSession(ServerSession[Interest | Message, Interest | Message]):
     """
     One side of a connection between leafs.
 
@@ -121,26 +85,13 @@ class LeafSession:
     def __init__(
         self, terms: LeafTerms, judge: Callable[[dict[str, Any]], bool] = _admit_all
     ) -> None:
-        self.state = State.GREETING
-        #: When to tick next, seconds.
-        self.deadline: float | None = None
+        super().__init__(LeafGrammar(), terms)
         #: What the other side says of itself.
         self.peer: dict[str, Any] = {}
         self._terms = terms
         self._judge = judge
-        self._grammar = LeafGrammar()
-        self._pings = 0
-        # For each PING without an answer its barrier, 0 for none.
-        self._asked: list[int] = []
 
-    @property
-    def held_bytes(self) -> int:
-        """How much is held of what is not complete, bytes."""
-        return self._grammar.held_bytes
-
-    def open(self, now: float) -> list[Effect]:
-        """Begin; the connection is there."""
-        self.deadline = now + self._terms.login_seconds
+    def _greet(self) -> list[Effect]:
         if not self._terms.is_hub:
             return []
         effects: list[Effect] = [Write(write_object("INFO", self._terms.about))]
@@ -148,30 +99,10 @@ class LeafSession:
             effects.append(StartTls())
         return effects
 
-    def receive(self, data: bytes, now: float) -> list[Effect]:
-        """
-        Take what has arrived.
-
-        :returns: What is to be done, in order.
-        """
-        effects: list[Effect] = []
-        for operation in self._grammar.feed(data):
-            if self.state is State.CLOSED:
-                break
-            effects += self._take(operation)
-        is_known = self.state in (State.OPEN, State.CLOSED)
-        if not is_known and self._grammar.needed_bytes > bounds.LEAF_LINE_BYTES:
-            # The message of a stranger is not waited for: it may be of any length.
-            effects += self._end("it has not said who it is", "Authorization Violation")
-        if self.state is State.OPEN:
-            self._pings = 0
-            self.deadline = now + self._terms.ping_seconds
-        return effects
-
-    def _take(self, operation: Operation) -> list[Effect]:
+    def _take(self, operation: Interest | Message | Common) -> list[Effect]:
         match operation:
             case Ping():
-                return [Write(_PONG)]
+                return [Write(PONG)]
             case Pong():
                 return self._answered()
             case Info(fields=fields):
@@ -204,7 +135,7 @@ class LeafSession:
                 return self._end("it wants TLS, for which nothing is configured", is_lasting=True)
             effects.append(StartTls())
         self._asked.append(0)
-        effects.append(Write(write_object("CONNECT", self._terms.about) + _PING))
+        effects.append(Write(write_object("CONNECT", self._terms.about) + PING))
         return effects
 
     def _connected(self, fields: dict[str, Any]) -> list[Effect]:
@@ -236,33 +167,4 @@ class LeafSession:
 
     def _answered(self) -> list[Effect]:
         effects = self._begin() if self.state is State.JOINING else []
-        barrier = self._asked.pop(0) if self._asked else 0
-        return [*effects, Answered(barrier)] if barrier else effects
-
-    def ask(self, barrier: int) -> list[Effect]:
-        """Find out when the other side knows all that was sent to it before."""
-        self._asked.append(barrier)
-        return [Write(_PING)]
-
-    def tick(self, now: float) -> list[Effect]:
-        """Do what is due."""
-        if self.deadline is None or now < self.deadline or self.state is State.CLOSED:
-            return []
-        if self.state is not State.OPEN:
-            return self._end("it has not said who it is", "Authentication Timeout")
-        if self._pings >= self._terms.pings_max:
-            return self._end("it does not answer", "Stale Connection")
-        self._pings += 1
-        self.deadline = now + self._terms.ping_seconds
-        self._asked.append(0)
-        return [Write(_PING)]
-
-    def end(self) -> None:
-        """Note that the connection has ended."""
-        self.state = State.CLOSED
-        self.deadline = None
-
-    def _end(self, reason: str, text: str = "", *, is_lasting: bool = False) -> list[Effect]:
-        self.end()
-        told: list[Effect] = [Write(error_line(text))] if text else []
-        return [*told, Close(reason, is_lasting)]
+        return [*effects, *self._passed()]

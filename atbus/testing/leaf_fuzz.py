@@ -13,8 +13,9 @@ from random import Random
 from typing import Final
 
 from atbus.nats import bounds
-from atbus.nats.leaf_grammar import Interest, Message
-from atbus.nats.leaf_session import Close, LeafSession, LeafTerms, Opened, State
+from atbus.nats.leaf_session import LeafSession, LeafTerms
+from atbus.nats.server_grammar import Interest, Message
+from atbus.nats.server_session import Close, Opened, State
 from atbus.testing.nats_fuzz import damaged
 
 _BEGINNINGS: Final = (

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.nats.leaf_grammar import (
-    Broken,
-    Info,
-    Interest,
-    LeafGrammar,
-    Message,
-    Ping,
-    Pong,
-    Refused,
-    write_interest,
-    write_message,
-)
+from atbus.nats.leaf_grammar import LeafGrammar, write_interest, write_message
+from atbus.nats.server_grammar import Broken, Info, Interest, Message, Ping, Pong, Refused
 
 SAID = [
     (b'INFO {"client_id":4}\r\n', Info({"client_id": 4})),

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.nats.leaf_grammar import Interest
-from atbus.nats.leaf_session import (
-    Answered,
-    Close,
-    Effect,
-    LeafSession,
-    LeafTerms,
-    Opened,
-    StartTls,
-    State,
-    Write,
-)
+from atbus.nats.leaf_session import Effect, LeafSession, LeafTerms
+from atbus.nats.server_grammar import Interest
+from atbus.nats.server_session import Answered, Close, Opened, StartTls, State, Write
 
 HELLO = b'INFO {"client_id":1,"leafnode_urls":[]}\r\n'
 
