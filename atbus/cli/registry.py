@@ -1,7 +1,8 @@
 """
 Look into registries: ``etcd members|watch|lease`` and ``discovery list|watch``.
 
-These commands ask etcd or ZooKeeper themselves, as a node would; they need no node of a bus.
+These commands ask etcd or ZooKeeper themselves, as a node would; they need no node of a bus. Beside
+them stands ``discovery services``, which asks a node: the bus is a registry as well.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import click
 from atbus.cli.options import output_option
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.cli.output import Output
+from atbus.cli.services import services
 
 if TYPE_CHECKING:
     from atbus.discovery.etcd.cluster import EtcdCluster
@@ -124,7 +126,7 @@ def etcd() -> None:
 
 @click.group()
 def discovery() -> None:
-    """Look at the nodes that an etcd or a ZooKeeper knows of."""
+    """Look at the nodes that an etcd, a ZooKeeper or a running node knows of."""
 
 
 @etcd.command()
@@ -241,6 +243,8 @@ def _run_anywhere(
 
     return _run(_Etcd(**options), ask_etcd)
 
+
+discovery.add_command(services)
 
 COMMANDS: Final[tuple[click.Command, ...]] = (etcd, discovery)
 

@@ -21,6 +21,7 @@ from atbus.channels.schemes import Channels
 from atbus.channels.timers import MonotonicTimers
 from atbus.errors import Status
 from atbus.node.admin import Admin
+from atbus.node.admin_services import commands_about
 from atbus.node.asking import Asking
 from atbus.node.commands import Commands
 from atbus.node.config import NodeConfig
@@ -152,7 +153,9 @@ def _make(
     topology = Topology(context, traffic.changed)
     admin = Admin(context, registrar, sender, fates)
     subjects = make_subjects(context, endpoints, traffic, sender)
-    built_in = {**admin.commands, **subjects.admin.commands}
+    services = ServiceTalk(context, endpoints)
+    discovering = Discovering(context, topology, reactor, services)
+    built_in = {**admin.commands, **subjects.admin.commands, **commands_about(discovering.services)}
     commands = admin.asked = Commands(context, traffic, built_in)
     route_table = admin.route_table = RouteTable(context, registrar, topology)
     paths = Paths(context, registrar, traffic, dialer)
@@ -163,9 +166,7 @@ def _make(
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
     running = Running(context, dialer, leaving, registrar)
     admin.drain = running.drain
-    writers = Writers(context, sender, traffic, inbox.window)
     pacing = Pacing(context, dialer.connections)
-    services = ServiceTalk(context, endpoints)
     pulse = pacing.pulse = Pulse(context, registrar.remove, (pacing.sweep,))
     return Parts(
         context=context,
@@ -184,7 +185,7 @@ def _make(
         notices=Notices(context, registrar, dialer),
         pulse=pulse,
         pressure=pressure,
-        writers=writers,
+        writers=Writers(context, sender, traffic, inbox.window),
         leaving=leaving,
         rehoming=Rehoming(context, registrar, topology, route_table, traffic.moves, leaving),
         draining=Draining(context, registrar, topology),
@@ -192,7 +193,7 @@ def _make(
         topology=topology,
         directs=directs,
         route_table=route_table,
-        discovering=Discovering(context, topology, reactor, services),
+        discovering=discovering,
         services=services,
         permits=Permits(context, registrar, options, traffic.changed),
         subjects=subjects,

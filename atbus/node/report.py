@@ -212,6 +212,27 @@ class RecordReport:
 
 
 @attrs.frozen(kw_only=True)
+class ServiceReport:
+    """What a node offers, as the one that tells knows it; id 0 when only its name is known."""
+
+    id: BusId
+    name: str
+    type: str
+    namespace: str
+    api_version: str
+    kind: str
+    group: str
+    service_subset: str
+    version: str
+    uid: str
+    pod_index: int
+    labels: dict[str, str]
+    gateways: tuple[str, ...]
+    addresses: tuple[str, ...]
+    data: str
+
+
+@attrs.frozen(kw_only=True)
 class HopReport:
     """A node on the way to another one, and what it answered."""
 

@@ -13,9 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from atbus.busid import format_bus_id
 from atbus.errors import Status
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
+from atbus.routing.services import Filter, Service
 
 _log = Logger(namespace="witness")
 
@@ -102,3 +104,20 @@ def tell(node: Node, settings: Mapping[str, object]) -> None:
     node.events.on_node_up.observe(
         lambda: node.deliver(int(str(settings["target"])), b"hello").addBoth(told)
     )
+
+
+def seek(node: Node, settings: Mapping[str, object]) -> None:
+    """Send a message to one of those who offer something as soon as they are known of."""
+    where = Filter(type=str(settings["type"]))
+
+    def found(service: Service) -> None:
+        # The index is told of a service before anybody else is.
+        chosen, _ = node.send_by(where, b"you were chosen")
+        _log.info("found {name}, chose {id}", name=service.name, id=format_bus_id(chosen))
+
+    def gone(service: Service) -> None:
+        left = node.select(where)
+        _log.info("{name} is gone, left: {left}", name=service.name, left=left and left.name)
+
+    node.events.on_service_found.observe(found)
+    node.events.on_service_gone.observe(gone)
