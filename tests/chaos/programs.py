@@ -388,7 +388,15 @@ class Hauler(Speaker):
         began = machine_seconds()
         before = self._answers
         asked = self.node.deliver(self._haul_target, payload, timeout=600)
-        asked.addCallbacks(self._hauled, self._failed, callbackArgs=(began, before))
+        asked.addCallbacks(self._hauled, self._not_hauled, callbackArgs=(began, before))
+
+    def _not_hauled(self, failure: Failure) -> None:
+        """Try again soon when there was no room for it: a node that was held up has much to say."""
+        self._failed(failure)
+        error: Any = failure.value
+        if error.status is Status.BACKPRESSURE:
+            self._hauls_left += 1
+            self._timers.callLater(_TICK_SECONDS, self._haul)
 
     def _hauled(self, _: object, began: float, before: int) -> None:
         seconds = machine_seconds() - began
