@@ -184,6 +184,9 @@ class LeafLink(Protocol):
         subject, reply = publication.subject, publication.reply_to
         if passing.handed_back or subject.startswith((OWN_SUBJECTS, LOOP_SUBJECTS)):
             return
+        if reply:
+            # Who answers at once must know of the interest in the answer.
+            self._leafs.beyond.talk.flush()
         owner = inbox_owner(reply) if reply else 0
         if owner:
             self._expect(f"{INBOX}.{owner:x}.*")

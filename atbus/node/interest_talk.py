@@ -148,6 +148,11 @@ class InterestTalk:
             self._flush_asked = True
             self._context.turn.at_end(self._flush)
 
+    def flush(self) -> None:
+        """Tell at once what has changed in this turn: a question that leaves next may need it."""
+        if self._flush_asked:
+            self._flush()
+
     def _flush(self) -> None:
         self._flush_asked = False
         for bus_id, message in self._interests.changes(sizes=False):

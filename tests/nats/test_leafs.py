@@ -78,3 +78,16 @@ class DoorTests(HarborTests):
         client.says(b"CONNECT {}\r\nSUB a 1\r\nPUB a 2\r\nok\r\n")
         self.network.settle()
         self.assertIn(b"MSG a 1 2\r\nok\r\n", client.hears())
+
+    def test_interest_in_an_answer_goes_before_the_question(self) -> None:
+        """A server that answers at once knows who waits for the answer."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ ask\r\n")
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nPING\r\n")
+        self.network.settle()
+        leaf.hears()
+        client.says(b"SUB box 9\r\nPUB ask box 4\r\nwhat\r\n")
+        self.network.settle()
+        self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
