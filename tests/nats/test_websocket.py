@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
+from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.websocket import WebSocketClientEndpoint, WebSocketTransport
 
 from atbus.nats.gateway import Gateway
+from tests.channels.certificates import Files
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase
 from tests.nats.test_gateway import info_of
 from tests.nats.transcripts import EOF, QUIET
@@ -72,24 +78,31 @@ class Browsers:
         return Browser(self._reactor)
 
 
-class WebSocketTests(SocketCase):
-    """A gateway that listens for WebSocket as well."""
+class BrowserCase(SocketCase):
+    """Clients over WebSocket."""
 
     async def browser(self, gateway: Gateway) -> Browser:
         """Connect, and hang up after the test."""
         address = gateway.address("websocket")
         assert address is not None
-        url = f"ws://127.0.0.1:{address[1]}/any/path"
-        endpoint = WebSocketClientEndpoint.new(self.reactor, url)
+        endpoint = self.endpoint(address[1])
         browser: Browser = await endpoint.connect(Browsers(self.reactor))
         self.addCleanup(self._leave, browser)
         return browser
+
+    def endpoint(self, port: int) -> WebSocketClientEndpoint:
+        """Say how to connect."""
+        return WebSocketClientEndpoint.new(self.reactor, f"ws://127.0.0.1:{port}/any/path")
 
     def _leave(self, browser: Browser) -> Deferred[bytes] | None:
         if browser.is_gone:
             return None
         browser.transport.transport.abortConnection()
         return Deferred.fromCoroutine(browser.hears(EOF))
+
+
+class WebSocketTests(BrowserCase):
+    """A gateway that listens for WebSocket as well."""
 
     def test_the_same_protocol(self) -> Deferred[None]:
         """The bytes are those of TCP, wherever messages begin and end."""
@@ -103,9 +116,7 @@ class WebSocketTests(SocketCase):
         said = QUIET + b"SUB a 1\r\nPUB a 5\r\nhello\r\nPING\r\n"
         for place in range(0, len(said), 7):
             browser.transport.sendBytesMessage(said[place : place + 7])
-        self.assertEqual(
-            await browser.hears(b"PONG\r\n"), b"MSG a 1 5\r\nhello\r\nPONG\r\n"
-        )
+        self.assertEqual(await browser.hears(b"PONG\r\n"), b"MSG a 1 5\r\nhello\r\nPONG\r\n")
         self.assertEqual(gateway.clients[1].kind, "websocket")
 
     def test_both_kinds_meet(self) -> Deferred[None]:
@@ -136,3 +147,51 @@ class WebSocketTests(SocketCase):
         heard = await browser.hears(EOF)
         self.assertEqual(heard, b"-ERR 'Unknown Protocol Operation'\r\n" + EOF)
         self.assertEqual(len(gateway.closed), 1)
+
+
+class SecureTests(BrowserCase):
+    """A gateway that listens for WebSocket, with a certificate for localhost."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = Path(tempfile.mkdtemp(prefix="atbus-"))
+        self.addCleanup(shutil.rmtree, folder)
+        self.own = Files(folder).options()
+        self.authority = ssl.Certificate.loadPEM((folder / "authority.pem").read_bytes())
+
+    def endpoint(self, port: int) -> WebSocketClientEndpoint:
+        """Connect by TLS, and look at the certificate."""
+        url = f"wss://localhost:{port}/any/path"
+        policy = BrowserLikePolicyForHTTPS(self.authority)
+        return WebSocketClientEndpoint.new(self.reactor, url, policy)
+
+    async def enters(self) -> Gateway:
+        """Start a gateway."""
+        files = {"certificate_file": self.own.certificate, "key_file": self.own.key}
+        return await self.gateway(websocket="127.0.0.1:0", tls_seconds=60.0, **files)
+
+    def test_inside_of_tls(self) -> Deferred[None]:
+        """The same clients are served, from the first byte on inside of TLS."""
+        return Deferred.fromCoroutine(self.inside_of_tls())
+
+    async def inside_of_tls(self) -> None:
+        gateway = await self.enters()
+        browser = await self.browser(gateway)
+        await browser.hears(b" \r\n")
+        browser.transport.sendBytesMessage(QUIET + b"SUB a 1\r\nPUB a 5\r\nhello\r\nPING\r\n")
+        heard = await browser.hears(b"PONG\r\n")
+        self.assertEqual(heard, b"MSG a 1 5\r\nhello\r\nPONG\r\n")
+        self.assertEqual(gateway.clients[1].kind, "websocket")
+
+    def test_in_the_clear(self) -> Deferred[None]:
+        """Who does not begin TLS is told nothing, and closed."""
+        return Deferred.fromCoroutine(self.in_the_clear())
+
+    async def in_the_clear(self) -> None:
+        gateway = await self.enters()
+        address = gateway.address("websocket")
+        assert address is not None
+        talker = await self.talker(address[1])
+        talker.says(b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n")
+        self.assertNotIn(b"HTTP", await talker.hears(EOF))
+        self.assertEqual(gateway.clients, {})
