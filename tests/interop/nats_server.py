@@ -26,6 +26,7 @@ NEWER_BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent)
 
 _LISTENS = re.compile(rb"Listening for client connections on [\d.]+:(\d+)")
 _LISTENS_FOR_LEAFS = re.compile(rb"Listening for leafnode connections on [\d.]+:(\d+)")
+_LISTENS_FOR_ROUTES = re.compile(rb"Listening for route connections on [\d.]+:(\d+)")
 
 
 def require_nats_server(binary: str | None = BINARY) -> None:
@@ -67,6 +68,8 @@ class NatsServer:
         self.port = 0
         #: Where it accepts leafs, if it does.
         self.leaf_port = 0
+        #: Where it accepts routes, if it does.
+        self.route_port = 0
 
     def start(self) -> None:
         """
@@ -84,6 +87,7 @@ class NatsServer:
 
     def _read(self) -> None:
         assert self._process.stderr is not None
+        is_ready = False
         for line in self._process.stderr:
             self._log.append(line)
             match = _LISTENS.search(line)
@@ -92,7 +96,12 @@ class NatsServer:
             match = _LISTENS_FOR_LEAFS.search(line)
             if match is not None:
                 self.leaf_port = int(match[1])
-            if b"Server is ready" in line:
+            match = _LISTENS_FOR_ROUTES.search(line)
+            if match is not None:
+                self.route_port = int(match[1])
+            is_ready = is_ready or b"Server is ready" in line
+            # Where routes are taken is told after that.
+            if is_ready and (self.route_port or "--cluster" not in self._command):
                 self._ready.set()
         # The end: whoever waits shall not wait longer.
         self._ready.set()
