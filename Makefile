@@ -34,10 +34,11 @@ fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces other
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation
 
-simulate: .venv/stamp-dev  ## SEEDS storms over route tables, the largest buses, and storms over subscribers
+simulate: .venv/stamp-dev  ## storms over buses, subscribers and route tables, SEEDS of each (500, or 1000-1999); the largest buses
+	$(BIN)/python -m atbus.testing.bus_storm --seeds $(SEEDS)
+	$(BIN)/python -m tests.simulation.subject_storm --seeds $(SEEDS)
 	$(BIN)/python -m atbus.testing.route_storm --seeds $(SEEDS)
 	ATBUS_LONG=1 $(BIN)/python -m twisted.trial tests.simulation.test_route_scale
-	ATBUS_SEEDS=1-200 $(BIN)/python -m twisted.trial tests.simulation.test_subjects
 
 bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look, PUBLISH=1: into the manual)
 	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)

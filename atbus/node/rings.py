@@ -78,11 +78,13 @@ class Rings:
         if not endpoint.available or endpoint.removed is not None or self._is_temporary(endpoint):
             return
         neighbor = self._context.table.get(BusId(endpoint.bus_id))
-        announced = () if neighbor is None else neighbor.listens
-        distance = self.distance_to(endpoint)
-        here = distance is Locality.PROCESS
-        for address in usable_addresses(announced, same_host=here, same_process=here):
-            if address.scheme is Scheme.MEM and not self._is_known(endpoint, address):
+        listens = () if neighbor is None else neighbor.listens
+        # Most have none, and this is asked at each sweep.
+        announced = [address for address in listens if address.scheme is Scheme.MEM]
+        if not announced or self.distance_to(endpoint) is not Locality.PROCESS:
+            return
+        for address in usable_addresses(announced, same_host=True, same_process=True):
+            if not self._is_known(endpoint, address):
                 self._open(endpoint, address)
 
     def _is_temporary(self, endpoint: Endpoint) -> bool:

@@ -10,14 +10,14 @@ as well, so that the routes and the program hear of every change.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from atbus.busid import ID_MAX
 from atbus.routing.choice import upstreams_by_labels
 from atbus.routing.direct import reachable
-from atbus.routing.record import UNSTAMPED, Record, Stamp
+from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import (
     Change,
     Feeder,
@@ -104,6 +104,8 @@ class Topology:
         self._context = context
         self._routes_changed = routes_changed
         self._own: Record | None = None
+        # What it was made of: this is asked with every message that is told of others.
+        self._content: dict[str, Any] = {}
         self._upstream_id = 0
         self._watches: tuple[NodeWatch, ...] = ()
         # For choices of a node that has no id yet: its choices are its own all the same.
@@ -119,18 +121,18 @@ class Topology:
         self.refresh()
         return self._own
 
-    def _describe(self) -> Record:
+    def _describe(self) -> dict[str, Any]:
         context = self._context
-        return Record(
-            bus_id=context.bus_id,
-            upstream_id=self._upstream_id,
-            subnets=context.table.own_subnets,
-            labels=context.config.labels,
-            addresses=self.addresses(),
-            node_flags=context.node_flags,
-            host=context.identity.host,
-            process=context.identity.process,
-        )
+        return {
+            "bus_id": context.bus_id,
+            "upstream_id": self._upstream_id,
+            "subnets": context.table.own_subnets,
+            "labels": context.config.labels,
+            "addresses": self.addresses(),
+            "node_flags": context.node_flags,
+            "host": context.identity.host,
+            "process": context.identity.process,
+        }
 
     def refresh(self, *, moved: bool = False) -> None:
         """
@@ -144,14 +146,14 @@ class Topology:
             self.withdraw(Feeder.OWN, [former.bus_id])
         if not context.bus_id:
             return
-        own = self._describe()
-        seq = 1
+        content, seq = self._describe(), 1
         if former is not None:
-            same = attrs.evolve(former, stamp=UNSTAMPED) == own
-            if same and former.stamp.epoch == context.epoch and not moved:
+            is_same = content == self._content and former.stamp.epoch == context.epoch
+            if is_same and not moved:
                 return
             seq = former.stamp.seq + 1
-        self._own = described = attrs.evolve(own, stamp=Stamp(context.epoch, seq))
+        self._content = content
+        self._own = described = Record(**content, stamp=Stamp(context.epoch, seq))
         self.claim(Feeder.OWN, [described])
         self.on_described(described)
         self.own_changed(described)

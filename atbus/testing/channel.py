@@ -85,7 +85,7 @@ class VirtualChannel:
     @property
     def queued_bytes(self) -> int:
         """Bytes that a stalled link holds."""
-        return sum(len(frame) for frame in self._queue)
+        return sum(map(len, self._queue)) if self._queue else 0
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Put frames on the wire, or hold them while the link is stalled."""

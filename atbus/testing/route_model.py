@@ -8,9 +8,62 @@ asked knows itself and its neighbors only; of whoever does not tell, its neighbo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
+import attrs
+
 from atbus.testing.route_world import RouteNode, RouteWorld
+
+
+@attrs.frozen
+class Place:
+    """
+    Where a node stands, and what it wants to know.
+
+    :param asks: Whether it asks its neighbors for what they know.
+    :param tells: Whether it tells them what it knows, if they ask.
+    :param above: Its upstream; 0 for none.
+    :param below: Those whose upstream it is.
+    :param peers: Those beside it.
+    """
+
+    asks: bool
+    tells: bool
+    above: int
+    below: frozenset[int]
+    peers: frozenset[int]
+
+
+def known_by(places: Mapping[int, Place]) -> dict[int, frozenset[int]]:
+    """
+    Say whom each node must know.
+
+    :param places: All nodes, none of them above itself.
+    :returns: For each of them the others.
+    """
+
+    def hears(key: int, other: int) -> bool:
+        return places[key].asks and places[other].tells
+
+    @cache
+    def below(key: int) -> frozenset[int]:
+        found = {key}
+        for other in places[key].below:
+            found |= below(other) if hears(key, other) else {other}
+        return frozenset(found)
+
+    @cache
+    def known(key: int) -> frozenset[int]:
+        place = places[key]
+        found = set(below(key))
+        for other in place.peers:
+            found |= below(other) if hears(key, other) else {other}
+        if place.above:
+            found |= known(place.above) | {key} if hears(key, place.above) else {place.above}
+        return frozenset(found)
+
+    return {key: known(key) - {key} for key in places}
 
 
 def faults(world: RouteWorld) -> list[str]:
@@ -53,46 +106,28 @@ def _faults_of(
 
 def _expected(living: dict[int, RouteNode]) -> dict[int, frozenset[int]]:
     """Say whom each node must know, besides itself."""
-
-    def neighbors(key: int) -> list[tuple[int, bool, bool]]:
-        """Give each neighbor that tells, with whether it is above, or below."""
-        found = []
-        for other, line in living[key].lines.items():
-            if other in living and not line.is_cut:
-                above = line.is_tree and line.lower == key
-                found.append((other, above, line.is_tree and not above))
-        return found
-
-    def asks(key: int) -> bool:
-        node = living[key]
-        match node.mode.value:
-            case "auto":
-                return node.tells and any(not above for _, above, _ in neighbors(key))
-            case mode:
-                return node.tells and mode == "full"
-
-    @cache
-    def below(key: int) -> frozenset[int]:
-        found = {key}
-        for other, _, is_below in neighbors(key):
-            if is_below:
-                found |= below(other) if hears(key, other) else {other}
-        return frozenset(found)
-
-    def hears(key: int, other: int) -> bool:
-        return asks(key) and living[other].tells and living[other].mode.value != "off"
-
-    @cache
-    def known(key: int) -> frozenset[int]:
-        found = set(below(key))
-        for other, above, is_below in neighbors(key):
-            if not hears(key, other):
-                found.add(other)
-            elif above:
-                found |= known(other)
-            elif not is_below:
-                found |= below(other)
-        return frozenset(found)
-
+    places = {key: _place(key, living) for key in living}
     ids = {key: node.bus_id for key, node in living.items()}
-    return {key: frozenset(ids[each] for each in known(key) if each != key) for key in living}
+    return {key: frozenset(ids[each] for each in known) for key, known in known_by(places).items()}
+
+
+def _place(key: int, living: dict[int, RouteNode]) -> Place:
+    node = living[key]
+    above, below, peers = 0, set(), set()
+    for other, line in node.lines.items():
+        if other not in living or line.is_cut:
+            continue
+        if not line.is_tree:
+            peers.add(other)
+        elif line.lower == key:
+            above = other
+        else:
+            below.add(other)
+    mode = node.mode.value
+    return Place(
+        asks=node.tells and (mode == "full" or (mode == "auto" and bool(below or peers))),
+        tells=node.tells and mode != "off",
+        above=above,
+        below=frozenset(below),
+        peers=frozenset(peers),
+    )

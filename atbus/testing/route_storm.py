@@ -2,18 +2,18 @@
 Bad weather for route tables: a seeded row of faults, then quiet, then everybody is asked.
 
 ``python -m atbus.testing.route_storm --seeds 1000`` runs many; ``make simulate`` does so at length.
-A seed that fails is printed with what was wrong.
+A seed that fails is printed with what was wrong, and with the command that repeats it.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 
 from atbus.routing.sync_terms import TableMode
 from atbus.testing.route_model import faults
 from atbus.testing.route_world import RouteLine, RouteNode, RouteWorld
+from atbus.testing.seeds import run_seeds
 
 #: How long everything takes to come to rest: a lost upstream's table, tombstones, damping.
 QUIET_SECONDS = 900.0
@@ -220,6 +220,19 @@ def storm(seed: int, count: int = 14, steps: int = 60) -> tuple[RouteStorm, list
     return happened, happened.rest()
 
 
+def tell(seed: int) -> str:
+    """
+    Let one seed happen.
+
+    :returns: What was done, what was wrong and how to have it again; nothing if all was well.
+    """
+    happened, found = storm(seed)
+    if not found:
+        return ""
+    again = f"python -m atbus.testing.route_storm --seeds {seed}-{seed}"
+    return "\n".join([*found[:10], f"seed {seed}", *happened.log, again])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run many seeds.
@@ -227,20 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: Of the command line.
     :returns: The exit code: 1 when a seed failed.
     """
-    parser = argparse.ArgumentParser(prog="atbus.testing.route_storm", description=main.__doc__)
-    parser.add_argument("--seeds", type=int, default=200, help="how many")
-    parser.add_argument("--first", type=int, default=1, help="the first one")
-    parser.add_argument("--nodes", type=int, default=14)
-    parser.add_argument("--steps", type=int, default=60, help="things that happen in each")
-    options = parser.parse_args(arguments)
-    failed = 0
-    for seed in range(options.first, options.first + options.seeds):
-        happened, found = storm(seed, options.nodes, options.steps)
-        if found:
-            failed += 1
-            sys.stdout.write("\n".join([f"seed {seed}:", *happened.log, *found[:10], ""]))
-    sys.stdout.write(f"{options.seeds} seeds, {failed} failed\n")
-    return 1 if failed else 0
+    return run_seeds("atbus.testing.route_storm", tell, arguments)
 
 
 if __name__ == "__main__":

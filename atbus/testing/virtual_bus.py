@@ -107,9 +107,13 @@ class VirtualBus:
             elif error is not None:
                 error.add_note(self.story())
         finally:
-            for place in self._places.values():
-                place.record.close()
-            self._folder.cleanup()
+            self.close()
+
+    def close(self) -> None:
+        """Forget what the nodes wrote down; the end of a ``with`` block does that."""
+        for place in self._places.values():
+            place.record.close()
+        self._folder.cleanup()
 
     # Nodes.
 
@@ -262,23 +266,31 @@ class VirtualBus:
             self.network.split(*pair)
             self._later(seconds, self.network.heal, *pair)
 
-    def weather(self, seconds: float, faults: int = 10, kinds: Sequence[str] = FAULTS) -> None:
+    def weather(
+        self,
+        seconds: float,
+        faults: int = 10,
+        kinds: Sequence[str] = FAULTS,
+        *,
+        durations: Sequence[float] = (0.05, 0.5, 2.0, 10.0),
+    ) -> None:
         """
         Let things happen at random times, from now on; what was killed comes back.
 
         :param seconds: For how long.
         :param faults: How many.
         :param kinds: Names out of `FAULTS`.
+        :param durations: How long one of them may last, seconds.
         """
         for _ in range(faults):
             kind = self.random.choice(kinds)
-            self._later(self.random.uniform(0, seconds), self._happen, kind)
+            lasts = self.random.choice(durations)
+            self._later(self.random.uniform(0, seconds), self._happen, kind, lasts)
 
-    def _happen(self, kind: str) -> None:
+    def _happen(self, kind: str, lasts: float) -> None:
         living = [place.node for place in self._places.values() if place.alive]
         node = self.random.choice(living) if living else None
         neighbors = [] if node is None else [n for n in living if n.bus_id in node.endpoints]
-        lasts = self.random.choice((0.05, 0.5, 2.0, 10.0))
         if node is None or (kind in ("cut", "half_cut", "clog") and not neighbors):
             self._note(f"{kind}: nobody to do it to")
             return
@@ -312,6 +324,12 @@ class VirtualBus:
         """Tell the seed, and what was done."""
         return "\n".join([f"seed {self.seed}", *self.log])
 
+    def wait_for_calm(self) -> None:
+        """Let time pass until the weather is over and what was killed has been started again."""
+        clock = self.network.clock
+        while clock.seconds() < self._clear_at:
+            clock.advance(self._clear_at - clock.seconds())
+
     def finish(self, calm_seconds: float = CALM_SECONDS) -> Verdict:
         """
         Wait until the weather is over and some time more, stop every node, and judge.
@@ -323,9 +341,8 @@ class VirtualBus:
         """
         if self._verdict is not None:
             return self._verdict
+        self.wait_for_calm()
         clock = self.network.clock
-        while clock.seconds() < self._clear_at:
-            clock.advance(self._clear_at - clock.seconds())
         clock.advance(calm_seconds)
         living = [place.node for place in self._places.values() if place.alive]
         found = [f"{n.config.id:#x} is {n.state}" for n in living if n.state != "running"]

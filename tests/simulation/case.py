@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.testing.seeds import parse_seeds
 from tests.simulation.world import World
 
 
@@ -21,8 +22,7 @@ def seeds(first: int, count: int) -> Iterable[int]:
     text = os.environ.get("ATBUS_SEEDS", "")
     if not text:
         return range(first, first + count)
-    low, _, high = text.partition("-")
-    return range(int(low), int(high or low) + 1)
+    return parse_seeds(text if "-" in text else f"{text}-{text}")
 
 
 class SimulationTests(SynchronousTestCase):

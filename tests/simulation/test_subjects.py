@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.testing.virtual_bus import FAULTS, VirtualBus
+from atbus.testing.virtual_bus import FAULTS
 from tests.simulation.case import seeds
-from tests.simulation.field import Field
+from tests.simulation.subject_storm import Weather, tell
 
 
 class WeatherTests(SynchronousTestCase):
@@ -23,20 +23,9 @@ class WeatherTests(SynchronousTestCase):
         self, which: Iterable[int], kinds: tuple[str, ...], *, peers: int, faults: int = 8
     ) -> None:
         """Let many seeds happen."""
-        for seed in which:
-            with VirtualBus(seed) as bus:
-                field = Field(bus)
-                field.plant(count=9, peers=peers)
-                field.live(seconds=6, often=3)
-                bus.weather(seconds=6, faults=faults, kinds=kinds)
-                bus.run(70)
-                field.mend()
-                bus.run(20)
-                field.check_interest()
-                field.check()
-                self.assertTrue(any(field.subscriptions.values()), "there is nobody")
-                if field.faults:
-                    self.fail("\n".join([*field.faults[:10], bus.story()]))
+        told = [text for seed in which if (text := tell(seed, Weather(kinds, peers, faults)))]
+        if told:
+            self.fail("\n\n".join(told))
 
     def test_in_fair_weather(self) -> None:
         """While subscribers come and go on a mesh nothing else happens, and all is as it should."""

@@ -1,0 +1,321 @@
+"""
+Bad weather for a whole bus: real nodes, all kinds of faults, then quiet, then everybody is asked.
+
+Each seed makes another bus: a cross-region proxy, two or three regions of one to three proxies that
+are connected to each other, and leaves that choose among the proxies of their region. All of them
+start at once. While random nodes talk, links break, stick and part, processes die, freeze and come
+back. When the weather is over, `atbus.testing.bus_model` says what every node must know and where
+every message must go, and in the end the checker judges all that was sent.
+
+``python -m atbus.testing.bus_storm --seeds 1000`` runs many; ``make simulate`` does so at length.
+A seed that fails is printed with what was wrong, and with the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import Counter
+from collections.abc import Collection, Sequence
+from random import Random
+from typing import Any, Final
+
+from zope.interface import implementer
+
+from atbus.errors import Status, Undeliverable
+from atbus.node.events import Fate
+from atbus.node.interfaces import IMessageReceiver
+from atbus.node.node import Node
+from atbus.testing.bus_model import BusModel
+from atbus.testing.seeds import run_seeds
+from atbus.testing.virtual_bus import VirtualBus
+
+TOP: Final = 1
+#: How long the weather lasts, seconds.
+STORM_SECONDS: Final = 3.0
+#: How long everything takes to come to rest after the last fault, at most: silence that is noticed,
+#: pauses between dials, graces of the route table, and the way back to a better upstream.
+QUIET_SECONDS: Final = 40.0
+
+# Shorter and longer than the silence after which a node is taken for dead.
+_DURATIONS: Final = (0.05, 0.5, 2.0, 6.0)
+_BURSTS: Final = 120
+_SAMPLES: Final = 60
+# Of so many seeds in one a node leaves in the end, which takes its time.
+_LEAVING: Final = 4
+# What a node may have to take within one turn, beyond what it may queue.
+_FRAME_BYTES: Final = 65_536
+# So little that messages are refused for want of room.
+_TIGHT: Final = {
+    "queued_bytes_soft": 20_000,
+    "queued_bytes_hard": 200_000,
+    "queued_bytes_node": 400_000,
+    "window_bytes": 100_000,
+    "window_count": 10,
+}
+
+
+def address_of(bus_id: int) -> str:
+    """Say where a node listens."""
+    return f"ipv4://10.0.{bus_id >> 8}.{bus_id & 255}:1"
+
+
+@implementer(IMessageReceiver)
+class _Sink:
+    """A program that takes every message."""
+
+    def __init__(self, node: Node) -> None:
+        node.receiver = self
+
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
+        """Take one message."""
+
+
+class BusStorm:
+    """
+    One bus and what happens to it.
+
+    :param bus: Where it is made; its seed decides everything.
+    :param count: How many nodes there are.
+    """
+
+    def __init__(self, bus: VirtualBus, count: int) -> None:
+        self.bus = bus
+        self.random = bus.random
+        self.found: list[str] = []
+        #: Upstreams that a node may have, the best first.
+        self.candidates: dict[int, tuple[int, ...]] = {}
+        self._proxies: list[tuple[int, ...]] = []
+        # Every life of every node.
+        self._lives: list[Node] = []
+        self._told: Counter[tuple[int, Status]] = Counter()
+        self._options: dict[str, Any] = {
+            "topology": "records",
+            "program": self._live,
+            "heartbeat_seconds": self.random.choice((1.0, 1.5)),
+            "retry_seconds_max": 2.0,
+            "upstream_return_seconds": 2.0,
+            **self.random.choice(({}, {}, _TIGHT)),
+        }
+        self._make(count)
+
+    def _live(self, node: Node) -> None:
+        _Sink(node)
+        self._lives.append(node)
+        node.events.on_forward_response.observe(lambda fate: self._heard(node, fate))
+
+    def _heard(self, node: Node, fate: Fate) -> None:
+        self._told[fate.gave_up_at or node.config.id, fate.status] += fate.count
+
+    def _make(self, count: int) -> None:
+        lot = self.random
+        self._node(TOP, (), proxy=True)
+        for region in range(1, lot.choice((2, 3)) + 1):
+            proxies = tuple(0x10 * region + place for place in range(1, lot.choice((1, 2, 3)) + 1))
+            labels = {"region": str(region), "tier": "proxy"}
+            for proxy in proxies:
+                self._node(proxy, (TOP,), labels=labels, peer_labels=labels, proxy=True)
+            self._proxies.append(proxies)
+        self._proxy_count = len(self.candidates) - 1
+        for number in range(count - len(self.candidates)):
+            proxies = lot.choice(self._proxies)
+            order = tuple(lot.sample(proxies, len(proxies)))
+            table = lot.choice(("auto", "auto", "auto", "upstream", "full", "off"))
+            self._node(0x100 * (number + 1) + order[0], order, route_table=table)
+
+    def _node(self, bus_id: int, above: tuple[int, ...], **options: Any) -> None:
+        self.candidates[bus_id] = above
+        self.bus.node(
+            bus_id,
+            listen=[address_of(bus_id)],
+            upstreams=[address_of(each) for each in above],
+            **self._options,
+            **options,
+        )
+
+    @property
+    def nodes(self) -> dict[int, Node]:
+        """The present life of every node."""
+        return {bus_id: self.bus[bus_id] for bus_id in self.candidates}
+
+    # What happens.
+
+    def rage(self, faults: int) -> None:
+        """Start everybody, and let things happen while they talk."""
+        everybody = list(self.candidates)
+        for number, bus_id in enumerate(everybody):
+            # Leaves together, some before the proxies are quite ready.
+            self.bus.run(0.2 if number <= self._proxy_count else 0.0)
+            self.bus[bus_id].start()
+        self.bus.run(1.5)
+        for _ in range(_BURSTS):
+            at, source = self.random.uniform(0, STORM_SECONDS), self.random.choice(everybody)
+            self.bus.later(at, source, self._burst)
+        self.bus.weather(STORM_SECONDS, faults, durations=_DURATIONS)
+        for _ in range(int(STORM_SECONDS)):
+            self.bus.run(1)
+            self._look_at_queues()
+
+    def _burst(self, node: Node) -> None:
+        target = self.random.choice([each for each in self.candidates if each != node.config.id])
+        for _ in range(self.random.choice((1, 1, 3))):
+            try:
+                node.send(target, bytes(self.random.choice((0, 10, 1_000, 20_000))))
+            except Undeliverable:
+                return
+
+    def _look_at_queues(self) -> None:
+        """No node holds more than it may, but for the last frame."""
+        for bus_id, node in self.nodes.items():
+            used = node._parts.context.budget.used_bytes  # noqa: SLF001 - no program needs it
+            if used > node.config.queued_bytes_node + _FRAME_BYTES:
+                self.found.append(f"{bus_id:#x} holds {used} bytes")
+
+    # What has to be so afterwards.
+
+    def rest(self) -> list[str]:
+        """
+        Wait until all is quiet, ask everybody, stop everybody, and have all judged.
+
+        :returns: What is wrong.
+        """
+        self.bus.wait_for_calm()
+        for _ in range(int(QUIET_SECONDS)):
+            self.bus.run(1.0)
+            model = BusModel(self.nodes)
+            faults = self._misplaced(model) + model.faults()
+            uncertain = model.uncertain()
+            if not (faults or uncertain):
+                break
+        self.found += faults
+        if not self.found:
+            self._send_samples(model, uncertain)
+        if not self.found and not self.random.randrange(_LEAVING):
+            self._let_one_leave(model)
+        if not self.found:
+            self._judge()
+        return self.found
+
+    def _misplaced(self, model: BusModel) -> list[str]:
+        """Each node is below the best of its candidates, and proxies of a region are peers."""
+        found = []
+        for bus_id, candidates in self.candidates.items():
+            upstream = model.upstream_of(bus_id)
+            if upstream != (candidates or (0,))[0]:
+                found.append(f"{bus_id:#x} is below {upstream:#x}, not the first of {candidates}")
+        for proxies in self._proxies:
+            for one in proxies:
+                strangers = set(proxies) - {one} - set(model.links[one])
+                found += [f"{one:#x} is no peer of {other:#x}" for other in sorted(strangers)]
+        return found
+
+    def _send_samples(self, model: BusModel, uncertain: Collection[int]) -> None:
+        """Messages of a quiet time pass the nodes that the model names, and no others."""
+        before = {bus_id: self._passed_on(bus_id) for bus_id in self.nodes}
+        passes: Counter[int] = Counter()
+        arrivals: Counter[int] = Counter()
+        hops = model.hops()
+        for _ in range(_SAMPLES):
+            source, target = self.random.sample(list(self.candidates), 2)
+            if source in uncertain or target in uncertain:
+                continue
+            self.bus[source].send(target, b"x")
+            passes.update(model.way(hops, source, target)[1:-1])
+            arrivals[target] += 1
+        self.bus.run(1.0)
+        for bus_id, (forwarded, received) in before.items():
+            now = self._passed_on(bus_id)
+            if now != (forwarded + passes[bus_id], received + arrivals[bus_id]):
+                self.found.append(
+                    f"{bus_id:#x} has passed on and received {now}, before {forwarded, received}, "
+                    f"of {passes[bus_id]} and {arrivals[bus_id]}"
+                )
+
+    def _passed_on(self, bus_id: int) -> tuple[int, int]:
+        statistics = self.bus[bus_id].statistics
+        return statistics.forwarded_messages, statistics.received_messages
+
+    def _let_one_leave(self, model: BusModel) -> None:
+        """Who leaves changes the ways that led to it and through it, and no others."""
+        leaving = self.random.choice(list(self.candidates)[1:])
+        before = model.hops()
+        self.bus.result_of(self.bus[leaving].stop())
+        self.bus.run(1.0)
+        rest = BusModel({bus_id: node for bus_id, node in self.nodes.items() if bus_id != leaving})
+        after = rest.hops()
+        for (source, target), hop in after.items():
+            if leaving not in model.way(before, source, target) and hop != before[source, target]:
+                self.found.append(
+                    f"{leaving:#x} leaves, and {source:#x} goes to {target:#x} by {hop:#x}"
+                )
+        self.bus.start(self.bus[leaving])
+        self.bus.run(3.0)
+
+    def _judge(self) -> None:
+        verdict = self.bus.finish(calm_seconds=1.0)
+        if not verdict.sent:
+            self.found.append("nothing was sent")
+        counted: Counter[tuple[int, Status]] = Counter()
+        for node in self._lives:
+            for status, count in node.statistics.refused.items():
+                counted[node.config.id, status] += count
+        for (bus_id, status), count in self._told.items():
+            if status.is_refusal and count > counted[bus_id, status]:
+                self.found.append(
+                    f"{bus_id:#x} is said to have refused {count} with {status.name}, "
+                    f"and has counted {counted[bus_id, status]}"
+                )
+
+
+def storm(seed: int, count: int = 30, faults: int = 8) -> tuple[VirtualBus, list[str]]:
+    """
+    Let one seed happen.
+
+    :param seed: The seed.
+    :param count: How many nodes there are.
+    :param faults: How many things break.
+    :returns: The bus, which tells what was done, and what was wrong.
+    """
+    lots = Random(seed)
+    least, mean = lots.uniform(0.0, 0.03), lots.uniform(0.03, 0.1)
+    bus = VirtualBus(seed, delay_seconds=least, jitter_seconds=2 * (mean - least))
+    # A fifth of the time would go into looking for garbage of which there is next to none.
+    gc.disable()
+    try:
+        happened = BusStorm(bus, count)
+        happened.rage(faults)
+        return bus, happened.rest()
+    except Exception as error:  # noqa: BLE001 - whatever happened, its seed is to be named
+        return bus, [f"{type(error).__name__}: {error}"]
+    finally:
+        gc.enable()
+        bus.close()
+
+
+def repeated(seed: int) -> str:
+    """Give the command that lets a seed happen again."""
+    return f"python -m atbus.testing.bus_storm --seeds {seed}-{seed}"
+
+
+def tell(seed: int) -> str:
+    """
+    Let one seed happen.
+
+    :returns: What was done, what was wrong and how to have it again; nothing if all was well.
+    """
+    bus, found = storm(seed)
+    return "\n".join([*found[:10], bus.story(), repeated(seed)]) if found else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run many seeds.
+
+    :param arguments: Of the command line.
+    :returns: The exit code: 1 when a seed failed.
+    """
+    return run_seeds("atbus.testing.bus_storm", tell, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
