@@ -79,6 +79,11 @@ class LeafLink(Protocol):
         self._waiting_bytes = 0
         self._is_held = False
 
+    @property
+    def takes_part(self) -> bool:
+        """Whether publications cross."""
+        return self._place is not None
+
     def connectionMade(self) -> None:
         """Begin."""
         self.transport.setTcpNoDelay(True)

@@ -91,6 +91,11 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         self._terms = terms
         self._judge = judge
 
+    @property
+    def is_spoke(self) -> bool:
+        """Whether we have dialed, and the other side is the hub."""
+        return not self._terms.is_hub
+
     def _greet(self) -> list[Effect]:
         if not self._terms.is_hub:
             return []

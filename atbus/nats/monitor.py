@@ -1,6 +1,6 @@
 """
-What a gateway tells over HTTP, as nats-server does: ``/varz``, ``/connz``, ``/routez``, ``/subsz``
-and ``/healthz``.
+What a gateway tells over HTTP, as nats-server does: ``/varz``, ``/connz``, ``/routez``, ``/leafz``,
+``/subsz`` and ``/healthz``.
 
 Counters are right at the moment of the question: what a client has got a PONG for is in them.
 """
@@ -23,6 +23,7 @@ from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
+    from atbus.nats.leaf import LeafLink
     from atbus.node.report import PeerReport
     from atbus.subjects.interest import Wanted
 
@@ -60,6 +61,7 @@ def monitor_site(gateway: Gateway) -> Site:
         b"varz": monitor.varz,
         b"connz": monitor.connz,
         b"routez": monitor.routez,
+        b"leafz": monitor.leafz,
         b"subsz": monitor.subsz,
         b"subscriptionsz": monitor.subsz,
         b"healthz": monitor.healthz,
@@ -166,7 +168,7 @@ class Monitor:
             "total_connections": gateway.total_connections,
             "routes": len(gateway.node.endpoints),
             "remotes": len(gateway.siblings.others),
-            "leafnodes": 0,
+            "leafnodes": len(self._leafs),
             "in_msgs": sum(each.in_messages for each in counts),
             "out_msgs": sum(each.out_messages for each in counts),
             "in_bytes": sum(each.in_bytes for each in counts),
@@ -221,6 +223,21 @@ class Monitor:
             "now": _time(now),
             "num_routes": len(routes),
             "routes": routes,
+        }
+
+    @property
+    def _leafs(self) -> list[LeafLink]:
+        return [link for link in self._gateway.leafs.links if link.takes_part]
+
+    def leafz(self, arguments: Arguments) -> dict[str, Any]:
+        """The connections between leafs that take part, whoever has dialed."""
+        gateway = self._gateway
+        leafs = [_leaf(link, arguments.get("subs", "")) for link in self._leafs]
+        return {
+            "server_id": gateway.identity.server_id,
+            "now": _time(gateway.wall_seconds()),
+            "leafnodes": len(leafs),
+            "leafs": leafs,
         }
 
     def subsz(self, arguments: Arguments) -> dict[str, Any]:
@@ -301,6 +318,27 @@ def _wanted(wanted: Mapping[Wanted, int], subscriptions: str) -> dict[str, Any]:
     if subscriptions:
         return {"subscriptions_list": [each.pattern for each in wanted]}
     return {}
+
+
+def _leaf(link: LeafLink, subscriptions: str) -> dict[str, Any]:
+    peer = link.transport.getPeer()
+    # A hub has called itself a server, a leaf a name.
+    name = link.session.peer.get("server_name") or link.session.peer.get("name") or ""
+    content = {
+        "name": str(name),
+        "is_spoke": link.session.is_spoke,
+        "account": "$G",
+        "ip": peer.host,
+        "port": peer.port,
+        "in_msgs": link.in_messages,
+        "out_msgs": link.out_messages,
+        "in_bytes": link.in_bytes,
+        "out_bytes": link.out_bytes,
+        "subscriptions": len(link.interests),
+    }
+    if subscriptions:
+        content["subscriptions_list"] = [subject for subject, _ in link.interests]
+    return content
 
 
 def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from atbus.nats import bounds
 from atbus.nats.gateway import Gateway
+from atbus.nats.monitor import Monitor
 from atbus.testing.leaf_fuzz import hostile_leaf
 from tests.nats.harbor import Caller, HarborTests
 
@@ -91,3 +92,29 @@ class DoorTests(HarborTests):
         client.says(b"SUB box 9\r\nPUB ask box 4\r\nwhat\r\n")
         self.network.settle()
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
+
+    def test_leafs_are_shown(self) -> None:
+        """Those that take part are counted, with what crossed and what they want."""
+        gateway = self.open(monitor="127.0.0.1:8222")
+        monitor = Monitor(gateway)
+        leaf = self.leaf(gateway)
+        self.assertEqual(monitor.varz({})["leafnodes"], 0)
+        leaf.says(b'CONNECT {"name":"far"}\r\nLS+ ask\r\nLMSG a 2\r\nok\r\nPING\r\n')
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nPUB ask 4\r\nwhat\r\n")
+        self.network.settle()
+        self.assertEqual(monitor.varz({})["leafnodes"], 1)
+        [shown] = monitor.leafz({"subs": "1"})["leafs"]
+        names = (
+            "name",
+            "is_spoke",
+            "in_msgs",
+            "in_bytes",
+            "out_msgs",
+            "out_bytes",
+            "subscriptions",
+        )
+        self.assertEqual([shown[each] for each in names], ["far", False, 1, 2, 1, 4, 1])
+        self.assertEqual(shown["subscriptions_list"], ["ask"])
+        leaf.protocol.close("seen enough")
+        self.assertEqual(monitor.leafz({})["leafnodes"], 0)
