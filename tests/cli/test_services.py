@@ -47,7 +47,8 @@ class ServiceTests(BusTestCase):
 
     async def battle_is_known(self) -> Service:
         """Wait until the leaf below the root knows what the leaf below the proxy offers."""
-        (service,) = self.nodes[4].services.in_order()
+        service = self.nodes[4].services.get(0x10102)
+        assert service is not None
         await self.heard(self.nodes[3], service)
         return service
 
@@ -85,7 +86,7 @@ class ServiceTests(BusTestCase):
         """``--watch`` shows what there is, then what changes, and ends after so many lines."""
         await self.start_bus()
         known = self.nodes[0]._parts.discovering.services
-        await self.heard(self.nodes[0], self.nodes[4].services.in_order()[0])
+        await self.heard(self.nodes[0], await self.battle_is_known())
         ticks = itertools.count()
 
         def tick() -> None:
@@ -103,6 +104,21 @@ class ServiceTests(BusTestCase):
         lines = [json.loads(line) for line in ended.out.splitlines()]
         self.assertEqual([line["event"] for line in lines], ["is", "changed", "changed"])
         self.assertEqual({line["id"] for line in lines}, {"0x10102"})
+
+    async def test_who_has_a_registry_passes_on_what_is_told_over_the_bus(self) -> None:
+        """A node with a registry knows nothing of services on the bus; those behind it do."""
+        await self.start_bus()
+        # Nobody is there, which makes no difference to this.
+        etcd = {"endpoints": ["http://127.0.0.1:9"], "start_seconds": 0}
+        place = {"subnets": [(0, 8)], "upstream": self.address(0x10000)}
+        proxy = await self.start_node(0x10200, etcd=etcd, **place)
+        lobby = {"name": "lobby-1", "service": {"type": "lobby"}}
+        leaf = await self.start_node(0x10201, upstream=self.address(0x10200), **lobby)
+        await self.heard(self.nodes[3], leaf.services.in_order()[0])
+        await self.heard(leaf, await self.battle_is_known())
+        self.assertEqual(proxy.services.in_order(), ())
+        ended = await self.atbus(*LIST, "0x10200", "-o", "json")
+        self.assertEqual((ended.code, ended.json), (ExitCode.DONE, []))
 
     async def test_a_count_is_for_a_watch(self) -> None:
         """A list has an end of its own."""
