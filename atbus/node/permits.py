@@ -50,7 +50,8 @@ class Permits:
         self._changed = changed
         self._looked_at = context.now
         self._stamp: object = None
-        self._told_faults: list[str] = []
+        # Those that were there when the node was made have been told, or it would not be.
+        self._told_faults = [] if options.tls is None else options.tls.faults
         self.use(self.read(context.config))
 
     def read(self, config: NodeConfig) -> Rights:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.tcp import Client
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -225,4 +225,4 @@ class CertificateTests(SynchronousTestCase):
             TlsFiles(certificate_file=str(empty)),
         ):
             with self.assertRaises(ConfigurationError):
-                Gateway(None, MonotonicTimers(None, wall_clock=False), tls=files)
+                Gateway(None, MonotonicTimers(Clock(), wall_clock=False), tls=files)
