@@ -31,7 +31,7 @@ class RouteStormTests(SynchronousTestCase):
 
         Scenario: BB21, BB36
         """
-        for seed in seeds(1, 40):
+        for seed in seeds(1, 100):
             self.rides_out(seed, 14, 60)
 
     def test_a_long_storm(self) -> None:
