@@ -5,7 +5,8 @@ When a message has to take the tree, or has no way at all, its target is looked 
 of `atbus.routing.direct` and the policy say whom to dial, if anybody. Nothing waits for that as
 long as there is a way; what has none waits, if there is somebody to dial, in a `Prospect`, and is
 put on its way in order when the dialled node has registered. After some attempts it is given up;
-the next message begins anew, but not at once.
+the next message begins anew, but not at once. A node whose record tells another place meanwhile is
+dialled there without delay.
 
 A target whose service is known and whose record is not yet is waited for as well: the two come from
 a registry in either order.
@@ -23,6 +24,7 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from atbus import limits
+from atbus.address import Address
 from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.node.endpoint import Gate
 from atbus.node.passive import Passive
@@ -84,8 +86,9 @@ class _Wanted:
     due: float
     attempts: int = 0
     dialling: bool = False
-    # Whom the last attempt dialled.
+    # Whom the last attempt dialled, and where.
     candidate: int = 0
+    address: Address | None = None
     prospect: Prospect | None = None
 
 
@@ -186,6 +189,24 @@ class Directs:
             # Not in the middle of taking records.
             self._context.turn.at_end(lambda: self._go_on(target, wanted))
 
+    def moved(self, bus_id: int) -> None:
+        """Dial a node where it is now, however far off the next attempt was where it had been."""
+        for target, wanted in list(self._wanted.items()):
+            if bus_id in (target, wanted.candidate):
+                self._follow(target, wanted)
+
+    def _follow(self, target: int, wanted: _Wanted) -> None:
+        """Try again at the end of the turn, if the last attempt went to a place of the past."""
+        choice = self.choice(target, relayed=wanted.relayed)
+        if (
+            not wanted.dialling
+            and isinstance(choice, Dial)
+            and wanted.address not in (None, choice.address)
+            and wanted.attempts < limits.DIRECT_ATTEMPTS_MAX
+        ):
+            # Not in the middle of taking records.
+            self._context.turn.at_end(lambda: self._try(target, wanted))
+
     def _go_on(self, target: int, wanted: _Wanted) -> None:
         if isinstance(self.choice(target, relayed=wanted.relayed), Dial):
             self._try(target, wanted)
@@ -201,7 +222,7 @@ class Directs:
             wanted.due = self._context.now + limits.DIRECT_RETRY_SECONDS_MAX
             return
         wanted.dialling = True
-        wanted.candidate = choice.bus_id
+        wanted.candidate, wanted.address = choice.bus_id, choice.address
         dialling = self._dialer.connect(choice.address, expected_id=choice.bus_id)
         dialling.addBoth(self._ended, target, wanted)
 
@@ -220,6 +241,7 @@ class Directs:
         )
         wanted.due = self._context.now + wanted.backoff.ceiling
         wanted.backoff.next(0)
+        self._follow(target, wanted)
 
     def _finish(self, target: int, wanted: _Wanted) -> None:
         """Want it no more; what waited goes the way that there is now."""

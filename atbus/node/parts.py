@@ -351,6 +351,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     made.leaving.on_parting = route_table.stop
     topology.on_described = route_table.described
     topology.on_known = directs.known
+    topology.on_moved = directs.moved
     directs.is_expected = made.discovering.is_half_known
     topology.addresses = lambda: made.dialer.addresses
     topology.found_upstreams = lambda: made.sources.upstreams

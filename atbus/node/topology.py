@@ -99,6 +99,8 @@ class Topology:
         self.on_described: Callable[[Record], None]
         #: Called with the id of a node that has become known.
         self.on_known: Callable[[int], None]
+        #: Called with the id of a node whose addresses or upstream are others than before.
+        self.on_moved: Callable[[int], None]
         # Who announces what we say of ourselves elsewhere, if anybody does.
         self.own_changed: Callable[[Record], None] = lambda _: None
         self._context = context
@@ -260,6 +262,8 @@ class Topology:
                 self._note_move(change)
                 if isinstance(change, NodeUp):
                     self.on_known(change.record.bus_id)
+                elif isinstance(change, NodeChanged) and _is_elsewhere(change):
+                    self.on_moved(change.record.bus_id)
                 for watch in self._watches:
                     self._call(watch, change)
 
@@ -294,6 +298,11 @@ class Topology:
         except Exception:  # noqa: BLE001 - whatever an observer does stays its own matter
             self._context.statistics.callback_failures += 1
             self._context.log.failure("observer of nodes failed")
+
+
+def _is_elsewhere(change: NodeChanged) -> bool:
+    former, record = change.former, change.record
+    return (former.addresses, former.upstream_id) != (record.addresses, record.upstream_id)
 
 
 def _predicate(where: Where) -> Callable[[Record], bool]:

@@ -238,6 +238,28 @@ class RecordChangeTests(ConnectorTests):
         self.assertEqual(self.mail[nodes[0x112]].payloads, [b"0", b"1", b"2"])
         self.assertIn(EU2, nodes[EU1].endpoints)
 
+    def test_lost_while_it_is_there(self) -> None:
+        """
+        A record that is withdrawn for good takes no connection away: that a node is registered is
+        worth more than what a registry has forgotten. When it leaves it is not looked for.
+
+        Scenario: Z7
+        """
+        nodes = self.connected()
+        nodes[EU1]._parts.topology.replace(Feeder.STATIC, [])
+        self.network.settle(600)
+        self.assertIn(EU2, nodes[EU1].endpoints)
+        nodes[ONE].send(0x112, b"1")
+        self.network.settle()
+        self.assertEqual(self.mail[nodes[0x112]].payloads, [b"0", b"1"])
+        self.network.result_of(nodes[0x112].stop())
+        self.network.dials.clear()
+        self.network.result_of(nodes[EU2].stop())
+        self.network.settle(60)
+        self.assertNotIn(EU2, nodes[EU1].endpoints)
+        self.assertIsNone(nodes[EU1]._parts.topology.registry.get(EU2))
+        self.assertNotIn(address_of(EU2), [str(each) for each in self.network.dials])
+
     def test_the_same_again(self) -> None:
         """
         A record that says what is known already changes nothing.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
@@ -222,6 +224,64 @@ class WithoutUpstreamTests(MeshTests):
         self.assertEqual(len(self.network.dials), limits.DIRECT_ATTEMPTS_MAX)
         self.assertEqual(one._parts.directs._wanted, {})
         self.assert_quiet(one)
+
+    def test_a_target_that_is_elsewhere_now(self) -> None:
+        """
+        However far off the next attempt is, a target whose record tells another place is dialled
+        there at once, and what waited arrives.
+
+        Scenario: Z13
+        """
+        one, two = self.pair_of()
+        self.network.start(two)
+        topology = one._parts.topology
+        gone = Record(bus_id=self.TWO, addresses=("ipv4://10.0.0.9:9",))
+        topology.replace(Feeder.STATIC, [gone])
+        one.send(self.TWO, b"0")
+        self.network.settle(limits.PENDING_SECONDS)
+        one.send(self.TWO, b"1")
+        self.network.settle(0.1)
+        self.assertGreater(one._parts.directs._wanted[self.TWO].due, one._parts.context.now + 5)
+        topology.replace(Feeder.STATIC, [attrs.evolve(gone, addresses=(address_of(self.TWO),))])
+        self.network.settle(0.1)
+        self.assertEqual(self.mail[two].payloads, [b"1"])
+        self.assert_quiet(one, two)
+
+    def test_the_next_attempt_stays_where_it_is(self) -> None:
+        """
+        A record that changes and says the same place makes nobody dial sooner, nor later.
+
+        Scenario: Z14
+        """
+        one, _ = self.pair_of()
+        topology = one._parts.topology
+        gone = Record(bus_id=self.TWO, addresses=("ipv4://10.0.0.9:9",))
+        topology.replace(Feeder.STATIC, [gone])
+        one.send(self.TWO, b"1")
+        self.network.settle(1)
+        due = one._parts.directs._wanted[self.TWO].due
+        for zone in "ab":
+            relabelled = attrs.evolve(gone, labels={"zone": zone})
+            topology.replace(Feeder.STATIC, [relabelled])
+            self.network.settle(0.1)
+        self.assertEqual(one._parts.directs._wanted[self.TWO].due, due)
+        self.assertEqual(len(self.network.dials), 1)
+        self.network.settle(1.5)
+        self.assertEqual(len(self.network.dials), 2)
+
+    def test_a_target_that_moves_while_it_is_dialled(self) -> None:
+        """A record that changes while its node is being dialled is followed when that failed."""
+        one, two = self.pair_of()
+        self.network.start(two)
+        topology = one._parts.topology
+        gone = Record(bus_id=self.TWO, addresses=("ipv4://10.0.0.9:9",))
+        topology.replace(Feeder.STATIC, [gone])
+        one.send(self.TWO, b"1")
+        self.network.clock.advance(0)
+        self.assertTrue(one._parts.directs._wanted[self.TWO].dialling)
+        topology.replace(Feeder.STATIC, [attrs.evolve(gone, addresses=(address_of(self.TWO),))])
+        self.network.settle(0.5)
+        self.assertEqual(self.mail[two].payloads, [b"1"])
 
     def half_known(self) -> tuple[Node, Node, Record]:
         """Start two nodes one of which knows that the other is there, and not where."""

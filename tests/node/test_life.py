@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from twisted.internet.defer import Deferred
 
 from atbus.errors import (
@@ -12,6 +14,8 @@ from atbus.errors import (
     Status,
     Undeliverable,
 )
+from atbus.node.connection import Connection
+from atbus.node.endpoint import Endpoint
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests
 
 PEER_ADDRESS = "ipv4://10.0.0.2:1"
@@ -51,6 +55,20 @@ class BeforeTests(BusTests):
         self.assertRaises(Undeliverable, node.next_hop, CHILD)
         self.assertRaises(Undeliverable, node.next_hop, ROOT)
         self.assertEqual(node.addresses, ())
+
+
+    def test_what_belongs_to_it(self) -> None:
+        """
+        Endpoints and connections are of a node and of nothing else: without one none is made, and
+        nobody adds one to those that it tells.
+
+        Scenario: G3
+        """
+        self.assertRaises(TypeError, Endpoint)
+        self.assertRaises(TypeError, Connection)
+        node = self.node()
+        self.assertRaises(TypeError, operator.setitem, node.endpoints, CHILD, node)
+        self.assertEqual(node.endpoints, {})
 
 
 class StartTests(BusTests):

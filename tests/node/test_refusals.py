@@ -109,6 +109,28 @@ class VersionTests(BusTests):
         self.network.result_of(stranger.listener.stop())
 
 
+    def test_one_among_others(self) -> None:
+        """
+        Versions are settled once, in HELLO, and no ping repeats them; a node of another version is
+        answered with that, and the pings of all others go on.
+
+        Scenario: J5
+        """
+        root, child = self.pair()
+        interval = root.config.heartbeat_seconds
+        self.network.settle(2 * interval)
+        pongs = len(self.diaries[root].of("on_endpoint_pong"))
+        for bus_id in (PEER, CHILD):
+            stranger = Stranger(self.network, make_terms(bus_id, versions=(2, 3)))
+            stranger.dial(ROOT_ADDRESS)
+            assert stranger.refused is not None
+            self.assertEqual(stranger.refused.status, Status.UNSUPPORTED_VERSION)
+        self.network.settle(5 * interval)
+        self.assertEqual((root.state, self.ids(root)), ("running", [CHILD]))
+        self.assertGreaterEqual(len(self.diaries[root].of("on_endpoint_pong")), pongs + 3)
+        self.assertEqual(self.ids(child), [ROOT])
+
+
 class IdTests(BusTests):
     """Ids that somebody may not have."""
 
