@@ -9,11 +9,10 @@ import secrets
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted.logger import Logger
-
 from atbus import __version__
 from atbus.nats.leaf import LeafDoor, LeafLink, Solicitor
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession, LeafTerms
+from atbus.nats.server_link import ServerLinks
 from atbus.nats.tls import client_context
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 VERSION = "2.9.10"
 
 
-class Leafs:
+class Leafs(ServerLinks):
     """
     The leafs of a gateway.
 
@@ -34,13 +33,7 @@ class Leafs:
     """
 
     def __init__(self, gateway: Gateway, random: Random) -> None:
-        self.node = gateway.node
-        self.beyond = gateway.node.beyond
-        self.reactor = gateway.reactor
-        self.timers = gateway.timers
-        self.random = random
-        self.links: list[LeafLink] = []
-        self.log = Logger(namespace="atbus.nats")
+        super().__init__(gateway, random)
         self.door = LeafDoor(self)
         self._gateway = gateway
         self._settings = gateway.settings.leafs
@@ -52,11 +45,6 @@ class Leafs:
             )
             for remote in self._settings.remotes
         ]
-
-    @property
-    def now(self) -> float:
-        """The time on our clock, seconds."""
-        return float(self.timers.seconds())
 
     def start(self) -> None:
         """Dial; the node is up."""

@@ -1,9 +1,9 @@
 """
 Neighbors in the space of subjects that are no nodes: servers of NATS.
 
-Each has a place among the neighbors, as if it were below this node: it is told all interest but its
-own, its interest is told to everybody else, and a publication crosses to it and back by the rules
-of `atbus.subjects.distribution`. Its place is above all bus ids, so that no node can take it.
+Each has a place among the neighbors, on a side that fits it (a leaf is below this node): it is told
+interest, what it wants is told to others, and a publication crosses to it and back by the rules of
+`atbus.subjects.distribution`. Its place is above all bus ids, so that no node can take it.
 
 What comes from there is published here, in the name of this node. The queue groups that it is for
 have been chosen on the other side, and so have those that it is not for.
@@ -18,7 +18,6 @@ from atbus.busid import ID_MAX
 from atbus.errors import Status, SubjectError
 from atbus.node.publication import Publication
 from atbus.node.publishing import Passing
-from atbus.subjects.interest import Side
 from atbus.subjects.pattern import inbox_owner, parse_subject
 from atbus.wire.messages import Interest, InterestEntry
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from atbus.node.interest_talk import InterestTalk
     from atbus.node.publishing import Publishing
     from atbus.node.subscribers import Subscribers
-    from atbus.subjects.interest import Interests
+    from atbus.subjects.interest import Interests, Side
 
 _FIRST_PLACE: Final = ID_MAX + 1
 
@@ -89,16 +88,17 @@ class Beyond:
         takers = self._interests.match(parse_subject(subject, literal_wildcards=True))
         return any(taker.neighbor != place for taker in takers)
 
-    def open(self, foreign: Foreign) -> int:
+    def open(self, foreign: Foreign, side: Side) -> int:
         """
         Let somebody take part; he is told at once what is wanted.
 
+        :param side: Where he stands.
         :returns: His place.
         """
         place = self._places
         self._places += 1
         self.foreign[place] = foreign
-        for message in self._interests.open(place, Side.BELOW):
+        for message in self._interests.open(place, side):
             foreign.told(message)
         self.changed()
         return place

@@ -1,0 +1,291 @@
+"""
+Connections between this node and servers of NATS, leafs and routes alike: what they do and who has
+them.
+
+A connection is one place beside the neighbors of the node (`atbus.node.beyond`) for as long as it
+takes part. It tells what the bus wants and passes on what the other side wants, carries
+publications in both directions, and lets answers come back for which there is no interest yet.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from atbus.nats import bounds
+from atbus.nats.accounts import OWN_SUBJECTS
+from atbus.nats.server_grammar import Interest, Message
+from atbus.nats.server_session import Answered, Close, Opened, ServerSession, StartTls, Write
+from atbus.node.context import Alarm
+from atbus.subjects.pattern import INBOX, inbox_owner
+
+if TYPE_CHECKING:
+    from atbus.nats.gateway import Gateway
+    from atbus.node.publication import Publication
+    from atbus.node.publishing import Passing
+    from atbus.subjects.interest import Side
+    from atbus.wire.messages import Interest as Told
+
+_OWN: Final = len(OWN_SUBJECTS)
+
+
+class ServerLinks:
+    """
+    All connections of one kind that a gateway has.
+
+    :param gateway: Whose they are.
+    :param random: Spreads attempts.
+    """
+
+    def __init__(self, gateway: Gateway, random: Random) -> None:
+        self.node = gateway.node
+        self.beyond = gateway.node.beyond
+        self.reactor = gateway.reactor
+        self.timers = gateway.timers
+        self.random = random
+        self.links: list[Any] = []
+        self.log = Logger(namespace="atbus.nats")
+
+    @property
+    def now(self) -> float:
+        """The time on our clock, seconds."""
+        return float(self.timers.seconds())
+
+
+class ServerLink(Protocol):
+    """
+    One connection.
+
+    :param owner: All of its kind.
+    :param session: Our side of it.
+    :param tls_context: What to begin TLS with; None for none.
+    :param ended: Called once with why it has ended, and whether that will last.
+    """
+
+    #: What it is called in the log.
+    kind: ClassVar[str]
+    #: Where the other side stands, as far as subjects are concerned.
+    side: ClassVar[Side]
+    #: How subjects begin that do not cross, besides our own.
+    hidden: ClassVar[tuple[str, ...]] = ()
+
+    transport: Any
+
+    def __init__(
+        self,
+        owner: ServerLinks,
+        session: ServerSession[Any, Any],
+        tls_context: Any,
+        ended: Callable[[str, bool], None] | None = None,
+    ) -> None:
+        self.name = ""
+        self.in_messages = self.out_messages = self.in_bytes = self.out_bytes = 0
+        self.interests: dict[tuple[str, str], int] = {}
+        self._owner = owner
+        self._session = session
+        self._tls_context = tls_context
+        self._ended = ended
+        self._place: int | None = None
+        self._reason, self._is_lasting = "", False
+        # What is wanted for answers only, the latest last.
+        self._expected: OrderedDict[str, None] = OrderedDict()
+        self._alarm = Alarm(owner.timers, self._tick)
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._is_held = False
+
+    def _written(self, what: Interest | Message) -> bytes:
+        """Write interest or a message in the dialect of this kind."""
+        raise NotImplementedError
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether publications cross."""
+        return self._place is not None
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        self.transport.setTcpNoDelay(True)
+        peer = self.transport.getPeer()
+        self.name = f"{peer.host}:{peer.port}"
+        self._owner.links.append(self)
+        self.transport.registerProducer(self, True)
+        self._perform(self._session.open(self._owner.now))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what the other side has sent."""
+        self._perform(self._session.receive(data, self._owner.now))
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """The connection has ended."""
+        self._leave()
+        self._alarm.set(None)
+        self._owner.links.remove(self)
+        if self._ended is not None:
+            self._ended(self._reason or "the other side has closed", self._is_lasting)
+
+    def close(self, reason: str) -> None:
+        """Take part no longer, at once, and close when everything is sent."""
+        self._reason = self._reason or reason
+        self._leave()
+        self.flush()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _leave(self) -> None:
+        self._session.end()
+        place, self._place = self._place, None
+        if place is not None:
+            self._owner.beyond.close(place)
+
+    def _tick(self) -> None:
+        self._perform(self._session.tick(self._owner.now))
+
+    def _perform(self, effects: Sequence[object]) -> None:
+        for effect in effects:
+            self._perform_one(effect)
+        self._alarm.set(self._session.deadline)
+        self.flush()
+
+    def _perform_one(self, effect: object) -> None:
+        match effect:
+            case Message():
+                self._arrived(effect)
+            case Interest(subject=subject, queue=queue, weight=weight):
+                self._interested(subject, queue, weight)
+            case Write(data=data):
+                self._send(data)
+            case StartTls():
+                self.flush()
+                self.transport.startTLS(self._tls_context)
+            case Opened():
+                self._take_part()
+            case Answered(barrier=barrier) if self._place is not None:
+                self._owner.beyond.answered(self._place, barrier)
+            case Close(reason=reason, is_lasting=is_lasting):
+                self._is_lasting = is_lasting
+                self._owner.log.warn(
+                    "{kind} {name} is closed: {reason}",
+                    kind=self.kind,
+                    name=self.name,
+                    reason=reason,
+                )
+                self.close(reason)
+
+    def _take_part(self) -> None:
+        self._place = self._owner.beyond.open(self, self.side)
+        self._owner.log.info("{kind} {name} takes part", kind=self.kind, name=self.name)
+
+    def _interested(self, subject: str, queue: str, weight: int) -> None:
+        if self._place is None or subject.startswith(OWN_SUBJECTS):
+            return
+        if weight:
+            self.interests[subject, queue] = weight
+        else:
+            self.interests.pop((subject, queue), None)
+        self._owner.beyond.heard(self._place, subject, queue, weight)
+
+    def _arrived(self, message: Message) -> None:
+        subject, reply, queues, header, payload = message
+        if self._place is None or OWN_SUBJECTS in (subject[:_OWN], reply[:_OWN]):
+            # Also not by way of an answer.
+            return
+        self.in_messages += 1
+        self.in_bytes += len(header) + len(payload)
+        self._owner.beyond.publish(
+            self._place, subject, payload, reply_to=reply, header_block=header, queues=queues
+        )
+
+    # For the node.
+
+    def told(self, message: Told) -> None:
+        """Pass on who wants what."""
+        lines = [
+            self._written(Interest(entry.subject, entry.queue, entry.weight))
+            for entry in message.entries
+            if not entry.subject.startswith(OWN_SUBJECTS)
+        ]
+        for entry in message.entries:
+            if not entry.queue:
+                self._expected.pop(entry.subject, None)
+        self._send(b"".join(lines))
+        if message.barrier:
+            self._perform(self._session.ask(message.barrier))
+
+    def take(self, publication: Publication, passing: Passing) -> None:
+        """Pass on a publication; what cannot be given back is given up."""
+        subject, reply = publication.subject, publication.reply_to
+        if passing.handed_back or subject.startswith((OWN_SUBJECTS, *self.hidden)):
+            return
+        if reply:
+            # Who answers at once must know of the interest in the answer.
+            self._owner.beyond.talk.flush()
+        owner = inbox_owner(reply) if reply else 0
+        if owner:
+            self._expect(f"{INBOX}.{owner:x}.*")
+        elif reply and self._place and not self._owner.beyond.is_wanted(self._place, reply):
+            # The question was faster than the interest in its answer.
+            self._expect(reply)
+        self.out_messages += 1
+        self.out_bytes += publication.size_bytes
+        self._send(
+            self._written(
+                Message(
+                    subject, reply, passing.queues, publication.header_block, publication.payload
+                )
+            )
+        )
+
+    def _expect(self, pattern: str) -> None:
+        """Let answers come back for which there is no interest, or none yet."""
+        if pattern in self._expected:
+            self._expected.move_to_end(pattern)
+            return
+        self._expected[pattern] = None
+        self._send(self._written(Interest(pattern, "", 1)))
+        if len(self._expected) > bounds.LEAF_INBOXES_MAX:
+            last, _ = self._expected.popitem(last=False)
+            self._send(self._written(Interest(last, "", 0)))
+
+    # To the other side.
+
+    def _send(self, data: bytes) -> None:
+        if not data:
+            return
+        if not self._waiting:
+            self._owner.timers.callLater(0, self.flush)
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > bounds.LEAF_PENDING_BYTES:
+            self._reason = "it is too slow"
+            self._owner.log.warn(
+                "{kind} {name} is closed: it is too slow", kind=self.kind, name=self.name
+            )
+            self._waiting, self._waiting_bytes = [], 0
+            self._leave()
+            self.transport.abortConnection()
+
+    def flush(self) -> None:
+        """Write what waits, unless the transport has enough."""
+        if self._waiting and not self._is_held:
+            data, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+            self.transport.write(data)
+
+    def pauseProducing(self) -> None:
+        """The transport has enough to send."""
+        self._is_held = True
+
+    def resumeProducing(self) -> None:
+        """The transport has sent what it had."""
+        self._is_held = False
+        self.flush()
+
+    def stopProducing(self) -> None:
+        """The transport sends nothing any more."""
+        self._is_held = True
