@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from atbus.discovery.documents import (
+    Author,
+    service_key,
+    topology_key,
+    write_record,
+    write_service,
+)
 from atbus.errors import RegistrationRefused, Status, Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.interfaces import IMessageReceiver
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Tests
 else:
     _Tests = object
+
+_Half: TypeAlias = tuple[bytes, bytes]
+"""A key and its value."""
 
 
 @implementer(IMessageReceiver)
@@ -105,6 +116,12 @@ class RegistryNodes(_Tests):
 
         node.watch_nodes(note)
         return news
+
+    def services_gone(self, node: Node) -> list[int]:
+        """Write down whose services a node can choose no more from now on."""
+        gone: list[int] = []
+        node.events.on_service_gone.observe(lambda service: gone.append(service.bus_id))
+        return gone
 
     def knows(self, node: Node, *others: int) -> bool:
         """Tell whether a node knows others, and what they offer."""
@@ -307,3 +324,69 @@ class NodesContract(RegistryNodes):
         self.assertIs((await self.refusal(twin.start())).status, Status.ID_CONFLICT)
         await first.stop()
         await self.node(0x61, name="other").start()
+
+
+class HalvesContract(RegistryNodes):
+    """A node of which one half has arrived, and the other has not."""
+
+    def write(self, node: Node, key: bytes, value: bytes) -> Awaitable[object]:
+        """
+        Write something into the registry, past all announcers.
+
+        :param node: Whose connection to use.
+        :param key: Where.
+        :param value: What.
+        :returns: When it is there.
+        :raises NotImplementedError: When the subclass does not say.
+        """
+        raise NotImplementedError
+
+    def halves(self, node: Node, name: str) -> tuple[_Half, _Half]:
+        """Give what a node would write, and does not: its record and its service."""
+        record = node._parts.topology.own
+        assert record is not None
+        prefix, author = self.where()["prefix"], Author(name, name)
+        service = Service(bus_id=node.bus_id, name=name, type=name)
+        return (
+            (topology_key(prefix, node.bus_id), write_record(record, author)),
+            (service_key(prefix, node.bus_id, name), write_service(service, author)),
+        )
+
+    async def pair(self) -> tuple[Node, Node, Inbox]:
+        """Start a node that watches, and another one that does not know of the registry."""
+        watching = self.node(0x91)
+        silent = self.node(0x92, **{self.registry: {"announce": False, "watch": False}})
+        inbox = silent.receiver = Inbox(self.changes)
+        await watching.start()
+        await silent.start()
+        await self.changes.until(lambda: watching.discovery_in_sync == {self.registry})
+        return watching, silent, inbox
+
+    async def test_the_service_comes_first(self) -> None:
+        """A message to a node that was chosen by its service waits for its record, and arrives."""
+        watching, silent, inbox = await self.pair()
+        record, service = self.halves(silent, "chat")
+        await self.write(watching, *service)
+        await self.changes.until(lambda: watching.select(Filter(type="chat")) is not None)
+        sending = watching.deliver(0x92, b"early")
+        target, _ = watching.send_by(Filter(type="chat"), b"chosen")
+        self.assertEqual(target, 0x92)
+        self.assertFalse(sending.called)
+        await self.write(watching, *record)
+        await sending
+        await self.changes.until(lambda: len(inbox.payloads) == 2)
+        self.assertEqual(inbox.payloads, [b"early", b"chosen"])
+
+    async def test_the_record_comes_first(self) -> None:
+        """A node of which only the record is there is reached by its id; chosen it is later."""
+        watching, silent, inbox = await self.pair()
+        record, service = self.halves(silent, "battle")
+        await self.write(watching, *record)
+        await self.changes.until(lambda: self.stamp(watching, 0x92) is not None)
+        self.assertIsNone(watching.select(Filter(type="battle")))
+        await watching.deliver(0x92, b"early")
+        await self.write(watching, *service)
+        await self.changes.until(lambda: watching.select(Filter(type="battle")) is not None)
+        watching.send_by(Filter(type="battle"), b"chosen")
+        await self.changes.until(lambda: len(inbox.payloads) == 2)
+        self.assertEqual(inbox.payloads, [b"early", b"chosen"])

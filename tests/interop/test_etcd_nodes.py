@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 from atbus.cli.foreground import twistd
-from atbus.discovery.documents import (
-    Author,
-    service_key,
-    topology_key,
-    write_record,
-    write_service,
-)
 from atbus.discovery.etcd import packer
 from atbus.errors import Status
 from atbus.node.directory import EtcdPlaces
+from atbus.node.node import Node
 from atbus.routing.registry import NodeDown, NodeUp
-from atbus.routing.services import Filter, Service
 from tests.interop.etcd_server import EtcdCase
-from tests.interop.registry_nodes import Inbox, NodesContract, RegistryNodes
+from tests.interop.registry_nodes import HalvesContract, Inbox, NodesContract, RegistryNodes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,51 +48,14 @@ class TwoNodesTests(NodeCase, NodesContract):
         )
 
 
-class HalfKnownTests(NodeCase):
-    """A node of which one key has arrived, and the other has not."""
+class HalfKnownTests(NodeCase, HalvesContract):
+    """A node of which one key has arrived from etcd, and the other has not."""
 
-    async def test_a_message_waits_for_the_other_half(self) -> None:
-        """
-        A message to a node that was chosen by its service waits for its record, and gets through;
-        a node whose record comes first is reached by its id, and chosen when its service is there.
-        """
-        first = self.node(0x91)
-        await first.start()
-        (directory,) = first._parts.discovering._directories
+    def write(self, node: Node, key: bytes, value: bytes) -> Awaitable[object]:
+        (directory,) = node._parts.discovering._directories
         assert isinstance(directory, EtcdPlaces)
-        prefix = self.prefix().decode()
-
-        async def write(key: bytes, value: bytes) -> None:
-            request = {"key": packer.encode(key), "value": packer.encode(value)}
-            await directory._cluster.call("/v3/kv/put", request)
-
-        for number, kind in ((0x92, "chat"), (0x93, "battle")):
-            silent = self.node(number, etcd={"announce": False, "watch": False})
-            inbox = silent.receiver = Inbox(self.changes)
-            await silent.start()
-            service = Service(bus_id=number, name=kind, type=kind)
-            record = silent._parts.topology.own
-            assert record is not None
-            author = Author(kind, kind)
-            halves = [
-                (service_key(prefix, number, kind), write_service(service, author)),
-                (topology_key(prefix, number), write_record(record, author)),
-            ]
-            if kind == "battle":
-                halves.reverse()
-            await write(*halves[0])
-            if kind == "chat":
-                await self.changes.until(lambda: first.select(Filter(type="chat")) is not None)
-                sending = first.deliver(number, b"early")
-                self.assertFalse(sending.called)
-                await write(*halves[1])
-            else:
-                await self.changes.until(lambda: self.stamp(first, 0x93) is not None)
-                sending = first.deliver(number, b"early")
-                await write(*halves[1])
-                await self.changes.until(lambda: first.select(Filter(type="battle")) is not None)
-            await sending
-            self.assertEqual(inbox.payloads, [b"early"])
+        request = {"key": packer.encode(key), "value": packer.encode(value)}
+        return directory._cluster.call("/v3/kv/put", request)
 
 
 class OutageTests(NodeCase):

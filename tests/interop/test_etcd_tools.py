@@ -96,6 +96,13 @@ class ToolTests(ClusterCase):
         code, out, _ = await self.atbus(*words)
         self.assertEqual(code, 0)
         self.assertIn("record 0x1 name=one type=battle addresses=unix:///x\n", out)
+        code, out, _ = await self.atbus(*words, "-o", "json")
+        self.assertEqual(code, 0)
+        changes = [json.loads(line) for line in out.splitlines()]
+        events = sorted((change["event"], change["id"]) for change in changes)
+        both = [("record", "0x1"), ("record", "0x2"), ("service", "0x1"), ("service", "0x2")]
+        self.assertEqual(events, both)
+        self.assertEqual({change["type"] for change in changes}, {"battle"})
 
     async def test_nobody_there_is_told_by_a_code(self) -> None:
         """A server that is not there ends a command at once, with the code for that."""

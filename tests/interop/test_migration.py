@@ -68,15 +68,18 @@ class MigrationTests(RegistryNodes, EtcdCase):
         await self.everybody_talks()
         for registries in (("etcd", "zookeeper"), ("zookeeper",)):
             for bus_id in IDS:
-                news = {other: self.news(self.nodes[other]) for other in IDS if other != bus_id}
+                others = [self.nodes[other] for other in IDS if other != bus_id]
+                news = [self.news(other) for other in others]
+                services = [self.services_gone(other) for other in others]
                 await self.restart(bus_id, *registries)
                 await self.everybody_talks()
                 gone = {
                     about
-                    for told in news.values()
+                    for told in news
                     for kind, about in told
                     if kind is NodeDown and about != bus_id
                 }
                 self.assertEqual(gone, set())
+                self.assertEqual(set().union(*services) - {bus_id}, set())
         self.servers[0].kill()
         await self.everybody_talks()

@@ -113,11 +113,12 @@ class ReloadTests(ReloadCase):
 
     async def test_zookeeper(self) -> None:
         """
-        From etcd over both to ZooKeeper, and there with another session: nobody is ever gone, and
-        nothing is left behind.
+        From etcd over both to ZooKeeper, and there with another session: nobody is ever gone, nor
+        is what he offers, and nothing is left behind.
         """
-        nodes = await self.pair()
+        nodes = await self.pair(service={"type": "chat"})
         news = [self.news(node) for node in nodes]
+        services = [self.services_gone(node) for node in nodes]
         steps: list[dict[str, Any]] = [
             {"zookeeper": self.zoo("z/")},
             {"etcd": {}},
@@ -129,7 +130,11 @@ class ReloadTests(ReloadCase):
                 self.assertEqual(change.applied, set(options))
             await self.meet(*nodes)
             await self.sees(lambda: all(map(self.has_zookeeper, nodes)))
+            for node in nodes:
+                chosen = [node.select(Filter(type="chat")) for _ in nodes]
+                self.assertEqual(sorted(each.bus_id for each in chosen if each), [0x11, 0x12])
         self.assertEqual([self.gone(told) for told in news], [[], []])
+        self.assertEqual(services, [[], []])
         for node in nodes:
             (directory,) = node._parts.discovering._directories
             assert isinstance(directory, ZooKeeperPlaces)

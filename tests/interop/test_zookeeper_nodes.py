@@ -10,8 +10,9 @@ from typing import Any
 from atbus.cli.foreground import twistd
 from atbus.errors import Status
 from atbus.node.directory import ZooKeeperPlaces
+from atbus.node.node import Node
 from atbus.routing.registry import NodeDown
-from tests.interop.registry_nodes import Inbox, NodesContract, RegistryNodes
+from tests.interop.registry_nodes import HalvesContract, Inbox, NodesContract, RegistryNodes
 from tests.interop.zookeeper_server import ZooKeeperCase
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,17 @@ class TwoNodesTests(NodeCase, NodesContract):
         inbox = leaves[1].receiver = Inbox(self.changes)
         await leaves[0].deliver(0x201, b"across")
         self.assertEqual(inbox.payloads, [b"across"])
+
+
+class HalfKnownTests(NodeCase, HalvesContract):
+    """A node of which one place has arrived from ZooKeeper, and the other has not."""
+
+    async def write(self, node: Node, key: bytes, value: bytes) -> None:
+        (directory,) = node._parts.discovering._directories
+        assert isinstance(directory, ZooKeeperPlaces)
+        client, place = directory._session.client, key.decode()
+        await client.make_folder(place.rpartition("/")[0])
+        await client.create(place, value)
 
 
 class OutageTests(NodeCase):

@@ -74,6 +74,12 @@ class ToolTests(SessionCase):
         self.assertEqual(code, 0, err)
         self.assertIn("record 0x1 addresses=unix:///x\n", out)
         self.assertIn("service 0x2 name=two", out)
+        code, out, err = await self.atbus(*words, "-o", "json", *login)
+        self.assertEqual(code, 0, err)
+        changes = [json.loads(line) for line in out.splitlines()]
+        events = sorted((change["event"], change["id"]) for change in changes)
+        both = [("record", "0x1"), ("record", "0x2"), ("service", "0x1"), ("service", "0x2")]
+        self.assertEqual(events, both)
         code, _, err = await self.atbus(*words, "--timeout", "60")
         self.assertEqual(code, ExitCode.REFUSED, err)
 
