@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from atbus.nats.gateway import Gateway
+from atbus.nats.gateway import Gateway, wall_seconds
 from atbus.nats.settings import read_gateway
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
@@ -79,13 +80,13 @@ class SocketCase(TestCase):
 
         self.reactor: Any = reactor
 
-    async def gateway(self, **nats: Any) -> Gateway:
+    async def gateway(self, *, wall: Callable[[], float] = wall_seconds, **nats: Any) -> Gateway:
         """Start a node with a gateway; both are stopped after the test."""
         config = NodeConfig(id=0x10001, nats={"listen": "127.0.0.1:0", **nats})
         node = Node(config, self.reactor)
         settings = read_gateway(config)
         assert settings is not None
-        gateway = Gateway(node, settings, self.reactor)
+        gateway = Gateway(node, settings, self.reactor, wall=wall)
         self.addCleanup(node.stop)
         await node.start()
         gateway.startService()
