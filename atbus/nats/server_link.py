@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -46,6 +47,8 @@ class ServerLinks:
     def __init__(self, gateway: Gateway, random: Random) -> None:
         self.node = gateway.node
         self.beyond = gateway.node.beyond
+        #: How long the other side may take nothing of what waits for it.
+        self.write_seconds = gateway.settings.write_seconds
         self.reactor = gateway.reactor
         self.timers = gateway.timers
         self.random = random
@@ -98,7 +101,8 @@ class ServerLink(Protocol):
         self._alarm = Alarm(owner.timers, self._tick)
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._is_held = False
+        self._is_held = self._is_closing = False
+        self._patience: IDelayedCall | None = None
 
     def _written(self, what: Interest | Message) -> bytes:
         """Write interest or a message in the dialect of this kind."""
@@ -126,17 +130,23 @@ class ServerLink(Protocol):
         """The connection has ended."""
         self._leave()
         self._alarm.set(None)
+        self._stop_waiting()
         self._owner.links.remove(self)
         if self._ended is not None:
             self._ended(self._reason or "the other side has closed", self._is_lasting)
 
     def close(self, reason: str) -> None:
-        """Take part no longer, at once, and close when everything is sent."""
+        """Take part no longer, at once; close when everything is sent, or that takes too long."""
         self._reason = self._reason or reason
         self._leave()
+        if self._is_closing:
+            return
+        self._is_held = False
         self.flush()
+        self._is_closing = True
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+        self._be_patient()
 
     def _leave(self) -> None:
         self._session.end()
@@ -170,12 +180,7 @@ class ServerLink(Protocol):
                 self._owner.beyond.answered(self._place, barrier)
             case Close(reason=reason, is_lasting=is_lasting):
                 self._is_lasting = is_lasting
-                self._owner.log.warn(
-                    "{kind} {name} is closed: {reason}",
-                    kind=self.kind,
-                    name=self.name,
-                    reason=reason,
-                )
+                self._log_end(reason)
                 self.close(reason)
 
     def _take_part(self) -> None:
@@ -256,20 +261,41 @@ class ServerLink(Protocol):
     # To the other side.
 
     def _send(self, data: bytes) -> None:
-        if not data:
+        if not data or self._is_closing:
             return
         if not self._waiting:
             self._owner.timers.callLater(0, self.flush)
         self._waiting.append(data)
         self._waiting_bytes += len(data)
         if self._waiting_bytes > bounds.LEAF_PENDING_BYTES:
-            self._reason = "it is too slow"
-            self._owner.log.warn(
-                "{kind} {name} is closed: it is too slow", kind=self.kind, name=self.name
+            self._give_up("too much waits for it")
+
+    def _be_patient(self) -> None:
+        """Give the other side time to take something of what waits."""
+        if self._patience is None:
+            self._patience = self._owner.timers.callLater(
+                self._owner.write_seconds, self._give_up, "it takes nothing"
             )
-            self._waiting, self._waiting_bytes = [], 0
-            self._leave()
-            self.transport.abortConnection()
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        self._patience = None
+
+    def _give_up(self, reason: str) -> None:
+        """Close at once; what waits is lost."""
+        if not self._is_closing:
+            self._log_end(reason)
+        self._reason = self._reason or reason
+        self._waiting, self._waiting_bytes = [], 0
+        self._is_closing = True
+        self._leave()
+        self.transport.abortConnection()
+
+    def _log_end(self, reason: str) -> None:
+        self._owner.log.warn(
+            "{kind} {name} is closed: {reason}", kind=self.kind, name=self.name, reason=reason
+        )
 
     def flush(self) -> None:
         """Write what waits, unless the transport has enough."""
@@ -280,10 +306,12 @@ class ServerLink(Protocol):
     def pauseProducing(self) -> None:
         """The transport has enough to send."""
         self._is_held = True
+        self._be_patient()
 
     def resumeProducing(self) -> None:
         """The transport has sent what it had."""
         self._is_held = False
+        self._stop_waiting()
         self.flush()
 
     def stopProducing(self) -> None:

@@ -11,6 +11,7 @@ from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import Monitor
 from atbus.testing.leaf_fuzz import hostile_leaf
 from tests.nats.harbor import Caller, HarborTests
+from tests.nats.transcripts import EOF
 
 PORT = 7422
 
@@ -56,6 +57,41 @@ class DoorTests(HarborTests):
         first.says(b"what\r\n")
         self.until(lambda: first.is_gone)
         self.leaf(gateway)
+
+    def test_who_takes_nothing(self) -> None:
+        """A leaf that does not read is closed in time, and so is one that does not let us go."""
+        gateway = self.open(write_seconds=5.0)
+        for is_told in (False, True):
+            leaf = self.leaf(gateway)
+            leaf.says(b"CONNECT {}\r\nLS+ a\r\nPING\r\n")
+            client = self.caller(gateway)
+            leaf.is_deaf = True
+            client.says(b"CONNECT {}\r\nPUB a 2\r\nhi\r\n")
+            self.network.settle(1.0)
+            [link] = gateway.leafs.links
+            if is_told:
+                link.close("the node stops")
+            self.network.settle(3.0)
+            self.assertEqual((leaf.is_gone, link.takes_part), (False, not is_told))
+            self.network.settle(2.0)
+            self.assertEqual((leaf.is_gone, gateway.leafs.links), (True, []))
+
+    def test_a_slow_leaf_is_told_why_it_is_closed(self) -> None:
+        """What waits when a connection is closed in good order is sent first."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nLS+ a\r\nPING\r\n")
+        self.network.settle()
+        leaf.hears()
+        leaf.is_deaf = True
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nPUB a 2\r\nhi\r\nPING\r\nPUB a 2\r\nho\r\n")
+        leaf.says(b"what\r\n")
+        self.network.settle()
+        leaf.listens()
+        self.network.settle()
+        wanted = b"LMSG a 2\r\nhi\r\nLMSG a 2\r\nho\r\n-ERR 'Unknown Protocol Operation'\r\n"
+        self.assertEqual(leaf.hears(), wanted + EOF)
 
     def test_hostile_leafs(self) -> None:
         """Whatever a leaf says, nothing comes of it but its own end, and clients are served on."""

@@ -167,8 +167,13 @@ class SecureTests(BrowserCase):
 
     async def enters(self) -> Gateway:
         """Start a gateway."""
-        files = {"certificate_file": self.own.certificate, "key_file": self.own.key}
-        return await self.gateway(websocket="127.0.0.1:0", tls_seconds=60.0, **files)
+        own = self.own
+        return await self.gateway(
+            websocket="127.0.0.1:0",
+            tls_seconds=60.0,
+            certificate_file=own.certificate,
+            key_file=own.key,
+        )
 
     def test_inside_of_tls(self) -> Deferred[None]:
         """The same clients are served, from the first byte on inside of TLS."""
