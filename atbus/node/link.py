@@ -250,19 +250,19 @@ class Link(Growth):
         """
         Look again whether something can be queued, the kernel having taken what it could.
 
-        What is longer than the whole queue may be is taken by an empty one.
+        Whatever its length it is taken while the queue is not long, that is writable: who waits
+        for an empty one, waits for ever beside others that send a little all the time.
         """
         self.measure()
         if size_bytes <= self._spare_bytes:
             return True
-        is_empty = not (self._queued_measured or self._outgoing.full)
-        return is_empty and self._account.has_room(size_bytes)
+        takes_more = self._spare_bytes > 0 and not self.is_long
+        return takes_more and self._account.has_room(size_bytes)
 
     def has_room_for_answer(self, size_bytes: int) -> bool:
         """Tell whether an answer can be queued: it may go past the window and the node's budget."""
         self.measure()
-        queued = self._queued_measured
-        return queued + size_bytes <= self._queued_bytes_max or not queued
+        return self._queued_measured + size_bytes <= self._queued_bytes_max or not self.is_long
 
     def has_share(self, target: int, size_bytes: int) -> bool:
         """

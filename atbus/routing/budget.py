@@ -17,6 +17,8 @@ from __future__ import annotations
 # The part of the budget that is kept back for grants, and the fewest that it is divided by.
 _GRANTS_PART = 8
 _GRANTS_MIN = 8
+# The part of the budget that is hardly anything.
+_LITTLE_PART = 8
 
 
 class Budget:
@@ -44,6 +46,8 @@ class Budget:
         """Hold as much as *bytes_max* from now on."""
         self.bytes_max = bytes_max
         self._usable_bytes = bytes_max - bytes_max // _GRANTS_PART
+        #: While no more than this is held, one message may be longer than what is free.
+        self.little_bytes = bytes_max // _LITTLE_PART
         self.count(0)
         self.add(0)
 
@@ -88,9 +92,11 @@ class Account:
         """
         Tell whether something fits that is longer than a queue may usually be.
 
-        :returns: Whether the budget has room for it, or nothing else is held at all.
+        :returns: Whether the budget has room for it, or hardly anything else is held: beside many
+            that send a little there may never be a moment when nothing is.
         """
-        return size_bytes <= self.budget.free_bytes or not self.budget.used_bytes
+        budget = self.budget
+        return size_bytes <= budget.free_bytes or budget.used_bytes <= budget.little_bytes
 
     def close(self) -> None:
         """Give everything back; twice does no harm."""

@@ -391,12 +391,13 @@ class Hauler(Speaker):
         asked.addCallbacks(self._hauled, self._not_hauled, callbackArgs=(began, before))
 
     def _not_hauled(self, failure: Failure) -> None:
-        """Try again soon when there was no room for it: a node that was held up has much to say."""
+        """Try again as soon as there is room for it: a node that was held up has much to say."""
         self._failed(failure)
         error: Any = failure.value
         if error.status is Status.BACKPRESSURE:
             self._hauls_left += 1
-            self._timers.callLater(_TICK_SECONDS, self._haul)
+            writable = self.node.writable(self._haul_target)
+            writable.addCallbacks(lambda _: self._haul(), self._failed)
 
     def _hauled(self, _: object, began: float, before: int) -> None:
         seconds = machine_seconds() - began

@@ -84,7 +84,7 @@ class OwnTests(MailTests):
 
     def test_a_message_larger_than_the_queue(self) -> None:
         """
-        A message longer than all that may be queued is taken when nothing is queued.
+        A message longer than all that may be queued is taken while the queue is not long.
 
         What is sent behind it has the usual room, and arrives behind it.
         """
@@ -101,6 +101,28 @@ class OwnTests(MailTests):
         self.network.settle()
         sizes = [len(payload) for payload in self.mail[root].payloads]
         self.assertEqual(sizes, [1_000_000] + [1_000] * (count - 1))
+
+    def test_a_large_message_beside_small_ones(self) -> None:
+        """
+        As long as a target is writable, a message of any length is taken: one whose sender sends
+        small ones all the time as well does not wait for a queue that is never empty.
+        """
+        root, child = self.pair(queued_bytes_hard=400_000, queued_bytes_soft=100_000)
+        self.data_channel(child, root).stall()
+        for _ in range(40):
+            child.send(ROOT, bytes(1_000))
+        self.network.settle(0.01)
+        self.assertTrue(child.writable(ROOT).called)
+        child.send(ROOT, bytes(1_000_000))
+        self.assertEqual(self.refused(child, ROOT, bytes(1_000_000)), "BACKPRESSURE")
+        waiting = child.writable(ROOT)
+        self.assertFalse(waiting.called)
+        self.data_channel(child, root).resume()
+        self.network.result_of(waiting)
+        child.send(ROOT, bytes(1_000_000))
+        self.network.settle()
+        sizes = [len(payload) for payload in self.mail[root].payloads]
+        self.assertEqual(sizes, [1_000] * 40 + [1_000_000] * 2)
 
     def refuses(self, node: Node, size: int) -> bool:
         """Send to the root, and tell whether it was refused."""

@@ -62,13 +62,23 @@ class BudgetTests(SynchronousTestCase):
             self.assertLessEqual(count * budget.grant_bytes, MOST // 8)
 
     def test_something_long(self) -> None:
-        """What is longer than a usual share fits while the budget has room, or holds nothing."""
+        """
+        What is longer than a usual share fits while the budget has room, or holds next to nothing;
+        then nothing else of that length does.
+        """
         budget = Budget(MOST)
         one, two = budget.open(), budget.open()
         self.assertTrue(two.has_room(MOST * 2))
-        one.hold(10_000)
-        self.assertTrue(two.has_room(60_000))
-        self.assertFalse(two.has_room(60_001))
+        one.hold(MOST // 8)
+        self.assertTrue(two.has_room(MOST * 2))
+        two.hold(MOST * 2)
+        self.assertFalse(one.has_room(1))
+        two.hold(0)
+        one.hold(MOST // 8 + 1)
+        self.assertFalse(two.has_room(MOST * 2))
+        one.hold(20_000)
+        self.assertTrue(two.has_room(50_000))
+        self.assertFalse(two.has_room(50_001))
 
     @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30_000)), max_size=80))
