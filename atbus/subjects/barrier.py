@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from atbus.subjects.interest import Side
+from atbus.subjects.interest import ONWARD, Side
 
 
 @attrs.frozen
@@ -82,12 +82,8 @@ class Barriers:
         :param neighbors: Those who take part.
         :returns: What to send; the answer at once when nobody is beyond.
         """
-        is_below = neighbors[by] is Side.BELOW
-        beyond = [
-            bus_id
-            for bus_id, side in neighbors.items()
-            if bus_id != by and (is_below or side is Side.BELOW)
-        ]
+        onward = ONWARD[neighbors[by]]
+        beyond = [bus_id for bus_id, side in neighbors.items() if bus_id != by and side in onward]
         return self._pass_on(Answer(by, barrier), beyond)
 
     def answered(self, by: int, barrier: int) -> list[Effect]:

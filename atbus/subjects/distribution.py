@@ -13,6 +13,11 @@ The rules (wire protocol, 6.6 and 7.20):
    needs nothing but groups is told so (QUEUES_ONLY).
 4. A branch that has no member any more hands the group back, marked HANDED_BACK. Who gets it back
    tries the others, with the mark, so that it is not handed back a second time but given up.
+5. What comes from outside goes everywhere but outside, what goes outside is at its end there: so a
+   mesh that is not ours is one hop. Who is outside gives what it gets to its plain subscribers as
+   well, and cannot be told that they have it. So it gets nothing for a group alone where it has
+   such subscribers; and where it has none, it also gets what somebody else outside has sent for a
+   group of which nobody else is a member any more.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import attrs
 
 from atbus import limits
-from atbus.subjects.interest import HERE, Interests, Side, Taker
+from atbus.subjects.interest import HERE, ONWARD, Interests, Side, Taker
 
 
 class Preference(enum.Enum):
@@ -143,6 +148,9 @@ class Distributor:
         takers = self._interests.match(incoming.subject)
         allowed = _allowed(incoming, sides)
         here, plain = self._plain(incoming, takers, allowed)
+        alone = _takers_of_groups_alone(takers, sides)
+        if incoming.queues_only or incoming.handed_back:
+            allowed -= {place for place in allowed - alone if sides[place] is Side.OUTSIDE}
         groups: dict[str, list[Taker]] = {}
         for taker in takers:
             if taker.wanted.queue:
@@ -155,6 +163,8 @@ class Distributor:
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
             place = self._choose(members, allowed)
+            if place is None and sides.get(incoming.came_from) is Side.OUTSIDE:
+                place = self._choose(members, alone - {incoming.came_from})
             if place is None:
                 unserved.append(queue)
             else:
@@ -198,12 +208,12 @@ class Distributor:
         """Decide for what goes to plain subscribers only: the short way of most publications."""
         sides = self._interests.neighbors
         came_from = incoming.came_from
-        goes_anywhere = _goes_anywhere(incoming, sides)
+        onward = _onward(incoming, sides)
         chosen = [
             place
             for place in places
             if place not in (HERE, came_from)
-            and (goes_anywhere or sides[place] is Side.BELOW)
+            and sides[place] in onward
             and place not in incoming.served
         ]
         served = _served(incoming, chosen, sides)
@@ -262,20 +272,25 @@ class Distributor:
                 weights[place] = max(0, weights[place] - twice)
 
 
-def _goes_anywhere(incoming: Incoming, sides: Mapping[int, Side]) -> bool:
-    """Tell whether a publication may go up and to peers (rule 1)."""
-    came_from = incoming.came_from
-    return came_from == HERE or incoming.ours or sides.get(came_from) is Side.BELOW
+def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
+    """Name the sides that a publication may go to (rule 1)."""
+    if incoming.came_from == HERE or incoming.ours:
+        return ONWARD[Side.BELOW]
+    return ONWARD[sides.get(incoming.came_from, Side.ABOVE)]
 
 
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
     """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
-    goes_anywhere = _goes_anywhere(incoming, sides)
+    onward = _onward(incoming, sides)
     return {
-        bus_id
-        for bus_id, side in sides.items()
-        if bus_id != incoming.came_from and (goes_anywhere or side is Side.BELOW)
+        bus_id for bus_id, side in sides.items() if bus_id != incoming.came_from and side in onward
     }
+
+
+def _takers_of_groups_alone(takers: Sequence[Taker], sides: Mapping[int, Side]) -> set[int]:
+    """Name those outside that may get a publication for a group alone (rule 5)."""
+    places = {taker.neighbor for taker in takers if sides.get(taker.neighbor) is Side.OUTSIDE}
+    return places - {taker.neighbor for taker in takers if not taker.wanted.queue}
 
 
 def _served(

@@ -6,7 +6,9 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
 
 1. To its upstream and to its peers a node tells the sum of its own interest and that of what is
    below it. To a downstream it tells the sum of everything but what that downstream told itself.
-   Nobody is told what is known from it alone, so nothing comes back in a circle.
+   Nobody is told what is known from it alone, so nothing comes back in a circle. Members of a mesh
+   that is not ours, as servers of NATS are, stand *outside*: what they want is told as if they were
+   below, but not to each other, for they have told it themselves (`ONWARD`).
 2. Plain interest is told as 0 or 1, a queue group with the number of its members. What is told is
    the difference to what was told before; several changes of one turn cancel out. That a group has
    more or fewer members than before, but some, may be told later: it changes nobody's way.
@@ -42,6 +44,17 @@ class Side(enum.Enum):
     ABOVE = "above"
     BESIDE = "beside"
     BELOW = "below"
+    OUTSIDE = "outside"
+
+
+#: To whom goes what comes from one side, interest and publications alike (rule 1); what begins here
+#: goes where that from below does.
+ONWARD: Final = {
+    Side.ABOVE: (Side.BELOW, Side.OUTSIDE),
+    Side.BESIDE: (Side.BELOW, Side.OUTSIDE),
+    Side.BELOW: tuple(Side),
+    Side.OUTSIDE: (Side.ABOVE, Side.BESIDE, Side.BELOW),
+}
 
 
 class Wanted(NamedTuple):
@@ -68,8 +81,10 @@ class _Sums:
     """What is known of one pattern or group: how many there are, and behind whom."""
 
     everywhere: int = 0
-    #: Of these, here and below: what is told upwards and to peers.
+    #: Of these, here, below and outside: what is told upwards and to peers.
     below: int = 0
+    #: Of these, outside: what is not told there.
+    outside: int = 0
     weights: dict[int, int] = attrs.field(factory=dict)
 
 
@@ -349,9 +364,11 @@ class Interests:
         before = sums.weights.get(place, 0)
         _put(sums.weights, place, weight)
         sums.everywhere += weight - before
-        is_told_up = place == HERE or side is Side.BELOW
-        if is_told_up:
+        onward = ONWARD[side]
+        if Side.ABOVE in onward:
             sums.below += weight - before
+        if side is Side.OUTSIDE:
+            sums.outside += weight - before
         if bool(weight) != bool(before):
             self.version += 1
             tokens = tuple(wanted.pattern.split("."))
@@ -360,7 +377,7 @@ class Interests:
         if not sums.weights:
             del self._sums[wanted]
         for bus_id, neighbor in self._neighbors.items():
-            if bus_id != place and (is_told_up or neighbor.side is Side.BELOW):
+            if bus_id != place and neighbor.side in onward:
                 neighbor.changed[wanted] = None
 
     def _weight_for(self, bus_id: int, neighbor: _Neighbor, wanted: Wanted) -> int:
@@ -370,6 +387,8 @@ class Interests:
             return 0
         if neighbor.side is Side.BELOW:
             weight = sums.everywhere - sums.weights.get(bus_id, 0)
+        elif neighbor.side is Side.OUTSIDE:
+            weight = sums.everywhere - sums.outside
         else:
             weight = sums.below
         return weight if wanted.queue else min(weight, 1)

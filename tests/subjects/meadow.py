@@ -5,27 +5,38 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
-from atbus.subjects.distribution import Branch, Distribution, Distributor, Incoming
+from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
 from atbus.subjects.interest import HERE, Interests, Side
 from atbus.subjects.pattern import parse_subject
 from atbus.wire.messages import Interest, InterestAck
 
-_OTHER_END = {Side.ABOVE: Side.BELOW, Side.BELOW: Side.ABOVE, Side.BESIDE: Side.BESIDE}
+_OTHER_END = {
+    Side.ABOVE: Side.BELOW,
+    Side.BELOW: Side.ABOVE,
+    Side.BESIDE: Side.BESIDE,
+    Side.OUTSIDE: Side.OUTSIDE,
+}
 
 
 @attrs.frozen
 class Letter:
-    """A publication between two nodes."""
+    """
+    A publication between two nodes.
+
+    :param what: Where it began and its number there, which stay also when it comes from outside.
+    """
 
     source: int
     sequence: int
     subject: str
     branch: Branch
+    what: tuple[int, int]
     handed_back: bool = False
 
 
@@ -72,11 +83,9 @@ class MeadowNode:
     def publish(self, subject: str) -> tuple[int, int]:
         """Publish; gives what the diaries will show."""
         self.published += 1
-        incoming = Incoming(subject=parse_subject(subject))
-        self._carry_out(
-            self.distributor.distribute(incoming), self.bus_id, self.published, subject, incoming
-        )
-        return self.bus_id, self.published
+        what = self.bus_id, self.published
+        self._go(subject, Incoming(subject=parse_subject(subject)), what, what)
+        return what
 
     def take(self, came_from: int, parcel: Parcel) -> None:
         """Take what a neighbor sent."""
@@ -95,6 +104,14 @@ class MeadowNode:
 
     def _take_letter(self, came_from: int, letter: Letter) -> None:
         branch = letter.branch
+        if self.interests.neighbors[came_from] is Side.OUTSIDE:
+            # It is new to the bus, and has brought nothing but groups.
+            self.published += 1
+            incoming = Incoming(
+                subject=parse_subject(letter.subject), came_from=came_from, queues=branch.queues
+            )
+            self._go(letter.subject, incoming, (self.bus_id, self.published), letter.what)
+            return
         if not branch.queues_only and not self.duplicates.is_new(letter.source, 1, letter.sequence):
             self.repeated += 1
             if not branch.queues:
@@ -109,31 +126,29 @@ class MeadowNode:
             handed_back=letter.handed_back,
             ours=letter.source == self.bus_id,
         )
-        self._carry_out(
-            self.distributor.distribute(incoming),
-            letter.source,
-            letter.sequence,
-            letter.subject,
-            incoming,
-        )
+        self._go(letter.subject, incoming, (letter.source, letter.sequence), letter.what)
 
-    def _carry_out(
-        self, what: Distribution, source: int, sequence: int, subject: str, incoming: Incoming
+    def _go(
+        self, subject: str, incoming: Incoming, number: tuple[int, int], what: tuple[int, int]
     ) -> None:
-        if what.here:
-            self.plain.append((source, sequence))
-        self.queued += [(source, sequence, queue) for queue in what.queues_here]
-        for branch in what.branches:
-            letter = Letter(source, sequence, subject, branch, incoming.handed_back)
+        decided = self.distributor.distribute(incoming)
+        if decided.here:
+            self.plain.append(what)
+        self.queued += [(*what, queue) for queue in decided.queues_here]
+        for branch in decided.branches:
+            letter = Letter(*number, subject, branch, what, incoming.handed_back)
             self._meadow.send(self.bus_id, branch.neighbor, letter)
-        if not what.unserved:
+        if not decided.unserved:
             return
-        if incoming.came_from == HERE or incoming.handed_back:
-            self.unserved += [(source, sequence, queue) for queue in what.unserved]
+        came_from = incoming.came_from
+        sides = self.interests.neighbors
+        if came_from == HERE or incoming.handed_back or sides[came_from] is Side.OUTSIDE:
+            self.unserved += [(*what, queue) for queue in decided.unserved]
             return
-        back = Branch(neighbor=incoming.came_from, queues=what.unserved, queues_only=True)
-        letter = Letter(source, sequence, subject, back, handed_back=True)
-        self._meadow.send(self.bus_id, incoming.came_from, letter)
+        back = Branch(neighbor=came_from, queues=decided.unserved, queues_only=True)
+        self._meadow.send(
+            self.bus_id, came_from, Letter(*number, subject, back, what, handed_back=True)
+        )
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -157,12 +172,27 @@ class MeadowNode:
         self.flush()
 
 
+class Other(Protocol):
+    """Somebody at the other end of a link who is no node."""
+
+    def take(self, came_from: int, parcel: Parcel) -> None:
+        """Take what a neighbor sent."""
+
+    def connected(self, neighbor: int, side: Side) -> None:
+        """Tell a new neighbor everything."""
+
+    def disconnected(self, neighbor: int) -> None:
+        """Forget a neighbor."""
+
+
 class Meadow:
     """Nodes and links; what is on a link arrives in order, links take turns at random."""
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
         self.nodes: dict[int, MeadowNode] = {}
+        #: Who is there besides nodes, as servers of a cluster are.
+        self.others: dict[int, Other] = {}
         self.upstream: dict[int, int] = {}
         self.peers: set[frozenset[int]] = set()
         self.crossings: list[tuple[int, int, Parcel]] = []
@@ -185,14 +215,17 @@ class Meadow:
         """Open a link; *side* is where the right one stands for the left one."""
         self._links[left, right] = deque()
         self._links[right, left] = deque()
-        self.nodes[left].connected(right, side)
-        self.nodes[right].connected(left, _OTHER_END[side])
+        self._at(left).connected(right, side)
+        self._at(right).connected(left, _OTHER_END[side])
+
+    def _at(self, number: int) -> MeadowNode | Other:
+        return self.nodes[number] if number in self.nodes else self.others[number]
 
     def cut(self, left: int, right: int) -> None:
         """Lose a link and what is on it; both ends notice."""
         del self._links[left, right], self._links[right, left]
-        self.nodes[left].disconnected(right)
-        self.nodes[right].disconnected(left)
+        self._at(left).disconnected(right)
+        self._at(right).disconnected(left)
 
     def is_linked(self, left: int, right: int) -> bool:
         """Tell whether there is a link."""
@@ -215,7 +248,7 @@ class Meadow:
             sender, receiver = self.random.choice(waiting)
             parcel = self._links[sender, receiver].popleft()
             self.crossings.append((sender, receiver, parcel))
-            self.nodes[receiver].take(sender, parcel)
+            self._at(receiver).take(sender, parcel)
             if disturb is not None:
                 disturb()
 
