@@ -72,6 +72,17 @@ def read_connect(text: bytes, before: ConnectOptions) -> ConnectOptions:
         return before
     if not isinstance(document, dict):
         raise ValueError("not an object")  # noqa: TRY004 - whatever is wrong is wrong likewise
+    return read_options(document, before)
+
+
+def read_options(document: dict[str, Any], before: ConnectOptions) -> ConnectOptions:
+    """
+    Read what stands in a CONNECT.
+
+    :param before: What was known before.
+    :returns: What is known now.
+    :raises ValueError: A value is of the wrong type.
+    """
     changes: dict[str, Any] = {}
     for key, value in document.items():
         field = _FIELDS.get(key.lower())

@@ -28,7 +28,7 @@ from atbus import __version__
 from atbus.errors import AtbusError, ListenFailed, Status, SubjectError, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.accounts import Names
-from atbus.nats.authentication import Clock, User
+from atbus.nats.authentication import NONCE_BYTES, Clock, User
 from atbus.nats.client import Client, Wire
 from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.effects import Counts, Terms
@@ -48,7 +48,6 @@ from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscription import Subscription
 
 _KEY_BYTES = 32
-_NONCE_BYTES = 11
 _STALL_SHARE = 0.75
 
 
@@ -115,7 +114,7 @@ class Gateway(Service):
         self._watching: Any = None
         self._leaving: IDelayedCall | None = None
         self._gone: Deferred[None] | None = None
-        self._clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
+        self.clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
 
     def _make_identity(self) -> Identity:
         settings, tls = self.settings, self.settings.tls
@@ -330,11 +329,11 @@ class Gateway(Service):
         settings = self.settings
         nonce = ""
         if settings.authentication.needs_nonce:
-            nonce = urlsafe_b64encode(secrets.token_bytes(_NONCE_BYTES)).decode().rstrip("=")
+            nonce = urlsafe_b64encode(secrets.token_bytes(NONCE_BYTES)).decode().rstrip("=")
             self._nonces[number] = nonce
 
         def judge(options: ConnectOptions) -> User | None:
-            return settings.authentication.judge(options, nonce, self._clock)
+            return settings.authentication.judge(options, nonce, self.clock)
 
         client = Client(
             self,

@@ -48,6 +48,12 @@ class LeafLink(ServerLink):
         super().__init__(leafs, session, tls_context, ended)
         self.session = session
 
+    def _may_tell(self, subject: str, queue: str) -> bool:
+        return self.session.may_tell(subject, queue)
+
+    def _may_send(self, subject: str) -> bool:
+        return self.session.may_send(subject)
+
     def _written(self, what: Interest | Message) -> bytes:
         return write_interest(what) if isinstance(what, Interest) else write_message(what)
 

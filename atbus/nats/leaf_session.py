@@ -9,16 +9,27 @@ first PONG. PINGs go out after silence; too many without an answer end the conne
 Loops. A hub tells its leafs a subject of its own, ``$LDS.`` and a random word. Interest is passed
 on by everybody, so one that is told its own subject has itself behind that leaf: it says so, and
 closes. The other side waits long before it tries again.
+
+Rights. What a leaf may do is known to its hub, and told to it in the second INFO. A leaf keeps to
+that; a hub that is asked or sent what a leaf may not says so, and closes. A leaf asks for all that
+is behind it: it may ask for more than it may have, and gets what it may have of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
 
+from atbus.nats.authentication import User
 from atbus.nats.leaf_grammar import LeafGrammar, write_interest
+from atbus.nats.permissions import (
+    EVERYTHING,
+    Permissions,
+    read_lists,
+    write_lists,
+)
 from atbus.nats.server_grammar import (
     Broken,
     Common,
@@ -49,6 +60,9 @@ LOOP_SUBJECTS: Final = "$LDS."
 #: What servers of NATS ask each other; nothing of it is for the bus.
 _SYSTEM_SUBJECTS: Final = "$SYS."
 
+#: What a hub complains of that will be so again soon.
+_LASTING: Final = ("loop detected", "same cluster", "permissions violation")
+
 Effect: TypeAlias = Interest | Message | ServerEffect
 
 
@@ -62,6 +76,7 @@ class LeafTerms(Patience):
     :param tls: Whether we have what TLS needs.
     :param needs_tls: Whether there is no connection without it.
     :param loop_subject: Our own; empty for none.
+    :param prove: Gives what else is shown to a hub that has drawn this for us to sign.
     """
 
     about: dict[str, Any]
@@ -69,25 +84,29 @@ class LeafTerms(Patience):
     tls: bool = False
     needs_tls: bool = False
     loop_subject: str = ""
+    prove: Callable[[str], Mapping[str, str]] = lambda _: {}
 
 
-def _admit_all(_: dict[str, Any]) -> bool:
-    return True
+def _admit_all(_: dict[str, Any]) -> User | None:
+    return User()
 
 
 class LeafSession(ServerSession[Interest | Message, Interest | Message]):
     """
     One side of a connection between leafs.
 
-    :param judge: Tells by the CONNECT of the other side whether it may come in; hubs only.
+    :param judge: Tells by the CONNECT of the other side as whom it is let in, None for not at all;
+        hubs only.
     """
 
     def __init__(
-        self, terms: LeafTerms, judge: Callable[[dict[str, Any]], bool] = _admit_all
+        self, terms: LeafTerms, judge: Callable[[dict[str, Any]], User | None] = _admit_all
     ) -> None:
         super().__init__(LeafGrammar(), terms)
         #: What the other side says of itself.
         self.peer: dict[str, Any] = {}
+        #: What the leaf may do, whichever side that is.
+        self.rights: Permissions = EVERYTHING
         self._terms = terms
         self._judge = judge
 
@@ -95,6 +114,15 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
     def is_spoke(self) -> bool:
         """Whether we have dialed, and the other side is the hub."""
         return not self._terms.is_hub
+
+    def may_tell(self, subject: str, queue: str) -> bool:
+        """Tell whether the other side may be told that somebody wants something."""
+        return self._terms.is_hub or self.rights.may_ask(subject, queue)
+
+    def may_send(self, subject: str) -> bool:
+        """Tell whether the other side may get a message."""
+        rights = self.rights
+        return rights.may_have(subject) if self._terms.is_hub else rights.may_publish(subject)
 
     def _greet(self) -> list[Effect]:
         if not self._terms.is_hub:
@@ -115,7 +143,7 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
             case Connect(fields=fields):
                 return self._connected(fields)
             case Refused(text=text):
-                is_lasting = "Loop detected" in text or "same cluster" in text.lower()
+                is_lasting = any(each in text.lower() for each in _LASTING)
                 return self._end(f"the other side says: {text}", is_lasting=is_lasting)
             case Broken(line=line):
                 return self._end(f"not understood: {line!r}", "Unknown Protocol Operation")
@@ -123,14 +151,14 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
             return self._end("it has not said who it is", "Authorization Violation")
         if isinstance(operation, Interest):
             return self._interested(operation)
-        return [operation]
+        return self._sent(operation)
 
     def _informed(self, fields: dict[str, Any]) -> list[Effect]:
         """A dialer hears the hub's INFO: the first one, or a later one."""
         first = self.state is State.GREETING
         self.peer = fields
         if not first:
-            return self._begin() if fields.get("connect_info") else []
+            return self._admitted(fields) if fields.get("connect_info") else []
         if not fields.get("client_id") or "leafnode_urls" not in fields:
             return self._end("this is no port for leafs", is_lasting=True)
         self.state = State.JOINING
@@ -140,8 +168,20 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
                 return self._end("it wants TLS, for which nothing is configured", is_lasting=True)
             effects.append(StartTls())
         self._asked.append(0)
-        effects.append(Write(write_object("CONNECT", self._terms.about) + PING))
+        about = {**self._terms.about, **self._terms.prove(str(fields.get("nonce", "")))}
+        effects.append(Write(write_object("CONNECT", about) + PING))
         return effects
+
+    def _admitted(self, fields: dict[str, Any]) -> list[Effect]:
+        """A dialer hears that it is in, and what it may do."""
+        try:
+            self.rights = Permissions(
+                publish=read_lists(fields.get("export")),
+                subscribe=read_lists(fields.get("import")),
+            )
+        except ValueError as fault:
+            return self._end(f"what we may do is not understood: {fault}", is_lasting=True)
+        return self._begin()
 
     def _connected(self, fields: dict[str, Any]) -> list[Effect]:
         """A hub hears who has dialed."""
@@ -150,9 +190,13 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         self.peer = fields
         if "lang" in fields:
             return self._end("a client", "attempted to connect to leaf node port")
-        if not self._judge(fields):
+        user = self._judge(fields)
+        if user is None:
             return self._end("its credentials are not ours", "Authorization Violation")
+        self.rights = user.permissions
         about = self._terms.about | {"connect_info": True, "remote_account": "$G"}
+        sides = {"import": self.rights.subscribe, "export": self.rights.publish}
+        about |= {name: lists for name, side in sides.items() if (lists := write_lists(side))}
         return [Write(write_object("INFO", about)), *self._begin()]
 
     def _begin(self) -> list[Effect]:
@@ -168,7 +212,30 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         if interest.subject == self._terms.loop_subject and interest.weight:
             text = 'Loop detected for leafnode account="$G"'
             return self._end("we are behind it ourselves", text, is_lasting=True)
-        return [] if interest.subject.startswith(_SYSTEM_SUBJECTS) else [interest]
+        if interest.subject.startswith(_SYSTEM_SUBJECTS):
+            return []
+        if self._terms.is_hub and interest.weight and not self._may_ask(interest):
+            return self._violated("Subscription", interest.subject)
+        return [interest]
+
+    def _may_ask(self, interest: Interest) -> bool:
+        # By these it is found out whether there is a loop, whatever else is allowed.
+        return interest.subject.startswith(LOOP_SUBJECTS) or self.rights.may_ask(
+            interest.subject, interest.queue
+        )
+
+    def _sent(self, message: Message) -> list[Effect]:
+        if (
+            not self._terms.is_hub
+            or self.rights.publishes_freely
+            or self.rights.may_publish(message.subject)
+        ):
+            return [message]
+        return self._violated("Publish", message.subject)
+
+    def _violated(self, what: str, subject: str) -> list[Effect]:
+        text = f'Permissions Violation for {what} to "{subject}"'
+        return self._end(f"it may not do that: {text}", text, is_lasting=True)
 
     def _answered(self) -> list[Effect]:
         effects = self._begin() if self.state is State.JOINING else []

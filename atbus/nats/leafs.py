@@ -4,12 +4,16 @@ All leafs of one gateway: those that it lets in, and those that it dials.
 
 from __future__ import annotations
 
-import hmac
 import secrets
+from base64 import urlsafe_b64encode
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from atbus import __version__
+from atbus.errors import ConfigurationError
+from atbus.nats.authentication import NONCE_BYTES, User
+from atbus.nats.connect_options import ConnectOptions, read_options
+from atbus.nats.credentials import Credentials, read_credentials
 from atbus.nats.leaf import LeafDoor, LeafLink, Solicitor
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession, LeafTerms
 from atbus.nats.server_link import ServerLinks
@@ -39,6 +43,10 @@ class Leafs(ServerLinks):
         self._settings = gateway.settings.leafs
         self._accepted = 0
         self._loop_subject = f"{LOOP_SUBJECTS}{secrets.token_hex(11)}"
+        # What was read last for each remote, so that one can be dialed whose file is being written.
+        self._credentials = {
+            remote.places: read_credentials(remote) for remote in self._settings.remotes
+        }
         self._solicitors = [
             Solicitor(
                 self, remote, {place: client_context(remote, place) for place in remote.places}
@@ -73,13 +81,29 @@ class Leafs(ServerLinks):
             "auth_token": remote.token,
         }
         about = {key: value for key, value in about.items() if value}
-        terms = LeafTerms(about=about, is_hub=False, tls=True, needs_tls=remote.tls)
+        terms = LeafTerms(
+            about=about,
+            is_hub=False,
+            tls=True,
+            needs_tls=remote.tls,
+            prove=self._newest(remote).prove,
+        )
         return LeafSession(terms)
+
+    def _newest(self, remote: Remote) -> Credentials:
+        try:
+            self._credentials[remote.places] = read_credentials(remote)
+        except ConfigurationError as fault:
+            self.log.warn("{fault}; what was there before is shown", fault=fault)
+        return self._credentials[remote.places]
 
     def accepted(self) -> LeafLink:
         """Make our side of a connection that somebody has dialed."""
         self._accepted += 1
-        gateway, settings = self._gateway, self._settings
+        gateway, authentication = self._gateway, self._settings.authentication
+        nonce = ""
+        if authentication.needs_nonce:
+            nonce = urlsafe_b64encode(secrets.token_bytes(NONCE_BYTES)).decode().rstrip("=")
         host, port = gateway.address("leaf_listen") or ("", 0)
         about: dict[str, Any] = {
             "server_id": gateway.identity.server_id,
@@ -94,9 +118,19 @@ class Leafs(ServerLinks):
             "client_id": self._accepted,
             "leafnode_urls": [f"{host}:{port}"],
             "info_on_connect": True,
-            "auth_required": bool(settings.user),
+            "auth_required": authentication.needs_login,
             "tls_required": gateway.tls_context is not None,
         }
+        if nonce:
+            about["nonce"] = nonce
+
+        def judge(fields: dict[str, Any]) -> User | None:
+            try:
+                options = read_options(fields, ConnectOptions())
+            except ValueError:
+                return None
+            return authentication.judge(options, nonce, gateway.clock)
+
         terms = LeafTerms(
             about=about,
             is_hub=True,
@@ -104,17 +138,4 @@ class Leafs(ServerLinks):
             needs_tls=gateway.tls_context is not None,
             loop_subject=self._loop_subject,
         )
-        return LeafLink(self, LeafSession(terms, self._judge), gateway.tls_context)
-
-    def _judge(self, fields: dict[str, Any]) -> bool:
-        """Compare credentials in a time that does not depend on them."""
-        settings = self._settings
-        if not settings.user:
-            return True
-        # JSON can hold half of a letter, which is in no name of ours.
-        shown = [
-            str(fields.get(key, "")).encode(errors="surrogatepass") for key in ("user", "pass")
-        ]
-        wanted = [settings.user.encode(), settings.password.encode()]
-        same = [hmac.compare_digest(*pair) for pair in zip(shown, wanted, strict=True)]
-        return all(same)
+        return LeafLink(self, LeafSession(terms, judge), gateway.tls_context)

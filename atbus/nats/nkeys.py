@@ -13,7 +13,10 @@ import enum
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 
 
 class Kind(enum.IntEnum):
@@ -25,6 +28,8 @@ class Kind(enum.IntEnum):
     USER = 20 << 3
 
 
+_SEED: Final = 18 << 3
+_SEED_HEAD_BYTES: Final = 2
 _KEY_BYTES: Final = 32
 _CRC_BYTES: Final = 2
 
@@ -51,15 +56,45 @@ def read_key(text: str, kind: Kind) -> bytes:
     :raises ValueError: It is none of that kind.
     """
     try:
+        body = _unpack(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no key: {error}") from error
+    if len(body) != 1 + _KEY_BYTES or body[0] != kind:
+        raise ValueError(f"{text!r} is no key of the kind {kind.name.lower()}")
+    return body[1:]
+
+
+def _unpack(text: str) -> bytes:
+    try:
         body = base64.b32decode(text + "=" * (-len(text) % 8))
     except (binascii.Error, ValueError) as error:
-        raise ValueError(f"{text!r} is no key") from error
-    if len(body) != 1 + _KEY_BYTES + _CRC_BYTES or body[0] != kind:
-        raise ValueError(f"{text!r} is no key of the kind {kind.name.lower()}")
-    crc = int.from_bytes(body[-_CRC_BYTES:], "little")
-    if binascii.crc_hqx(body[:-_CRC_BYTES], 0) != crc:
-        raise ValueError(f"{text!r} is no key: its check does not fit")
-    return body[1:-_CRC_BYTES]
+        raise ValueError("it is not base32") from error
+    body, crc = body[:-_CRC_BYTES], body[-_CRC_BYTES:]
+    if binascii.crc_hqx(body, 0) != int.from_bytes(crc, "little"):
+        raise ValueError("its check does not fit")
+    return body
+
+
+class SigningKey:
+    """
+    The private key of a user.
+
+    :param seed: Its text: ``"SU..."``. It is in no error.
+    :raises ValueError: It is none of a user.
+    """
+
+    def __init__(self, seed: str) -> None:
+        body = _unpack(seed)
+        head = bytes([_SEED | Kind.USER >> 5, (Kind.USER & 31) << 3])
+        if len(body) != _SEED_HEAD_BYTES + _KEY_BYTES or body[:_SEED_HEAD_BYTES] != head:
+            raise ValueError("it is not the seed of a user")
+        self._key = Ed25519PrivateKey.from_private_bytes(body[_SEED_HEAD_BYTES:])
+        #: The text of its public key.
+        self.public_text = write_key(Kind.USER, self._key.public_key().public_bytes_raw())
+
+    def sign(self, text: str) -> str:
+        """Sign a text; in base64 for addresses, without padding."""
+        return base64.urlsafe_b64encode(self._key.sign(text.encode())).decode().rstrip("=")
 
 
 def is_signed(public_key: bytes, signed: bytes, signature: bytes) -> bool:

@@ -11,8 +11,8 @@ does not get.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import attrs
 
@@ -33,6 +33,9 @@ class Entry:
 
     pattern: _Pattern
     queue: _Pattern = ()
+
+    def __str__(self) -> str:
+        return " ".join(".".join(tokens) for tokens in (self.pattern, self.queue) if tokens)
 
 
 def read_entry(text: str) -> Entry:
@@ -112,6 +115,28 @@ class Permissions:
             return False
         return not _names(deny, tokens, group)
 
+    def may_ask(self, pattern: str, queue: str = "") -> bool:
+        """
+        Tell whether something of what a pattern stands for may be had.
+
+        A server asks at once for all who are behind it, and gets what of that is allowed.
+        """
+        if self.may_subscribe(pattern, queue):
+            return True
+        tokens = parse_pattern(pattern)
+        allow = self.subscribe.allow
+        if allow is None or _names(self.subscribe.deny, tokens, ()):
+            return False
+        return any(_covers(tokens, entry.pattern) for entry in allow)
+
+    def may_have(self, subject: str) -> bool:
+        """Tell whether a server that has asked for more may get a message on a subject."""
+        tokens = tuple(subject.split("."))
+        allow = self.subscribe.allow
+        if allow is not None and not any(matches(entry.pattern, tokens) for entry in allow):
+            return False
+        return self.may_receive(subject)
+
     def may_receive(self, subject: str, queue: str = "") -> bool:
         """Tell whether something that was published on a subject may be delivered."""
         tokens = tuple(subject.split("."))
@@ -132,6 +157,54 @@ def rules(allow: Iterable[str] | None, deny: Iterable[str] = ()) -> Rules:
     return Rules(
         None if allow is None else tuple(map(read_entry, allow)), tuple(map(read_entry, deny))
     )
+
+
+def read_permissions(table: Mapping[str, Any]) -> Permissions:
+    """
+    Read what a user may do.
+
+    :param table: Of permissions, without faults.
+    :returns: It.
+    """
+    return Permissions(
+        publish=_read_rules(table.get("publish")),
+        subscribe=_read_rules(table.get("subscribe")),
+        responses=int(table.get("responses", 0)),
+        responses_seconds=float(table.get("responses_seconds", 0.0)),
+    )
+
+
+def _read_rules(side: Any) -> Rules:
+    if side is None:
+        return Rules()
+    if not isinstance(side, Mapping):
+        return rules(side)
+    return rules(side.get("allow"), side.get("deny", ()))
+
+
+def read_lists(side: object) -> Rules:
+    """
+    Read the rules of one side as NATS writes them: two lists, of which none is like an empty one.
+
+    :raises ValueError: They are not that.
+    """
+    if side is None:
+        return Rules()
+    if not isinstance(side, Mapping):
+        raise ValueError("rights are an object")  # noqa: TRY004 - one kind of fault
+    lists = [side.get(name) or [] for name in ("allow", "deny")]
+    if not all(isinstance(each, list) for each in lists):
+        raise ValueError("rights are lists of subjects")
+    allow, deny = ([str(entry) for entry in each] for each in lists)
+    return rules(allow or None, deny)
+
+
+def write_lists(side: Rules) -> dict[str, list[str]]:
+    """Write the rules of one side as NATS writes them; where nothing is allowed all is denied."""
+    if side.allow == ():
+        return {"deny": [REST]}
+    lists = {"allow": side.allow or (), "deny": side.deny}
+    return {name: [str(entry) for entry in entries] for name, entries in lists.items() if entries}
 
 
 def _names(entries: Iterable[Entry], tokens: _Pattern, group: _Pattern) -> bool:

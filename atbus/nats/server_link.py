@@ -108,6 +108,14 @@ class ServerLink(Protocol):
         """Write interest or a message in the dialect of this kind."""
         raise NotImplementedError
 
+    def _may_tell(self, subject: str, queue: str) -> bool:
+        """Tell whether the other side may be told that somebody wants something."""
+        return True
+
+    def _may_send(self, subject: str) -> bool:
+        """Tell whether the other side may get a message."""
+        return True
+
     @property
     def takes_part(self) -> bool:
         """Whether publications cross."""
@@ -215,6 +223,7 @@ class ServerLink(Protocol):
             self._written(Interest(entry.subject, entry.queue, entry.weight))
             for entry in message.entries
             if not entry.subject.startswith(OWN_SUBJECTS)
+            and self._may_tell(entry.subject, entry.queue)
         ]
         for entry in message.entries:
             if not entry.queue:
@@ -227,6 +236,8 @@ class ServerLink(Protocol):
         """Pass on a publication; what cannot be given back is given up."""
         subject, reply = publication.subject, publication.reply_to
         if passing.handed_back or subject.startswith((OWN_SUBJECTS, *self.hidden)):
+            return
+        if not self._may_send(subject):
             return
         if reply:
             # Who answers at once must know of the interest in the answer.
@@ -251,6 +262,8 @@ class ServerLink(Protocol):
         """Let answers come back for which there is no interest, or none yet."""
         if pattern in self._expected:
             self._expected.move_to_end(pattern)
+            return
+        if not self._may_tell(pattern, ""):
             return
         self._expected[pattern] = None
         self._send(self._written(Interest(pattern, "", 1)))

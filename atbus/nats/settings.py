@@ -14,7 +14,7 @@ from atbus.nats import bounds
 from atbus.nats.authentication import Authentication, User
 from atbus.nats.leaf_settings import LeafSettings, read_leafs
 from atbus.nats.nkeys import Kind, read_key
-from atbus.nats.permissions import Permissions, Rules, rules
+from atbus.nats.permissions import read_permissions
 from atbus.nats.tokens import Chain
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def read_gateway(config: NodeConfig) -> GatewaySettings | None:
     if not table:
         return None
     try:
-        authentication = _read_authentication(table)
+        authentication, leafs = _read_authentication(table), read_leafs(table)
     except ValueError as fault:
         raise ConfigurationError([f"nats: {fault}"]) from fault
     plain = {name: table[name] for name in _PLAIN if name in table}
@@ -106,7 +106,7 @@ def read_gateway(config: NodeConfig) -> GatewaySettings | None:
     return GatewaySettings(
         authentication=authentication,
         tls=_read_tls(table),
-        leafs=read_leafs(table),
+        leafs=leafs,
         advertise=None if advertise is None else tuple(advertise),
         **plain,
     )
@@ -158,26 +158,3 @@ def _read_authentication(table: Mapping[str, Any]) -> Authentication:
         permissions=read_permissions(default),
         account=account,
     )
-
-
-def read_permissions(table: Mapping[str, Any]) -> Permissions:
-    """
-    Read what a user may do.
-
-    :param table: Of permissions, without faults.
-    :returns: It.
-    """
-    return Permissions(
-        publish=_read_rules(table.get("publish")),
-        subscribe=_read_rules(table.get("subscribe")),
-        responses=int(table.get("responses", 0)),
-        responses_seconds=float(table.get("responses_seconds", 0.0)),
-    )
-
-
-def _read_rules(side: Any) -> Rules:
-    if side is None:
-        return Rules()
-    if not isinstance(side, Mapping):
-        return rules(side)
-    return rules(side.get("allow"), side.get("deny", ()))

@@ -15,7 +15,7 @@ import attrs
 
 from atbus.nats.authentication import User
 from atbus.nats.nkeys import Kind, is_signed, read_base64, read_key
-from atbus.nats.permissions import Permissions, Rules, rules
+from atbus.nats.permissions import Permissions, read_lists
 
 #: Names of the algorithm: the older one signs only the second part of a token.
 _OLD: Final = "ed25519"
@@ -164,8 +164,8 @@ def _vouches(account: Claims, user: Claims) -> bool:
 def _permissions(nats: Mapping[str, Any]) -> Permissions:
     response = _table(nats, "resp")
     return Permissions(
-        publish=_rules(_table(nats, "pub")),
-        subscribe=_rules(_table(nats, "sub")),
+        publish=read_lists(nats.get("pub")),
+        subscribe=read_lists(nats.get("sub")),
         responses=int(response.get("max", 0)),
         # Written in nanoseconds, as Go's durations are.
         responses_seconds=int(response.get("ttl", 0)) / 1e9,
@@ -177,11 +177,3 @@ def _table(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(table, dict):
         raise ValueError(f"{name} is no object")  # noqa: TRY004 - one kind of fault
     return table
-
-
-def _rules(side: Mapping[str, Any]) -> Rules:
-    lists = [side.get(name) or [] for name in ("allow", "deny")]
-    if not all(isinstance(each, list) for each in lists):
-        raise ValueError("rights are lists of subjects")
-    allow, deny = ([str(entry) for entry in each] for each in lists)
-    return rules(allow or None, deny)

@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-_TEXTS: Final = ("user", "password", "token", "ca_file", "certificate_file", "key_file")
+_TEXTS: Final = (
+    *("user", "password", "token", "nkey_file", "credentials_file"),
+    *("ca_file", "certificate_file", "key_file"),
+)
+_WAYS: Final = ("user", "token", "nkey_file", "credentials_file")
 _PLACE: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}")
 _LOOPBACK: Final = re.compile(r"(?:127\.[\d.]+|localhost|\[::1\]):\d+")
 
@@ -33,9 +37,7 @@ def leaf_faults(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _faults_in_remote(remote: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:
-    yield from (
-        f".{key}: unknown" for key in sorted(remote.keys() - {"urls", "tls", *_TEXTS})
-    )
+    yield from (f".{key}: unknown" for key in sorted(remote.keys() - {"urls", "tls", *_TEXTS}))
     for key in _TEXTS:
         if not isinstance(remote.get(key, ""), str):
             yield f".{key}: expected a text"
@@ -57,5 +59,8 @@ def _faults_in_remote(remote: Mapping[str, Any], table: Mapping[str, Any]) -> It
             )
     if bool(remote.get("user")) != bool(remote.get("password")):
         yield ".password: user and password go together"
+    ways = [key for key in _WAYS if remote.get(key)]
+    if len(ways) > 1:
+        yield f".{ways[1]}: {ways[0]} is there already, and one is enough"
     if bool(remote.get("certificate_file")) != bool(remote.get("key_file")):
         yield ".key_file: certificate_file and key_file go together"

@@ -46,7 +46,8 @@ _KEYS: Final = frozenset(
         *_TEXT_LISTS,
         *_COUNTS,
         *_SECONDS,
-        *("users", "nkeys", "permissions", "tls_first", "leaf_remotes"),
+        *("users", "nkeys", "permissions", "tls_first"),
+        *("leaf_remotes", "leaf_users", "leaf_nkeys"),
     }
 )
 _RIGHTS: Final = frozenset({"publish", "subscribe", "responses", "responses_seconds"})
@@ -119,8 +120,13 @@ def _faults_in_values(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _faults_in_users(table: Mapping[str, Any]) -> Iterator[str]:
-    names = {table.get("user")}
-    for list_name, name, further in (("users", "user", {"password"}), ("nkeys", "nkey", set())):
+    may_have = {"permissions", "account"}
+    for list_name, needed, further in (
+        ("users", {"user", "password"}, may_have),
+        ("nkeys", {"nkey"}, may_have),
+        ("leaf_users", {"user", "password"}, {"permissions"}),
+        ("leaf_nkeys", {"nkey"}, {"permissions"}),
+    ):
         entries = table.get(list_name, ())
         if not isinstance(entries, list | tuple):
             yield f".{list_name}: expected a list of tables"
@@ -129,25 +135,39 @@ def _faults_in_users(table: Mapping[str, Any]) -> Iterator[str]:
             place = f".{list_name}[{index}]"
             if not isinstance(entry, Mapping):
                 yield f"{place}: expected a table"
-                continue
-            needed = {name, *further}
-            for key in sorted(needed):
-                if not isinstance(entry.get(key), str) or not entry.get(key):
-                    yield f"{place}.{key}: expected a text"
-            unknown = entry.keys() - needed - {"permissions", "account"}
-            yield from _faults_in_account(f"{place}.account", entry.get("account"))
-            yield from (f"{place}.{key}: unknown" for key in sorted(unknown))
-            yield from _faults_in_rights(f"{place}.permissions", entry.get("permissions", {}))
-            names.add(entry.get("user"))
+            else:
+                yield from _faults_in_user(place, entry, needed, further)
+    yield from _faults_in_names(table)
     yield from _faults_in_rights(".permissions", table.get("permissions", {}))
     yield from _faults_in_account(".account", table.get("account"))
     if bool(table.get("user")) != bool(table.get("password")):
         yield ".password: user and password go together"
-    if table.get("no_auth_user") and table["no_auth_user"] not in names:
-        yield ".no_auth_user: there is no user of that name"
     for key in ("accounts", "separate_accounts"):
         if table.get(key) and not table.get("operator"):
             yield f".{key}: there is no operator who vouches for them"
+
+
+def _faults_in_user(
+    place: str, entry: Mapping[str, Any], needed: set[str], further: set[str]
+) -> Iterator[str]:
+    for key in sorted(needed):
+        if not isinstance(entry.get(key), str) or not entry.get(key):
+            yield f"{place}.{key}: expected a text"
+    yield from _faults_in_account(f"{place}.account", entry.get("account"))
+    yield from (f"{place}.{key}: unknown" for key in sorted(entry.keys() - needed - further))
+    rights = entry.get("permissions", {})
+    yield from _faults_in_rights(f"{place}.permissions", rights)
+    if place.startswith(".leaf") and isinstance(rights, Mapping) and "responses" in rights:
+        # The hub says what may be published before anything is asked.
+        yield f"{place}.permissions.responses: a leaf answers where it may publish"
+
+
+def _faults_in_names(table: Mapping[str, Any]) -> Iterator[str]:
+    users = table.get("users", ())
+    entries = (table, *users) if isinstance(users, list | tuple) else (table,)
+    names = {entry.get("user") for entry in entries if isinstance(entry, Mapping)}
+    if table.get("no_auth_user") and table["no_auth_user"] not in names:
+        yield ".no_auth_user: there is no user of that name"
 
 
 def _faults_in_account(place: str, name: object) -> Iterator[str]:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atbus.nats.nkeys import Kind, write_key
+
+CREDENTIALS = """\
+-----BEGIN NATS USER JWT-----
+{token}
+------END NATS USER JWT------
+
+************************* IMPORTANT *************************
+NKEY Seed printed below can be used to sign and prove identity.
+
+-----BEGIN USER NKEY SEED-----
+{seed}
+------END USER NKEY SEED------
+
+*************************************************************
+"""
 
 
 class Key:
@@ -20,7 +36,20 @@ class Key:
 
     def __init__(self, kind: Kind) -> None:
         self._private = Ed25519PrivateKey.generate()
+        self._kind = kind
         self.text = write_key(kind, self._private.public_key().public_bytes_raw())
+
+    @property
+    def seed(self) -> str:
+        """The text of the private key."""
+        body = bytes([0x90 | self._kind >> 5, (self._kind & 31) << 3])
+        body += self._private.private_bytes_raw()
+        body += binascii.crc_hqx(body, 0).to_bytes(2, "little")
+        return base64.b32encode(body).decode().rstrip("=")
+
+    def credentials(self, token: str) -> str:
+        """Write the file that a user gets, with the token in it."""
+        return CREDENTIALS.format(token=token, seed=self.seed)
 
     def sign(self, text: str) -> str:
         """Sign a text; as clients write it: base64 for addresses, without padding."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.nats.authentication import User
 from atbus.nats.leaf_session import Effect, LeafSession, LeafTerms
+from atbus.nats.permissions import read_permissions
 from atbus.nats.server_grammar import Interest
 from atbus.nats.server_session import Answered, Close, Opened, StartTls, State, Write
 
@@ -19,7 +24,7 @@ def dialer(*, tls: bool = False) -> LeafSession:
 def hub(*, admits: bool = True) -> LeafSession:
     """Make the side that has accepted."""
     terms = LeafTerms(about={"client_id": 1}, is_hub=True, loop_subject="$LDS.us")
-    return LeafSession(terms, lambda _: admits)
+    return LeafSession(terms, lambda _: User() if admits else None)
 
 
 def written(effects: list[Effect]) -> bytes:
@@ -69,6 +74,114 @@ class DialerTests(SynchronousTestCase):
         (closed,) = session.receive(b"-ERR 'Loop detected for leafnode account=\"$G\"'\r\n", 0.0)
         assert isinstance(closed, Close)
         self.assertTrue(closed.is_lasting)
+
+
+class RightsTests(SynchronousTestCase):
+    """What a leaf may do."""
+
+    def dialed(self, rights: bytes) -> LeafSession:
+        """Join a hub that says what we may do."""
+        session = dialer()
+        session.open(0.0)
+        session.receive(HELLO, 0.0)
+        session.receive(b'INFO {"connect_info":true,%b}\r\n' % rights, 0.0)
+        return session
+
+    def let_in(self, **rights: Any) -> LeafSession:
+        """Let a leaf in that may do so much."""
+        terms = LeafTerms(about={"client_id": 1}, is_hub=True)
+        user = User(permissions=read_permissions(rights))
+        session = LeafSession(terms, lambda _: user)
+        session.open(0.0)
+        said = written(session.receive(b"CONNECT {}\r\n", 0.0))
+        self.info = json.loads(said.partition(b" ")[2])
+        return session
+
+    def test_a_leaf_keeps_to_them(self) -> None:
+        """It sends what it may send, and asks for what it may have, or for more than that."""
+        session = self.dialed(
+            b'"export":{"allow":["orders.>"],"deny":["orders.x"]},"import":{"allow":["news.>"]}'
+        )
+        for subject, is_sent in (("orders.a", True), ("orders.x", False), ("a", False)):
+            self.assertEqual(session.may_send(subject), is_sent, subject)
+        told = {"news.a": True, "news.*": True, ">": True, "orders.a": False, "a.>": False}
+        for subject, is_told in told.items():
+            self.assertEqual(session.may_tell(subject, ""), is_told, subject)
+
+    def test_none_are_said(self) -> None:
+        """A hub that says nothing of them allows everything, and so does an empty list."""
+        for said in (b'"proto":1', b'"export":null', b'"import":{"allow":[]},"export":{}'):
+            session = self.dialed(said)
+            self.assertTrue(session.may_send("a"))
+            self.assertTrue(session.may_tell(">", ""))
+
+    def test_what_is_denied(self) -> None:
+        """What is denied is not asked for; more than that may be."""
+        session = self.dialed(b'"import":{"deny":["secret.>"]}')
+        self.assertFalse(session.may_tell("secret.a", ""))
+        self.assertTrue(session.may_tell(">", "q"))
+
+    def test_rights_that_make_no_sense(self) -> None:
+        """A hub whose rights are not understood is left for long: nobody guesses what it means."""
+        for said in (b'"export":5', b'"import":{"allow":"a"}', b'"export":{"deny":["a..b"]}'):
+            session = dialer()
+            session.open(0.0)
+            session.receive(HELLO, 0.0)
+            closed = session.receive(b'INFO {"connect_info":true,%b}\r\n' % said, 0.0)[-1]
+            assert isinstance(closed, Close)
+            self.assertTrue(closed.is_lasting)
+
+    def test_a_violation_will_be_one_again(self) -> None:
+        """A leaf that did what it may not waits long before it comes again."""
+        session = self.dialed(b'"proto":1')
+        text = b"-ERR 'Permissions Violation for Subscription to \"a\"'\r\n"
+        (closed,) = session.receive(text, 0.0)
+        assert isinstance(closed, Close)
+        self.assertTrue(closed.is_lasting)
+
+    def test_a_hub_says_what_is_allowed(self) -> None:
+        """A leaf hears its rights; where nothing is allowed all is denied, as NATS writes it."""
+        self.let_in(publish=["orders.>"], subscribe={"deny": ["a", "b q"]})
+        sides = {"import": {"deny": ["a", "b q"]}, "export": {"allow": ["orders.>"]}}
+        self.assertEqual({name: self.info[name] for name in sides}, sides)
+        self.let_in(publish=[])
+        self.assertEqual(self.info["export"], {"deny": [">"]})
+        self.let_in()
+        self.assertNotIn("import", self.info)
+
+    def test_a_hub_insists(self) -> None:
+        """A leaf that sends or asks for what it may not is told so, and closed."""
+        for said, what in (
+            (b"LMSG a 2\r\nhi\r\n", b"Publish"),
+            (b"LS+ a\r\n", b"Subscription"),
+            (b"LS+ a q 1\r\n", b"Subscription"),
+        ):
+            session = self.let_in(publish=["orders.>"], subscribe=["news.>"])
+            effects = session.receive(said, 0.0)
+            text = b"-ERR 'Permissions Violation for %b to \"a\"'\r\n" % what
+            self.assertEqual(written(effects), text)
+            self.assertIs(session.state, State.CLOSED)
+
+    def test_a_hub_gives_what_is_allowed(self) -> None:
+        """A leaf may ask for everything, and gets of it what it may have; loops still show."""
+        session = self.let_in(subscribe={"allow": ["news.>"], "deny": ["news.x"]})
+        self.assertEqual(session.receive(b"LS+ >\r\n", 0.0), [Interest(">", "", 1)])
+        loop = Interest("$LDS.far", "", 1)
+        self.assertEqual(session.receive(b"LS+ $LDS.far\r\n", 0.0), [loop])
+        for subject, is_sent in (("news.a", True), ("news.x", False), ("orders.a", False)):
+            self.assertEqual(session.may_send(subject), is_sent, subject)
+
+
+class ProofTests(SynchronousTestCase):
+    """Who a leaf is."""
+
+    def test_what_was_drawn_is_proven(self) -> None:
+        """What a leaf shows depends on what the hub has drawn for this connection."""
+        terms = LeafTerms(about={"name": "us"}, is_hub=False, prove=lambda nonce: {"sig": nonce})
+        session = LeafSession(terms)
+        session.open(0.0)
+        said = written(session.receive(HELLO.replace(b"{", b'{"nonce":"abc",'), 0.0))
+        self.assertEqual(said, b'CONNECT {"name":"us","sig":"abc"}\r\nPING\r\n')
 
 
 class HubTests(SynchronousTestCase):

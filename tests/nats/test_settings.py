@@ -10,9 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import ConfigurationError
 from atbus.nats.faults import Fault
+from atbus.nats.nkeys import Kind
 from atbus.nats.settings import GatewaySettings, read_gateway
 from atbus.node import reading_nats
 from atbus.node.config import NodeConfig
+from tests.nats.signing import Key
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "nats.rst"
 
@@ -108,8 +110,37 @@ class LeafTests(SynchronousTestCase):
                 {"urls": ["127.0.0.1:1"], "user": "bus"},
                 ".leaf_remotes[0].password: user and password go together",
             ),
+            (
+                {"urls": ["127.0.0.1:1"], "nkey_file": "a", "token": "b"},
+                ".leaf_remotes[0].nkey_file: token is there already, and one is enough",
+            ),
         ):
             self.assertEqual(self.faults(leaf_remotes=[entry]), [fault])
+
+    def test_users(self) -> None:
+        """Leafs may be several users, each with rights of its own; what is wrong has its place."""
+        key = Key(Kind.USER).text
+        leafs = read(
+            leaf_user="one",
+            leaf_password="x",
+            leaf_users=[{"user": "two", "password": "y", "permissions": {"publish": ["a"]}}],
+            leaf_nkeys=[{"nkey": key, "permissions": {"subscribe": ["b"]}}],
+        ).leafs.authentication
+        self.assertEqual((*leafs.users, *leafs.keys), ("one", "two", key))
+        self.assertTrue(leafs.users["one"].permissions.may_publish("b"))
+        self.assertFalse(leafs.users["two"].permissions.may_publish("b"))
+        self.assertFalse(leafs.keys[key].permissions.may_subscribe("a"))
+        for wrong, fault in (
+            ({"leaf_users": [{"user": "a"}]}, ".leaf_users[0].password: expected a text"),
+            ({"leaf_nkeys": [{"nkey": "x", "account": "a"}]}, ".leaf_nkeys[0].account: unknown"),
+            (
+                {"leaf_nkeys": [{"nkey": key, "permissions": {"responses": 1}}]},
+                ".leaf_nkeys[0].permissions.responses: a leaf answers where it may publish",
+            ),
+            ({"leaf_users": {}}, ".leaf_users: expected a list of tables"),
+        ):
+            self.assertEqual(self.faults(**wrong), [fault])
+        self.assertRaises(ConfigurationError, read, leaf_nkeys=[{"nkey": "x"}])
 
     def test_in_the_clear_only_when_allowed(self) -> None:
         """Off loopback there is TLS, or it is allowed that there is none."""
