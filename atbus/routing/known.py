@@ -3,6 +3,10 @@ The best that is known of each node, over all feeds.
 
 Of what the feeds say about a node the largest stamp is *best*; only feeds that say exactly that
 *carry* the node. A feed that says something older justifies neither a route nor telling others.
+
+A record that was made for a node (seq 0) is the same stamp wherever the node hangs. Among such the
+last word is best, for the node has moved there; but one that says where it hangs is better than one
+that does not.
 """
 
 from __future__ import annotations
@@ -30,6 +34,15 @@ def is_same(one: Record | None, other: Record | None) -> bool:
     if one.stamp != other.stamp:
         return False
     return bool(one.stamp.seq) or one is other or one == other
+
+
+def _is_news(record: Record, best: Record) -> bool:
+    """Tell whether what a feed says now is to replace the best that is known."""
+    if record.stamp != best.stamp:
+        return record.stamp > best.stamp
+    if record.stamp.seq or record == best:
+        return False
+    return bool(record.upstream_id) or not best.upstream_id
 
 
 @attrs.define(eq=False)
@@ -97,12 +110,12 @@ class Known:
         """
         bus_id = record.bus_id
         best = self.best.get(bus_id)
-        if best is None or record.stamp > best.stamp:
+        if best is None or _is_news(record, best):
             self.best[bus_id] = record
             self.carriers[bus_id] = self.feeds[feed]
             return
         carriers = self.carriers[bus_id]
-        if record.stamp == best.stamp:
+        if is_same(record, best):
             if feed not in carriers:
                 self.carriers[bus_id] = (*carriers, feed)
         elif feed in carriers:
@@ -134,8 +147,12 @@ class Known:
             self.best.pop(bus_id, None)
             self.carriers.pop(bus_id, None)
             return
-        best = max((record for _, record in said), key=lambda record: record.stamp)
-        carriers = tuple(feed for feed, record in said if record.stamp == best.stamp)
+        former = self.best.get(bus_id)
+        best = max(
+            (record for _, record in said),
+            key=lambda record: (record.stamp, bool(record.upstream_id), is_same(record, former)),
+        )
+        carriers = tuple(feed for feed, record in said if is_same(record, best))
         self.best[bus_id] = best
         self.carriers[bus_id] = carriers if len(carriers) > 1 else self.feeds[carriers[0]]
 

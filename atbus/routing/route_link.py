@@ -9,7 +9,7 @@ import attrs
 from atbus.routing.feed import Feed
 from atbus.routing.intake import Intake
 from atbus.routing.publication import Publication
-from atbus.routing.subscription import Subscription
+from atbus.routing.subscription import Stage, Subscription
 from atbus.routing.sync_terms import Peer
 from atbus.routing.table import Position
 
@@ -41,6 +41,16 @@ class RouteLink:
     def bus_id(self) -> int:
         """The neighbor."""
         return self.peer.bus_id
+
+    def has_told_all(self, *, asks: bool) -> bool:
+        """
+        Tell whether this is an upstream, and has told everything that we want to hear.
+
+        :param asks: Whether neighbors are asked for everything; otherwise we want to hear nothing.
+        :returns: Whether what another upstream has told is of no use any more.
+        """
+        has_told = self.subscription.stage is Stage.CURRENT or not asks
+        return has_told and self.feed.kind is Position.UPSTREAM
 
     def kind_for(self, own_id: int) -> Position:
         """

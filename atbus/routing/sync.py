@@ -16,7 +16,7 @@ says when to call `tick`. The rules (wire protocol, sections 6.6 and 7.15 to 7.1
    order, is not awaited.
 5. What a peer has told is gone with its link; if the upstream carries it too, it stays.
 6. What the upstream has told stays for `SyncTimes.parent_grace` after its loss, *stale*, or until
-   an upstream has told everything anew. A second loss before that adds to it.
+   an upstream has told everything anew (or is there, if we ask nobody). A second loss adds to it.
 7. Our own record: `atbus.routing.own_record`. How fast neighbors are read: `intake`.
 """
 
@@ -183,6 +183,8 @@ class RouteSync:
             self._ask(link)
         self._ask_if_wanted(link)
         self._list(link)
+        if link.has_told_all(asks=self._asks):
+            self._sweep_stale()
         if bus_id in self._early:
             self._early.discard(bus_id)
             self._telling.subscribe(link, now)
@@ -472,10 +474,7 @@ class RouteSync:
 
     def _upstream_lost(self, feed: Feed, *, could_tell: bool) -> None:
         """Keep what the upstream told, unless another one has told everything already."""
-        if any(
-            link.feed.kind is Position.UPSTREAM and link.subscription.stage is Stage.CURRENT
-            for link in self._links.values()
-        ):
+        if any(link.has_told_all(asks=self._asks) for link in self._links.values()):
             self._hearing.drop_feed(feed)
         else:
             if self._stale is not None:

@@ -235,6 +235,40 @@ class FeedTests(SynchronousTestCase):
         talk.say(3, gone(7, 6))
         self.assertEqual(talk.machine.known.get(7), record(7, seq=5))
 
+    def test_a_node_without_a_stamp_is_where_it_was_said_to_be_last(self) -> None:
+        """
+        A node that tells nothing of itself and has moved is looked for at its new place only.
+
+        Nothing in its record says which place is newer: two proxies have listed it, each below it.
+
+        Scenario: BB23
+        """
+        talk = Talk()
+        talk.neighbor(2, UP, record(7, seq=0, upstream_id=4))
+        talk.neighbor(3, PEER, record(7, seq=0, upstream_id=3))
+        talk.neighbor(5, DOWN)
+        moved = record(7, seq=0, upstream_id=3)
+        self.assertEqual(talk.machine.known.get(7), moved)
+        self.assertEqual(talk.machine.known.tellers(7), (3,))
+        talk.say(2, moved)
+        self.assertEqual(talk.machine.known.tellers(7), (3, 2))
+        talk.say(3, gone(7, 0))
+        self.assertEqual(talk.machine.known.get(7), moved)
+        back = record(7, seq=0, upstream_id=4)
+        talk.say(2, back)
+        talk.wait(1)
+        self.assertEqual(talk.machine.known.get(7), back)
+        self.assertEqual(talk.take(5)[-1], back)
+
+    def test_a_neighbor_without_a_stamp_does_not_hide_its_upstream(self) -> None:
+        """Who is connected to a node that tells nothing still believes the proxy that lists it."""
+        talk = Talk()
+        talk.neighbor(2, UP, record(7, seq=0, upstream_id=4))
+        talk.available(7, PEER, tells=False)
+        self.assertEqual(talk.machine.known.get(7), record(7, seq=0, upstream_id=4))
+        talk.say(2, gone(7, 0))
+        self.assertEqual(talk.machine.known.get(7), record(7, seq=0))
+
     def test_only_what_is_below_may_be_told_of(self) -> None:
         """A downstream and a peer are believed about what is below them; the rest is counted."""
         for position in (DOWN, PEER):
@@ -376,6 +410,19 @@ class RemovalTests(SynchronousTestCase):
         talk.lose(2)
         talk.wait(5)
         self.assertEqual((talk.ids, talk.machine.own.upstream_id), ([4, 7], 4))
+
+    def test_who_asks_nobody_forgets_its_last_upstream(self) -> None:
+        """A leaf that moves knows its upstream and no other, whichever connection came first."""
+        for mode in (TableMode.AUTO, TableMode.UPSTREAM, TableMode.OFF):
+            talk = Talk(RouteSync(record(OWN), mode))
+            talk.available(2, UP)
+            talk.available(4, UP)
+            talk.lose(2)
+            self.assertEqual(talk.ids, [4])
+            talk.lose(4)
+            self.assertEqual(talk.ids, [4])
+            talk.available(5, UP)
+            self.assertEqual(talk.ids, [5])
 
     def test_a_downstream_leaves_in_good_order(self) -> None:
         """
