@@ -65,6 +65,9 @@ class Neighborhood:
         """
         Dial a node and register with it as its peer.
 
+        With its upstream and with those below it a node is connected already, and stays so: the
+        endpoint is the one that it has.
+
         :returns: Fires with the endpoint when it can take messages; fails with `AtbusError`.
         :raises AddressError: It is not an address.
         """

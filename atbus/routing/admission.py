@@ -12,8 +12,10 @@ The checks that follow version and proof, in this order; the first that fails na
    for; the id it had before if that is still free: `NO_FREE_ID` when there is none.
 4. The same id is registered already. A further connection of the same process joins it. A second
    control stream of the same process replaces the first, unless the two dials crossed, when the
-   one that the smaller id dialed stays: `CROSSED_DIAL` for the other. Another process is taken in
-   only when the holder of the id does not answer any more: `Challenge`, then `ID_CONFLICT`.
+   one that the smaller id dialed stays: `CROSSED_DIAL` for the other. Where records say who is
+   below whom, the stream on which that was said stays in any case, whoever dials another. Another
+   process is taken in only when the holder of the id does not answer any more: `Challenge`, then
+   `ID_CONFLICT`.
 5. A data connection needs an endpoint to join: `UNKNOWN_ENDPOINT`.
 6. There is room: `OVERLOADED`. It has a position, and that one is free and wanted here:
    `SECOND_UPSTREAM`, `NOT_ADMITTED`.
@@ -200,14 +202,10 @@ def _judge_same_id(
         return Attach(bus_id=BusId(holder.bus_id)) if is_same else _conflict(holder)
     if holder.alive and not is_same:
         return Challenge(holder)
-    has_crossed = holder.control_dialled is (not applicant.dialled)
-    if is_same and holder.alive and has_crossed:
-        stays = applicant.dialled == keep_dialled(own.bus_id, applicant.bus_id)
-        if not stays:
-            return Rejected(
-                Status.CROSSED_DIAL,
-                f"{format_bus_id(min(own.bus_id, applicant.bus_id))} dialed the stream that stays",
-            )
+    if is_same and holder.alive:
+        reason = _why_other_stays(own, applicant, holder)
+        if reason is not None:
+            return Rejected(Status.CROSSED_DIAL, reason)
     others = [each for each in registered if each.bus_id != holder.bus_id]
     verdict = _judge_newcomer(own, others, applicant)
     if isinstance(verdict, Rejected):
@@ -218,6 +216,27 @@ def _judge_same_id(
         subnets=verdict.subnets,
         same_process=is_same,
     )
+
+
+def _why_other_stays(own: OwnNode, applicant: Applicant, holder: Registered) -> str | None:
+    """Say why the stream over which a node is registered stays, and not the other, if it does."""
+    if own.by_records and holder.control_dialled is not None:
+        is_ranked = applicant.to_upstream or applicant.is_below
+        was_ranked = holder.position is not Position.PEER
+        if is_ranked and not was_ranked:
+            return None
+        if was_ranked and not is_ranked and not _has_moved(own, applicant):
+            return f"it is registered as {holder.position.value} over the stream that stays"
+    has_crossed = holder.control_dialled is (not applicant.dialled)
+    if has_crossed and applicant.dialled != keep_dialled(own.bus_id, applicant.bus_id):
+        return f"{format_bus_id(min(own.bus_id, applicant.bus_id))} dialed the stream that stays"
+    return None
+
+
+def _has_moved(own: OwnNode, applicant: Applicant) -> bool:
+    """Tell whether the applicant is below somebody else now, by its record."""
+    record = applicant.record
+    return record is not None and record.upstream_id not in (0, own.bus_id)
 
 
 def _judge_newcomer(

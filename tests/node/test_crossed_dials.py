@@ -154,6 +154,77 @@ class CrossedTests(BusTests):
         self.assertEqual(child.state, "running")
         self.assertIs(child.endpoints[ROOT].position, Position.UPSTREAM)
 
+    def test_who_is_above_and_who_below_stay_so(self) -> None:
+        """
+        By records, too: who dials its upstream or downstream once more is given what it has.
+
+        Scenario: H24
+        """
+        for above, below in ((SMALL, LARGE), (LARGE, SMALL)):
+            self.begin(VirtualNetwork())
+            root, child = self.family(above, below)
+            self.network.start(root, child)
+            self.network.settle(1)
+            for node, other, address in (
+                (child, above, SMALL_ADDRESS),
+                (root, below, LARGE_ADDRESS),
+            ):
+                before = node.endpoints[other].connections
+                met = self.network.result_of(node.connect(address))
+                self.assertIs(met, node.endpoints[other])
+                self.network.settle(45)
+                self.assertEqual(met.connections, before)
+            self.assert_family(root, child)
+            self.end()
+
+    def test_parent_and_child_dial_each_other_by_records(self) -> None:
+        """
+        Whoever dials first, and in whatever order things arrive: who says that it is below, is.
+
+        Scenario: H24
+        """
+        for seed in range(60):
+            lots = Random(seed)
+            self.begin(VirtualNetwork(delay_seconds=0.0005, seed=seed, jitter_seconds=0.003))
+            ids = (SMALL, LARGE) if seed % 2 else (LARGE, SMALL)
+            root, child = self.family(*ids)
+            self.network.start(root)
+            started = child.start()
+            dials: list[Deferred[Endpoint]] = []
+            for node, address in ((root, LARGE_ADDRESS), (child, SMALL_ADDRESS)):
+                if lots.random() < 0.7:
+                    self.network.settle(lots.uniform(0, 0.015))
+                    dials.append(node.connect(address))
+            try:
+                self.network.result_of(started)
+                for dial in dials:
+                    self.network.result_of(dial)
+                self.network.settle(45)
+                self.assert_family(root, child)
+            except Exception as error:
+                error.add_note(f"seed {seed}")
+                raise
+            self.end()
+
+    def family(self, above: int, below: int) -> tuple[Node, Node]:
+        """Make a node and one below it, by records."""
+        root = self.node(above, listen=[SMALL_ADDRESS], topology="records")
+        child = self.node(
+            below, listen=[LARGE_ADDRESS], upstream=SMALL_ADDRESS, topology="records"
+        )
+        return root, child
+
+    def assert_family(self, root: Node, child: Node) -> None:
+        """Assert that both think the same of each other, and have since they met."""
+        below, above = root.endpoints[child.bus_id], child.endpoints[root.bus_id]
+        self.assertIs(above.position, Position.UPSTREAM)
+        self.assertIs(below.position, Position.DOWNSTREAM)
+        self.assertTrue(above.available and below.available)
+        self.assertEqual(self.ids(root) + self.ids(child), [child.bus_id, root.bus_id])
+        for node in (root, child):
+            self.assertEqual(self.diaries[node].errors(), [])
+            self.assertEqual(self.diaries[node].removed(), [])
+
     def test_the_other_dial_comes_to_nothing(self) -> None:
         """
         Who gave its own dial up for another one that never ends hears of it at the deadline.

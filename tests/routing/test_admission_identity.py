@@ -19,6 +19,7 @@ from atbus.routing.applicant import (
     Registered,
     Replace,
 )
+from atbus.routing.record import Record
 from atbus.routing.table import Position, owned_subnets
 from atbus.wire.messages import Hello, Mode, RegisterRequest, Role
 from tests.routing.applicants import (
@@ -94,6 +95,37 @@ class SameIdTests(AdmissionCase):
         for change in ({"alive": False}, {"control_dialled": None}):
             verdict = judge(own, [attrs.evolve(crossing, **change)], who)
             self.assertIsInstance(verdict, Replace)
+
+    def test_who_is_above_stays_there(self) -> None:
+        """
+        By records a second stream between a node and its upstream ends, unless it says that again.
+
+        Scenario: H24
+        """
+        for me in (0x1000, 0x3000):
+            own = OwnNode(bus_id=me, by_records=True)
+            peer = applicant(0x2000)
+            below = attrs.evolve(peer, is_below=True)
+            above = as_upstream(peer)
+            for dialled in (False, True):
+                again = attrs.evolve(peer, dialled=dialled)
+                for position in (Position.UPSTREAM, Position.DOWNSTREAM):
+                    holder = registered(peer, position, dialled=not dialled)
+                    refused = judge(own, [holder], again)
+                    self.assert_refused(refused, Status.CROSSED_DIAL, position.value)
+                # What makes the other one more than a peer counts, whoever dialed first.
+                holder = registered(peer, Position.PEER, dialled=dialled)
+                for ranked, position in (
+                    (attrs.evolve(below, dialled=not dialled), Position.DOWNSTREAM),
+                    (above, Position.UPSTREAM),
+                ):
+                    verdict = judge(own, [holder], ranked)
+                    assert isinstance(verdict, Replace), verdict
+                    self.assertIs(verdict.position, position)
+            moved = attrs.evolve(peer, record=Record(bus_id=0x2000, upstream_id=0x99))
+            verdict = judge(own, [registered(peer, Position.DOWNSTREAM)], moved)
+            assert isinstance(verdict, Replace), verdict
+            self.assertIs(verdict.position, Position.PEER)
 
     def test_a_second_process(self) -> None:
         """
