@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -168,6 +169,29 @@ class DiscoveryContract(_Tests):
         """
         raise NotImplementedError
 
+    def lose(self) -> None:
+        """
+        Let the registry be away.
+
+        :raises NotImplementedError: When the subclass does not say.
+        """
+        raise NotImplementedError
+
+    def restore(self) -> None:
+        """
+        Let the registry be there again, with what stood in it.
+
+        :raises NotImplementedError: When the subclass does not say.
+        """
+        raise NotImplementedError
+
+    def lives(self, number: int) -> None:
+        """
+        Let other announcers know that the process of one lives; nothing where nobody can know.
+
+        :param number: The how manieth announcer it was, from 1.
+        """
+
     @property
     def prefix_text(self) -> str:
         """
@@ -186,6 +210,28 @@ class DiscoveryContract(_Tests):
         receiver = RecordingReceiver(self.reactor)
         self.make_watcher().start(receiver)
         return receiver
+
+    @staticmethod
+    async def is_told(
+        receiver: RecordingReceiver,
+        bus_id: int,
+        record: Record | None = None,
+        service: Service | None = None,
+    ) -> None:
+        """
+        Wait until everything was told, and a node is known.
+
+        :param receiver: Who was told.
+        :param bus_id: The node.
+        :param record: What is to be known of it; left out, anything.
+        :param service: What it is to offer; left out, anything or nothing.
+        """
+        await receiver.until(
+            lambda: receiver.is_in_sync
+            and bus_id in receiver.records
+            and record in (None, receiver.records[bus_id])
+            and service in (None, receiver.services.get(bus_id))
+        )
 
     # Tests.
 
@@ -302,8 +348,63 @@ class DiscoveryContract(_Tests):
         await self.make_announcer("same").announce(again)
         await receiver.until(lambda: receiver.records.get(1) == again)
 
+    async def test_a_former_owner_does_not_come_back(self) -> None:
+        """
+        Who was taken for dead, and whose place another has taken, says what he wants: it is the
+        other who counts, now and for those who look later, and also when the former one goes.
+        """
+        receiver = self.watch()
+        before, after = record_of(1), record_of(1, stamp=Stamp(2, 1))
+        old, new = Service(bus_id=1, name="old"), Service(bus_id=1, name="new")
+        former, later = self.make_announcer("same"), self.make_announcer("same")
+        await former.announce(before, old)
+        await later.announce(after, new)
+        await receiver.until(
+            lambda: receiver.records.get(1) == after and receiver.services.get(1) == new
+        )
+        self.lives(2)
+        said = receiver.changes[:]
+        for record in (before, record_of(1, stamp=Stamp(1, 2))):
+            try:
+                await former.announce(record, attrs.evolve(old, data="I was frozen"))
+            except DiscoveryConflict as conflict:
+                self.assertEqual(conflict.owner, "same")
+        await self.make_announcer("witness").announce(record_of(2))
+        for each in (receiver, self.watch()):
+            await self.is_told(each, 2)
+            self.assertEqual((each.records[1], each.services), (after, {1: new}))
+        await former.stop()
+        await later.announce(attrs.evolve(after, labels={"a": "b"}, stamp=Stamp(2, 2)), new)
+        await receiver.until(lambda: bool(receiver.records[1].labels))
+        self.assertEqual(receiver.services, {1: new})
+        # At no time was anything else told.
+        about = {type(each) for each in receiver.changes[len(said) :]}
+        self.assertEqual(about, {RecordFound})
+
+    async def test_a_registry_that_was_away(self) -> None:
+        """
+        While the registry is away what it said stays true; when it is back it has what was
+        announced meanwhile, and who has seen nothing of all that finds the same.
+        """
+        receiver, announcer = self.watch(), self.make_announcer("a")
+        service = Service(bus_id=1, name="one")
+        await announcer.announce(record_of(1), service)
+        await receiver.until(lambda: receiver.is_in_sync and bool(receiver.services))
+        news = record_of(1, stamp=Stamp(1, 2))
+        self.lose()
+        try:
+            await receiver.until(lambda: not receiver.is_in_sync)
+            self.assertEqual((list(receiver.records), list(receiver.services)), ([1], [1]))
+            announcing = announcer.announce(news, service)
+        finally:
+            self.restore()
+        await announcing
+        for each in (receiver, self.watch()):
+            await self.is_told(each, 1, news, service)
+            self.assertEqual((list(each.records), each.refusals), ([1], []))
+
     async def test_what_cannot_be_used_is_named(self) -> None:
-        """Garbage, and what says to be another's, is named and left out; the rest is told."""
+        """Garbage, and what says to be another's, is named, counted, left out; the rest is told."""
         poison: list[tuple[bytes, bytes]] = [
             (topology_key(self.prefix_text, 7), b"{"),
             (topology_key(self.prefix_text, 8), b'{"id": "0x9"}'),
@@ -312,10 +413,12 @@ class DiscoveryContract(_Tests):
         ]
         for key, value in poison:
             await self.write(key, value)
-        receiver = self.watch()
+        watcher, receiver = self.make_watcher(), RecordingReceiver(self.reactor)
+        watcher.start(receiver)
         await self.make_announcer("a").announce(record_of(1))
         await receiver.until(lambda: 1 in receiver.records and len(receiver.refusals) == 4)
         self.assertEqual(list(receiver.records), [1])
+        self.assertEqual(watcher.refused_count, 4)
         self.assertTrue(all(key.isprintable() for key, _ in receiver.refusals))
 
     async def test_a_stopped_watcher_is_silent(self) -> None:

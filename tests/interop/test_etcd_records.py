@@ -55,6 +55,16 @@ class EtcdRecordCase(ClusterCase):
     def write(self, key: bytes, value: bytes) -> Awaitable[object]:
         return self.put(self.cluster(), key, value, 0)
 
+    def lose(self) -> None:
+        self.servers[0].kill()
+
+    def restore(self) -> None:
+        self.servers[0].start()
+        self.assertTrue(self.servers[0].wait())
+
+    def lives(self, number: int) -> None:
+        self.alive.add(str(number))
+
     @property
     def prefix_text(self) -> str:
         return self.prefix().decode()
@@ -79,7 +89,7 @@ class TwinTests(EtcdRecordCase):
         Scenario: R9, U25
         """
         await self.make_announcer("same").announce(record_of(1))
-        self.alive.add("1")
+        self.lives(1)
         with self.assertRaises(DiscoveryConflict) as caught:
             await self.make_announcer("same").announce(record_of(1))
         self.assertEqual(caught.exception.owner, "same")
@@ -158,24 +168,8 @@ class ManyTests(EtcdRecordCase):
             await cluster.call("/v3/kv/txn", {"success": puts[begin : begin + 100]})
 
 
-class OutageTests(EtcdRecordCase):
-    """A registry that goes away and comes back."""
-
-    async def test_everything_is_there_again(self) -> None:
-        """A server that lost nobody's records but was away: all is announced, watched, in sync."""
-        receiver = self.watch()
-        announcer = self.make_announcer("a")
-        await announcer.announce(record_of(1), Service(bus_id=1, name="one"))
-        await receiver.until(lambda: receiver.is_in_sync and bool(receiver.services))
-        self.servers[0].kill()
-        await receiver.until(lambda: not receiver.is_in_sync)
-        self.assertEqual(list(receiver.records), [1])
-        news = record_of(1, stamp=Stamp(1, 2))
-        announcing = announcer.announce(news, Service(bus_id=1, name="one"))
-        self.servers[0].start()
-        await announcing
-        await receiver.until(lambda: receiver.is_in_sync and receiver.records[1] == news)
-        self.assertEqual(receiver.refusals, [])
+class LeaseTests(EtcdRecordCase):
+    """A lease that somebody has ended."""
 
     async def test_a_lost_lease_means_gone_and_back(self) -> None:
         """Whoever loses its lease is told as gone, and as soon as it has another one as back."""

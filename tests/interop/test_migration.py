@@ -13,7 +13,7 @@ from tests.interop.zookeeper_server import one_zookeeper
 IDS = (0x11, 0x12, 0x13)
 
 
-class MigrationTests(RegistryNodes, EtcdCase):
+class BothCase(RegistryNodes, EtcdCase):
     """Nodes, an etcd and a ZooKeeper."""
 
     registry = "etcd"
@@ -21,10 +21,17 @@ class MigrationTests(RegistryNodes, EtcdCase):
     def setUp(self) -> None:
         super().setUp()
         self.zookeeper = one_zookeeper(type(self))
-        self.nodes: dict[int, Node] = {}
 
     def where(self) -> dict[str, Any]:
         return {}
+
+
+class MigrationTests(BothCase):
+    """From one to the other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.nodes: dict[int, Node] = {}
 
     async def restart(self, bus_id: int, *registries: str) -> Node:
         """Start a node, in place of the one that there is, with these registries."""
@@ -83,3 +90,36 @@ class MigrationTests(RegistryNodes, EtcdCase):
                 self.assertEqual(set().union(*services) - {bus_id}, set())
         self.servers[0].kill()
         await self.everybody_talks()
+
+
+class TwoOwnersTests(BothCase):
+    """What no registry can see."""
+
+    async def test_one_id_in_both(self) -> None:
+        """
+        Of two nodes that have one id, each in another registry, one is believed by all who look
+        into both: the newer record counts, and the service that was told first, until it is gone.
+        """
+        prefix = self.prefix().decode()
+        etcd = {"endpoints": self.urls, "prefix": prefix, "lease_seconds": 60}
+        zookeeper = {"servers": [self.zookeeper.address], "prefix": prefix}
+        watching = self.node(0x21, etcd=etcd, zookeeper=zookeeper)
+        await watching.start()
+
+        def believed() -> tuple[str | None, str]:
+            labels = [each.label("who") for each in watching.records() if each.bus_id == 0x22]
+            service = watching.services.get(0x22)
+            return labels[0] if labels else None, service.name if service else ""
+
+        first = self.node(0x22, etcd=etcd, name="first", labels={"who": "first"})
+        await first.start()
+        await self.changes.until(lambda: believed() == ("first", "first"))
+        second = self.node(
+            0x22, etcd={}, zookeeper=zookeeper, name="second", labels={"who": "second"}
+        )
+        await second.start()
+        await self.changes.until(lambda: believed() == ("second", "first"))
+        await first.stop()
+        await self.changes.until(lambda: believed() == ("second", "second"))
+        await second.stop()
+        await self.changes.until(lambda: believed() == (None, ""))

@@ -6,15 +6,18 @@ from collections.abc import Awaitable
 from random import Random
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
-from atbus.discovery.documents import Author
+from atbus.discovery.documents import Author, service_key, write_service
 from atbus.discovery.interfaces import IAnnouncer, IRecordWatcher
 from atbus.discovery.zookeeper.announcer import ZooKeeperAnnouncer
 from atbus.discovery.zookeeper.options import SessionOptions
 from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher
 from atbus.discovery.zookeeper.session import Session
-from atbus.testing.discovery import DiscoveryContract, RecordingReceiver
+from atbus.routing.record import Stamp
+from atbus.routing.services import Service
+from atbus.testing.discovery import DiscoveryContract, RecordingReceiver, record_of
 from tests.interop.waiting import Changes
 from tests.interop.zookeeper_server import ZooKeeperCase
 
@@ -84,6 +87,16 @@ class RecordCase(SessionCase):
         await session.client.make_folder(place.rpartition("/")[0])
         await session.client.create(place, value)
 
+    def lose(self) -> None:
+        self.servers[0].kill()
+
+    def restore(self) -> None:
+        self.servers[0].start()
+        self.assertTrue(self.servers[0].wait())
+
+    def lives(self, number: int) -> None:
+        self.alive.add(str(number))
+
     def watch(self) -> RecordingReceiver:
         receiver = RecordingReceiver(self.reactor)
         self.make_watcher().start(receiver)
@@ -92,3 +105,27 @@ class RecordCase(SessionCase):
 
 class ZooKeeperContractTests(RecordCase, DiscoveryContract):
     """ZooKeeper keeps the contract of registries."""
+
+
+class FormerOwnerTests(RecordCase):
+    """One who does not know yet that another has taken his place."""
+
+    async def test_what_he_writes_late_replaces_nothing(self) -> None:
+        """The later owner's service counts, by the zxid of its place, whatever is written after."""
+        receiver = self.watch()
+        old, new = Service(bus_id=1, name="old"), Service(bus_id=1, name="new")
+        former, later = self.make_announcer("same"), self.make_announcer("same")
+        await former.announce(record_of(1), old)
+        await later.announce(record_of(1, stamp=Stamp(2, 1)), new)
+        self.assertGreater(later.fence, former.fence)
+        await receiver.until(lambda: receiver.services.get(1) == new)
+        client = self.sessions[0].client
+        key = service_key(self.prefix_text, 1, "old")
+        _, stat = await client.read(key.decode())
+        late = write_service(attrs.evolve(old, data="I was frozen"), Author("same", "1"))
+        await client.write(key.decode(), late, stat.version)
+        await self.make_announcer("witness").announce(record_of(2))
+        await receiver.until(lambda: 2 in receiver.records)
+        another = self.watch()
+        await another.until(lambda: another.is_in_sync)
+        self.assertEqual((receiver.services, another.services), ({1: new}, {1: new}))

@@ -89,7 +89,9 @@ class BusValue(KeptValue):
             fault = f"{len(value)} bytes, {SERVICE_VALUE_BYTES} are allowed on a bus"
             raise DiscoveryError(fault)
         there = self._board.get(self._place)
-        if not self.is_held and there is not None and there.value is not None:
+        is_as_written = self.is_held and there is not None and there.value == self._stored
+        if not is_as_written and there is not None and there.value is not None:
+            # Also when ours is there: another has written over it, who may be our successor.
             self.judge(there.value)
         self._board.put(self._bus_id, self._place, value, private=self._private)
         written = self._board.get(self._place)

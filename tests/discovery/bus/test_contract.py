@@ -33,6 +33,9 @@ class BusContractTests(DiscoveryContract, TestCase):
         self.reactor: Any = reactor
         self.village = Village()
         self.village.board(_UPSTREAM)
+        self.announcers = 0
+        #: The processes that live.
+        self.alive: set[str] = set()
 
     def node(self) -> Board:
         """Make a node below the one that all are below."""
@@ -42,9 +45,16 @@ class BusContractTests(DiscoveryContract, TestCase):
         return board
 
     def make_announcer(self, identity: str) -> IAnnouncer:
-        board = self.node()
-        author = Author(identity, str(board.epoch))
-        made = BusAnnouncer(board, author, self.reactor, Random(1).random)
+        self.announcers += 1
+        # Each life of a node is another process; none of those before is alive.
+        author = Author(identity, str(self.announcers))
+        made = BusAnnouncer(
+            self.node(),
+            author,
+            self.reactor,
+            Random(1).random,
+            is_alive=lambda process: process in self.alive,
+        )
         self.addCleanup(made.stop)
         return made
 
@@ -58,3 +68,16 @@ class BusContractTests(DiscoveryContract, TestCase):
         bus_id = 0 if number is None else int(number[0], 16)
         self.node().put(bus_id, key.decode(), value)
         return succeed(None)
+
+    def lose(self) -> None:
+        for bus_id in self.village.boards:
+            if bus_id != _UPSTREAM:
+                self.village.cut(bus_id, _UPSTREAM)
+
+    def restore(self) -> None:
+        for bus_id in self.village.boards:
+            if bus_id != _UPSTREAM:
+                self.village.connect(bus_id, _UPSTREAM)
+
+    def lives(self, number: int) -> None:
+        self.alive.add(str(number))
