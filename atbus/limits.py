@@ -202,12 +202,9 @@ LANES_MAX: Final = 4
 
 # Queues
 
-#: Towards one endpoint: above this the neighbors that feed it are told to pause. Two thresholds
-#: as in Redis, scaled to Python.
+#: Towards one endpoint: above this the neighbors that feed it are told to pause, and at half of it
+#: to go on, so that pausing does not flutter. Two thresholds as in Redis, scaled to Python.
 QUEUED_BYTES_SOFT: Final = 2_097_152
-
-#: Below this they are told to resume. Half, so that pausing does not flutter.
-QUEUED_BYTES_LOW: Final = 1_048_576
 
 #: Above this messages are refused by name.
 QUEUED_BYTES_HARD: Final = 8_388_608
@@ -481,13 +478,7 @@ CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: A drain in all, less than the 30 s after which Kubernetes kills.
 DRAIN_SECONDS: Final = 20.0
 
-#: Its parts: until everybody has heard, ...
-DRAIN_NOTICE_SECONDS: Final = 3.0
-
-#: ... until the downstreams have another upstream and the senders another path, ...
-DRAIN_MOVE_SECONDS: Final = 15.0
-
-#: ... and until every link has had its GOODBYE.
+#: The part of it in which links are closed: every one has had its GOODBYE by then.
 DRAIN_CLOSE_SECONDS: Final = 2.0
 
 # Logs

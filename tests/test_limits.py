@@ -166,10 +166,9 @@ class TimeTests(SynchronousTestCase):
         """After an outage everybody is back within the longest wait and one handshake."""
         self.assertLessEqual(limits.RECONNECT_SECONDS_MAX + limits.HANDSHAKE_SECONDS, 35.0)
 
-    def test_drain_parts_fit_the_whole(self) -> None:
-        """Notice, move and close together take no longer than a drain may."""
-        parts = limits.DRAIN_NOTICE_SECONDS + limits.DRAIN_MOVE_SECONDS + limits.DRAIN_CLOSE_SECONDS
-        self.assertLessEqual(parts, limits.DRAIN_SECONDS)
+    def test_drain_is_over_before_kubernetes_kills(self) -> None:
+        """Closing is a part of a drain, and the whole is well below 30 seconds."""
+        self.assertLess(limits.DRAIN_CLOSE_SECONDS, limits.DRAIN_SECONDS)
         self.assertLessEqual(limits.DRAIN_SECONDS, 20.0)
 
     def test_goodbye_fits_the_last_part_of_a_drain(self) -> None:
@@ -195,9 +194,8 @@ class QueueTests(SynchronousTestCase):
     """Queues pause before they refuse, and refuse before they starve others."""
 
     def test_marks_are_in_order(self) -> None:
-        """Resume below pause below refuse below the node's own budget."""
+        """Pause below refuse below the node's own budget."""
         marks = [
-            limits.QUEUED_BYTES_LOW,
             limits.QUEUED_BYTES_SOFT,
             limits.QUEUED_BYTES_HARD,
             limits.NODE_QUEUED_BYTES,

@@ -1,0 +1,227 @@
+"""
+Which test goes beyond a bound that it does not name: an option, or an argument, has set another in
+its place.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_AREAS: Final[dict[str, dict[str, str]]] = {
+    "atbus.limits": {
+        "REASSEMBLY_SOURCE_BYTES_MAX": (
+            "routing.test_fragments.BoundTests.test_one_source_cannot_take_all_the_room"
+        ),
+        "REASSEMBLY_BYTES_MAX": (
+            "routing.test_fragments.BoundTests.test_one_source_cannot_take_all_the_room"
+        ),
+        "REASSEMBLY_COUNT_MAX": (
+            "routing.test_fragments.BoundTests.test_the_number_of_messages_is_bounded"
+        ),
+        "FAST_HEARTBEAT_SECONDS": "node.test_liveness.DeathTests.test_the_fast_profile",
+        "FAST_HEARTBEAT_TOLERANCE": "node.test_liveness.DeathTests.test_the_fast_profile",
+        "HEARTBEAT_JITTER": (
+            "routing.test_liveness.RhythmTests.test_the_lot_moves_a_ping_by_a_tenth"
+        ),
+        "SELF_LAG_FRACTION": "routing.test_liveness.SelfHealthTests.test_a_small_lag_is_no_excuse",
+        "LAG_SECONDS": "node.test_liveness.LagTests.test_lag_is_named",
+        "SWEEP_SECONDS": "node.test_liveness.LagTests.test_lag_at_any_moment",
+        "RECONNECT_SECONDS": "routing.test_backoff.BackoffTests.test_waits_grow_up_to_the_cap",
+        "RECONNECT_FACTOR": "routing.test_backoff.BackoffTests.test_waits_grow_up_to_the_cap",
+        "QUEUED_BYTES_SOFT": (
+            "node.test_slow_endpoint.SlowEndpointTests.test_named_once_until_it_has_caught_up"
+        ),
+        "QUEUED_BYTES_HARD": (
+            "node.test_backpressure.OwnTests.test_refused_by_name_at_the_hard_limit"
+        ),
+        "NODE_QUEUED_BYTES": "node.test_queues.BudgetTests.test_one_turn_cannot_exceed_it",
+        "WAITING_FRAME_BYTES": "node.test_backpressure.OwnTests.test_the_limit_is_of_bytes",
+        "DESTINATION_WINDOW_PARTS": "routing.test_flow_control.MarkTests.test_a_window_is_shared",
+        "DESTINATION_FRAMES_HARD_FACTOR": (
+            "node.test_flow_control.NeighborTests.test_a_neighbor_that_does_not_obey"
+        ),
+        "PAUSES_MAX": "routing.test_flow_control.ToldTests.test_as_many_as_there_may_be",
+        "WINDOW_COUNT_MAX": (
+            "node.test_windows.WindowTests.test_a_slow_receiver_pauses_its_senders"
+        ),
+        "PENDING_BYTES": "node.test_waiting.WaitingTests.test_bounded_in_number_and_bytes",
+        "PENDING_COUNT_MAX": "node.test_waiting.WaitingTests.test_bounded_in_number_and_bytes",
+        "UNVERIFIED_RUNS_MAX": (
+            "routing.test_unverified.UnverifiedTests.test_who_is_lied_to_keeps_little"
+        ),
+        "ENDPOINTS_MAX": "node.test_endpoints.MembershipTests.test_too_many",
+        "FATES_REMEMBERED_MAX": (
+            "routing.test_answered.AnsweredTests.test_memory_is_bounded_by_targets"
+        ),
+        "EXPECTATIONS_MAX": "node.test_asking.DeliverTests.test_too_many_questions",
+        "RECORDS_MAX": "routing.test_registry.RegistryTests.test_full",
+        "DIRECT_RETRY_SECONDS": (
+            "node.test_directs.WithoutUpstreamTests.test_a_target_that_comes_late"
+        ),
+        "DIRECT_RETRY_SECONDS_MAX": (
+            "node.test_directs.WithoutUpstreamTests.test_a_target_that_never_comes"
+        ),
+        "ROUTE_BACKLOG_MAX": (
+            "routing.test_telling.GatheringTests.test_a_slow_neighbor_is_told_everything_anew"
+        ),
+        "ROUTE_GATHER_SECONDS": "routing.test_telling.GatheringTests.test_many_changes_are_one",
+        "REFUTATION_SECONDS": (
+            "routing.test_own_record.OwnRecordTests.test_a_node_hears_its_own_death"
+        ),
+        "OWN_WORD_SECONDS": (
+            "routing.test_sync.SubscribeTests.test_a_silent_teller_is_listed_after_a_second"
+        ),
+        "TOMBSTONES_MAX": "routing.test_tombstones.TombstoneTests.test_they_are_counted",
+        "ROUTE_CHANGE_SECONDS": (
+            "routing.test_telling.GatheringTests.test_a_node_that_flaps_is_told_of_now_and_then"
+        ),
+        "DRAIN_CLOSE_SECONDS": "node.test_stop.SilenceTests.test_a_neighbor_that_is_gone",
+        "LEAVING_POLL_SECONDS": "node.test_stop.OrderTests.test_both_stop_at_once",
+    },
+    "atbus.discovery.bounds": {
+        "ANNOUNCE_DELAY_SECONDS": (
+            "discovery.test_announcing.ChangeTests.test_changes_close_together_are_one_write"
+        ),
+        "REGISTRY_RETRY_SECONDS_MAX": (
+            "discovery.test_keeping.KeepingTests.test_who_is_away_is_asked_again"
+        ),
+        "ETCD_LINE_BYTES": "discovery.etcd.test_gateway.LineTests.test_a_line_has_an_end",
+        "ADDRESS_FILE_SECONDS": (
+            "discovery.test_addresses.FileTests.test_a_file_that_changes_is_read_again"
+        ),
+        "ETCD_TOKEN_SECONDS": (
+            "interop.test_etcd_cluster.UserTests.test_an_old_token_is_replaced_before_it_dies"
+        ),
+        "ETCD_MEMBERS_SECONDS": (
+            "interop.test_etcd_cluster.ThreeServersTests.test_the_members_are_looked_at_again"
+        ),
+        "ETCD_SILENCE_SECONDS": (
+            "interop.test_etcd_watcher.FrozenTests.test_a_frozen_server_is_found_out"
+        ),
+        "ETCD_LOGINS_MAX": (
+            "interop.test_etcd_cluster.UserTests.test_a_wrong_password_is_called_wrong"
+        ),
+    },
+    "atbus.nats.bounds": {
+        "PAYLOAD_BYTES": "nats.test_grammar.BoundTests.test_a_payload_is_refused_before_it_comes",
+        "PENDING_BYTES": "nats.test_gateway.SlowTests.test_too_much_waits",
+        "WRITE_SECONDS": "nats.test_gateway.SlowTests.test_nothing_moves",
+        "PING_SECONDS": "nats.test_session.LifeTests.test_a_silent_client_is_given_up",
+        "PINGS_MAX": "nats.test_session.LifeTests.test_a_silent_client_is_given_up",
+        "FIRST_PING_SECONDS": "nats.test_session.LifeTests.test_a_busy_client_is_not_asked",
+        "AUTHENTICATION_SECONDS": "nats.test_session.LoginTests.test_who_says_nothing_is_closed",
+        "TLS_SECONDS": "nats.test_tls.TlsTests.test_who_does_not_begin",
+        "CONNECTIONS_MAX": "nats.test_gateway.LifeTests.test_too_many",
+        "LAME_DUCK_GRACE_SECONDS": "nats.test_gateway.LifeTests.test_a_lame_duck",
+        "LAME_DUCK_SECONDS": "nats.test_gateway.LifeTests.test_a_lame_duck",
+        "STALL_SECONDS": "nats.test_gateway.SlowTests.test_publishers_are_slowed_down",
+        "SIBLINGS_SECONDS": "nats.test_bus.SiblingTests.test_a_new_one_is_told_to_clients",
+        "SIBLINGS_FORGOTTEN_SECONDS": "nats.test_bus.SiblingTests.test_one_that_dies_is_forgotten",
+        "LEAF_PING_SECONDS": "nats.test_leaf_session.HubTests.test_it_is_asked_and_stale",
+        "LEAF_LOGIN_SECONDS": "nats.test_leaf_session.HubTests.test_who_says_nothing",
+        "LEAF_LASTING_SECONDS": (
+            "nats.test_leaf_session.DialerTests.test_a_loop_is_not_tried_again_soon"
+        ),
+    },
+    "atbus.node.bounds": {
+        "FILES_LOOK_SECONDS": "node.test_permits.DeniedTests.test_cut_when_the_file_changes",
+        "COMPRESSION_RATIO_ALARM": "node.test_compression.HostileTests.test_the_alarm",
+        "COMPRESSION_LEAST_BYTES": (
+            "node.test_compression.ReloadTests.test_compression_least_bytes"
+        ),
+    },
+    "atbus.routing.bounds": {
+        "UNVERIFIED_BYTES": (
+            "routing.test_unverified.UnverifiedTests.test_who_is_lied_to_keeps_little"
+        ),
+        "WAYS_MAX": "routing.test_ways.NeighborTests.test_the_oldest_is_forgotten",
+        "FORMER_PLACE_SECONDS": (
+            "routing.test_former_places.FormerPlacesTests.test_a_move_is_remembered_for_a_while"
+        ),
+        "FORMER_PLACES_MAX": "routing.test_former_places.FormerPlacesTests.test_they_are_counted",
+    },
+    "atbus.subjects.bounds": {
+        "WAITING_COUNT_MAX": (
+            "node.test_subscribing.FetchingTests.test_a_slow_one_misses_and_is_named"
+        ),
+        "WAITING_BYTES_MAX": "node.test_subscribing.FetchingTests.test_bytes_count_as_well",
+        "ANSWERS_MAX": "node.test_subscribing.AskingTests.test_enough_answers",
+        "PACE_SECONDS": (
+            "node.test_subjects.SlowTests.test_one_that_is_stuck_holds_nobody_back_for_long"
+        ),
+        "NESTED_PER_TURN": (
+            "node.test_subscribing.SubscribingTests.test_two_that_answer_each_other"
+        ),
+        "SIZES_SECONDS": "subjects.test_interest.TellingTests.test_sizes_may_wait",
+    },
+}
+
+#: By the dotted name of the bound.
+TESTS: Final = {
+    f"{module}.{name}": f"tests.{test}"
+    for module, names in _AREAS.items()
+    for name, test in names.items()
+}
+
+#: Bounds of which nothing is shown yet.
+OPEN: Final[frozenset[str]] = frozenset(
+    {
+        "atbus.discovery.bounds.ADDRESS_FILE_BYTES",
+        "atbus.discovery.bounds.ETCD_CONTEXTS_MAX",
+        "atbus.discovery.bounds.ETCD_FAULT_BYTES",
+        "atbus.discovery.bounds.ETCD_IDLE_CONNECTIONS",
+        "atbus.discovery.bounds.ETCD_MEMBERS_RETRY_SECONDS",
+        "atbus.discovery.bounds.ETCD_PAGE_KEYS",
+        "atbus.discovery.bounds.ETCD_WATCH_SECONDS",
+        "atbus.discovery.bounds.LEASE_RENEWAL_SECONDS",
+        "atbus.discovery.bounds.LEASE_SECONDS",
+        "atbus.discovery.bounds.NAME_ANSWERS_MAX",
+        "atbus.discovery.bounds.NAME_REFRESH_SECONDS",
+        "atbus.discovery.bounds.REGISTRY_KEY_BYTES",
+        "atbus.discovery.bounds.REGISTRY_REQUEST_SECONDS",
+        "atbus.discovery.zookeeper.bounds.CLOSE_SECONDS",
+        "atbus.discovery.zookeeper.bounds.FOLDER_PLACES_MAX",
+        "atbus.discovery.zookeeper.bounds.GATHER_SECONDS",
+        "atbus.discovery.zookeeper.bounds.READS_MAX",
+        "atbus.discovery.zookeeper.bounds.RECONNECT_SECONDS_MAX",
+        "atbus.discovery.zookeeper.bounds.RECONNECT_SECONDS_MIN",
+        "atbus.discovery.zookeeper.bounds.RESUME_SECONDS",
+        "atbus.discovery.zookeeper.bounds.SERVERS_MAX",
+        "atbus.limits.CONTROL_QUEUED_BYTES",
+        "atbus.limits.DELIVER_SECONDS",
+        "atbus.limits.FRAGMENTS_GIVEN_UP_MAX",
+        "atbus.limits.GATHER_SECONDS",
+        "atbus.limits.INTEREST_WEIGHT_MAX",
+        "atbus.limits.LANE_BYTES_MAX",
+        "atbus.limits.LOGGED_INPUT_BYTES",
+        "atbus.limits.PARKED_RESPONSES_MAX",
+        "atbus.limits.REQUEST_SECONDS",
+        "atbus.limits.RINGS_REFUSED_MAX",
+        "atbus.limits.UPSTREAM_PATIENCE_SECONDS",
+        "atbus.limits.WINDOW_BYTES",
+        "atbus.nats.bounds.CLOSED_REMEMBERED",
+        "atbus.nats.bounds.LEAF_INBOXES_MAX",
+        "atbus.nats.bounds.LEAF_LINE_BYTES",
+        "atbus.nats.bounds.LEAF_PAYLOAD_BYTES",
+        "atbus.nats.bounds.LEAF_PENDING_BYTES",
+        "atbus.nats.bounds.LEAF_RETRY_SECONDS",
+        "atbus.nats.bounds.SIBLINGS_ANSWER_SECONDS",
+        "atbus.nats.bounds.URLS_MAX",
+        "atbus.node.bounds.HOLD_SECONDS",
+        "atbus.node.bounds.LATE_SECONDS",
+        "atbus.node.bounds.MESH_YIELD_SECONDS",
+        "atbus.routing.bounds.DRAIN_MOVE_FRACTION",
+        "atbus.routing.bounds.SERVICES_IN_SWEEP",
+        "atbus.subjects.bounds.ASKERS_REMEMBERED_MAX",
+        "atbus.subjects.bounds.FETCHED_BYTES",
+        "atbus.subjects.bounds.FETCHED_COUNT_MAX",
+        "atbus.subjects.bounds.FETCH_PATIENCE_SECONDS",
+        "atbus.subjects.bounds.INQUIRIES_MAX",
+        "atbus.subjects.bounds.PACE_POLL_SECONDS",
+        "atbus.subjects.bounds.QUIET_SECONDS",
+        "atbus.subjects.bounds.READERS_MAX",
+        "atbus.subjects.bounds.WAYS_REMEMBERED_MAX",
+        "atbus.wire.bounds.SERVICES_PER_NEIGHBOR_BYTES",
+        "atbus.wire.bounds.SERVICES_PER_NEIGHBOR_MAX",
+    }
+)
