@@ -165,9 +165,11 @@ class Siblings:
         except (ValueError, RecursionError):
             return
         name = place.server_id
-        if self.own is None or name == self.own.server_id or len(self._others) >= bounds.URLS_MAX:
+        if self.own is None or name == self.own.server_id:
             return
         known = self._others.get(name)
+        if known is None and len(self._others) >= bounds.URLS_MAX:
+            return
         if place.urls or place.websocket_urls:
             self._others[name] = place, self._timers.seconds()
         else:

@@ -211,6 +211,17 @@ class NameContractTests(AddressSourceContract, NameCase):
         await self.until(lambda: bool(self.told))
         self.assertEqual(self.told, [("tls+ipv4://10.0.0.1:7000", "tls+ipv6://[fd00::1]:7000")])
 
+    async def test_a_name_with_too_many_hosts(self) -> None:
+        """Of more addresses than are believed the first ones are used."""
+        self.patch(bounds, "NAME_ANSWERS_MAX", 3)
+        hosts = [f"10.0.0.{number}" for number in range(1, 9)]
+        self.know([f"ipv4://{host}:7000" for host in hosts])
+        source = self.ask("bus.example", 7000)
+        self.addCleanup(source.stop)
+        source.start(self.found)
+        await self.until(lambda: bool(self.told))
+        self.assertEqual(self.told, [tuple(f"ipv4://{host}:7000" for host in hosts[:3])])
+
     async def test_a_name_that_is_lost_changes_nothing(self) -> None:
         """A server that knows nothing of the name has no answer; what was found stays true."""
         self.know([ONE])

@@ -77,6 +77,7 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
         ),
         "DRAIN_CLOSE_SECONDS": "node.test_stop.SilenceTests.test_a_neighbor_that_is_gone",
         "LEAVING_POLL_SECONDS": "node.test_stop.OrderTests.test_both_stop_at_once",
+        "WINDOW_BYTES": "node.test_reload.EffectTests.test_window_bytes",
     },
     "atbus.discovery.bounds": {
         "ANNOUNCE_DELAY_SECONDS": (
@@ -101,6 +102,13 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
         "ETCD_LOGINS_MAX": (
             "interop.test_etcd_cluster.UserTests.test_a_wrong_password_is_called_wrong"
         ),
+        "ETCD_CONTEXTS_MAX": (
+            "node.test_reading_discovery.EtcdTests.test_what_is_wrong_with_further_places"
+        ),
+        "ADDRESS_FILE_BYTES": (
+            "discovery.test_addresses.FileTests.test_a_file_with_a_fault_changes_nothing"
+        ),
+        "REGISTRY_KEY_BYTES": "discovery.test_documents.KeyTests.test_other_keys_are_refused",
     },
     "atbus.nats.bounds": {
         "PAYLOAD_BYTES": "nats.test_grammar.BoundTests.test_a_payload_is_refused_before_it_comes",
@@ -129,6 +137,10 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
         "COMPRESSION_LEAST_BYTES": (
             "node.test_compression.ReloadTests.test_compression_least_bytes"
         ),
+        "HOLD_SECONDS": (
+            "security.test_announcements.AnnouncementTests.test_security_announcement_decoding"
+        ),
+        "LATE_SECONDS": "node.test_alarm.AlarmTests.test_a_process_that_was_held_up",
     },
     "atbus.routing.bounds": {
         "UNVERIFIED_BYTES": (
@@ -139,6 +151,7 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
             "routing.test_former_places.FormerPlacesTests.test_a_move_is_remembered_for_a_while"
         ),
         "FORMER_PLACES_MAX": "routing.test_former_places.FormerPlacesTests.test_they_are_counted",
+        "DRAIN_MOVE_FRACTION": "node.test_stop.SilenceTests.test_a_shorter_drain",
     },
     "atbus.subjects.bounds": {
         "WAITING_COUNT_MAX": (
@@ -153,6 +166,20 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
             "node.test_subscribing.SubscribingTests.test_two_that_answer_each_other"
         ),
         "SIZES_SECONDS": "subjects.test_interest.TellingTests.test_sizes_may_wait",
+        "PACE_POLL_SECONDS": "node.test_subjects.SlowTests.test_a_publisher_that_awaits_its_turn",
+        "QUIET_SECONDS": "node.test_subscribing.AskingTests.test_many_answers",
+        "INQUIRIES_MAX": "node.test_subscribing.AskingTests.test_too_many_questions",
+    },
+    "atbus.discovery.zookeeper.bounds": {
+        "SERVERS_MAX": "node.test_reading_zookeeper.ZooKeeperTests.test_what_is_wrong_is_told",
+    },
+    "atbus.wire.bounds": {
+        "SERVICES_PER_NEIGHBOR_MAX": (
+            "routing.test_offers.OffersTests.test_one_neighbor_has_so_much_room"
+        ),
+        "SERVICES_PER_NEIGHBOR_BYTES": (
+            "routing.test_offers.OffersTests.test_one_neighbor_has_so_much_room"
+        ),
     },
 }
 
@@ -166,18 +193,13 @@ TESTS: Final = {
 #: Bounds of which nothing is shown yet.
 OPEN: Final[frozenset[str]] = frozenset(
     {
-        "atbus.discovery.bounds.ADDRESS_FILE_BYTES",
-        "atbus.discovery.bounds.ETCD_CONTEXTS_MAX",
-        "atbus.discovery.bounds.ETCD_FAULT_BYTES",
         "atbus.discovery.bounds.ETCD_IDLE_CONNECTIONS",
         "atbus.discovery.bounds.ETCD_MEMBERS_RETRY_SECONDS",
         "atbus.discovery.bounds.ETCD_PAGE_KEYS",
         "atbus.discovery.bounds.ETCD_WATCH_SECONDS",
         "atbus.discovery.bounds.LEASE_RENEWAL_SECONDS",
         "atbus.discovery.bounds.LEASE_SECONDS",
-        "atbus.discovery.bounds.NAME_ANSWERS_MAX",
         "atbus.discovery.bounds.NAME_REFRESH_SECONDS",
-        "atbus.discovery.bounds.REGISTRY_KEY_BYTES",
         "atbus.discovery.bounds.REGISTRY_REQUEST_SECONDS",
         "atbus.discovery.zookeeper.bounds.CLOSE_SECONDS",
         "atbus.discovery.zookeeper.bounds.FOLDER_PLACES_MAX",
@@ -186,42 +208,13 @@ OPEN: Final[frozenset[str]] = frozenset(
         "atbus.discovery.zookeeper.bounds.RECONNECT_SECONDS_MAX",
         "atbus.discovery.zookeeper.bounds.RECONNECT_SECONDS_MIN",
         "atbus.discovery.zookeeper.bounds.RESUME_SECONDS",
-        "atbus.discovery.zookeeper.bounds.SERVERS_MAX",
         "atbus.limits.CONTROL_QUEUED_BYTES",
-        "atbus.limits.DELIVER_SECONDS",
-        "atbus.limits.FRAGMENTS_GIVEN_UP_MAX",
         "atbus.limits.GATHER_SECONDS",
-        "atbus.limits.INTEREST_WEIGHT_MAX",
         "atbus.limits.LANE_BYTES_MAX",
         "atbus.limits.LOGGED_INPUT_BYTES",
-        "atbus.limits.PARKED_RESPONSES_MAX",
-        "atbus.limits.REQUEST_SECONDS",
-        "atbus.limits.RINGS_REFUSED_MAX",
-        "atbus.limits.UPSTREAM_PATIENCE_SECONDS",
-        "atbus.limits.WINDOW_BYTES",
-        "atbus.nats.bounds.CLOSED_REMEMBERED",
         "atbus.nats.bounds.LEAF_INBOXES_MAX",
-        "atbus.nats.bounds.LEAF_LINE_BYTES",
-        "atbus.nats.bounds.LEAF_PAYLOAD_BYTES",
-        "atbus.nats.bounds.LEAF_PENDING_BYTES",
         "atbus.nats.bounds.LEAF_RETRY_SECONDS",
-        "atbus.nats.bounds.SIBLINGS_ANSWER_SECONDS",
-        "atbus.nats.bounds.URLS_MAX",
-        "atbus.node.bounds.HOLD_SECONDS",
-        "atbus.node.bounds.LATE_SECONDS",
         "atbus.node.bounds.MESH_YIELD_SECONDS",
-        "atbus.routing.bounds.DRAIN_MOVE_FRACTION",
         "atbus.routing.bounds.SERVICES_IN_SWEEP",
-        "atbus.subjects.bounds.ASKERS_REMEMBERED_MAX",
-        "atbus.subjects.bounds.FETCHED_BYTES",
-        "atbus.subjects.bounds.FETCHED_COUNT_MAX",
-        "atbus.subjects.bounds.FETCH_PATIENCE_SECONDS",
-        "atbus.subjects.bounds.INQUIRIES_MAX",
-        "atbus.subjects.bounds.PACE_POLL_SECONDS",
-        "atbus.subjects.bounds.QUIET_SECONDS",
-        "atbus.subjects.bounds.READERS_MAX",
-        "atbus.subjects.bounds.WAYS_REMEMBERED_MAX",
-        "atbus.wire.bounds.SERVICES_PER_NEIGHBOR_BYTES",
-        "atbus.wire.bounds.SERVICES_PER_NEIGHBOR_MAX",
     }
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from atbus.nats import bounds
+from atbus.nats.siblings import SUBJECT, Place
 from atbus.node.node import Node
 from tests.nats.harbor import Caller, HarborTests
 from tests.nats.test_gateway import INFORMED, info_of
@@ -179,3 +181,31 @@ class SiblingTests(HarborTests):
             self.network.settle(5.0)
             caller.says(b"PONG\r\n")
         self.assertEqual(self.urls(caller), [])
+
+    def test_no_more_than_so_many_are_known(self) -> None:
+        """Whoever tells of gateways without end is not believed; those that are known stay so."""
+        self.patch(bounds, "URLS_MAX", 2)
+        caller = self.caller(self.root_gateway, greeted=False)
+        caller.hears()
+        node = self.root_gateway.node
+        for name, url in (("one", "a:1"), ("two", "b:1"), ("three", "c:1"), ("one", "a:2")):
+            node.publish(SUBJECT, Place(server_id=name, urls=(url,)).write())
+        others = self.root_gateway.siblings.others
+        self.assertEqual([place.urls for place in others], [("a:2",), ("b:1",)])
+        node.publish(SUBJECT, Place(server_id="one").write())
+        node.publish(SUBJECT, Place(server_id="three", urls=("c:1",)).write())
+        others = self.root_gateway.siblings.others
+        self.assertEqual([place.server_id for place in others], ["three", "two"])
+
+    def test_an_answer_that_is_late(self) -> None:
+        """A gateway that does not answer in time is learned of when it asks itself."""
+        asked: list[str] = []
+        node = self.root_gateway.node
+        node.subscribe(SUBJECT, lambda question: asked.append(question.reply_to))
+        self.network.settle(bounds.SIBLINGS_SECONDS)
+        self.network.settle(bounds.SIBLINGS_ANSWER_SECONDS + 0.1)
+        there = Place(server_id="one", urls=("a:1",)).write()
+        node.publish(asked[0], there)
+        self.assertEqual(self.root_gateway.siblings.others, ())
+        node.publish(SUBJECT, there)
+        self.assertEqual(len(self.root_gateway.siblings.others), 1)

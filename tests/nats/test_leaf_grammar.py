@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.nats import bounds
 from atbus.nats.leaf_grammar import LeafGrammar, write_interest, write_message
 from atbus.nats.server_grammar import Broken, Info, Interest, Message, Ping, Pong, Refused
 
@@ -50,6 +51,21 @@ class LeafGrammarTests(SynchronousTestCase):
                 self.assertEqual(write_interest(operation), text)
             elif isinstance(operation, Message):
                 self.assertEqual(write_message(operation), text)
+
+    def test_a_line_without_an_end(self) -> None:
+        """No more than the limit is held of a line."""
+        grammar = LeafGrammar()
+        begin = b'INFO {"a":"'
+        self.assertEqual(grammar.feed(begin.ljust(bounds.LEAF_LINE_BYTES)), [])
+        (broken,) = grammar.feed(b" ")
+        self.assertIsInstance(broken, Broken)
+
+    def test_a_payload_is_refused_before_it_comes(self) -> None:
+        """A size above the limit is refused when its line is read; the limit itself is not."""
+        most = bounds.LEAF_PAYLOAD_BYTES
+        self.assertEqual(LeafGrammar().feed(b"LMSG a %d\r\n" % most), [])
+        (broken,) = LeafGrammar().feed(b"LMSG a %d\r\n" % (most + 1))
+        self.assertIsInstance(broken, Broken)
 
     def test_what_makes_no_sense_ends_it(self) -> None:
         """After the first line that cannot be understood nothing is."""

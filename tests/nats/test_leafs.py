@@ -93,6 +93,23 @@ class DoorTests(HarborTests):
         wanted = b"LMSG a 2\r\nhi\r\nLMSG a 2\r\nho\r\n-ERR 'Unknown Protocol Operation'\r\n"
         self.assertEqual(leaf.hears(), wanted + EOF)
 
+    def test_too_much_waits(self) -> None:
+        """A leaf for which too much waits is closed, and clients are served on."""
+        self.patch(bounds, "LEAF_PENDING_BYTES", 100_000)
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nLS+ a\r\nPING\r\n")
+        leaf.is_deaf = True
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nSUB a 1\r\n")
+        for _ in range(30):
+            client.says(b"PUB a 10000\r\n" + bytes(10_000) + b"\r\n")
+            self.network.settle(0.01)
+        self.assertEqual(gateway.leafs.links, [])
+        client.says(b"PUB a 2\r\nok\r\n")
+        self.network.settle()
+        self.assertIn(b"\r\nok\r\n", client.hears())
+
     def test_hostile_leafs(self) -> None:
         """Whatever a leaf says, nothing comes of it but its own end, and clients are served on."""
         gateway = self.open()

@@ -9,6 +9,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from atbus.nats import bounds
 from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import duration
 from tests.nats.harbor import HarborTests
@@ -77,6 +78,16 @@ class MonitorTests(HarborTests):
         closed = self.facts("/connz?state=closed")["connections"]
         self.assertEqual([each["reason"] for each in closed], ["Protocol Violation"])
         self.assertEqual(len(self.facts("/connz?state=any")["connections"]), 2)
+
+    def test_the_last_ones_are_remembered(self) -> None:
+        """Of more clients that ended than are remembered the last ones are told of."""
+        self.patch(bounds, "CLOSED_REMEMBERED", 2)
+        gateway = self.alone()
+        for _ in range(4):
+            caller = self.caller(gateway)
+            caller.says(b"FOO\r\n")
+            self.network.settle(0.1)
+        self.assertEqual([each.number for each in gateway.closed], [3, 4])
 
     def test_subscriptions(self) -> None:
         """All of them, or those that a subject would reach."""

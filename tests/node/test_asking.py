@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.events import Fate
 from atbus.node.node import Node
@@ -83,6 +84,26 @@ class DeliverTests(MailTests):
         self.network.settle()
         self.assertEqual(self.mail[child].statuses(), ["OK"])
         self.assert_quiet(root, child)
+
+    def test_nobody_waits_for_ever(self) -> None:
+        """Who does not say how long he waits waits as long as is usual, and no longer."""
+        root, child = self.pair()
+        never: Deferred[None] = Deferred()
+        root.receiver = Receiving(lambda source, payload: never)
+        root.on_request(lambda source, payload: Deferred())
+        root.on_command(lambda source, arguments: Deferred())
+        for ask, seconds in (
+            (lambda: child.deliver(ROOT, b"x"), limits.DELIVER_SECONDS),
+            (lambda: child.request(ROOT, b"x"), limits.REQUEST_SECONDS),
+            (lambda: child.command(ROOT, b"x"), limits.REQUEST_SECONDS),
+        ):
+            asking: Deferred[Any] = ask()
+            self.network.settle(seconds - 0.1)
+            self.assertNoResult(asking)
+            self.network.settle(0.2)
+            self.assertIs(self.ended(asking), Status.TIMEOUT)
+        never.callback(None)
+        self.network.settle()
 
     def test_cancel(self) -> None:
         """Who cancels waits no more; the message is on its way all the same."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atbus import limits
+from atbus.subjects import bounds
 from tests.node.garden import LEFT, LEFT_LEAF, RIGHT, TOP, GardenTests
 
 
@@ -64,5 +65,20 @@ class RunTests(GardenTests):
         self.settle()
         crossings = self.watch(top, left)
         leaf.publish_many("answers", [b"1", b"2"])
+        self.settle()
+        self.assertEqual([sender for sender, _ in crossings], [LEFT, LEFT])
+
+    def test_answers_to_old_questions(self) -> None:
+        """Of more questions than are remembered the last ones are answered the way they came."""
+        self.patch(bounds, "ASKERS_REMEMBERED_MAX", 2)
+        top, left, leaf = self.plant(TOP, LEFT, LEFT_LEAF)
+        self.listen(leaf, "ask")
+        self.settle()
+        for number in range(4):
+            top.publish("ask", b"", reply_to=f"answers.{number}")
+        self.settle()
+        crossings = self.watch(top, left)
+        for number in range(4):
+            leaf.publish(f"answers.{number}", b"%d" % number)
         self.settle()
         self.assertEqual([sender for sender, _ in crossings], [LEFT, LEFT])

@@ -9,7 +9,8 @@ from atbus.busid import Subnet
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
 from atbus.rights import Rights, RightsRule
-from tests.node.mail import NORTH, ROOT, MailTests
+from atbus.subjects import bounds
+from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
 
 
 class RememberedTests(MailTests):
@@ -51,6 +52,30 @@ class RememberedTests(MailTests):
         self.assertEqual([len(self.mail[leaf].payloads) for leaf in leaves], [3] * 4)
         told = root._parts.notices._told
         self.assertIn(len(told), (1, 2))
+
+    def test_messages_given_up_in_pieces(self) -> None:
+        """Of more of them than are remembered each is told once all the same, one after another."""
+        self.patch(limits, "FRAGMENTS_GIVEN_UP_MAX", 2)
+        _, _, south = self.proxies()
+        leaf = self.leaf(NORTH + 1)
+        for target in range(SOUTH + 5, SOUTH + 9):
+            leaf.send(target, bytes(200_000))
+            self.network.settle()
+        self.assertEqual(self.mail[leaf].statuses(), ["NO_ROUTE"] * 4)
+        self.assertEqual(len(south._parts.traffic._given_up), 2)
+
+    def test_many_subjects(self) -> None:
+        """Of more subjects than are remembered each is published on as ever."""
+        self.patch(bounds, "WAYS_REMEMBERED_MAX", 2)
+        root = self.root()
+        self.network.start(root)
+        got: list[str] = []
+        root.subscribe(">", lambda publication: got.append(publication.subject))
+        subjects = ["a", "b", "c", "a", "d", "b"]
+        for subject in subjects:
+            root.publish(subject, b"")
+        self.assertEqual(got, subjects)
+        self.assertEqual(list(root._parts.subjects.subscribers._ways), ["d", "b"])
 
 
 class ToldTests(SynchronousTestCase):

@@ -212,6 +212,22 @@ class WayTests(MailTests):
         self.assertEqual(len(self.responses_on_wire(root, north, south)), 2)
         self.assert_quiet(root, north, south, end)
 
+    def test_no_more_wait_than_may(self) -> None:
+        """Of answers without a way back so many wait; the next one is dropped and counted."""
+        self.patch(limits, "PARKED_RESPONSES_MAX", 2)
+        root, north, south = self.proxies()
+        origin, end = self.leaf(NORTH + 1), self.leaf(SOUTH + 1)
+        self.kill(origin)
+        self.network.settle()
+        for parked in (1, 2, 2):
+            self.say(end, south, self.response(origin), data=False)
+            self.network.settle(0.1)
+            self.assertEqual(north._parts.traffic.courier.parked, parked)
+        self.assertEqual(north.statistics.responses_dropped, 1)
+        self.network.settle(limits.PARKED_RESPONSE_SECONDS + 1)
+        self.assertEqual(north.statistics.responses_dropped, 3)
+        self.assert_quiet(root, north, south, end)
+
     def test_a_response_waits_for_its_origin(self) -> None:
         """A failure that has no way back is told when the origin is there again."""
         root, north, south = self.proxies(retry_initial_seconds=0.1)

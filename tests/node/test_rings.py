@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.busid import BusId
 from atbus.errors import ConnectFailed, ListenFailed, Status
@@ -157,6 +158,28 @@ class MemoryRingTests(BusTests):
         self.assertEqual(rings(child, ROOT), [])
         self.assertEqual(used(child, ROOT), "ipv4")
         self.assertEqual(self.diaries[impostor].errors()[:1], ["UNKNOWN_ENDPOINT"])
+
+    def test_many_that_are_not_used(self) -> None:
+        """Of more rings that could not be used than are remembered, the last ones are."""
+        self.patch(limits, "RINGS_REFUSED_MAX", 1)
+        impostors = [self.node(0x77770 + n, listen=[f"mem://other-{n}"]) for n in range(3)]
+        root, child = self.root(), self.child()
+        self.network.start(*impostors, root, child)
+        self.network.settle()
+        neighbor = child._parts.context.table.get(BusId(ROOT))
+        assert neighbor is not None
+        for number in range(3):
+            child._parts.context.table.add(
+                type(neighbor)(
+                    bus_id=neighbor.bus_id,
+                    subnets=neighbor.subnets,
+                    position=neighbor.position,
+                    listens=(*neighbor.listens, Address(Scheme.MEM, f"other-{number}")),
+                )
+            )
+            self.network.settle()
+            refused = [str(address) for _, address in child._parts.rings._refused]
+            self.assertEqual(refused, [f"mem://other-{number}"])
 
     def test_memory_goes(self) -> None:
         """

@@ -440,6 +440,19 @@ class AskingTests(BusTests):
         self.network.result_of(self.hub.stop())
         self.assertIs(self.failureResultOf(asking, Undeliverable).value.status, Status.CLOSING)
 
+    def test_too_many_questions(self) -> None:
+        """A question too many is refused before it is published; open ones are not touched."""
+        asked: list[Publication] = []
+        self.hub.subscribe("q", asked.append)
+        self.hub._parts.subjects.inquiries._open.count_max = 2
+        waiting = [self.hub.request_subject("q"), self.hub.request_subject("q")]
+        refused = self.failureResultOf(self.hub.request_subject("q"), Undeliverable).value
+        self.assertIs(refused.status, Status.BUFFER_LIMIT)
+        self.assertEqual(len(asked), 2)
+        for question in asked:
+            self.hub.publish(question.reply_to, b"yes")
+        self.assertEqual([self.successResultOf(each).payload for each in waiting], [b"yes"] * 2)
+
     def test_what_a_nats_server_says(self) -> None:
         """An empty answer with status 503 says that nobody is there."""
 

@@ -391,6 +391,16 @@ class RemovalTests(SynchronousTestCase):
         talk.wait(2)
         self.assertEqual(talk.ids, [])
 
+    def test_an_upstream_that_does_not_come_back(self) -> None:
+        """A short break changes nothing; after a while the node says that it hangs below nobody."""
+        talk = Talk()
+        talk.neighbor(2, UP)
+        talk.lose(2)
+        talk.wait(limits.UPSTREAM_PATIENCE_SECONDS - 0.1)
+        self.assertEqual(talk.machine.own.upstream_id, 2)
+        talk.wait(0.2)
+        self.assertEqual(talk.machine.own.upstream_id, 0)
+
     def test_the_next_upstream_replaces_the_last(self) -> None:
         """What a lost upstream has told ends with the snapshot of the next one."""
         talk = Talk()

@@ -53,6 +53,16 @@ class TellingTests(SynchronousTestCase):
             interests.subscribe("a", "q")
         self.assertEqual(told(interests.changes()), [(5, "a", "q", 3)])
 
+    def test_more_members_than_can_be_told(self) -> None:
+        """Of a group that is larger than the field on the wire the largest number is told."""
+        interests = Interests()
+        interests.open(7, Side.ABOVE)
+        for neighbor in (5, 6):
+            interests.open(neighbor, Side.BELOW)
+            hear(interests, neighbor, ("a", "q", limits.INTEREST_WEIGHT_MAX))
+        told_above = [each for each in told(interests.changes()) if each[0] == 7]
+        self.assertEqual(told_above, [(7, "a", "q", limits.INTEREST_WEIGHT_MAX)])
+
     def test_sizes_may_wait(self) -> None:
         """Whether a group has members is told at once, how many when sizes are asked for."""
         interests = Interests()

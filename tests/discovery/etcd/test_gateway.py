@@ -120,6 +120,12 @@ class GatewayTests(TestCase):
         much = http("200 OK", b"x" * 100_000)
         self.assertIsInstance(await self.fault(self.ask(much)), EtcdUnreadable)
 
+    async def test_a_refusal_without_end(self) -> None:
+        """Of what is said about a refusal no more is read than is told."""
+        self.patch(bounds, "ETCD_FAULT_BYTES", 1_000)
+        much = http("500 Internal Server Error", b"x" * 100_000)
+        self.assertIsInstance(await self.fault(self.ask(much)), EtcdUnreadable)
+
     async def test_what_is_not_http(self) -> None:
         """A server that speaks something else, or breaks off, counts as one that is not there."""
         for answer in (b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"[:-1]):
