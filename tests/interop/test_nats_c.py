@@ -18,9 +18,9 @@ SOURCE = Path(__file__).with_name("nats_client.c")
 class NatsCTests(TwoGateways):
     """A program that is compiled for the test."""
 
-    def compile(self) -> str:
+    def compile(self, source: str = str(SOURCE)) -> str:
         """
-        Compile the program.
+        Compile a program.
 
         :raises SkipTest: There is no compiler, or not the library; AssertionError where they have
             to be there.
@@ -30,7 +30,7 @@ class NatsCTests(TwoGateways):
         there = compiler is not None and Path("/usr/include/nats/nats.h").exists()
         need(there, "gcc with NATS's client (Debian: gcc, libnats-dev)")
         subprocess.run(
-            [str(compiler), "-Wall", "-Werror", "-o", program, str(SOURCE), "-lnats"], check=True
+            [str(compiler), "-Wall", "-Werror", "-o", program, source, "-lnats"], check=True
         )
         return program
 
@@ -43,6 +43,15 @@ class NatsCTests(TwoGateways):
         client = self.run_program("client", program, "basics", *urls)
         await client.says("passed")
         self.assertEqual(await client.ends(), 0)
+
+    def test_the_page(self) -> Deferred[None]:
+        """The program in the how-to answers whoever asks at another gateway."""
+        return Deferred.fromCoroutine(self.the_page())
+
+    async def the_page(self) -> None:
+        _, urls = await self.begin()
+        program = self.compile(self.from_page("adder.c", urls[1]))
+        await self.adds(urls[0], lambda: self.run_program("adder", program))
 
     def test_a_gateway_dies(self) -> Deferred[None]:
         """A client goes on at the other gateway, which it has never been told of by its user."""

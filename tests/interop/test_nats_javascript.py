@@ -70,6 +70,19 @@ class NatsJavaScriptTests(TwoGateways):
             await client.says(line)
         self.assertEqual(await client.ends(), 0)
 
+    def test_the_page(self) -> Deferred[None]:
+        """The program in the how-to answers whoever asks at another gateway."""
+        return Deferred.fromCoroutine(self.the_page())
+
+    async def the_page(self) -> None:
+        _, urls = await self.begin()
+        # A module looks for packages beside itself.
+        packages = self.environment["NODE_PATH"]
+        (self.folder / "node_modules").symlink_to(packages)
+        program = self.from_page("adder.mjs", urls[1])
+        node = str(shutil.which("node"))
+        await self.adds(urls[0], lambda: self.run_program("adder", node, program))
+
     def test_a_gateway_dies(self) -> Deferred[None]:
         """A client goes on at the other gateway, which it has never been told of by its user."""
         return Deferred.fromCoroutine(self.a_gateway_dies())
