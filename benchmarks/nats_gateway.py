@@ -53,11 +53,14 @@ class Peer:
         self.line()
 
     def line(self) -> bytes:
-        """Take one line."""
-        while b"\r\n" not in self._buffer:
-            self._buffer += self._more()
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
+        """Take one line that is not the question whether we are there, which is answered."""
+        while True:
+            while b"\r\n" not in self._buffer:
+                self._buffer += self._more()
+            line, _, self._buffer = self._buffer.partition(b"\r\n")
+            if line != b"PING":
+                return line
+            self.socket.sendall(b"PONG\r\n")
 
     def take(self, size: int) -> None:
         """Take so many bytes, whatever they are."""

@@ -134,7 +134,7 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
 
     def _take(self, operation: Interest | Message | Common) -> list[Effect]:
         match operation:
-            case Ping():
+            case Ping() if self.state is not State.GREETING:
                 return [Write(PONG)]
             case Pong():
                 return self._answered()
@@ -145,9 +145,10 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
             case Refused(text=text):
                 is_lasting = any(each in text.lower() for each in _LASTING)
                 return self._end(f"the other side says: {text}", is_lasting=is_lasting)
-            case Broken(line=line):
-                return self._end(f"not understood: {line!r}", "Unknown Protocol Operation")
-        if self.state is not State.OPEN:
+            case Broken(line=line, is_known=is_known):
+                text = "" if is_known else "Unknown Protocol Operation"
+                return self._end(f"not understood: {line!r}", text)
+        if self.state is not State.OPEN or isinstance(operation, Ping):
             return self._end("it has not said who it is", "Authorization Violation")
         if isinstance(operation, Interest):
             return self._interested(operation)

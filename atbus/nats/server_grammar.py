@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from json import JSONDecodeError
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from atbus.nats import bounds
@@ -44,9 +45,14 @@ class Refused(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """The end of what can be understood."""
+    """The end of what can be understood; *is_known*: but for what stands behind its verb."""
 
     line: bytes
+    is_known: bool = False
+
+
+class _MalformedError(ValueError):
+    """Behind a verb stands what makes no sense there."""
 
 
 class Interest(NamedTuple):
@@ -143,8 +149,9 @@ class ServerGrammar(Generic[T]):
             if verb in _COMMON_VERBS:
                 return _read_common(verb, argument), end + 1
             return self._read_own(verb, argument.split(), data, end + 1)
-        except (ValueError, UnicodeDecodeError, RecursionError):
-            return Broken(line[: bounds.LINE_BYTES]), end + 1
+        except (ValueError, RecursionError) as error:
+            is_known = isinstance(error, _MalformedError | JSONDecodeError)
+            return Broken(line[: bounds.LINE_BYTES], is_known), end + 1
 
 
 _COMMON_VERBS: Final = frozenset((b"PING", b"PONG", b"+OK", b"-ERR", b"INFO", b"CONNECT"))
@@ -174,13 +181,15 @@ def read_interest(words: Sequence[bytes], *, is_wanted: bool) -> Interest:
     :raises ValueError: It makes no sense.
     """
     match [word.decode() for word in words]:
+        case []:
+            raise ValueError("nothing")
         case [subject]:
             return Interest(subject, "", int(is_wanted))
         case [subject, queue] if not is_wanted:
             return Interest(subject, queue, 0)
         case [subject, queue, weight] if is_wanted and weight.isdecimal():
             return Interest(subject, queue, max(1, int(weight)))
-    raise ValueError("no subject, or no queue group")
+    raise _MalformedError("no subject, or no queue group")
 
 
 def read_message(
@@ -198,10 +207,10 @@ def read_message(
     sizes = words[-count:]
     names = [word.decode() for word in words[:-count]]
     if not names or not all(len(s) <= _SIZE_DIGITS_MAX and s.isdigit() for s in sizes):
-        raise ValueError("no size")
+        raise _MalformedError("no size")
     total, header_bytes = int(sizes[-1]), int(sizes[0]) if is_headed else 0
     if header_bytes > total or total > bounds.LEAF_PAYLOAD_BYTES:
-        raise ValueError("a size that cannot be")
+        raise _MalformedError("a size that cannot be")
     subject, reply, queues = _read_names(names)
     stop = start + total
     if len(data) < stop + len(_END):
@@ -223,7 +232,7 @@ def _read_names(names: Sequence[str]) -> tuple[str, str, tuple[str, ...]]:
             return subject, reply, tuple(queues)
         case [subject, reply] if reply not in ("|", "+"):
             return subject, reply, ()
-    raise ValueError("too many words")
+    raise _MalformedError("too many words")
 
 
 def interest_line(begin: str, interest: Interest) -> bytes:

@@ -24,3 +24,6 @@ class PeerTests(SynchronousTestCase):
                 self.assertEqual(peer.line(), b"MSG a 1 2")
                 peer.take(4)
                 self.assertEqual(peer.line(), b"PONG")
+                far.sendall(b"PING\r\nMSG a 1 box 2\r\n")
+                self.assertEqual(peer.line(), b"MSG a 1 box 2")
+                self.assertEqual(far.recv(64), b"PONG\r\n")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.defer import Deferred
 
-from tests.interop.nats_server import NatsServer, require_nats_server
+from tests.interop.nats_server import BINARY, NEWER_BINARY, NatsServer, require_nats_server
+from tests.nats.leaf_transcripts import LEAF_TRANSCRIPTS, stripped
 from tests.nats.sockets import SocketCase
 from tests.nats.test_gateway import info_of
 from tests.nats.transcripts import EOF, TRANSCRIPTS, Transcript
@@ -76,3 +79,40 @@ class TranscriptTests(SocketCase):
         self.assertEqual(list(infos[1]), list(infos[0]))
         rest = [{key: info[key] for key in info.keys() - DIFFERENT} for info in infos]
         self.assertEqual(rest[1], rest[0])
+
+
+class LeafTranscriptTests(SocketCase):
+    """The port for leafs of real servers; gateways are held against the same scripts elsewhere."""
+
+    def test_nats_server_answers_so(self) -> Deferred[None]:
+        """What the transcripts say of nats-server is what both versions answer."""
+        ports = []
+        for binary in (BINARY, NEWER_BINARY):
+            require_nats_server(binary)
+            config = Path(self.mktemp())
+            config.write_text("leafnodes { host: 127.0.0.1, port: -1 }")
+            server = NatsServer("-c", str(config), binary=binary)
+            server.start()
+            self.addCleanup(server.stop)
+            ports.append(server.leaf_port)
+        return Deferred.fromCoroutine(self.replay(ports))
+
+    async def replay(self, ports: list[int]) -> None:
+        """Say everything to each of them, one connection for each."""
+        for port in ports:
+            for transcript in LEAF_TRANSCRIPTS:
+                await self.replay_one(port, transcript)
+
+    async def replay_one(self, port: int, transcript: Transcript) -> None:
+        """Say one of them, until it is answered or closed."""
+        talker = await self.talker(port)
+        await talker.hears(b" \r\n")
+        talker.says(transcript.says)
+        end = EOF if transcript.hears.endswith(EOF) else b"PONG\r\n"
+        heard = stripped(await talker.hears(end))
+        if talker.ended_well is False:
+            # Who closes before it has read everything cuts off its own last words.
+            self.assertTrue(transcript.hears.startswith(heard.removesuffix(EOF)), transcript.name)
+        else:
+            self.assertEqual(heard, transcript.hears, transcript.name)
+        talker.transport.abortConnection()

@@ -11,6 +11,7 @@ from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import Monitor
 from atbus.testing.leaf_fuzz import hostile_leaf
 from tests.nats.harbor import Caller, HarborTests
+from tests.nats.leaf_transcripts import LEAF_TRANSCRIPTS, stripped
 from tests.nats.transcripts import EOF
 
 PORT = 7422
@@ -37,6 +38,16 @@ class DoorTests(HarborTests):
         leaf = Caller(self.network.clock, port)
         self.assertTrue(leaf.hears().startswith(b"INFO {"))
         return leaf
+
+    def test_every_answer_is_the_same(self) -> None:
+        """To each script a gateway answers with the bytes that nats-server answered with."""
+        gateway = self.open()
+        for transcript in LEAF_TRANSCRIPTS:
+            leaf = self.leaf(gateway)
+            leaf.says(transcript.says)
+            self.network.settle(0.1)
+            self.assertEqual(stripped(leaf.hears()), transcript.hears, transcript.name)
+            leaf.hangs_up()
 
     def test_half_a_letter_is_no_name(self) -> None:
         """Credentials that JSON can write and no text can hold are refused like any others."""
