@@ -9,7 +9,7 @@ BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: run test check lint docs fuzz chaos simulate bench clean
+.PHONY: run test check lint docs fuzz chaos chaos-shm simulate bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
@@ -33,6 +33,9 @@ fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces other
 
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation
+
+chaos-shm: .venv/stamp-dev  ## shared memory alone: 10,000 killed writers and readers, 1 M damaged lanes, 32 writers at once
+	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos.test_lanes
 
 simulate: .venv/stamp-dev  ## storms over buses, subscribers and route tables, SEEDS of each (500, or 1000-1999); the largest buses
 	$(BIN)/python -m atbus.testing.bus_storm --seeds $(SEEDS)

@@ -19,7 +19,7 @@ Nothing here blocks, and no method of a channel calls its receiver before it ret
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -207,6 +207,22 @@ class IPieceChannel(IChannel):
 
         :param pieces: Joined together they are frames; owned as those of `send`, and sent as they
             are then.
+        :raises ChannelClosed: As `send`.
+        """
+
+
+class IRecordChannel(IChannel):
+    """A channel that copies each frame to where the other side reads it."""
+
+    def send_each(frames: Iterable[Sequence[bytes | memoryview]]) -> None:
+        """
+        Send whole frames, in order, after everything sent before.
+
+        Each is made when the one before has been copied, so that all of them in turn can have the
+        same memory.
+
+        :param frames: Each in pieces, which joined are the frame; the first has the head. All are
+            taken, whatever becomes of the channel.
         :raises ChannelClosed: As `send`.
         """
 

@@ -43,12 +43,12 @@ Nothing here asks the system for anything: a lane is tested on a ``bytearray``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from zlib import crc32
 
 from atbus import limits
-from atbus.errors import MalformedFrame, RemoteProtocolError, Status
+from atbus.errors import LocalProtocolError, MalformedFrame, RemoteProtocolError, Status
 
 HEADER_BYTES: Final = 192
 NONCE_AT: Final = 32
@@ -165,6 +165,8 @@ class LaneWriter:
         self._records = memory[HEADER_BYTES:]
         self._capacity = len(self._records)
         self._committed = 0
+        # Where the next record goes: behind what is put and not committed yet.
+        self._place = 0
         self._consumed = 0
         self._rung = 0
         self._ticket = 0
@@ -210,30 +212,71 @@ class LaneWriter:
         :param frames: None longer than *record_max*.
         :returns: How many were written; the others change nothing.
         :raises MalformedFrame: When the reader says what cannot be.
+        :raises LocalProtocolError: When one is longer.
         """
-        room = self._capacity - self.unread_bytes
-        place = self._committed
         count = 0
         for frame in frames:
-            size = len(frame)
-            needed = size + _RECORD_HEAD_BYTES + 7 & ~7
-            if needed > room:
+            if not self.put((frame,)):
                 break
-            check = crc32(frame[: self._checked], place + size & _SEED_MASK)
-            # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
-            _RECORD.pack_into(self._records, place % self._capacity, size, check)
-            self._put(place + _RECORD_HEAD_BYTES, frame)
-            place += needed
-            room -= needed
             count += 1
-            self.written_bytes += size
-        if count:
-            self._committed = place
-            # The one moment at which all of this begins to exist.
-            self._numbers[_AT_COMMITTED] = place
+        self.commit()
         return count
 
-    def _put(self, place: int, piece: bytes) -> None:
+    def put(self, pieces: Sequence[bytes | memoryview]) -> bool:
+        """
+        Copy a frame to where it belongs, for `commit` to make it exist.
+
+        :param pieces: Joined they are the frame, which is no longer than *record_max*.
+        :returns: Whether there was room; else nothing has changed.
+        :raises MalformedFrame: When the reader says what cannot be.
+        :raises LocalProtocolError: When it is longer.
+        """
+        size = sum(map(len, pieces))
+        if size > self.record_max:
+            raise LocalProtocolError(f"{size} bytes, a lane takes {self.record_max}")
+        place = self._place
+        needed = size + _RECORD_HEAD_BYTES + 7 & ~7
+        # Looked at with the first of a batch, and where what was seen then is not enough.
+        if place == self._committed or not self._has_room(needed):
+            _ = self.unread_bytes
+            if not self._has_room(needed):
+                return False
+        check = self._check(pieces, place + size & _SEED_MASK)
+        # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
+        _RECORD.pack_into(self._records, place % self._capacity, size, check)
+        self._place += needed
+        self.written_bytes += size
+        place += _RECORD_HEAD_BYTES
+        for piece in pieces:
+            self._copy(place, piece)
+            place += len(piece)
+        return True
+
+    def commit(self) -> bool:
+        """
+        Let all that was put exist.
+
+        :returns: Whether there was anything.
+        """
+        if self._place == self._committed:
+            return False
+        # The one moment at which all of this begins to exist.
+        self._committed = self._numbers[_AT_COMMITTED] = self._place
+        return True
+
+    def _has_room(self, needed: int) -> bool:
+        return needed <= self._consumed + self._capacity - self._place
+
+    def _check(self, pieces: Sequence[bytes | memoryview], check: int) -> int:
+        left = self._checked
+        for piece in pieces:
+            check = crc32(piece[:left], check)
+            left -= len(piece)
+            if left <= 0:
+                break
+        return check
+
+    def _copy(self, place: int, piece: bytes | memoryview) -> None:
         start = place % self._capacity
         end = start + len(piece)
         if end <= self._capacity:

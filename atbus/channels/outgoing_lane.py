@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from atbus.address import Address
 from atbus.channels.bell import Rope
-from atbus.channels.interfaces import ChannelOptions, IChannel
+from atbus.channels.interfaces import ChannelOptions, IRecordChannel
 from atbus.channels.lane import LaneWriter, join_lane
 from atbus.channels.lane_channel import SEALS, Fence, LaneChannel, map_memory
 from atbus.errors import (
@@ -39,7 +39,7 @@ _BLOCK_BYTES: Final = 512
 LANE_FULL_SECONDS: Final = 0.25
 
 
-@implementer(IChannel)
+@implementer(IRecordChannel)
 class OutgoingLane(LaneChannel):
     """
     The writing end of a lane that was offered to us.
@@ -143,9 +143,15 @@ class OutgoingLane(LaneChannel):
         for frame in frames:
             if len(frame) > most:
                 raise LocalProtocolError(f"{len(frame)} bytes, a lane takes {most}")
-        self._queue.extend(frames)
-        self.queued_bytes += sum(map(len, frames))
-        self._push()
+        self._place((frame,) for frame in frames)
+
+    def send_each(self, frames: Iterable[Sequence[bytes | memoryview]]) -> None:
+        if self._ended or self._closing is not None:
+            # Made all the same: whoever makes them keeps account of them.
+            for _ in frames:
+                pass
+            raise ChannelClosed(f"{self.address} to {self.peer}")
+        self._place(frames)
 
     def close(self, status: Status = Status.DISCONNECTED, detail: str = "") -> None:
         if self._closing is None and not self._ended:
@@ -165,6 +171,22 @@ class OutgoingLane(LaneChannel):
             self._push()
 
     # Writing
+
+    def _place(self, frames: Iterable[Sequence[bytes | memoryview]]) -> None:
+        """Copy frames to where they belong, or let them wait behind what waits."""
+        for pieces in frames:
+            if self._queue or not self._put(pieces):
+                frame = b"".join(pieces)
+                self._queue.append(frame)
+                self.queued_bytes += len(frame)
+        self._push()
+
+    def _put(self, pieces: Sequence[bytes | memoryview]) -> bool:
+        try:
+            return self._lane.put(pieces)
+        except MalformedFrame:
+            # Pushing finds that as well, and deals with it.
+            return False
 
     def _push(self) -> None:
         """Commit what there is room for; ring if the reader sleeps, wait if there is no room."""
@@ -191,12 +213,10 @@ class OutgoingLane(LaneChannel):
             self._soon(0, self._emptied)
 
     def _commit(self) -> None:
-        before = self._lane.written_bytes
-        count = self._lane.write(self._queue)
-        for _ in range(count):
-            self._queue.popleft()
-        self.queued_bytes -= self._lane.written_bytes - before
-        if count:
+        queue = self._queue
+        while queue and self._lane.put((queue[0],)):
+            self.queued_bytes -= len(queue.popleft())
+        if self._lane.commit():
             self._ring()
 
     def _may_go_on(self) -> bool:

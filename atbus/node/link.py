@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from atbus import limits
-from atbus.channels.interfaces import IChannel, IPieceChannel
+from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
 from atbus.node.growth import Growth
@@ -29,9 +29,9 @@ from atbus.node.outbox import (
     Notice,
     Routed,
     Run,
-    build_in_pieces,
     carries_ack,
     count_sent,
+    hand_over,
 )
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -200,16 +200,8 @@ class Link(Growth):
     def _write(self, channel: IChannel, items: list[Item]) -> None:
         if items:
             ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
-            record = self._outgoing.record
             is_any_bulky = count_sent(items, self._context.statistics)
-            if is_any_bulky and IPieceChannel.providedBy(channel):
-                channel.send_pieces(build_in_pieces(items, record, ack))
-            else:
-                frames = [
-                    item.build(0 if isinstance(item, Notice) else record(item), ack)
-                    for item in items
-                ]
-                channel.send(frames)
+            hand_over(channel, items, self._outgoing.record, ack, is_any_bulky=is_any_bulky)
         self.measure()
         backlog = self.sluice.backlog
         if backlog.busy and backlog.ready and not channel.queued_bytes:

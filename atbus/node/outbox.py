@@ -14,11 +14,13 @@ the frame is acknowledged (wire protocol, section 4). Five kinds exist:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import attrs
 
+from atbus.channels.interfaces import IChannel, IPieceChannel, IRecordChannel
 from atbus.wire import codec
 from atbus.wire.compression import restore
 from atbus.wire.cutting import begins_message
@@ -322,24 +324,48 @@ def carries_ack(item: Item) -> bool:
     return not isinstance(item, Notice) or item.ack is None
 
 
-def build_in_pieces(
-    items: Iterable[Item], record: Callable[[Kept], int], ack: int
-) -> list[bytes | memoryview]:
+def hand_over(
+    channel: IChannel,
+    items: Sequence[Item],
+    record: Callable[[Kept], int],
+    ack: int,
+    *,
+    is_any_bulky: bool,
+) -> None:
     """
-    Make the frames of items, those of bulky ones in pieces.
+    Make the frames of items, and give them to a channel in the way that costs least there.
 
     :param record: Keeps an item until it is acknowledged, and numbers its frame.
     :param ack: What all of them say of the other direction.
-    :returns: What joined together are the frames, in order.
+    :param is_any_bulky: What `count_sent` has found.
     """
-    pieces: list[bytes | memoryview] = []
+    if IRecordChannel.providedBy(channel):
+        channel.send_each(frames_in_pieces(items, record, ack))
+    elif is_any_bulky and IPieceChannel.providedBy(channel):
+        channel.send_pieces(list(chain.from_iterable(frames_in_pieces(items, record, ack))))
+    else:
+        frames = [
+            item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
+        ]
+        channel.send(frames)
+
+
+def frames_in_pieces(
+    items: Iterable[Item], record: Callable[[Kept], int], ack: int
+) -> Iterator[Sequence[bytes | memoryview]]:
+    """
+    Make one frame after another, those of bulky items in pieces.
+
+    :param record: Keeps an item until it is acknowledged, and numbers its frame.
+    :param ack: What all of them say of the other direction.
+    :returns: Of each frame, in order, what joined together is it.
+    """
     for item in items:
         number = 0 if isinstance(item, Notice) else record(item)
         if isinstance(item, Run) and item.is_bulky:
-            pieces += item.build_in_pieces(number, ack)
+            yield item.build_in_pieces(number, ack)
         else:
-            pieces.append(item.build(number, ack))
-    return pieces
+            yield (item.build(number, ack),)
 
 
 def count_sent(items: Iterable[Item], statistics: Statistics) -> bool:

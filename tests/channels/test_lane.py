@@ -190,14 +190,14 @@ class LaneTests(SynchronousTestCase):
         both = Lane(128)
         both.reader.read(10_000)
         both.memory[HEADER_BYTES + 24 :] = b"\xaa" * 104
-        before = bytes(both.memory)
-        self.assertEqual(both.writer.write([b"x" * 121]), 0)
-        self.assertEqual(bytes(both.memory), before)
         self.assertEqual(both.writer.write([b"x" * 40]), 1)
         start = HEADER_BYTES + 24
         self.assertEqual(bytes(both.memory[start + 8 : start + 48]), b"x" * 40)
         self.assertEqual(bytes(both.memory[start + 48 :]), b"\xaa" * 56)
         self.assertEqual(int.from_bytes(both.memory[64:72], "little"), 24 + 48)
+        self.assertEqual(both.writer.write([b"y" * 40]), 1)
+        before = bytes(both.memory)
+        self.assertEqual((both.writer.write([b"z" * 40]), bytes(both.memory)), (0, before))
 
     def test_a_reader_that_wants_less_than_a_record(self) -> None:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +16,7 @@ from atbus.node.outbox import (
     Relayed,
     Routed,
     Run,
-    build_in_pieces,
+    frames_in_pieces,
 )
 from atbus.wire import codec
 from atbus.wire.extras import number_extra
@@ -118,7 +119,7 @@ class PiecesTests(SynchronousTestCase):
             kept.append(item)
             return len(kept)
 
-        pieces = build_in_pieces(items, record, 3)
+        pieces = list(chain.from_iterable(frames_in_pieces(items, record, 3)))
         self.assertEqual([len(piece) for piece in pieces[:4]], [57, 56, 9_000, 9_056])
         self.assertEqual(kept, [item for item in items if not isinstance(item, Notice)])
         numbers = [codec.peek(bytes(pieces[place]))[9] for place in (0, 1, 3, 4, 5)]
