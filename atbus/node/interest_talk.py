@@ -184,13 +184,16 @@ class InterestTalk:
         if talk is None or link is None:
             return
         link.measure()
+        has_moved = False
         while talk.unsent and link.queued_bytes <= limits.CONTROL_QUEUED_BYTES:
+            has_moved = True
             message = talk.unsent.popleft()
             if isinstance(message, Interest):
                 self._context.statistics.interest_sent += max(1, len(message.entries))
             stamped = attrs.evolve(message, source=self._context.bus_id)
             link.put(Notice(stamped, _size_bytes(message)))
-        if talk.unsent:
+        if talk.unsent and has_moved:
+            # Otherwise `sweep` looks again: the other side does not read.
             self._context.timers.callLater(0, self._feed, bus_id)
 
     def sweep(self) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus import limits
 from atbus.busid import ID_MAX, Subnet
 from atbus.discovery import bounds, documents
 from atbus.discovery.documents import Author, DocumentError, Key, Kind
@@ -89,6 +90,13 @@ class KeyTests(SynchronousTestCase):
         ):
             with self.assertRaises(DocumentError, msg=key[:40]):
                 documents.read_key("/bus/", key)
+
+    def test_a_key_by_mistake_fills_no_log(self) -> None:
+        """Of a key that is no text a few bytes are shown."""
+        with self.assertRaises(DocumentError) as caught:
+            documents.read_key("/bus/", b"\xff" * 900)
+        shown = str(caught.exception)
+        self.assertEqual(shown.count("\\xff"), limits.LOGGED_INPUT_BYTES)
 
     @settings(deadline=None)
     @given(st.binary(max_size=40))

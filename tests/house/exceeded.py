@@ -109,6 +109,19 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
             "discovery.test_addresses.FileTests.test_a_file_with_a_fault_changes_nothing"
         ),
         "REGISTRY_KEY_BYTES": "discovery.test_documents.KeyTests.test_other_keys_are_refused",
+        "LEASE_SECONDS": (
+            "interop.test_etcd_nodes.KilledTests.test_who_was_killed_is_gone_with_its_lease"
+        ),
+        "REGISTRY_REQUEST_SECONDS": (
+            "discovery.zookeeper.test_client.SilentServerTests.test_it_is_not_waited_for"
+        ),
+        "ETCD_PAGE_KEYS": "interop.test_etcd_watcher.WatcherTests.test_what_is_there_comes_first",
+        "ETCD_WATCH_SECONDS": (
+            "interop.test_etcd_watcher.WatcherTests.test_nothing_is_lost_between_two_watches"
+        ),
+        "NAME_REFRESH_SECONDS": (
+            "discovery.test_addresses.NameContractTests.test_a_name_that_is_lost_changes_nothing"
+        ),
     },
     "atbus.nats.bounds": {
         "PAYLOAD_BYTES": "nats.test_grammar.BoundTests.test_a_payload_is_refused_before_it_comes",
@@ -130,6 +143,7 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
         "LEAF_LASTING_SECONDS": (
             "nats.test_leaf_session.DialerTests.test_a_loop_is_not_tried_again_soon"
         ),
+        "LEAF_RETRY_SECONDS": "interop.test_nats_leafs.LeafOfDebianTests.test_killed_and_back",
     },
     "atbus.node.bounds": {
         "FILES_LOOK_SECONDS": "node.test_permits.DeniedTests.test_cut_when_the_file_changes",
@@ -141,6 +155,7 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
             "security.test_announcements.AnnouncementTests.test_security_announcement_decoding"
         ),
         "LATE_SECONDS": "node.test_alarm.AlarmTests.test_a_process_that_was_held_up",
+        "MESH_YIELD_SECONDS": "node.test_sources.MeshTests.test_who_cannot_be_dialled_dials",
     },
     "atbus.routing.bounds": {
         "UNVERIFIED_BYTES": (
@@ -172,6 +187,19 @@ _AREAS: Final[dict[str, dict[str, str]]] = {
     },
     "atbus.discovery.zookeeper.bounds": {
         "SERVERS_MAX": "node.test_reading_zookeeper.ZooKeeperTests.test_what_is_wrong_is_told",
+        "RESUME_SECONDS": (
+            "interop.test_zookeeper_session.OneServerTests.test_servers_that_lost_everything"
+        ),
+        "CLOSE_SECONDS": (
+            "interop.test_zookeeper_session.OneServerTests.test_a_frozen_server_holds_nobody_up"
+        ),
+        "RECONNECT_SECONDS_MIN": (
+            "interop.test_zookeeper_session.OneServerTests.test_a_session_is_resumed"
+        ),
+        "RECONNECT_SECONDS_MAX": (
+            "interop.test_zookeeper_session.OneServerTests.test_a_session_is_resumed"
+        ),
+        "READS_MAX": "interop.test_zookeeper_session.ManyTests.test_many_that_go_at_once",
     },
     "atbus.wire.bounds": {
         "SERVICES_PER_NEIGHBOR_MAX": (
@@ -193,28 +221,9 @@ TESTS: Final = {
 #: Bounds of which nothing is shown yet.
 OPEN: Final[frozenset[str]] = frozenset(
     {
-        "atbus.discovery.bounds.ETCD_IDLE_CONNECTIONS",
         "atbus.discovery.bounds.ETCD_MEMBERS_RETRY_SECONDS",
-        "atbus.discovery.bounds.ETCD_PAGE_KEYS",
-        "atbus.discovery.bounds.ETCD_WATCH_SECONDS",
         "atbus.discovery.bounds.LEASE_RENEWAL_SECONDS",
-        "atbus.discovery.bounds.LEASE_SECONDS",
-        "atbus.discovery.bounds.NAME_REFRESH_SECONDS",
-        "atbus.discovery.bounds.REGISTRY_REQUEST_SECONDS",
-        "atbus.discovery.zookeeper.bounds.CLOSE_SECONDS",
         "atbus.discovery.zookeeper.bounds.FOLDER_PLACES_MAX",
         "atbus.discovery.zookeeper.bounds.GATHER_SECONDS",
-        "atbus.discovery.zookeeper.bounds.READS_MAX",
-        "atbus.discovery.zookeeper.bounds.RECONNECT_SECONDS_MAX",
-        "atbus.discovery.zookeeper.bounds.RECONNECT_SECONDS_MIN",
-        "atbus.discovery.zookeeper.bounds.RESUME_SECONDS",
-        "atbus.limits.CONTROL_QUEUED_BYTES",
-        "atbus.limits.GATHER_SECONDS",
-        "atbus.limits.LANE_BYTES_MAX",
-        "atbus.limits.LOGGED_INPUT_BYTES",
-        "atbus.nats.bounds.LEAF_INBOXES_MAX",
-        "atbus.nats.bounds.LEAF_RETRY_SECONDS",
-        "atbus.node.bounds.MESH_YIELD_SECONDS",
-        "atbus.routing.bounds.SERVICES_IN_SWEEP",
     }
 )

@@ -157,6 +157,24 @@ class DoorTests(HarborTests):
         self.network.settle()
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
 
+    def test_so_many_answers_are_waited_for(self) -> None:
+        """Of more questions than that, the answers to the oldest are not asked for any more."""
+        self.patch(bounds, "LEAF_INBOXES_MAX", 2)
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ ask\r\n")
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nPING\r\n")
+        self.network.settle()
+        leaf.hears()
+        for number in range(3):
+            client.says(b"PUB ask r.%d 0\r\n\r\n" % number)
+            self.network.settle()
+        heard = leaf.hears()
+        self.assertEqual(heard.count(b"LS+ r."), 3)
+        self.assertEqual(heard.count(b"LS- r.0"), 1)
+        self.assertEqual(heard.count(b"LS- "), 1)
+
     def test_leafs_are_shown(self) -> None:
         """Those that take part are counted, with what crossed and what they want."""
         gateway = self.open(monitor="127.0.0.1:8222")

@@ -8,6 +8,7 @@ from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.subjects.interest import Wanted
+from atbus.testing.channel import VirtualChannel
 from atbus.wire.messages import Interest, InterestEntry
 from tests.node.garden import (
     LEFT,
@@ -53,6 +54,28 @@ class EverywhereTests(GardenTests):
         self.assertEqual(begun, ["now"])
         nodes[4].publish("a", b"x")
         self.assertEqual(self.network.result_of(reading), b"x")
+
+    def test_a_neighbor_that_does_not_read(self) -> None:
+        """It is told no more than it can take soon; the rest follows when it reads again."""
+        self.patch(limits, "CONTROL_QUEUED_BYTES", 10_000)
+        self.patch(limits, "INTEREST_ENTRIES_MAX", 10)
+        top, left = self.plant(TOP, LEFT)
+        link = left.endpoints[TOP].control_link
+        assert link is not None
+        channel = link.connection.channel
+        assert isinstance(channel, VirtualChannel)
+        channel.stall()
+        for number in range(500):
+            self.listen(left, f"{number}." + "x" * 200)
+            self.settle(0.001)
+        link.measure()
+        self.assertTrue(5_000 < link.queued_bytes < 20_000, link.queued_bytes)
+        channel.resume()
+        self.settle()
+        for number in range(500):
+            top.publish(f"{number}." + "x" * 200, b"")
+        self.settle()
+        self.assertEqual(len(self.got[LEFT]), 500)
 
     def test_somebody_is_lost_meanwhile(self) -> None:
         """Who is gone is not waited for."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from atbus import limits
 from atbus.node.node import Node
+from atbus.routing import bounds
 from atbus.routing.services import Filter, Service
 from tests.node.bus import BusTests
 
@@ -75,3 +77,18 @@ class EmbeddedTests(BusTests):
         self.kill(self.battle)
         self.network.settle(10.0)
         self.assertEqual(self.choices, {0})
+
+    def test_choices_by_key_are_prepared(self) -> None:
+        """Services that come in crowds are put where choices by key find them, some at a time."""
+        self.patch(bounds, "SERVICES_IN_SWEEP", 3)
+        services = self.top._parts.discovering.services
+        services.by_hash(1)
+        for number in range(9):
+            services.add(Service(bus_id=0x20000 + number, name=f"many-{number}"))
+        ring = services._all._ring
+        assert ring is not None
+        left = [len(ring._new)]
+        while left[-1]:
+            self.network.settle(limits.SWEEP_SECONDS)
+            left.append(len(ring._new))
+        self.assertEqual(left, [9, 6, 3, 0])

@@ -84,6 +84,22 @@ class TurnTests(SynchronousTestCase):
         self.next_turn(limits.GATHER_SECONDS_MAX / 2)
         self.assertEqual(self.written, ["a"])
 
+    def test_one_arrival_after_another(self) -> None:
+        """An answer leaves at once, and waits for the end of the turn right behind another one."""
+        for pause_seconds, written in (
+            (1.0, 1),
+            (limits.GATHER_SECONDS / 2, 0),
+            (limits.GATHER_SECONDS * 2, 1),
+        ):
+            self.clock.rightNow += pause_seconds
+            self.written.clear()
+            self.turn.arrival_begins()
+            self.turn.at_end(lambda: self.written.append("answer"))
+            self.turn.arrival_ends()
+            self.assertEqual(len(self.written), written)
+            self.next_turn()
+            self.assertEqual(self.written, ["answer"])
+
     def test_one_that_fails(self) -> None:
         """A write that fails is the reactor's to report, and the others are made."""
 

@@ -288,6 +288,17 @@ class LaneTests(LaneCase):
         self.offer(root)
         self.assertEqual(list(lanes_of(root)), [])
 
+    async def test_a_lane_that_is_too_large(self) -> None:
+        """Memory of more than is mapped for anybody is refused by name, and data goes on."""
+        root, child = await self.pair(offered=False)
+        self.patch(limits, "LANE_BYTES_MAX", limits.LANE_BYTES - 8)
+        self.offer(root)
+        await self.until(lambda: root.statistics.lanes_refused)
+        self.assertIn(Status.MALFORMED_FRAME.name, self.diaries[child].errors())
+        self.assertEqual([list(lanes_of(node)) for node in (root, child)], [[], []])
+        child.send(ROOT, b"after")
+        await self.until(lambda: self.received(root) == [b"after"])
+
     async def refused_for_its_version(self, version: int) -> None:
         """See that a lane of another version is refused by name, and that data goes on."""
         root, child = await self.pair(offered=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.tcp import Client
@@ -125,6 +125,14 @@ class GatewayTests(TestCase):
         self.patch(bounds, "ETCD_FAULT_BYTES", 1_000)
         much = http("500 Internal Server Error", b"x" * 100_000)
         self.assertIsInstance(await self.fault(self.ask(much)), EtcdUnreadable)
+
+    async def test_connections_that_are_kept(self) -> None:
+        """Of connections that were needed at once a few stay for the next request."""
+        both = bounds.ETCD_IDLE_CONNECTIONS + 3
+        self.answers += [http("200 OK", b"{}")] * both
+        await DeferredList([self.ask() for _ in range(both)], fireOnOneErrback=True)
+        kept = self.gateway._pool._connections.values()
+        self.assertEqual(sum(map(len, kept)), bounds.ETCD_IDLE_CONNECTIONS)
 
     async def test_what_is_not_http(self) -> None:
         """A server that speaks something else, or breaks off, counts as one that is not there."""
