@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import takewhile
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -47,3 +48,31 @@ def shown_output(name: str, command: str) -> list[str]:
             break
         shown.append(line.strip())
     return shown
+
+
+def code_blocks(name: str, language: str) -> list[str]:
+    """
+    Read the code blocks of a document that are in one language.
+
+    :param name: The document, relative to ``docs``.
+    :param language: That.
+    :returns: Their texts, in order.
+    """
+    found: list[str] = []
+    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
+    for place, line in enumerate(lines):
+        if line.strip() == f".. code-block:: {language}":
+            body = takewhile(lambda text: not text.strip() or text[0] == " ", lines[place + 1 :])
+            found.append(textwrap.dedent("\n".join(body)).strip() + "\n")
+    return found
+
+
+def commands(name: str) -> list[str]:
+    """
+    Read the commands that a document tells people to type.
+
+    :param name: The document, relative to ``docs``.
+    :returns: What stands after each ``$``, in order.
+    """
+    lines = "".join(code_blocks(name, "console")).splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from atbus.node.node import Node
 from atbus.node.topology import NodeNews
 from atbus.routing.registry import NodeDown, NodeUp
+from atbus.routing.services import Service
 from tests.chaos.programs import Speaker, Witness, speech_of
 
 W = TypeVar("W", bound=Witness)
@@ -34,7 +35,11 @@ def _observed(witness: W) -> W:
         witness.notes.write("registry", name=name, there=is_there)
         _log.info("the registry is {state}", state="there" if is_there else "away")
 
+    def offers_no_more(service: Service) -> None:
+        witness.notes.write("offers no more", about=service.bus_id)
+
     witness.node.watch_nodes(told)
+    witness.node.events.on_service_gone.observe(offers_no_more)
     witness.node.events.on_discovery.observe(changed)
     return witness
 
@@ -42,6 +47,27 @@ def _observed(witness: W) -> W:
 def speak(node: Node, settings: Mapping[str, Any]) -> Speaker:
     """Send messages."""
     return _observed(Speaker(node, **speech_of(settings)))
+
+
+class Patient(Speaker):
+    """Send messages when all to whom they go are known, with what they offer."""
+
+    def _begin(self) -> None:
+        self.node.watch_nodes(self._look)
+        self.node.events.on_service_found.observe(self._look)
+
+    def _look(self, _: object) -> None:
+        known = {record.bus_id for record in self.node.records()}
+        if not self._speaks and all(
+            target in known and self.node.services.get(target) for target in self._targets
+        ):
+            self._speaks = True
+            _log.info("everybody is known")
+
+
+def talk(node: Node, settings: Mapping[str, Any]) -> Patient:
+    """Send messages, no earlier than everybody is known."""
+    return _observed(Patient(node, **speech_of(settings)))
 
 
 def watch(node: Node, settings: Mapping[str, Any]) -> Witness:
