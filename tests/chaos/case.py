@@ -111,6 +111,20 @@ class ChaosCase(ProcessCase):
         """Wait until what a node asks, and was refused, is answered."""
         await process.has_said_last("answered again", "refused: ")
 
+    async def is_settled(self, process: NodeProcess) -> None:
+        """
+        Wait until whatever a node has asked before now has ended, and it is answered.
+
+        What was asked while everybody was still coming may end much later, and badly.
+        """
+        tells = r"asked until (\d+), ended until (\d+)"
+        process.forget()
+        asked = int((await process.says(tells))[1])
+        while int((await process.says(tells))[2]) < asked:
+            continue
+        if "refused: " in process.output:
+            await self.is_answered(process)
+
     async def stop_all(self, *processes: NodeProcess) -> None:
         """Stop processes in good order, one after the other."""
         for process in processes:

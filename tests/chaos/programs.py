@@ -57,6 +57,7 @@ _TICK_SECONDS = 0.01
 _TICKS_MAX = 10
 _DELIVER_EVERY = 7
 _REQUEST_EVERY = 11
+_TELLS_EVERY = 5
 _log = Logger(namespace="chaos")
 
 # The program of a node is imported before the node is made.
@@ -260,6 +261,8 @@ class Speaker(Listener):
         self._number = 0
         self._speaks = False
         self._asked_count = 0
+        # The numbers of those questions that have not ended.
+        self._open: set[int] = set()
         self._ends: Counter[str] = Counter()
         self._refused = False
         node.events.on_node_up.observe(self._begin)
@@ -311,10 +314,19 @@ class Speaker(Listener):
                 self._refused_once(error.status)
         if number % 1000 == 0:
             _log.info("sent {count}", count=number)
+        if number % (_TELLS_EVERY * self._every) == 0:
+            ended = min(self._open, default=number)
+            _log.info("asked until {number}, ended until {ended}", number=number, ended=ended)
 
     def _ask(self, asked: Deferred[Any]) -> None:
         self._asked_count += 1
+        self._open.add(self._number)
+        asked.addBoth(self._has_ended, self._number)
         asked.addCallbacks(self._answered, self._failed)
+
+    def _has_ended(self, result: Any, number: int) -> Any:
+        self._open.discard(number)
+        return result
 
     @property
     def _answers(self) -> int:

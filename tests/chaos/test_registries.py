@@ -124,6 +124,7 @@ class RegistryTests(_Case):
         await self.is_complete(receiver, VICTIM)
         for process in (one, two):
             await process.says("received ")
+            await self.is_settled(process)
         talked = len(one.output), len(two.output)
         await self.dies_alone(victim, idle, receiver)
         victim = self.start("victim")
