@@ -85,6 +85,10 @@ LEAF_RETRY_SECONDS: Final = 1.0
 #: ... and where that is of no use soon, as after a loop: NATS's number.
 LEAF_LASTING_SECONDS: Final = 30.0
 
+#: How long another gateway, which is told in the same moment that it is not its turn any more, may
+#: take to hang up before a loop over it is one. What passes meanwhile may go in a circle.
+LEAF_RIVAL_SECONDS: Final = 1.0
+
 #: Connections between leafs at once, those of strangers among them; each may hold a line until it
 #: has said who it is. More servers than anybody joins to one node.
 LEAFS_MAX: Final = 256

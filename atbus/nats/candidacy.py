@@ -69,6 +69,11 @@ class Candidacy:
         return min(self._node.beyond.wanted_under(self._prefix), default=own) >= own
 
     @property
+    def has_rivals(self) -> bool:
+        """Whether there are other candidates."""
+        return any(each != self._own for each in self._node.beyond.wanted_under(self._prefix))
+
+    @property
     def may_begin(self) -> bool:
         """Whether it is our turn, and all know it."""
         return self._is_known and self.is_ours

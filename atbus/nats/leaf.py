@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
@@ -26,6 +27,8 @@ from atbus.subjects.interest import Side
 if TYPE_CHECKING:
     from atbus.nats.leaf_settings import Remote
     from atbus.nats.leafs import Leafs
+    from atbus.wire.messages import Interest as Told
+    from atbus.wire.messages import InterestEntry
 
 #: Candidates for a remote are known by the interest in this, its key and their id.
 CANDIDATES: Final = f"{OWN_SUBJECTS}.nats.leafs"
@@ -47,6 +50,46 @@ class LeafLink(ServerLink):
     ) -> None:
         super().__init__(leafs, session, tls_context, ended)
         self.session = session
+        #: Tells whether another gateway may have been connected to the same server until now.
+        self.has_rivals: Callable[[], bool] = lambda: False
+        self._loops: dict[str, IDelayedCall] = {}
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """The connection has ended."""
+        for call in self._loops.values():
+            call.cancel()
+        self._loops = {}
+        super().connectionLost(reason)
+
+    def told(self, message: Told) -> None:
+        """
+        Pass on who wants what.
+
+        When a bus that was cut is joined, two gateways are connected to one server until the one
+        hears of the other. The server is not told at once of the loop that this is: it would end
+        both connections.
+        """
+        entries = [entry for entry in message.entries if not self._is_loop(entry)]
+        for entry in message.entries:
+            if self._is_loop(entry) and entry.subject not in self._loops:
+                self._loops[entry.subject] = self._owner.timers.callLater(
+                    bounds.LEAF_RIVAL_SECONDS, self._tell_loop, entry.subject
+                )
+        super().told(attrs.evolve(message, entries=tuple(entries)))
+
+    def _is_loop(self, entry: InterestEntry) -> bool:
+        """Tell whether the other side would hear from us what it has told, and need not at once."""
+        return (
+            entry.weight > 0
+            and entry.subject.startswith(LOOP_SUBJECTS)
+            and (entry.subject, "") in self.interests
+            and self.has_rivals()
+        )
+
+    def _tell_loop(self, subject: str) -> None:
+        del self._loops[subject]
+        if self._place is not None and self._owner.beyond.is_wanted(self._place, subject):
+            self._send(self._written(Interest(subject, "", 1)))
 
     def _may_tell(self, subject: str, queue: str) -> bool:
         return self.session.may_tell(subject, queue)
@@ -143,7 +186,11 @@ class Solicitor(ClientFactory):
         """Make our side of the connection."""
         session = self._leafs.dialing(self.remote)
         self.link = LeafLink(self._leafs, session, self._tls_contexts[self._place], self._ended)
+        self.link.has_rivals = self._has_rivals
         return self.link
+
+    def _has_rivals(self) -> bool:
+        return self._candidacy.has_rivals
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """Nobody is there; try the next place."""
@@ -153,6 +200,8 @@ class Solicitor(ClientFactory):
         self.link = self._connector = None
         if not self._candidacy.is_standing:
             return
+        # What was complained of may have been that another gateway served as well.
+        is_lasting = is_lasting and not self._candidacy.has_rivals
         wait = bounds.LEAF_LASTING_SECONDS if is_lasting else bounds.LEAF_RETRY_SECONDS
         self._log.info("nats leaf remote: {reason}", reason=reason)
         self._next = self._leafs.timers.callLater(

@@ -65,8 +65,14 @@ class Quay:
 
     def __init__(self, clock: Any) -> None:
         self.ports: list[Port] = []
+        #: How somebody is dialed, for who does.
+        self.dial: Callable[[int, Any], Any]
         self.seconds = clock.seconds
         self.callLater = clock.callLater
+
+    def connectTCP(self, host: str, port: int, factory: Any) -> Any:
+        """Dial somebody who listens at another gateway."""
+        return self.dial(port, factory)
 
     def listenTCP(
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""
