@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atbus import limits
-from atbus.address import Address, Scheme
+from atbus.address import Address, Scheme, parse_address
 from atbus.busid import BusId
 from atbus.errors import ConnectFailed, ListenFailed, Status
 from atbus.node.node import Node
@@ -105,6 +105,49 @@ class MemoryRingTests(BusTests):
         self.network.start(root, child)
         self.network.settle()
         self.assertEqual((used(root, CHILD), used(child, ROOT)), ("ipv4", "mem"))
+
+    def shared(self, node: Node) -> RingConnection:
+        """Give a node a second ring to its root, which counts as shared memory."""
+        parts = node._parts
+        endpoint = node.endpoints[BusId(ROOT)]
+        opening = parts.rings.begin(endpoint, Address(Scheme.SHM, "lane"))
+        assert opening is not None
+        # What carries it is memory: no kernel is asked here.
+        memory = parse_address(MEMORY)
+        self.network.result_of(parts.dialer._channels.connect(memory, opening.ring))
+        self.assertTrue(parts.rings.opened(opening, limits.FRAME_BYTES))
+        parts.rings.choose(endpoint)
+        return opening.ring
+
+    def test_the_best_whatever_came_first(self) -> None:
+        """
+        Data takes memory before shared memory before the stream, whichever opened first and
+        whichever is left, and nothing is lost or overtaken.
+        """
+        root, child = self.pair()
+        root.receiver = Keeper()
+        seen: list[str] = []
+
+        def look(seconds: float = 1.0) -> None:
+            for _ in range(10):
+                child.send(ROOT, b"%d" % len(seen))
+            self.network.settle(seconds)
+            seen.append(used(child, ROOT))
+
+        look()
+        [memory] = rings(child, ROOT)
+        shared = self.shared(child)
+        look()
+        memory.abort(Status.LINK_LOST, "broken")
+        look()
+        # A place that could not be kept is tried again later.
+        look(limits.REFUSED_SECONDS + 5)
+        [memory] = [ring for ring in rings(child, ROOT) if ring is not shared]
+        memory.abort(Status.LINK_LOST, "broken")
+        shared.abort(Status.LINK_LOST, "broken")
+        look()
+        self.assertEqual(seen, ["mem", "mem", "shm", "mem", "ipv4"])
+        self.assertEqual(root.receiver.payloads, [b"%d" % n for n in range(5) for _ in range(10)])
 
     def test_a_place_that_is_announced_later(self) -> None:
         """A node that listens in memory later is written to there from then on, nothing lost."""
