@@ -46,7 +46,11 @@ from atbus.wire.framing import FrameBuffer
 from atbus.wire.messages import Message, MessageType, Unknown
 
 SECONDS_MAX: Final = 0.05
-"""Of processor time for one input; the collector of garbage is off meanwhile."""
+"""
+Of processor time for one input; the collector of garbage is off meanwhile. None is meant to cost
+10 ms, and none does on a processor of its own. What others on the same core do to its caches counts
+as time of the input as well, so only five times as much is certainly the input's fault.
+"""
 
 ENDLESS_SECONDS: Final = 30.0
 """Of processor time for a whole batch; the input that is being read then is called endless."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
@@ -85,6 +86,20 @@ class SessionTests(TlsTests):
             return
         await receiver.end()
         self.assertEqual(len(self.reception.receivers), 3)
+
+    async def test_new_files_of_who_dials(self) -> None:
+        """Who believes others now than when a session began does not resume it."""
+        options = self.files.options()
+        ours = Credentials(options)
+        listener = await self.begin(self.files.credentials())
+        await self.met(listener, ours)
+        self.assertTrue((await self.met(listener, ours))[0])
+        paths = Path(options.certificate), Path(options.key)
+        for path in paths:
+            path.unlink()
+        self.files.issue().write(*paths)
+        self.assertTrue(ours.refresh())
+        self.assertFalse((await self.met(listener, ours))[0])
 
     async def test_what_has_expired_is_not_resumed(self) -> None:
         """A session does not outlive the certificate that it began with."""
