@@ -93,6 +93,17 @@ LEAF_RIVAL_SECONDS: Final = 1.0
 #: has said who it is. More servers than anybody joins to one node.
 LEAFS_MAX: Final = 256
 
+#: Routes at once, those of strangers among them: more servers than are in one cluster.
+ROUTES_MAX: Final = 256
+
+#: How long a route has to show that it is alive when there is a second one to the same server. A
+#: server that dials anew has lost the first one, and has waited for us already.
+ROUTE_ANSWER_SECONDS: Final = 2.0
+
+#: How often a place is dialed of which a member has told, until it is told of again: the server
+#: there has joined a moment ago, so it is there, or not for long.
+ROUTE_ATTEMPTS_MAX: Final = 5
+
 #: Inboxes that a leaf is told of for answers only: more than are waited for at one time.
 LEAF_INBOXES_MAX: Final = 4_096
 

@@ -24,7 +24,6 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from atbus import __version__
 from atbus.errors import AtbusError, ListenFailed, Status, SubjectError, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.accounts import Names
@@ -34,9 +33,9 @@ from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.effects import Counts, Terms
 from atbus.nats.faults import Reason
 from atbus.nats.grammar import Publish, PublishRun
-from atbus.nats.info import Identity, info_line
+from atbus.nats.info import info_line, make_identity
 from atbus.nats.leafs import Leafs
-from atbus.nats.nkeys import Kind, write_key
+from atbus.nats.routes import make_routes
 from atbus.nats.session import Session
 from atbus.nats.settings import GatewaySettings
 from atbus.nats.siblings import Place, Siblings
@@ -47,7 +46,6 @@ from atbus.node.node import Node
 from atbus.node.publication import Publication, PublicationRun
 from atbus.node.subscription import Subscription
 
-_KEY_BYTES = 32
 _STALL_SHARE = 0.75
 
 
@@ -100,11 +98,13 @@ class Gateway(Service):
         self.stall_bytes = int(settings.pending_bytes_max * _STALL_SHARE)
         self.is_leaving = False
         self.started_at = wall()
-        self.siblings = Siblings(node, self.timers, self._inform)
-        self.identity = self._make_identity()
+        self.siblings = Siblings(node, self.timers, self.inform)
+        self.identity = make_identity(settings, node.config.name)
         self.reactor = reactor
         self._random = random or Random()  # noqa: S311  # moments, not secrets
         self.leafs = Leafs(self, self._random)
+        self.routes = make_routes(self, self._random)
+        self._links = (self.leafs,) if self.routes is None else (self.leafs, self.routes)
         self._log = Logger(namespace="atbus.nats")
         self._ports: dict[str, Any] = {}
         self._dirty: list[Client] = []
@@ -115,20 +115,6 @@ class Gateway(Service):
         self._leaving: IDelayedCall | None = None
         self._gone: Deferred[None] | None = None
         self.clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
-
-    def _make_identity(self) -> Identity:
-        settings, tls = self.settings, self.settings.tls
-        server_id = write_key(Kind.SERVER, secrets.token_bytes(_KEY_BYTES))
-        return Identity(
-            server_id=server_id,
-            server_name=settings.name or self.node.config.name or server_id,
-            software=f"atbus {__version__}",
-            payload_bytes_max=settings.payload_bytes_max,
-            needs_login=settings.authentication.needs_login,
-            tls_required=tls is not None and not tls.optional,
-            tls_verify=tls is not None and tls.verify,
-            tls_available=tls is not None and tls.optional,
-        )
 
     # Life.
 
@@ -159,6 +145,8 @@ class Gateway(Service):
             self._listen("listen", settings.listen, TcpClients(self))
         if settings.leafs.listen is not None:
             self._listen("leaf_listen", settings.leafs.listen, self.leafs.door)
+        if self.routes is not None:
+            self._listen("cluster", self.routes.settings.listen, self.routes.door)
         if settings.websocket is not None:
             from atbus.nats.websocket import websocket_site  # noqa: PLC0415  # loads HTTP
 
@@ -187,7 +175,8 @@ class Gateway(Service):
         for port in self._ports.values():
             port.startReading()
         self.siblings.start(self._place())
-        self.leafs.start()
+        for links in self._links:
+            links.start()
 
     def stopService(self) -> Deferred[None]:  # Twisted's name
         """
@@ -201,7 +190,8 @@ class Gateway(Service):
             self._watching = None
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
-        self.leafs.stop()
+        for links in self._links:
+            links.stop()
         self.siblings.stop()
         waiting: list[Deferred[Any]] = [self._stop_listening("monitor"), self._stop_accepting()]
         for client in list(self.clients.values()):
@@ -213,7 +203,7 @@ class Gateway(Service):
         return DeferredList(waiting).addCallback(lambda _: None)
 
     def _stop_accepting(self) -> Deferred[Any]:
-        return DeferredList([*map(self._stop_listening, ("listen", "leaf_listen", "websocket"))])
+        return DeferredList([*map(self._stop_listening, self._ports.keys() - {"monitor"})])
 
     def _stop_listening(self, name: str) -> Deferred[Any]:
         port = self._ports.pop(name, None)
@@ -230,7 +220,7 @@ class Gateway(Service):
         self.is_leaving = True
         self._stop_accepting()
         self.siblings.leave()
-        self._inform()
+        self.inform()
         self._leaving = self.timers.callLater(
             self.settings.lame_duck_grace_seconds, self._close_next, len(self.clients)
         )
@@ -266,6 +256,17 @@ class Gateway(Service):
             websocket_urls=self._urls("websocket"),
         )
 
+    @property
+    def _places(self) -> tuple[Place, ...]:
+        """The gateways of the bus that clients may go to."""
+        own = () if self.is_leaving else (self._place(),)
+        return (*own, *self.siblings.others)
+
+    @property
+    def client_urls(self) -> tuple[str, ...]:
+        """Where clients may come in, here and at the other gateways of the bus."""
+        return tuple(url for place in self._places for url in place.urls)
+
     def _urls(self, name: str) -> tuple[str, ...]:
         if self.settings.advertise is not None:
             return self.settings.advertise if name == "listen" else ()
@@ -283,14 +284,11 @@ class Gateway(Service):
         """
         name = "websocket" if client.kind == "websocket" else "listen"
         host, port = self.address(name) or ("", 0)
-        others = self.siblings.others
-        urls: list[str] = []
-        websocket_urls: list[str] = []
-        if others:
-            own = () if self.is_leaving else (self._place(),)
-            for place in (*own, *others):
-                urls += place.urls
-                websocket_urls += place.websocket_urls
+        members = () if self.routes is None else self.routes.client_urls
+        is_alone = not (self.siblings.others or members)
+        places = () if is_alone else self._places
+        urls = [*(url for place in places for url in place.urls), *members]
+        websocket_urls = [url for place in places for url in place.websocket_urls]
         return info_line(
             self.identity,
             host=host,
@@ -303,7 +301,10 @@ class Gateway(Service):
             leaving=self.is_leaving,
         )
 
-    def _inform(self) -> None:
+    def inform(self) -> None:
+        """Tell everybody where clients can go, if that has changed."""
+        if self.routes is not None:
+            self.routes.inform()
         for client in list(self.clients.values()):
             client.inform(self.info_for(client))
         self.flush()

@@ -5,10 +5,17 @@ The INFO line: what a gateway says of itself.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+from atbus import __version__
+from atbus.nats.nkeys import Kind, write_key
+
+if TYPE_CHECKING:
+    from atbus.nats.settings import GatewaySettings
 
 #: The version of NATS whose client protocol we speak: the first with TLS before INFO. Clients take
 #: what they may ask for from it.
@@ -16,6 +23,8 @@ VERSION: Final = "2.10.0"
 
 #: 1: INFO may come at any time.
 PROTOCOL: Final = 1
+
+_KEY_BYTES: Final = 32
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +45,27 @@ class Identity:
     tls_required: bool = False
     tls_verify: bool = False
     tls_available: bool = False
+
+
+def make_identity(settings: GatewaySettings, node_name: str) -> Identity:
+    """
+    Make what a gateway is for others, anew for each life of it.
+
+    :param settings: What it is told.
+    :param node_name: What it is called unless they say otherwise; empty for its server id.
+    """
+    tls = settings.tls
+    server_id = write_key(Kind.SERVER, secrets.token_bytes(_KEY_BYTES))
+    return Identity(
+        server_id=server_id,
+        server_name=settings.name or node_name or server_id,
+        software=f"atbus {__version__}",
+        payload_bytes_max=settings.payload_bytes_max,
+        needs_login=settings.authentication.needs_login,
+        tls_required=tls is not None and not tls.optional,
+        tls_verify=tls is not None and tls.verify,
+        tls_available=tls is not None and tls.optional,
+    )
 
 
 def info_line(

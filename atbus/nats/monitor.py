@@ -19,13 +19,14 @@ from twisted.web.server import Request, Site
 from atbus.nats.accounts import NO_ACCOUNT
 from atbus.nats.client import Client
 from atbus.nats.info import PROTOCOL, VERSION
+from atbus.subjects.interest import Wanted
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
     from atbus.nats.leaf import LeafLink
+    from atbus.nats.route import RouteLink
     from atbus.node.report import PeerReport
-    from atbus.subjects.interest import Wanted
 
 _LIMIT: Final = 1_024
 _NANOSECONDS: Final = 1_000_000_000
@@ -166,7 +167,7 @@ class Monitor:
             "mem": usage.ru_maxrss * 1024,
             "connections": len(clients),
             "total_connections": gateway.total_connections,
-            "routes": len(gateway.node.endpoints),
+            "routes": len(gateway.node.endpoints) + len(self._members),
             "remotes": len(gateway.siblings.others),
             "leafnodes": len(self._leafs),
             "in_msgs": sum(each.in_messages for each in counts),
@@ -176,6 +177,25 @@ class Monitor:
             "slow_consumers": gateway.slow_consumers,
             "subscriptions": sum(len(client.attached) for client in clients.values()),
             "http_req_stats": self._requests,
+            "cluster": self._cluster(),
+        }
+
+    @property
+    def _members(self) -> list[RouteLink]:
+        routes = self._gateway.routes
+        return [] if routes is None else [*routes.members.values()]
+
+    def _cluster(self) -> dict[str, Any]:
+        """The cluster of NATS that we are a member of, or wait to be; empty for none."""
+        routes = self._gateway.routes
+        if routes is None:
+            return {}
+        host, port = self._gateway.address("cluster") or ("", 0)
+        return {
+            "name": routes.settings.name,
+            "addr": host,
+            "cluster_port": port,
+            "urls": [*routes.settings.routes],
         }
 
     def connz(self, arguments: Arguments) -> dict[str, Any]:
@@ -209,7 +229,7 @@ class Monitor:
         }
 
     def routez(self, arguments: Arguments) -> dict[str, Any]:
-        """The links to other nodes, which are what routes are elsewhere."""
+        """The links to other nodes, which are what routes are elsewhere, and routes themselves."""
         gateway = self._gateway
         now = gateway.wall_seconds()
         subscriptions = arguments.get("subs", "")
@@ -217,6 +237,7 @@ class Monitor:
             _route(each, now) | _wanted(gateway.node.wanted_by(each.id), subscriptions)
             for each in gateway.node.describe_peers()
         ]
+        routes += [_member(link, gateway.now, now, subscriptions) for link in self._members]
         return {
             "server_id": gateway.identity.server_id,
             "server_name": gateway.identity.server_name,
@@ -305,6 +326,29 @@ def _route(peer: PeerReport, now: float) -> dict[str, Any]:
         "subscriptions": peer.subscriptions,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _member(link: RouteLink, now: float, wall_seconds: float, subs: str) -> dict[str, Any]:
+    """Describe a route to a server of NATS."""
+    address = link.transport.getPeer()
+    age_seconds = now - link.started
+    wanted = {Wanted(subject, queue): weight for (subject, queue), weight in link.interests.items()}
+    return {
+        "rid": link.number,
+        "remote_id": link.server_id,
+        "remote_name": str(link.session.peer.get("server_name", "")),
+        "did_solicit": link.dialer is not None,
+        "is_configured": link.dialer is not None and link.dialer.is_configured,
+        "ip": address.host,
+        "port": address.port,
+        "start": _time(wall_seconds - age_seconds),
+        "uptime": duration(age_seconds),
+        "in_msgs": link.in_messages,
+        "out_msgs": link.out_messages,
+        "in_bytes": link.in_bytes,
+        "out_bytes": link.out_bytes,
+        "subscriptions": len(wanted),
+    } | _wanted(wanted, subs)
 
 
 def _wanted(wanted: Mapping[Wanted, int], subscriptions: str) -> dict[str, Any]:

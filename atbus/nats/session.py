@@ -255,9 +255,9 @@ class Session:
         effects.append(Write(_PONG))
         if not self._has_ponged:
             self._has_ponged = True
-            if self._news is not None:
+            if self._news is not None and self.options.protocol >= 1:
                 effects.append(Write(self._news))
-                self._news = None
+            self._news = None
 
     def inform(self, info: bytes) -> list[Effect]:
         """

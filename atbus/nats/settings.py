@@ -12,6 +12,7 @@ import attrs
 from atbus.errors import ConfigurationError
 from atbus.nats import bounds
 from atbus.nats.authentication import Authentication, User
+from atbus.nats.cluster_settings import ClusterSettings, read_cluster
 from atbus.nats.leaf_settings import LeafSettings, read_leafs
 from atbus.nats.nkeys import Kind, read_key
 from atbus.nats.permissions import read_permissions
@@ -62,6 +63,7 @@ class GatewaySettings:
     authentication: Authentication = attrs.field(factory=Authentication)
     tls: TlsSettings | None = None
     leafs: LeafSettings = attrs.field(factory=LeafSettings)
+    cluster: ClusterSettings | None = None
     payload_bytes_max: int = bounds.PAYLOAD_BYTES
     line_bytes_max: int = bounds.LINE_BYTES
     pending_bytes_max: int = bounds.PENDING_BYTES
@@ -79,7 +81,7 @@ class GatewaySettings:
 _PLAIN = frozenset(
     field.name
     for field in attrs.fields(GatewaySettings)
-    if field.name not in ("authentication", "tls", "advertise", "leafs")
+    if field.name not in ("authentication", "tls", "advertise", "leafs", "cluster")
 )
 
 
@@ -107,6 +109,7 @@ def read_gateway(config: NodeConfig) -> GatewaySettings | None:
         authentication=authentication,
         tls=_read_tls(table),
         leafs=leafs,
+        cluster=read_cluster(table),
         advertise=None if advertise is None else tuple(advertise),
         **plain,
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from atbus.errors import SubjectError
+from atbus.node.reading_cluster import cluster_faults
 from atbus.node.reading_leafs import leaf_faults
 from atbus.subjects.pattern import parse_pattern, parse_subject
 
@@ -46,7 +47,7 @@ _KEYS: Final = frozenset(
         *_TEXT_LISTS,
         *_COUNTS,
         *_SECONDS,
-        *("users", "nkeys", "permissions", "tls_first"),
+        *("users", "nkeys", "permissions", "tls_first", "cluster"),
         *("leaf_remotes", "leaf_users", "leaf_nkeys"),
     }
 )
@@ -66,7 +67,7 @@ def nats_faults(table: Mapping[str, Any]) -> Iterator[str]:
         return
     yield from (f".{key}: unknown" for key in table if key not in _KEYS)
     yield from _faults_in_values(table)
-    if not table.keys() & {"listen", "websocket", "leaf_listen", "leaf_remotes"}:
+    if not table.keys() & {"listen", "websocket", "leaf_listen", "leaf_remotes", "cluster"}:
         yield ".listen: without it there is nothing that a client could reach"
     for key in _LISTENERS:
         address = table.get(key, "127.0.0.1:0")
@@ -79,6 +80,7 @@ def nats_faults(table: Mapping[str, Any]) -> Iterator[str]:
             )
     yield from _faults_in_users(table)
     yield from leaf_faults(table)
+    yield from cluster_faults(table)
     if bool(table.get("certificate_file")) != bool(table.get("key_file")):
         yield ".key_file: certificate_file and key_file go together"
     for key in ("tls_verify", "tls_optional", "tls_first"):

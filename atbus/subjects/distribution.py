@@ -53,7 +53,7 @@ class Incoming:
     :param served: The branches that others have served.
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups, to this node or to one before.
-    :param ours: Whether it began here, also when it comes back.
+    :param ours: Whether it began here, also when it comes back; what comes from outside does.
     :param absent: The groups of which no member at this node takes it.
     """
 
@@ -274,9 +274,10 @@ class Distributor:
 
 def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
     """Name the sides that a publication may go to (rule 1)."""
-    if incoming.came_from == HERE or incoming.ours:
+    side = sides.get(incoming.came_from, Side.ABOVE)
+    if incoming.came_from == HERE or (incoming.ours and side is not Side.OUTSIDE):
         return ONWARD[Side.BELOW]
-    return ONWARD[sides.get(incoming.came_from, Side.ABOVE)]
+    return ONWARD[side]
 
 
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:

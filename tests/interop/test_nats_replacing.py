@@ -7,20 +7,27 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from tests.interop.nats_beside import HELLO
 from tests.interop.nats_server import NatsServer
-from tests.interop.test_nats_leafs import HELLO, LeafCase
+from tests.interop.test_nats_leafs import LeafCase
 from tests.nats.sockets import Talker
 
 USER = 'authorization {{ user: "shop", password: "geheim" }}\n'
-FIRST = USER + """
+FIRST = (
+    USER
+    + """
 server_name: first
 cluster {{ name: old, listen: "127.0.0.1:{routes}" }}
 leafnodes {{ listen: "127.0.0.1:-1", authorization: {{ user: "bus", password: "secret" }} }}
 """
-SECOND = USER + """
+)
+SECOND = (
+    USER
+    + """
 server_name: second
 cluster {{ name: old, listen: "127.0.0.1:-1", routes: [ "nats-route://127.0.0.1:{routes}" ] }}
 """
+)
 #: What a client of the cluster says; it says the same to a gateway.
 LOGIN = HELLO.replace(b"{", b'{"user":"shop","pass":"geheim",')
 _ATTEMPTS = 10

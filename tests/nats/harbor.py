@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectError, ConnectionDone
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -58,21 +58,31 @@ class Port:
 
 class Quay:
     """
-    The part of a reactor that listens.
+    The part of a reactor that listens and dials.
 
     :param clock: Its time.
     """
 
     def __init__(self, clock: Any) -> None:
         self.ports: list[Port] = []
-        #: How somebody is dialed, for who does.
-        self.dial: Callable[[int, Any], Any]
+        #: Where somebody was to be dialed.
+        self.dialed: list[tuple[str, int]] = []
+        #: How somebody is dialed; otherwise nobody is there.
+        self.dial: Callable[[int, Any], Any] = self._find_nobody
         self.seconds = clock.seconds
         self.callLater = clock.callLater
 
-    def connectTCP(self, host: str, port: int, factory: Any) -> Any:
-        """Dial somebody who listens at another gateway."""
+    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30) -> Any:
+        """Dial."""
+        self.dialed.append((host, port))
         return self.dial(port, factory)
+
+    def _find_nobody(self, _: int, factory: Any) -> Any:
+        self.callLater(0, factory.clientConnectionFailed, self, Failure(ConnectError()))
+        return self
+
+    def disconnect(self) -> None:
+        """Dial no more; it has failed already, or will."""
 
     def listenTCP(
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""

@@ -49,7 +49,7 @@ class CredentialsTests(SynchronousTestCase):
         for text, name in (
             ("", "nkey_file"),
             ("what", "nkey_file"),
-            (seed[:-1] + "7", "nkey_file"),
+            (seed[:10] + ("A" if seed[10] == "B" else "B") + seed[11:], "nkey_file"),
             (seed[:-4], "nkey_file"),
             (Key(Kind.ACCOUNT).seed, "nkey_file"),
             (seed, "credentials_file"),

@@ -94,6 +94,10 @@ class LifeTests(SynchronousTestCase):
         yard.says(client, QUIET + b"PING\r\n")
         yard.performs(client, client.inform(b"INFO {}\r\n"))
         self.assertEqual(yard.hears(client), b"PONG\r\n")
+        early = yard.client()
+        yard.performs(early, early.inform(b"INFO {}\r\n"))
+        yard.says(early, QUIET + b"PING\r\n")
+        self.assertEqual(yard.hears(early), b"PONG\r\n")
 
     def test_the_end_takes_subscriptions_along(self) -> None:
         """When a client is gone nothing is delivered to it, and it is asked nothing."""

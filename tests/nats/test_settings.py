@@ -83,6 +83,57 @@ class ReferenceTests(SynchronousTestCase):
         self.assertEqual([text for text in missing if text], [])
 
 
+class ClusterTests(SynchronousTestCase):
+    """What is said of a cluster that the node joins."""
+
+    def faults(self, **cluster: Any) -> list[str]:
+        """Check a table."""
+        return list(reading_nats.nats_faults({"cluster": cluster}))
+
+    def test_it_is_read(self) -> None:
+        """A gateway may be there for a cluster alone, and its password is not shown."""
+        entry = {
+            "name": "C1",
+            "listen": "127.0.0.1:6222",
+            "routes": ["127.0.0.1:6223"],
+            "user": "bus",
+            "password": "secret",
+        }
+        self.assertEqual(self.faults(**entry), [])
+        cluster = read(cluster=entry).cluster
+        assert cluster is not None
+        self.assertEqual((cluster.name, cluster.routes), ("C1", ("127.0.0.1:6223",)))
+        self.assertNotIn("secret", repr(cluster))
+
+    def test_each_fault_has_its_place(self) -> None:
+        """What is wrong is said with its key."""
+        place = "expected an address such as 10.0.0.1:6222"
+        good = {"name": "C1", "listen": "127.0.0.1:6222"}
+        for entry, fault in (
+            ({"name": "C 1"}, ".name: expected the name of the cluster, without blanks"),
+            ({"listen": "here"}, f".listen: {place}, not 'here'"),
+            ({"advertise": "here"}, f".advertise: {place}"),
+            (
+                {"routes": "127.0.0.1:1"},
+                ".routes: expected a list of addresses such as 10.0.0.1:6222",
+            ),
+            ({"routes": [5]}, f".routes: {place}, not 5"),
+            ({"user": "bus"}, ".password: user and password go together"),
+            ({"color": "red"}, ".color: unknown"),
+        ):
+            self.assertEqual(self.faults(**good | entry), [f".cluster{fault}"])
+        self.assertEqual(
+            list(reading_nats.nats_faults({"cluster": 5})), [".cluster: expected a table"]
+        )
+
+    def test_in_the_clear_only_when_allowed(self) -> None:
+        """Off loopback it has to be allowed that others can read what passes."""
+        entry = {"name": "C1", "listen": "10.0.0.1:6222", "routes": ["10.0.0.2:6222"]}
+        self.assertEqual(len(self.faults(**entry)), 2)
+        allowed = {"cluster": entry, "allow_insecure": True}
+        self.assertEqual(list(reading_nats.nats_faults(allowed)), [])
+
+
 class LeafTests(SynchronousTestCase):
     """What is said of leafs."""
 

@@ -108,7 +108,10 @@ class MeadowNode:
             # It is new to the bus, and has brought nothing but groups.
             self.published += 1
             incoming = Incoming(
-                subject=parse_subject(letter.subject), came_from=came_from, queues=branch.queues
+                subject=parse_subject(letter.subject),
+                came_from=came_from,
+                queues=branch.queues,
+                ours=True,
             )
             self._go(letter.subject, incoming, (self.bus_id, self.published), letter.what)
             return

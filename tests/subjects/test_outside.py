@@ -199,7 +199,8 @@ class RuleTests(SynchronousTestCase):
         for neighbor in (2, 3, 8, 9):
             self.hears(neighbor, ("a", "", 1))
         for came_from, others in ((8, [2, 3]), (2, [3, 8, 9]), (3, [2, 8, 9])):
-            what = self.distributor.distribute(Incoming(subject=("a",), came_from=came_from))
+            incoming = Incoming(subject=("a",), came_from=came_from, ours=came_from == 8)
+            what = self.distributor.distribute(incoming)
             self.assertEqual([branch.neighbor for branch in what.branches], others)
 
     def test_a_group_alone(self) -> None:

@@ -1,0 +1,107 @@
+"""Nodes beside real servers of NATS, and what clients of both say to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from tests.interop.nats_server import BINARY, NatsServer, require_nats_server
+from tests.nats.sockets import PATIENCE_SECONDS, SocketCase, Talker
+
+HELLO = b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n'
+NO_RESPONDERS = b"NATS/1.0 503"
+
+
+class ServerCase(SocketCase):
+    """What is the same for both versions, both directions, leafs and routes."""
+
+    binary = BINARY
+
+    def setUp(self) -> None:
+        super().setUp()
+        require_nats_server(self.binary)
+
+    def server(self, config: str, **values: Any) -> NatsServer:
+        """Start a server; it is stopped after the test."""
+        path = Path(self.mktemp())
+        path.write_text(config.format(**values))
+        server = NatsServer("-c", str(path), binary=self.binary)
+        server.start()
+        self.addCleanup(server.stop)
+        return server
+
+    async def client(self, port: int) -> Talker:
+        """Connect a client."""
+        talker = await self.talker(port)
+        await talker.hears(b" \r\n")
+        talker.says(HELLO + b"PING\r\n")
+        await talker.hears(b"PONG\r\n")
+        return talker
+
+    async def met(self, condition: Any) -> None:
+        """Wait until something is so."""
+        for _ in range(int(PATIENCE_SECONDS * 50)):
+            if condition():
+                return
+            await deferLater(self.reactor, 0.02, lambda: None)
+        self.fail("it has not come about")
+
+    async def says_until_heard(self, says: Talker, hears: Talker, subject: bytes) -> None:
+        """Publish until interest has come through, then until nothing is on its way."""
+        while subject not in hears.heard:
+            says.says(b"PUB " + subject + b" 5\r\nfirst\r\n")
+            await deferLater(self.reactor, 0.02, lambda: None)
+        says.says(b"PUB " + subject + b" 4\r\nlast\r\n")
+        await hears.hears(b"4\r\nlast\r\n")
+
+    async def converse(self, ours: Talker, theirs: Talker) -> None:
+        """Everything that is to work in both directions."""
+        for number, (left, right) in enumerate(((ours, theirs), (theirs, ours))):
+            subject = b"talk.%d" % number
+            right.says(b"SUB " + subject + b" 1\r\nSUB ask.%d 2\r\nPING\r\n" % number)
+            await right.hears(b"PONG\r\n")
+            await self.says_until_heard(left, right, subject)
+            left.says(b"".join(b"PUB %s 3\r\n%03d\r\n" % (subject, each) for each in range(200)))
+            left.says(b"HPUB %s 19 21\r\nNATS/1.0\r\nA: bc\r\n\r\nok\r\n" % subject)
+            heard = await right.hears(b"ok\r\n")
+            wanted = b"".join(b"MSG %s 1 3\r\n%03d\r\n" % (subject, n) for n in range(200))
+            head = b"HMSG %s 1 19 21\r\nNATS/1.0\r\nA: bc\r\n\r\nok\r\n" % subject
+            self.assertEqual(heard, wanted + head)
+            await self.question(left, right, b"ask.%d" % number)
+            right.says(b"UNSUB 1\r\nUNSUB 2\r\n")
+
+    async def question(self, asks: Talker, answers: Talker, subject: bytes) -> None:
+        """A request and its answer, and one that nobody can answer."""
+        inbox = b"_INBOX.%s" % subject
+        asks.says(b"SUB %s 9\r\nPUB %s %s 4\r\nwhat\r\n" % (inbox, subject, inbox))
+        await answers.hears(b"what\r\n")
+        answers.says(b"PUB %s 4\r\nthat\r\n" % inbox)
+        heard = await asks.hears(b"that\r\n")
+        self.assertEqual(heard, b"MSG %s 9 4\r\nthat\r\n" % inbox)
+        asks.says(b"PUB nobody.there %s 4\r\nwhat\r\n" % inbox)
+        self.assertIn(NO_RESPONDERS, await asks.hears(b"\r\n\r\n\r\n"))
+
+    async def share(self, ours: Talker, theirs: Talker) -> None:
+        """A queue group with a member on each side: each message once, and both get some."""
+        # Each hears of the other one only, not of itself.
+        marks = {ours: b"jobs.ours", theirs: b"jobs.theirs"}
+        for member, mark in marks.items():
+            member.says(b"SUB jobs workers 5\r\nSUB %s 6\r\nPING\r\n" % mark)
+            await member.hears(b"PONG\r\n")
+        await self.says_until_heard(ours, theirs, marks[theirs])
+        await self.says_until_heard(theirs, ours, marks[ours])
+        count = 200
+        for publisher in (ours, theirs):
+            publisher.says(b"".join(b"PUB jobs 4\r\n%04d\r\n" % n for n in range(count)))
+        jobs = b"MSG jobs 5 4\r\n"
+        members = (ours, theirs)
+        await self.met(lambda: sum(each.heard.count(jobs) for each in members) >= 2 * count)
+        # What came twice would have come before this.
+        ours.says(b"PUB %s 4\r\ndone\r\n" % marks[theirs])
+        theirs.says(b"PUB %s 4\r\ndone\r\n" % marks[ours])
+        await self.met(lambda: all(b"done\r\n" in each.heard for each in members))
+        got = [each.heard.count(jobs) for each in members]
+        self.assertEqual(sum(got), 2 * count)
+        self.assertGreater(min(got), 0)

@@ -1,0 +1,257 @@
+"""This node as a member of a cluster, and who comes in at the port for routes."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+from atbus.nats import bounds
+from atbus.nats.gateway import Gateway
+from atbus.nats.monitor import Monitor
+from tests.nats.harbor import DOOR, Caller, HarborTests
+
+PORT = 6222
+CLUSTER = {"name": "C1", "listen": f"127.0.0.1:{PORT}", "user": "u", "password": "p"}
+CONNECT = b'CONNECT {"user":"u","pass":"p","cluster":"C1"}\r\n'
+DUPLICATE = b"there is a route"
+
+
+def _is_gone(caller: Caller) -> bool:
+    return caller.is_gone
+
+
+def info(server_id: str, **further: Any) -> bytes:
+    """Write what a server says of itself."""
+    fields = {"server_id": server_id, "cluster": "C1", "port": 6000, **further}
+    return b"INFO " + json.dumps(fields).encode() + b"\r\n"
+
+
+def told_of(heard: bytes) -> list[dict[str, Any]]:
+    """List what INFO says of others."""
+    lines = [json.loads(line[5:]) for line in heard.split(b"\r\n") if line.startswith(b"INFO ")]
+    return [fields for fields in lines if "ip" in fields]
+
+
+class RouteCase(HarborTests):
+    """Servers that dial a gateway."""
+
+    def open(self, **cluster: Any) -> Gateway:
+        """Start a node that is a member of a cluster."""
+        gateway = self.alone(cluster=CLUSTER | cluster)
+        self.until(lambda: gateway.routes is not None and gateway.routes.serves)
+        return gateway
+
+    def dials(self, gateway: Gateway) -> Caller:
+        """Call at the port for routes."""
+        [port] = [
+            each
+            for each in self.quays[gateway.node].ports
+            if each.getHost().port == PORT  # type: ignore[attr-defined]  # of an address on TCP
+        ]
+        server = Caller(self.network.clock, port)
+        self.assertTrue(server.hears().startswith(b"INFO {"))
+        return server
+
+    def joins(self, gateway: Gateway, server_id: str, **further: Any) -> Caller:
+        """Let a server join."""
+        server = self.dials(gateway)
+        server.says(CONNECT + info(server_id, **further))
+        return server
+
+    def members(self, gateway: Gateway) -> set[str]:
+        """Name the servers to which there are routes."""
+        assert gateway.routes is not None
+        return set(gateway.routes.members)
+
+
+class DoorTests(RouteCase):
+    """The port for routes."""
+
+    def test_who_shows_the_password(self) -> None:
+        """A server with the credentials of the cluster is a member, one with others is refused."""
+        gateway = self.open()
+        self.joins(gateway, "A")
+        wrong = self.dials(gateway)
+        wrong.says(CONNECT.replace(b'"p"', b'"q"') + info("B"))
+        self.assertEqual(wrong.hears(), b"-ERR 'Authorization Violation'\r\n")
+        self.until(partial(_is_gone, wrong))
+        self.assertEqual(self.members(gateway), {"A"})
+
+    def test_there_are_so_many(self) -> None:
+        """One that comes when there are enough is closed."""
+        gateway = self.open()
+        self.patch(bounds, "ROUTES_MAX", 1)
+        self.joins(gateway, "A")
+        assert gateway.routes is not None
+        self.assertIsNone(gateway.routes.door.buildProtocol(None))
+
+    def test_what_passes(self) -> None:
+        """Interest and messages pass; what is the bus's own, or another account's, does not."""
+        gateway = self.open()
+        server = self.joins(gateway, "A")
+        client = self.caller(gateway)
+        client.says(b'CONNECT {"verbose":false}\r\nSUB a 1\r\nSUB other 2\r\n')
+        self.network.settle()
+        self.assertIn(b"RS+ $G a\r\n", server.hears())
+        client.hears()
+        server.says(b"RMSG X a 5\r\nwrong\r\nRMSG $G $ATBUS.a 2\r\nno\r\nRS+ $G b\r\n")
+        server.says(b"RMSG $G a 4\r\nthis\r\n")
+        client.says(b"PUB b 4\r\nthat\r\n")
+        self.network.settle()
+        self.assertEqual(client.hears(), b"MSG a 1 4\r\nthis\r\n")
+        self.assertEqual(server.hears(), b"RMSG $G b 4\r\nthat\r\n")
+
+    def test_one_hop(self) -> None:
+        """What one server wants and says is not for another one."""
+        gateway = self.open()
+        first, second = self.joins(gateway, "A"), self.joins(gateway, "B")
+        first.says(b"RS+ $G a\r\n")
+        self.network.settle()
+        second.hears()
+        second.says(b"RMSG $G a 2\r\nno\r\n")
+        first.hears()
+        self.network.settle()
+        self.assertEqual((first.hears(), second.hears()), (b"", b""))
+
+    def test_clients_are_told_of_the_members(self) -> None:
+        """Where clients of a server come in is told to ours, as long as there is a route to it."""
+        gateway = self.open()
+        client = self.caller(gateway)
+        client.says(b'CONNECT {"protocol":1}\r\nPING\r\n')
+        self.network.settle()
+        client.hears()
+        server = self.joins(gateway, "A", connect_urls=["10.0.0.1:4222"])
+        self.network.settle()
+        self.assertIn(b'"connect_urls":["127.0.0.1:4222","10.0.0.1:4222"]', client.hears())
+        server.says(info("A", connect_urls=["10.0.0.2:4222"]))
+        self.network.settle()
+        self.assertIn(b'"connect_urls":["127.0.0.1:4222","10.0.0.2:4222"]', client.hears())
+        server.hangs_up()
+        self.network.settle()
+        self.assertNotIn(b"10.0.0.2", client.hears())
+
+
+class SecondTests(RouteCase):
+    """Two routes to one server."""
+
+    def test_the_first_one_is_alive(self) -> None:
+        """The first stays when it answers; nothing comes twice, and the second is closed."""
+        gateway = self.open()
+        first = self.joins(gateway, "A")
+        second = self.joins(gateway, "A")
+        second.says(b"RS+ $G a\r\n")
+        self.network.settle()
+        self.assertIn(b"PING\r\n", first.hears())
+        first.says(b"PONG\r\n")
+        self.until(partial(_is_gone, second))
+        self.assertFalse(first.is_gone)
+        self.assertEqual(self.members(gateway), {"A"})
+
+    def test_the_first_one_is_dead(self) -> None:
+        """The second takes over when the first does not answer in time; what it told counts."""
+        gateway = self.open()
+        first = self.joins(gateway, "A")
+        second = self.joins(gateway, "A")
+        self.assertTrue(second.is_unread)
+        self.until(partial(_is_gone, first), bounds.ROUTE_ANSWER_SECONDS + 1)
+        self.assertFalse(second.is_unread)
+        second.says(b"RS+ $G a\r\n")
+        self.caller(gateway).says(b"CONNECT {}\r\nPUB a 2\r\nok\r\n")
+        self.network.settle()
+        self.assertIn(b"RMSG $G a 2\r\nok\r\n", second.hears())
+
+    def test_the_first_one_ends(self) -> None:
+        """The second takes over at once when the first ends; a third is not waited for."""
+        gateway = self.open()
+        first, second, third = (self.joins(gateway, "A") for _ in range(3))
+        self.until(partial(_is_gone, third))
+        first.hangs_up()
+        self.assertFalse(second.is_unread)
+        self.assertEqual(self.members(gateway), {"A"})
+
+    def test_the_second_one_ends(self) -> None:
+        """Nothing comes of it."""
+        gateway = self.open()
+        first, second = self.joins(gateway, "A"), self.joins(gateway, "A")
+        second.hangs_up()
+        self.network.settle(bounds.ROUTE_ANSWER_SECONDS + 1)
+        self.assertFalse(first.is_gone)
+
+
+class GossipTests(RouteCase):
+    """Members that tell of others."""
+
+    def test_a_newcomer_is_told_to_the_others(self) -> None:
+        """Who is a member hears where the next one can be dialed, and the next one does not."""
+        gateway = self.open()
+        first = self.joins(gateway, "A")
+        first.hears()
+        second = self.joins(gateway, "B", port=6001)
+        self.network.settle()
+        [told] = told_of(first.hears())
+        self.assertEqual((told["server_id"], told["ip"]), ("B", "nats-route://10.9.9.9:6001/"))
+        self.assertEqual(told_of(second.hears()), [])
+
+    def test_who_is_told_of_is_dialed(self) -> None:
+        """Unless it is known, or in the clear off loopback; where nobody is it is given up."""
+        gateway = self.open()
+        dialed = self.quays[gateway.node].dialed
+        server = self.joins(gateway, "A")
+        server.says(info("A", ip="nats-route://127.0.0.1:1/"))
+        server.says(info("B", ip="nats-route://10.0.0.1:1/"))
+        server.says(info("B", ip="nonsense"))
+        self.network.settle(1.0)
+        self.assertEqual(dialed, [])
+        server.says(info("B", ip="nats-route://127.0.0.1:2/"))
+        self.network.settle(60.0)
+        self.assertEqual(dialed, [("127.0.0.1", 2)] * bounds.ROUTE_ATTEMPTS_MAX)
+
+    def test_who_is_configured_is_dialed_for_ever(self) -> None:
+        """Every second, until it is there."""
+        gateway = self.open(routes=["127.0.0.1:3"])
+        self.network.settle(60.0)
+        self.assertGreater(len(self.quays[gateway.node].dialed), 50)
+
+
+class TurnTests(RouteCase):
+    """Two gateways of one bus that could join the same cluster."""
+
+    def test_one_of_them(self) -> None:
+        """The lowest id takes routes, the other one lets nobody in until that one is gone."""
+        nats = {**DOOR, "cluster": CLUSTER}
+        root = self.root()
+        first, second = self.child(0x10010, nats=nats), self.child(0x10020, nats=nats)
+        serving, waiting = self.gateway(first), self.gateway(second)
+        self.network.start(root, first, second)
+        self.until(lambda: serving.routes is not None and serving.routes.serves)
+        assert waiting.routes is not None
+        self.network.settle(5.0)
+        self.assertIsNone(waiting.routes.door.buildProtocol(None))
+        own = self.joins(serving, waiting.identity.server_id)
+        self.until(partial(_is_gone, own))
+        self.joins(serving, "A")
+        self.assertEqual(self.members(serving), {"A"})
+        self.network.result_of(serving.stopService())
+        self.until(lambda: waiting.routes is not None and waiting.routes.serves)
+        self.joins(waiting, "A")
+        self.assertEqual(self.members(waiting), {"A"})
+
+
+class MonitorTests(RouteCase):
+    """What is shown of routes."""
+
+    def test_routes_are_shown(self) -> None:
+        """Those that take part are counted and listed, with what crossed and what they want."""
+        gateway = self.open(routes=["127.0.0.1:3"])
+        monitor = Monitor(gateway)
+        server = self.joins(gateway, "A", server_name="one")
+        server.says(b"RS+ $G a\r\nRMSG $G b 2\r\nok\r\n")
+        self.network.settle()
+        [shown] = monitor.routez({"subs": "1"})["routes"]
+        names = ("remote_id", "remote_name", "did_solicit", "in_msgs", "in_bytes", "subscriptions")
+        self.assertEqual([shown[each] for each in names], ["A", "one", False, 1, 2, 1])
+        self.assertEqual(shown["subscriptions_list"], ["a"])
+        about = monitor.varz({})
+        self.assertEqual((about["routes"], about["cluster"]["name"]), (1, "C1"))
+        self.assertEqual(about["cluster"]["urls"], ["127.0.0.1:3"])
