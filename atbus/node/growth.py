@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # An entry of a run's table.
 _ENTRY_BYTES = 8
 _COUNT_MAX = limits.RUN_COUNT_MAX
+# A link of a node with very many has little room between two looks at the node's budget: quarters
+# of quarters of that would soon be a message each.
+_GRANTED_WHOLE_BYTES = 16 * 1024
 
 
 class Growth:
@@ -99,12 +102,14 @@ class Growth:
         """
         Let messages of a flow join its run without asking, up to a number of bytes.
 
-        They are counted as queued at once. Others find room beside them: a quarter is granted.
+        They are counted as queued at once. Others find room beside them: a quarter is granted; or
+        all of it when that is little, for who finds none looks, and what is not used comes back.
         """
+        room = self.room
         granted = min(
             self.run_bytes_max - run.size_bytes,
             (_COUNT_MAX - run.count) * _ENTRY_BYTES,
-            self.room >> 2,
+            max(room >> 2, min(room, _GRANTED_WHOLE_BYTES)),
         )
         if granted > 0:
             flow.granted_bytes = flow.left_bytes = granted

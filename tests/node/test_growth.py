@@ -106,6 +106,17 @@ class GrowthTests(MailTests):
         self.network.settle()
         self.assertEqual(len(self.mail[root].letters), accepted)
 
+    def test_little_room_between_two_looks(self) -> None:
+        """A node that shares its budget among very many still lets most messages join unasked."""
+        _, child = self.pair(queued_bytes_node=512 * 1024)
+        flows = child._parts.context.open_flows
+        joined = 0
+        for _ in range(400):
+            flow = flows.get(ROOT)
+            joined += flow is not None and flow.left_bytes >= 108
+            child.send(ROOT, bytes(100))
+        self.assertGreater(joined, 380)
+
     def test_room_for_many_targets(self) -> None:
         """What one flow might still send takes no room from another that sends now."""
         most = 400_000
