@@ -4,6 +4,9 @@ Keeping the order when a destination is reached through another neighbor than be
 What that means, and when anything has to wait, is said in `atbus.routing.ways`. This looks what is
 still on its way, sends the FLUSHes, and gives what was held to the new way.
 
+What waits for a way to a neighbor, and is for somebody beyond it who is now to be found elsewhere,
+goes there before anything that comes later.
+
 The answer to a FLUSH may be lost, and a relay that has no way for one drops it. Both do no harm: a
 frame is acknowledged when nobody answers for it any more, and when that is so of the FLUSH, and of
 everything for its destination on the same link, nothing is left that could be overtaken.
@@ -11,7 +14,8 @@ everything for its destination on the same link, nothing is left that could be o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,10 +24,10 @@ from atbus import limits
 from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
-from atbus.node.outbox import Kept, Routed
+from atbus.node.outbox import Kept, Relayed, Routed, Run
 from atbus.routing.change import OpenPath, SendFlush
 from atbus.routing.ways import WayEffect
-from atbus.wire.messages import Flush
+from atbus.wire.messages import Flags, Flush
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Marks the tokens of the flushes that are sent from here.
 MOVE = 1 << 62
+# Where a frame has its flags.
+_FLAGS_AT = 5
 _FLOWING = (Gate.OPEN, Gate.CHANGING)
 
 
@@ -71,6 +77,8 @@ class Moves:
         self._account = context.budget.open()
         # Destinations whose FLUSH is not under way any more, with its token.
         self._flushed: dict[int, int] = {}
+        # Which state of the ways was looked at last by those who wait.
+        self._diverted_at = 0
 
     def take(self, target: int, hop: Endpoint) -> None:
         """Note that messages to *target* are about to be given to *hop*, if it has a way."""
@@ -78,6 +86,30 @@ class Moves:
             last = self._ways.last(target)
             owed = last is not None and self.owes(last, target)
             self._obey(self._ways.take(target, hop.bus_id, self._context.now, owed=owed))
+
+    def divert(self, generation: int) -> None:
+        """
+        Let what waits for an endpoint go where its target is to be found now, before others do.
+
+        :param generation: The state of the ways: in one that was looked at nothing is to be done.
+        """
+        if generation == self._diverted_at:
+            return
+        self._diverted_at = generation
+        for endpoint in list(self._endpoints.values()):
+            if endpoint.pending:
+                items = endpoint.pending.pick(partial(self._is_elsewhere, endpoint))
+                self._traffic.resubmit(items, Status.NOT_CONNECTED, insist=True)
+
+    def _is_elsewhere(self, endpoint: Endpoint, item: Kept) -> bool:
+        """Tell whether another endpoint is the way for something that waits for this one."""
+        if not isinstance(item, Run | Relayed):
+            return False
+        came_from, exclude, no_upstream = conditions_of(item)
+        hop = self._traffic.hop_to(
+            item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
+        )
+        return isinstance(hop, Endpoint) and hop is not endpoint
 
     def owes(self, neighbor: int, target: int) -> bool:
         """Tell whether anything for *target* that went through a neighbor is on its way."""
@@ -176,6 +208,14 @@ class Moves:
         flushed = Flushed(destination, token, self._discharged)
         if old is None or old.submit(Routed.of(flush, flushed)) is not None:
             self._obey(self._ways.broken(destination))
+
+
+def conditions_of(item: Run | Relayed) -> tuple[int | None, Collection[int], bool]:
+    """Say from whom something came, whom it may not take, and whether the upstream is closed."""
+    if isinstance(item, Run):
+        return None, item.exclude, bool(item.flags & Flags.NO_UPSTREAM)
+    flags = item.frame[_FLAGS_AT]
+    return item.custody.link.connection.bus_id, (), bool(flags & Flags.NO_UPSTREAM)
 
 
 def order_given_up(context: Context, effect: OpenPath[int, Any]) -> None:

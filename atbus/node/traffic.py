@@ -17,7 +17,7 @@ from atbus.busid import BusId
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.courier import Courier
 from atbus.node.events import Fate
-from atbus.node.moves import Moves
+from atbus.node.moves import Moves, conditions_of
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run, Spread
 from atbus.node.verifying import Verifier
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from atbus.node.passage import Passage
     from atbus.node.pressure import Pressure
 
-_FLAGS_AT = 5
 _FLUSH = int(MessageType.FLUSH)
 _FRAGMENT = int(MessageType.FRAGMENT)
 # Refusals of a next hop that another way may mend.
@@ -127,6 +126,7 @@ class Traffic:
         no_upstream: bool = False,
     ) -> Endpoint | Status:
         """Ask for the next hop of something that is given to it now, as `hop_to` does."""
+        self.moves.divert(self.generation)
         hop = self.hop_to(
             target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
         )
@@ -465,13 +465,7 @@ class Traffic:
 
     def _resubmit(self, item: Run | Relayed, *, insist: bool) -> bool:
         """Give an item to its next hop, or to the upstream if that is leaving; tell if one took."""
-        exclude: Collection[int] = ()
-        came_from = None
-        if isinstance(item, Run):
-            flags, exclude = item.flags, item.exclude
-        else:
-            flags, came_from = item.frame[_FLAGS_AT], item.custody.link.connection.bus_id
-        no_upstream = bool(flags & Flags.NO_UPSTREAM)
+        came_from, exclude, no_upstream = conditions_of(item)
         hop = self.way_to(
             item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
         )

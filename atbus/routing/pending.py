@@ -12,7 +12,7 @@ Messages that wait for the connection to their target.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import attrs
@@ -92,6 +92,24 @@ class PendingQueue(Generic[T]):
             self.queued_bytes = 0
             return taken
         return [self._pop() for _ in range(count_max)]
+
+    def pick(self, is_wanted: Callable[[T], bool]) -> list[T]:
+        """
+        Take some messages from wherever they are; the others keep their places and their time.
+
+        :param is_wanted: Asked once for each.
+        :returns: Those of which it holds, oldest first.
+        """
+        picked: list[T] = []
+        kept: deque[tuple[T, int, float]] = deque()
+        for entry in self._waiting:
+            if is_wanted(entry[0]):
+                picked.append(entry[0])
+                self.queued_bytes -= entry[1]
+            else:
+                kept.append(entry)
+        self._waiting = kept
+        return picked
 
     def expire(self, now: float) -> list[T]:
         """

@@ -11,7 +11,7 @@ from atbus.routing.drain import Drained
 from atbus.wire.messages import MessageType
 from tests.node.mail import MailTests
 
-TOP, NORTH, SOUTH = 0x1, 0x11, 0x12
+TOP, NORTH, SOUTH, EAST = 0x1, 0x11, 0x12, 0x13
 ONE, TWO = 0x101, 0x102
 
 
@@ -53,6 +53,42 @@ class DrainBus(MailTests):
     def drained(self, node: Node) -> Drained:
         """Drain a node and wait until it is done."""
         return self.network.result_of(node.drain())
+
+
+class MovingTargetTests(DrainBus):
+    """A target that is found elsewhere while messages for it wait."""
+
+    def test_what_waits_goes_first(self) -> None:
+        """
+        Messages behind a gate take the new way of their target before those that come later.
+
+        A proxy is about to be connected to another one directly; meanwhile the node below that one
+        moves to a third.
+        """
+        top, north, east = (self.proxy(each, route_table="full") for each in (TOP, NORTH, EAST))
+        self.network.start(top, north, east)
+        leaf = self.leaf_of(ONE, SOUTH, NORTH, upstream_return_seconds=0.2)
+        self.network.settle(0.5)
+        self.assertEqual(self.ids(leaf), [NORTH])
+        self.network.start(self.proxy(SOUTH))
+        # The gate waits for the answer to a FLUSH that is stuck.
+        stuck = self.data_channel(top, north)
+        stuck.stall()
+        east.connect(address_of(NORTH))
+        self.network.settle(0.05)
+        east.send(ONE, b"1")
+        self.assertEqual(len(east.endpoints[NORTH].pending), 1)
+        for _ in range(50):
+            if east.next_hop(ONE).id != NORTH:
+                break
+            self.network.settle(0.01)
+        self.assertEqual(east.endpoints[NORTH].gate.value, "flushing")
+        east.send(ONE, b"2")
+        self.network.settle(0.2)
+        self.assertEqual(self.mail[leaf].payloads, [b"1", b"2"])
+        stuck.resume()
+        self.network.settle(3)
+        self.assertEqual(self.mail[leaf].payloads, [b"1", b"2"])
 
 
 class DrainTests(DrainBus):

@@ -81,6 +81,17 @@ class PendingQueueTests(SynchronousTestCase):
             (taken, waiting.take(1), waiting.take()), (["a", "b"], ["c"], ["d", "e", "f"])
         )
 
+    def test_some_are_picked(self) -> None:
+        """Messages taken from the middle leave the others where they were, and their time."""
+        waiting = queue(bytes_max=20)
+        for number, item in enumerate("abcd"):
+            waiting.push(item, number + 1, float(number))
+        self.assertEqual(waiting.pick(lambda item: item in "ca"), ["a", "c"])
+        self.assertEqual((list(waiting), waiting.queued_bytes), (["b", "d"], 6))
+        self.assertEqual(waiting.deadline, 9.0)
+        self.assertEqual(waiting.pick(lambda _: False), [])
+        self.assertEqual(waiting.take(), ["b", "d"])
+
     def test_a_message_waits_its_time_and_no_longer(self) -> None:
         """A message that waited too long is handed out once to be refused; later ones stay."""
         waiting = queue()
