@@ -40,7 +40,7 @@ from atbus.cli.demo.process import MemberProcess
 from atbus.cli.demo.registry import Registry
 from atbus.cli.demo.screen import Screen
 from atbus.cli.demo.service import counts_name
-from atbus.cli.demo.verdict import Ending
+from atbus.cli.demo.verdict import Ending, orders_given_up
 from atbus.cli.demo.watch import Flow, Pair, Watch
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.testing.checker import Verdict, check_folder
@@ -329,6 +329,10 @@ class Story:
     def _judge(self) -> Ending:
         verdict = check_folder(self._folder)
         self._compare(verdict)
+        if verdict.reordered:
+            for process in self._processes.values():
+                log = self._plan.log_path(process.member)
+                self._troubles += orders_given_up(log.read_text(encoding="utf-8", errors="replace"))
         # The life that was ended with SIGKILL, and those that are trouble already.
         expected = [VICTIM.bus_id, *(process.member.bus_id for process in self._fallen)]
         unfinished = Counter(bus_id for bus_id, _ in verdict.unfinished) - Counter(expected)

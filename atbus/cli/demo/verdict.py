@@ -7,6 +7,7 @@ wrote down for itself; nothing that was shown while the demo ran has a part in i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -92,6 +93,17 @@ class Ending:
         }
 
 
+def orders_given_up(log: str) -> list[str]:
+    """
+    Find where a node gave up the order of messages: a busy machine may be the reason.
+
+    :param log: What its process has logged.
+    :returns: What it said of that, each once.
+    """
+    return list(dict.fromkeys(_GIVEN_UP.findall(log)))
+
+
+_GIVEN_UP = re.compile(r"\] (0x.*: order towards 0x[0-9a-f]+ was given up)")
 _UNCERTAIN = "uncertain: in the hands of the proxy that was killed; senders know"
 _GOOD = "good. Nothing lost, doubled or out of order, and every sender was told."
 _BAD = "NOT good. The bus did not keep its promises."

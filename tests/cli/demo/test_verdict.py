@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.cli.demo.verdict import Ending
+from atbus.cli.demo.verdict import Ending, orders_given_up
 from atbus.errors import Status
 from atbus.testing.checker import check_folder
 from atbus.testing.record import EventRecorder
@@ -71,3 +71,17 @@ class EndingTests(SynchronousTestCase):
         fates = ("delivered", "refused", "uncertain", "dropped", "orphaned", "lost")
         self.assertEqual(sum(values[fate] for fate in fates), values["sent"])
         self.assertEqual(values["refused_reasons"], {"NO_ROUTE": 3, "NOT_CONNECTED": 1})
+
+
+class OrderTests(SynchronousTestCase):
+    """What is said about messages out of order."""
+
+    def test_who_has_given_it_up(self) -> None:
+        """The nodes that waited in vain for what went another way are named, each once."""
+        said = "0x13 (eu-proxy-3) TIMEOUT: order towards 0x102 was given up"
+        log = (
+            "2026-11-28T10:19:43+0000 [atbus.node#info] 0x13 (eu-proxy-3) knows 0x11 as peer\n"
+            f"2026-11-28T10:19:43+0000 [atbus.node#warn] {said}\n"
+            f"2026-11-28T10:19:53+0000 [atbus.node#warn] {said} (once more in 10 s)\n"
+        )
+        self.assertEqual(orders_given_up(log), [said])
