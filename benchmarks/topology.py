@@ -53,16 +53,14 @@ class Cost:
     relation_again_us: float
 
 
-def measure(depth: int, count: int, questions: int) -> Cost:
+def bus(depth: int, count: int) -> tuple[Table, list[Record]]:
     """
-    Measure one bus: a root, ten proxies that are registered with it, and chains below those.
+    Make a bus: a root, ten proxies that are registered with it, and chains below those.
 
     :param depth: Nodes above the lowest ones.
     :param count: Records in all.
-    :param questions: How many are asked of each kind.
-    :returns: What they cost.
+    :returns: The table of the root, and the records, which it does not have yet.
     """
-    random = Random(depth * count)
     table = Table(1)
     records = [Record(bus_id=1, stamp=Stamp(1, 1))]
     for proxy in range(2, 2 + _PROXIES):
@@ -74,6 +72,20 @@ def measure(depth: int, count: int, questions: int) -> Cost:
         is_first = (bus_id - 2) // _PROXIES % (depth - 1) == 0
         above = 2 + bus_id % _PROXIES if is_first and depth > 1 else bus_id - _PROXIES
         records.append(Record(bus_id=bus_id, upstream_id=above, stamp=Stamp(1, 1)))
+    return table, records
+
+
+def measure(depth: int, count: int, questions: int) -> Cost:
+    """
+    Measure one bus.
+
+    :param depth: Nodes above the lowest ones.
+    :param count: Records in all.
+    :param questions: How many are asked of each kind.
+    :returns: What they cost.
+    """
+    random = Random(depth * count)
+    table, records = bus(depth, count)
     claim = table.registry.claim
     feed_us = time_of_each(lambda batch: claim(Feeder.SYNC, batch), _batches(records))
     targets = [random.randrange(2, count + 1) for _ in range(questions)]

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.busid import BusId
+from atbus.routing.decision import Forward
+from atbus.routing.registry import Feeder
 from benchmarks import topology
+
+
+def calls_of(ask: Callable[[], object]) -> int:
+    """Count the calls, of functions of any kind, that answering takes."""
+    counted: Counter[str] = Counter()
+    sys.setprofile(lambda _frame, event, _argument: counted.update([event]))
+    try:
+        ask()
+    finally:
+        sys.setprofile(None)
+    return counted["call"] + counted["c_call"]
 
 
 class TopologyTests(SynchronousTestCase):
@@ -19,6 +37,22 @@ class TopologyTests(SynchronousTestCase):
             figures = attrs.astuple(cost)
             self.assertEqual(figures[:2], (depth, 1_000))
             self.assertTrue(all(figure > 0 for figure in figures), cost)
+
+    def test_flat(self) -> None:
+        """
+        A next hop that was asked for costs the same however deep the tree and many the records.
+
+        Counted in calls, which are the same on every machine.
+        """
+        calls = set()
+        for depth, count in ((2, 1_000), (6, 1_000), (20, 1_000), (20, 10_000)):
+            table, records = topology.bus(depth, count)
+            table.registry.claim(Feeder.SYNC, records)
+            first = table.next_hop(BusId(count))
+            self.assertIsInstance(first, Forward)
+            calls.add(calls_of(partial(table.next_hop, BusId(count))))
+        self.assertEqual(len(calls), 1, calls)
+        self.assertLess(calls.pop(), 10)
 
     def test_main(self) -> None:
         """The table has a head and a line for each depth and size."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.address import parse_address
@@ -9,6 +13,7 @@ from atbus.node.config import NodeConfig
 from atbus.node.toml import parse_config
 from atbus.routing.policy import verdict_on
 from atbus.routing.record import Record
+from atbus.testing.virtual_bus import VirtualBus
 from atbus.wire.messages import NodeFlag
 from tests.documents import captioned_blocks
 
@@ -31,6 +36,34 @@ class TopologyPageTests(SynchronousTestCase):
         self.assertEqual(files, ["service.toml", "spread.toml", "proxy.toml"])
         for name in files:
             self.assertEqual(config_of(page, name).topology, "records", name)
+
+
+    def test_the_lines_in_a_program(self) -> None:
+        """They print who is there, who comes and who goes, until the watch is cancelled."""
+        blocks = captioned_blocks("howto/design-a-topology.rst")
+        watch, cancel = blocks["who comes and goes"].split("...\n")
+        address = "ipv4://10.0.0.1:1"
+        with VirtualBus(1) as bus, redirect_stdout(StringIO()) as printed:
+            node = bus.node(0x1, listen=[address], topology="records")
+            bus.start(node)
+
+            def add(bus_id: int, role: str) -> None:
+                options: dict[str, Any] = {"topology": "records", "labels": {"role": role}}
+                bus.start(bus.node(bus_id, upstream=address, **options))
+                bus.run(1)
+
+            add(0x101, "game")
+            names: dict[str, Any] = {"node": node}
+            exec(watch, names)
+            add(0x102, "store")
+            add(0x103, "lobby")
+            exec(cancel, names)
+            add(0x104, "game")
+            bus[0x101].send(0x103, b"hello")
+        told = printed.getvalue().splitlines()
+        self.assertEqual(told[0], "NodeUp 0x101 {'role': 'game'}")
+        self.assertIn("NodeUp 0x103 {'role': 'lobby'}", told)
+        self.assertEqual({line.split()[1] for line in told}, {"0x101", "0x103"})
 
 
 class PolicyPageTests(SynchronousTestCase):
