@@ -99,21 +99,10 @@ class BusModel:
             for other in sorted(expected - set(table)):
                 yield f"{bus_id:#x} does not know {other:#x}"
             for other in sorted(set(table) - expected - {bus_id}):
-                if not self._may_linger(bus_id, table[other]):
-                    yield f"{bus_id:#x} knows a ghost: {table[other]}"
+                yield f"{bus_id:#x} knows a ghost: {table[other]}"
             for other in sorted(expected & set(table)):
                 if not _says(table[other], own[other]):
                     yield f"{bus_id:#x} has {table[other]} of {other:#x}, it is {own[other]}"
-
-    def _may_linger(self, bus_id: int, record: Record) -> bool:
-        """
-        Tell whether a node that asks nobody knows a former upstream, under no stamp.
-
-        Whoever asks learns from the next upstream what has become of it; others keep it for
-        ``PARENT_GRACE_SECONDS``, which is longer than this bus is looked at.
-        """
-        is_former = record.bus_id in self.nodes and not record.stamp.seq
-        return is_former and not self._place(bus_id).asks
 
     # Ways.
 
@@ -144,36 +133,15 @@ class BusModel:
     def _wrong_ways(self) -> Iterator[str]:
         """Next hops are those of the rules, and lead to every node without meeting one twice."""
         hops = self.hops()
-        for bus_id, target, hop, must in self._surprises(hops):
-            if self.nodes[target].config.route_table != "off":
+        known = self.known()
+        for (bus_id, target), hop in hops.items():
+            must = self._hop(bus_id, target, known[bus_id])
+            if hop != must:
                 yield f"from {bus_id:#x} to {target:#x} by {hop:#x}, it must be {must:#x}"
         for source, target in hops:
             way = self.way(hops, source, target)
             if way[-1] != target:
                 yield f"from {source:#x} to {target:#x}: {' '.join(f'{each:#x}' for each in way)}"
-
-    def uncertain(self) -> set[int]:
-        """
-        Find nodes that tell nothing of themselves and are looked for in the wrong place.
-
-        They make no stamps, by which the word of their upstream would be newer than that of the one
-        before. A message to them may take a longer way, or be refused.
-
-        :returns: Their ids.
-        """
-        return {
-            target
-            for _, target, _, _ in self._surprises(self.hops())
-            if self.nodes[target].config.route_table == "off"
-        }
-
-    def _surprises(self, hops: Hops) -> Iterator[tuple[int, int, int, int]]:
-        """Find next hops that are not those of the rules, each with what it should be."""
-        known = self.known()
-        for (bus_id, target), hop in hops.items():
-            must = self._hop(bus_id, target, known[bus_id])
-            if hop != must:
-                yield bus_id, target, hop, must
 
     def _hop(self, bus_id: int, target: int, known: frozenset[int]) -> int:
         """Find the nearest neighbor at or above the target, as far as one knows; else go up."""
@@ -186,7 +154,9 @@ class BusModel:
 
 
 def _says(record: Record, truth: Record) -> bool:
-    """Tell whether a record, if the node itself has made it, says the truth."""
-    return not record.stamp.seq or attrs.evolve(
-        record, stamp=Stamp(record.stamp.epoch)
-    ) == attrs.evolve(truth, stamp=Stamp(truth.stamp.epoch))
+    """Tell whether a record says the truth; one that others have made, of the place at least."""
+    if not record.stamp.seq:
+        return record.upstream_id in (0, truth.upstream_id)
+    return attrs.evolve(record, stamp=Stamp(record.stamp.epoch)) == attrs.evolve(
+        truth, stamp=Stamp(truth.stamp.epoch)
+    )
