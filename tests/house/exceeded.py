@@ -217,13 +217,3 @@ TESTS: Final = {
     for module, names in _AREAS.items()
     for name, test in names.items()
 }
-
-#: Bounds of which nothing is shown yet.
-OPEN: Final[frozenset[str]] = frozenset(
-    {
-        "atbus.discovery.bounds.ETCD_MEMBERS_RETRY_SECONDS",
-        "atbus.discovery.bounds.LEASE_RENEWAL_SECONDS",
-        "atbus.discovery.zookeeper.bounds.FOLDER_PLACES_MAX",
-        "atbus.discovery.zookeeper.bounds.GATHER_SECONDS",
-    }
-)

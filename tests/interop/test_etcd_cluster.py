@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 
+from atbus.discovery import bounds
 from atbus.discovery.etcd import packer
 from atbus.discovery.etcd.cluster import EtcdCluster
 from atbus.discovery.etcd.faults import Cause, EtcdClosed, EtcdRefused, EtcdUnreachable
@@ -34,18 +36,18 @@ async def lock(cluster: EtcdCluster) -> None:
 class ClusterCase(EtcdCase):
     """Tests with clusters that are closed whatever happens."""
 
-    def cluster(self, **options: object) -> EtcdCluster:
+    def cluster(self, timers: Clock | None = None, **options: Any) -> EtcdCluster:
         """Make a cluster of the servers; nothing in it ends because this machine is busy."""
-        fast = {
+        fast: dict[str, Any] = {
             "endpoints": self.urls,
             "lease_seconds": 60.0,
             "renewal_seconds": 0.3,
             "request_seconds": PATIENCE_SECONDS,
         }
         made = EtcdCluster(
-            ClusterOptions(**(fast | options)),  # type: ignore[arg-type]
+            ClusterOptions(**(fast | options)),
             self.reactor,
-            self.timers,
+            timers or self.timers,
             Random(1),
         )
         self.addCleanup(made.close)
@@ -56,7 +58,7 @@ class ClusterCase(EtcdCase):
         self.changes = changes
         return made
 
-    async def with_lease(self, **options: object) -> EtcdCluster:
+    async def with_lease(self, **options: Any) -> EtcdCluster:
         """Make a cluster that has its lease."""
         cluster = self.cluster(**options)
         cluster.keep_lease()
@@ -155,6 +157,31 @@ class OneServerTests(ClusterCase):
         cluster = self.cluster()
         self.assertEqual(await cluster.refresh_members(), self.urls)
         self.assertIn(cluster.servers.current, cluster.servers.known)
+
+    async def test_members_are_asked_for_again_soon(self) -> None:
+        """
+        The members are looked at again every five minutes, and a minute after a look that failed.
+        """
+        clock = Clock()
+        cluster = self.cluster(clock)
+        cluster.start()
+        await self.sees(lambda: cluster.servers.members == tuple(self.urls))
+        created = cluster.statistics.created
+        self.servers[0].freeze()
+        try:
+            clock.advance(bounds.ETCD_MEMBERS_SECONDS - 1)
+            self.assertEqual(cluster.statistics.created, created)
+            clock.advance(1)
+            await self.sees(lambda: cluster.statistics.created == created + 1)
+            clock.advance(PATIENCE_SECONDS)
+            await self.sees(lambda: cluster.statistics.failed_in_a_row == 1)
+        finally:
+            self.servers[0].thaw()
+        cluster.servers.learned([])
+        clock.advance(bounds.ETCD_MEMBERS_RETRY_SECONDS - 1)
+        self.assertEqual(cluster.statistics.created, created + 1)
+        clock.advance(1)
+        await self.sees(lambda: cluster.servers.members == tuple(self.urls))
 
     async def test_members_are_not_asked_for_unless_wanted(self) -> None:
         """

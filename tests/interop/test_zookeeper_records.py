@@ -8,9 +8,11 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from atbus.discovery.documents import Author, service_key, write_service
 from atbus.discovery.interfaces import IAnnouncer, IRecordWatcher
+from atbus.discovery.zookeeper import bounds
 from atbus.discovery.zookeeper.announcer import ZooKeeperAnnouncer
 from atbus.discovery.zookeeper.options import SessionOptions
 from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher
@@ -129,3 +131,48 @@ class FormerOwnerTests(RecordCase):
         another = self.watch()
         await another.until(lambda: another.is_in_sync)
         self.assertEqual((receiver.services, another.services), ({1: new}, {1: new}))
+
+
+class BoundTests(RecordCase):
+    """What a watcher takes at once."""
+
+    async def test_a_folder_of_too_many(self) -> None:
+        """A folder with more places than are looked at is named; with fewer it is read again."""
+        self.patch(bounds, "FOLDER_PLACES_MAX", 2)
+        receiver = self.watch()
+        announcers = [self.make_announcer(name) for name in ("one", "two", "three")]
+        for bus_id, announcer in enumerate(announcers[:2], 1):
+            await announcer.announce(record_of(bus_id))
+        await receiver.until(lambda: len(receiver.records) == 2 and receiver.is_in_sync)
+        await announcers[2].announce(record_of(3))
+        await receiver.until(lambda: bool(receiver.refusals))
+        [(folder, fault), *_] = receiver.refusals
+        self.assertTrue(folder.startswith(self.prefix_text), folder)
+        self.assertEqual(fault, "3 places, 2 are looked at")
+        await receiver.until(lambda: not receiver.is_in_sync)
+        self.assertEqual(sorted(receiver.records), [1, 2])
+        await announcers[0].withdraw()
+        await receiver.until(lambda: receiver.is_in_sync and sorted(receiver.records) == [2, 3])
+
+    async def test_news_are_gathered(self) -> None:
+        """What is new is looked at a moment later, with whatever else has come by then."""
+        clock = Clock()
+        session = await self.connected()
+        watcher = ZooKeeperRecordWatcher(session, self.prefix_text, clock, Random(1).random)
+        self.addCleanup(watcher.stop)
+        receiver = RecordingReceiver(self.reactor)
+        watcher.start(receiver)
+        await receiver.until(lambda: receiver.is_in_sync)
+        listings = watcher.listings
+        for bus_id in range(1, 5):
+            await self.make_announcer(str(bus_id)).announce(record_of(bus_id))
+        while not clock.getDelayedCalls():
+            await self.passes(0.02)
+        clock.advance(bounds.GATHER_SECONDS * 0.9)
+        self.assertEqual((watcher.listings, receiver.records), (listings, {}))
+        clock.advance(bounds.GATHER_SECONDS * 0.1)
+        while len(receiver.records) < 4:
+            await self.passes(0.02)
+            clock.advance(bounds.GATHER_SECONDS)
+        # One for the news of the folder, and one for those that came while it was listed.
+        self.assertLessEqual(watcher.listings, listings + 2)

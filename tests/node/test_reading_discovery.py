@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.discovery import bounds
 from atbus.discovery.etcd.options import WatcherOptions
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
@@ -46,6 +47,13 @@ class EtcdTests(SynchronousTestCase):
         self.assertEqual((cluster.tls.ca_file, cluster.tls.key_file), ("/ca.pem", ""))
         self.assertEqual(cluster.lease_seconds, 4)
         self.assertLess(cluster.renewal_seconds * 3, 4)
+
+    def test_how_often_a_lease_is_renewed(self) -> None:
+        """Three times in a short lease; in a longer one as often as the bound says."""
+        for lease, renewal in ((4, 1.2), (60, bounds.LEASE_RENEWAL_SECONDS)):
+            table = {"endpoints": ENDPOINTS, "lease_seconds": lease}
+            (settings,) = read_etcd(NodeConfig(etcd=table).etcd)
+            self.assertAlmostEqual(settings.cluster.renewal_seconds, renewal)
 
     def test_how_a_place_is_watched(self) -> None:
         """

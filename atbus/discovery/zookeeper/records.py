@@ -29,7 +29,8 @@ from atbus.discovery.documents import Kind
 from atbus.discovery.records import Entry
 from atbus.discovery.waiting import Bell, Routine, pause
 from atbus.discovery.watching import RecordWatcher
-from atbus.discovery.zookeeper.bounds import FOLDER_PLACES_MAX, GATHER_SECONDS, READS_MAX
+from atbus.discovery.zookeeper import bounds as zookeeper_bounds
+from atbus.discovery.zookeeper.bounds import READS_MAX
 from atbus.discovery.zookeeper.faults import Cause, ZooKeeperClosed, ZooKeeperRefused
 from atbus.discovery.zookeeper.session import Session
 from atbus.discovery.zookeeper.states import Connected, Expired, SessionNews, Stat
@@ -156,7 +157,7 @@ class ZooKeeperRecordWatcher(RecordWatcher):
                 self.synced()
             if is_wanted():
                 await self._bell.wait()
-                await pause(self.timers, GATHER_SECONDS)
+                await pause(self.timers, zookeeper_bounds.GATHER_SECONDS)
 
     async def _look(self, is_wanted: Callable[[], bool]) -> None:
         """Look at everything that is due."""
@@ -183,8 +184,8 @@ class ZooKeeperRecordWatcher(RecordWatcher):
         if stat is None:
             # It is watched: we are told when somebody makes it.
             names: list[str] = []
-        elif stat.places > FOLDER_PLACES_MAX:
-            fault = f"{stat.places} places, {FOLDER_PLACES_MAX} are looked at"
+        elif stat.places > (most := zookeeper_bounds.FOLDER_PLACES_MAX):
+            fault = f"{stat.places} places, {most} are looked at"
             self.directory.refuse(folder, fault)
             raise DiscoveryError(f"{folder}: {fault}")
         else:
