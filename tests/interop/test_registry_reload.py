@@ -145,10 +145,18 @@ class ReloadTests(ReloadCase):
         self.assertEqual([record.bus_id for record in asking.records()], [0x13])
 
     def has_zookeeper(self, node: Node) -> bool:
-        """Tell whether a node has heard of the other one from ZooKeeper."""
-        said = node._parts.discovering._records.get(Feeder.ZOOKEEPER)
+        """Tell whether ZooKeeper has told a node of the other one, and what both of them offer."""
+        discovering = node._parts.discovering
+        said = discovering._records.get(Feeder.ZOOKEEPER)
         other = 0x11 + 0x12 - node.bus_id
-        return said is not None and said.counts(other) is not None
+        offered = {
+            key
+            for speaker in discovering._speakers.values()
+            if speaker.feeder is Feeder.ZOOKEEPER
+            for key in discovering._offers.keys_of(speaker.who)
+        }
+        is_known = said is not None and said.counts(other) is not None
+        return is_known and offered >= {0x11, 0x12}
 
     async def test_service(self) -> None:
         """What a node offers is something else, for those who know it from etcd."""
