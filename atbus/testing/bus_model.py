@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from atbus.errors import Undeliverable
+from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.routing.record import Record, Stamp
 from atbus.testing.route_model import Place, known_by
@@ -66,6 +67,8 @@ class BusModel:
                     yield f"{other:#x} is {position} of {bus_id:#x}, which is its {seen}"
                 elif not self.nodes[bus_id].endpoints[other].available:
                     yield f"{bus_id:#x} has no data connection to {other:#x}"
+                elif (gate := self.nodes[bus_id].endpoints[other].gate) is not Gate.OPEN:
+                    yield f"the way from {bus_id:#x} to {other:#x} is {gate.value}"
 
     # Tables.
 

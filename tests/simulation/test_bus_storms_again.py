@@ -20,3 +20,7 @@ class SecondHalfTests(BusStormTests):
         Scenario: BB21, K21, K29
         """
         self.ride_out(seeds(101, 100))
+
+    def test_a_way_that_is_left(self) -> None:
+        """Messages are counted on their ways when no node is on the way to another one any more."""
+        self.ride_out([477])
