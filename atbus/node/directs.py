@@ -270,7 +270,8 @@ class Directs:
             if wanted.attempts and wanted.prospect is not None and not wanted.candidate:
                 self._expect(target, wanted)
                 continue
-            if wanted.dialling or now < wanted.due:
+            if wanted.dialling or now < wanted.due or not wanted.attempts:
+                # One without an attempt has its first at the end of this turn.
                 continue
             if wanted.prospect is not None and not wanted.prospect.pending:
                 wanted.prospect = None
@@ -283,8 +284,11 @@ class Directs:
     def _expect(self, target: int, wanted: _Wanted) -> None:
         """Wait on for a record, as long as it is expected and anything waits for it."""
         assert wanted.prospect is not None
-        if not (wanted.prospect.pending and self.is_expected(target)):
+        if not wanted.prospect.pending:
             self._finish(target, wanted)
+        elif not self.is_expected(target):
+            # Perhaps because it has come in this very turn.
+            self._go_on(target, wanted)
 
     @property
     def waiting(self) -> int:

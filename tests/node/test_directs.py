@@ -306,6 +306,30 @@ class WithoutUpstreamTests(MeshTests):
         self.assertEqual(self.mail[two].payloads, [b"1", b"2"])
         self.assert_quiet(one, two)
 
+    def test_a_look_round_in_the_middle_of_a_turn(self) -> None:
+        """
+        On a machine that is held up what is due by the clock comes before the end of a turn: what
+        has just begun to wait goes on waiting, for a dial as for a record that has just come.
+        """
+        one, two = self.pair_of()
+        self.network.start(two)
+        one.send(self.TWO, b"1")
+        one._parts.directs.sweep()
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"1"])
+        self.assert_quiet(one, two)
+
+    def test_a_look_round_when_a_record_has_come(self) -> None:
+        """The same for a node that was expected, and whose record has come in this turn."""
+        one, two, record = self.half_known()
+        one.send(self.TWO, b"1")
+        self.network.settle(1)
+        one._parts.topology.replace(Feeder.STATIC, [record])
+        one._parts.directs.sweep()
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"1"])
+        self.assert_quiet(one, two)
+
     def test_a_record_that_never_comes(self) -> None:
         """Messages to a node that is expected in vain are answered, and nothing is left of it."""
         one, _, _ = self.half_known()
