@@ -10,6 +10,7 @@ Publishers for such a client are read more slowly before it comes to that.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -80,8 +81,8 @@ class Client:
         self.number = number
         self.peer = peer
         self.kind = kind
-        #: Since 1970, seconds; what came last, and when it ended.
-        self.started = self.active = gateway.wall_seconds()
+        #: Since 1970, seconds: when it began, and when it ended.
+        self.started = gateway.wall_seconds()
         self.stopped: float | None = None
         self.reason: Reason | None = None
         #: The version and the cipher of TLS, when there is TLS.
@@ -92,6 +93,8 @@ class Client:
         #: How its subjects are called on the bus.
         self.names = gateway.names_of("")
         self._gateway = gateway
+        # On the gateway's clock: when it began, and when something came last.
+        self._began = self._heard = gateway.now
         self._wire = wire
         self._out: list[bytes | memoryview] = []
         self._is_dirty = False
@@ -106,6 +109,11 @@ class Client:
     def is_gone(self) -> bool:
         """Whether the connection has ended."""
         return self.stopped is not None
+
+    @property
+    def active(self) -> float:
+        """When something came last, seconds since 1970."""
+        return self.started + self._heard - self._began
 
     def open(self, info: bytes) -> None:
         """
@@ -122,10 +130,10 @@ class Client:
     def received(self, data: bytes) -> None:
         """Take what came, and send what it brought about, to whoever it is."""
         gateway = self._gateway
-        self.active = gateway.wall_seconds()
+        self._heard = now = gateway.seconds()
         gateway.is_arriving = True
         try:
-            self._perform(self.session.receive(data, gateway.now))
+            self._perform(self.session.receive(data, now))
         finally:
             gateway.is_arriving = False
             gateway.flush()
@@ -179,16 +187,10 @@ class Client:
     # Subscriptions.
 
     def _attach(self, subscription: Subscription) -> None:
-        def take(publication: Publication) -> None:
-            self._deliver(subscription, publication)
-
-        def take_run(run: PublicationRun) -> None:
-            self._deliver_run(subscription, run)
-
         try:
             self.attached[subscription] = self._gateway.subscribe(
                 self.names.prefix + subscription.pattern,
-                (take, take_run),
+                (partial(self._deliver, subscription), partial(self._deliver_run, subscription)),
                 subscription.queue,
                 self._acceptance(subscription),
                 f"client {self.number}, {subscription.sid.decode(errors='replace')}",
@@ -223,16 +225,20 @@ class Client:
             attached.unsubscribe()
 
     def _deliver(self, subscription: Subscription, publication: Publication) -> None:
-        if self.session.closed:
+        session = self.session
+        if session.closed:
             return
+        subject, reply_to = publication.subject, publication.reply_to
+        if self.names.prefix:
+            subject, reply_to = map(self.names.for_client, (subject, reply_to))
+        reply = reply_to.encode()
+        if reply and session.may_answer:
+            session.asked(reply, self._gateway.now)
         self.send(
-            self.session.deliver(
+            session.deliver(
                 subscription,
-                self.names.for_client(publication.subject).encode(),
-                self.names.for_client(publication.reply_to).encode(),
-                publication.header_block,
-                publication.payload,
-                self._gateway.now,
+                *(subject.encode(), reply),
+                *(publication.header_block, publication.payload),
             )
         )
         if subscription.delivered == subscription.most:
@@ -266,24 +272,24 @@ class Client:
         if not data or self._is_closing:
             return
         self._out.append(data)
-        self.pending_bytes += len(data)
+        self.pending_bytes = pending_bytes = self.pending_bytes + len(data)
         gateway = self._gateway
         if not self._is_dirty:
             self._is_dirty = True
             gateway.note_dirty(self)
-        if self.pending_bytes > gateway.stall_bytes:
+        if pending_bytes > gateway.stall_bytes:
             gateway.is_stalled = True
-            if self.pending_bytes > gateway.settings.pending_bytes_max:
+            if pending_bytes > gateway.settings.pending_bytes_max:
                 self.give_up(Reason.SLOW_CONSUMER_BYTES)
 
     def flush(self) -> None:
         """Write what waits, as far as the transport takes it."""
         self._is_dirty = False
-        while self._out and not self._is_held and not self.is_gone:
+        while self._out and not self._is_held and self.stopped is None:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             if len(data) <= PIECE_BYTES:
                 self._out, self.pending_bytes = [], 0
-                self._wire.write(bytes(data))
+                self._wire.write(data if type(data) is bytes else bytes(data))
             else:
                 # A view, so that what is long is not copied again for each piece.
                 view = memoryview(data)

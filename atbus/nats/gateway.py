@@ -19,17 +19,17 @@ from random import Random
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from atbus.errors import AtbusError, ListenFailed, Status, SubjectError, Undeliverable
+from atbus.errors import AtbusError, Status, SubjectError, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.accounts import Names
 from atbus.nats.authentication import NONCE_BYTES, Clock, User
 from atbus.nats.client import Client, Wire
 from atbus.nats.connect_options import ConnectOptions
+from atbus.nats.doors import MONITOR, Doors
 from atbus.nats.effects import Counts, Terms
 from atbus.nats.faults import Reason
 from atbus.nats.grammar import Publish, PublishRun
@@ -82,6 +82,7 @@ class Gateway(Service):
         self.node = node
         self.settings = settings
         self.timers = reactor if timers is None else timers
+        self.seconds: Callable[[], float] = self.timers.seconds
         self.wall_seconds = wall
         self.tls_context = None if settings.tls is None else make_context(settings.tls)
         self.clients: dict[int, Client] = {}
@@ -101,12 +102,12 @@ class Gateway(Service):
         self.siblings = Siblings(node, self.timers, self.inform)
         self.identity = make_identity(settings, node.config.name)
         self.reactor = reactor
+        self._doors = Doors(reactor, self.tls_context)
         self._random = random or Random()  # noqa: S311  # moments, not secrets
         self.leafs = Leafs(self, self._random)
         self.routes = make_routes(self, self._random)
         self._links = (self.leafs,) if self.routes is None else (self.leafs, self.routes)
         self._log = Logger(namespace="atbus.nats")
-        self._ports: dict[str, Any] = {}
         self._dirty: list[Client] = []
         self._flushing: IDelayedCall | None = None
         self._nonces: dict[int, str] = {}
@@ -125,55 +126,32 @@ class Gateway(Service):
         :raises ListenFailed: An address cannot be listened on; then none is.
         """
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        try:
-            self._listen_everywhere()
-        except ListenFailed:
-            for port in self._ports.values():
-                port.stopListening()
-            self._ports = {}
-            raise
+        self._listen()
         if self.node.state in (RUNNING, LOST_UPSTREAM):
             self._serve()
         else:
-            for port in self._ports.values():
-                port.stopReading()
+            self._doors.hold()
             self._watching = self.node.events.on_node_up.observe(self._serve)
 
-    def _listen_everywhere(self) -> None:
-        settings = self.settings
+    def _listen(self) -> None:
+        settings, doors = self.settings, self._doors
         if settings.listen is not None:
-            self._listen("listen", settings.listen, TcpClients(self))
+            doors.open("listen", settings.listen, TcpClients(self))
         if settings.leafs.listen is not None:
-            self._listen("leaf_listen", settings.leafs.listen, self.leafs.door)
+            doors.open("leaf_listen", settings.leafs.listen, self.leafs.door)
         if self.routes is not None:
-            self._listen("cluster", self.routes.settings.listen, self.routes.door)
+            doors.open("cluster", self.routes.settings.listen, self.routes.door)
         if settings.websocket is not None:
             from atbus.nats.websocket import websocket_site  # noqa: PLC0415  # loads HTTP
 
-            self._listen("websocket", settings.websocket, websocket_site(self), tls=True)
+            doors.open("websocket", settings.websocket, websocket_site(self), tls=True)
         if settings.monitor is not None:
             from atbus.nats.monitor import monitor_site  # noqa: PLC0415  # likewise
 
-            self._listen("monitor", settings.monitor, monitor_site(self))
-
-    def _listen(self, name: str, place: str, factory: Any, *, tls: bool = False) -> None:
-        host, _, port = place.rpartition(":")
-        host = host.strip("[]")
-        try:
-            if tls and self.tls_context is not None:
-                context = self.tls_context
-                listening = self.reactor.listenSSL(int(port), factory, context, interface=host)
-            else:
-                listening = self.reactor.listenTCP(int(port), factory, interface=host)
-        except CannotListenError as error:
-            raise ListenFailed(f"nats.{name} = {place}", str(error.socketError)) from error
-        self._ports[name] = listening
-        bound = listening.getHost()
-        self._log.info("nats {name}: {host}:{port}", name=name, host=bound.host, port=bound.port)
+            doors.open(MONITOR, settings.monitor, monitor_site(self))
 
     def _serve(self) -> None:
-        for port in self._ports.values():
-            port.startReading()
+        self._doors.admit()
         self.siblings.start(self._place())
         for links in self._links:
             links.start()
@@ -193,7 +171,7 @@ class Gateway(Service):
         for links in self._links:
             links.stop()
         self.siblings.stop()
-        waiting: list[Deferred[Any]] = [self._stop_listening("monitor"), self._stop_accepting()]
+        waiting: list[Deferred[Any]] = [self._doors.close()]
         for client in list(self.clients.values()):
             client.close(Reason.SHUTDOWN)
         self.flush()
@@ -201,13 +179,6 @@ class Gateway(Service):
             self._gone = Deferred()
             waiting.append(self._gone)
         return DeferredList(waiting).addCallback(lambda _: None)
-
-    def _stop_accepting(self) -> Deferred[Any]:
-        return DeferredList([*map(self._stop_listening, self._ports.keys() - {"monitor"})])
-
-    def _stop_listening(self, name: str) -> Deferred[Any]:
-        port = self._ports.pop(name, None)
-        return succeed(None) if port is None else maybeDeferred(port.stopListening)
 
     def lame_duck(self) -> None:
         """
@@ -218,7 +189,7 @@ class Gateway(Service):
         if self.is_leaving:
             return
         self.is_leaving = True
-        self._stop_accepting()
+        self._doors.close(but=MONITOR)
         self.siblings.leave()
         self.inform()
         self._leaving = self.timers.callLater(
@@ -243,11 +214,7 @@ class Gateway(Service):
         :param name: The option: "listen", "monitor" or "websocket".
         :returns: Host and port; None when we do not.
         """
-        port = self._ports.get(name)
-        if port is None:
-            return None
-        bound = port.getHost()
-        return bound.host, bound.port
+        return self._doors.address(name)
 
     def _place(self) -> Place:
         return Place(
@@ -405,7 +372,7 @@ class Gateway(Service):
     @property
     def now(self) -> float:
         """The time on our clock, seconds."""
-        return float(self.timers.seconds())
+        return self.seconds()
 
     def publish(self, client: Client, message: Publish) -> None:
         """

@@ -132,7 +132,7 @@ class Grammar:
             self._held = []
         found: list[Operation] = []
         position = self._read(data, found)
-        if found and isinstance(found[-1], Broken):
+        if found and type(found[-1]) is Broken:
             self._broken = True
         elif position < len(data):
             self._held = [data[position:]]
@@ -147,7 +147,8 @@ class Grammar:
             end = data.find(b"\n", position)
             if end < 0:
                 self._needed_bytes = 0
-                self._judge_begun(data[position:], found)
+                if position < len(data):
+                    self._judge_begun(data[position:], found)
                 return position
             line = data[position:end]
             if line[:4] == _PUB and len(line) <= self._line_bytes_max:
@@ -165,6 +166,10 @@ class Grammar:
                 if count == 4:
                     found.append(Publish(words[1], words[2], None, data[start:stop]))
                     position = stop + 2
+                elif stop + 2 == len(data) and not found:
+                    # It came alone.
+                    found.append(Publish(words[1], b"", None, data[start:stop]))
+                    return stop + 2
                 else:
                     position = _read_alike(data, position, (start, stop), words[1], found)
                 continue
@@ -177,8 +182,6 @@ class Grammar:
 
     def _judge_begun(self, begun: bytes, found: list[Operation]) -> None:
         """Find out whether a line that is not complete can become one."""
-        if not begun:
-            return
         upper = begun[: len(b"CONNECT")].upper()
         for verb in _VERBS:
             if upper.startswith(verb):

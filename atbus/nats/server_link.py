@@ -28,8 +28,7 @@ from atbus.subjects.pattern import INBOX, inbox_owner
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
-    from atbus.node.publication import Publication
-    from atbus.node.publishing import Passing
+    from atbus.node.publication import Passing, Publication
     from atbus.subjects.interest import Side
     from atbus.wire.messages import Interest as Told
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from atbus.errors import SubjectError
 from atbus.nats.authentication import User
 from atbus.nats.connect_options import ConnectOptions, read_connect
 from atbus.nats.effects import (
@@ -43,7 +42,7 @@ from atbus.nats.grammar import (
     Unsubscribe,
 )
 from atbus.nats.permissions import EVERYTHING, Permissions
-from atbus.subjects.pattern import ANY, REST, check_queue, parse_pattern
+from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, quoted
 
 #: What is sent to who asked for an answer when nobody got the question, behind subject and sid.
 _NOBODY: Final = b" 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
@@ -89,6 +88,8 @@ class Session:
         self._publishes_freely = True
         #: Whether each delivery has to be asked for.
         self.receives_freely = True
+        #: Whether what is asked of the client lets it answer there.
+        self.may_answer = False
         self._awaits_login = terms.needs_login
         self._has_ponged = False
         self._news: bytes | None = None
@@ -96,7 +97,7 @@ class Session:
         self._pinged_at = 0.0
         self._next_ping = 0.0
         self._login_until: float | None = None
-        self._may_answer: dict[bytes, tuple[int, float]] = {}
+        self._answerable: dict[bytes, tuple[int, float]] = {}
 
     def open(self, info: bytes, now: float) -> list[Effect]:
         """
@@ -186,7 +187,7 @@ class Session:
                 self._close(Fault.MALFORMED, effects)
                 return
             counts.in_bytes += len(header)
-        if options.pedantic and not _is_literal(subject):
+        if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
         if not self._publishes_freely and not self._may_publish(subject, now):
             effects.append(Write(self.refused(subject)))
@@ -201,7 +202,7 @@ class Session:
         if (
             options.verbose
             or not self._publishes_freely
-            or (options.pedantic and not _is_literal(subject))
+            or (options.pedantic and not is_literal(subject))
         ):
             # Each may have an answer of its own.
             for payload in payloads:
@@ -217,16 +218,16 @@ class Session:
 
         :returns: What is to be sent.
         """
-        return error_line(f"Permissions Violation for Publish to {_quoted(subject)}")
+        return error_line(f"Permissions Violation for Publish to {quoted(subject)}")
 
     def _may_publish(self, subject: bytes, now: float) -> bool:
         if self._permissions.may_publish(subject.decode(errors="replace")):
             return True
-        left, until = self._may_answer.pop(subject, (0, 0.0))
+        left, until = self._answerable.pop(subject, (0, 0.0))
         if left == 0 or now > until:
             return False
         if left > 1 or left < 0:
-            self._may_answer[subject] = (left - 1 if left > 0 else left, until)
+            self._answerable[subject] = (left - 1 if left > 0 else left, until)
         return True
 
     def _obey(self, operation: Operation, now: float, effects: list[Effect]) -> None:
@@ -307,14 +308,15 @@ class Session:
         self._permissions = permissions = user.permissions
         self._publishes_freely = permissions.publishes_freely
         self.receives_freely = permissions.receives_freely
+        self.may_answer = bool(permissions.responses)
 
     def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
         pattern = operation.subject.decode(errors="replace")
         queue = operation.queue.decode(errors="replace")
         if not (self._permissions.may_subscribe(pattern, queue) and self._allows(pattern)):
-            text = f"Permissions Violation for Subscription to {_quoted(operation.subject)}"
+            text = f"Permissions Violation for Subscription to {quoted(operation.subject)}"
             if queue:
-                text += f" using queue {_quoted(operation.queue)}"
+                text += f" using queue {quoted(operation.queue)}"
             effects.append(Write(error_line(text)))
             return
         most = self._terms.subscriptions_max
@@ -322,7 +324,7 @@ class Session:
             effects.append(Write(error_line("maximum subscriptions exceeded")))
             return
         if operation.sid not in self.subscriptions:
-            if not _is_subscribable(operation):
+            if not is_subscribable(operation.subject, operation.queue):
                 effects.append(Write(error_line("Invalid Subject")))
                 return
             subscription = Subscription(operation.sid, pattern, queue, operation.subject)
@@ -361,7 +363,6 @@ class Session:
         reply: bytes,
         header: bytes,
         payload: bytes,
-        now: float,
     ) -> bytes:
         """
         Write a message for the client, of which the subscription has got one more by that.
@@ -370,7 +371,6 @@ class Session:
             from `subscriptions`.
         :param reply: Empty for none.
         :param header: A header block; empty for none, and left out for who knows no headers.
-        :param now: Seconds.
         :returns: What is to be sent.
         """
         counts = self.counts
@@ -380,8 +380,6 @@ class Session:
         if subscription.delivered == subscription.most:
             self.subscriptions.pop(subscription.sid, None)
         if reply:
-            if self._permissions.responses:
-                self._allow_answer(reply, now)
             reply += b" "
         if header and self.options.headers:
             head = len(header)
@@ -418,12 +416,18 @@ class Session:
             ]
         )
 
-    def _allow_answer(self, reply: bytes, now: float) -> None:
+    def asked(self, reply: bytes, now: float) -> None:
+        """
+        Let the client answer what it is about to be asked, where it `may_answer`.
+
+        :param reply: Where the answer is awaited.
+        :param now: Seconds.
+        """
         permissions = self._permissions
         seconds = permissions.responses_seconds
-        if len(self._may_answer) >= _RESPONSES_MAX:
-            del self._may_answer[next(iter(self._may_answer))]
-        self._may_answer[reply] = (
+        if len(self._answerable) >= _RESPONSES_MAX:
+            del self._answerable[next(iter(self._answerable))]
+        self._answerable[reply] = (
             permissions.responses,
             now + seconds if seconds else float("inf"),
         )
@@ -438,7 +442,7 @@ class Session:
         if not reply or not self.options.no_responders or self.closed:
             return b""
         for subscription in self.subscriptions.values():
-            if not subscription.queue and _matches_raw(subscription.raw_pattern, reply):
+            if not subscription.queue and matches_raw(subscription.raw_pattern, reply):
                 return b"HMSG %b %b%b" % (reply, subscription.sid, _NOBODY)
         return b""
 
@@ -462,36 +466,3 @@ class Session:
             if fault.text:
                 effects.append(Write(error_line(fault.text)))
             effects.append(Close(fault))
-
-
-def _is_literal(subject: bytes) -> bool:
-    tokens = subject.split(b".")
-    return b"" not in tokens and b"*" not in tokens and b">" not in tokens
-
-
-def _is_subscribable(operation: Subscribe) -> bool:
-    try:
-        parse_pattern(operation.subject.decode())
-        if operation.queue:
-            check_queue(operation.queue.decode())
-    except (SubjectError, UnicodeDecodeError):
-        return False
-    return True
-
-
-def _matches_raw(pattern: bytes, subject: bytes) -> bool:
-    if pattern == subject:
-        return True
-    wanted = pattern.decode(errors="replace").split(".")
-    there = subject.decode(errors="replace").split(".")
-    if wanted[-1] == REST and len(there) >= len(wanted):
-        wanted = wanted[:-1]
-        there = there[: len(wanted)]
-    return len(wanted) == len(there) and all(
-        mine in (ANY, theirs) for mine, theirs in zip(wanted, there, strict=True)
-    )
-
-
-def _quoted(subject: bytes) -> str:
-    text = subject.decode(errors="replace").replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from atbus.busid import ID_MAX
 from atbus.errors import Status, SubjectError
-from atbus.node.publication import Publication
-from atbus.node.publishing import Passing
+from atbus.node.publication import Passing, Publication
 from atbus.subjects.pattern import inbox_owner, parse_subject
 from atbus.wire.messages import Interest, InterestEntry
 

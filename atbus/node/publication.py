@@ -1,4 +1,4 @@
-"""Publications, as subscribers get them."""
+"""Publications, as subscribers get them, and what they bring along on their way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from atbus.subjects.interest import HERE
 from atbus.wire.headers import read_headers
 
 
@@ -99,3 +100,30 @@ class PublicationRun:
         if not self._made:
             self._made = [self._make(place) for place in range(len(self.payloads))]
         return self._made
+
+
+@attrs.frozen(kw_only=True)
+class Passing:
+    """
+    What a publication brings along from node to node.
+
+    :param came_from: The neighbor that it came from; `HERE` where it begins.
+    :param epoch: The publisher's.
+    :param hop_limit: How many more nodes it may enter behind this one.
+    :param queues: The groups to serve on this branch.
+    :param served: The branches that others have served.
+    :param queues_only: Whether plain subscribers have it.
+    :param handed_back: Whether a branch has returned the groups.
+    :param is_sole: Whether nobody else has got it.
+    :param begins_here: Whether it is new to the bus, although a neighbor brought it.
+    """
+
+    came_from: int = HERE
+    epoch: int
+    hop_limit: int
+    queues: tuple[str, ...] = ()
+    served: tuple[int, ...] = ()
+    queues_only: bool = False
+    handed_back: bool = False
+    is_sole: bool = True
+    begins_here: bool = False

@@ -22,17 +22,18 @@ import attrs
 from atbus import limits
 from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
 from atbus.node.context import Alarm
-from atbus.node.publication import Publication, PublicationRun
+from atbus.node.publication import Passing, Publication, PublicationRun
 from atbus.node.subscribers import Subscribers, Way
 from atbus.routing.answers import Expectations
 from atbus.subjects import bounds
 from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
 from atbus.subjects.interest import HERE
-from atbus.subjects.pattern import inbox_owner, parse_subject
+from atbus.subjects.pattern import inbox_owner
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
+    from atbus.node.sending import Sender
     from atbus.node.spreading import Spreading
 
 _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
@@ -41,38 +42,11 @@ _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 Unheard = Callable[[], object]
 
 
-@attrs.frozen(kw_only=True)
-class Passing:
-    """
-    What a publication brings along from node to node.
-
-    :param came_from: The neighbor that it came from; `HERE` where it begins.
-    :param epoch: The publisher's.
-    :param hop_limit: How many more nodes it may enter behind this one.
-    :param queues: The groups to serve on this branch.
-    :param served: The branches that others have served.
-    :param queues_only: Whether plain subscribers have it.
-    :param handed_back: Whether a branch has returned the groups.
-    :param is_sole: Whether nobody else has got it.
-    :param begins_here: Whether it is new to the bus, although a neighbor brought it.
-    """
-
-    came_from: int = HERE
-    epoch: int
-    hop_limit: int
-    queues: tuple[str, ...] = ()
-    served: tuple[int, ...] = ()
-    queues_only: bool = False
-    handed_back: bool = False
-    is_sole: bool = True
-    begins_here: bool = False
-
-
 class Publishing:
     """
     Publish, and pass on.
 
-    :param refusal: Says why nothing may be published now; None if it may.
+    :param sender: Knows why nothing may be published now, if that is so.
     """
 
     def __init__(
@@ -80,7 +54,7 @@ class Publishing:
         context: Context,
         subscribers: Subscribers,
         distributor: Distributor,
-        refusal: Callable[[], Status | None],
+        sender: Sender,
     ) -> None:
         # Set by the node, which wires its parts: the way to neighbors, ...
         self.spreading: Spreading
@@ -91,7 +65,8 @@ class Publishing:
         self._context = context
         self._subscribers = subscribers
         self._distributor = distributor
-        self._refusal = refusal
+        self._sender = sender
+        self._seconds = context.timers.seconds
         self._bytes_max = context.config.message_bytes_max
         self._duplicates = Duplicates()
         # Those that went on with groups to serve, so that nobody hands back what he made up.
@@ -130,16 +105,20 @@ class Publishing:
         """
         subscribers, context = self._subscribers, self._context
         way = subscribers.way(subject, literal=literal)
-        if reply_to and not inbox_owner(reply_to):
-            parse_subject(reply_to, literal_wildcards=literal)
+        if reply_to:
+            # The answer will ask for it as well.
+            subscribers.way(reply_to, literal=literal)
         if type(payload) is not bytes:
             payload = _as_bytes(payload)
-        self._check(len(payload) + len(header_block), kind, is_answer=is_answer)
+        bus_id = context.bus_id
+        size_bytes = len(payload) + len(header_block)
+        if self._sender.refusal is not None or not bus_id or kind or size_bytes > self._bytes_max:
+            self._check(size_bytes, kind, is_answer=is_answer)
         if context.rights is not None:
             self._check_rights(way)
         self.sequence = sequence = self.sequence + 1
         publication = Publication(
-            subject, payload, reply_to, header_block, kind, context.bus_id, sequence, origin
+            subject, payload, reply_to, header_block, kind, bus_id, sequence, origin
         )
         context.statistics.published_messages += 1
         if subscribers.delivering:
@@ -186,7 +165,7 @@ class Publishing:
         return first
 
     def _check(self, size_bytes: int, kind: int, *, is_answer: bool) -> None:
-        refusal = self._refusal()
+        refusal = self._sender.refusal
         if refusal is not None and not (is_answer and refusal is Status.CLOSING):
             raise self._refused(refusal)
         if not self._context.bus_id:
@@ -232,7 +211,7 @@ class Publishing:
 
     def _go_by(self, way: Way, publication: Publication, unheard: Unheard | None) -> None:
         context = self._context
-        started = context.now
+        started = self._seconds()
         if way.is_simple and way.plain:
             heard = self._subscribers.deliver(publication, way.plain)
             if not heard and unheard is not None:
@@ -249,7 +228,7 @@ class Publishing:
                 self._unheard.resolve(publication.sequence)
             if unheard is not None:
                 self._alarm.set(self._unheard.deadline)
-        spent = context.now - started
+        spent = self._seconds() - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"subscribers of {publication.subject}")
 

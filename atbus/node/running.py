@@ -104,7 +104,7 @@ class Running:
             return started
         self._dialer.reopen()
         self._parts.topology.reconfigure()
-        self._parts.sender.refusal = None
+        self._parts.sender.refuse(None)
         self._parts.commands.refusal = None
         self._parts.pulse.start()
         self._parts.route_table.open()
@@ -308,7 +308,7 @@ class Running:
         if len(self._stopping) > 1:
             return stopped
         self.life.drain()
-        self._parts.sender.refusal = Status.CLOSING
+        self._parts.sender.refuse(Status.CLOSING)
         self._parts.writers.close()
         # What was held for the program is delivered, or it would be lost.
         self._parts.inbox.resume()
@@ -350,7 +350,7 @@ class Running:
         self._parts.services.close()
         self._parts.subjects.close()
         self._parts.commands.close()
-        self._parts.sender.refusal = Status.NOT_STARTED
+        self._parts.sender.refuse(Status.NOT_STARTED)
         self._parts.commands.refusal = Status.NOT_STARTED
         self._registrar.judge.close()
         # What was asked for until now, by callbacks too, is done before the end.

@@ -104,7 +104,8 @@ class Sender:
     """
 
     def __init__(self, context: Context, traffic: Traffic, inbox: Inbox) -> None:
-        self._refusal: Status | None = Status.NOT_STARTED
+        #: Why nothing is accepted; None while messages are.
+        self.refusal: Status | None = Status.NOT_STARTED
         self._context = context
         self._traffic = traffic
         self._inbox = inbox
@@ -116,14 +117,13 @@ class Sender:
         self.on_wanted: Callable[[int], None]
         self.instead: Callable[[int], Prospect]
 
-    @property
-    def refusal(self) -> Status | None:
-        """Why nothing is accepted; None while messages are."""
-        return self._refusal
+    def refuse(self, refusal: Status | None) -> None:
+        """
+        Accept nothing from now on, or everything again.
 
-    @refusal.setter
-    def refusal(self, refusal: Status | None) -> None:
-        self._refusal = refusal
+        :param refusal: Why not; None to accept.
+        """
+        self.refusal = refusal
         self._ask_again()
 
     def _ask_again(self) -> None:

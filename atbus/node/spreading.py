@@ -18,8 +18,8 @@ from atbus.errors import RemoteProtocolError, Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint
 from atbus.node.outbox import Spread
-from atbus.node.publication import Publication, PublicationRun
-from atbus.node.publishing import Passing, Publishing
+from atbus.node.publication import Passing, Publication, PublicationRun
+from atbus.node.publishing import Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
 from atbus.wire import codec
 from atbus.wire.extras import (

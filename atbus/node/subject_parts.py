@@ -117,7 +117,7 @@ def make_subjects(
     subscribers = Subscribers(context, interests)
     preference = Preference(context.config.queue_policy)
     distributor = Distributor(interests, context.random.randrange, preference=preference)
-    publishing = Publishing(context, subscribers, distributor, lambda: sender.refusal)
+    publishing = Publishing(context, subscribers, distributor, sender)
     inquiries = Inquiries(context, publishing)
     beyond = Beyond(context, interests, publishing, subscribers)
     talk = InterestTalk(context, endpoints, interests, beyond.changed)

@@ -66,7 +66,7 @@ class Subjects:
             payload,
             kind,
             reply_to=reply_to,
-            header_block=_block(headers),
+            header_block=headers if type(headers) is bytes else _block(headers),
             origin=origin,
             unheard=unheard,
             literal=literal,

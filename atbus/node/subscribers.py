@@ -73,7 +73,8 @@ class Subscribers:
         self._members: dict[Wanted, list[Subscription]] = {}
         self._ways: dict[str, Way] = {}
         self._later: deque[Callable[[], object]] = deque()
-        self._delivering = False
+        #: Whether a callback is on the stack.
+        self.delivering = False
 
     def __len__(self) -> int:
         """Count the subscriptions."""
@@ -182,11 +183,6 @@ class Subscribers:
 
     # Delivery.
 
-    @property
-    def delivering(self) -> bool:
-        """Whether a callback is on the stack."""
-        return self._delivering
-
     def later(self, call: Callable[[], object]) -> None:
         """Do something when the callback on the stack has returned."""
         self._later.append(call)
@@ -197,15 +193,20 @@ class Subscribers:
 
         :returns: How many wanted it.
         """
+        # Written out, because this is done for each publication.
         found = 0
-        self._begin()
+        context = self._context
+        self.delivering = True
+        context.calling += 1
         try:
             for subscription in plain:
                 if subscription.wants(publication):
                     found += 1
                     subscription.take(publication)
         finally:
-            self._end(found)
+            context.calling -= 1
+            self.delivering = False
+            context.statistics.publications_delivered += found
         return found
 
     def deliver_run(self, run: PublicationRun, plain: Sequence[Subscription]) -> None:
@@ -238,27 +239,31 @@ class Subscribers:
         return 1
 
     def _begin(self) -> None:
-        self._delivering = True
+        self.delivering = True
         self._context.calling += 1
 
     def _end(self, found: int) -> None:
         context = self._context
         context.calling -= 1
-        self._delivering = False
+        self.delivering = False
         context.statistics.publications_delivered += found
 
     def run_later(self) -> None:
         """Do what waits for the end of callbacks, unless one is on the stack."""
-        if self._delivering:
+        if self.delivering:
             return
+        if self._later:
+            self._run_later()
+        if not self._context.calling:
+            self.after_callback()
+
+    def _run_later(self) -> None:
         for _ in range(bounds.NESTED_PER_TURN):
             if not self._later:
-                break
+                return
             self._later.popleft()()
         if self._later:
             self._context.turn.at_end(self.run_later)
-        if not self._context.calling:
-            self.after_callback()
 
     # What subscriptions tell.
 

@@ -97,6 +97,8 @@ class Yard:
             if subscription.queue:
                 served.add(subscription.queue)
             nobody = False
+            if message.reply and session.may_answer:
+                session.asked(message.reply, self.now)
             self._heard[session].append(
                 session.deliver(
                     subscription,
@@ -104,7 +106,6 @@ class Yard:
                     message.reply,
                     message.header or b"",
                     message.payload,
-                    self.now,
                 )
             )
             if subscription.delivered == subscription.most:

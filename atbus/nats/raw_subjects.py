@@ -1,0 +1,49 @@
+"""
+Subjects as clients write them: bytes, which need not be any subject at all.
+"""
+
+from __future__ import annotations
+
+from atbus.errors import SubjectError
+from atbus.subjects.pattern import ANY, REST, check_queue, parse_pattern
+
+
+def is_literal(subject: bytes) -> bool:
+    """Tell whether each token of a subject to publish on means itself, and is not empty."""
+    tokens = subject.split(b".")
+    return b"" not in tokens and b"*" not in tokens and b">" not in tokens
+
+
+def is_subscribable(pattern: bytes, queue: bytes) -> bool:
+    """
+    Tell whether one can subscribe to a pattern.
+
+    :param queue: The group in which one would; empty for none.
+    """
+    try:
+        parse_pattern(pattern.decode())
+        if queue:
+            check_queue(queue.decode())
+    except (SubjectError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def matches_raw(pattern: bytes, subject: bytes) -> bool:
+    """Tell whether a pattern stands for a subject."""
+    if pattern == subject:
+        return True
+    wanted = pattern.decode(errors="replace").split(".")
+    there = subject.decode(errors="replace").split(".")
+    if wanted[-1] == REST and len(there) >= len(wanted):
+        wanted = wanted[:-1]
+        there = there[: len(wanted)]
+    return len(wanted) == len(there) and all(
+        mine in (ANY, theirs) for mine, theirs in zip(wanted, there, strict=True)
+    )
+
+
+def quoted(subject: bytes) -> str:
+    """Write a subject as it stands in the text of an error."""
+    text = subject.decode(errors="replace").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
