@@ -17,7 +17,9 @@ class ClusterSettings:
     :param advertise: What they are told instead of that; empty for where we really listen.
     :param routes: Members that we dial, as ``host:port``.
     :param user: What members show each other; empty for nothing.
-    :param allow_insecure: Whether we dial members off loopback, of which others tell.
+    :param certificate_file: What we show to members; with it there is TLS. Empty for none.
+    :param ca_file: Whom to believe that it is a member; empty for the system's authorities.
+    :param allow_insecure: Whether we dial members off loopback, of which others tell, in the clear.
     """
 
     name: str
@@ -26,7 +28,15 @@ class ClusterSettings:
     routes: tuple[str, ...] = ()
     user: str = ""
     password: str = attrs.field(default="", repr=False)
+    certificate_file: str = ""
+    key_file: str = ""
+    ca_file: str = ""
     allow_insecure: bool = False
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether routes are encrypted."""
+        return bool(self.certificate_file)
 
 
 def read_cluster(table: Mapping[str, Any]) -> ClusterSettings | None:

@@ -146,7 +146,8 @@ class RouteDoor(Factory):
         if len(routes.links) >= bounds.ROUTES_MAX:
             routes.log.warn("a route is closed: there are {count}", count=bounds.ROUTES_MAX)
             return None
-        return RouteLink(routes, routes.accepting(), None)
+        contexts = routes.contexts
+        return RouteLink(routes, routes.accepting(), contexts and contexts.accepting)
 
 
 class RouteDialer(ClientFactory):
@@ -204,8 +205,10 @@ class RouteDialer(ClientFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> RouteLink:
         """Make our side of the route."""
-        session = self._routes.dialing()
-        self._link = RouteLink(self._routes, session, None, self._ended, self)
+        routes, context = self._routes, None
+        if routes.contexts is not None:
+            context = routes.contexts.dialing(self.place, is_configured=self.is_configured)
+        self._link = RouteLink(routes, routes.dialing(), context, self._ended, self)
         return self._link
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:

@@ -1,10 +1,11 @@
 """
 One route between servers of NATS 2, as values: bytes in, effects out.
 
-Theory of operation. Who accepts says INFO; who dials begins TLS if one of the two wants it, and
-says CONNECT, INFO and PING. The acceptor takes part when it has heard both, in whichever order they
-come; the dialer when it is answered, for who is not wanted hears of it, or is closed, before that.
-From then on both tell their interest and send messages.
+Theory of operation. Where a cluster has TLS both sides begin it before anything is said, unlike
+clients and leafs. Who accepts says INFO; who dials says CONNECT, INFO and PING. The acceptor takes
+part when it has heard both, in whichever order they come; the dialer when it is answered, for who
+is not wanted hears of it, or is closed, before that. From then on both tell their interest and send
+messages.
 
 We declare neither ``lnoc`` nor a pool nor compression: so a server of any version 2 keeps one
 connection, and speaks the plain form. A server without a name for its cluster marks the one it has
@@ -72,14 +73,12 @@ class RouteTerms(Patience):
 
     :param info: The fields of our INFO; *server_id* and *cluster* are compared with theirs.
     :param connect: The fields of our CONNECT, credentials among them; None where we have accepted.
-    :param tls: Whether we have what TLS needs.
-    :param needs_tls: Whether there is no connection without it.
+    :param tls: Whether TLS begins before anything is said.
     """
 
     info: dict[str, Any]
     connect: dict[str, Any] | None = None
     tls: bool = False
-    needs_tls: bool = False
 
 
 def _admit_all(_: dict[str, Any]) -> bool:
@@ -104,11 +103,9 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         self._is_admitted = False
 
     def _greet(self) -> list[Effect]:
-        if self._terms.connect is not None:
-            return []
-        effects: list[Effect] = [Write(write_object("INFO", self._terms.info))]
-        if self._terms.needs_tls:
-            effects.append(StartTls())
+        effects: list[Effect] = [StartTls()] if self._terms.tls else []
+        if self._terms.connect is None:
+            effects.append(Write(write_object("INFO", self._terms.info)))
         return effects
 
     def _take(self, operation: Routed | Common) -> list[Effect]:
@@ -155,7 +152,7 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         if refused := self._compare_clusters(fields):
             return refused
         if self._terms.connect is not None:
-            return self._join(fields)
+            return self._join()
         return self._begin() if self._is_admitted else []
 
     def _compare_clusters(self, fields: dict[str, Any]) -> list[Effect]:
@@ -165,18 +162,12 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         text = f'Rejecting connection, cluster name "{theirs}" does not match "{ours}"'
         return self._end(f"its cluster is {theirs!r}", text, is_lasting=True)
 
-    def _join(self, fields: dict[str, Any]) -> list[Effect]:
+    def _join(self) -> list[Effect]:
         """A dialer says who it is."""
         self.state = State.JOINING
-        effects: list[Effect] = []
-        if fields.get("tls_required") or self._terms.needs_tls:
-            if not self._terms.tls:
-                return self._end("it wants TLS, for which nothing is configured", is_lasting=True)
-            effects.append(StartTls())
         self._asked.append(0)
         connect = write_object("CONNECT", self._terms.connect or {})
-        effects.append(Write(connect + write_object("INFO", self._terms.info) + PING))
-        return effects
+        return [Write(connect + write_object("INFO", self._terms.info) + PING)]
 
     def _connected(self, fields: dict[str, Any]) -> list[Effect]:
         """An acceptor hears who has dialed."""

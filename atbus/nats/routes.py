@@ -29,6 +29,7 @@ from atbus.nats.route import RouteDialer, RouteDoor, RouteLink
 from atbus.nats.route_session import RouteSession, RouteTerms
 from atbus.nats.server_grammar import write_object
 from atbus.nats.server_link import ServerLinks
+from atbus.nats.tls import RouteContexts
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
@@ -47,11 +48,14 @@ class Routes(ServerLinks):
     :param gateway: Whose they are.
     :param settings: What it is told of the cluster.
     :param random: Spreads attempts.
+    :raises ConfigurationError: Certificates cannot be used.
     """
 
     def __init__(self, gateway: Gateway, settings: ClusterSettings, random: Random) -> None:
         super().__init__(gateway, random)
         self.settings = settings
+        #: What routes are encrypted with; None for nothing.
+        self.contexts = RouteContexts(settings) if settings.has_tls else None
         self.door = RouteDoor(self)
         #: Those that take part, by who is at the other end.
         self.members: dict[str, RouteLink] = {}
@@ -186,8 +190,8 @@ class Routes(ServerLinks):
         found = _URL.fullmatch(url)
         if found is None or self.has(server_id) or server_id in self._candidacy.marks:
             return
-        place = found[1]
-        is_safe = self.settings.allow_insecure or _LOOPBACK.fullmatch(place)
+        place, settings = found[1], self.settings
+        is_safe = settings.has_tls or settings.allow_insecure or _LOOPBACK.fullmatch(place)
         if not self.serves or not is_safe or len(self._dialers) >= bounds.ROUTES_MAX:
             return
         if place not in self._dialers:
@@ -247,6 +251,8 @@ class Routes(ServerLinks):
         }
         if settings.user:
             about["auth_required"] = True
+        if settings.has_tls:
+            about["tls_required"] = about["tls_verify"] = True
         return about
 
     def dialing(self) -> RouteSession:
@@ -258,18 +264,19 @@ class Routes(ServerLinks):
             "pedantic": False,
             "user": settings.user,
             "pass": settings.password,
-            "tls_required": False,
+            "tls_required": settings.has_tls,
             "headers": True,
             "name": self._own_id,
             "cluster": settings.name,
         }
-        return RouteSession(RouteTerms(info=self._info(), connect=connect))
+        terms = RouteTerms(info=self._info(), connect=connect, tls=settings.has_tls)
+        return RouteSession(terms)
 
     def accepting(self) -> RouteSession:
         """Make our side of a route that somebody has dialed."""
         settings = self.settings
         return RouteSession(
-            RouteTerms(info=self._info()),
+            RouteTerms(info=self._info(), tls=settings.has_tls),
             lambda fields: _shows(fields, settings.user, settings.password),
         )
 
@@ -280,6 +287,7 @@ def make_routes(gateway: Gateway, random: Random) -> Routes | None:
 
     :param random: Spreads attempts.
     :returns: It; None when there is no cluster.
+    :raises ConfigurationError: Certificates cannot be used.
     """
     settings = gateway.settings.cluster
     return None if settings is None else Routes(gateway, settings, random)

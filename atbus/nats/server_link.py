@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from atbus.wire.messages import Interest as Told
 
 _OWN: Final = len(OWN_SUBJECTS)
+
+#: How connections end without a fault of anybody.
+_CLOSED: Final = (ConnectionDone, ConnectionLost, ConnectionAborted)
 
 
 class ServerLinks:
@@ -139,8 +143,13 @@ class ServerLink(Protocol):
         self._alarm.set(None)
         self._stop_waiting()
         self._owner.links.remove(self)
+        fault = "" if reason is None or reason.check(*_CLOSED) else reason.getErrorMessage()
         if self._ended is not None:
-            self._ended(self._reason or "the other side has closed", self._is_lasting)
+            why = self._reason or fault or "the other side has closed"
+            self._ended(why, self._is_lasting)
+        elif fault and not self._reason:
+            # Who dials tells of it otherwise: nobody wants to read the same every second.
+            self._log_end(fault)
 
     def close(self, reason: str) -> None:
         """Take part no longer, at once; close when everything is sent, or that takes too long."""

@@ -1,5 +1,5 @@
 """
-TLS for clients: the certificates of a gateway, made into contexts.
+TLS for clients, leafs and routes: the certificates of a gateway, made into contexts.
 
 The files are read when the gateway starts. Clients of NATS verify the gateway as browsers do, so
 these are ordinary certificates of servers, and not those with which the bus encrypts itself.
@@ -7,6 +7,7 @@ these are ordinary certificates of servers, and not those with which the bus enc
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from twisted.internet import ssl
 from twisted.internet.ssl import CertificateOptions
 
 from atbus.errors import ConfigurationError
+from atbus.nats.cluster_settings import ClusterSettings
 from atbus.nats.leaf_settings import Remote
 from atbus.nats.settings import TlsSettings
 
@@ -29,23 +31,52 @@ def make_context(settings: TlsSettings) -> Any:
     :returns: A factory of contexts, as Twisted wants it.
     :raises ConfigurationError: A file cannot be used.
     """
-    chain = _certificates(settings.certificate_file)
-    key = _read(settings.key_file)
     try:
-        own = ssl.PrivateCertificate.loadPEM(chain[0] + b"\n" + key)
-        further = [ssl.Certificate.loadPEM(each).original for each in chain[1:]]
-        trust = None
-        if settings.verify:
-            authorities = map(ssl.Certificate.loadPEM, _certificates(settings.ca_file))
-            trust = ssl.trustRootFromCertificates(authorities)
-        return CertificateOptions(
-            privateKey=own.privateKey.original,
-            certificate=own.original,
-            extraCertChain=further,
-            trustRoot=trust,
-        )
+        own = _Own(settings.certificate_file, settings.key_file)
+        return own.accepting(_trust(settings.ca_file) if settings.verify else None)
+    except ConfigurationError:
+        raise
     except Exception as error:
         raise ConfigurationError([f"nats.certificate_file: {error!r}"]) from error
+
+
+class _Own:
+    """
+    What we show.
+
+    :param certificate_file: Our certificate, and what leads from it to an authority.
+    :raises ConfigurationError: A file cannot be read.
+    """
+
+    def __init__(self, certificate_file: str, key_file: str) -> None:
+        chain = _certificates(certificate_file)
+        self.certificate = ssl.PrivateCertificate.loadPEM(chain[0] + b"\n" + _read(key_file))
+        self.further = [ssl.Certificate.loadPEM(each).original for each in chain[1:]]
+
+    def accepting(self, trust: Any) -> Any:
+        """Make what connections are encrypted with that others have begun."""
+        return CertificateOptions(
+            privateKey=self.certificate.privateKey.original,
+            certificate=self.certificate.original,
+            extraCertChain=self.further,
+            trustRoot=trust,
+        )
+
+    def dialing(self, host: str, trust: Any) -> Any:
+        """Make what a connection is encrypted with that we begin."""
+        return ssl.optionsForClientTLS(
+            host,
+            trustRoot=trust,
+            clientCertificate=self.certificate,
+            extraCertificateOptions={"extraCertChain": self.further},
+        )
+
+
+def _trust(ca_file: str) -> Any:
+    """Give whom to believe; without a file the authorities of the system."""
+    if not ca_file:
+        return ssl.platformTrust()
+    return ssl.trustRootFromCertificates(map(ssl.Certificate.loadPEM, _certificates(ca_file)))
 
 
 def _certificates(path: str) -> list[bytes]:
@@ -70,18 +101,63 @@ def client_context(remote: Remote, place: str) -> Any:
     :returns: What Twisted's ``startTLS`` wants; it also verifies the server.
     :raises ConfigurationError: A file cannot be used.
     """
+    host = _host(place)
     try:
-        trust = None
-        if remote.ca_file:
-            authorities = map(ssl.Certificate.loadPEM, _certificates(remote.ca_file))
-            trust = ssl.trustRootFromCertificates(authorities)
-        own = None
+        trust = _trust(remote.ca_file)
         if remote.certificate_file:
-            pem = _read(remote.certificate_file) + b"\n" + _read(remote.key_file)
-            own = ssl.PrivateCertificate.loadPEM(pem)
-        host = place.rpartition(":")[0].strip("[]")
-        return ssl.optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
+            return _Own(remote.certificate_file, remote.key_file).dialing(host, trust)
+        return ssl.optionsForClientTLS(host, trustRoot=trust)
     except ConfigurationError:
         raise
     except Exception as error:
         raise ConfigurationError([f"nats.leaf_remotes: {error!r}"]) from error
+
+
+class RouteContexts:
+    """
+    What routes are encrypted with; both sides show a certificate, as between servers.
+
+    :param settings: Where the files are.
+    :raises ConfigurationError: One of them cannot be used.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        try:
+            self._own = _Own(settings.certificate_file, settings.key_file)
+            self._trust = _trust(settings.ca_file)
+            #: For those that others have dialed.
+            self.accepting = self._own.accepting(self._trust)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise ConfigurationError([f"nats.cluster: {error!r}"]) from error
+        names = [host for host in map(_host, settings.routes) if not _is_address(host)]
+        self._name = names[0] if names else ""
+
+    def dialing(self, place: str, *, is_configured: bool) -> Any:
+        """
+        Make what a route is encrypted with that we dial.
+
+        A member tells of others by their address, which need not be in their certificate: then the
+        first name in the configuration has to be, as with servers.
+
+        :param place: Where; the certificate has to be for this host.
+        :param is_configured: Whether it stands in the configuration.
+        :returns: What Twisted's ``startTLS`` wants; it also verifies the other side.
+        """
+        host = _host(place)
+        if self._name and not is_configured and _is_address(host):
+            host = self._name
+        return self._own.dialing(host, self._trust)
+
+
+def _host(place: str) -> str:
+    return place.rpartition(":")[0].strip("[]")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

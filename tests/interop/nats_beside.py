@@ -23,11 +23,11 @@ class ServerCase(SocketCase):
         super().setUp()
         require_nats_server(self.binary)
 
-    def server(self, config: str, **values: Any) -> NatsServer:
+    def server(self, config: str, *, takes_routes: bool = False, **values: Any) -> NatsServer:
         """Start a server; it is stopped after the test."""
         path = Path(self.mktemp())
         path.write_text(config.format(**values))
-        server = NatsServer("-c", str(path), binary=self.binary)
+        server = NatsServer("-c", str(path), binary=self.binary, takes_routes=takes_routes)
         server.start()
         self.addCleanup(server.stop)
         return server

@@ -53,9 +53,12 @@ class NatsServer:
 
     :param arguments: Further ones.
     :param binary: Which one; Debian's by default.
+    :param takes_routes: Whether its configuration has a cluster.
     """
 
-    def __init__(self, *arguments: str, binary: str | None = BINARY) -> None:
+    def __init__(
+        self, *arguments: str, binary: str | None = BINARY, takes_routes: bool = False
+    ) -> None:
         assert binary is not None
         # With setpriv no server outlives a test run that was killed.
         tie = shutil.which("setpriv")
@@ -63,6 +66,7 @@ class NatsServer:
             *([tie, "--pdeathsig=KILL", "--"] if tie else []),
             *(binary, "-a", "127.0.0.1", "-p", "-1", *arguments),
         ]
+        self._takes_routes = takes_routes or "--cluster" in arguments
         self._log: list[bytes] = []
         self._ready = threading.Event()
         self.port = 0
@@ -101,10 +105,15 @@ class NatsServer:
                 self.route_port = int(match[1])
             is_ready = is_ready or b"Server is ready" in line
             # Where routes are taken is told after that.
-            if is_ready and (self.route_port or "--cluster" not in self._command):
+            if is_ready and (self.route_port or not self._takes_routes):
                 self._ready.set()
         # The end: whoever waits shall not wait longer.
         self._ready.set()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def stop(self) -> None:
         """End it."""

@@ -27,9 +27,9 @@ THEIRS_2_15 = (
 THEIRS = (THEIRS_2_9, THEIRS_2_15)
 
 
-def dialer(*, tls: bool = False) -> RouteSession:
+def dialer() -> RouteSession:
     """Make the side that has dialed."""
-    session = RouteSession(RouteTerms(info=INFO, connect={"user": "u"}, tls=tls))
+    session = RouteSession(RouteTerms(info=INFO, connect={"user": "u"}))
     session.open(0.0)
     return session
 
@@ -72,13 +72,12 @@ class DialerTests(SynchronousTestCase):
         session.receive(THEIRS_2_9, 0.0)
         self.assertEqual(session.receive(b"PONG\r\n", 0.0), [Opened()])
 
-    def test_tls_comes_before_connect(self) -> None:
-        """Where the server wants TLS, it begins before credentials are sent."""
-        text = THEIRS_2_9.replace(b"{", b'{"tls_required":true,', 1)
-        self.assertEqual(dialer(tls=True).receive(text, 0.0)[0], StartTls())
-        effects = dialer().receive(text, 0.0)
-        self.assertEqual(written(effects), b"")
-        self.assertIsInstance(effects[-1], Close)
+    def test_tls_comes_first(self) -> None:
+        """Where the cluster has TLS it begins before anything is said, on both sides."""
+        terms = RouteTerms(info=INFO, connect={"user": "u"}, tls=True)
+        self.assertEqual(RouteSession(terms).open(0.0), [StartTls()])
+        effects = RouteSession(RouteTerms(info=INFO, tls=True)).open(0.0)
+        self.assertEqual(effects, [StartTls(), Write(OURS)])
 
     def test_no_port_for_routes(self) -> None:
         """A port for clients or leafs gets no credentials, and is not tried again soon."""
@@ -129,10 +128,8 @@ class AcceptorTests(SynchronousTestCase):
     """A node that servers of a cluster dial."""
 
     def test_it_speaks_first(self) -> None:
-        """INFO is said at once, with TLS behind it where that is needed."""
+        """INFO is said at once."""
         self.assertEqual(RouteSession(RouteTerms(info=INFO)).open(0.0), [Write(OURS)])
-        terms = RouteTerms(info=INFO, tls=True, needs_tls=True)
-        self.assertEqual(RouteSession(terms).open(0.0), [Write(OURS), StartTls()])
 
     def test_in_either_order(self) -> None:
         """It takes part when it has heard CONNECT and INFO, whichever comes first."""

@@ -119,6 +119,12 @@ class ClusterTests(SynchronousTestCase):
             ),
             ({"routes": [5]}, f".routes: {place}, not 5"),
             ({"user": "bus"}, ".password: user and password go together"),
+            ({"certificate_file": "a"}, ".key_file: certificate_file and key_file go together"),
+            ({"certificate_file": 5, "key_file": "a"}, ".certificate_file: expected a text"),
+            (
+                {"ca_file": "a"},
+                ".ca_file: members show each other certificates, so certificate_file is needed",
+            ),
             ({"color": "red"}, ".color: unknown"),
         ):
             self.assertEqual(self.faults(**good | entry), [f".cluster{fault}"])
@@ -127,9 +133,10 @@ class ClusterTests(SynchronousTestCase):
         )
 
     def test_in_the_clear_only_when_allowed(self) -> None:
-        """Off loopback it has to be allowed that others can read what passes."""
+        """Off loopback it has to be allowed that others can read what passes, or there is TLS."""
         entry = {"name": "C1", "listen": "10.0.0.1:6222", "routes": ["10.0.0.2:6222"]}
         self.assertEqual(len(self.faults(**entry)), 2)
+        self.assertEqual(self.faults(**entry, certificate_file="a", key_file="b"), [])
         allowed = {"cluster": entry, "allow_insecure": True}
         self.assertEqual(list(reading_nats.nats_faults(allowed)), [])
 
