@@ -240,12 +240,14 @@ class ServerLink(Protocol):
         if message.barrier:
             self._perform(self._session.ask(message.barrier))
 
+    def may_have(self, subject: str) -> bool:
+        """Tell whether the other side may get what is published on a subject."""
+        return not subject.startswith((OWN_SUBJECTS, *self.hidden)) and self._may_send(subject)
+
     def take(self, publication: Publication, passing: Passing) -> None:
         """Pass on a publication; what cannot be given back is given up."""
         subject, reply = publication.subject, publication.reply_to
-        if passing.handed_back or subject.startswith((OWN_SUBJECTS, *self.hidden)):
-            return
-        if not self._may_send(subject):
+        if passing.came_from == self._place or not self.may_have(subject):
             return
         if reply:
             # Who answers at once must know of the interest in the answer.

@@ -36,6 +36,9 @@ class Foreign(Protocol):
     def told(self, message: Interest) -> None:
         """Learn who wants what; a *barrier* in it is to be answered when all before is known."""
 
+    def may_have(self, subject: str) -> bool:
+        """Tell whether he may get what is published on a subject."""
+
     def take(self, publication: Publication, passing: Passing) -> None:
         """Get a publication that it wants."""
 

@@ -295,6 +295,8 @@ class Publishing:
             # Unless they are answers, and who asked is known.
             self._spread_each(run, passing)
             return
+        if what.barred:
+            self.dropped(Status.NO_RIGHT, what.barred * len(run))
         if what.here:
             self._subscribers.deliver_run(run, way.plain)
         if what.branches and passing.hop_limit <= 0:
@@ -381,6 +383,8 @@ class Publishing:
                 absent=way.absent(publication),
             )
         )
+        if what.barred:
+            self.dropped(Status.NO_RIGHT, what.barred)
         heard = self._subscribers.deliver(publication, way.plain) if what.here else 0
         for queue in what.queues_here:
             heard += self._subscribers.deliver_to_one(publication, way.groups[queue])

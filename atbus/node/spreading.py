@@ -92,6 +92,18 @@ class Spreading:
 
     # To neighbors.
 
+    def may_have(self, neighbor: int, subject: tuple[str, ...]) -> bool:
+        """
+        Tell whether a neighbor may get what is published on a subject.
+
+        :param subject: Its tokens.
+        """
+        foreign = self.foreign.get(neighbor)
+        if foreign is not None:
+            return foreign.may_have(".".join(subject))
+        rights = self._context.rights
+        return rights is None or rights.refuses_delivery(rights.who(neighbor), subject) is None
+
     def send(self, publication: Publication, passing: Passing, neighbor: int) -> None:
         """
         Send a publication to a neighbor that has told of its interest.
@@ -103,12 +115,10 @@ class Spreading:
             foreign.take(publication, passing)
             return
         endpoint = self._endpoints.get(neighbor)
-        rights = self._context.rights
         if endpoint is None:
             self._publishing.dropped(Status.NOT_CONNECTED)
-        elif rights is not None and rights.refuses_delivery(
-            rights.who(neighbor), tuple(publication.subject.split("."))
-        ):
+        elif not self.may_have(neighbor, tuple(publication.subject.split("."))):
+            # An answer on its way back to who asked.
             self._publishing.dropped(Status.NO_RIGHT)
         else:
             self._submit(endpoint, publication, passing, 0)
@@ -125,14 +135,8 @@ class Spreading:
                 foreign.take(publication, passing)
             return
         endpoint = self._endpoints.get(neighbor)
-        rights = self._context.rights
         if endpoint is None:
             self._publishing.dropped(Status.NOT_CONNECTED, len(run))
-            return
-        if rights is not None and rights.refuses_delivery(
-            rights.who(neighbor), tuple(run.subject.split("."))
-        ):
-            self._publishing.dropped(Status.NO_RIGHT, len(run))
             return
         names_bytes = 2 + len(run.subject.encode()) + 8 * len(passing.served)
         room = endpoint.frame_bytes_max - _OVERHEAD_BYTES - names_bytes

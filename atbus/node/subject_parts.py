@@ -126,6 +126,7 @@ def make_subjects(
     subscribers.answer = publishing.answer
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
+    distributor.may_have = publishing.spreading.may_have
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign
     return SubjectParts(

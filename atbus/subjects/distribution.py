@@ -18,6 +18,8 @@ The rules (wire protocol, 6.6 and 7.20):
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
    such subscribers; and where it has none, it also gets what somebody else outside has sent for a
    group of which nobody else is a member any more.
+6. Who may not have it by his rights is no branch: a group goes to another member, and where nobody
+   else wants it, nobody has it.
 """
 
 from __future__ import annotations
@@ -92,12 +94,14 @@ class Distribution:
     :param queues_here: The groups of which one member at this node gets it.
     :param branches: Who else gets it, each once.
     :param unserved: The groups that found nobody: to be handed back, unless they were before.
+    :param barred: How many neighbors are left out because they may not have it.
     """
 
     here: bool = False
     queues_here: tuple[str, ...] = ()
     branches: tuple[Branch, ...] = ()
     unserved: tuple[str, ...] = ()
+    barred: int = 0
 
     @property
     def nobody(self) -> bool:
@@ -128,6 +132,8 @@ class Distributor:
         self.preference = preference
         self.zone = zone
         self.siblings = siblings
+        #: Tells whether a neighbor may have what is published on a subject; None: all may.
+        self.may_have: Callable[[int, tuple[str, ...]], bool] | None = None
         self._interests = interests
         self._draw = draw
         # Where subjects are wanted that no group wants, until any interest changes.
@@ -149,6 +155,12 @@ class Distributor:
         allowed = _allowed(incoming, sides)
         here, plain = self._plain(incoming, takers, allowed)
         alone = _takers_of_groups_alone(takers, sides)
+        served = _served(incoming, plain, sides)
+        barred = self._barred({taker.neighbor for taker in takers} & allowed, incoming.subject)
+        wanting = len(plain)
+        plain = {place: None for place in plain if place not in barred}
+        allowed -= barred
+        alone -= barred
         if incoming.queues_only or incoming.handed_back:
             allowed -= {place for place in allowed - alone if sides[place] is Side.OUTSIDE}
         groups: dict[str, list[Taker]] = {}
@@ -170,7 +182,6 @@ class Distributor:
             else:
                 queues.setdefault(place, []).append(queue)
         queues_here = tuple(queues.pop(HERE, ()))
-        served = _served(incoming, plain, sides)
         return Distribution(
             here=here,
             queues_here=queues_here,
@@ -184,6 +195,7 @@ class Distributor:
                 for neighbor in dict.fromkeys((*plain, *queues))
             ),
             unserved=tuple(unserved),
+            barred=wanting - len(plain),
         )
 
     def is_plain(self, subject: tuple[str, ...]) -> bool:
@@ -217,16 +229,26 @@ class Distributor:
             and place not in incoming.served
         ]
         served = _served(incoming, chosen, sides)
+        barred = self._barred(chosen, incoming.subject)
         return Distribution(
             here=HERE in places,
+            barred=len(barred),
             branches=tuple(
                 Branch(
                     neighbor=place,
                     served=tuple(bus_id for bus_id in served if bus_id != place) if served else (),
                 )
                 for place in chosen
+                if place not in barred
             ),
         )
+
+    def _barred(self, places: Collection[int], subject: tuple[str, ...]) -> frozenset[int]:
+        """Find those who may not have it (rule 6)."""
+        may_have = self.may_have
+        if may_have is None:
+            return frozenset()
+        return frozenset(place for place in places if not may_have(place, subject))
 
     @staticmethod
     def _plain(

@@ -10,9 +10,9 @@ from atbus.nats import bounds
 from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import Monitor
 from atbus.testing.leaf_fuzz import hostile_leaf
-from tests.nats.harbor import Caller, HarborTests
+from tests.nats.harbor import DOOR, Caller, HarborTests
 from tests.nats.leaf_transcripts import LEAF_TRANSCRIPTS, stripped
-from tests.nats.transcripts import EOF
+from tests.nats.transcripts import EOF, QUIET
 
 PORT = 7422
 
@@ -156,6 +156,41 @@ class DoorTests(HarborTests):
         client.says(b"SUB box 9\r\nPUB ask box 4\r\nwhat\r\n")
         self.network.settle()
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
+
+    def test_a_question_that_may_not_go_there(self) -> None:
+        """When only a leaf wants it that may not have it, the client is told so at once."""
+        user = {"user": "u", "password": "p", "permissions": {"subscribe": {"deny": ["secret.>"]}}}
+        gateway = self.open(leaf_users=[user])
+        leaf = self.leaf(gateway)
+        leaf.says(b'CONNECT {"user":"u","pass":"p"}\r\nPING\r\nLS+ >\r\nLS+ > q 1\r\n')
+        client = self.caller(gateway)
+        client.says(QUIET + b"SUB box 9\r\nPING\r\n")
+        self.network.settle()
+        leaf.hears()
+        client.hears()
+        client.says(b"PUB secret.a box 0\r\n\r\n")
+        self.assertEqual(client.hears(), b"HMSG box 9 16 16\r\nNATS/1.0 503\r\n\r\n\r\n")
+        client.says(b"PUB open box 0\r\n\r\n")
+        self.network.settle()
+        self.assertEqual(leaf.hears(), b"LMSG open + box q 0\r\n\r\n")
+
+    def test_a_group_whose_member_has_just_left(self) -> None:
+        """What a branch of the bus hands back goes to the leaf that has a member."""
+        top = self.root(nats={**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"})
+        gateway = self.gateway(top)
+        child = self.child()
+        self.network.start(top, child)
+        self.network.settle()
+        gone = child.subscribe("a", lambda _: None, queue="q")
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ a q 1\r\n")
+        self.network.settle()
+        leaf.hears()
+        gone.unsubscribe()
+        for _ in range(20):
+            top.publish("a", b"x")
+        self.network.settle()
+        self.assertEqual(leaf.hears().count(b"LMSG a | q 1\r\nx\r\n"), 20)
 
     def test_so_many_answers_are_waited_for(self) -> None:
         """Of more questions than that, the answers to the oldest are not asked for any more."""

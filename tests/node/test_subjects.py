@@ -465,3 +465,18 @@ class RightsTests(GardenTests):
         left.publish("open.a", b"1")
         self.settle()
         self.assertEqual(self.got[RIGHT], [b"1"])
+
+    def test_who_may_not_have_it(self) -> None:
+        """When only such a node wants a question, who asks is told at once that nobody is there."""
+        rule = {"action": "deny", "ids": [hex(LEFT)], "subscribe": ["secret.>"]}
+        top = self.plant(TOP, rights=[rule])[0]
+        left = self.plant(LEFT)[0]
+        self.listen(left, ">")
+        self.listen(left, ">", "g")
+        self.settle()
+        error = self.failureResultOf(top.request_subject("secret.a"), Undeliverable).value
+        self.assertIs(error.status, Status.NO_RESPONDERS)
+        top.publish_many("secret.a", [b"1", b"2"])
+        self.settle()
+        self.assertEqual(self.got[LEFT], [])
+        self.assertEqual(top.statistics.publications_dropped[Status.NO_RIGHT], 3)

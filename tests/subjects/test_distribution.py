@@ -244,6 +244,23 @@ class DecisionTests(SynchronousTestCase):
         )
         self.assertTrue(decision.nobody)
 
+    def test_who_may_not_have_it(self) -> None:
+        """It is no branch: its group's message goes to another member, and it is counted."""
+        interests = Interests()
+        entries = (InterestEntry(subject=">"), InterestEntry(subject=">", queue="q", weight=1))
+        for bus_id in (5, 6):
+            interests.open(bus_id, Side.BELOW)
+            interests.heard(bus_id, Interest(generation=1, replay=True, last=True, entries=entries))
+        distributor = Distributor(interests, random.Random(0).randrange)
+        distributor.may_have = lambda place, subject: place == 6 and subject == ("a",)
+        for _ in range(20):
+            decision = distributor.distribute(Incoming(subject=("a",)))
+            self.assertEqual(decision.branches, (Branch(neighbor=6, queues=("q",)),))
+            self.assertEqual(decision.barred, 1)
+        decision = distributor.distribute(Incoming(subject=("b",)))
+        self.assertTrue(decision.nobody)
+        self.assertEqual((decision.barred, decision.unserved), (2, ("q",)))
+
     def test_plain_subscribers_that_have_it(self) -> None:
         """A branch that was served by somebody else gets the group's message, and says so."""
         interests = Interests()
