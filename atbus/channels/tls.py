@@ -165,8 +165,10 @@ class TlsStreamProtocol(StreamProtocol):
     def _remember_session(self) -> None:
         """Keep what shortens the next handshake, of a connection that was good."""
         if self.dialled and not self.refusal and self.exporter:
-            session = self._transport.getHandle().get_session()
-            self._factory.credentials.remember_session(str(self.address), session)
+            connection, credentials = self._transport.getHandle(), self._factory.credentials
+            # Of files that were replaced meanwhile no session is good, nor would OpenSSL take it.
+            if connection.get_context() is credentials.context(dials=True):
+                credentials.remember_session(str(self.address), connection.get_session())
 
     def _settle(self, outcome: StreamProtocol | ConnectFailed) -> None:
         """Tell whoever dialled what came of it, once; nobody waits for what was accepted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,16 @@ def is_resumed(channel: Any) -> bool:
 class SessionTests(TlsTests):
     """A listener, and somebody who dials it several times."""
 
-    async def met(self, listener: IChannelListener, ours: Credentials) -> tuple[bool, bytes]:
+    async def met(
+        self,
+        listener: IChannelListener,
+        ours: Credentials,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> tuple[bool, bytes]:
         """
         Connect, hear a frame, and part.
 
+        :param meanwhile: What happens while the connection is there.
         :returns: Whether a session was resumed, and what the two sides alone know.
         """
         reception, receiver = self.reception, RecordingReceiver()
@@ -45,6 +52,7 @@ class SessionTests(TlsTests):
         self.assertEqual(channel.exporter, guest.channel.exporter)
         self.assertEqual(str(guest.channel.identity), str(ours.identity))
         resumed = is_resumed(channel)
+        meanwhile()
         channel.close()
         await receiver.end()
         await guest.end()
@@ -89,17 +97,31 @@ class SessionTests(TlsTests):
 
     async def test_new_files_of_who_dials(self) -> None:
         """Who believes others now than when a session began does not resume it."""
-        options = self.files.options()
-        ours = Credentials(options)
+        ours = self.files.credentials()
         listener = await self.begin(self.files.credentials())
         await self.met(listener, ours)
         self.assertTrue((await self.met(listener, ours))[0])
-        paths = Path(options.certificate), Path(options.key)
+        self.renew(ours)
+        self.assertFalse((await self.met(listener, ours))[0])
+
+    async def test_new_files_while_connected(self) -> None:
+        """
+        A connection that was there when the files changed and ends later leaves no session, and the
+        next one is made by the new files.
+        """
+        ours = self.files.credentials()
+        listener = await self.begin(self.files.credentials())
+        await self.met(listener, ours, lambda: self.renew(ours))
+        met = [await self.met(listener, ours) for _ in range(2)]
+        self.assertEqual([resumed for resumed, _ in met], [False, True])
+
+    def renew(self, ours: Credentials) -> None:
+        """Write a new certificate over that of somebody, who uses it from now on."""
+        paths = Path(ours.options.certificate), Path(ours.options.key)
         for path in paths:
             path.unlink()
         self.files.issue().write(*paths)
         self.assertTrue(ours.refresh())
-        self.assertFalse((await self.met(listener, ours))[0])
 
     async def test_what_has_expired_is_not_resumed(self) -> None:
         """A session does not outlive the certificate that it began with."""
