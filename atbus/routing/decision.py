@@ -68,3 +68,13 @@ class Refuse:
 
 
 Decision: TypeAlias = Deliver | Forward | Hold | Refuse
+
+
+def hop_of(decision: Decision) -> BusId | None:
+    """
+    Say to whom a decision leads.
+
+    :param decision: It.
+    :returns: The neighbor that takes the message, now or later; None when no neighbor does.
+    """
+    return decision.bus_id if isinstance(decision, Forward | Hold) else None

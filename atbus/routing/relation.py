@@ -184,7 +184,7 @@ class Tree:
         :param upstream_id: The other one.
         :returns: Whether it is below it, at any depth; nobody is below itself.
         """
-        return upstream_id in self.chain_of(bus_id)
+        return _place_in(self.chain_of(bus_id), upstream_id, self.chain_of(upstream_id)) >= 0
 
     def relation_between(self, one: int, other: int) -> Related:
         """
@@ -205,11 +205,12 @@ class Tree:
             return Related(Relation.IMMEDIATE_DOWNSTREAM, other)
         if above_one and above_one == above_other:
             return Related(Relation.SAME_UPSTREAM_PEER, above_one)
-        if other in self.chain_of(one):
+        above, way = self.chain_of(one), self.chain_of(other)
+        if _place_in(above, other, way) >= 0:
             return Related(Relation.TRANSITIVE_UPSTREAM, above_one)
-        way = self.chain_of(other)
-        if one in way:
-            return Related(Relation.TRANSITIVE_DOWNSTREAM, way[way.index(one) - 1])
+        place = _place_in(way, one, above)
+        if place >= 0:
+            return Related(Relation.TRANSITIVE_DOWNSTREAM, way[place - 1])
         return Related(Relation.OTHER_UPSTREAM_PEER, above_one or other)
 
     def _may_stand_below(self, bus_id: int, upstream_id: int) -> bool:
@@ -254,3 +255,19 @@ class Tree:
         if self._chains:
             self._chains.clear()
         self._remembered_ids = 0
+
+
+def _place_in(way: tuple[int, ...], bus_id: int, above: tuple[int, ...]) -> int:
+    """
+    Find a node in the chain of another; the chain of the upper one ends that of the lower one.
+
+    :param way: The chain.
+    :param bus_id: The node.
+    :param above: Its own chain.
+    :returns: Where it is; -1 when it is not there.
+    """
+    if len(way) == limits.CHAIN_NODES_MAX:
+        # It may be cut off, and end elsewhere.
+        return way.index(bus_id) if bus_id in way else -1
+    place = len(way) - len(above) - 1
+    return place if place >= 0 and way[place] == bus_id else -1

@@ -33,7 +33,7 @@ and neither does a record.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import attrs
@@ -43,7 +43,8 @@ from atbus import limits
 from atbus.address import Address
 from atbus.busid import BusId, Subnet, find_subnet, format_bus_id, merge_subnets
 from atbus.errors import LocalProtocolError, Status
-from atbus.routing.decision import Decision, Deliver, Forward, Hold, Refuse
+from atbus.routing.branches import Branches
+from atbus.routing.decision import Decision, Deliver, Forward, Hold, Refuse, hop_of
 from atbus.routing.interfaces import IRouter
 from atbus.routing.registry import Registry
 from atbus.routing.relation import Relation
@@ -117,6 +118,7 @@ class Table:
         self._index = SubnetIndex()
         self._upstream: BusId | None = None
         self._decisions: dict[int, tuple[Decision, BusId | None]] = {}
+        self._branches = Branches(self._tree, self._neighbors.keys())
 
     @property
     def version(self) -> int:
@@ -259,13 +261,13 @@ class Table:
         :param no_upstream: Whether the default route is closed.
         :returns: `Deliver`, `Forward`, `Hold` or `Refuse`.
         """
+        if self._tree_version != self._tree.version:
+            self._tree_version = self._tree.version
+            self._forget_decisions()
         if exclude or no_upstream:
             decision = self._decide(target, exclude, no_upstream)
-            hop = _hop_of(decision)
+            hop = hop_of(decision)
         else:
-            if self._tree_version != self._tree.version:
-                self._tree_version = self._tree.version
-                self._decisions.clear()
             known = self._decisions.get(target)
             if known is None:
                 known = self._remember(target)
@@ -374,17 +376,22 @@ class Table:
 
     def _changed(self) -> None:
         self._version += 1
+        self._forget_decisions()
+
+    def _forget_decisions(self) -> None:
         self._decisions.clear()
+        self._branches.clear()
 
     def _remember(self, target: int) -> tuple[Decision, BusId | None]:
         # Targets may come from hostile heads; to forget all costs one look-up each.
         if len(self._decisions) >= limits.COMPILED_TARGETS_MAX:
             self._decisions.clear()
-        decision = self._decide(target, _NOBODY, no_upstream=False)
-        known = self._decisions[target] = (decision, _hop_of(decision))
+        known = self._decisions[target] = self._branches.once(target, self.own_id, self._decide)
         return known
 
-    def _decide(self, target: int, exclude: Collection[int], no_upstream: bool) -> Decision:
+    def _decide(
+        self, target: int, exclude: Collection[int] = _NOBODY, no_upstream: bool = False
+    ) -> Decision:
         if not target:
             return Refuse(Status.NO_ROUTE, "0 names no node")
         if target == self.own_id:
@@ -400,36 +407,33 @@ class Table:
             return self._through(target, neighbor.bus_id, name, default)
         if not self._tree.is_placed(target):
             return self._decide_by_subnets(target, target, exclude, default)
-        chain = self._tree.chain_of(target)
-        if self.own_id in chain:
-            return self._decide_downwards(target, chain[: chain.index(self.own_id)], exclude)
-        for above in chain:
-            if above in self._neighbors and above not in exclude:
-                if above == self._upstream:
-                    return self._default_route(target, default)
-                rule = f"record: below neighbor {format_bus_id(above)}"
-                return self._through(target, BusId(above), rule, default)
-        top = chain[-1] if chain else target
-        if not self._tree.is_placed(top):
-            return self._decide_by_subnets(target, top, exclude, default)
-        return self._default_route(target, default)
+        return self._decide_by_record(target, exclude, default)
 
-    def _decide_downwards(
-        self, target: int, between: Sequence[int], exclude: Collection[int]
+    def _decide_by_record(
+        self, target: int, exclude: Collection[int], default: BusId | None
     ) -> Decision:
         """
-        Send down to what stands below us by its record.
+        Let the records decide.
 
-        :param target: The destination.
-        :param between: The nodes between it and us, from below.
+        :param target: The destination, which is placed.
         :param exclude: Neighbors that must not be used.
+        :param default: The upstream, where it may be used.
         """
-        for place, above in enumerate((*between[-1:], *between)):
-            if above in self._neighbors and above not in exclude:
-                rule = f"record: {'child' if not place else 'neighbor'} {format_bus_id(above)}"
-                return self._through(target, BusId(above), f"{rule} on the way down", None)
-        child = format_bus_id(between[-1] if between else target)
-        return Refuse(Status.NO_ROUTE, f"record: below us through {child}, which is not here")
+        branch = self._branches.of(target, self.own_id, exclude)
+        hop = BusId(branch.hop)
+        if branch.child:
+            if not hop:
+                rule = f"record: below us through {format_bus_id(branch.child)}, which is not here"
+                return Refuse(Status.NO_ROUTE, rule)
+            kind = "child" if hop == branch.child else "neighbor"
+            rule = f"record: {kind} {format_bus_id(hop)} on the way down"
+            return self._through(target, hop, rule, None)
+        if hop and hop != self._upstream:
+            rule = f"record: below neighbor {format_bus_id(hop)}"
+            return self._through(target, hop, rule, default)
+        if not hop and not self._tree.is_placed(branch.top):
+            return self._decide_by_subnets(target, branch.top, exclude, default)
+        return self._default_route(target, default)
 
     def _decide_by_subnets(
         self, target: int, of_whom: int, exclude: Collection[int], default: BusId | None
@@ -494,7 +498,3 @@ def owned_subnets(bus_id: int, announced: Iterable[Subnet]) -> tuple[Subnet, ...
 
 def _contains(subnets: Iterable[Subnet], bus_id: int) -> bool:
     return any(subnet.contains(bus_id) for subnet in subnets)
-
-
-def _hop_of(decision: Decision) -> BusId | None:
-    return decision.bus_id if isinstance(decision, Forward | Hold) else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
+from random import Random
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +54,22 @@ class TopologyTests(SynchronousTestCase):
             calls.add(calls_of(partial(table.next_hop, BusId(count))))
         self.assertEqual(len(calls), 1, calls)
         self.assertLess(calls.pop(), 10)
+
+    def test_flat_after_a_change(self) -> None:
+        """
+        A next hop that was not asked for costs little more, however deep the tree.
+
+        When all are asked for, each node on the ways up is passed once: counted in calls.
+        """
+        costs = []
+        for depth, count in ((2, 1_000), (6, 1_000), (20, 1_000), (20, 10_000)):
+            table, records = topology.bus(depth, count)
+            table.registry.claim(Feeder.SYNC, records)
+            everybody = list(range(2, count + 1))
+            Random(1).shuffle(everybody)
+            costs.append(calls_of(partial(deque, map(table.next_hop, everybody), 0)) / count)
+        self.assertLess(max(costs), 25, costs)
+        self.assertLess(costs[-1], 1.1 * costs[-2], costs)
 
     def test_main(self) -> None:
         """The table has a head and a line for each depth and size."""

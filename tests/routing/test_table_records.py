@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 
 from hypothesis import settings
@@ -18,6 +19,7 @@ from atbus.routing.relation import Relation
 from atbus.routing.table import Neighbor, Position, Table
 
 ME, UP, CHILD, PEER = 0x10, 0x1, 0x20, 0x30
+STRANGER = 0x9999
 NEIGHBORS = {UP: Position.UPSTREAM, CHILD: Position.DOWNSTREAM, PEER: Position.PEER}
 
 
@@ -274,6 +276,11 @@ class _TableMachine(RuleBasedStateMachine):
         self.table = Table(ME, [Subnet(ME, 3)])
         self.model = _Naive()
 
+    @rule(chain=st.lists(_IDS, min_size=2, max_size=6, unique=True))
+    def place_chain(self, chain: list[int]) -> None:
+        for upstream_id, bus_id in itertools.pairwise(chain):
+            self.place(bus_id, upstream_id)
+
     @rule(bus_id=_IDS, upstream_id=_IDS | st.just(0))
     def place(self, bus_id: int, upstream_id: int) -> None:
         if upstream_id == bus_id or bus_id in self.model.above(upstream_id):
@@ -320,6 +327,13 @@ class _TableMachine(RuleBasedStateMachine):
                 assert hop_of(back) == (Status.LOOP if expected == came_from else expected)
                 if isinstance(decision, Forward):
                     assert decision.relation is self.table.relation_to(wanted)
+
+    @rule(everybody=st.permutations([*range(0x10, 0x18), *range(0x40, 0x44)]))
+    def ask_all(self, everybody: list[int]) -> None:
+        """What others were asked for before changes no answer, and no reason."""
+        for wanted in everybody:
+            alone = self.table.next_hop(wanted, exclude={STRANGER})
+            assert self.table.next_hop(wanted) == alone
 
 
 class ModelTests(SynchronousTestCase):
