@@ -46,8 +46,6 @@ simulate: .venv/stamp-dev  ## storms over buses, subscribers and route tables, S
 bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json (QUICK=1: a rough look, PUBLISH=1: into the manual)
 	$(BIN)/python -m benchmarks.runner $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 	$(BIN)/python -m benchmarks.topology $(if $(QUICK),--quick)
-	$(BIN)/python -m benchmarks.nats_gateway $(if $(QUICK),--quick)
-	$(BIN)/python -m benchmarks.subjects $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.services $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.lane_memory $(if $(QUICK),--quick)
 

@@ -2,10 +2,11 @@
 The NATS gateway beside a nats-server: ``python -m benchmarks.nats_gateway``.
 
 The same clients, made of nothing but bytes and sockets, talk to both in one run, one directly after
-the other, several rounds. A rate is that of one publisher and one subscriber; a round trip is one
-request that another client answers. Beside each figure of the gateway stands its share of
-nats-server's, and what a message costs the gateway in processor time, which does not depend on who
-else uses the machine.
+the other, several rounds; who is first alternates. A rate is that of one publisher and one
+subscriber; a round trip is one request that another client answers. What a message costs the
+gateway in processor time hardly depends on who else uses the machine.
+
+``python -m benchmarks.runner`` does the same, and puts it into the manual.
 """
 
 from __future__ import annotations
@@ -21,22 +22,65 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
+
+import attrs
+
+from benchmarks.ratios import Spread, spread
 
 #: For each payload in bytes the messages of one measurement.
 COUNTS = {16: 200_000, 1_024: 100_000, 16_384: 10_000, 65_536: 3_000}
 TRIPS = 2_000
 ROUNDS = 5
-#: What of nats-server's rate is wanted at the smallest size and from 16 KiB on; and of its trips.
+#: What of nats-server's rate is wanted at the smallest size and from 16 KiB on.
 SHARES = {16: 0.1, 16_384: 1.0, 65_536: 1.0}
-TRIP_FACTOR = 1.5
+#: A round trip may take half as long again as through nats-server.
+TRIP_SHARE = 1 / 1.5
+TRIP_BYTES = 16
+#: No further round is begun after that.
+SECONDS_MAX = 75.0
 
 _QUIET = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
 _TICKS = os.sysconf("SC_CLK_TCK")
 _BINARY = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+
+
+@attrs.frozen(kw_only=True)
+class Figures:
+    """
+    What came of one work, round by round.
+
+    :param size: Of a payload, bytes.
+    :param is_trip: Whether they are microseconds, of a request and its answer, instead of rates.
+    :param aim: The ratio that is wanted; 0 for any.
+    :param spent_us: The gateway's processor time for one message, or one round trip.
+    """
+
+    size: int
+    is_trip: bool = False
+    aim: float = 0.0
+    ours: list[float] = attrs.field(factory=list)
+    theirs: list[float] = attrs.field(factory=list)
+    spent_us: list[float] = attrs.field(factory=list)
+
+    @property
+    def name(self) -> str:
+        """What was done."""
+        return "request round trip, p50" if self.is_trip else "one publisher, one subscriber"
+
+    @property
+    def unit(self) -> str:
+        """Of what ours and theirs are."""
+        return "us" if self.is_trip else "messages/s"
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times better the gateway is."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return spread([b / a if self.is_trip else a / b for a, b in pairs])
 
 
 class Peer:
@@ -170,73 +214,85 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def measure(*, quick: bool) -> dict[str, dict[str, list[float]]]:
-    """Measure both servers, round by round."""
-    found: dict[str, dict[str, list[float]]] = {"gateway": {}, "nats-server": {}}
+def absence() -> str:
+    """Say why nothing can be measured; empty when it can."""
+    return "" if _BINARY else "there is no program nats-server (Debian: nats-server)"
+
+
+def measure(rounds: int, *, quick: bool = False) -> list[Figures]:
+    """
+    Measure both servers.
+
+    :param rounds: At most; none is begun after `SECONDS_MAX`.
+    :param quick: With a tenth of the messages.
+    """
+    found = [Figures(size=size, aim=SHARES.get(size, 0.0)) for size in COUNTS]
+    found.append(Figures(size=TRIP_BYTES, is_trip=True, aim=TRIP_SHARE))
     twistd = str(Path(sys.executable).with_name("twistd"))
     ours = [
         *(twistd, "-n", "--pidfile=", "atbus", "--id", "0x10001"),
         *("--set", "nats.listen=127.0.0.1:0"),
     ]
     theirs = [_BINARY or "", "-a", "127.0.0.1", "-p", "-1"]
+    began = monotonic()
     with (
         tempfile.TemporaryDirectory() as one,
         tempfile.TemporaryDirectory() as other,
-        server(ours, r"nats listen: [\d.]+:(\d+)", one) as (port, pid),
-        server(theirs, r"client connections on [\d.]+:(\d+)[^$]*is ready", other) as (peer, _),
+        server(ours, r"nats listen: [\d.]+:(\d+)", one) as near,
+        server(theirs, r"client connections on [\d.]+:(\d+)[^$]*is ready", other) as far,
     ):
-        for _ in range(1 if quick else ROUNDS):
-            for size, full in COUNTS.items():
-                count = full // 10 if quick else full
-                for name, place in (("gateway", port), ("nats-server", peer)):
-                    before = processor_seconds(pid)
-                    per_second = rate(place, size, count)
-                    figures = found[name]
-                    figures.setdefault(f"{size} B", []).append(per_second)
-                    if name == "gateway":
-                        spent = (processor_seconds(pid) - before) / count * 1e6
-                        figures.setdefault(f"{size} B, us", []).append(spent)
-            for name, place in (("gateway", port), ("nats-server", peer)):
-                trips = trip(place, TRIPS // 10 if quick else TRIPS)
-                found[name].setdefault("request p50", []).append(trips)
+        for number in range(rounds):
+            if number and monotonic() - began > SECONDS_MAX:
+                print(f"NATS gateway: time is over after {number} rounds", flush=True)
+                break
+            for figures in found:
+                count = TRIPS if figures.is_trip else COUNTS[figures.size]
+                _pair(figures, near, far, count // 10 if quick else count, number)
     return found
 
 
+def _pair(
+    figures: Figures, near: tuple[int, int], far: tuple[int, int], count: int, number: int
+) -> None:
+    """Measure one after the other."""
+    places = [(near, figures.ours), (far, figures.theirs)]
+    for (port, pid), into in places if number % 2 == 0 else reversed(places):
+        before = processor_seconds(pid)
+        into.append(trip(port, count) if figures.is_trip else rate(port, figures.size, count))
+        if into is figures.ours:
+            figures.spent_us.append((processor_seconds(pid) - before) / count * 1e6)
+
+
+def lines_of(found: Iterable[Figures]) -> Iterator[str]:
+    """Write what came out for people, and whether it is what is wanted."""
+    for figures in found:
+        ours, theirs, spent_us = map(
+            statistics.median, (figures.ours, figures.theirs, figures.spent_us)
+        )
+        ratio = figures.ratio
+        aim = f", wanted {figures.aim:.2f}" if figures.aim else ""
+        missed = ", missed" if ratio.median < figures.aim else ""
+        yield (
+            f"{figures.size:>6} B, {figures.name}: gateway {ours:,.0f}, nats-server "
+            f"{theirs:,.0f} {figures.unit}, {ratio.median:.2f} times better ({ratio.low:.2f}-"
+            f"{ratio.high:.2f}){aim}{missed}; gateway {spent_us:.2f} us of processor time"
+        )
+
+
 def main() -> int:
-    """Run from the command line, and say which shares are missed."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nats_gateway")
     parser.add_argument("--quick", action="store_true", help="a rough look")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="at most so many")
     options = parser.parse_args()
-    if _BINARY is None:
-        print("nats-server is absent (Debian: apt-get install nats-server)")
+    if absence():
+        print(absence())
         return 0
-    found = measure(quick=options.quick)
-    missed = []
-    for size in COUNTS:
-        ours, theirs = (
-            statistics.median(found[name][f"{size} B"]) for name in ("gateway", "nats-server")
-        )
-        cost = statistics.median(found["gateway"][f"{size} B, us"])
-        wanted = SHARES.get(size)
-        if wanted is not None and ours < wanted * theirs:
-            missed.append(f"{size} B")
-        aim = "" if wanted is None else f", wanted {wanted:g}"
-        print(
-            f"{size:>6} B: gateway {ours:>9,.0f}/s, nats-server {theirs:>9,.0f}/s, "
-            f"ratio {ours / theirs:.3f}{aim}; gateway {cost:.2f} us of processor time a message"
-        )
-    ours, theirs = (
-        statistics.median(found[name]["request p50"]) for name in ("gateway", "nats-server")
-    )
-    if ours > TRIP_FACTOR * theirs:
-        missed.append("request")
-    print(
-        f"request: gateway {ours:.0f} us, nats-server {theirs:.0f} us, "
-        f"ratio {ours / theirs:.2f}, wanted {TRIP_FACTOR:g} at most"
-    )
+    found = measure(1 if options.quick else options.rounds, quick=options.quick)
+    print("\n".join(lines_of(found)))
     Path("build").mkdir(exist_ok=True)
-    Path("build/nats.json").write_text(json.dumps(found), encoding="utf-8")
-    print(f"missed: {', '.join(missed)}" if missed else "every share is reached")
+    text = json.dumps([attrs.asdict(figures) for figures in found], indent=1)
+    Path("build/nats.json").write_text(f"{text}\n", encoding="utf-8")
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks.aims import Finding, findings, import_bytes
+from benchmarks.others import Others
 from benchmarks.picture import bars
 from benchmarks.plan import ATBUS, ONE_WAY, OVER_UNIX, Comparison
 from benchmarks.ratios import Spread, spread
@@ -54,7 +55,11 @@ class Outcome:
 
 
 def write(
-    folder: Path, outcomes: list[Outcome], absent: Mapping[str, str], costs: list[Cost]
+    folder: Path,
+    outcomes: list[Outcome],
+    absent: Mapping[str, str],
+    costs: list[Cost],
+    others: Others,
 ) -> None:
     """
     Write everything into a folder.
@@ -64,10 +69,10 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     done = [outcome for outcome in outcomes if outcome.ours]
     found = findings(done, costs, import_bytes())
-    entries = [*_entries(done, absent, costs), *map(_entry_of, found)]
+    entries = [*_entries(done, absent, costs), *map(_entry_of, found), *others.entries()]
     text = json.dumps(entries, indent=1)
     (folder / "bench.json").write_text(f"{text}\n", encoding="utf-8")
-    tables = tables_of(done, absent, costs, found)
+    tables = tables_of(done, absent, costs, found, others)
     (folder / "bench.txt").write_text(tables, encoding="utf-8")
     (folder / "bench.svg").write_text(_picture(done), encoding="utf-8")
     print(tables)
@@ -163,11 +168,12 @@ def tables_of(
     absent: Mapping[str, str],
     costs: list[Cost],
     found: list[Finding],
+    others: Others,
 ) -> str:
     """Write the tables as reStructuredText."""
     aimed = [o for o in outcomes if o.comparison.target]
-    others = [o for o in outcomes if not o.comparison.target]
-    promised, shown = list(map(_promise, aimed)), list(map(_showing, others))
+    not_aimed = [o for o in outcomes if not o.comparison.target]
+    promised, shown = list(map(_promise, aimed)), list(map(_showing, not_aimed))
     parts = []
     if promised:
         parts += [f"What is aimed at, {_pairs(aimed)}:", ""]
@@ -178,8 +184,9 @@ def tables_of(
         parts += _table(
             ("aim", "channel", "figure", "beside", "ratio", "aim", ""), list(map(_finding, found))
         )
+    parts += _of_others(others)
     if shown:
-        parts += [f"Beside other systems, {_pairs(others)}:", ""]
+        parts += [f"Beside other systems, {_pairs(not_aimed)}:", ""]
         heads = ("system", "work", "payload", "channel", "atbus", "it", "ratio")
         parts += _table(heads, [row for rows in shown for row in rows])
     if promised:
@@ -199,6 +206,21 @@ def tables_of(
     return "\n".join(parts)
 
 
+def _of_others(others: Others) -> list[str]:
+    parts = []
+    head, *rows = others.gateway_rows() or [()]
+    if rows:
+        aim = f"What is aimed at for clients of NATS, {_in_words(others.rounds)}"
+        spent = "processor time is the gateway's, for one message or one round trip"
+        parts += [f"{aim}; {spent}:", "", *_table(head, rows)]
+    head, *rows = others.cost_rows() or [()]
+    if rows:
+        cost = "Microseconds of processor time for one publication of 128 bytes"
+        where = "at a proxy with ten neighbors, by the number of subscriptions behind them"
+        parts += [f"{cost} {where}:", "", *_table(head, rows)]
+    return parts
+
+
 def _channels(compared: Comparison) -> str:
     if compared.channel == compared.peer_channel:
         return compared.channel
@@ -206,8 +228,11 @@ def _channels(compared: Comparison) -> str:
 
 
 def _pairs(outcomes: list[Outcome]) -> str:
-    least = min(len(outcome.ours) for outcome in outcomes)
-    return f"{least} pairs each" if least > 1 else "one pair each"
+    return _in_words(min(len(outcome.ours) for outcome in outcomes))
+
+
+def _in_words(pairs: int) -> str:
+    return f"{pairs} pairs each" if pairs > 1 else "one pair each"
 
 
 def _promise(outcome: Outcome) -> list[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import plan, report, scaling
+from benchmarks import others, plan, report, scaling
 from benchmarks.measure import ROOT, Failed, absence, measure
 from benchmarks.plan import ATBUS, Comparison
 from benchmarks.report import Outcome
@@ -121,8 +121,11 @@ def _run(options: argparse.Namespace) -> int:
     runner = Runner(scale=options.scale, seconds_max=options.minutes * 60)
     # First, while nothing else has warmed this process up or filled it.
     costs = [] if options.only else scaling.measure(quick=options.quick)
+    beside, absent = others.measure(options.rounds, quick=options.quick, only=options.only)
+    runner.absent |= absent
     runner.run(chosen, options.rounds, options.shown)
-    report.write(options.output, list(runner.outcomes.values()), runner.absent, costs)
+    outcomes = list(runner.outcomes.values())
+    report.write(options.output, outcomes, runner.absent, costs, beside)
     return 1 if any(outcome.failures for outcome in runner.outcomes.values()) else 0
 
 

@@ -12,6 +12,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import aims, measure, plan, report
+from benchmarks.others import Others
 from benchmarks.plan import ATBUS, Comparison
 from benchmarks.ratios import spread
 from benchmarks.report import Outcome
@@ -94,7 +95,7 @@ class ReportTests(SynchronousTestCase):
         cost = Cost(known=1, links=1, median_us=2.0, low_us=1.0, high_us=3.0)
         folder = Path(self.mktemp())
         with redirect_stdout(StringIO()):
-            report.write(folder, [outcome], {"gone": "not installed"}, [cost])
+            report.write(folder, [outcome], {"gone": "not installed"}, [cost], Others())
         entries = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
         wanted = {"system", "channel", "workload", "payload", "value", "unit", "spread"}
         self.assertEqual([entry for entry in entries if not wanted <= entry.keys()], [])
@@ -114,7 +115,7 @@ class ReportTests(SynchronousTestCase):
             getattr(outcome, name).append({"value": 1.0, "peak_bytes": 1.0, "cpu_us": 1.0})
         folder = Path(self.mktemp())
         with redirect_stdout(StringIO()):
-            report.write(folder, [outcome], {}, [])
+            report.write(folder, [outcome], {}, [], Others())
         entries = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
         where = {(entry["system"], entry["channel"]) for entry in entries}
         self.assertLessEqual({("atbus", "shm"), ("atbus, unix", "unix")}, where)
