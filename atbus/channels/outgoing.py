@@ -19,7 +19,6 @@ each goes through it whole. One without a socket of its own (in a test) goes thr
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -64,14 +63,20 @@ class OutgoingBytes:
         from within `put`.
     """
 
+    __slots__ = (
+        "_descriptors", "_emptied", "_frames", "_handed_bytes", "_has_producer", "_socket",
+        "_through", "_transport", "queued_bytes", "written_bytes",
+    )  # fmt: skip
+
     def __init__(self, transport: Any, emptied: Callable[[], None]) -> None:
         self.queued_bytes = 0
         self.written_bytes = 0
         self._emptied = emptied
         self._transport = transport
-        self._frames: deque[bytes | memoryview] = deque()
+        # A list: mostly nothing waits, and an empty deque takes ten times as much memory.
+        self._frames: list[bytes | memoryview] = []
         # To be sent beside the next bytes.
-        self._descriptors: list[int] = []
+        self._descriptors: tuple[int, ...] = ()
         # Of queued_bytes: those in the transport. Frames wait only while this is not 0.
         self._handed_bytes = 0
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
@@ -114,7 +119,7 @@ class OutgoingBytes:
         :param frame: Longer than *descriptors*.
         :param descriptors: Stay the caller's, and open until the frame was answered.
         """
-        self._descriptors += descriptors
+        self._descriptors += tuple(descriptors)
         self.put([frame])
 
     def finish(self) -> None:
@@ -146,19 +151,21 @@ class OutgoingBytes:
             taken = _write(self._socket, batch, size)
             self._count(taken)
             if taken < size:
-                self._frames.extendleft(reversed(_rest(batch, taken)))
+                self._frames[:0] = _rest(batch, taken)
                 break
             room -= taken
         if self._frames:
             self._hand_over()
 
     def _next_batch(self) -> tuple[list[bytes | memoryview], int]:
-        batch: list[bytes | memoryview] = []
+        batch = self._frames[:_CALL_BUFFERS]
         size = 0
-        while self._frames and size < _CALL_BYTES and len(batch) < _CALL_BUFFERS:
-            frame = self._frames.popleft()
-            batch.append(frame)
+        for count, frame in enumerate(batch, 1):
             size += len(frame)
+            if size >= _CALL_BYTES:
+                del batch[count:]
+                break
+        del self._frames[: len(batch)]
         return batch, size
 
     def _push_through(self) -> None:
@@ -182,23 +189,22 @@ class OutgoingBytes:
         for descriptor in self._descriptors:
             # Twisted sends each beside one byte of what it writes next; it holds nothing now.
             self._transport.sendFileDescriptor(descriptor)
-        self._descriptors.clear()
+        self._descriptors = ()
         self._transport.write(piece)
 
     def _next_piece(self) -> bytes:
         parts: list[bytes | memoryview] = []
         room = PIECE_BYTES
-        while self._frames and room > 0:
-            frame = self._frames[0]
+        rest: list[bytes | memoryview] = []
+        for frame in self._frames:
             if len(frame) > room:
-                if parts and len(frame) <= PIECE_BYTES:
-                    break
-                self._frames[0] = memoryview(frame)[room:]
-                frame = memoryview(frame)[:room]
-            else:
-                del self._frames[0]
+                if room and not (parts and len(frame) <= PIECE_BYTES):
+                    parts.append(memoryview(frame)[:room])
+                    rest.append(memoryview(frame)[room:])
+                break
             parts.append(frame)
             room -= len(frame)
+        self._frames[: len(parts)] = rest
         # A lone frame is not copied, which is why a frame that would fit whole is not cut.
         return b"".join(parts)
 

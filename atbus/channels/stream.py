@@ -94,7 +94,7 @@ class StreamProtocol(Protocol):
         self._incoming: FrameBuffer | None = FrameBuffer(self._frame_limit)
         self._verdict = (Status.LINK_LOST, _ENDED_BY_PEER)
         self.takes_descriptors = False
-        self._descriptors: list[int] = []
+        self._descriptors: tuple[int, ...] = ()
         self._read_bytes = 0
         self._patience: IDelayedCall | None = None
 
@@ -143,7 +143,7 @@ class StreamProtocol(Protocol):
         if len(self._descriptors) < count:
             return []
         taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
-        return taken
+        return list(taken)
 
     def close(self, status: Status = Status.DISCONNECTED, detail: str = "") -> None:
         if self._phase is not _Phase.OPEN:
@@ -224,7 +224,7 @@ class StreamProtocol(Protocol):
         """Keep a descriptor for the frame that tells what it is; what nobody awaits is closed."""
         wanted = self.takes_descriptors and self._phase is _Phase.OPEN
         if wanted and len(self._descriptors) < DESCRIPTORS_MAX:
-            self._descriptors.append(descriptor)
+            self._descriptors += (descriptor,)
         else:
             os.close(descriptor)
 
@@ -246,7 +246,7 @@ class StreamProtocol(Protocol):
         """Report the end, if it is not known yet."""
         for descriptor in self._descriptors:
             os.close(descriptor)
-        self._descriptors.clear()
+        self._descriptors = ()
         self._stop_waiting()
         status, detail = self._verdict
         if self._phase is _Phase.CLOSING and self.queued_bytes:

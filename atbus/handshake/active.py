@@ -156,6 +156,8 @@ class ActiveHandshake(Handshake):
     :param local: What this node says about itself.
     """
 
+    __slots__ = ()
+
     def __init__(self, local: LocalTerms) -> None:
         dialogue = Dialogue(local, dialled=True)
         table = ACTIVE_AUTOMATIC if local.mode is Mode.AUTO else ACTIVE

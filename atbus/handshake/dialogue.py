@@ -18,7 +18,7 @@ from atbus.errors import (
     RegistrationRefused,
     Status,
 )
-from atbus.handshake.access_token import Side, hash_transcript, prove, verify
+from atbus.handshake.access_token import Side, hash_transcript, prove
 from atbus.handshake.effects import (
     AddEndpoint,
     AskAdmission,
@@ -28,6 +28,7 @@ from atbus.handshake.effects import (
     Registered,
     Send,
 )
+from atbus.handshake.epilogue import Epilogue, check_proof
 from atbus.handshake.terms import Admitted, LocalTerms, PeerTerms
 from atbus.limits import FRAME_BYTES_MIN
 from atbus.wire.codec import encode
@@ -230,6 +231,29 @@ class Dialogue:
         self._finish()
         self.effects.append(Registered(self._peer_terms()))
 
+    def epilogue(self) -> Epilogue:
+        """
+        Give what is to be kept of it.
+
+        :returns: What hears later messages of a registration.
+        :raises LocalProtocolError: If our node has not taken the peer.
+        """
+        local, agreed, verdict = self.local, self._agreed, self._verdict
+        if verdict is None:
+            raise LocalProtocolError("our node has not been asked")
+        return Epilogue(
+            tokens=local.tokens,
+            transcript=agreed.transcript,
+            exporter=local.exporter,
+            dialled=self.dialled,
+            my_id=self.my_id,
+            epoch=local.epoch,
+            peer_id=self._peer_id,
+            hello_id=agreed.hello.source,
+            assigned_id=verdict.bus_id if agreed.hello.mode is Mode.AUTO else 0,
+            known_epoch=verdict.known_epoch,
+        )
+
     def _finish(self) -> None:
         self.deadline = None
         self.finished = True
@@ -306,8 +330,15 @@ class Dialogue:
         :param request: What it registers with.
         :raises RegistrationRefused: If it does not prove itself, or cannot have that id.
         """
-        self._check_proof(request)
-        hello = self._agreed.hello
+        local, agreed = self.local, self._agreed
+        check_proof(
+            request,
+            tokens=local.tokens,
+            transcript=agreed.transcript,
+            exporter=local.exporter,
+            dialled=self.dialled,
+        )
+        hello = agreed.hello
         self._request = request
         if request.source != hello.source:
             raise RegistrationRefused(
@@ -332,28 +363,7 @@ class Dialogue:
         :param request: What it registers with.
         :raises RegistrationRefused: If it is somebody else's.
         """
-        self._check_proof(request)
-        self._check_speaker(request.source)
-        self.answer()
-
-    def _check_proof(self, request: RegisterRequest) -> None:
-        local = self.local
-        side = Side.LISTENER if self.dialled else Side.DIALLER
-        transcript = self._agreed.transcript
-        if not verify(local.tokens, request.proofs, side, transcript, local.exporter):
-            raise RegistrationRefused(
-                Status.ACCESS_DENIED,
-                f"{len(request.proofs)} proofs, none of which fits one of "
-                f"{len(local.tokens)} tokens",
-            )
-
-    def _check_speaker(self, source: int) -> None:
-        # An automatic node says 0 until it knows better.
-        if source not in (self._peer_id, self._agreed.hello.source):
-            raise RegistrationRefused(
-                Status.BUS_ID_MISMATCH,
-                f"this connection belongs to {self._peer_id:#x}, not to {source:#x}",
-            )
+        self.effects.append(Send(self.epilogue().answer(request)))
 
     def note(self, response: RegisterResponse) -> None:
         """

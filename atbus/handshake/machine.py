@@ -43,6 +43,7 @@ from atbus.errors import (
 )
 from atbus.handshake.dialogue import Dialogue
 from atbus.handshake.effects import Effect
+from atbus.handshake.epilogue import Epilogue
 from atbus.handshake.terms import Admitted, Rejected, Verdict
 from atbus.wire.messages import (
     Goodbye,
@@ -180,6 +181,8 @@ class Handshake:
     :param machine: The table, built around the same *dialogue*.
     """
 
+    __slots__ = ("_dialogue", "_machine")
+
     def __init__(self, dialogue: Dialogue, machine: Inputs) -> None:
         self._dialogue = dialogue
         self._machine = machine
@@ -237,6 +240,15 @@ class Handshake:
                 return self._give(lambda: self._machine.skipped(message))
             case _:
                 return self._give(lambda: self._machine.other(message))
+
+    def epilogue(self) -> Epilogue:
+        """
+        Give what hears, in this machine's stead, what comes later on a registered connection.
+
+        :returns: It; the machine can be let go.
+        :raises LocalProtocolError: If our node has not taken the peer.
+        """
+        return self._dialogue.epilogue()
 
     def judged(self, verdict: Verdict, now: float) -> list[Effect]:
         """

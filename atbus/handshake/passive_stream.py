@@ -104,6 +104,8 @@ class PassiveHandshake(Handshake):
     :param local: What this node says about itself.
     """
 
+    __slots__ = ()
+
     def __init__(self, local: LocalTerms) -> None:
         dialogue = Dialogue(local, dialled=False)
         super().__init__(dialogue, PASSIVE_STREAM(dialogue))

@@ -30,6 +30,8 @@ class Acking:
     :param tell: Says one word: what is discharged up to now, and some ranges besides.
     """
 
+    __slots__ = ("_call", "_context", "_incoming", "_tell")
+
     def __init__(
         self, context: Context, incoming: IncomingLedger, tell: Callable[[Ranges], None]
     ) -> None:

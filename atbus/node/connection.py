@@ -17,7 +17,7 @@ from zope.interface import implementer
 from atbus import limits
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel, IChannelReceiver
-from atbus.errors import ChannelClosed, RemoteProtocolError, Status
+from atbus.errors import ChannelClosed, LocalProtocolError, RemoteProtocolError, Status
 from atbus.handshake.effects import (
     AddEndpoint,
     AskAdmission,
@@ -27,6 +27,7 @@ from atbus.handshake.effects import (
     Registered,
     Send,
 )
+from atbus.handshake.epilogue import Epilogue
 from atbus.handshake.terms import PeerTerms, Verdict
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
@@ -65,6 +66,27 @@ class Machine(Protocol):
 
     def lost(self, status: Status, detail: str) -> list[Effect]:
         """Learn that the channel is gone."""
+
+    def epilogue(self) -> Epilogue:
+        """Give what is to be kept when the registration counts."""
+
+
+class Settled:
+    """Stand in for a registration where there is none: nothing is said, nothing awaited."""
+
+    deadline: float | None = None
+
+    def _do_nothing(self, *_arguments: object, **_named: object) -> list[Effect]:
+        return []
+
+    open = receive = judged = tick = refuse = lost = _do_nothing
+
+    def epilogue(self) -> Epilogue:
+        """Say that there is none."""
+        raise LocalProtocolError("nothing was registered here")
+
+
+SETTLED = Settled()
 
 
 @implementer(IChannelReceiver)
@@ -105,7 +127,8 @@ class Connection:
         self._context = context
         self._registrar = registrar
         self._machine = machine
-        self._alarm = Alarm(context.timers, self._tick)
+        self._epilogue: Epilogue | None = None
+        self._alarm: Alarm | None = None
         self._said_goodbye = False
         self._heard_goodbye: Status | None = None
         self._finished = False
@@ -166,7 +189,10 @@ class Connection:
         self.has_spoken = True
         if isinstance(message, Hello):
             self.hello_id = message.source
-        self._perform(self._machine.receive(message, frame, self._context.now))
+        if self._epilogue is None:
+            self._perform(self._machine.receive(message, frame, self._context.now))
+        else:
+            self._perform(self._epilogue.receive(message))
 
     @staticmethod
     def registration_frame(link: Link, frame: bytes, head: Head) -> None:
@@ -193,7 +219,7 @@ class Connection:
         elif self._heard_goodbye is not None:
             status = Status.GOODBYE
         self.closed = status
-        self._alarm.set(None)
+        self._ring_at(None)
         self._context.statistics.closed[status] += 1
         if self.link is None:
             self._perform(self._machine.lost(status, detail))
@@ -212,6 +238,15 @@ class Connection:
         elif self.link is None:
             self._perform(self._machine.tick(self._context.now))
 
+    def _ring_at(self, deadline: float | None) -> None:
+        """Tick at a time, or not at all; most of its life a connection has no alarm."""
+        if self._alarm is None and deadline is not None:
+            self._alarm = Alarm(self._context.timers, self._tick)
+        if self._alarm is not None:
+            self._alarm.set(deadline)
+        if deadline is None:
+            self._alarm = None
+
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
@@ -226,14 +261,16 @@ class Connection:
                 case Registered(peer=peer):
                     self.peer = peer
                     self.role = peer.role
-                    self._alarm.set(None)
+                    self._ring_at(None)
+                    # It has done its work, and a connection lives much longer.
+                    self._epilogue, self._machine = self._machine.epilogue(), SETTLED
                     self._registrar.registered(self, peer)
                 case Refused(status=status, detail=detail, by_peer=by_peer):
                     self._registrar.refused(self, status, detail, by_peer)
                 case Close(status=status, detail=detail):
                     self.close(status, detail)
         if self.link is None and self.closed is None:
-            self._alarm.set(self._machine.deadline)
+            self._ring_at(self._machine.deadline)
 
     def _write(self, frame: bytes) -> None:
         if self.channel is not None:
@@ -263,7 +300,7 @@ class Connection:
         goodbye = Goodbye(source=self._context.bus_id, status=status, detail=detail)
         self.link.write_all()
         self.link.put(Notice(goodbye))
-        self._alarm.set(self._context.now + limits.GOODBYE_SECONDS)
+        self._ring_at(self._context.now + limits.GOODBYE_SECONDS)
 
     @staticmethod
     def goodbye_frame(link: Link, frame: bytes, head: Head) -> None:
@@ -288,7 +325,7 @@ class Connection:
         self.link.put(Notice(GoodbyeAck(source=self._context.bus_id)))
         self.link.say_last()
         if not self._said_goodbye:
-            self._alarm.set(self._context.now + limits.GOODBYE_SECONDS)
+            self._ring_at(self._context.now + limits.GOODBYE_SECONDS)
 
     def goodbye_answered(self) -> None:
         """Close: everything of both sides has been read."""

@@ -185,11 +185,15 @@ class Alarm:
     arrived meanwhile is in time, and may put the deadline off.
 
     :param ring: Called at the deadline; it sets the next one if there is one.
+    :param what: What it is called with.
     """
 
-    def __init__(self, timers: Timers, ring: Callable[[], None]) -> None:
+    __slots__ = ("_at", "_call", "_deadline", "_excused", "_ring", "_timers", "_what")
+
+    def __init__(self, timers: Timers, ring: Callable[..., None], *what: object) -> None:
         self._timers = timers
         self._ring = ring
+        self._what = what
         self._call: IDelayedCall | None = None
         # When the call comes, and when it is to ring.
         self._at = 0.0
@@ -223,7 +227,7 @@ class Alarm:
         else:
             self._excused = False
             self._deadline = None
-            self._ring()
+            self._ring(*self._what)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -126,6 +126,8 @@ class Dialer:
         self._stopping = False
         # Of the latest registrations, to recognize a dial to ourselves.
         self._nonces: deque[bytes] = deque(maxlen=limits.PENDING_HANDSHAKES_MAX)
+        # What was said last, by whether it was to an upstream.
+        self._said: dict[bool, RegisterRequest] = {}
 
     # Listening.
 
@@ -442,7 +444,7 @@ class Dialer:
         context = self._context
         flags = context.node_flags | (NodeFlag.BELOW if upstream else 0)
         identity = context.identity
-        return RegisterRequest(
+        request = RegisterRequest(
             host=identity.host,
             process=identity.process,
             hostname=identity.hostname,
@@ -453,3 +455,7 @@ class Dialer:
             software=f"atbus {__version__}",
             wanted_id=self.wanted_id,
         )
+        # Each registration keeps it as long as its connection: one is enough while nothing changes.
+        if request != self._said.get(upstream):
+            self._said[upstream] = request
+        return self._said[upstream]

@@ -60,6 +60,16 @@ class Endpoint:
     :param position: Above, below or beside us.
     """
 
+    # More attributes than instances share the names of: a dict of its own would be 1.5 KiB.
+    __slots__ = (
+        "__weakref__", "_account", "_commands_only", "_context", "_held", "added_at", "bus_id",
+        "control", "data", "data_attempts", "data_dialled_at", "data_dialling",
+        "data_missing_since", "gate", "heartbeat", "in_publication_bytes", "in_publications",
+        "is_long", "last_pong_at", "out_publication_bytes", "out_publications", "peer",
+        "pending", "position", "removed", "ring", "rings", "rtt_seconds", "temporary",
+        "vouched", "was_upstream",
+    )  # fmt: skip
+
     def __init__(self, context: Context, peer: PeerTerms, position: Position) -> None:
         config = context.config
         self.bus_id = peer.bus_id
@@ -75,7 +85,7 @@ class Endpoint:
         self.removed: Status | None = None
         self.was_upstream = False
         self.added_at = context.now
-        self.vouched: set[int] = set()
+        self.vouched: dict[int, None] = {}
         self.pending: PendingQueue[Kept] = PendingQueue(
             bytes_max=config.pending_bytes_max,
             count_max=config.pending_count_max,

@@ -55,7 +55,8 @@ class _Talk:
 
     control: Connection
     epoch: int
-    unsent: deque[Interest | InterestAck] = attrs.field(factory=deque)
+    #: None while everything is said.
+    unsent: deque[Interest | InterestAck] | None = None
 
 
 class InterestTalk:
@@ -172,6 +173,7 @@ class InterestTalk:
             foreign.told(message)
         talk = self._talks.get(bus_id)
         if talk is not None:
+            talk.unsent = talk.unsent or deque()
             talk.unsent.append(message)
             if len(talk.unsent) == 1:
                 self._feed(bus_id)
@@ -181,7 +183,7 @@ class InterestTalk:
         talk = self._talks.get(bus_id)
         endpoint = self._endpoints.get(bus_id)
         link = None if endpoint is None else endpoint.control_link
-        if talk is None or link is None:
+        if talk is None or link is None or talk.unsent is None:
             return
         link.measure()
         has_moved = False
@@ -192,7 +194,9 @@ class InterestTalk:
                 self._context.statistics.interest_sent += max(1, len(message.entries))
             stamped = attrs.evolve(message, source=self._context.bus_id)
             link.put(Notice(stamped, _size_bytes(message)))
-        if talk.unsent and has_moved:
+        if not talk.unsent:
+            talk.unsent = None
+        elif has_moved:
             # Otherwise `sweep` looks again: the other side does not read.
             self._context.timers.callLater(0, self._feed, bus_id)
 

@@ -276,7 +276,10 @@ def _connect(context: Context, made: Parts) -> None:
     accepts = running.takes_registrations
     registrar.judge = Judge(context, registrar, made.pulse, made.topology, accepts)
     registrar.traffic = traffic
+    # Bound once, not for each link.
+    registrar.data_reader = traffic.data_received
     registrar.readers = _readers(made)
+    registrar.pass_on = traffic.courier.pass_on_unknown
     registrar.on_control = controlled
     registrar.on_control_lost = pressure.control_lost
     registrar.on_data = pressure.data_up

@@ -50,6 +50,8 @@ class Pulse:
         self.interest_digest_of: Callable[[int], int]
         self.on_interest_digest: Callable[[int, int], None]
         self._alarms: dict[Endpoint, Alarm] = {}
+        # Bound once, not for each endpoint.
+        self._ring = self._beat
         self._call: IDelayedCall | None = None
         self._due = 0.0
         self._lag = 0.0
@@ -95,7 +97,7 @@ class Pulse:
         """Ping an endpoint from now on."""
         if endpoint.temporary or endpoint in self._alarms:
             return
-        alarm = Alarm(self._context.timers, lambda: self._beat(endpoint))
+        alarm = Alarm(self._context.timers, self._ring, endpoint)
         self._alarms[endpoint] = alarm
         alarm.set(endpoint.heartbeat.deadline)
 

@@ -51,7 +51,9 @@ class Registrar:
         # Set by the node, which wires its parts.
         self.judge: Judge
         self.traffic: Traffic
+        self.data_reader: FrameReader
         self.readers: dict[int, FrameReader]
+        self.pass_on: FrameReader
         self.on_available: Callable[[Endpoint], None]
         self.on_removed: Callable[[Endpoint, Status], None]
         self.on_refused: Callable[[Connection, Status, str, bool], None]
@@ -149,6 +151,8 @@ class Registrar:
     def registered(self, connection: Connection, peer: PeerTerms) -> None:
         """Open the link: from now on frames flow."""
         self._context.registered_with(peer.known_epoch)
+        if connection.endpoint is not None:
+            connection.peer = peer = _share(peer, connection.endpoint.peer)
         if peer.mode is Mode.TEMPORARY:
             endpoint = Endpoint(self._context, peer, Position.DOWNSTREAM)
             endpoint.control = connection
@@ -178,9 +182,9 @@ class Registrar:
             self._context,
             connection,
             frame_bytes_max=frame_bytes_max,
-            data_reader=self.traffic.data_received,
+            data_reader=self.data_reader,
             readers=self.readers,
-            pass_on=self.traffic.courier.pass_on_unknown,
+            pass_on=self.pass_on,
         )
 
     def _connected(self, endpoint: Endpoint, connection: Connection) -> None:
@@ -368,3 +372,11 @@ def _addresses(texts: tuple[str, ...]) -> tuple[Address, ...]:
         except AddressError:
             continue
     return tuple(found)
+
+
+def _share(said: PeerTerms, known: PeerTerms) -> PeerTerms:
+    """Give what was said on a connection, without keeping twice what its endpoint has anyway."""
+    if said == known:
+        return known
+    # Who a node is, its control connection has said.
+    return attrs.evolve(said, request=known.request) if said.role is Role.DATA else said

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from atbus.address import Address
 from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, Status
-from atbus.handshake.effects import Effect
-from atbus.node.connection import Connection
+from atbus.node.connection import SETTLED, Connection
 from atbus.node.link import Link
 from atbus.wire.messages import Goodbye, Role
 
@@ -31,17 +30,6 @@ class Direction(enum.Enum):
 
     READING = "reading"
     WRITING = "writing"
-
-
-class Settled:
-    """Stand in for a registration where there is none: nothing is said, nothing awaited."""
-
-    deadline: float | None = None
-
-    def _do_nothing(self, *_arguments: object, **_named: object) -> list[Effect]:
-        return []
-
-    open = receive = judged = tick = refuse = lost = _do_nothing
 
 
 class RingConnection(Connection):
@@ -66,7 +54,7 @@ class RingConnection(Connection):
         super().__init__(
             context,
             registrar,
-            Settled(),
+            SETTLED,
             address=address,
             dialled=direction is Direction.WRITING,
             role=Role.RING,

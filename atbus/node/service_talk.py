@@ -42,7 +42,8 @@ class _Talk:
     """What is said to one neighbor, over which connection."""
 
     control: Connection
-    unsent: deque[ServiceBatch] = attrs.field(factory=deque)
+    #: None while everything is said.
+    unsent: deque[ServiceBatch] | None = None
 
 
 class ServiceTalk:
@@ -87,7 +88,7 @@ class ServiceTalk:
         if talk is not None and talk.control is control:
             return
         self._talks[bus_id] = talk = _Talk(control)
-        talk.unsent.extend(self.board.open(bus_id, endpoint.position, endpoint.peer.frame_max))
+        talk.unsent = deque(self.board.open(bus_id, endpoint.position, endpoint.peer.frame_max))
         self._feed(bus_id)
 
     def moved(self, endpoint: Endpoint) -> None:
@@ -118,6 +119,7 @@ class ServiceTalk:
         for bus_id, batch in self.board.changes():
             talk = self._talks.get(bus_id)
             if talk is not None:
+                talk.unsent = talk.unsent or deque()
                 talk.unsent.append(batch)
         for bus_id in list(self._talks):
             self._feed(bus_id)
@@ -127,13 +129,14 @@ class ServiceTalk:
         talk = self._talks.get(bus_id)
         endpoint = self._endpoints.get(bus_id)
         link = None if endpoint is None else endpoint.control_link
-        if talk is None or link is None or not talk.unsent:
+        if talk is None or link is None or talk.unsent is None:
             return
         link.measure()
         while talk.unsent and link.queued_bytes <= limits.CONTROL_QUEUED_BYTES:
             batch = attrs.evolve(talk.unsent.popleft(), source=self._context.bus_id)
             size_bytes = 2 * limits.FRAME_HEAD_BYTES + sum(map(entry_bytes, batch.services))
             link.put(Notice(batch, size_bytes))
+        talk.unsent = talk.unsent or None
 
     def sweep(self) -> None:
         """Let more be told where there is room again, and give up who has not come back."""

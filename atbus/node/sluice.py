@@ -24,6 +24,8 @@ _FLUSH = int(MessageType.FLUSH)
 class Sluice:
     """The way from a link's items to its channel."""
 
+    __slots__ = ("_uncounted", "backlog", "channel_bytes_max", "uncounted_bytes")
+
     def __init__(self) -> None:
         self.backlog: Backlog[Item] = Backlog()
         self.channel_bytes_max = limits.CHANNEL_BYTES

@@ -62,7 +62,7 @@ class Verifier:
             return False
         if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
             endpoint.vouched.clear()
-        endpoint.vouched.add(source)
+        endpoint.vouched[source] = None
         for link, frame, head in self._waiting.take(endpoint.bus_id, source):
             self._receive(link, frame, head)
         return True

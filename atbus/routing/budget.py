@@ -76,6 +76,8 @@ class Account:
     :param budget: The node's.
     """
 
+    __slots__ = ("_is_open", "budget", "held_bytes")
+
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         #: What it holds, as it said last.

@@ -28,7 +28,7 @@ ledgers keep what is outstanding and nothing else, however far apart the oldest 
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Generic, TypeVar
@@ -73,10 +73,11 @@ class OutgoingLedger(Generic[T]):
     sent: int = attrs.field(default=0, init=False)
     #: All frames up to this number are acknowledged; 0 before the first.
     acknowledged: int = attrs.field(default=0, init=False)
-    # The frames sent last, without gaps, ...
-    _items: deque[T] = attrs.field(factory=deque, init=False, repr=False)
-    # ... and by number those of older ones that are left among frames acknowledged early.
-    _left: OrderedDict[int, T] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    # The frames sent last, without gaps; a list, for an empty one costs an idle peer little, ...
+    _items: list[T] = attrs.field(factory=list, init=False, repr=False)
+    # ... and by number those of older ones that are left among frames acknowledged early; None
+    # while no other is.
+    _left: OrderedDict[int, T] | None = attrs.field(default=None, init=False, repr=False)
     #: How many frames were acknowledged early; with `acknowledged` it tells of every progress.
     early: int = attrs.field(default=0, init=False)
     # Grows without wrapping: tells a late acknowledgement from one that was never due.
@@ -88,16 +89,17 @@ class OutgoingLedger(Generic[T]):
         return self._acknowledged_count + self.early
 
     def __len__(self) -> int:
-        return len(self._left) + len(self._items)
+        return len(self._items) + (len(self._left) if self._left else 0)
 
     def __iter__(self) -> Iterator[T]:
         """Give what is not acknowledged, oldest first."""
-        return chain(self._left.values(), self._items)
+        return chain(self._left.values() if self._left else (), self._items)
 
     @property
     def full(self) -> bool:
         """Whether a window of frames is unacknowledged: send nothing but answers now."""
-        return len(self._left) + len(self._items) >= self.window
+        left = self._left
+        return len(self._items) + (len(left) if left else 0) >= self.window
 
     def record(self, item: T) -> int:
         """
@@ -133,11 +135,9 @@ class OutgoingLedger(Generic[T]):
         self._acknowledged_count += count
         if span != len(items):
             return self._take_up_to(acknowledged, count, span - len(items))
-        if count == span:
-            discharged = list(items)
-            items.clear()
-            return discharged
-        return [items.popleft() for _ in range(count)]
+        discharged = items[:count]
+        del items[:count]
+        return discharged
 
     def _take_up_to(self, acknowledged: int, count: int, sparse: int) -> list[T]:
         """Take the next *count* frames, some of the first *sparse* of which are gone already."""
@@ -145,7 +145,11 @@ class OutgoingLedger(Generic[T]):
         taken = []
         while left and (next(iter(left)) - acknowledged) % FRAME_NUMBERS <= count:
             taken.append(left.popitem(last=False)[1])
-        return taken + [self._items.popleft() for _ in range(count - sparse)]
+        self._left = left or None
+        count = max(0, count - sparse)
+        taken += self._items[:count]
+        del self._items[:count]
+        return taken
 
     def acknowledge_early(self, ranges: Iterable[Range]) -> list[T]:
         """
@@ -173,19 +177,20 @@ class OutgoingLedger(Generic[T]):
 
     def _take_between(self, since: int, until: int, sparse: int) -> list[T]:
         """Take the frames from *since* to *until*, counted from the last acknowledged one."""
-        left, start = self._left, self.acknowledged
+        left, start = self._left or OrderedDict(), self.acknowledged
         end = min(until, sparse)
         if end - since < len(left):
             numbers = [_ahead(start, n) for n in range(since, end + 1)]
         else:
             numbers = [n for n in left if since <= (n - start) % FRAME_NUMBERS <= end]
         taken = [left.pop(number) for number in numbers if number in left]
-        for place in range(sparse + 1, until + 1):
-            item = self._items.popleft()
+        for place, item in enumerate(self._items[: max(0, until - sparse)], sparse + 1):
             if place < since:
                 left[_ahead(start, place)] = item
             else:
                 taken.append(item)
+        del self._items[: max(0, until - sparse)]
+        self._left = left or None
         return taken
 
     def abandon(self) -> list[T]:
@@ -194,8 +199,8 @@ class OutgoingLedger(Generic[T]):
 
         :returns: What was not acknowledged, oldest first; a second call returns nothing.
         """
-        uncertain = [*self._left.values(), *self._items]
-        self._left.clear()
+        uncertain = list(self)
+        self._left = None
         self._items.clear()
         return uncertain
 
@@ -219,10 +224,10 @@ class IncomingLedger:
     told: int = attrs.field(default=0, init=False)
     # The highest number that is discharged, while that is above `acknowledged`, ...
     _reach: int = attrs.field(default=0, init=False, repr=False)
-    # ... and those between the two that are not, in order; empty when there is no such gap.
-    _gaps: OrderedDict[int, None] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    # ... and those between the two that are not, in order; None when there is no such gap.
+    _gaps: OrderedDict[int, None] | None = attrs.field(default=None, init=False, repr=False)
     # Discharged before an older one, and not told yet.
-    _early: list[int] = attrs.field(factory=list, init=False, repr=False)
+    _early: list[int] | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def outstanding(self) -> int:
@@ -239,7 +244,7 @@ class IncomingLedger:
     @property
     def early(self) -> int:
         """How many frames were discharged before an older one and not told of yet."""
-        return len(self._early)
+        return len(self._early) if self._early else 0
 
     def received(self, frame: int) -> None:
         """
@@ -268,6 +273,7 @@ class IncomingLedger:
             del gaps[frame]
             # Up to the next gap everything is discharged; without one, up to the reach.
             frame = (next(iter(gaps)) - 2) % FRAME_NUMBERS + 1 if gaps else self._reach
+            self._gaps = gaps or None
         self.acknowledged = frame
         return True
 
@@ -289,8 +295,8 @@ class IncomingLedger:
         """
         start = self.acknowledged
         reach = (self._reach - start) % FRAME_NUMBERS if self._gaps else 0
-        early, self._early = self._early, []
-        places = sorted((number - start) % FRAME_NUMBERS for number in early)
+        early, self._early = self._early, None
+        places = sorted((number - start) % FRAME_NUMBERS for number in early or ())
         ranges: list[list[int]] = []
         for place in places:
             if not 0 < place <= reach:
@@ -303,18 +309,22 @@ class IncomingLedger:
 
     def _discharge_early(self, frame: int) -> bool:
         """Note a discharge that comes before that of an older frame."""
-        gaps, start = self._gaps, self.acknowledged
+        gaps, start = self._gaps or OrderedDict(), self.acknowledged
         ahead = (frame - start) % FRAME_NUMBERS
         reach = (self._reach - start) % FRAME_NUMBERS if gaps else 0
         if reach < ahead <= (self.arrived - start) % FRAME_NUMBERS:
             for place in range(reach + 1, ahead):
                 gaps[_ahead(start, place)] = None
             self._reach = frame
+            self._gaps = gaps or None
         elif frame in gaps:
             del gaps[frame]
+            self._gaps = gaps or None
         else:
             detail = f"frame {frame} discharged, but it never came or was discharged before"
             raise LocalProtocolError(detail)
+        if self._early is None:
+            self._early = []
         self._early.append(frame)
         return False
 

@@ -44,7 +44,8 @@ class Intake:
     _named: bool = attrs.field(default=False, init=False)
     # When all tokens are back.
     _paid_at: float = attrs.field(default=float("-inf"), init=False)
-    _waiting: deque[Told] = attrs.field(factory=deque, init=False, repr=False)
+    # None while nothing does: an empty deque would be a good part of what an idle neighbor costs.
+    _waiting: deque[Told] | None = attrs.field(default=None, init=False, repr=False)
     _waiting_cost: int = attrs.field(default=0, init=False)
 
     @property
@@ -71,6 +72,8 @@ class Intake:
         :returns: How many words were thrown away, for they are too many.
         """
         if not self.flooded:
+            if self._waiting is None:
+                self._waiting = deque()
             self._waiting.append(message)
             self._waiting_cost += _cost(message)
             if self._waiting_cost <= self.waiting_max or len(self._waiting) == 1:
@@ -88,6 +91,7 @@ class Intake:
         """
         while self._waiting and now >= self._readable_at:
             message = self._waiting.popleft()
+            self._waiting = self._waiting or None
             cost = _cost(message)
             self._waiting_cost -= cost
             if now >= self._paid_at:
@@ -123,7 +127,7 @@ class Intake:
 
     def _drop(self) -> int:
         cost, self._waiting_cost = self._waiting_cost, 0
-        self._waiting.clear()
+        self._waiting = None
         return cost
 
 

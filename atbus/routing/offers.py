@@ -63,7 +63,8 @@ class _Neighbor:
 
     position: Position
     frame_bytes_max: int
-    keys: set[str] = attrs.field(factory=set)
+    # Mostly empty, as a set would take three times as much memory.
+    keys: dict[str, None] = attrs.field(factory=dict)
     # Of the documents under these keys.
     value_bytes: int = 0
     told: dict[str, ServiceEntry] = attrs.field(factory=dict)
@@ -301,7 +302,7 @@ class Offers:
             if not entry.value:
                 self._unsay(bus_id, entry.key)
             elif self._is_sound(neighbor, entry) and self._has_room(bus_id, neighbor, entry):
-                neighbor.keys.add(entry.key)
+                neighbor.keys[entry.key] = None
                 self._say(bus_id, entry)
             else:
                 self.ignored += 1
@@ -373,7 +374,7 @@ class Offers:
     def _unsay(self, teller: int, key: str) -> None:
         neighbor = self._neighbors.get(teller)
         if neighbor is not None:
-            neighbor.keys.discard(key)
+            neighbor.keys.pop(key, None)
         said = self._said.get(key, {})
         gone = said.pop(teller, None)
         if gone is None:

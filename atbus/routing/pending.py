@@ -11,7 +11,6 @@ Messages that wait for the connection to their target.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -38,7 +37,7 @@ class PendingQueue(Generic[T]):
     #: How many bytes wait.
     queued_bytes: int = attrs.field(default=0, init=False)
     # (item, size in bytes, when its time is over), oldest first.
-    _waiting: deque[tuple[T, int, float]] = attrs.field(factory=deque, init=False, repr=False)
+    _waiting: list[tuple[T, int, float]] = attrs.field(factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -85,13 +84,7 @@ class PendingQueue(Generic[T]):
         :param count_max: How many at most; None takes all.
         :returns: The oldest messages, in order.
         """
-        waiting = self._waiting
-        if count_max is None or count_max >= len(waiting):
-            taken = [item for item, _, _ in waiting]
-            waiting.clear()
-            self.queued_bytes = 0
-            return taken
-        return [self._pop() for _ in range(count_max)]
+        return self._take(len(self._waiting) if count_max is None else count_max)
 
     def pick(self, is_wanted: Callable[[T], bool]) -> list[T]:
         """
@@ -101,7 +94,7 @@ class PendingQueue(Generic[T]):
         :returns: Those of which it holds, oldest first.
         """
         picked: list[T] = []
-        kept: deque[tuple[T, int, float]] = deque()
+        kept: list[tuple[T, int, float]] = []
         for entry in self._waiting:
             if is_wanted(entry[0]):
                 picked.append(entry[0])
@@ -118,12 +111,11 @@ class PendingQueue(Generic[T]):
         :param now: The time, seconds.
         :returns: Those messages, oldest first, each to be answered `Status.TIMEOUT`.
         """
-        expired: list[T] = []
-        while self._waiting and self._waiting[0][2] <= now:
-            expired.append(self._pop())
-        return expired
+        in_time = (place for place, entry in enumerate(self._waiting) if entry[2] > now)
+        return self._take(next(in_time, len(self._waiting)))
 
-    def _pop(self) -> T:
-        item, size_bytes, _ = self._waiting.popleft()
-        self.queued_bytes -= size_bytes
-        return item
+    def _take(self, count: int) -> list[T]:
+        taken = self._waiting[:count]
+        del self._waiting[:count]
+        self.queued_bytes -= sum(size_bytes for _, size_bytes, _ in taken)
+        return [item for item, _, _ in taken]

@@ -39,15 +39,15 @@ class Subscription:
     """One direction of one link, seen by the one who is told."""
 
     stage: Stage = Stage.IDLE
-    #: What the snapshot under way has not mentioned yet.
-    unmentioned: set[int] = attrs.field(factory=set, repr=False)
+    #: What the snapshot under way has not mentioned yet; None when none is.
+    unmentioned: set[int] | None = attrs.field(default=None, repr=False)
     _snapshot_id: int = 0
     _index: int = 0
 
     def ask(self) -> None:
         """Note that everything was asked for, also if it was before."""
         self.stage = Stage.ASKED
-        self.unmentioned = set()
+        self.unmentioned = None
 
     def answered(self, status: Status, snapshot_id: int) -> bool:
         """
@@ -99,5 +99,5 @@ class Subscription:
         :returns: What it has not mentioned.
         """
         self.stage = Stage.CURRENT
-        gone, self.unmentioned = self.unmentioned, set()
-        return gone
+        gone, self.unmentioned = self.unmentioned, None
+        return gone or set()

@@ -411,7 +411,8 @@ class RouteSync:
             self._effects.append(Ignored(link.bus_id, Status.OUT_OF_TURN, len(batch.words)))
             return
         for word in batch.words:
-            subscription.unmentioned.discard(word.bus_id)
+            if subscription.unmentioned is not None:
+                subscription.unmentioned.discard(word.bus_id)
             if isinstance(word, Removal):
                 self._hearing.unhear(link, word, self._now)
                 continue
