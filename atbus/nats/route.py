@@ -20,6 +20,7 @@ from atbus.nats.route_session import Gossip, Renewed, RouteSession
 from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_link import ServerLink
 from atbus.nats.server_session import Answered, Close, Opened, Write
+from atbus.node.report import ServerReport
 from atbus.subjects.interest import Side
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class RouteLink(ServerLink):
         self.started = routes.now
         #: Whether it has ever taken part.
         self.has_taken_part = False
+        #: Whether clients are to leave the server.
+        self.is_leaving = False
         self._routes = routes
         # What has come while another route to the same server is asked whether it is alive.
         self._held: list[object] | None = None
@@ -80,6 +83,8 @@ class RouteLink(ServerLink):
             case Opened():
                 self._routes.opened(self)
             case Renewed():
+                # It says so once, and not in what it says later.
+                self.is_leaving = self.is_leaving or bool(self.session.peer.get("ldm"))
                 self._routes.renewed(self)
             case Gossip(server_id=server_id, url=url):
                 self._routes.heard_of(server_id, url)
@@ -87,6 +92,27 @@ class RouteLink(ServerLink):
                 self._routes.is_alive(self)
             case _:
                 super()._perform_one(effect)
+
+    def report(self) -> ServerReport:
+        """Describe it."""
+        place, now = self.transport.getPeer(), self._routes.now
+        return ServerReport(
+            id=self.server_id,
+            hostname=str(self.session.peer.get("server_name", "")),
+            dialled=self.dialer is not None,
+            configured=self.dialer is not None and self.dialer.is_configured,
+            ip=place.host,
+            port=place.port,
+            age_seconds=round(now - self.started, 3),
+            idle_seconds=round(now - self.heard_at, 3),
+            rtt_seconds=None,
+            pending_bytes=self.waiting_bytes,
+            in_publications=self.in_messages,
+            out_publications=self.out_messages,
+            in_bytes=self.in_bytes,
+            out_bytes=self.out_bytes,
+            subscriptions=len(self.interests),
+        )
 
     def join(self) -> None:
         """Take part."""

@@ -142,11 +142,10 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         if not isinstance(server_id, str) or not server_id or "client_id" in fields:
             return self._end("this is no port for routes", is_lasting=True)
         if self.peer and server_id != self.peer["server_id"]:
-            url = fields.get("ip")
-            return [Gossip(server_id, url)] if url and isinstance(url, str) else []
+            return self._told_of(server_id, fields.get("ip"))
         is_first, self.peer = not self.peer, fields
         if not is_first:
-            return [Renewed()]
+            return [Renewed()] if self.state is State.OPEN else []
         if server_id == self._terms.info["server_id"]:
             return self._end("this is ourselves", is_lasting=True)
         if refused := self._compare_clusters(fields):
@@ -154,6 +153,13 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         if self._terms.connect is not None:
             return self._join()
         return self._begin() if self._is_admitted else []
+
+    def _told_of(self, server_id: str, url: object) -> list[Effect]:
+        """The other side tells of a server; where a stranger sends us we do not go."""
+        effects = self._answered()
+        if self.state is State.OPEN and url and isinstance(url, str):
+            effects.append(Gossip(server_id, url))
+        return effects
 
     def _compare_clusters(self, fields: dict[str, Any]) -> list[Effect]:
         theirs, ours = fields.get("cluster"), self._terms.info["cluster"]

@@ -66,6 +66,7 @@ class Routes(ServerLinks):
         self._dialers: dict[str, RouteDialer] = {}
         self._told: bytes = b""
         self._count = 0
+        self._has_left = False
         self._candidacy = Candidacy(
             self.node, self.timers, CANDIDATES, settings.name, self._look, self._own_id
         )
@@ -91,7 +92,11 @@ class Routes(ServerLinks):
 
     def _look(self) -> None:
         """Dial if it is our turn, hang up if it is not."""
-        if not self._candidacy.is_ours:
+        if self._gateway.is_leaving and self._candidacy.has_rivals:
+            # Clients of the servers are to go there, and servers learn where that is from a member.
+            self._candidacy.stop()
+            self._hang_up("clients are to go to another gateway")
+        elif not self._candidacy.is_ours:
             self._hang_up("another gateway serves")
         elif self.serves:
             for place in self.settings.routes:
@@ -211,7 +216,7 @@ class Routes(ServerLinks):
         urls: dict[str, None] = {}
         for link in self.members.values():
             listed = link.session.peer.get("connect_urls")
-            if isinstance(listed, list):
+            if isinstance(listed, list) and not link.is_leaving:
                 urls.update(dict.fromkeys(map(str, listed[: bounds.URLS_MAX])))
         return tuple(urls)
 
@@ -221,12 +226,25 @@ class Routes(ServerLinks):
             self._gateway.inform()
 
     def inform(self) -> None:
-        """Tell the members where clients can go, if that has changed."""
+        """Tell the members where clients can go, if that has changed, or that we are leaving."""
+        if self._gateway.is_leaving:
+            self._leave()
+            return
         info = write_object("INFO", self._info())
         if info != self._told:
             self._told = info
             for link in self.members.values():
                 link.say(info)
+
+    def _leave(self) -> None:
+        """Let servers send no clients to us, and another gateway be the member if there is one."""
+        if self._has_left:
+            return
+        self._has_left = True
+        leaving = write_object("INFO", self._info() | {"ldm": True})
+        for link in self.members.values():
+            link.say(leaving)
+        self._look()
 
     def _info(self) -> dict[str, Any]:
         gateway, settings = self._gateway, self.settings

@@ -30,6 +30,7 @@ from atbus.subjects.pattern import INBOX, inbox_owner
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
     from atbus.node.publication import Passing, Publication
+    from atbus.node.report import ServerReport
     from atbus.subjects.interest import Side
     from atbus.wire.messages import Interest as Told
 
@@ -102,8 +103,11 @@ class ServerLink(Protocol):
         # What is wanted for answers only, the latest last.
         self._expected: OrderedDict[str, None] = OrderedDict()
         self._alarm = Alarm(owner.timers, self._tick)
+        #: When the other side has said something last.
+        self.heard_at = 0.0
+        #: What is not given to the transport yet.
+        self.waiting_bytes = 0
         self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
         self._is_held = self._is_closing = False
         self._patience: IDelayedCall | None = None
 
@@ -129,13 +133,15 @@ class ServerLink(Protocol):
         self.transport.setTcpNoDelay(True)
         peer = self.transport.getPeer()
         self.name = f"{peer.host}:{peer.port}"
+        self.heard_at = self._owner.now
         self._owner.links.append(self)
         self.transport.registerProducer(self, True)
         self._perform(self._session.open(self._owner.now))
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the other side has sent."""
-        self._perform(self._session.receive(data, self._owner.now))
+        self.heard_at = now = self._owner.now
+        self._perform(self._session.receive(data, now))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
@@ -225,6 +231,10 @@ class ServerLink(Protocol):
 
     # For the node.
 
+    def report(self) -> ServerReport | None:
+        """Describe it; only members of one cluster are listed beside the links of nodes."""
+        return None
+
     def told(self, message: Told) -> None:
         """Pass on who wants what."""
         lines = [
@@ -289,8 +299,8 @@ class ServerLink(Protocol):
         if not self._waiting:
             self._owner.timers.callLater(0, self.flush)
         self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes > bounds.LEAF_PENDING_BYTES:
+        self.waiting_bytes += len(data)
+        if self.waiting_bytes > bounds.LEAF_PENDING_BYTES:
             self._give_up("too much waits for it")
 
     def _be_patient(self) -> None:
@@ -310,7 +320,7 @@ class ServerLink(Protocol):
         if not self._is_closing:
             self._log_end(reason)
         self._reason = self._reason or reason
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self.waiting_bytes = [], 0
         self._is_closing = True
         self._leave()
         self.transport.abortConnection()
@@ -323,7 +333,7 @@ class ServerLink(Protocol):
     def flush(self) -> None:
         """Write what waits, unless the transport has enough."""
         if self._waiting and not self._is_held:
-            data, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+            data, self._waiting, self.waiting_bytes = b"".join(self._waiting), [], 0
             self.transport.write(data)
 
     def pauseProducing(self) -> None:

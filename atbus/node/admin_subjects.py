@@ -22,6 +22,7 @@ from atbus.node.subscription import Subscription
 from atbus.subjects import bounds
 
 if TYPE_CHECKING:
+    from atbus.node.beyond import Beyond
     from atbus.node.commands import Executor
     from atbus.node.context import Context
     from atbus.node.inquiries import Inquiries
@@ -52,11 +53,13 @@ class SubjectAdmin:
         subscribers: Subscribers,
         publishing: Publishing,
         inquiries: Inquiries,
+        beyond: Beyond,
     ) -> None:
         self._context = context
         self._subscribers = subscribers
         self._publishing = publishing
         self._inquiries = inquiries
+        self._beyond = beyond
         self._readers: dict[str, _Reader] = {}
 
     @property
@@ -72,8 +75,8 @@ class SubjectAdmin:
         }
 
     def _peers(self, _words: Words) -> object:
-        """Describe the links to other nodes."""
-        return self.peer_links.reports()
+        """Describe the links to other nodes, and behind them the routes to servers of NATS."""
+        return [*self.peer_links.reports(), *self._beyond.reports()]
 
     def _publish(self, words: Words) -> object:
         """Publish on a subject: payload, reply subject, header block."""

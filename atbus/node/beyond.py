@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from atbus.busid import ID_MAX
 from atbus.errors import Status, SubjectError
 from atbus.node.publication import Passing, Publication
+from atbus.node.report import ServerReport
 from atbus.subjects.pattern import inbox_owner, parse_subject
 from atbus.wire.messages import Interest, InterestEntry
 
@@ -41,6 +42,9 @@ class Foreign(Protocol):
 
     def take(self, publication: Publication, passing: Passing) -> None:
         """Get a publication that it wants."""
+
+    def report(self) -> ServerReport | None:
+        """Describe the connection; None where it is not like one between nodes."""
 
 
 class Beyond:
@@ -117,6 +121,11 @@ class Beyond:
         statistics.interest_ignored += self._interests.heard(place, Interest(entries=(entry,)))
         self.changed()
         self.talk.flush_soon()
+
+    def reports(self) -> list[ServerReport]:
+        """Describe those that are linked as nodes are with each other."""
+        found = [each.report() for each in self.foreign.values()]
+        return [each for each in found if each is not None]
 
     def answered(self, place: int, barrier: int) -> None:
         """Take note that somebody knows all that he was told before a barrier."""

@@ -72,10 +72,11 @@ class LinkReport:
 
 
 @attrs.frozen(kw_only=True)
-class PeerReport:
+class _PeerFacts:
     """
-    The links to a registered node, as nats-server tells of a route.
+    What is told of a link as nats-server tells of a route.
 
+    :param hostname: The other side's; of a server of NATS its name.
     :param dialled: Whether we have dialled.
     :param configured: Whether we stay connected to it, and do not only happen to be.
     :param ip: Where it was seen; empty for a channel that is not of TCP.
@@ -84,7 +85,6 @@ class PeerReport:
     :param subscriptions: Patterns and queue groups that are wanted there and behind it.
     """
 
-    id: BusId
     hostname: str
     dialled: bool
     configured: bool
@@ -99,6 +99,20 @@ class PeerReport:
     in_bytes: int
     out_bytes: int
     subscriptions: int
+
+
+@attrs.frozen(kw_only=True)
+class PeerReport(_PeerFacts):
+    """The links to a registered node."""
+
+    id: BusId
+
+
+@attrs.frozen(kw_only=True)
+class ServerReport(_PeerFacts):
+    """A route to a server of NATS, by the id that this has given itself."""
+
+    id: str
 
 
 @attrs.frozen(kw_only=True)

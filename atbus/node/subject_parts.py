@@ -138,7 +138,7 @@ def make_subjects(
         inquiries=inquiries,
         spreading=publishing.spreading,
         talk=talk,
-        admin=SubjectAdmin(context, subscribers, publishing, inquiries),
+        admin=SubjectAdmin(context, subscribers, publishing, inquiries, beyond),
         pace=PublishPace(context, endpoints),
         beyond=beyond,
     )

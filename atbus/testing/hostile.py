@@ -4,9 +4,10 @@ Hostile inputs for everything that reads what others send, and what comes of the
 An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into chunks
 and taken by `FrameBuffer`; every frame that comes out is peeked at, decoded, taken apart as a run,
 patched and traced as a relay would. Others are of another kind: clients of the NATS gateway
-(`atbus.testing.nats_fuzz`), leafs (`atbus.testing.leaf_fuzz`), texts and values
-(`atbus.testing.text_fuzz`), lanes of shared memory (`atbus.testing.lane_fuzz`), neighbors that tell
-of services (`atbus.testing.service_fuzz`) and connections over TLS (`atbus.testing.tls_fuzz`).
+(`atbus.testing.nats_fuzz`), leafs (`atbus.testing.leaf_fuzz`), members of a cluster of it
+(`atbus.testing.route_fuzz`), texts and values (`atbus.testing.text_fuzz`), lanes of shared memory
+(`atbus.testing.lane_fuzz`), neighbors that tell of services (`atbus.testing.service_fuzz`) and
+connections over TLS (`atbus.testing.tls_fuzz`).
 
 What is asserted:
 
@@ -37,6 +38,7 @@ from atbus.testing.lane_fuzz import hostile_lane
 from atbus.testing.leaf_fuzz import hostile_leaf, take_leaf
 from atbus.testing.mutation import chunks, mutate, mutate_stream
 from atbus.testing.nats_fuzz import hostile_client, take
+from atbus.testing.route_fuzz import hostile_member, take_member
 from atbus.testing.service_fuzz import hostile_neighbor
 from atbus.testing.text_fuzz import hostile_text, read_hostile
 from atbus.testing.tls_fuzz import hostile_connection
@@ -249,6 +251,12 @@ def _leaf(random: Random) -> Hostile:
     return _counted("leaf", said, lambda: take_leaf(pieces, is_hub=is_hub))
 
 
+def _member(random: Random) -> Hostile:
+    said = hostile_member(random)
+    pieces, dials = chunks(random, said), random.random() < 0.5
+    return _counted("route", said, lambda: take_member(pieces, dials=dials))
+
+
 def _text(random: Random) -> Hostile:
     reader, said = hostile_text(random)
     return _counted(reader.name, said, lambda: read_hostile(reader, said))
@@ -269,6 +277,7 @@ def _connection(random: Random) -> Hostile:
 _OTHERS: Final[tuple[tuple[float, Callable[[Random], Hostile]], ...]] = (
     (0.1, _client),
     (0.05, _leaf),
+    (0.05, _member),
     (0.1, _text),
     (0.02, _lane),
     (0.005, _neighbor),

@@ -201,6 +201,17 @@ class OpenTests(SynchronousTestCase):
         self.assertEqual(found, [Gossip("NEW", "nats-route://10.0.0.7:6222/")])
         self.assertEqual(joined().receive(b'INFO {"server_id":"NEW","ip":1}\r\n', 0.0), [])
 
+    def test_strangers_tell_of_nobody(self) -> None:
+        """Who has not shown that it may come in cannot send us anywhere."""
+        told = b'INFO {"server_id":"NEW","ip":"nats-route://10.0.0.7:6222/"}\r\n'
+        session = acceptor()
+        self.assertEqual(session.receive(THEIRS_2_9 + told + THEIRS_2_9, 0.0), [])
+        self.assertEqual(session.receive(b'CONNECT {"cluster":"C1"}\r\n', 0.0), [Opened()])
+        dialed = dialer()
+        dialed.receive(THEIRS_2_9, 0.0)
+        gossip = Gossip("NEW", "nats-route://10.0.0.7:6222/")
+        self.assertEqual(dialed.receive(THEIRS_2_9 + told, 0.0), [Opened(), gossip])
+
     def test_lame_duck(self) -> None:
         """INFO of the other side itself replaces what was known of it."""
         session = joined()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from random import Random
 from typing import Any
 
 from atbus.nats import bounds
 from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import Monitor
+from atbus.testing.route_fuzz import hostile_member
 from tests.nats.harbor import DOOR, Caller, HarborTests
 
 PORT = 6222
@@ -101,6 +103,22 @@ class DoorTests(RouteCase):
         self.network.settle()
         self.assertEqual(client.hears(), b"MSG a 1 4\r\nthis\r\n")
         self.assertEqual(server.hears(), b"RMSG $G b 4\r\nthat\r\n")
+
+    def test_hostile_servers(self) -> None:
+        """Whatever a server says, nothing comes of it but its end, and clients are served on."""
+        gateway = self.open()
+        for number in range(300):
+            server = self.dials(gateway)
+            server.says(hostile_member(Random(number)))
+            self.network.settle(0.1)
+            if not server.is_gone:
+                server.protocol.close("seen enough")
+            self.until(partial(_is_gone, server))
+        self.assertEqual(self.members(gateway), set())
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nSUB a 1\r\nPUB a 2\r\nok\r\n")
+        self.network.settle()
+        self.assertIn(b"MSG a 1 2\r\nok\r\n", client.hears())
 
     def test_one_hop(self) -> None:
         """What one server wants and says is not for another one."""
@@ -255,3 +273,65 @@ class MonitorTests(RouteCase):
         about = monitor.varz({})
         self.assertEqual((about["routes"], about["cluster"]["name"]), (1, "C1"))
         self.assertEqual(about["cluster"]["urls"], ["127.0.0.1:3"])
+
+    def test_tools_are_told_of_routes(self) -> None:
+        """What ``atbus routes --peers`` lists are nodes, and servers behind them."""
+        root = self.root()
+        child = self.child(0x10010, nats={**DOOR, "cluster": CLUSTER})
+        gateway = self.gateway(child)
+        self.network.start(root, child)
+        self.until(lambda: gateway.routes is not None and gateway.routes.serves)
+        server = self.joins(gateway, "A", server_name="one")
+        server.says(b"RS+ $G a\r\nRMSG $G b 2\r\nok\r\n")
+        self.network.settle(3.0)
+        (line,) = self.network.result_of(root.command(0x10010, b"atbus.peers"))
+        node, shown = json.loads(line)
+        self.assertEqual((node["id"], shown["id"], shown["hostname"]), ("0x10000", "A", "one"))
+        names = ("dialled", "configured", "ip", "port", "in_publications", "subscriptions")
+        self.assertEqual([shown[each] for each in names], [False, False, "10.9.9.9", 999, 1, 1])
+        self.assertGreaterEqual(shown["idle_seconds"], 3.0)
+        self.assertEqual(shown["age_seconds"], shown["idle_seconds"])
+
+
+class LameDuckTests(RouteCase):
+    """Clients are to go elsewhere."""
+
+    def test_a_server(self) -> None:
+        """Our clients are told no more of a server that its own are to leave, whatever it says."""
+        gateway = self.open()
+        server = self.joins(gateway, "A", connect_urls=["10.0.0.1:4222"])
+        client = self.caller(gateway, greeted=False)
+        self.assertIn(b"10.0.0.1:4222", client.hears())
+        server.says(info("A", connect_urls=["10.0.0.1:4222"], ldm=True))
+        server.says(info("A", connect_urls=["10.0.0.1:4222"]))
+        client = self.caller(gateway, greeted=False)
+        self.assertNotIn(b"10.0.0.1:4222", client.hears())
+        self.assertEqual(self.members(gateway), {"A"})
+
+    def test_a_gateway_that_is_alone(self) -> None:
+        """Servers are told once that its clients are to leave; it stays a member."""
+        gateway = self.open()
+        server = self.joins(gateway, "A")
+        server.hears()
+        gateway.lame_duck()
+        gateway.inform()
+        self.network.settle()
+        self.assertEqual(server.hears().count(b'"ldm":true'), 1)
+        self.assertEqual(self.members(gateway), {"A"})
+
+    def test_a_gateway_that_is_not_alone(self) -> None:
+        """Another one of the bus is the member from then on."""
+        nats = {**DOOR, "cluster": CLUSTER}
+        root = self.root()
+        first, second = self.child(0x10010, nats=nats), self.child(0x10020, nats=nats)
+        leaving, staying = self.gateway(first), self.gateway(second)
+        self.network.start(root, first, second)
+        self.until(lambda: leaving.routes is not None and leaving.routes.serves)
+        server = self.joins(leaving, "A")
+        server.hears()
+        leaving.lame_duck()
+        self.until(partial(_is_gone, server))
+        self.assertIn(b'"ldm":true', server.hears())
+        self.until(lambda: staying.routes is not None and staying.routes.serves)
+        self.joins(staying, "A")
+        self.assertEqual(self.members(staying), {"A"})

@@ -38,7 +38,7 @@ class FuzzTests(SynchronousTestCase):
         self.assertIn("0 failures", line)
         for outcome in ("read", "skipped", "MALFORMED_FRAME", "UNKNOWN_MANDATORY", "NOT_ATBUS"):
             self.assertIn(outcome, line)
-        for kind in ("client", "leaf", "token", "lane", "services", "tls"):
+        for kind in ("client", "leaf", "route", "token", "lane", "services", "tls"):
             self.assertIn(f", {kind} ", line)
 
     def test_a_wrong_exception_is_found(self) -> None:
