@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from twisted.internet.defer import Deferred
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
@@ -25,6 +28,11 @@ from atbus.testing.channels import ChannelContract
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
 from tests.channels.certificates import DAY, Files
 from tests.channels.sockets import SocketTests
+
+_T = TypeVar("_T")
+
+PATIENCE_SECONDS = 60.0
+"""How long a busy machine may take for what follows from what was done."""
 
 
 class TlsTests(SocketTests):
@@ -48,6 +56,25 @@ class TlsTests(SocketTests):
         listener = await scheme.listen(parse_address(text), reception)
         self.addCleanup(listener.stop)
         return listener
+
+    async def in_time(self, waiting: Coroutine[Any, Any, _T], what: str) -> _T:
+        """
+        Wait for something, but not for ever; when it fails no connection is left.
+
+        :param what: What is wrong when it takes too long.
+        """
+
+        def give_up(_result: object, _seconds: float) -> NoReturn:
+            raise AssertionError(what)
+
+        try:
+            result: Deferred[_T] = Deferred.fromCoroutine(waiting)
+            return await result.addTimeout(PATIENCE_SECONDS, self.reactor, give_up)
+        except AssertionError:
+            for one in (*self.reactor.getReaders(), *self.reactor.getWriters()):
+                if isinstance(one, Connection):
+                    one.abortConnection()
+            raise
 
     async def outcome(
         self, dialler: Credentials, listener: Credentials, text: str = "tls+ipv4://127.0.0.1:0"
@@ -230,7 +257,6 @@ class RefusalTests(TlsTests):
             self.assertEqual(await deferToThread(read_to_end, one), b"")
         self.assertEqual(ours.watching, set())
 
-
     async def test_who_may_not_begin(self) -> None:
         """Whoever the node does not let begin is closed before a byte of his is read."""
         asked: list[tuple[str, str]] = []
@@ -333,7 +359,7 @@ class RevocationTests(TlsTests):
         self.assertFalse(ours.refresh())
         self.revoke(bad.certificate)
         self.assertTrue(ours.refresh())
-        await ends[0].end()
+        await self.in_time(ends[0].end(), "a link lives on whose certificate was revoked")
         [revoked] = [guest for guest in guests if guest.ends]
         self.assertEqual(
             revoked.ends[0], (Status.ACCESS_DENIED, "the other side's certificate has been revoked")

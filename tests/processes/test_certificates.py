@@ -1,4 +1,4 @@
-"""Processes whose certificates are renewed and revoked while they run."""
+"""Processes whose certificates are renewed while they run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import ssl
-from datetime import timedelta
 from pathlib import Path
 
 from twisted.internet.threads import deferToThread
@@ -28,7 +27,6 @@ realm = "test"
 certificate = "{files.certificate}"
 key = "{files.key}"
 authorities = "{files.authorities}"
-revoked = "{folder}/revoked.pem"
 """
 
 
@@ -38,18 +36,12 @@ class CertificateTests(ProcessCase):
     def setUp(self) -> None:
         super().setUp()
         self.files = Files(self.folder)
-        self.revoke()
 
     def options(self, bus_id: int, bits: int = 0) -> TlsOptions:
         """Make the files of a node."""
         return self.files.options(
             self.files.issue(CertificateIdentity("test", Subnet(bus_id, bits)))
         )
-
-    def revoke(self, *certificates: str, days: int = 1) -> None:
-        """Revoke certificates; the list takes the place of the one that is there."""
-        revoked = [Path(each).read_bytes() for each in certificates]
-        self.put(self.folder / "revoked.pem", self.files.authority.revoke(revoked, timedelta(days)))
 
     @staticmethod
     def put(path: Path, content: bytes) -> None:
@@ -69,12 +61,12 @@ class CertificateTests(ProcessCase):
         """Start both, and wait until they know each other."""
         self.root_options, self.child_options = self.options(ROOT, 16), self.options(CHILD)
         listen = 'subnets = ["0/16"]\nlisten = ["tls+ipv4://127.0.0.1:0"]'
-        text = NODE.format(id=ROOT, more=listen, files=self.root_options, folder=self.folder)
+        text = NODE.format(id=ROOT, more=listen, files=self.root_options)
         root = self.start("root", text)
         await root.says(UP)
         self.port = int((await root.says(r"tls\+ipv4://127\.0\.0\.1:(\d+)"))[1])
         upstream = f'upstream = "tls+ipv4://127.0.0.1:{self.port}"'
-        text = NODE.format(id=CHILD, more=upstream, files=self.child_options, folder=self.folder)
+        text = NODE.format(id=CHILD, more=upstream, files=self.child_options)
         child = self.start("child", text)
         await child.says(UP)
         await root.says(f"knows {CHILD:#x} as downstream")
@@ -111,13 +103,6 @@ class CertificateTests(ProcessCase):
         for process in (root, child):
             self.assertNotIn("has lost", process.output)
             self.assertNotIn("Traceback", process.output)
-
-    async def test_revoked(self) -> None:
-        """A node that the list names by now is cut off by the file alone, and both know it."""
-        root, child = await self.begin()
-        self.revoke(self.child_options.certificate, days=2)
-        await root.says(f"has lost {CHILD:#x}: ACCESS_DENIED")
-        await child.says("has lost its upstream")
 
 
 def _shown(port: int, options: TlsOptions) -> bytes:

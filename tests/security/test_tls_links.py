@@ -16,7 +16,7 @@ from atbus.handshake.certificate import parse_identity
 from atbus.node import doorway
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
-from atbus.testing.recording import Reception, RecordingReceiver, error_of
+from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
 from tests.channels.test_tls import TlsTests, say
 
 
@@ -50,18 +50,24 @@ class LinkTests(TlsTests):
         [guest] = await reception.guests(1)
         lists.write_bytes(self.files.authority.revoke([issued.certificate], timedelta(days=1)))
         self.assertTrue(ours.refresh())
-        await receiver.end()
-        status, detail = await guest.end()
+        status, detail = await self.in_time(guest.end(), "who is revoked keeps its link")
         self.assertEqual((status, "revoked" in detail), (Status.ACCESS_DENIED, True))
-        good, receiver = self.files.credentials(), RecordingReceiver()
+        await receiver.end()
+        # This side does not look, so it is the listener that does.
+        good, receiver = self.files.credentials(close_on_expiry=False), RecordingReceiver()
         await self.scheme_of(good).connect(listener.address, receiver)
         guest = (await reception.guests(2))[1]
+        # Only what has been open for a while shows that it is looked at again.
+        guest.channel.send([frame_of(5)])
+        await receiver.received(1)
         self.patch(tls, "seconds_until", lambda _moment: -1.0)
-        status, detail = await guest.end()
+        status, detail = await self.in_time(guest.end(), "who has expired keeps its link")
         self.assertEqual((status, "expired" in detail), (Status.ACCESS_DENIED, True))
         await receiver.end()
         connecting = self.scheme_of(good).connect(listener.address, RecordingReceiver())
-        self.assertIn("it has expired", (await error_of(connecting, ConnectFailed)).detail)
+        error = error_of(connecting, ConnectFailed)
+        refused = await self.in_time(error, "a session of who has expired is resumed")
+        self.assertIn("it has expired", refused.detail)
 
     async def test_security_tls_storms(self) -> None:
         """
