@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from base64 import urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -33,6 +33,7 @@ from atbus.nats.doors import MONITOR, Doors
 from atbus.nats.effects import Counts, Terms
 from atbus.nats.faults import Reason
 from atbus.nats.grammar import Publish, PublishRun
+from atbus.nats.hosts import hosts_at
 from atbus.nats.info import info_line, make_identity
 from atbus.nats.leafs import Leafs
 from atbus.nats.routes import make_routes
@@ -64,6 +65,7 @@ class Gateway(Service):
     :param timers: Its clock; the reactor's by default.
     :param random: Spreads the first PINGs.
     :param wall: Gives the time since 1970, seconds.
+    :param hosts: Gives the hosts to dial for one at which is listened.
     :raises ConfigurationError: Certificates cannot be used.
     """
 
@@ -78,6 +80,7 @@ class Gateway(Service):
         timers: Any = None,
         random: Random | None = None,
         wall: Callable[[], float] = wall_seconds,
+        hosts: Callable[[str], Sequence[str]] = hosts_at,
     ) -> None:
         self.node = node
         self.settings = settings
@@ -103,6 +106,8 @@ class Gateway(Service):
         self.identity = make_identity(settings, node.config.name)
         self.reactor = reactor
         self._doors = Doors(reactor, self.tls_context)
+        self._hosts = hosts
+        self._own = Place(server_id=self.identity.server_id)
         self._random = random or Random()  # noqa: S311  # moments, not secrets
         self.leafs = Leafs(self, self._random)
         self.routes = make_routes(self, self._random)
@@ -152,7 +157,8 @@ class Gateway(Service):
 
     def _serve(self) -> None:
         self._doors.admit()
-        self.siblings.start(self._place())
+        self._own = self._place()
+        self.siblings.start(self._own)
         for links in self._links:
             links.start()
 
@@ -226,7 +232,7 @@ class Gateway(Service):
     @property
     def _places(self) -> tuple[Place, ...]:
         """The gateways of the bus that clients may go to."""
-        own = () if self.is_leaving else (self._place(),)
+        own = () if self.is_leaving else (self._own,)
         return (*own, *self.siblings.others)
 
     @property
@@ -240,8 +246,9 @@ class Gateway(Service):
         address = self.address(name)
         if address is None:
             return ()
-        host, port = address
-        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}",)
+        listening, port = address
+        hosts = self._hosts(listening)[: bounds.URLS_MAX]
+        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts)
 
     def info_for(self, client: Client) -> bytes:
         """

@@ -210,7 +210,7 @@ class HarborTests(BusTests):
             self.assertEqual(self.quays[gateway.node].ports, [])
         super().end()
 
-    def gateway(self, node: Node, **quay: Any) -> Gateway:
+    def gateway(self, node: Node, **options: Any) -> Gateway:
         """Make the gateway that a node's configuration asks for, and start it."""
         settings = read_gateway(node.config)
         assert settings is not None
@@ -223,6 +223,7 @@ class HarborTests(BusTests):
             self.quays[node],
             random=Random(1),
             wall=lambda: 1_700_000_000.0 + clock.seconds(),
+            **options,
         )
         self.gateways[node] = made
         made.startService()

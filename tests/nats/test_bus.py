@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from atbus.nats import bounds
 from atbus.nats.siblings import SUBJECT, Place
 from atbus.node.node import Node
@@ -209,3 +211,38 @@ class SiblingTests(HarborTests):
         self.assertEqual(self.root_gateway.siblings.others, ())
         node.publish(SUBJECT, there)
         self.assertEqual(len(self.root_gateway.siblings.others), 1)
+
+
+class AddressTests(HarborTests):
+    """Where clients of another gateway are told that they can go."""
+
+    def urls(self, nats: dict[str, Any], **options: Any) -> list[str]:
+        """Start a gateway, and one beside it; ask that one."""
+        near = self.root(nats={"listen": "127.0.0.1:4222"})
+        far = self.child(nats={"allow_insecure": True, **nats})
+        asked = self.gateway(near)
+        self.gateway(far, **options)
+        self.network.start(near, far)
+        self.network.settle(15.0)
+        urls = info_of(self.caller(asked, greeted=False).hears()).get("connect_urls", [])
+        return sorted({*urls} - {"127.0.0.1:4222"})
+
+    def test_everywhere(self) -> None:
+        """A gateway that listens everywhere is told of under each address of its host."""
+        hosts = {"0.0.0.0": ("10.0.0.7", "10.1.0.7")}
+        urls = self.urls({"listen": "0.0.0.0:4223"}, hosts=hosts.__getitem__)
+        self.assertEqual(urls, ["10.0.0.7:4223", "10.1.0.7:4223"])
+
+    def test_the_sixth_version(self) -> None:
+        """An address of IPv6 stands in brackets."""
+        urls = self.urls({"listen": "[::]:4223"}, hosts=lambda _: ("fd00::2",))
+        self.assertEqual(urls, ["[fd00::2]:4223"])
+
+    def test_as_it_is_called_outside(self) -> None:
+        """Where it is said what clients are to be told, they are told that."""
+        urls = self.urls({"listen": "0.0.0.0:4223", "advertise": ["bus.example:4222"]})
+        self.assertEqual(urls, ["bus.example:4222"])
+
+    def test_not_at_all(self) -> None:
+        """A gateway may keep to itself where it is."""
+        self.assertEqual(self.urls({"listen": "127.0.0.1:4223", "advertise": []}), [])
