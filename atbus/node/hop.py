@@ -9,12 +9,12 @@ import attrs
 
 from atbus.address import Address
 from atbus.errors import Status, Undeliverable
+from atbus.node.endpoint import Endpoint, Gate
 from atbus.routing.relation import Relation
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
-    from atbus.node.endpoint import Endpoint
     from atbus.node.traffic import Traffic
 
 
@@ -50,9 +50,14 @@ def describe_hop(
     """
     Describe the next hop to *target*.
 
+    An endpoint that is being left is none: what is sent now waits, and takes another way.
+
     :raises Undeliverable: There is none.
     """
     hop = traffic.hop_to(target, exclude=exclude, no_upstream=no_upstream)
+    while isinstance(hop, Endpoint) and hop.gate is Gate.RETURNING:
+        exclude = (*exclude, hop.bus_id)
+        hop = traffic.hop_to(target, exclude=exclude, no_upstream=no_upstream)
     rule = context.table.next_hop(
         target, exclude=frozenset(exclude), no_upstream=no_upstream
     ).rule

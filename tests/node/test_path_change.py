@@ -353,6 +353,24 @@ class BackTests(PathTests):
         self.assert_all_in_order(one, TWO)
         self.assertEqual(self.mail[two].fates, [])
 
+    def test_where_a_message_would_go(self) -> None:
+        """While siblings part, the next hop is the proxy: that is where messages sent now go."""
+        north, one, two = self.connected()
+        stuck = self.data_channel(one, two)
+        stuck.stall()
+        leaving = one.disconnect(TWO)
+        self.assertEqual(one.endpoints[TWO].gate.value, "returning")
+        hop = one.next_hop(TWO)
+        self.assertEqual((hop.id, hop.rule), (NORTH, "default route through upstream"))
+        with self.assertRaises(Undeliverable):
+            one.next_hop(TWO, no_upstream=True)
+        self.talk(one, TWO, 5)
+        stuck.resume()
+        self.network.result_of(leaving)
+        self.network.settle()
+        self.assertEqual(north.statistics.forwarded_messages, 5)
+        self.assert_all_in_order(two, ONE)
+
     def test_a_stop_of_the_sibling(self) -> None:
         """When the sibling stops, what was sent arrives or is refused by name; nothing is lost."""
         _, one, two = self.connected()
