@@ -135,11 +135,20 @@ class Moves:
         """Tell whether what went through an endpoint is still being flushed."""
         return self._ways.is_leaving(endpoint.bus_id)
 
-    def settle(self, endpoint: Endpoint) -> None:
-        """Take note that whatever takes an endpoint from now on overtakes nothing."""
+    def settle(self, endpoint: Endpoint, left: int | None) -> None:
+        """
+        Take note that what takes an endpoint from now on overtakes nothing that went another way.
+
+        That way alone was flushed. A target may have come below the endpoint meanwhile, and what
+        went to its former place is flushed when the first message takes the endpoint.
+
+        :param left: Where the way until now led through; None when nobody knows it any more.
+        """
         for target in self._ways.destinations:
             if self._traffic.hop_to(target) is endpoint:
-                self._ways.settle(target, endpoint.bus_id)
+                last = self._ways.last(target)
+                if last is None or last == left or not self.owes(last, target):
+                    self._ways.settle(target, endpoint.bus_id)
 
     def forget(self, endpoint: Endpoint) -> None:
         """Take note that all that went to an endpoint directly has arrived."""

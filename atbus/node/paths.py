@@ -79,6 +79,8 @@ class Paths:
         self._switches: PathChanges[int, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
+        # The way that a FLUSH to a destination has taken.
+        self._left: dict[int, int] = {}
         # Destinations whose FLUSH nobody carries any more, with its token and the way it took.
         self._flushed: dict[int, tuple[int, int]] = {}
         self._alarm = Alarm(context.timers, self._tick)
@@ -108,12 +110,14 @@ class Paths:
             endpoint = self._registrar.endpoints.get(effect.destination)
             match effect:
                 case SendFlush():
+                    self._left[effect.destination] = effect.path
                     self._send_flush(effect)
                 case OpenPath():
+                    left = self._left.pop(effect.destination, None)
                     if not effect.order_kept:
                         order_given_up(self._context, effect)
                     if endpoint is not None:
-                        self._take(endpoint, effect.path)
+                        self._take(endpoint, effect.path, left)
         self._set_alarm()
 
     def _set_alarm(self) -> None:
@@ -121,11 +125,11 @@ class Paths:
         deadlines = (self._changes.deadline, self._switches.deadline, look_at)
         self._alarm.set(min((each for each in deadlines if each is not None), default=None))
 
-    def _take(self, endpoint: Endpoint, path: int) -> None:
+    def _take(self, endpoint: Endpoint, path: int, left: int | None) -> None:
         """Let what waited for an endpoint, and all that comes, take this path to it."""
         if path == endpoint.bus_id:
             if endpoint.gate is Gate.FLUSHING:
-                self._moves.settle(endpoint)
+                self._moves.settle(endpoint, left)
                 self._open(endpoint)
         elif endpoint.gate is Gate.CLOSED:
             self._traffic.resubmit(endpoint.pending.take(), Status.NOT_CONNECTED)
@@ -272,6 +276,7 @@ class Paths:
             or other.gate is not Gate.OPEN
         ):
             self._changes.forget(bus_id)
+            self._left.pop(bus_id, None)
             self._shut(endpoint)
         elif endpoint.gate is Gate.OPEN and endpoint.data_link is not None:
             endpoint.gate = Gate.RETURNING
@@ -320,6 +325,7 @@ class Paths:
         """Forget changes that concern an endpoint that is gone."""
         self._switches.forget(endpoint.bus_id)
         self._changes.forget(endpoint.bus_id)
+        self._left.pop(endpoint.bus_id, None)
         self._obey(self._changes.lost(endpoint.bus_id))
         self._moves.lost(endpoint)
         self._traffic.verifier.forget(endpoint)

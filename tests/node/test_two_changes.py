@@ -1,0 +1,57 @@
+"""A target that moves while the way to its new place is being opened."""
+
+from __future__ import annotations
+
+from tests.node.mesh import address_of
+from tests.node.test_path_change import PathTests
+
+
+class TwoChangesTests(PathTests):
+    """One way is being opened, and another one left."""
+
+    def test_what_is_still_on_its_way_to_the_former_place(self) -> None:
+        """
+        The direct way to a proxy opens, and a leaf has just moved below that proxy.
+
+        What was sent to the leaf at its former place arrives first.
+        """
+        places = {0x1: (), 0x11: (0x1,), 0x12: (0x1,), 0x21: (0x1,), 0x112: (0x12, 0x21)}
+        nodes = {
+            bus_id: self.node(
+                bus_id,
+                topology="records",
+                proxy=bus_id < 0x100,
+                route_table="full",
+                listen=[address_of(bus_id)],
+                upstreams=[address_of(each) for each in above],
+            )
+            for bus_id, above in places.items()
+        }
+        self.network.start(*nodes.values())
+        top, one, former, later, leaf = nodes.values()
+        self.network.result_of(one.connect(address_of(0x12)))
+        self.network.settle(2.0)
+        self.talk(one, 0x112, 5)
+        self.network.settle(0.1)
+        stuck, slow = self.data_channel(one, former), self.data_channel(top, later)
+        stuck.stall()
+        self.talk(one, 0x112, 5)
+        slow.stall()
+        one.connect(address_of(0x21))
+        former.drain()
+        self.network.settle(0.3)
+        self.assertEqual(leaf.next_hop(0x1).id, 0x21)
+        self.assertEqual(one.endpoints[0x21].gate.value, "flushing")
+        self.assertEqual(one.next_hop(0x112).id, 0x21)
+        self.talk(one, 0x112, 5)
+        slow.resume()
+        self.network.settle(0.1)
+        self.assertEqual(one.endpoints[0x21].gate.value, "open")
+        self.talk(one, 0x112, 5)
+        self.network.settle(0.1)
+        stuck.resume()
+        self.network.settle(2.0)
+        self.talk(one, 0x112, 5)
+        self.network.settle()
+        self.assert_all_in_order(leaf, 0x11)
+        self.assertEqual(self.given_up(one), [])
