@@ -11,8 +11,11 @@ from typing import ClassVar
 
 from twisted.internet.defer import Deferred
 
+from atbus.nats.nkeys import Kind
+from tests.channels.certificates import Files
 from tests.chaos.case import need
 from tests.interop.two_gateways import TwoGateways
+from tests.nats.signing import Key
 from tests.processes.harness import NodeProcess
 
 SOURCE = Path(__file__).with_name("javascript")
@@ -68,6 +71,34 @@ class NatsJavaScriptTests(TwoGateways):
         client = self.run_client("basics", *urls)
         for line in ("nobody answers", "passed"):
             await client.says(line)
+        self.assertEqual(await client.ends(), 0)
+
+    def test_logins(self) -> Deferred[None]:
+        """Over TLS a password, a key and a token open the gateway, and open only what they may."""
+        return Deferred.fromCoroutine(self.logins())
+
+    async def logins(self) -> None:
+        files = Files(self.folder)
+        ours = files.options()
+        operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
+        key, voucher = Key(Kind.USER), operator.token(operator, "operator")
+        _, urls = await self.begin(
+            f'certificate_file = "{ours.certificate}"',
+            f'key_file = "{ours.key}"',
+            # The machine may be busy with something else.
+            "tls_seconds = 60",
+            "authentication_seconds = 60",
+            "users = [ { user = 'shop', password = 'secret', permissions = { publish = "
+            "['orders.>'] } } ]",
+            f"nkeys = [ {{ nkey = '{key.text}' }} ]",
+            f"operator = '{voucher}'",
+            f"accounts = ['{operator.token(account, 'account')}']",
+            child=("tls_first = true",),
+        )
+        shown = self.write("user.creds", user.credentials(account.token(user, "user")))
+        authority = str(self.folder / "authority.pem")
+        client = self.run_client("logins", *urls, authority, key.seed, str(shown))
+        await client.says("passed")
         self.assertEqual(await client.ends(), 0)
 
     def test_the_page(self) -> Deferred[None]:

@@ -34,16 +34,19 @@ listen = "127.0.0.1:0"
 class TwoGateways(ProcessCase):
     """A root and a child."""
 
-    async def begin(self, *lines: str) -> tuple[list[NodeProcess], list[str]]:
+    async def begin(
+        self, *lines: str, child: tuple[str, ...] = ()
+    ) -> tuple[list[NodeProcess], list[str]]:
         """
         Start both.
 
-        :param lines: More of the table ``[nats]``.
+        :param lines: More of the table ``[nats]``,
+        :param child: and of the child's alone.
         :returns: The processes, and the URLs of their gateways.
         """
         processes, urls = [], []
-        for name, config in (("root", ROOT), ("child", CHILD)):
-            process = self.start(name, config + "\n".join(lines))
+        for name, config, more in (("root", ROOT, lines), ("child", CHILD, lines + child)):
+            process = self.start(name, config + "\n".join(more))
             # In either order.
             wanted = [r"nats listen: 127\.0\.0\.1:(\d+)", UP]
             told = [Deferred.fromCoroutine(process.says(line)) for line in wanted]

@@ -121,6 +121,11 @@ class Caller:
         """Send."""
         self.protocol.dataReceived(data)
 
+    @property
+    def writes(self) -> int:
+        """In how many writes that came which it has not been asked for yet."""
+        return len(self._heard)
+
     def hears(self) -> bytes:
         """Give what came since it was last asked."""
         heard, self._heard = b"".join(self._heard), []

@@ -267,6 +267,18 @@ class RowTests(HarborTests):
         counts = self.gateway_alone.clients[5].session.counts
         self.assertEqual((counts.in_messages, counts.in_bytes), (6, 8))
 
+    def test_what_came_together_is_written_at_once(self) -> None:
+        """However many messages one piece of input brings about, each client gets one write."""
+        hears = [self.enters(b"SUB > 1\r\n"), self.enters(b"SUB *.b 1\r\nSUB a.* 2\r\n")]
+        publisher = self.enters(b"")
+        for client in (*hears, publisher):
+            client.hears()
+        subjects = [b"PUB %b.b 1\r\nx\r\n" % (b"a" * number) for number in range(1, 50)]
+        publisher.says(b"PING\r\n".join(subjects) + self.ROW)
+        self.assertEqual([client.writes for client in (*hears, publisher)], [1, 1, 1])
+        self.assertEqual(hears[0].hears().count(b"MSG "), 49 + 3)
+        self.assertEqual(publisher.hears().count(b"PONG"), 48)
+
     def test_rights_and_wishes_of_clients(self) -> None:
         """Who wants an answer to each, or may not publish, or wants no echo, is heard."""
         own = self.enters(b"SUB a 1\r\n" + self.ROW, echo=False)

@@ -4,8 +4,15 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
 const { setTimeout: sleep } = require("node:timers/promises");
-const { connect, headers, StringCodec } = require("nats");
+const {
+    connect,
+    credsAuthenticator,
+    headers,
+    nkeyAuthenticator,
+    StringCodec,
+} = require("nats");
 
 const PATIENCE_MS = 180_000;
 const text = StringCodec();
@@ -126,8 +133,52 @@ async function reconnect(here) {
     await client.drain();
 }
 
+// Come in over TLS in each way, at the one gateway behind INFO and at the other one before it.
+async function logins(here, there, authority, seed, file) {
+    const tls = { caFile: authority };
+    const shop = { user: "shop", pass: "secret" };
+    const shown = [
+        shop,
+        { authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)) },
+        { authenticator: credsAuthenticator(readFileSync(file)) },
+    ];
+    const clients = [];
+    for (const login of shown) {
+        clients.push([
+            await enter(here, { tls, ...login }),
+            await enter(there, { tls: { handshakeFirst: true, ...tls }, ...login }),
+        ]);
+    }
+    for (const [one, other] of clients) {
+        await everywhere(one, other, "orders.ready");
+        await everywhere(other, one, "orders.ready");
+    }
+    const stranger = { tls, ...shop, pass: "guessed", reconnect: false, timeout: PATIENCE_MS };
+    await assert.rejects(connect({ servers: here, ...stranger }), {
+        code: "AUTHORIZATION_VIOLATION",
+    });
+    const [[buyer]] = clients;
+    const refused = (async () => {
+        for await (const event of buyer.status()) {
+            if (event.type === "error") {
+                return event;
+            }
+        }
+    })();
+    buyer.publish("private.a");
+    const { data, permissionContext } = await refused;
+    assert.equal(data, "PERMISSIONS_VIOLATION");
+    assert.deepEqual(
+        [permissionContext.operation, permissionContext.subject],
+        ["publish", "private.a"],
+    );
+    for (const client of clients.flat()) {
+        await client.close();
+    }
+}
+
 const [scenario, ...urls] = process.argv.slice(2);
-({ basics, reconnect })[scenario](...urls).then(
+({ basics, logins, reconnect })[scenario](...urls).then(
     () => console.log("passed"),
     (error) => {
         console.log(error);
