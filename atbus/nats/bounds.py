@@ -60,9 +60,6 @@ URLS_MAX: Final = 256
 #: first, which costs it a moment.
 SIBLINGS_SECONDS: Final = 10.0
 
-#: How long answers to it are awaited.
-SIBLINGS_ANSWER_SECONDS: Final = 2.0
-
 #: A gateway of which nothing was heard for so long is not told of: three questions without answer.
 SIBLINGS_FORGOTTEN_SECONDS: Final = 32.0
 

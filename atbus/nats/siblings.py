@@ -138,9 +138,8 @@ class Siblings:
         assert self.own is not None
         self._next = self._timers.callLater(bounds.SIBLINGS_SECONDS, self._ask)
         if self._asking is None:
-            asking = self._asking = self._node.request_many(
-                SUBJECT, self.own.write(), timeout=bounds.SIBLINGS_ANSWER_SECONDS
-            )
+            # We answer ourselves, and it ends when nobody else has anything to say for a moment.
+            asking = self._asking = self._node.request_many(SUBJECT, self.own.write())
             asking.addCallback(self._answered)
             # A bus that has no other gateway has nobody who answers; one that has stopped neither.
             asking.addErrback(lambda failure: failure.trap(AtbusError))

@@ -147,7 +147,7 @@ class CutTests(ChaosCase):
         times = await gatherResults(lost)
         await gatherResults(refused)
         for process in (revoked, denied, expired):
-            await process.says("has lost its upstream")
+            await process.says(f"has lost {ROOT:#x}")
             await process.stops()
         return {
             "revoked": (times[0] - told).total_seconds(),

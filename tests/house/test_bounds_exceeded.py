@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.house import repository
-from tests.house.exceeded import TESTS
+from tests.house.exceeded import OPTIONS, PARTS, TESTS
 from tests.house.repository import ROOT
 from tests.house.test_bounds import FILES
 
@@ -32,14 +32,41 @@ def bounds() -> set[str]:
     }
 
 
+def imported_by(tree: ast.Module) -> dict[str, str]:
+    """Give the dotted names of what a module imports, by its own names for them."""
+    return {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+
+def defaults_in(path: Path) -> Iterator[str]:
+    """Give the dotted names of what is, as it is, the default of an argument or an attribute."""
+    tree = repository.parse(path)
+    modules = imported_by(tree)
+    given: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.AnnAssign(value=value):
+                given.append(value)
+            case ast.FunctionDef(args=arguments):
+                given += [*arguments.defaults, *arguments.kw_defaults]
+            case ast.keyword(arg="default", value=value):
+                given.append(value)
+    for value in given:
+        match value:
+            case ast.Name(id=name) if name in modules:
+                yield modules[name]
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if module in modules:
+                yield f"{modules[module]}.{name}"
+
+
 def named_in(path: Path) -> Iterator[str]:
     """Give the dotted names that the code of a test module uses, and what it patches."""
     tree = repository.parse(path)
-    modules: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    modules = imported_by(tree)
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) if name in modules:
@@ -86,3 +113,13 @@ class ExceededTests(SynchronousTestCase):
         """Its bounds and its tests exist."""
         self.assertEqual(sorted(TESTS.keys() - bounds()), [])
         self.assertEqual(sorted(set(TESTS.values()) - tests()), [])
+
+    def test_an_option_is_the_bound_unless_it_is_given(self) -> None:
+        """What a test sets to something smaller is the bound itself where nobody sets it."""
+        defaults = {name for path in repository.python_files("atbus") for name in defaults_in(path)}
+        self.assertEqual(sorted(OPTIONS.keys() - defaults), [])
+
+    def test_a_part_is_given_the_bound(self) -> None:
+        """What a test of a part sets to something smaller is the bound itself in a node."""
+        told = set(named_in(ROOT / "tests" / "node" / "test_bounds.py"))
+        self.assertEqual(sorted(PARTS.keys() - told), [])

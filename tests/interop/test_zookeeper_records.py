@@ -171,6 +171,7 @@ class BoundTests(RecordCase):
         clock.advance(bounds.GATHER_SECONDS * 0.9)
         self.assertEqual((watcher.listings, receiver.records), (listings, {}))
         clock.advance(bounds.GATHER_SECONDS * 0.1)
+        self.assertEqual(clock.getDelayedCalls(), [])
         while len(receiver.records) < 4:
             await self.passes(0.02)
             clock.advance(bounds.GATHER_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from twisted.protocols.portforward import ProxyFactory
 from atbus.discovery.documents import Author
 from atbus.discovery.interfaces import RecordGone
 from atbus.discovery.zookeeper.announcer import ZooKeeperAnnouncer
+from atbus.discovery.zookeeper.bounds import READS_MAX
 from atbus.discovery.zookeeper.faults import Cause, ZooKeeperClosed, ZooKeeperRefused
 from atbus.discovery.zookeeper.options import Access, Login
 from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher
@@ -236,7 +238,14 @@ class ManyTests(AnnouncedCase):
     async def test_many_that_go_at_once(self) -> None:
         """When a session with many places ends, all of them are told as gone, a few at a time."""
         session, count = await self.connected(), 100
-        _, receiver = self.watching(await self.connected())
+        watcher, receiver = self.watching(await self.connected())
+        read, at_once = watcher._read, Counter[int]()
+
+        async def count_and_read(places: list[str]) -> None:
+            at_once[len(places)] += 1
+            await read(places)
+
+        self.patch(watcher, "_read", count_and_read)
         for number in range(1, count + 1):
             await session.client.make_folder(f"{self.prefix_text}topology")
             place = f"{self.prefix_text}topology/{number:#x}"
@@ -244,6 +253,7 @@ class ManyTests(AnnouncedCase):
         await receiver.until(lambda: len(receiver.records) == count)
         await session.close()
         await receiver.until(lambda: not receiver.records)
+        self.assertLessEqual(max(at_once), READS_MAX)
 
 
 class EnsembleTests(AnnouncedCase):

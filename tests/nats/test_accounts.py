@@ -47,6 +47,7 @@ class NameTests(SynchronousTestCase):
         names = Names("shop")
         for number in range(bounds.SUBJECTS_REMEMBERED + 1):
             self.assertEqual(names.read(b"%d" % number), f"$ATBUS.accounts.shop.{number}")
+            self.assertLessEqual(len(names._known), bounds.SUBJECTS_REMEMBERED)
         self.assertEqual(names.read(b"0"), "$ATBUS.accounts.shop.0")
         self.assertRaises(UnicodeDecodeError, names.read, b"\xff")
 

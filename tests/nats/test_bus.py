@@ -7,6 +7,7 @@ from typing import Any
 from atbus.nats import bounds
 from atbus.nats.siblings import SUBJECT, Place
 from atbus.node.node import Node
+from atbus.subjects.bounds import QUIET_SECONDS
 from tests.nats.harbor import Caller, HarborTests
 from tests.nats.test_gateway import INFORMED, info_of
 from tests.nats.transcripts import QUIET
@@ -202,14 +203,17 @@ class SiblingTests(HarborTests):
     def test_an_answer_that_is_late(self) -> None:
         """A gateway that does not answer in time is learned of when it asks itself."""
         asked: list[str] = []
-        node = self.root_gateway.node
-        node.subscribe(SUBJECT, lambda question: asked.append(question.reply_to))
+        other = self.child(0x10002)
+        self.network.start(other)
+        other.subscribe(SUBJECT, lambda question: asked.append(question.reply_to))
         self.network.settle(bounds.SIBLINGS_SECONDS)
-        self.network.settle(bounds.SIBLINGS_ANSWER_SECONDS + 0.1)
+        self.network.settle(2 * QUIET_SECONDS)
         there = Place(server_id="one", urls=("a:1",)).write()
-        node.publish(asked[0], there)
+        other.publish(asked[0], there)
+        self.network.settle(2.0)
         self.assertEqual(self.root_gateway.siblings.others, ())
-        node.publish(SUBJECT, there)
+        other.publish(SUBJECT, there)
+        self.network.settle(0.1)
         self.assertEqual(len(self.root_gateway.siblings.others), 1)
 
 

@@ -308,6 +308,23 @@ class NeighborTests(FlowCase):
         arrived = [letter.sequence for letter in self.mail[two].letters]
         self.assertEqual(arrived, [each for each in sequences if each not in told])
 
+    def test_a_neighbor_that_does_not_obey_in_short_words(self) -> None:
+        """
+        However short they are, a destination that is stuck has so many frames open here: the next
+        are refused by name.
+        """
+        self.patch(limits, "DESTINATION_FRAMES_SOFT", 100)
+        _, north, _ = self.proxies(direct_notice=False)
+        one, two = (self.leaf(NORTH + n) for n in (1, 2))
+        del one._parts.registrar.readers[MessageType.FLOW]
+        self.network.freeze(two)
+        for number in range(300):
+            one.send(NORTH + 2, self.number(number, 4))
+            self.network.settle(0.002)
+        most = 100 * limits.DESTINATION_FRAMES_HARD_FACTOR
+        self.assertEqual(north._parts.pressure.passages[NORTH + 2].frames, most)
+        self.assertEqual(self.mail[one].statuses(), ["BUFFER_LIMIT"] * (300 - most))
+
     def test_what_was_on_its_way_has_room(self) -> None:
         """
         What was sent before the word to pause was heard arrives, and takes no room from others.

@@ -43,6 +43,8 @@ class TurnTests(SynchronousTestCase):
         self.assertFalse(self.write(limits.BUSY_WRITES, 1.0))
         self.assertTrue(self.write(limits.BUSY_WRITES, fast))
         self.assertTrue(self.write(1, 1.0))
+        self.assertFalse(self.write(limits.BUSY_WRITES - 1, fast))
+        self.assertTrue(self.write(limits.BUSY_WRITES, fast))
         self.assertFalse(self.write(limits.BUSY_WRITES, fast * 4))
 
     def test_nothing_new(self) -> None:

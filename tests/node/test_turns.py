@@ -21,7 +21,9 @@ class TurnTests(MailTests):
         """Start a proxy with two leaves, which take the largest messages that there are."""
         options: dict[str, Any] = {
             "message_bytes_max": LARGE_BYTES,
-            "queued_bytes_node": 2 * LARGE_BYTES,
+            "queued_bytes_node": 4 * LARGE_BYTES,
+            "queued_bytes_hard": 4 * LARGE_BYTES,
+            "queued_bytes_soft": 2 * LARGE_BYTES,
             "direct_notice": False,
         }
         _, north, _ = self.proxies(**options)

@@ -217,6 +217,8 @@ class TreeTests(SynchronousTestCase):
         for _ in range(2):
             for place in range(1, 1000):
                 self.assertEqual(list(tree.chain_of(place)), _halve(place))
+                kept = sum(1 + len(chain) for chain in tree._chains.values())
+                self.assertLessEqual(kept, 51)
 
 
 def _climb(place: int) -> list[int]:

@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from atbus.discovery.zookeeper import client
+from atbus.discovery.zookeeper import bounds, client
 from atbus.discovery.zookeeper.client import Client, _check_all, _translated
 from atbus.discovery.zookeeper.crossing import Crossing
 from atbus.discovery.zookeeper.faults import (
@@ -67,6 +67,13 @@ class WordTests(SynchronousTestCase):
         reasons = [news.reason for news in self.told if isinstance(news, Suspended)]
         self.assertEqual(len(reasons), 2)
         self.assertTrue(all(reason.isprintable() for reason in reasons))
+
+    def test_waits_between_two_attempts(self) -> None:
+        """kazoo is told how long to wait between two attempts, at first and at most."""
+        retry = self.client._kazoo._conn_retry
+        self.assertEqual(retry.delay, bounds.RECONNECT_SECONDS_MIN)
+        self.assertEqual(retry.max_delay, bounds.RECONNECT_SECONDS_MAX)
+        self.assertGreater(retry.backoff, 1)
 
     def test_a_client_that_was_stopped_refuses(self) -> None:
         """What is asked of it afterwards fails at once."""
