@@ -3,13 +3,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 JOBS ?= 2
 COUNT ?= 1000000
+SEED ?= 0
 SEEDS ?= 10000
 
 BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: run test check lint docs fuzz chaos chaos-shm simulate bench clean
+.PHONY: run test check lint docs fuzz fuzz-long chaos chaos-shm simulate bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
@@ -28,8 +29,13 @@ lint: .venv/stamp-dev  ## ruff, the contracts between the layers, and mypy, stri
 docs: .venv/stamp-dev  ## the manual and the API reference in build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 
-fuzz: .venv/stamp-dev  ## COUNT hostile inputs for every parser that faces others; findings stay in build
-	$(BIN)/python -m atbus.testing.fuzz --count $(COUNT) --keep build/fuzz-findings.txt
+FUZZ := $(BIN)/python -m atbus.testing.fuzz --corpus tests/testing/corpus.txt --keep build/fuzz-findings.txt
+
+fuzz: .venv/stamp-dev  ## the kept inputs and COUNT hostile ones for every parser that faces others: a minute
+	$(FUZZ) --count $(COUNT) --seed $(SEED)
+
+fuzz-long: .venv/stamp-dev  ## 100 M of them, of SEED: two hours; after Ctrl-C it goes on where it was
+	$(FUZZ) --count 100000000 --seed $(SEED) --progress 60 --resume build/fuzz-long.json
 
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation

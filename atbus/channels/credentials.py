@@ -34,6 +34,14 @@ ALPN: Final = b"atbus/1"
 # expired meanwhile is looked at, but not who signed it.
 _SESSION_SECONDS: Final = round(limits.CERTIFICATE_LOOK_SECONDS)
 
+# What cryptography says of a certificate that OpenSSL lets pass and it does not.
+_UNREADABLE: Final = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 _NAMES: Final = ("certificate", "key", "authorities", "revoked")
 
 
@@ -194,27 +202,11 @@ class Credentials:
         :returns: What its certificate says.
         :raises TlsRefused: It says nothing that we believe.
         """
-        certificate = connection.get_peer_certificate(as_cryptography=True)
+        certificate = connection.get_peer_certificate()
         if certificate is None:
             raise TlsRefused(TlsFault.NO_CERTIFICATE, "the other side has no certificate")
-        try:
-            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
-        except x509.ExtensionNotFound:
-            uris = []
-        except ValueError as error:
-            text = f"the certificate cannot be read: {error}"
-            raise TlsRefused(TlsFault.IDENTITY, text) from error
-        try:
-            identity = find_identity(uris, self.options.realm)
-        except ValueError as error:
-            raise TlsRefused(TlsFault.IDENTITY, str(error)) from error
-        return PeerCertificate(
-            identity,
-            certificate.serial_number,
-            certificate.issuer.rfc4514_string(),
-            certificate.not_valid_after_utc,
-        )
+        content = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        return read_certificate(content, self.options.realm)
 
     def is_revoked(self, peer: PeerCertificate) -> bool:
         """
@@ -286,6 +278,32 @@ class _Loaded:
             self.faults.append(f"certificate: {options.certificate}: has no alternative name")
         except ValueError as error:
             self.faults.append(f"certificate: {options.certificate}: {error}")
+
+
+def read_certificate(content: bytes, realm: str) -> PeerCertificate:
+    """
+    Read a certificate of the other side.
+
+    :param content: In DER; signed by an authority that we believe, which may sign anything.
+    :param realm: Our realm.
+    :returns: What it says.
+    :raises TlsRefused: It says nothing that we believe.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(content)
+        issuer, expires = certificate.issuer.rfc4514_string(), certificate.not_valid_after_utc
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
+    except x509.ExtensionNotFound:
+        uris = []
+    except _UNREADABLE as error:
+        text = f"the certificate cannot be read: {error}"
+        raise TlsRefused(TlsFault.IDENTITY, text) from error
+    try:
+        identity = find_identity(uris, realm)
+    except ValueError as error:
+        raise TlsRefused(TlsFault.IDENTITY, str(error)) from error
+    return PeerCertificate(identity, certificate.serial_number, issuer, expires)
 
 
 def seconds_until(moment: datetime) -> float:

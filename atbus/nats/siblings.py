@@ -53,7 +53,10 @@ class Place:
 
         :raises ValueError: It is not readable.
         """
-        facts: Any = json.loads(text)
+        try:
+            facts: Any = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
         if not isinstance(facts, dict):
             raise ValueError("no object")  # noqa: TRY004 - whatever is wrong is wrong likewise
         lists: list[Any] = [facts.get("urls"), facts.get("websocket_urls")]
@@ -161,7 +164,7 @@ class Siblings:
     def _learn(self, text: bytes) -> None:
         try:
             place = Place.read(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             return
         name = place.server_id
         if self.own is None or name == self.own.server_id:

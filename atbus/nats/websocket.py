@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from h11 import ProtocolError as RequestError
 from twisted.internet.interfaces import IPushProducer
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
+from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
+from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
 from atbus.nats.faults import Fault
@@ -21,13 +25,30 @@ if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
 
 
-def websocket_site(gateway: Gateway) -> Site:
+def websocket_site(gateway: Gateway) -> WrappingFactory:
     """
     Make the site where clients come in.
 
     :param gateway: Whose they are.
     """
-    return QuietSite(_AnyPath(WebSocketClients(gateway)), gateway.reactor)
+    site = QuietSite(_AnyPath(WebSocketClients(gateway)), gateway.reactor)
+    return _Doors(site)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+
+class _Door(ProtocolWrapper):
+    """One connection; who breaks the rules of messages after the end is not worth a traceback."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read on, unless what is heard has no answer any more."""
+        try:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        except ProtocolError:
+            self.abortConnection()
+
+
+class _Doors(WrappingFactory):
+    protocol = _Door
+    noisy = False
 
 
 class _AnyPath(WebSocketResource):
@@ -38,6 +59,14 @@ class _AnyPath(WebSocketResource):
     def getChild(self, path: bytes, request: Request) -> Resource:
         """Serve every path alike."""
         return self
+
+    def render_GET(self, request: Request) -> bytes | int:
+        """Begin with messages, if what the client says of them can be read."""
+        try:
+            return super().render_GET(request)
+        except (RequestError, UnicodeError):
+            request.setResponseCode(BAD_REQUEST)
+            return b"not a request for WebSocket"
 
 
 class WebSocketClients:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from atbus import __version__, limits
 from atbus.busid import BusId, format_bus_id, parse_bus_id
-from atbus.errors import AtbusError, Status, Undeliverable
+from atbus.errors import AtbusError, Status, Undeliverable, printable
 from atbus.node.report import (
     DrainReport,
     ExplanationReport,
@@ -339,7 +339,10 @@ def seconds_of(words: Words, place: int) -> float:
     """Read how long somebody is willing to wait; the usual time when nothing is said."""
     if len(words) <= place:
         return limits.REQUEST_SECONDS
-    seconds = float(words[place])
+    try:
+        seconds = float(words[place])
+    except ValueError as error:
+        raise AtbusError(f"{printable(repr(words[place])[:40])} is no number of seconds") from error
     if not 0 < seconds <= _SECONDS_MAX:
         raise AtbusError(f"{seconds} seconds are not between 0 and {_SECONDS_MAX:.0f}")
     return seconds

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.busid import ID_MAX
-from atbus.errors import LocalProtocolError, RemoteProtocolError, Status, Undeliverable
+from atbus.errors import AtbusError, LocalProtocolError, RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Answerable, Custody, Routed
 from atbus.node.permits import who_is
@@ -340,8 +340,10 @@ class Commands:
             if isinstance(error, Undeliverable):
                 finish(error.status, [str(error).encode()])
                 return
-            self._context.statistics.callback_failures += 1
-            self._context.log.failure("command {name} failed", failure=failure, name=name)
+            # Whoever asks with words that mean nothing learns that; here nothing has failed.
+            if not (name.startswith(BUILT_IN_PREFIX) and isinstance(error, AtbusError)):
+                self._context.statistics.callback_failures += 1
+                self._context.log.failure("command {name} failed", failure=failure, name=name)
             finish(Status.HANDLER_FAILED, [f"{type(error).__name__}: {error}".encode()])
 
         waiting.addCallback(_check_lines).addCallbacks(done, failed)

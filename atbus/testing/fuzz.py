@@ -1,18 +1,22 @@
 """
 Feed hostile bytes to everything that reads what others send: ``python -m atbus.testing.fuzz``.
 
-What the inputs are, and what is asserted of them, is in `atbus.testing.hostile`. How far a run is
-comes now and then on the standard error. What is found is printed at once, with the command that
-tries it again, and kept in a file. The last line printed is the summary, also when the run is
-interrupted; the exit status is 1 when anything failed, and 130 when it was interrupted before.
+What the inputs are, and what is asserted of them, is in `atbus.testing.hostile`. First those are
+tried that a corpus keeps, then as many new ones as were asked for. How far a run is comes now and
+then on the standard error, with its seed and the batch that is next. What is found is printed at
+once, as lines that can be added to a corpus: the command that tries it again, what happened, and
+the input. The last line printed is the summary, also when the run is interrupted; the exit status
+is 1 when anything failed, and 130 when it was interrupted before.
 
 Inputs depend on ``--seed`` and their batch only, so a failure can be repeated, on any number of
-processes.
+processes, and a run that was interrupted can go on where it was: ``--resume`` names a file that
+says where.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import signal
@@ -26,7 +30,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from atbus.testing.hostile import BATCH, Failure, Findings, run_batch
+from atbus.testing.findings import Failure, Findings
+from atbus.testing.hostile import BATCH, read_again, run_batch
 
 COMMAND: Final = "python -m atbus.testing.fuzz"
 
@@ -46,16 +51,61 @@ class Campaign:
     :param seed: Which inputs.
     :param keep: Where findings are kept; None for nowhere.
     :param progress_seconds: Between two lines that say how far it is.
+    :param resume: Where it is kept how far it is; None for nowhere.
     """
 
     def __init__(
-        self, seed: int, keep: Path | None = None, progress_seconds: float = math.inf
+        self,
+        seed: int,
+        keep: Path | None = None,
+        progress_seconds: float = math.inf,
+        resume: Path | None = None,
     ) -> None:
         self.findings = Findings()
+        #: The batch that is next.
+        self.batch = 0
         self._seed = seed
         self._keep = keep
         self._progress_seconds = progress_seconds
+        self._resume = resume
         self._began = self._told_at = _now()
+
+    def go_on(self) -> None:
+        """
+        Begin where an earlier run with this seed has ended, if it is known.
+
+        :raises ValueError: What is kept there is something else.
+        """
+        if self._resume is not None and self._resume.exists():
+            kept = json.loads(self._resume.read_text(encoding="ascii"))
+            if kept.get("seed") == self._seed:
+                self.batch = int(kept["batch"])
+
+    def mark(self) -> None:
+        """Keep how far it is."""
+        if self._resume is not None:
+            self._resume.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._resume.with_suffix(".new")
+            fresh.write_text(json.dumps({"seed": self._seed, "batch": self.batch}))
+            fresh.replace(self._resume)
+
+    def forget(self) -> None:
+        """Keep it no more: the next run begins anew."""
+        if self._resume is not None:
+            self._resume.unlink(missing_ok=True)
+
+    def read_corpus(self, corpus: Path) -> None:
+        """
+        Try what was worth a thought once.
+
+        :param corpus: Lines of a kind and bytes in hexadecimal; those that begin with # say why.
+        """
+        for number, line in enumerate(corpus.read_text(encoding="utf-8").splitlines(), 1):
+            if line and not line.startswith("#"):
+                name, data = line.split()
+                text = read_again(name, bytes.fromhex(data))
+                if text:
+                    self._tell(f"{corpus}:{number}", Failure(0, number, text, line))
 
     def run(self, batches: Sequence[Batch], jobs: int) -> None:
         """
@@ -65,6 +115,7 @@ class Campaign:
         :param jobs: On how many processes; 1 for this one.
         :raises KeyboardInterrupt: It was interrupted; `findings` has what was done until then.
         """
+        batches = [each for each in batches if each[0] >= self.batch]
         total = sum(count for _, count in batches)
         if jobs == 1:
             for batch, count in batches:
@@ -99,15 +150,11 @@ class Campaign:
             yield findings
 
     def _take(self, findings: Findings, total: int) -> None:
-        self.findings.add(findings)
+        self.batch += 1
         for failure in findings.failures:
-            text = f"{_repeats(self._seed, failure)}\n    {failure.text}\n"
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            if self._keep is not None:
-                self._keep.parent.mkdir(parents=True, exist_ok=True)
-                with self._keep.open("a", encoding="utf-8") as file:
-                    file.write(text)
+            self._tell(_repeats(self._seed, failure), failure)
+        findings.failures.clear()
+        self.findings.add(findings)
         now = _now()
         if now - self._told_at >= self._progress_seconds:
             self._told_at = now
@@ -115,8 +162,22 @@ class Campaign:
             rate = done / (now - self._began)
             sys.stderr.write(
                 f"fuzz: {done:,} of {total:,} inputs, {len(self.findings.failures)} failures,"
-                f" {(total - done) / rate / 60:.0f} more minutes\n"
+                f" {(total - done) / rate / 60:.0f} more minutes;"
+                f" seed {self._seed}, batch {self.batch}\n"
             )
+            self.mark()
+
+    def _tell(self, where: str, failure: Failure) -> None:
+        """Print what was found, and keep it."""
+        self.findings.failures.append(failure)
+        what = failure.text.replace("\n", " ")
+        text = f"# {where}\n# {what}\n{failure.kept}\n"
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        if self._keep is not None:
+            self._keep.parent.mkdir(parents=True, exist_ok=True)
+            with self._keep.open("a", encoding="utf-8") as file:
+                file.write(text)
 
 
 def _now() -> float:
@@ -190,14 +251,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--progress", type=float, default=10.0, help="seconds between two lines of progress"
     )
     parser.add_argument("--keep", type=Path, help="append what is found to this file")
+    parser.add_argument("--corpus", type=Path, help="try the inputs in this file first")
+    parser.add_argument("--resume", type=Path, help="go on where this file says, and keep it so")
     options = parser.parse_args(arguments)
-    campaign = Campaign(options.seed, options.keep, options.progress)
+    campaign = Campaign(options.seed, options.keep, options.progress, options.resume)
     batches = batches_of(options.count) if options.batch is None else [(options.batch, BATCH)]
+    campaign.go_on()
     status = 0
     try:
+        if options.corpus is not None:
+            campaign.read_corpus(options.corpus)
         campaign.run(batches, options.jobs if options.batch is None else 1)
+        campaign.forget()
     except KeyboardInterrupt:
-        sys.stderr.write("fuzz: interrupted\n")
+        campaign.mark()
+        sys.stderr.write(f"fuzz: interrupted before batch {campaign.batch}\n")
         status = _INTERRUPTED
     sys.stdout.write(f"{summary(campaign.findings, options.seed)}\n")
     return 1 if campaign.findings.failures else status

@@ -1,20 +1,25 @@
 """
 Hostile inputs for everything that reads what others send, and what comes of them.
 
-An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into chunks
-and taken by `FrameBuffer`; every frame that comes out is peeked at, decoded, taken apart as a run,
-patched and traced as a relay would. Others are of another kind: clients of the NATS gateway
+Each kind of input has a module of its own, which makes it from what its reader expects, damages it,
+has it read and asserts what belongs to that kind: frames (`atbus.testing.frame_fuzz`), texts and
+values (`atbus.testing.text_fuzz`), registrations (`atbus.testing.handshake_fuzz`), registered
+neighbors of a whole node (`atbus.testing.neighbor_fuzz`), clients of the NATS gateway
 (`atbus.testing.nats_fuzz`), leafs (`atbus.testing.leaf_fuzz`), members of a cluster of it
-(`atbus.testing.route_fuzz`), texts and values (`atbus.testing.text_fuzz`), lanes of shared memory
+(`atbus.testing.route_fuzz`), browsers (`atbus.testing.web_fuzz`), lanes of shared memory
 (`atbus.testing.lane_fuzz`), neighbors that tell of services (`atbus.testing.service_fuzz`) and
 connections over TLS (`atbus.testing.tls_fuzz`).
 
-What is asserted:
+What is asserted of all:
 
 * nothing is raised but `RemoteProtocolError`, or what the reader of a text refuses by;
 * no input takes longer than `SECONDS_MAX` of processor time, and none is endless;
-* sampled inputs allocate no more than a small multiple of their size;
-* sampled inputs are read alike by codec and schema, and what was read can be written again.
+* sampled frames allocate no more than a small multiple of their size;
+* sampled frames are read alike by codec and schema, and what was read can be written again.
+
+An input that was worth a thought is kept as a line, its kind and its bytes in hexadecimal, and
+`read_again` reads it again. Of what is drawn rather than said, the bytes are the number it is drawn
+from.
 """
 
 from __future__ import annotations
@@ -22,37 +27,38 @@ from __future__ import annotations
 import gc
 import signal
 import time
-import tracemalloc
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Final
 
 import attrs
 
-from atbus import limits
-from atbus.errors import LocalProtocolError, RemoteProtocolError
-from atbus.testing.examples import example_messages
+from atbus.testing.findings import Failure, Findings
+from atbus.testing.frame_fuzz import Frames, check_memory, check_readers, read_stream
+from atbus.testing.handshake_fuzz import hostile_stranger
 from atbus.testing.lane_fuzz import hostile_lane
 from atbus.testing.leaf_fuzz import hostile_leaf, take_leaf
-from atbus.testing.mutation import chunks, mutate, mutate_stream
+from atbus.testing.mutation import chunks
 from atbus.testing.nats_fuzz import hostile_client, take
+from atbus.testing.neighbor_fuzz import hostile_registered
 from atbus.testing.route_fuzz import hostile_member, take_member
 from atbus.testing.service_fuzz import hostile_neighbor
 from atbus.testing.text_fuzz import hostile_text, read_hostile
+from atbus.testing.text_readers import READERS
 from atbus.testing.tls_fuzz import hostile_connection
-from atbus.wire import codec, schema
-from atbus.wire.extras import append_trace
-from atbus.wire.framing import FrameBuffer
-from atbus.wire.messages import Message, MessageType, Unknown
+from atbus.testing.web_fuzz import hostile_browser, take_browser
 
-SECONDS_MAX: Final = 0.05
+SECONDS_MAX: Final = 0.01
 """
-Of processor time for one input; the collector of garbage is off meanwhile. None is meant to cost
-10 ms, and none does on a processor of its own. What others on the same core do to its caches counts
-as time of the input as well, so only five times as much is certainly the input's fault.
+Of processor time for one input; the collector of garbage is off meanwhile. What others on the same
+core do to its caches counts as time of the input as well, so an input that takes longer is read
+again, up to `TRIES` times, and counts as slow when it is slow each time.
 """
+
+TRIES: Final = 8
+"""How often an input that seems slow is read."""
 
 ENDLESS_SECONDS: Final = 30.0
 """Of processor time for a whole batch; the input that is being read then is called endless."""
@@ -60,70 +66,8 @@ ENDLESS_SECONDS: Final = 30.0
 BATCH: Final = 2_000
 """Inputs that are made from one state of the lot; a batch can be tried again alone."""
 
-_STREAM_SHARE: Final = 0.1
 _SAMPLE: Final = 20
-_ALLOCATED_FACTOR: Final = 64
-_ALLOCATED_BYTES: Final = 256 * 1024
-
-# A registration, traffic both ways and a clean end, as one side hears it.
-_SESSION: Final = (
-    MessageType.HELLO,
-    MessageType.REGISTER_REQUEST,
-    MessageType.REGISTER_RESPONSE,
-    MessageType.SUBSCRIBE_REQUEST,
-    MessageType.ROUTE_BATCH,
-    MessageType.DATA,
-    MessageType.PING,
-    MessageType.PUBLISH,
-    MessageType.GOODBYE,
-    MessageType.GOODBYE_ACK,
-)
-
-
-@attrs.frozen
-class Failure:
-    """
-    What must not happen.
-
-    :param batch: In which batch.
-    :param number: Which input of it.
-    :param text: What it was, with the input in hexadecimal.
-    """
-
-    batch: int
-    number: int
-    text: str
-
-
-@attrs.define
-class Findings:
-    """
-    What came of some inputs.
-
-    :param inputs: How many there were.
-    :param frames: How many frames were cut out of them.
-    :param outcomes: How often a frame was read as what, or refused with which status.
-    :param slowest_seconds: Processor time of the slowest input.
-    :param failures: What must not happen.
-    """
-
-    inputs: int = 0
-    frames: int = 0
-    outcomes: Counter[str] = attrs.field(factory=Counter)
-    slowest_seconds: float = 0.0
-    failures: list[Failure] = attrs.field(factory=list)
-
-    def add(self, other: Findings) -> None:
-        """
-        Add what came of other inputs.
-
-        :param other: Their findings.
-        """
-        self.inputs += other.inputs
-        self.frames += other.frames
-        self.outcomes += other.outcomes
-        self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
-        self.failures += other.failures
+_EMPTY_LINE: Final = b"\r\n\r\n"
 
 
 @attrs.frozen
@@ -131,14 +75,21 @@ class Hostile:
     """
     One input.
 
-    :param name: What reads it; empty for frames.
-    :param said: Its bytes, or what says how it was made.
-    :param take: Has it read; gives what is counted, one name for each thing that was read.
+    :param name: Of what it is.
+    :param said: Its bytes, or the number that it is drawn from.
+    :param take: Has it read, and counts; gives what is to be asked afterwards.
+    :param parts: How many inputs it is: a conversation is as many as are heard one by one.
     """
 
     name: str
     said: bytes
-    take: Callable[[Findings], object]
+    take: Callable[[Findings], Callable[[], None] | None]
+    parts: int = 1
+
+    @property
+    def kept(self) -> str:
+        """The input as a line of a corpus."""
+        return f"{self.name} {self.said.hex()}"
 
 
 def run_batch(seed: int, batch: int, count: int) -> Findings:
@@ -151,12 +102,7 @@ def run_batch(seed: int, batch: int, count: int) -> Findings:
     :returns: What came of them.
     """
     random = Random(f"{seed}/{batch}")
-    frames = {
-        message_type: codec.encode(message, batch & 0xFF, 1)
-        for message_type, message in example_messages().items()
-    }
-    session = [frames[message_type] for message_type in _SESSION]
-    corpus = list(frames.values())
+    frames = Frames(batch & 0xFF)
     findings = Findings()
     with _without_collector(), _watched():
         for number in range(count):
@@ -167,11 +113,10 @@ def run_batch(seed: int, batch: int, count: int) -> Findings:
                     hostile = make(random)
                     break
             else:
-                sampled = number % _SAMPLE == 0
-                hostile = _frames(random, session, corpus, sampled=sampled)
+                hostile = _frame(*frames.hostile(random), sampled=number % _SAMPLE == 0)
             text = _try(findings, hostile)
             if text:
-                findings.failures.append(Failure(batch, number, text))
+                findings.failures.append(Failure(batch, number, text, hostile.kept))
     return findings
 
 
@@ -184,59 +129,56 @@ def _try(findings: Findings, hostile: Hostile) -> str:
     :returns: What must not happen and did; empty for nothing.
     """
     findings.inputs += 1
-    # Of this thread: the clock of the process is coarse while a timer of it runs.
-    began = time.thread_time()
     try:
-        then = hostile.take(findings)
-        took = time.thread_time() - began
+        took, then = _timed(hostile, findings)
+        for _ in range(TRIES - 1):
+            if took <= SECONDS_MAX:
+                break
+            took = min(took, _timed(hostile, Findings())[0])
         findings.slowest_seconds = max(findings.slowest_seconds, took)
         if took > SECONDS_MAX:
             raise AssertionError(f"{took:.3f} s of processor time")
-        if callable(then):
+        if then is not None:
             then()
     except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
-        what = f"{hostile.name}: " if hostile.name else ""
-        return f"{what}{type(error).__name__}: {error} from {hostile.said.hex()}"
+        return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _timed(hostile: Hostile, findings: Findings) -> tuple[float, Callable[[], None] | None]:
+    # Of this thread: the clock of the process is coarse while a timer of it runs.
+    began = time.thread_time()
+    then = hostile.take(findings)
+    return (time.thread_time() - began) / hostile.parts, then
 
 
 # The kinds of input.
 
 
-def _frames(
-    random: Random, session: Sequence[bytes], corpus: Sequence[bytes], *, sampled: bool
-) -> Hostile:
+def _frame(stream: bytes, pieces: list[bytes], *, sampled: bool) -> Hostile:
     """
-    Make a damaged frame, or a damaged stream of them.
+    Have a stream of frames read.
 
-    :param session: Frames that follow each other.
-    :param corpus: Frames of all types.
     :param sampled: Whether the expensive questions are asked as well.
     """
-    if random.random() < _STREAM_SHARE:
-        start = random.randrange(len(session) - 3)
-        stream = mutate_stream(random, session[start : start + 4], corpus)
-    else:
-        stream = mutate(random, random.choice(corpus), corpus)
-    pieces = chunks(random, stream)
 
-    def ask(frames: Sequence[bytes]) -> None:
-        _check_memory(pieces, len(stream))
+    def ask(frames: list[bytes]) -> None:
+        check_memory(pieces)
         for frame in frames:
-            _check_readers(frame)
+            check_readers(frame)
 
     def take_frames(findings: Findings) -> Callable[[], None] | None:
         frames = read_stream(pieces, findings)
-        return (lambda: ask(frames)) if sampled else None
+        return partial(ask, frames) if sampled else None
 
-    return Hostile("", stream, take_frames)
+    return Hostile("frame", stream, take_frames)
 
 
-def _counted(name: str, said: bytes, read: Callable[[], str]) -> Hostile:
+def _counted(name: str, said: bytes, read: Callable[[], str], parts: int = 1) -> Hostile:
     def take_one(findings: Findings) -> None:
         findings.outcomes[read()] += 1
 
-    return Hostile(name, said, take_one)
+    return Hostile(name, said, take_one, parts)
 
 
 def _client(random: Random) -> Hostile:
@@ -262,16 +204,32 @@ def _text(random: Random) -> Hostile:
     return _counted(reader.name, said, lambda: read_hostile(reader, said))
 
 
-def _lane(random: Random) -> Hostile:
-    return _counted("lane", *hostile_lane(random))
+def _browser(random: Random) -> Hostile:
+    said, read = hostile_browser(random)
+    return _counted("browser", said, read)
 
 
-def _neighbor(random: Random) -> Hostile:
-    return _counted("services", *hostile_neighbor(random))
+_DRAWN: Final[dict[str, tuple[int, Callable[[Random], tuple[bytes, Callable[[], str]]]]]] = {
+    "lane": (1, hostile_lane),
+    "services": (1, hostile_neighbor),
+    "handshake": (4, hostile_stranger),
+    "neighbor": (6, hostile_registered),
+    "tls": (4, hostile_connection),
+}
+"""
+Inputs that are more than bytes, how many are heard one by one, and who makes them. They are kept as
+the number that they are drawn from.
+"""
 
 
-def _connection(random: Random) -> Hostile:
-    return _counted("tls", *hostile_connection(random))
+def _drawn(name: str, number: int) -> Hostile:
+    parts, make = _DRAWN[name]
+    _, read = make(Random(number))
+    return _counted(name, b"%d" % number, read, parts)
+
+
+def _draws(name: str) -> Callable[[Random], Hostile]:
+    return lambda random: _drawn(name, random.randrange(1 << 32))
 
 
 _OTHERS: Final[tuple[tuple[float, Callable[[Random], Hostile]], ...]] = (
@@ -279,83 +237,55 @@ _OTHERS: Final[tuple[tuple[float, Callable[[Random], Hostile]], ...]] = (
     (0.05, _leaf),
     (0.05, _member),
     (0.1, _text),
-    (0.02, _lane),
-    (0.005, _neighbor),
-    (0.002, _connection),
+    (0.02, _draws("lane")),
+    (0.01, _browser),
+    (0.005, _draws("services")),
+    (0.004, _draws("handshake")),
+    (0.001, _draws("neighbor")),
+    (0.001, _draws("tls")),
 )
 """What is no frame, and how often it is tried."""
 
 
-def read_stream(pieces: Sequence[bytes], findings: Findings) -> list[bytes]:
+def _each_way(read: Callable[[list[bytes], bool], str]) -> Callable[[bytes], object]:
+    """Read what is kept as a whole, cut behind an empty line, and byte by byte, at either door."""
+
+    def reads(said: bytes) -> list[str]:
+        place = said.find(_EMPTY_LINE) + len(_EMPTY_LINE)
+        cuts = [said], [said[:place], said[place:]], [bytes([byte]) for byte in said]
+        return [read(pieces, door) for pieces in cuts for door in (False, True)]
+
+    return reads
+
+
+# What is said in bytes.
+_SAID: Final[dict[str, Callable[[bytes], object]]] = {
+    "client": _each_way(lambda pieces, door: take(pieces, needs_login=door)),
+    "leaf": _each_way(lambda pieces, door: take_leaf(pieces, is_hub=door)),
+    "route": _each_way(lambda pieces, door: take_member(pieces, dials=door)),
+    "browser": _each_way(lambda pieces, door: take_browser(pieces, upgrades=door)),
+    **{each.name: partial(read_hostile, each) for each in READERS},
+}
+
+
+def read_again(name: str, said: bytes) -> str:
     """
-    Take a stream as a node does, and note what its frames are.
+    Read an input again that was kept.
 
-    :param pieces: The chunks.
-    :param findings: Gets the counts.
-    :returns: The frames that were cut out.
+    :param name: Its kind.
+    :param said: Its bytes, or the number that it is drawn from.
+    :returns: What must not happen and did; empty for nothing.
+    :raises KeyError: There is no such kind.
     """
-    buffer = FrameBuffer(limits.FRAME_BYTES)
-    frames: list[bytes] = []
-    try:
-        for piece in pieces:
-            frames += buffer.feed(piece)
-        buffer.feed(b"")
-    except RemoteProtocolError as error:
-        findings.outcomes[f"stream {error.status.name}"] += 1
-    findings.frames += len(frames)
-    for frame in frames:
-        try:
-            message = codec.decode(frame)
-            findings.outcomes["skipped" if isinstance(message, Unknown) else "read"] += 1
-        except RemoteProtocolError as error:
-            findings.outcomes[error.status.name] += 1
-        _relay(frame)
-    return frames
-
-
-def _relay(frame: bytes) -> None:
-    """
-    Do what a node does with frames that it does not decode.
-
-    :param frame: A frame of the right length.
-    """
-    codec.patch(frame, hop_limit=1, frame_number=2, ack=3)
-    for look in (codec.iter_run, lambda traced: append_trace(traced, 1)):
-        try:
-            look(frame)
-        except RemoteProtocolError:
-            continue
-
-
-def _check_memory(pieces: Sequence[bytes], size: int) -> None:
-    tracemalloc.start()
-    try:
-        read_stream(pieces, Findings())
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    if peak > _ALLOCATED_FACTOR * size + _ALLOCATED_BYTES:
-        raise AssertionError(f"{peak} bytes allocated for {size}")
-
-
-def _check_readers(frame: bytes) -> None:
-    fast, normative = _outcome(codec.decode, frame), _outcome(schema.parse, frame)
-    if fast != normative:
-        raise AssertionError(f"codec reads {fast!r}, schema {normative!r}")
-    if isinstance(fast, Message) and not isinstance(fast, Unknown):
-        try:
-            again = codec.decode(codec.encode(fast))
-        except LocalProtocolError as error:
-            raise AssertionError(f"read and not writable: {error}") from error
-        if again != fast:
-            raise AssertionError(f"{fast!r} comes back as {again!r}")
-
-
-def _outcome(read: object, frame: bytes) -> object:
-    try:
-        return read(frame)  # type: ignore[operator]  # either of the two readers
-    except RemoteProtocolError as error:
-        return error.status
+    if name == "frame":
+        hostile = _frame(said, [said], sampled=True)
+    elif name in _DRAWN:
+        hostile = _drawn(name, int(said))
+    else:
+        reads = _SAID[name]
+        hostile = _counted(name, said, lambda: str(reads(said)), max(1, len(said)))
+    with _without_collector(), _watched():
+        return _try(Findings(), hostile)
 
 
 @contextmanager

@@ -227,6 +227,19 @@ class CommandTests(MailTests):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertEqual(root.statistics.callback_failures, 1)
 
+    def test_words_that_mean_nothing(self) -> None:
+        """Who asks the node itself with such words is told; nothing of the node has failed."""
+        root, child = self.pair()
+        for words in (
+            [b"atbus.route", b"nan"],
+            [b"atbus.route"],
+            [b"atbus.ping", b"0x10001", b"soon"],
+            [b"atbus.ping", b"0x10001", b"-1"],
+            [b"atbus.subscribe", b"a..b"],
+        ):
+            self.assertIs(self.ended(child.command(ROOT, *words)), Status.HANDLER_FAILED, words)
+        self.assertEqual(root.statistics.callback_failures, 0)
+
     def test_unknown_commands(self) -> None:
         """A node without an executor, and a built-in command that is not one, say so."""
         root, child = self.pair()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import select
 import signal
 import subprocess
@@ -10,15 +11,21 @@ import sys
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.testing import fuzz, hostile, mutation
+from atbus.testing import frame_fuzz, fuzz, hostile, mutation
 from atbus.testing.examples import example_messages
 from atbus.testing.tls_fuzz import hostile_connection
 from atbus.wire import codec
 from atbus.wire.messages import Message, MessageType
+
+KINDS = (
+    *("client", "leaf", "route", "token", "lane", "browser", "services", "handshake", "neighbor"),
+    "tls",
+)
 
 
 class FuzzTests(SynchronousTestCase):
@@ -38,7 +45,7 @@ class FuzzTests(SynchronousTestCase):
         self.assertIn("0 failures", line)
         for outcome in ("read", "skipped", "MALFORMED_FRAME", "UNKNOWN_MANDATORY", "NOT_ATBUS"):
             self.assertIn(outcome, line)
-        for kind in ("client", "leaf", "route", "token", "lane", "services", "tls"):
+        for kind in KINDS:
             self.assertIn(f", {kind} ", line)
 
     def test_a_wrong_exception_is_found(self) -> None:
@@ -71,9 +78,15 @@ class FuzzTests(SynchronousTestCase):
         self.assertEqual(fuzz.main(["--count", "50", "--jobs", "1"]), 1)
         self.assertIn("processor time", self.printed.getvalue())
 
+    def test_what_is_slow_once(self) -> None:
+        """An input that took long because of others on the machine is tried again, and is good."""
+        times = iter((0.0, 1.0, 1.0, 1.001))
+        self.patch(hostile, "time", SimpleNamespace(thread_time=lambda: next(times)))
+        self.assertEqual(hostile.read_again("id", b"5"), "")
+
     def test_hunger_is_found(self) -> None:
         """An input that makes us allocate more than allowed turns the run red."""
-        self.patch(hostile, "_ALLOCATED_BYTES", -(2**30))
+        self.patch(frame_fuzz, "_ALLOCATED_BYTES", -(2**30))
         self.assertEqual(fuzz.main(["--count", "50", "--jobs", "1"]), 1)
         self.assertIn("bytes allocated", self.printed.getvalue())
 
@@ -90,11 +103,19 @@ class FuzzTests(SynchronousTestCase):
         kept = Path(self.mktemp()) / "findings.txt"
         fuzz.main(["--count", "6000", "--seed", "3", "--jobs", "1", "--keep", str(kept)])
         lines = kept.read_text(encoding="utf-8").splitlines()
-        command, _, number = lines[-2].partition("    # input ")
+        command, _, number = lines[-3].removeprefix("# ").partition("    # input ")
         self.assertTrue(command.startswith(f"{fuzz.COMMAND} --seed 3 --batch "), command)
         self.printed.truncate(0)
         self.assertEqual(fuzz.main(command.removeprefix(fuzz.COMMAND).split()), 1)
-        self.assertIn(f"# input {number}\n{lines[-1]}\n", self.printed.getvalue())
+        found = "\n".join(lines[-2:])
+        self.assertIn(f"# input {number}\n{found}\n", self.printed.getvalue())
+        # As a corpus it finds the same, and once the fault is gone nothing.
+        self.printed.truncate(0)
+        again = ["--count", "0", "--jobs", "1", "--corpus", str(kept)]
+        self.assertEqual(fuzz.main(again), 1)
+        self.assertIn(found, self.printed.getvalue())
+        self.patch(codec, "decode", original)
+        self.assertEqual(fuzz.main(again), 0)
 
     def test_what_does_not_end_is_found(self) -> None:
         """A reader that does not come back turns the run red, and the run goes on."""
@@ -128,8 +149,9 @@ class FuzzTests(SynchronousTestCase):
     def test_a_run_that_is_interrupted(self) -> None:
         """Ctrl-C ends a run with the summary of what was done, and a status of its own."""
         command = [sys.executable, "-m", "atbus.testing.fuzz", "--count", "1000000000"]
+        place = Path(self.mktemp())
         with subprocess.Popen(
-            [*command, "--jobs", "2", "--progress", "0"],
+            [*command, "--jobs", "2", "--progress", "0", "--resume", str(place)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as child:
@@ -142,9 +164,33 @@ class FuzzTests(SynchronousTestCase):
                 said, _ = child.communicate(timeout=300)
             finally:
                 child.kill()
-        self.assertEqual(child.returncode, 130)
+        self.assertEqual(child.returncode, 130, said)
+        self.assertGreater(json.loads(place.read_text(encoding="ascii"))["batch"], 0)
         self.assertTrue(said.startswith(b"fuzz: "), said)
         self.assertIn(b" inputs (seed 0)", said)
+
+    def test_a_run_that_goes_on(self) -> None:
+        """An interrupted run goes on with the next batch, and ends as if it had been one."""
+        self.patch(fuzz, "BATCH", 200)
+        place = Path(self.mktemp())
+        until = fuzz.Campaign(3, resume=place)
+        until.run(fuzz.batches_of(600)[:2], 1)
+        until.mark()
+        after = fuzz.Campaign(3, resume=place)
+        after.go_on()
+        self.assertEqual(after.batch, 2)
+        after.run(fuzz.batches_of(600), 1)
+        whole = fuzz.fuzz(600, 3, 1)
+        self.assertEqual(until.findings.outcomes + after.findings.outcomes, whole.outcomes)
+        arguments = ["--count", "600", "--seed", "3", "--jobs", "1", "--resume", str(place)]
+        self.assertEqual(fuzz.main(arguments), 0)
+        self.assertIn("fuzz: 200 inputs (seed 3)", self.printed.getvalue())
+        self.assertFalse(place.exists())
+        other = fuzz.Campaign(5, resume=place)
+        other.batch = 1
+        other.mark()
+        after.go_on()
+        self.assertEqual(after.batch, 3)
 
     def test_tls(self) -> None:
         """A connection of which nothing is changed is used, and none of which something is."""

@@ -11,10 +11,11 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
-from atbus.testing.text_fuzz import READERS, hostile_text, read_hostile
+from atbus.testing.hostile import read_again
+from atbus.testing.text_fuzz import hostile_text, read_hostile
+from atbus.testing.text_readers import READERS
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-BY_NAME = {reader.name: reader for reader in READERS}
 
 
 class TextTests(SynchronousTestCase):
@@ -39,7 +40,7 @@ class TextTests(SynchronousTestCase):
         kept = [line.split() for line in lines if line and not line.startswith("#")]
         self.assertGreater(len(kept), 10)
         for name, data in kept:
-            read_hostile(BY_NAME[name], bytes.fromhex(data))
+            self.assertEqual(read_again(name, bytes.fromhex(data)), "", (name, data))
 
     def test_what_an_input_costs(self) -> None:
         """As much of anything as a frame may hold costs 4 MiB at most, and little time."""

@@ -1,0 +1,187 @@
+"""
+Hostile requests over HTTP, for `atbus.testing.hostile`: to the pages of a gateway for monitors, and
+to its listener for WebSocket.
+
+An input is what a browser says: requests, and after an upgrade messages with sentences of NATS,
+damaged, cut into chunks and read by the real site of a gateway on a node. Whatever it is, nothing
+fails: no exception gets as far as a log.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache
+from random import Random
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from atbus.nats.gateway import Gateway
+from atbus.nats.settings import read_gateway
+from atbus.testing.clock import HeapClock
+from atbus.testing.logged import logged_errors
+from atbus.testing.mutation import chunks
+from atbus.testing.nats_fuzz import damaged, hostile_client
+from atbus.testing.network import VirtualNetwork
+
+_PEER: Final = IPv4Address("TCP", "192.0.2.1", 9)
+_PAGES: Final = (
+    *(b"varz", b"connz", b"routez", b"leafz", b"subsz", b"subscriptionsz", b"healthz", b"", b"x"),
+)
+_ARGUMENTS: Final = (
+    *(b"subs=1", b"subs=detail", b"limit=5", b"offset=-1", b"sort=idle", b"sort=x", b"state=all"),
+    *(b"cid=1", b"cid=99999999999", b"user=a", b"test=a.b", b"test=a..b", b"callback=f"),
+    *(b"limit=%", b"state=closed", b"callback=f(", b"cid=", b"test=%ff", b"&&", b"offset=\xb2"),
+)
+_UPGRADE: Final = (
+    b"GET /any HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+#: Continuation, text, bytes, close, ping, pong, and what is none.
+_OPCODES: Final = (0, 1, 2, 2, 2, 2, 8, 9, 10, 3)
+_MESSAGES_MAX: Final = 4
+_ARGUMENTS_MAX: Final = 3
+_REQUESTS_MAX: Final = 2
+
+
+def hostile_browser(random: Random) -> tuple[bytes, Callable[[], str]]:
+    """
+    Make what a browser says.
+
+    :param random: Draws.
+    :returns: It, and what has it read.
+    """
+    _doors()
+    upgrades = random.random() < 0.5
+    if upgrades:
+        said = damaged(random, _UPGRADE) if random.random() < 0.2 else _UPGRADE
+        said += b"".join(_message(random) for _ in range(random.randint(0, _MESSAGES_MAX)))
+    else:
+        said = b"".join(_request(random) for _ in range(random.randint(1, _REQUESTS_MAX)))
+        said = damaged(random, said) if random.random() < 0.6 else said
+    pieces = chunks(random, said)
+    return said, lambda: take_browser(pieces, upgrades=upgrades)
+
+
+def _request(random: Random) -> bytes:
+    count = random.randint(0, _ARGUMENTS_MAX)
+    arguments = b"&".join(random.choice(_ARGUMENTS) for _ in range(count))
+    method = random.choice((b"GET", b"GET", b"GET", b"HEAD", b"POST", b"PUT"))
+    path = random.choice(_PAGES) + (b"?" + arguments if arguments else b"")
+    return b"%b /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (method, path)
+
+
+def _message(random: Random) -> bytes:
+    """Write a message of WebSocket, which may lie about its length or bear no mask."""
+    content = hostile_client(random)[:1000]
+    opcode, mask = random.choice(_OPCODES), random.randbytes(4)
+    first = (0x80 if random.random() < 0.9 else random.choice((0, 0x70, 0xF0))) | opcode
+    length = len(content) if random.random() < 0.9 else random.choice((0, 5, 1 << 16, 1 << 62))
+    is_masked = 0x80 if random.random() < 0.95 else 0
+    if length < 126:
+        head = bytes((first, is_masked | length))
+    elif length < 1 << 16:
+        head = bytes((first, is_masked | 126)) + struct.pack("!H", length)
+    else:
+        head = bytes((first, is_masked | 127)) + struct.pack("!Q", length)
+    repeated = mask * (len(content) // 4 + 1)
+    return head + mask + bytes(one ^ other for one, other in zip(content, repeated, strict=False))
+
+
+class _Transport(StringTransport):
+    """A connection that is closed when it is told to be."""
+
+    def setTcpNoDelay(self, _enabled: object) -> None:
+        """Nothing is delayed."""
+
+    def loseConnection(self) -> None:
+        """Read on no more."""
+        self.disconnecting = True
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.disconnecting or self.disconnected)
+
+
+@implementer(IListeningPort)
+class _Port:
+    """Where one site listens, as far as a gateway asks."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def getHost(self) -> IPv4Address:
+        """Say where."""
+        return IPv4Address("TCP", "127.0.0.1", self._number)
+
+    def startListening(self) -> None:
+        """It listens from its beginning."""
+
+    def stopListening(self) -> None:
+        """It is not asked to."""
+
+    def startReading(self) -> None:  # noqa: N802  # Twisted's name
+        """Accept connections, which are made by whoever has the site."""
+
+    def stopReading(self) -> None:  # noqa: N802  # likewise
+        """Accept none, likewise."""
+
+
+class _Reactor(HeapClock):
+    """The part of a reactor that listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sites: dict[int, Any] = {}
+
+    def listenTCP(self, port: int, factory: Any, *_how: object, **_more: object) -> _Port:
+        """Keep what listens."""
+        self.sites[port] = factory
+        return _Port(port)
+
+
+def take_browser(pieces: Sequence[bytes], *, upgrades: bool) -> str:
+    """
+    Take what a browser says, as a gateway does.
+
+    :param pieces: The chunks.
+    :param upgrades: Whether it is at the door for WebSocket.
+    :returns: What is counted.
+    :raises AssertionError: Something of ours failed.
+    """
+    reactor, sites = _doors()
+    transport = _Transport(peerAddress=_PEER)
+    with logged_errors() as errors:
+        protocol = sites[upgrades].buildProtocol(_PEER)
+        protocol.makeConnection(transport)
+        for piece in pieces:
+            if not transport.is_closed:
+                protocol.dataReceived(piece)
+        reactor.advance(0.1)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        reactor.advance(0.1)
+    if errors:
+        raise AssertionError("; ".join(errors))
+    answer = transport.value()[:12].decode("ascii", "replace")
+    return f"browser {answer[9:]}" if answer.startswith("HTTP/1.") else "browser is not answered"
+
+
+@cache
+def _doors() -> tuple[_Reactor, dict[bool, Any]]:
+    """Open the two doors of a gateway, once for each process; the second is for WebSocket."""
+    network = VirtualNetwork()
+    nats = {"listen": "127.0.0.1:1", "monitor": "127.0.0.1:2", "websocket": "127.0.0.1:3"}
+    node = network.node(id=1, nats=nats)
+    settings = read_gateway(node.config)
+    assert settings is not None
+    reactor = _Reactor()
+    gateway = Gateway(node, settings, reactor, random=Random(1), wall=lambda: 1_700_000_000.0)
+    gateway.startService()
+    network.start(node)
+    return reactor, {False: reactor.sites[2], True: reactor.sites[3]}

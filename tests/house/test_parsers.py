@@ -1,0 +1,109 @@
+"""What reads something that others have made is fuzzed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from atbus.testing import hostile
+from atbus.testing.text_readers import READERS
+from tests.house.repository import ROOT
+
+#: What a function is called that reads, and what it reads.
+NAMES = re.compile(r"_*(parse|read|decode|unpack|feed|split|restore|receive|dataReceived)(_|$)")
+GIVEN = re.compile(r"\b(bytes|memoryview|str|Document)\b")
+
+#: What reads, and is not come to; and why not.
+OURS = {
+    ("atbus/channels/credentials.py", "_Loaded._read_authorities"): "a file of who runs the node",
+    ("atbus/channels/credentials.py", "_Loaded._read_certificate"): "likewise",
+    ("atbus/channels/credentials.py", "_Loaded._read_key"): "likewise",
+    ("atbus/channels/credentials.py", "_Loaded._read_revoked"): "likewise",
+    ("atbus/discovery/addresses.py", "read_addresses"): "likewise",
+    ("atbus/nats/tls.py", "_read"): "likewise",
+    ("atbus/node/permits.py", "read_denied"): "likewise",
+    ("atbus/node/toml.py", "_parse_override"): "the command line of who starts the node",
+    ("atbus/discovery/etcd/gateway.py", "_Body.dataReceived"): "keeps it, up to a bound",
+    ("atbus/discovery/etcd/gateway.py", "_Lines.dataReceived"): "hands it on to LineSplitter",
+    ("atbus/nats/server_link.py", "ServerLink.dataReceived"): "hands it on to ServerSession",
+    ("atbus/nats/tcp.py", "TcpClient.dataReceived"): "hands it on to Session",
+    ("atbus/discovery/zookeeper/client.py", "Client.read"): "asks: the text is ours",
+    ("atbus/routing/fragments.py", "split"): "cuts what we send",
+    ("atbus/node/connection.py", "Machine.receive"): "says what others do",
+    ("atbus/node/courier.py", "_read_response"): "asks the codec, of what is for others",
+    ("atbus/node/delivery.py", "Inbox._receive_late"): "asks the codec, after the end",
+    ("atbus/node/delivery.py", "Inbox._receive_too_much"): "asks the codec, and refuses",
+}
+
+#: Enough of each kind to come to everything once.
+INPUTS = 1_500
+RARE = {"neighbor": 60, "tls": 4}
+
+
+class ParserTests(SynchronousTestCase):
+    """`atbus.testing.hostile`, and everything that reads."""
+
+    def test_each_parser_is_fuzzed(self) -> None:
+        """A run of the fuzzer comes to each function that reads bytes or texts of others."""
+        parsers = set(functions_that_read())
+        reached = called_by(self.run_all)
+        self.assertEqual(sorted(parsers - reached - set(OURS)), [], "add them to the fuzzer")
+        self.assertEqual(sorted(set(OURS) - parsers), [], "they are gone")
+
+    def run_all(self) -> None:
+        """Have inputs of all kinds read, rare ones more often than they are drawn."""
+        self.assertEqual(hostile.run_batch(0, 0, INPUTS).failures, [])
+        for reader in READERS:
+            for example in reader.examples:
+                self.assertEqual(hostile.read_again(reader.name, example), "")
+        for kind, count in RARE.items():
+            for number in range(count):
+                self.assertEqual(hostile.read_again(kind, b"%d" % number), "")
+
+
+def functions_that_read() -> Iterator[tuple[str, str]]:
+    """Find them, by name and arguments: file and qualified name."""
+    for path in sorted((ROOT / "atbus").rglob("*.py")):
+        place = path.relative_to(ROOT)
+        if place.parts[1] not in ("testing", "cli"):
+            for name, function in _functions(ast.parse(path.read_text(encoding="utf-8")), ""):
+                given = [ast.unparse(each) for each in function.args.args]
+                if NAMES.match(function.name) and any(map(GIVEN.search, given)):
+                    yield str(place), name
+
+
+def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield from _functions(child, f"{prefix}{child.name}.")
+        elif isinstance(child, ast.FunctionDef):
+            yield prefix + child.name, child
+        elif isinstance(child, ast.If):
+            yield from _functions(child, prefix)
+
+
+def called_by(run: Callable[[], object]) -> set[tuple[str, str]]:
+    """Tell which functions of ours are called: file and qualified name."""
+    codes: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            codes.add(frame.f_code)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return {
+        (str(Path(code.co_filename).relative_to(ROOT)), code.co_qualname)
+        for code in codes
+        if code.co_filename.startswith(f"{ROOT}/atbus/")
+    }
