@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from atbus.nats.accounts import NO_ACCOUNT
 from atbus.nats.client import Client
 from atbus.nats.info import PROTOCOL, VERSION
+from atbus.nats.sites import QuietSite
 from atbus.subjects.interest import Wanted
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
@@ -33,31 +33,6 @@ _LIMIT: Final = 1_024
 _NANOSECONDS: Final = 1_000_000_000
 
 Arguments = dict[str, str]
-
-
-class _Request(Request):
-    """A question, whose address is what an address may be."""
-
-    def process(self) -> None:
-        """Answer it, unless there are bytes in it that no address has (RFC 3986)."""
-        if self.uri.isascii():
-            super().process()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        else:
-            self.setResponseCode(BAD_REQUEST)
-            self.finish()  # type: ignore[no-untyped-call]  # likewise
-
-
-class QuietSite(Site):
-    """A site that does not log each question."""
-
-    noisy = False
-    requestFactory = _Request  # noqa: N815  # Twisted's name
-
-    def __init__(self, resource: Resource, reactor: Any) -> None:
-        super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]  # untyped
-
-    def log(self, request: Any) -> None:
-        """Say nothing: monitors ask all the time."""
 
 
 class BadArgument(ValueError):

@@ -18,7 +18,7 @@ from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
 from atbus.nats.faults import Fault
-from atbus.nats.monitor import QuietSite
+from atbus.nats.sites import QuietSite
 
 if TYPE_CHECKING:
     from atbus.nats.client import Client
