@@ -38,7 +38,8 @@ fuzz-long: .venv/stamp-dev  ## 100 M of them, of SEED: two hours; after Ctrl-C i
 	$(FUZZ) --count 100000000 --seed $(SEED) --progress 60 --resume build/fuzz-long.json
 
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
-	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation
+	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation \
+		tests.processes.test_silence tests.processes.test_flow_control tests.processes.test_lane_kills
 
 chaos-shm: .venv/stamp-dev  ## shared memory alone: 10,000 killed writers and readers, 1 M damaged lanes, 32 writers at once
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos.test_lanes

@@ -284,7 +284,7 @@ def read_again(name: str, said: bytes) -> str:
     else:
         reads = _SAID[name]
         hostile = _counted(name, said, lambda: str(reads(said)), max(1, len(said)))
-    with _without_collector(), _watched():
+    with _watched():
         return _try(Findings(), hostile)
 
 

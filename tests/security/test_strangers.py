@@ -29,7 +29,7 @@ from atbus.testing.conversation import HandshakeEnd, HandshakePair, admit, make_
 from atbus.wire import codec
 from atbus.wire.compression import compression_extra
 from atbus.wire.framing import FrameBuffer
-from atbus.wire.messages import Capability, CompressionAlgorithm, Data, Flags, Hello
+from atbus.wire.messages import Capability, CompressionAlgorithm, Data, Flags, Hello, Role
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests
 from tests.node.stranger import HalfWay, Stranger
 
@@ -179,26 +179,37 @@ class TokenTests(SynchronousTestCase):
 
     def test_security_token_replay(self) -> None:
         """Of a thousand recorded sessions no prefix is worth anything, to either side."""
-        one, other = prove((TOKEN,), Side.DIALLER, b"hellos", b"a connection's own"), b"another's"
-        self.assertTrue(verify((TOKEN,), one, Side.DIALLER, b"hellos", b"a connection's own"))
-        self.assertFalse(verify((TOKEN,), one, Side.DIALLER, b"hellos", other))
-        self.assertFalse(verify((TOKEN,), one, Side.LISTENER, b"hellos", b"a connection's own"))
+        proof = prove((TOKEN,), Side.DIALLER, b"hellos", b"a connection's own")
+        self.assertTrue(verify((TOKEN,), proof, Side.DIALLER, b"hellos", b"a connection's own"))
+        self.assertFalse(verify((TOKEN,), proof, Side.LISTENER, b"hellos", b"a connection's own"))
         random = Random(7)
         for number in range(1000):
             nonces = [hashlib.sha256(b"%d %d" % (number, side)).digest()[:16] for side in (1, 2)]
+            # Every other one over TLS; and of every fourth the nonces are drawn once more.
+            exporter = b"a connection's own" if number % 2 else b""
+            how: dict[str, Any] = {
+                "tokens": (TOKEN,),
+                "exporter": exporter,
+                "role": Role.DATA if number % 8 < 2 else Role.CONTROL,
+            }
             pair = HandshakePair(
-                make_terms(1, tokens=(TOKEN,), nonce=nonces[0], epoch=number),
-                make_terms(2, tokens=(TOKEN,), nonce=nonces[1], epoch=number),
+                make_terms(1, nonce=nonces[0], epoch=number, **how),
+                make_terms(2, nonce=nonces[1], epoch=number, **how),
             )
             pair.run()
             self.assertIsNotNone(pair.listener.registered)
-            fresh: dict[str, Any] = {"tokens": (TOKEN,), "nonce": random.randbytes(16)}
+            again = [random.randbytes(16)] * 2
+            if number % 4 == 3:
+                # The same lots: it is another connection all the same.
+                again, how["exporter"] = nonces, b"another's"
+            one, two = ({**how, "nonce": nonce, "epoch": number} for nonce in again)
             for frames, machine in (
-                (pair.dialler.written, PassiveHandshake(make_terms(2, **fresh))),
-                (pair.listener.written, ActiveHandshake(make_terms(1, **fresh))),
-                (pair.dialler.written, PassiveHandshake(make_terms(3, **fresh))),
+                (pair.dialler.written, PassiveHandshake(make_terms(2, **two))),
+                (pair.listener.written, ActiveHandshake(make_terms(1, **one))),
+                (pair.dialler.written, PassiveHandshake(make_terms(3, **two))),
             ):
-                length = random.randint(0, len(frames)) if number % 2 else len(frames)
+                # Each prefix in turn, the whole one most often.
+                length = min(number % 6, len(frames))
                 end = self.replay(machine, frames[:length])
                 self.assertIsNone(end.question)
                 self.assertIsNone(end.registered)
