@@ -87,6 +87,8 @@ class Leafs(ServerLinks):
             tls=True,
             needs_tls=remote.tls,
             prove=self._newest(remote).prove,
+            ping_seconds=self.ping_seconds,
+            pings_max=self.pings_max,
         )
         return LeafSession(terms)
 
@@ -137,5 +139,7 @@ class Leafs(ServerLinks):
             tls=gateway.tls_context is not None,
             needs_tls=gateway.tls_context is not None,
             loop_subject=self._loop_subject,
+            ping_seconds=self.ping_seconds,
+            pings_max=self.pings_max,
         )
         return LeafLink(self, LeafSession(terms, judge), gateway.tls_context)

@@ -287,15 +287,22 @@ class Routes(ServerLinks):
             "name": self._own_id,
             "cluster": settings.name,
         }
-        terms = RouteTerms(info=self._info(), connect=connect, tls=settings.has_tls)
-        return RouteSession(terms)
+        return RouteSession(self._terms(connect))
 
     def accepting(self) -> RouteSession:
         """Make our side of a route that somebody has dialed."""
         settings = self.settings
         return RouteSession(
-            RouteTerms(info=self._info(), tls=settings.has_tls),
-            lambda fields: _shows(fields, settings.user, settings.password),
+            self._terms(), lambda fields: _shows(fields, settings.user, settings.password)
+        )
+
+    def _terms(self, connect: dict[str, Any] | None = None) -> RouteTerms:
+        return RouteTerms(
+            info=self._info(),
+            connect=connect,
+            tls=self.settings.has_tls,
+            ping_seconds=self.ping_seconds,
+            pings_max=self.pings_max,
         )
 
 

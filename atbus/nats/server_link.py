@@ -53,6 +53,10 @@ class ServerLinks:
         self.beyond = gateway.node.beyond
         #: How long the other side may take nothing of what waits for it.
         self.write_seconds = gateway.settings.write_seconds
+        #: When the other side is asked whether it is alive, ...
+        self.ping_seconds = min(gateway.settings.ping_seconds, bounds.LEAF_PING_SECONDS)
+        #: ... and how many of these questions may be without an answer.
+        self.pings_max = gateway.settings.pings_max
         self.reactor = gateway.reactor
         self.timers = gateway.timers
         self.random = random

@@ -51,6 +51,49 @@ class ClusterCase(ServerCase):
         assert address is not None
         return await self.client(address[1])
 
+    async def subscribe_all(self, talkers: list[Talker]) -> None:
+        """Let each subscribe to what all are told, and to what only it is told."""
+        for number, talker in enumerate(talkers):
+            talker.says(b"SUB all 1\r\nSUB only.%d 2\r\nPING\r\n" % number)
+            await talker.hears(b"PONG\r\n")
+
+    async def each_hears_once(self, talkers: list[Talker]) -> None:
+        """Let everybody say something to everybody, as soon as interest has come through."""
+        for talker in talkers:
+            talker.heard = b""
+        for says in talkers:
+            for number, hears in enumerate(talkers):
+                if says is not hears:
+                    await self.says_until_heard(says, hears, b"only.%d" % number)
+        for number, says in enumerate(talkers):
+            says.says(b"".join(b"PUB all 4\r\n%d%03d\r\n" % (number, each) for each in range(100)))
+        # What came twice would have come before this.
+        for number, says in enumerate(talkers):
+            for other in range(len(talkers)):
+                says.says(b"PUB only.%d 5\r\nend.%d\r\n" % (other, number))
+        count = len(talkers)
+        for hears in talkers:
+            await self.met(
+                lambda hears=hears: all(b"end.%d\r\n" % n in hears.heard for n in range(count))
+            )
+            for number in range(count):
+                got = [b"MSG all 1 4\r\n%d%03d\r\n" % (number, each) for each in range(100)]
+                self.assertEqual([hears.heard.count(each) for each in got], [1] * 100)
+
+    async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
+        """Start a node, with a gateway if there is to be one; both stop after the test."""
+        config = NodeConfig(id=bus_id, **options)
+        node = Node(config, self.reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        settings = read_gateway(config)
+        if settings is None:
+            return node, None
+        gateway = Gateway(node, settings, self.reactor)
+        gateway.startService()
+        self.addCleanup(gateway.stopService)
+        return node, gateway
+
     async def beside_each(self, gateway: Gateway, count: int) -> None:
         """Wait until a gateway has so many routes."""
         await self.met(lambda: members(gateway) == count)
@@ -103,33 +146,15 @@ class MemberOfDebianTests(ClusterCase):
         one = self.member("one")
         two = self.member("two", one.route_port)
         gateway = await self.gateway(cluster=self.joins(one))
-        # It dials the second one, of which the first one tells; the third one is told of it.
+        # The first one tells the second one of it; the third one it tells of itself.
         await self.beside_each(gateway, 2)
         three = self.member("three", port_of(gateway))
         await self.beside_each(gateway, 3)
         ours = await self.client_of(gateway)
         theirs = [await self.client(each.port) for each in (one, two, three)]
         everybody = [ours, *theirs]
-        for number, talker in enumerate(everybody):
-            talker.says(b"SUB all 1\r\nSUB only.%d 2\r\nPING\r\n" % number)
-            await talker.hears(b"PONG\r\n")
-        for says in everybody:
-            for number, hears in enumerate(everybody):
-                if says is not hears:
-                    await self.says_until_heard(says, hears, b"only.%d" % number)
-        for number, says in enumerate(everybody):
-            says.says(b"".join(b"PUB all 4\r\n%d%03d\r\n" % (number, each) for each in range(100)))
-        # What came twice would have come before this.
-        for number, says in enumerate(everybody):
-            for other in range(len(everybody)):
-                says.says(b"PUB only.%d 5\r\nend.%d\r\n" % (other, number))
-        for hears in everybody:
-            await self.met(
-                lambda hears=hears: all(b"end.%d\r\n" % n in hears.heard for n in range(4))
-            )
-            for number in range(4):
-                got = [b"MSG all 1 4\r\n%d%03d\r\n" % (number, each) for each in range(100)]
-                self.assertEqual([hears.heard.count(each) for each in got], [1] * 100)
+        await self.subscribe_all(everybody)
+        await self.each_hears_once(everybody)
 
     def test_killed_and_back(self) -> Deferred[None]:
         """A server that was killed and is back knows all interest again."""
@@ -173,26 +198,12 @@ class MemberOfNewerTests(MemberOfDebianTests):
     binary = NEWER_BINARY
 
 
-class TwoGatewaysTests(ClusterCase):
+class TwoGatewaysDebianTests(ClusterCase):
     """Two nodes of one bus that could join the same cluster."""
 
     def test_one_serves_and_the_other_takes_over(self) -> Deferred[None]:
         """The lowest id serves, for clients three hops away as well; when it stops, the next."""
         return Deferred.fromCoroutine(self.takes_over())
-
-    async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
-        """Start a node, with a gateway if there is to be one; both stop after the test."""
-        config = NodeConfig(id=bus_id, **options)
-        node = Node(config, self.reactor)
-        self.addCleanup(node.stop)
-        await node.start()
-        settings = read_gateway(config)
-        if settings is None:
-            return node, None
-        gateway = Gateway(node, settings, self.reactor)
-        gateway.startService()
-        self.addCleanup(gateway.stopService)
-        return node, gateway
 
     async def takes_over(self) -> None:
         one = self.member("one")
@@ -216,3 +227,9 @@ class TwoGatewaysTests(ClusterCase):
         first.routes.stop()
         await self.beside_each(second, 2)
         await self.converse(far, theirs)
+
+
+class TwoGatewaysNewerTests(TwoGatewaysDebianTests):
+    """The same with the newest nats-server."""
+
+    binary = NEWER_BINARY

@@ -28,6 +28,8 @@ class Talker(Protocol):
 
     def __init__(self, reactor: Any) -> None:
         self.heard = b""
+        #: Whether it shows that it is there when it is asked.
+        self.answers = False
         #: Whether the other side closed in good order; None while it has not closed.
         self.ended_well: bool | None = None
         self._reactor = reactor
@@ -35,6 +37,8 @@ class Talker(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Keep it, but for the question whether we are there: when it comes is no matter."""
+        if self.answers and b"PING\r\n" in data:
+            self.says(b"PONG\r\n")
         self.heard = (self.heard + data).replace(b"PING\r\n", b"")
         self._look()
 
