@@ -110,6 +110,9 @@ class RouteTable:
             return
         if self._controls.get(endpoint.bus_id) is control:
             return
+        if endpoint.control_link is None:
+            # Data has registered first: nothing can be asked or told yet.
+            return
         if self.machine is None or self.machine.own.bus_id != own.bus_id:
             self._begin(own)
         self._controls[endpoint.bus_id] = control

@@ -4,6 +4,10 @@ Who is believed about the source of what it brings.
 The rules are the table's; for a while after a node has moved, those that could speak for it before
 still can (`atbus.routing.former_places`). What a neighbor brings in the name of others waits a
 moment if nobody knows that it may (`atbus.routing.unverified`).
+
+Where this process was held up, what has arrived meanwhile is read before the moment is over (see
+`atbus.node.context.Alarm`). It cannot be longer for others that are held up: a FLUSH waits behind
+what waits here, and that is given up after `atbus.limits.FLUSH_SECONDS`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from atbus.wire.messages import (
     Capability,
     MessageType,
     Mode,
+    RegisterResponse,
+    Role,
     RouteBatch,
     SubscribeRequest,
     SubscribeResponse,
@@ -23,7 +25,7 @@ from atbus.wire.messages import (
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING
 from tests.node.mail import MailTests
 from tests.node.mesh import CROSS, EU1, EU2, US1, US2, MeshTests, address_of
-from tests.node.stranger import Stranger
+from tests.node.stranger import HalfWay, Stranger
 
 FULL = TableMode.FULL.value
 OFF = TableMode.OFF.value
@@ -145,6 +147,20 @@ class SubscribeTests(MailTests):
         stranger.leave()
         self.network.settle()
         self.assertNotIn(0x10005, known(one))
+
+    def test_data_before_control(self) -> None:
+        """A child whose data connection registers first is asked when it can be."""
+        self.network.start(self.root(route_table=FULL))
+        can = int(Capability.ROUTE_TABLE)
+        control = HalfWay(self.network, make_terms(CHILD, capabilities=can)).dial(ROOT_ADDRESS)
+        terms = make_terms(CHILD, role=Role.DATA, capabilities=can, nonce=b"of the other one")
+        data = Stranger(self.network, terms).dial(ROOT_ADDRESS)
+        self.assertIsNotNone(data.peer)
+        self.assertNotIn("SubscribeRequest", control.names)
+        control.say(RegisterResponse(source=CHILD, status=Status.OK))
+        self.assertIn("SubscribeRequest", control.names)
+        for stranger in (data, control):
+            stranger.leave()
 
     def test_a_clean_stop(self) -> None:
         """
