@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
-from tests.interop.two_gateways import TwoGateways
+from tests.documents import DOCS
+from tests.interop.two_gateways import PAGE, PLACE, TwoGateways
 from tests.processes.harness import NodeProcess
 
 CLIENT = Path(__file__).with_name("nats_py_client.py")
@@ -30,6 +31,20 @@ class NatsPyTests(TwoGateways):
         client = self.run_client("basics", urls)
         for line in ("nobody answers", "that is too large", "passed"):
             await client.says(line)
+        self.assertEqual(await client.ends(), 0)
+
+    def test_one_command(self) -> Deferred[None]:
+        """The command in the how-to is enough, but for the port, and no file is needed."""
+        return Deferred.fromCoroutine(self.one_command())
+
+    async def one_command(self) -> None:
+        words = ["--id", "auto", "--set", f"nats.listen={PLACE}"]
+        page = (DOCS / PAGE).read_text(encoding="utf-8")
+        self.assertIn(f"$ twistd -n atbus {' '.join(words)}\n", page)
+        words[-1] = "nats.listen=127.0.0.1:0"
+        match = await self.run_atbus("alone", *words).says(r"nats listen: 127\.0\.0\.1:(\d+)")
+        client = self.run_client("basics", [f"nats://127.0.0.1:{match[1]}"] * 2)
+        await client.says("passed")
         self.assertEqual(await client.ends(), 0)
 
     def test_a_gateway_dies(self) -> Deferred[None]:
