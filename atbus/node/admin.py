@@ -22,6 +22,7 @@ from atbus.node.report import (
     DrainReport,
     ExplanationReport,
     HopReport,
+    LagReport,
     LaneReport,
     LinkReport,
     NeighborReport,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from atbus.node.fates import Fates
     from atbus.node.lane_link import Lane
     from atbus.node.lanes import Lanes
+    from atbus.node.pulse import Pulse
     from atbus.node.registrar import Registrar
     from atbus.node.route_table import RouteTable
     from atbus.node.sending import Sender
@@ -64,6 +66,7 @@ class Admin:
     asked: Commands
     directs: Directs
     lanes: Lanes
+    pulse: Pulse
     route_table: RouteTable
     #: Lets those below this node move.
     drain: Callable[[], Deferred[Drained]]
@@ -110,7 +113,18 @@ class Admin:
             process=context.identity.process,
             subnets=context.table.own_subnets,
             labels=dict(context.config.labels),
+            lag=self._lag(),
             statistics=context.statistics,
+        )
+
+    def _lag(self) -> LagReport:
+        lag = self.pulse.lag
+        return LagReport(
+            looks=lag.looks,
+            p50_seconds=lag.quantile(0.5),
+            p99_seconds=lag.quantile(0.99),
+            p999_seconds=lag.quantile(0.999),
+            worst_seconds=lag.worst_seconds,
         )
 
     def _nodes(self, _words: Words) -> object:

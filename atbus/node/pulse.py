@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from atbus import limits
 from atbus.errors import Status
 from atbus.node.context import Alarm
+from atbus.node.lag import Lag
 from atbus.node.outbox import Notice
 from atbus.routing.liveness import DeclareDead, SendPing
 from atbus.wire.messages import Ping, Pong
@@ -52,6 +53,8 @@ class Pulse:
         self._alarms: dict[Endpoint, Alarm] = {}
         # Bound once, not for each endpoint.
         self._ring = self._beat
+        #: How late the sweeps came.
+        self.lag = Lag()
         self._call: IDelayedCall | None = None
         self._due = 0.0
         self._lag = 0.0
@@ -78,6 +81,7 @@ class Pulse:
         self._call = None
         now = self._context.now
         late = now - self._due
+        self.lag.note(max(0.0, late))
         if late > limits.LAG_SECONDS:
             self._lag = max(late, self.lag_seconds)
             self._lag_until = now + self._context.config.heartbeat_seconds

@@ -23,6 +23,23 @@ from atbus.routing.relation import Relation
 
 
 @attrs.frozen(kw_only=True)
+class LagReport:
+    """
+    How late the reactor has called a timer that is due four times a second.
+
+    :param looks: How often that was.
+    :param p50_seconds: What half of the lags did not exceed, in steps of 1, 2 and 5; the others are
+        what 99 and 99.9 of a hundred did not exceed, and the longest.
+    """
+
+    looks: int
+    p50_seconds: float
+    p99_seconds: float
+    p999_seconds: float
+    worst_seconds: float
+
+
+@attrs.frozen(kw_only=True)
 class NodeReport:
     """A node, by itself."""
 
@@ -34,6 +51,7 @@ class NodeReport:
     process: str
     subnets: tuple[Subnet, ...]
     labels: dict[str, str]
+    lag: LagReport
     statistics: Statistics
 
 

@@ -13,6 +13,7 @@ from atbus.busid import BusId, Subnet
 from atbus.errors import Status
 from atbus.node.report import (
     HopReport,
+    LagReport,
     LinkReport,
     NeighborReport,
     NextHopReport,
@@ -46,6 +47,9 @@ class PlainTests(SynchronousTestCase):
             process="1.2/3",
             subnets=(Subnet(ID, 8),),
             labels={"region": "eu"},
+            lag=LagReport(
+                looks=9, p50_seconds=0.001, p99_seconds=0.02, p999_seconds=0.02, worst_seconds=0.02
+            ),
             statistics=statistics,
         )
         counts: dict[str, object] = {
@@ -64,6 +68,13 @@ class PlainTests(SynchronousTestCase):
                 "process": "1.2/3",
                 "subnets": ["0x12340000/8"],
                 "labels": {"region": "eu"},
+                "lag": {
+                    "looks": 9,
+                    "p50_seconds": 0.001,
+                    "p99_seconds": 0.02,
+                    "p999_seconds": 0.02,
+                    "worst_seconds": 0.02,
+                },
                 "statistics": counts,
             },
         )

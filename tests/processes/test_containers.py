@@ -1,8 +1,9 @@
 """
-Hosts that look alike: the same name, the same paths, and yet not the same host.
+Hosts that look alike: the same hardware address, the same paths, and yet not the same host.
 
 Containers on different machines may have equal hardware addresses and equal paths of sockets. Each
-host here has a network and a folder for sockets of its own; all say the same of themselves.
+host here has a network and a folder for sockets of its own; both see the interfaces of this
+machine, so their nodes say the same addresses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tests.processes.harness import UP, NodeProcess
 
 ONE, TWO, THREE = 0x20100, 0x20110, 0x30000
 SUBNETS = {ONE: 8, TWO: 4, THREE: 8}
-ALIKE = 'hostname = "alike"\nallow_insecure = true'
+ALIKE = 'hostname = "mac"\nallow_insecure = true'
 
 
 class AlikeTests(ChaosCase):
