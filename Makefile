@@ -56,6 +56,7 @@ bench: .venv/stamp-bench  ## how fast it is, beside its peers: build/bench.json 
 	$(BIN)/python -m benchmarks.services $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.lane_memory $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.idle_peer $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.loop_lag $(if $(QUICK),--quick)
 
 clean:  ## forget what was built; .venv stays
 	rm -rf build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*

@@ -34,7 +34,7 @@ from benchmarks.topology import table_of
 AIM_BYTES = 16 << 10
 TLS_AIM_BYTES = 48 << 10
 # By channel, how many nodes register, and whether Python's memory is traced.
-RUNS = (("unix", 100, True), ("unix", 1000, False), ("tcp", 1000, False), ("tls", 300, False))
+RUNS = (("unix", 100, True), ("unix", 400, False), ("tcp", 400, False), ("tls", 200, False))
 #: Registered before anything is counted: what the first ones bring into being serves all.
 FIRST = 10
 _HUB_ID = 0x10000
