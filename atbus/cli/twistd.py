@@ -25,6 +25,7 @@ from twisted.python.usage import Options as UsageOptions
 import twisted
 from atbus import __version__
 from atbus.cli.exit_code import exit_with
+from atbus.cli.freed_memory import keep_freed_memory
 from atbus.cli.signals import Signals
 from atbus.errors import ConfigurationError, ListenFailed
 from atbus.nats.settings import read_gateway
@@ -278,6 +279,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
+    keep_freed_memory()
     return NodeProcess(options, reactor)
 
 

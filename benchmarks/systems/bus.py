@@ -21,6 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus.cli.freed_memory import keep_freed_memory
 from atbus.cli.twistd import use_monotonic_clock
 from atbus.errors import Status, Undeliverable
 from atbus.node.config import NodeConfig
@@ -48,8 +49,10 @@ _WARM_SECONDS = 0.02
 
 # Any: to mypy it is a module.
 reactor: Any = any_reactor
-# As `twistd atbus` does in its process: nodes then need no clock of their own.
+# As `twistd atbus` does in its process: nodes then need no clock of their own, and memory that a
+# large message has left is there for the next one.
 use_monotonic_clock(reactor)
+keep_freed_memory()
 
 
 def receive(job: Job) -> None:
