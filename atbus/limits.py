@@ -18,9 +18,11 @@ from typing import Final
 #: The head of every frame (wire protocol, section 2).
 FRAME_HEAD_BYTES: Final = 48
 
-#: The longest frame unless the two sides settle on less. 64 KiB is what one read of a socket
-#: brings, so that bulk cannot keep a ping waiting for long; zenoh's batches are as long.
+#: The longest frame between hosts unless the two sides settle on less. 64 KiB is what one read of
+#: a socket brings, so that bulk cannot keep a ping waiting for long; zenoh's batches are as long.
 FRAME_BYTES: Final = 65_536
+#: The same within a host, where a frame waits for no network: a message of 256 KiB in one piece.
+FRAME_BYTES_NEAR: Final = 266_240
 #: The least a side may ask for: a registration has to fit.
 FRAME_BYTES_MIN: Final = 4_096
 #: The most a side may ask for. More buys no speed (fragments are cheap) and costs latency.

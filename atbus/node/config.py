@@ -166,7 +166,9 @@ class NodeConfig:
     record_events: str | None = attrs.field(default=None, converter=read_path_or_none)
     # limits
     message_bytes_max: int = attrs.field(default=limits.MESSAGE_BYTES, converter=read_integer)
-    frame_bytes_max: int = attrs.field(default=limits.FRAME_BYTES, converter=read_integer)
+    _frame_bytes_max: int | None = attrs.field(
+        default=None, converter=read_integer_or_none, eq=False
+    )
     hops: int = attrs.field(default=limits.HOPS, converter=read_integer)
     endpoints_max: int = attrs.field(default=limits.ENDPOINTS_MAX, converter=read_integer)
     handshake_seconds: float = attrs.field(default=limits.HANDSHAKE_SECONDS, converter=read_number)
@@ -221,6 +223,8 @@ class NodeConfig:
     upstreams: tuple[Address, ...] = attrs.field(init=False)
     subnets: tuple[Subnet, ...] = attrs.field(init=False)
     accept_subnets: tuple[Subnet, ...] = attrs.field(init=False)
+    frame_bytes_max: int = attrs.field(init=False)
+    frame_bytes_far: int = attrs.field(init=False)
     heartbeat_seconds: float = attrs.field(init=False)
     heartbeat_tolerance: int = attrs.field(init=False)
     direct_notice: bool = attrs.field(init=False)
@@ -242,6 +246,7 @@ class NodeConfig:
         faults.extend(self._settle_identity())
         faults.extend(self._settle_subnets())
         faults.extend(self._settle_heartbeat())
+        self._settle_lengths()
         faults.extend(self._settle_upstreams())
         faults.extend(self._settle_topology())
         faults.extend(registry_faults(self))
@@ -360,6 +365,12 @@ class NodeConfig:
                 self._set(name, merge_subnets(accepted))
             else:
                 yield f"{name}: a prefix of 0 is the node's own id, and it has none yet"
+
+    def _settle_lengths(self) -> None:
+        """Find the longest frame to take, and the longest to send over a network."""
+        given = self._frame_bytes_max
+        self._set("frame_bytes_max", limits.FRAME_BYTES_NEAR if given is None else given)
+        self._set("frame_bytes_far", limits.FRAME_BYTES if given is None else given)
 
     def _settle_heartbeat(self) -> Iterator[str]:
         if self.profile not in PROFILES:

@@ -55,7 +55,7 @@ class Prospect:
     def __init__(self, context: Context, target: int) -> None:
         config = context.config
         self.bus_id = target
-        self.frame_bytes_max = config.frame_bytes_max
+        self.frame_bytes_max = config.frame_bytes_far
         self.pending: PendingQueue[Kept] = PendingQueue(
             bytes_max=config.pending_bytes_max,
             count_max=config.pending_count_max,

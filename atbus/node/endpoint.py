@@ -122,8 +122,11 @@ class Endpoint:
 
     @property
     def frame_bytes_max(self) -> int:
-        """The longest frame that it takes."""
-        return self.peer.frame_max
+        """The longest frame to make for it: of its data link, if it has one now."""
+        link = self.data_link
+        if link is not None:
+            return link.frame_bytes_max
+        return min(self.peer.frame_max, self._context.config.frame_bytes_far)
 
     @property
     def connections(self) -> list[Connection]:

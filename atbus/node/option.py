@@ -240,7 +240,8 @@ _LIMITS: Final = {
     ),
     "frame_bytes_max": attrs.evolve(
         size(
-            "The longest frame; two nodes use the smaller of theirs.",
+            "The longest frame; two nodes use the smaller of theirs. Left out: 266240 within a "
+            "host, 65536 between hosts.",
             "limits.frame_bytes_max",
             least=limits.FRAME_BYTES_MIN,
             most=limits.FRAME_BYTES_MAX,

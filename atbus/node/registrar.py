@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from atbus import limits
-from atbus.address import Address, parse_address
+from atbus.address import Address, Locality, parse_address
 from atbus.busid import BusId
-from atbus.channels.interfaces import IDescriptorChannel
+from atbus.channels.interfaces import IChannel, IDescriptorChannel
 from atbus.errors import AddressError, Status
 from atbus.handshake.effects import AskAdmission
 from atbus.handshake.terms import PeerTerms
@@ -164,10 +164,16 @@ class Registrar:
             if IDescriptorChannel.providedBy(channel):
                 shares = peer.capabilities & Capability.LANES
                 channel.takes_descriptors = bool(shares)
-        connection.link = self.link_for(connection, peer.frame_max)
+        connection.link = self.link_for(connection, self._frame_bytes_to(channel, peer))
         self._context.events.on_register(peer.bus_id, connection, Status.OK)
         if connection.endpoint is not None and not connection.endpoint.temporary:
             self._connected(connection.endpoint, connection)
+
+    def _frame_bytes_to(self, channel: IChannel | None, peer: PeerTerms) -> int:
+        """Give the longest frame to send on a channel: longer ones than a network's on the host."""
+        if channel is not None and channel.address.locality is not Locality.NETWORK:
+            return peer.frame_max
+        return min(peer.frame_max, self._context.config.frame_bytes_far)
 
     def link_for(
         self, connection: Connection, frame_bytes_max: int, kind: Callable[..., Link] = Link

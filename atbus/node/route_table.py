@@ -146,7 +146,7 @@ class RouteTable:
             record=record,
             position=endpoint.position,
             tells=bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE),
-            batch_bytes_max=endpoint.peer.frame_max - limits.FRAME_HEAD_BYTES,
+            batch_bytes_max=endpoint.frame_bytes_max - limits.FRAME_HEAD_BYTES,
         )
 
     def removed(self, endpoint: Endpoint, status: Status) -> None:

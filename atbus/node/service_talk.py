@@ -88,7 +88,7 @@ class ServiceTalk:
         if talk is not None and talk.control is control:
             return
         self._talks[bus_id] = talk = _Talk(control)
-        talk.unsent = deque(self.board.open(bus_id, endpoint.position, endpoint.peer.frame_max))
+        talk.unsent = deque(self.board.open(bus_id, endpoint.position, endpoint.frame_bytes_max))
         self._feed(bus_id)
 
     def moved(self, endpoint: Endpoint) -> None:

@@ -83,6 +83,66 @@ class FragmentTests(MailTests):
         self.assertEqual(north.statistics.forwarded_frames, 5)
 
 
+class NearTests(MailTests):
+    """Links within a host, whose frames are longer."""
+
+    def family(self, **options: Any) -> tuple[Node, Node, Node]:
+        """Start a root with a child on its host and another one elsewhere."""
+        near_address = "unix:///run/root"
+        root = self.root(listen=[near_address, "ipv4://10.0.0.1:1"], **options)
+        near = self.child(NORTH, upstream=near_address, **options)
+        far = self.child(SOUTH, **options)
+        context = far._parts.context
+        context.identity = attrs.evolve(context.identity, host="another")
+        self.network.start(root, near, far)
+        self.network.settle()
+        return root, near, far
+
+    def test_one_frame_within_a_host(self) -> None:
+        """A message of 256 KiB is one frame to a neighbor on the host, and five on a network."""
+        root, near, far = self.family()
+        payload = content(256 * 1024)
+        near.send(ROOT, payload)
+        far.send(ROOT, payload)
+        self.network.settle()
+        self.assertEqual(self.mail[root].payloads, [payload, payload])
+        self.assertEqual([self.long_frames(near, root), self.long_frames(far, root)], [1, 4])
+
+    def test_a_relay_cuts_what_goes_on_over_a_network(self) -> None:
+        """From the host to another one a message is passed on in frames of a network."""
+        root, near, far = self.family()
+        payloads = [content(256 * 1024), *(content(1_000, seed) for seed in range(300))]
+        for payload in payloads:
+            near.send(SOUTH, payload)
+            far.send(NORTH, payload)
+        self.network.settle()
+        self.assertEqual(self.mail[far].payloads, payloads)
+        self.assertEqual(self.mail[near].payloads, payloads)
+        self.assertGreater(max(self.lengths(near, root)), limits.FRAME_BYTES)
+        self.assertLessEqual(max(self.lengths(root, far)), limits.FRAME_BYTES)
+        self.assert_quiet(root, near, far)
+
+    def test_what_is_configured_holds_for_both(self) -> None:
+        """Who asks for a length gets it, on the host as well."""
+        root, near, far = self.family(frame_bytes_max=8_192)
+        for child in (near, far):
+            child.send(ROOT, content(50_000))
+            root.send(child.bus_id, content(50_000))
+        self.network.settle()
+        self.assertEqual(len(self.mail[root].payloads), 2)
+        for one, two in ((near, root), (root, near), (far, root), (root, far)):
+            self.assertLessEqual(max(self.lengths(one, two)), 8_192)
+
+    def lengths(self, sender: Node, receiver: Node) -> list[int]:
+        """Give how long the frames were that a node sent another one."""
+        channels = self.network.between(sender, receiver)
+        return [len(frame) for channel in channels for frame in channel.sent]
+
+    def long_frames(self, sender: Node, receiver: Node) -> int:
+        """Count the frames that have more than a few words."""
+        return sum(length > 10_000 for length in self.lengths(sender, receiver))
+
+
 class NarrowTests(MailTests):
     """Links whose frames are shorter than those further back."""
 

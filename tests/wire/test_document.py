@@ -162,7 +162,7 @@ class CompletenessTests(SynchronousTestCase):
         commands = f"{limits.COMMAND_BYTES:,} bytes"
         expected = {
             "frame before registration": f"{limits.HANDSHAKE_BYTES:,} bytes",
-            "frame, by ``frame_max": f"{frames}{limits.FRAME_BYTES:,} unless changed",
+            "frame, by ``frame_max": f"{frames}{limits.FRAME_BYTES_NEAR:,} unless changed",
             "extras of one frame": f"{limits.EXTRAS_BYTES:,} bytes",
             "messages in one run": f"{limits.RUN_COUNT_MAX:,}",
             "subnets of one node": f"{limits.SUBNETS_MAX}",
