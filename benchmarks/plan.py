@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import attrs
 
 #: For each payload in bytes the messages of one measurement: a few tenths of a second each.
-COUNTS = {16: 300_000, 128: 300_000, 1024: 150_000, 16_384: 12_000, 262_144: 800}
+COUNTS = {16: 400_000, 128: 400_000, 1024: 250_000, 16_384: 30_000, 262_144: 3_000}
 _USUAL = 128
 _TRIPS = 2_000
 
@@ -124,6 +124,7 @@ NATS = System(
 )
 # Its values are at most 65,535 bytes long.
 AMP = System(name="Twisted AMP", module="amp", needs="twisted", share=0.05, size_max=65_535)
+STRINGS = System(name="Twisted strings", module="twisted_strings", needs="twisted", share=0.3)
 # Ours again, in other clothes.
 OVER_UNIX = attrs.evolve(ATBUS, name="atbus, unix", channels=("unix",))
 ICEORYX2 = System(
@@ -271,6 +272,13 @@ def _shown() -> list[Comparison]:
                 found.append(_shown_one(peer, channel, FAN_IN, _USUAL, COUNTS[_USUAL]))
             if peer not in (AMP, NATS):
                 found.append(_shown_one(peer, channel, RELAY, _USUAL, COUNTS[_USUAL]))
+    for channel in STRINGS.channels:
+        sizes = (_USUAL, 16_384, 262_144)
+        found += [_shown_one(STRINGS, channel, ONE_WAY, size, COUNTS[size]) for size in sizes]
+        found.append(_shown_one(STRINGS, channel, ROUND_TRIP, _USUAL, _TRIPS))
+        for workload in (MANY, MANY_SINGLE):
+            part = COUNTS[_USUAL] // _PARTS[workload.name]
+            found.append(_shown_one(STRINGS, channel, workload, _USUAL, part))
     for channel in ("unix", "tcp"):
         count = COUNTS[_USUAL]
         found.append(_shown_one(PYZMQ_PYTHON_RELAY, channel, RELAY, _USUAL, count))
