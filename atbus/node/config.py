@@ -166,9 +166,7 @@ class NodeConfig:
     record_events: str | None = attrs.field(default=None, converter=read_path_or_none)
     # limits
     message_bytes_max: int = attrs.field(default=limits.MESSAGE_BYTES, converter=read_integer)
-    _frame_bytes_max: int | None = attrs.field(
-        default=None, converter=read_integer_or_none, eq=False
-    )
+    _frame_bytes_max: int | None = attrs.field(default=None, converter=read_integer_or_none)
     hops: int = attrs.field(default=limits.HOPS, converter=read_integer)
     endpoints_max: int = attrs.field(default=limits.ENDPOINTS_MAX, converter=read_integer)
     handshake_seconds: float = attrs.field(default=limits.HANDSHAKE_SECONDS, converter=read_number)
@@ -246,7 +244,8 @@ class NodeConfig:
         faults.extend(self._settle_identity())
         faults.extend(self._settle_subnets())
         faults.extend(self._settle_heartbeat())
-        self._settle_lengths()
+        self._set("frame_bytes_max", self._frame_bytes_max or limits.FRAME_BYTES_NEAR)
+        self._set("frame_bytes_far", self._frame_bytes_max or limits.FRAME_BYTES)
         faults.extend(self._settle_upstreams())
         faults.extend(self._settle_topology())
         faults.extend(registry_faults(self))
@@ -365,12 +364,6 @@ class NodeConfig:
                 self._set(name, merge_subnets(accepted))
             else:
                 yield f"{name}: a prefix of 0 is the node's own id, and it has none yet"
-
-    def _settle_lengths(self) -> None:
-        """Find the longest frame to take, and the longest to send over a network."""
-        given = self._frame_bytes_max
-        self._set("frame_bytes_max", limits.FRAME_BYTES_NEAR if given is None else given)
-        self._set("frame_bytes_far", limits.FRAME_BYTES if given is None else given)
 
     def _settle_heartbeat(self) -> Iterator[str]:
         if self.profile not in PROFILES:
