@@ -57,7 +57,7 @@ class Late:
     """
     How late the timer was.
 
-    :param routes: Records that the hub had in the end.
+    :param routes: Records that the hub had when it began.
     :param received: Messages that it got.
     :param syncs: How often it was told everything.
     :param looks: How often the timer was called.
@@ -107,6 +107,7 @@ class _Hub:
                 if any(other.poll() is not None for other in others):
                     raise RuntimeError("one of the others has ended")
                 await _pause(self._reactor, 0.1)
+            routes = len(self._node.records())
             self._received = self._syncs = 0
             self._used = process_time()
             self._probe(self._reactor.seconds() + _PROBE_SECONDS)
@@ -118,7 +119,7 @@ class _Hub:
         lag = self._lag
         p50, p99, p999 = (1000 * lag.quantile(part) for part in (0.5, 0.99, 0.999))
         return Late(
-            routes=len(self._node.records()),
+            routes=routes,
             received=self._received,
             syncs=self._syncs,
             looks=lag.looks,
