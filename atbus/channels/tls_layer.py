@@ -119,11 +119,15 @@ class TlsLayer(TLSMemoryBIOProtocol):
 
     def _take_encrypted(self) -> bytes:
         parts: list[bytes] = []
-        while True:
-            try:
+        size = _ENCRYPTED_BYTES
+        try:
+            # What is less than could be is all there is.
+            while size == _ENCRYPTED_BYTES:
                 parts.append(self._tlsConnection.bio_read(_ENCRYPTED_BYTES))
-            except SSL.WantReadError:
-                return b"".join(parts)
+                size = len(parts[-1])
+        except SSL.WantReadError:
+            pass
+        return b"".join(parts)
 
     def _flushSendBIO(self) -> None:  # noqa: N802  # Twisted's name
         if not self._gathers:
