@@ -7,6 +7,10 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
+from atbus.nats.gateway import Gateway
+from atbus.nats.settings import read_gateway
+from atbus.node.config import NodeConfig
+from atbus.node.node import Node
 from tests.interop.nats_server import BINARY, NatsServer, require_nats_server
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase, Talker
 
@@ -39,6 +43,20 @@ class ServerCase(SocketCase):
         talker.says(HELLO + b"PING\r\n")
         await talker.hears(b"PONG\r\n")
         return talker
+
+    async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
+        """Start a node, with a gateway if there is to be one; both stop after the test."""
+        config = NodeConfig(id=bus_id, **options)
+        node = Node(config, self.reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        settings = read_gateway(config)
+        if settings is None:
+            return node, None
+        gateway = Gateway(node, settings, self.reactor)
+        gateway.startService()
+        self.addCleanup(gateway.stopService)
+        return node, gateway
 
     async def met(self, condition: Any) -> None:
         """Wait until something is so."""

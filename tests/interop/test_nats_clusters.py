@@ -9,9 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from atbus.nats.gateway import Gateway
-from atbus.nats.settings import read_gateway
-from atbus.node.config import NodeConfig
-from atbus.node.node import Node
 from tests.interop.nats_beside import ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.nats.sockets import Talker
@@ -79,20 +76,6 @@ class ClusterCase(ServerCase):
             for number in range(count):
                 got = [b"MSG all 1 4\r\n%d%03d\r\n" % (number, each) for each in range(100)]
                 self.assertEqual([hears.heard.count(each) for each in got], [1] * 100)
-
-    async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
-        """Start a node, with a gateway if there is to be one; both stop after the test."""
-        config = NodeConfig(id=bus_id, **options)
-        node = Node(config, self.reactor)
-        self.addCleanup(node.stop)
-        await node.start()
-        settings = read_gateway(config)
-        if settings is None:
-            return node, None
-        gateway = Gateway(node, settings, self.reactor)
-        gateway.startService()
-        self.addCleanup(gateway.stopService)
-        return node, gateway
 
     async def beside_each(self, gateway: Gateway, count: int) -> None:
         """Wait until a gateway has so many routes."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from atbus.nats.gateway import Gateway
-from atbus.nats.settings import read_gateway
-from atbus.node.config import NodeConfig
-from atbus.node.node import Node
 from tests.interop.nats_beside import ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.nats.sockets import Talker
@@ -106,20 +102,6 @@ class TwoGatewaysTests(LeafCase):
     def test_one_serves_and_the_other_takes_over(self) -> Deferred[None]:
         """The lowest id serves, for clients three hops away as well; when it stops, the next."""
         return Deferred.fromCoroutine(self.takes_over())
-
-    async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
-        """Start a node, with a gateway if there is to be one; both stop after the test."""
-        config = NodeConfig(id=bus_id, **options)
-        node = Node(config, self.reactor)
-        self.addCleanup(node.stop)
-        await node.start()
-        settings = read_gateway(config)
-        if settings is None:
-            return node, None
-        gateway = Gateway(node, settings, self.reactor)
-        gateway.startService()
-        self.addCleanup(gateway.stopService)
-        return node, gateway
 
     async def takes_over(self) -> None:
         server = self.server(HUB, name="hub", port=-1)
