@@ -48,6 +48,13 @@ class BusModel:
         found = [other for other, position in self.links[bus_id].items() if position == "upstream"]
         return found[0] if found else 0
 
+    def chain_of(self, bus_id: int) -> list[int]:
+        """List who is above a node, from below."""
+        chain = []
+        while bus_id := self.upstream_of(bus_id):
+            chain.append(bus_id)
+        return chain
+
     def faults(self) -> list[str]:
         """
         Compare what nodes know with what they must know.
@@ -79,7 +86,9 @@ class BusModel:
     def _place(self, bus_id: int) -> Place:
         links = self.links[bus_id]
         mode = self.nodes[bus_id].config.route_table
-        is_above_others = any(position != "upstream" for position in links.values())
+        # Who has had other neighbors goes on being told until it has another upstream.
+        is_told = len(self.nodes[bus_id].records()) > 1 + len(links)
+        is_above_others = is_told or any(position != "upstream" for position in links.values())
         return Place(
             asks=mode == "full" or (mode == "auto" and is_above_others),
             tells=mode != "off",

@@ -16,13 +16,16 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from atbus.errors import Status, Undeliverable
+from atbus.errors import AtbusError, Status, Undeliverable
+from atbus.node.endpoint import Endpoint
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
@@ -41,6 +44,9 @@ QUIET_SECONDS: Final = 40.0
 _DURATIONS: Final = (0.05, 0.5, 2.0, 6.0)
 _BURSTS: Final = 120
 _SAMPLES: Final = 60
+# How many connections programs ask for, beyond those that are made by themselves.
+_CONNECTS: Final = (2, 6, 20)
+_ASKING: Final = ("auto", "full")
 # Of so many seeds in one a node leaves in the end, which takes its time.
 _LEAVING: Final = 4
 # What a node may have to take within one turn, beyond what it may queue.
@@ -88,6 +94,8 @@ class BusStorm:
         self._proxies: list[tuple[int, ...]] = []
         # Every life of every node.
         self._lives: list[Node] = []
+        # Who has asked for a connection to whom.
+        self._asked: list[tuple[Node, int, Deferred[Endpoint]]] = []
         self._told: Counter[tuple[int, Status]] = Counter()
         self._options: dict[str, Any] = {
             "topology": "records",
@@ -151,6 +159,8 @@ class BusStorm:
         for _ in range(_BURSTS):
             at, source = self.random.uniform(0, STORM_SECONDS), self.random.choice(everybody)
             self.bus.later(at, source, self._burst)
+        for at, source, target in self._connects():
+            self.bus.later(at, source, partial(self._connect, target=target))
         self.bus.weather(STORM_SECONDS, faults, durations=_DURATIONS)
         for _ in range(int(STORM_SECONDS)):
             self.bus.run(1)
@@ -163,6 +173,21 @@ class BusStorm:
                 node.send(target, bytes(self.random.choice((0, 10, 1_000, 20_000))))
             except Undeliverable:
                 return
+
+    def _connects(self) -> Iterator[tuple[float, int, int]]:
+        """Draw when a program connects its node to another one; none does with an odd seed."""
+        lot = Random(f"connects of {self.bus.seed}")
+        # Who keeps no table cannot believe what a peer passes on.
+        able = [each for each, node in self.nodes.items() if node.config.route_table in _ASKING]
+        for _ in range(0 if self.bus.seed % 2 else lot.choice(_CONNECTS)):
+            source, target = lot.sample(able, 2)
+            yield lot.uniform(0, STORM_SECONDS), source, target
+
+    def _connect(self, node: Node, target: int) -> None:
+        self.bus.log.append(f"connect {node.config.id:#x} to {target:#x}")
+        asked = node.connect(address_of(target))
+        self._asked.append((node, target, asked))
+        asked.addErrback(lambda failure: failure.trap(AtbusError))
 
     def _look_at_queues(self) -> None:
         """No node holds more than it may, but for the last frame."""
@@ -187,6 +212,11 @@ class BusStorm:
             if not faults:
                 break
         self.found += faults
+        self.found += [
+            f"{node.config.id:#x} has never heard what became of a connection to {target:#x}"
+            for node, target, asked in self._asked
+            if not asked.called and node is self.bus[node.config.id]
+        ]
         if not self.found:
             self._send_samples(model)
         if not self.found and not self.random.randrange(_LEAVING):
@@ -233,7 +263,7 @@ class BusStorm:
         return statistics.forwarded_messages, statistics.received_messages
 
     def _let_one_leave(self, model: BusModel) -> None:
-        """Who leaves changes the ways that led to it and through it, and no others."""
+        """Who leaves changes the ways to it, through it, and of those that it was above."""
         leaving = self.random.choice(list(self.candidates)[1:])
         before = model.hops()
         self.bus.result_of(self.bus[leaving].stop())
@@ -241,7 +271,9 @@ class BusStorm:
         rest = BusModel({bus_id: node for bus_id, node in self.nodes.items() if bus_id != leaving})
         after = rest.hops()
         for (source, target), hop in after.items():
-            if leaving not in model.way(before, source, target) and hop != before[source, target]:
+            concerned = {*model.way(before, source, target)}
+            concerned |= {*model.chain_of(source), *model.chain_of(target)}
+            if leaving not in concerned and hop != before[source, target]:
                 self.found.append(
                     f"{leaving:#x} leaves, and {source:#x} goes to {target:#x} by {hop:#x}"
                 )
