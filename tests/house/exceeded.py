@@ -1,7 +1,5 @@
 """
 Which test goes beyond a bound that it does not name.
-
-Each was tried: with a bound that is a thousand times larger, or none, its test fails.
 """
 
 from __future__ import annotations
@@ -139,7 +137,7 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-# The test says what follows from it, in seconds or by numbers, and would not hold without it.
+# The test says what follows from it, in seconds or by numbers.
 _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
     "atbus.routing.bounds": {
         "DRAIN_MOVE_FRACTION": "node.test_stop.SilenceTests.test_a_shorter_drain",

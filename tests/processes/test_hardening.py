@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 import textwrap
+from typing import Any
 
 from twisted.internet.utils import getProcessOutputAndValue
 
+from atbus.node.config import NodeConfig
+from atbus.node.node import Node
+from tests.chaos.case import need
 from tests.documents import DOCS
 from tests.processes.harness import ROOT, UP, ProcessCase
 
@@ -22,6 +27,7 @@ class PagesTests(ProcessCase):
     def page(self, name: str) -> str:
         """Read a page, with what is of the reader's host instead of the examples'."""
         text = (DOCS / "howto" / f"{name}.rst").read_text(encoding="utf-8")
+        text = text.replace("\\\n", "")
         for example, here in (
             (HOST, "localhost"),
             ("/etc/atbus/node.toml", f"{self.folder}/proxy.toml"),
@@ -51,6 +57,59 @@ class PagesTests(ProcessCase):
                 self.assertEqual(code, 0, (line, printed, complaint))
                 said[line] = printed.decode()
         return said
+
+    def extensions(self, encrypt: str) -> str:
+        """Take the file of extensions out of the page."""
+        found = re.search(r"   :caption: 0x12340102\.ext\n\n((?:   .*\n)+)", encrypt)
+        assert found is not None
+        return textwrap.dedent(found[1])
+
+    async def test_an_authority_that_one_has(self) -> None:
+        """Nodes whose certificates another authority's tools have made talk over TLS."""
+        encrypt = self.page("encrypt-connections")
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        make = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 9 -subj /CN=us"
+        await self.run_words(["openssl", *make.split()], env)
+        for bus_id, name in (("0x12340102", "0x12340102/0"), ("0x12340000", "0x12340000/16")):
+            self.write(f"{bus_id}.ext", self.extensions(encrypt).replace("0x12340102/0", name))
+            for line in re.findall(r"^ *\$ (.*0x12340102\..*)$", encrypt, re.MULTILINE):
+                words = shlex.split(line.replace("0x12340102", bus_id))
+                if words[0] == "openssl":
+                    await self.run_words(words, env)
+                    continue
+                said = await self.run_words([sys.executable, "-m", *words], env)
+                self.assertIn(f"atbus://shop/{name}" if "show" in words else "OK: ", said)
+        top = self.node_of("0x12340000", subnets=[(0, 16)], listen=["tls+ipv4://127.0.0.1:0"])
+        await top.start()
+        below = self.node_of("0x12340102", upstream=str(top.addresses[0]))
+        await below.start()
+        top.on_request(lambda _source, payload: payload + b"!")
+        self.assertEqual(await below.request(top.bus_id, b"hello"), b"hello!")
+
+    async def run_words(self, words: list[str], env: dict[str, str]) -> str:
+        """Run a command, which must end well; gives what it printed."""
+        program = shutil.which(words[0])
+        need(program, words[0])
+        assert program is not None
+        printed, complaint, code = await getProcessOutputAndValue(
+            program, words[1:], env, str(self.folder)
+        )
+        self.assertEqual(code, 0, (words, printed, complaint))
+        return str(printed.decode())
+
+    def node_of(self, bus_id: str, **options: Any) -> Node:
+        """Make a node of this process with the files of that id."""
+        config = NodeConfig(
+            id=bus_id,
+            tls_certificate=str(self.folder / f"{bus_id}.pem"),
+            tls_key=str(self.folder / f"{bus_id}.key"),
+            tls_authorities=str(self.folder / "ca.pem"),
+            tls_realm="shop",
+            **options,
+        )
+        node = Node(config, self.reactor)
+        self.addCleanup(node.stop)
+        return node
 
     async def test_the_pages(self) -> None:
         """
