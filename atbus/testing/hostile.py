@@ -241,7 +241,7 @@ _OTHERS: Final[tuple[tuple[float, Callable[[Random], Hostile]], ...]] = (
     (0.01, _browser),
     (0.005, _draws("services")),
     (0.004, _draws("handshake")),
-    (0.001, _draws("neighbor")),
+    (0.0005, _draws("neighbor")),
     (0.001, _draws("tls")),
 )
 """What is no frame, and how often it is tried."""
@@ -296,7 +296,8 @@ def _without_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-        gc.collect()
+        # Whatever the batch has left is young: to look at all else as well would take longer.
+        gc.collect(0)
 
 
 @contextmanager
