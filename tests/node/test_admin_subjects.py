@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from atbus.errors import AtbusError, Undeliverable
+from atbus.errors import Status, Undeliverable
 from atbus.subjects import bounds
 from tests.node.bus import ROOT, BusTests
 
@@ -23,9 +23,11 @@ class ReaderTests(BusTests):
         return json.loads(b"".join(lines))
 
     def refused(self, *words: bytes) -> None:
-        """Have a command refused, of which the log has a line."""
-        self.failure_of(self.asker.command(ROOT, *words), Undeliverable)
-        self.assertEqual(len(self.flushLoggedErrors(AtbusError)), 1)
+        """Have a command refused: who asks learns it, and nothing has failed at the node."""
+        error = self.failure_of(self.asker.command(ROOT, *words), Undeliverable)
+        self.assertIs(error.status, Status.HANDLER_FAILED)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual(self.hub.statistics.callback_failures, 0)
 
     def listening(self) -> bytes:
         """Listen; gives the handle."""
