@@ -60,6 +60,9 @@ def check(message: Message) -> None:
                 raise ValueError("a range with frame 0")
         case RegisterRequest():
             _check_count("proofs", message.proofs, limits.ACCESS_TOKENS_MAX + 1)
+            for proof in message.proofs:
+                if len(proof) > limits.PROOF_BYTES:
+                    raise ValueError(f"a proof of {len(proof)} bytes")
             _check_description(message)
             _check_texts("a hostname", limits.HOSTNAME_BYTES, message.hostname)
             _check_texts("a software's name", limits.SOFTWARE_BYTES, message.software)

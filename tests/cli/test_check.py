@@ -7,10 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from click.testing import CliRunner, Result
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus import limits
 from atbus.cli.check import Verdict
 from atbus.cli.main import atbus
+from atbus.errors import Status
+from atbus.node.node import Node
 from tests.channels.certificates import Files
 from tests.cli.bus_case import BusTestCase
 
@@ -101,3 +105,52 @@ class LinkTests(BusTestCase):
         ended = await self.atbus("check", "link", "0x10101", via=0x99)
         self.assertEqual(ended.code, Verdict.UNKNOWN)
         self.assertTrue(ended.out.startswith("UNKNOWN: "), ended.out)
+
+    async def two(self, *more: str) -> tuple[Node, Node]:
+        """Start a node and one below it that data can flow to, which takes its time for ever."""
+        for patience in ("WRITE_DEADLINE_SECONDS", "DATA_CONNECTION_SECONDS"):
+            self.patch(limits, patience, 1e6)
+        root = await self.start_node(
+            0x10000,
+            subnets=[(0, 16)],
+            listen=[self.address(0x10000), *more],
+            queued_bytes_soft=100_000,
+        )
+        child = await self.start_node(0x10001, upstream=[self.address(0x10000), *more][-1])
+        await root.deliver(child.bus_id, b"x")
+        return root, child
+
+    async def warning(self) -> str:
+        """Ask for the link, which is to be looked at; gives what is said of it."""
+        ended = await self.atbus("check", "link", "0x10001")
+        self.assertEqual(ended.code, Verdict.WARNING, ended.out + ended.err)
+        verdict, name, why = ended.out.strip().split(": ")
+        self.assertEqual((verdict, name), ("WARNING", "0x10001"))
+        return why
+
+    async def test_who_does_not_read(self) -> None:
+        """A neighbor for which more waits than should is something to look at."""
+        root, child = await self.two()
+        link = child.endpoints[root.bus_id].data_link
+        assert link is not None
+        assert link.connection.channel is not None
+        link.connection.channel.pause_reading()
+        slow: list[int] = []
+        root.events.on_slow_endpoint.observe(lambda endpoint, _: slow.append(endpoint.bus_id))
+        while not slow:
+            await root.writable(child.bus_id)
+            root.send(child.bus_id, bytes(10_000))
+            await deferLater(self.reactor, 0)
+        self.assertEqual(await self.warning(), "does not take what it is sent")
+        link.connection.channel.resume_reading()
+
+    async def test_no_way_for_data(self) -> None:
+        """So is one that commands reach, and messages do not."""
+        other = f"unix://{self.folder}/other.sock"
+        root, child = await self.two(other)
+        (self.folder / "other.sock").unlink()
+        for connection in child.endpoints[root.bus_id].data:
+            connection.abort(Status.GOODBYE, "seen enough")
+        while root.endpoints[child.bus_id].data_link is not None:
+            await deferLater(self.reactor, 0.01)
+        self.assertEqual(await self.warning(), "no way for data")

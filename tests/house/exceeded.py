@@ -182,7 +182,7 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "SIBLINGS_SECONDS": "nats.test_bus.SiblingTests.test_a_new_one_is_told_to_clients",
         "SIBLINGS_FORGOTTEN_SECONDS": "nats.test_bus.SiblingTests.test_one_that_dies_is_forgotten",
         "LEAF_LASTING_SECONDS": (
-            "nats.test_leaf_session.DialerTests.test_a_loop_is_not_tried_again_soon"
+            "nats.test_leafs_of_one_hub.CutTests.test_a_loop_that_stays"
         ),
     },
     "atbus.node.bounds": {

@@ -119,5 +119,6 @@ class CutTests(HarborTests):
         self.network.settle()
         self.top.subscribe(hub.leafs._loop_subject, lambda _: None)
         self.until(lambda: self.serving == [], 0.2)
-        self.network.settle(bounds.LEAF_LASTING_SECONDS / 2)
+        self.network.settle(bounds.LEAF_LASTING_SECONDS - 1)
         self.assertEqual(child.leafs.links, [])
+        self.until(lambda: child.leafs.links != [], bounds.LEAF_LASTING_SECONDS / 10 + 1)

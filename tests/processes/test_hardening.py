@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import textwrap
 from typing import Any
@@ -15,7 +16,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 from tests.chaos.case import need
-from tests.documents import DOCS
+from tests.documents import DOCS, captioned_blocks
 from tests.processes.harness import ROOT, UP, ProcessCase
 
 HOST, PORT = "proxy.eu.example", "7443"
@@ -23,6 +24,8 @@ HOST, PORT = "proxy.eu.example", "7443"
 
 class PagesTests(ProcessCase):
     """A reader with two nodes, on one host."""
+
+    token = "the old one"
 
     def page(self, name: str) -> str:
         """Read a page, with what is of the reader's host instead of the examples'."""
@@ -45,7 +48,7 @@ class PagesTests(ProcessCase):
     async def give(self, page: str, *begin: str) -> dict[str, str]:
         """Give the commands of a page that begin so; each must end well. Gives what they said."""
         said: dict[str, str] = {}
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "ATBUS_TOKEN": self.token}
         for line in re.findall(r"^ *\$ (.*)$", page, re.MULTILINE):
             words = shlex.split(line)
             if words[0] == "export":
@@ -114,16 +117,19 @@ class PagesTests(ProcessCase):
     async def test_the_pages(self) -> None:
         """
         Certificates are made, two nodes talk over TLS with the rights of the page, and whoever
-        looks after them finds that all is well.
+        looks after them finds that all is well, and replaces their token while they run.
         """
         encrypt, harden = self.page("encrypt-connections"), self.page("harden-a-node")
         await self.give(encrypt, "atbus cert new-")
         (proxy, node), (rights,) = self.toml(encrypt)[:2], self.toml(harden)
         await self.give(harden, "atbus check cert")
-        process = self.start("proxy", proxy.replace(PORT, "0") + rights)
+        old = 'access_tokens = ["the old one"]\n'
+        texts = {"proxy": proxy.replace(PORT, "0") + rights}
+        process = self.start("proxy", old + texts["proxy"])
         await process.says(UP)
         port = (await process.says(r"tls\+ipv4://0\.0\.0\.0:(\d+)"))[1]
-        below = self.start("node", node.replace(PORT, port))
+        texts["node"] = node.replace(PORT, port)
+        below = self.start("node", old + texts["node"])
         await below.says(UP)
         said = await self.give(harden, "atbus check")
         self.assertEqual(len(said), 3)
@@ -132,5 +138,19 @@ class PagesTests(ProcessCase):
         said = await self.give(encrypt.replace(PORT, port), "atbus nodes", "atbus cert check")
         self.assertEqual(len(said), 2)
         self.assertIn("0x12340101", said["atbus nodes"])
+        self.token = "the new one"
+        for round_ in ("the first round", "the second round"):
+            for each in (process, below):
+                text = captioned_blocks("howto/harden-a-node.rst")[round_] + texts[each.name]
+                self.write(f"{each.name}.toml", text)
+                each.forget()
+                each.kill(signal.SIGHUP)
+                await each.says("runs with another access_tokens")
+            await self.give(encrypt.replace(PORT, port), "atbus nodes")
+        via = ("--via", f"unix://{self.folder}/proxy.sock", "--timeout", "60")
+        words = ("atbus", "nodes", *via, "--token", "the old one")
+        late = self.run_program("late", sys.executable, "-m", *words)
+        await late.says("ACCESS_DENIED")
         for each in (below, process):
-            self.assertNotIn("Traceback", each.output)
+            for not_said in ("Traceback", "has lost 0x1234"):
+                self.assertNotIn(not_said, each.output)

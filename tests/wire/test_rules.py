@@ -165,6 +165,7 @@ class BoundTests(RuleCase):
             limits.ACCESS_TOKENS_MAX + 1,
             lambda size: RegisterRequest(proofs=(bytes(limits.PROOF_BYTES),) * size),
         )
+        self._bounded(limits.PROOF_BYTES, lambda size: RegisterRequest(proofs=(bytes(size),)))
 
     def test_commands(self) -> None:
         """Arguments and lines are bounded in number and together in bytes."""
