@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from typing import Any
 
+from atbus.channels.credentials import read_certificate
 from atbus.errors import ConfigurationError, Status, Undeliverable
+from atbus.handshake.certificate import parse_identity
 from atbus.node import bounds
 from atbus.node.node import Node
 from atbus.node.permits import read_denied
 from atbus.node.reload import reconfigure
 from atbus.wire.messages import StreamOpen
+from tests.channels.certificates import DAY, Files
 from tests.node.bus import CHILD, ROOT_ADDRESS, SIBLING
 from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
 
@@ -268,6 +272,45 @@ class DeniedTests(MailTests):
         self.write("word\n" * 1000)
         error = self.assertRaises(ConfigurationError, read_denied, str(self.file))
         self.assertEqual(len(error.faults), bounds.DENIED_FAULTS_TOLD)
+
+
+class RevokedTests(MailTests):
+    """The lists of certificates that are not good any more."""
+
+    def test_read_when_the_file_changes(self) -> None:
+        """
+        What is revoked is known within 5 seconds of the file's change, by every link at that
+        moment; a file that cannot be used changes nothing.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files, lists = Files(folder), folder / "revoked.pem"
+        lists.write_bytes(files.authority.revoke([], DAY))
+        options = files.options(files.issue(parse_identity("atbus://test/0x10000/16")))
+        root = self.root(
+            tls_certificate=options.certificate,
+            tls_key=options.key,
+            tls_authorities=options.authorities,
+            tls_realm="test",
+            tls_revoked=str(lists),
+        )
+        self.network.start(root)
+        credentials = root._parts.channel_options.tls
+        assert credentials is not None
+        theirs = files.issue()
+        peer = read_certificate(PEM_cert_to_DER_cert(theirs.certificate.decode()), "test")
+        known: list[bool] = []
+        # What a link is told of; it ends itself then.
+        credentials.watching.add(lambda: known.append(credentials.is_revoked(peer)))
+        self.network.settle(60)
+        self.assertEqual(known, [])
+        lists.write_bytes(files.authority.revoke([theirs.certificate], DAY))
+        self.network.settle(5)
+        self.assertEqual(known, [True])
+        lists.write_bytes(b"no list")
+        self.network.settle(5)
+        self.assertEqual(known, [True])
+        self.assertTrue(credentials.is_revoked(peer))
 
 
 class ReloadTests(MailTests):

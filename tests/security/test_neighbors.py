@@ -165,7 +165,10 @@ class RightTests(MailTests):
     """Somebody does what he has no right to."""
 
     def test_security_stream_endpoints(self) -> None:
-        """To open a stream is a right, which a relay judges by who asks, as proven."""
+        """
+        To open a stream is a right, which a relay judges by who asks, as proven; and where one is
+        to be opened that may be, no node takes any.
+        """
         root, north, _ = self.proxies()
         other = self.leaf(OTHER)
         rules = [{"action": "deny", "ids": ["0x10100/8"], "streams": ["*"]}]
@@ -174,6 +177,12 @@ class RightTests(MailTests):
         self.say(north, root, opening, data=False)
         self.assertEqual(root.statistics.refused[Status.NO_RIGHT], 1)
         self.assertEqual(other.statistics.refused[Status.UNKNOWN_MANDATORY], 0)
+        reconfigure(root, root.config.replace(rights=[]))
+        self.say(north, root, opening, data=False)
+        self.network.settle(1)
+        self.assertEqual(root.statistics.refused[Status.NO_RIGHT], 1)
+        self.assertEqual(other.statistics.refused, {Status.UNKNOWN_MANDATORY: 1})
+        self.assertEqual(other.statistics.responses_sent, 1)
 
     def test_security_rights(self) -> None:
         """What is denied is denied, whatever is allowed, and by an id that was proven."""
