@@ -211,6 +211,7 @@ class StreamProtocol(Protocol):
         except RemoteProtocolError as error:
             self._fault(error)
             return
+        self._transport.bufferSize = incoming.next_read(READ_BYTES)
         if frames:
             try:
                 self._receiver.frames_received(frames)

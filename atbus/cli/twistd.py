@@ -21,9 +21,11 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.python import runtime
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
 
 import twisted
 from atbus import __version__
+from atbus.cli.busy_polling import BUSY_POLL_SECONDS, poll_before_sleep
 from atbus.cli.exit_code import exit_with
 from atbus.cli.freed_memory import keep_freed_memory
 from atbus.cli.signals import Signals
@@ -45,6 +47,19 @@ if TYPE_CHECKING:
 #: The largest id that a node gives itself: TOML has no larger numbers.
 AUTO_ID_MAX: Final = 2**63 - 1
 
+#: More would keep a processor from everything else, for what a sleep costs a twentieth of.
+BUSY_POLL_MAX_US: Final = 1000
+
+
+def _microseconds(text: str) -> int:
+    try:
+        microseconds = int(text)
+    except ValueError:
+        microseconds = -1
+    if not 0 <= microseconds <= BUSY_POLL_MAX_US:
+        raise UsageError(f"--busy-poll: a whole number from 0 to {BUSY_POLL_MAX_US}, not {text!r}")
+    return microseconds
+
 
 class Options(UsageOptions):
     """What may stand behind ``twistd atbus``."""
@@ -56,6 +71,11 @@ class Options(UsageOptions):
     optParameters: ClassVar = [
         ["config", "c", None, "The configuration, a TOML file."],
         ["id", None, None, 'The bus id: a number, 0x.., 1.2.3.4, or "auto".'],
+        [
+            *("busy-poll", None, round(BUSY_POLL_SECONDS * 1e6)),
+            "Microseconds for which a busy process looks for more before it sleeps; 0: not at all.",
+            _microseconds,
+        ],
     ]
 
     def __init__(self) -> None:
@@ -280,6 +300,7 @@ def makeService(options: Options) -> IService:
 
     use_monotonic_clock(reactor)
     keep_freed_memory()
+    poll_before_sleep(reactor, options["busy-poll"] / 1e6)
     return NodeProcess(options, reactor)
 
 

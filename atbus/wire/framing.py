@@ -17,6 +17,8 @@ from atbus.wire.head import HEAD_SIZE
 _LENGTH: Final = struct.Struct("<I")
 _CHUNKS_KEPT: Final = 64
 _CHUNK_BYTES: Final = 1024
+# From here on a copy costs more than a read.
+_LONG_BYTES: Final = 64 * 1024
 
 # What other protocols say first, and what that means to whoever runs the two ends.
 _STRANGERS: Final = (
@@ -50,13 +52,17 @@ class FrameBuffer:
     :param limit: The longest frame allowed, in bytes; may be changed between two calls.
     """
 
-    __slots__ = ("_chunks", "_fault", "_kept_bytes", "_needed_bytes", "_opened", "limit")
+    __slots__ = (
+        *("_chunks", "_fault", "_kept_bytes", "_last_bytes", "_needed_bytes", "_opened"),
+        "limit",
+    )
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._chunks: list[bytes] = []
         self._kept_bytes = 0
         self._needed_bytes = _LENGTH.size
+        self._last_bytes = 0
         self._opened = False
         self._fault: RemoteProtocolError | None = None
 
@@ -101,6 +107,22 @@ class FrameBuffer:
         # Only what the unfinished frame lacks is joined to it: the rest of a long chunk stays.
         return self._cut(chunk, [b"".join((*kept, memoryview(chunk)[:missing]))], missing)
 
+    def next_read(self, usual: int) -> int:
+        """
+        Say how much to read next.
+
+        A long frame that comes alone, or whose end comes alone, is not copied out of what else was
+        read, and nothing of the next one has to be kept.
+
+        :param usual: Bytes of a read where no long frame is expected.
+        :returns: What a long frame that has begun still lacks; the length of the last one, when
+            that was long and another may follow; else *usual*.
+        """
+        if self._chunks:
+            needed = self._needed_bytes
+            return needed - self._kept_bytes if _LONG_BYTES <= needed <= self.limit else usual
+        return self._last_bytes if self._last_bytes >= _LONG_BYTES else usual
+
     def _cut(self, chunk: bytes, frames: list[bytes], position: int) -> list[bytes]:
         """
         Slice the whole frames off a chunk and keep the rest.
@@ -122,6 +144,7 @@ class FrameBuffer:
                     return frames
                 raise self._fault
             self._opened = True
+            self._last_bytes = length
             stop = position + length
             if stop > end:
                 needed = length

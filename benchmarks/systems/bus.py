@@ -21,6 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus.cli.busy_polling import poll_before_sleep
 from atbus.cli.freed_memory import keep_freed_memory
 from atbus.cli.twistd import use_monotonic_clock
 from atbus.errors import Status, Undeliverable
@@ -49,10 +50,11 @@ _WARM_SECONDS = 0.02
 
 # Any: to mypy it is a module.
 reactor: Any = any_reactor
-# As `twistd atbus` does in its process: nodes then need no clock of their own, and memory that a
-# large message has left is there for the next one.
+# As `twistd atbus` does in its process: nodes then need no clock of their own, memory that a large
+# message has left is there for the next one, and who is busy does not have to be woken.
 use_monotonic_clock(reactor)
 keep_freed_memory()
+poll_before_sleep(reactor)
 
 
 def receive(job: Job) -> None:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from atbus.address import Address, Scheme
 from atbus.channels.interfaces import ChannelOptions, IChannel, IChannelReceiver
-from atbus.channels.stream import StreamFactory, StreamProtocol
+from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol
 from atbus.errors import ChannelClosed, RemoteProtocolError, Status
 from atbus.testing.recording import RecordingReceiver, frame_of
 
@@ -26,6 +26,7 @@ class Transport(StringTransport):
 
     half_closed = False
     aborted = False
+    bufferSize = 0  # noqa: N815 - Twisted's name
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True
@@ -127,6 +128,17 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(receiver.frames, frames)
 
     # Faults
+
+    def test_a_long_frame_is_read_alone(self) -> None:
+        """What a long frame lacks is read next, and nothing more; then as much as another has."""
+        self.channel.frame_limit = 200_000
+        frame = frame_of(150_000)
+        self.channel.dataReceived(frame[:100_000])
+        self.assertEqual(self.transport.bufferSize, len(frame) - 100_000)
+        self.channel.dataReceived(frame[100_000:])
+        self.assertEqual(self.transport.bufferSize, len(frame))
+        self.channel.dataReceived(frame_of(20))
+        self.assertEqual(self.transport.bufferSize, READ_BYTES)
 
     def test_bytes_that_are_no_frames(self) -> None:
         """

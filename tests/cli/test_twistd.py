@@ -96,6 +96,19 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual([str(address) for address in config.listen], ["unix:///y"])
         self.assertEqual([str(a) for a in config.upstreams], ["unix:///a", "unix:///b"])
 
+    def test_how_long_to_look(self) -> None:
+        """How long a busy process looks before it sleeps is a number of microseconds."""
+        for given, expected in ([], 100), (["--busy-poll", "0"], 0), (["--busy-poll=250"], 250):
+            options = Options()
+            options.parseOptions(["--id", "1", *given])  # type: ignore[no-untyped-call]
+            self.assertEqual(options["busy-poll"], expected)
+        for wrong in ("-1", "1001", "soon"):
+            words = ["--id", "1", f"--busy-poll={wrong}"]
+            error = self.assertRaises(UsageError, Options().parseOptions, words)
+            self.assertEqual(
+                str(error), f"--busy-poll: a whole number from 0 to 1000, not {wrong!r}"
+            )
+
     def test_every_fault_has_its_line(self) -> None:
         """All faults of a file are told at once, each behind the file's path."""
         self.path.write_text('id = "x"\nlisten = ["here"]\ncolour = 1\n')
@@ -158,7 +171,8 @@ class OptionsTests(SynchronousTestCase):
         """``--help`` names all options."""
         with redirect_stdout(io.StringIO()) as printed:
             self.assertRaises(SystemExit, Options().parseOptions, ["--help"])
-        for option in ("--config=", "--id=", "--listen=", "--upstream=", "--set=", "--version"):
+        options = ["--config=", "--id=", "--listen=", "--upstream=", "--set=", "--busy-poll="]
+        for option in (*options, "--version"):
             self.assertIn(option, printed.getvalue())
 
 

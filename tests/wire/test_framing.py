@@ -98,6 +98,40 @@ class CuttingTests(SynchronousTestCase):
         (received,) = FrameBuffer(LIMIT).feed(frame)
         self.assertIs(received, frame)
 
+    def test_long_frames_come_alone(self) -> None:
+        """Who reads as much as the buffer asks for gets long frames whole, and copies none."""
+        frames = [lengths(size) + bytes(size - 4) for size in (100, *[70_000] * 9, 200, 200)]
+        stream, buffer = b"".join(frames), FrameBuffer(300_000)
+        received: list[bytes] = []
+        reads: list[int] = []
+        while stream:
+            chunk = stream[: buffer.next_read(150_000)]
+            stream = stream[len(chunk) :]
+            reads.append(len(chunk))
+            received += buffer.feed(chunk)
+        self.assertEqual(received, frames)
+        # The first read ends in the third long frame; what that lacks comes next.
+        self.assertEqual(reads, [150_000, 60_100, *[70_000] * 6, 400])
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.lists(st.sampled_from([48, 1000, 65_535, 65_536, 90_000]), max_size=12),
+        st.lists(st.integers(1, 300_000), max_size=30),
+    )
+    def test_read_as_asked(self, sizes: list[int], arrived: list[int]) -> None:
+        """However much has arrived at each read, reading what is asked for gives all frames."""
+        frames = [lengths(size) + bytes(size - 4) for size in sizes]
+        stream, buffer = b"".join(frames), FrameBuffer(100_000)
+        received: list[bytes] = []
+        while stream:
+            wanted = buffer.next_read(4096)
+            self.assertGreater(wanted, 0)
+            chunk = stream[: min(wanted, arrived.pop() if arrived else wanted)]
+            stream = stream[len(chunk) :]
+            received += buffer.feed(chunk)
+        self.assertEqual(received, frames)
+        self.assertEqual(buffer.pending_bytes, 0)
+
     def test_frames_up_to_the_limit(self) -> None:
         """A frame as long as the limit is taken, the smallest one too."""
         buffer = FrameBuffer(100)
