@@ -11,6 +11,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
@@ -18,6 +19,7 @@ from atbus.node.node import Node
 _TICK_SECONDS = 0.01
 _REPORT_TICKS = 20
 _PAGE_BYTES = 4_096
+_PATIENCE_SECONDS = 600.0
 # Who is fed gets more when there is less than this in its queue.
 _FED_BYTES = 256 * 1024
 _log = Logger(namespace="flooder")
@@ -48,6 +50,9 @@ class Flooder(Service):
         self._payload = bytes(size)
         self._sent: Counter[int] = Counter()
         self._refused: Counter[int] = Counter()
+        # Who has not answered yet, and how long the answers since the last report took.
+        self._asked: set[int] = set()
+        self._took_seconds: list[float] = []
         self._ticks = 0
         self._loop = LoopingCall(self._tick)
         node.events.on_endpoint_added.observe(self._look)
@@ -61,6 +66,8 @@ class Flooder(Service):
         for target in self._targets:
             if target in self._fed and queued.get(target, 0) > _FED_BYTES:
                 continue
+            if target in self._fed and target not in self._asked:
+                self._ask(target)
             for _ in range(self._per_tick):
                 try:
                     self._node.send(target, self._payload)
@@ -73,6 +80,18 @@ class Flooder(Service):
         self._ticks += 1
         if self._ticks % _REPORT_TICKS == 0:
             self._report()
+
+    def _ask(self, target: int) -> None:
+        """Measure how long a question and its answer take, beside everything else."""
+        began = self._loop.clock.seconds()
+
+        def answered(result: object) -> None:
+            self._asked.discard(target)
+            if not isinstance(result, Failure):
+                self._took_seconds.append(self._loop.clock.seconds() - began)
+
+        self._asked.add(target)
+        self._node.request(target, b"", timeout=_PATIENCE_SECONDS).addBoth(answered)
 
     def _queued(self) -> dict[int, int]:
         return {
@@ -87,8 +106,10 @@ class Flooder(Service):
             "queued": self._queued(),
             "sent": self._sent,
             "refused": self._refused,
+            "took": self._took_seconds,
         }
         _log.info("report {report}", report=json.dumps(report))
+        self._took_seconds = []
 
     def stopService(self) -> None:
         """Send no more."""

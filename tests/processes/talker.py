@@ -78,7 +78,8 @@ class Talker(Service):
 
 
 def listen(node: Node, settings: Mapping[str, Any]) -> None:
-    """Take messages."""
+    """Take messages, and answer questions with what they say."""
+    node.on_request(lambda _source, payload: payload)
     node.receiver = Listener(int(settings.get("every", 1000)))
 
 
