@@ -7,6 +7,7 @@ Its last line is ``passed`` when everything was as it should be.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -38,14 +39,19 @@ async def everywhere(publisher: Any, subscriber: Any, subject: str) -> None:
     await subscription.unsubscribe()
 
 
-async def connect(url: str) -> Any:
+def believe(authority: str) -> ssl.SSLContext | None:
+    """Say whom TLS believes; without an authority there is none."""
+    return ssl.create_default_context(cafile=authority) if authority else None
+
+
+async def connect(url: str, authority: str) -> Any:
     """Connect, however long that takes."""
-    return await nats.connect(url, connect_timeout=PATIENCE_SECONDS)
+    return await nats.connect(url, connect_timeout=PATIENCE_SECONDS, tls=believe(authority))
 
 
-async def basics(here: str, there: str) -> None:
+async def basics(here: str, there: str, authority: str = "") -> None:
     """Publish, subscribe, groups, requests, headers, what nobody answers, and drain."""
-    one, other = await connect(here), await connect(there)
+    one, other = await connect(here, authority), await connect(there, authority)
     await everywhere(one, other, "ready")
 
     subscription = await other.subscribe("orders.*.new")
@@ -106,8 +112,12 @@ async def drain(one: Any, other: Any) -> None:
     await one.drain()
 
 
-async def reconnect(here: str, _: str) -> None:
-    """Go on at another gateway when the first is gone, with all subscriptions."""
+async def reconnect(here: str, there: str, authority: str = "") -> None:
+    """
+    Go on at another gateway when the first is gone, with all subscriptions.
+
+    Of others nats-py takes the addresses that it is told of without WebSocket, whatever it came by.
+    """
     knows_both, back = asyncio.Event(), asyncio.Event()
 
     async def discovered() -> None:
@@ -120,7 +130,9 @@ async def reconnect(here: str, _: str) -> None:
         """A connection that is lost is what this is about."""
 
     client = await nats.connect(
-        here,
+        [here, there] if here.startswith("ws") else here,
+        dont_randomize=True,
+        tls=believe(authority),
         discovered_server_cb=discovered,
         reconnected_cb=reconnected,
         error_cb=ignore,
@@ -139,7 +151,7 @@ async def reconnect(here: str, _: str) -> None:
     await client.close()
 
 
-SCENARIOS: dict[str, Callable[[str, str], Awaitable[None]]] = {
+SCENARIOS: dict[str, Callable[..., Awaitable[None]]] = {
     "basics": basics,
     "reconnect": reconnect,
 }

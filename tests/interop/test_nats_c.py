@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 
 from tests.chaos.case import need
-from tests.interop.two_gateways import TwoGateways
+from tests.interop.two_gateways import SHORT_GRACE, TwoGateways
 
 SOURCE = Path(__file__).with_name("nats_client.c")
 
@@ -60,7 +60,14 @@ class NatsCTests(TwoGateways):
     async def a_gateway_dies(self, program: str) -> None:
         (_, child), urls = await self.begin()
         client = self.run_program("client", program, "reconnect", urls[1])
-        await client.says("knows both")
-        child.kill(signal.SIGKILL)
-        await client.says("passed")
-        self.assertEqual(await client.ends(), 0)
+        await self.goes_on(client, child, signal.SIGKILL)
+
+    def test_a_gateway_is_taken_away(self) -> Deferred[None]:
+        """Told to drain, a gateway sends its clients to the other one."""
+        return Deferred.fromCoroutine(self.a_gateway_is_taken_away(self.compile()))
+
+    async def a_gateway_is_taken_away(self, program: str) -> None:
+        (_, child), urls = await self.begin(*SHORT_GRACE)
+        client = self.run_program("client", program, "reconnect", urls[1])
+        await self.goes_on(client, child, signal.SIGUSR2)
+        self.assertTrue(child.running)

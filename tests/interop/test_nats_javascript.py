@@ -12,9 +12,8 @@ from typing import ClassVar
 from twisted.internet.defer import Deferred
 
 from atbus.nats.nkeys import Kind
-from tests.channels.certificates import Files
 from tests.chaos.case import need
-from tests.interop.two_gateways import TwoGateways
+from tests.interop.two_gateways import SHORT_GRACE, TwoGateways
 from tests.nats.signing import Key
 from tests.processes.harness import NodeProcess
 
@@ -67,27 +66,36 @@ class NatsJavaScriptTests(TwoGateways):
         return Deferred.fromCoroutine(self.everything())
 
     async def everything(self) -> None:
-        _, urls = await self.begin()
+        _, (root, child, _, by_websocket) = await self.begin(doors=("nats", "ws"))
+        for there in (child, by_websocket):
+            client = self.run_client("basics", root, there)
+            for line in ("nobody answers", "passed"):
+                await client.says(line)
+            self.assertEqual(await client.ends(), 0)
+
+    def test_over_websocket_with_tls(self) -> Deferred[None]:
+        """Clients for browsers do all of that, and go on at another gateway."""
+        return Deferred.fromCoroutine(self.over_websocket_with_tls())
+
+    async def over_websocket_with_tls(self) -> None:
+        lines, authority = self.certified()
+        (_, child), urls = await self.begin(*lines, doors=("wss",))
+        self.environment["NODE_EXTRA_CA_CERTS"] = authority
         client = self.run_client("basics", *urls)
-        for line in ("nobody answers", "passed"):
-            await client.says(line)
+        await client.says("passed")
         self.assertEqual(await client.ends(), 0)
+        await self.goes_on(self.run_client("reconnect", urls[1]), child, signal.SIGKILL)
 
     def test_logins(self) -> Deferred[None]:
         """Over TLS a password, a key and a token open the gateway, and open only what they may."""
         return Deferred.fromCoroutine(self.logins())
 
     async def logins(self) -> None:
-        files = Files(self.folder)
-        ours = files.options()
+        lines, authority = self.certified()
         operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
         key, voucher = Key(Kind.USER), operator.token(operator, "operator")
         _, urls = await self.begin(
-            f'certificate_file = "{ours.certificate}"',
-            f'key_file = "{ours.key}"',
-            # The machine may be busy with something else.
-            "tls_seconds = 60",
-            "authentication_seconds = 60",
+            *lines,
             "users = [ { user = 'shop', password = 'secret', permissions = { publish = "
             "['orders.>'] } } ]",
             f"nkeys = [ {{ nkey = '{key.text}' }} ]",
@@ -96,23 +104,27 @@ class NatsJavaScriptTests(TwoGateways):
             child=("tls_first = true",),
         )
         shown = self.write("user.creds", user.credentials(account.token(user, "user")))
-        authority = str(self.folder / "authority.pem")
         client = self.run_client("logins", *urls, authority, key.seed, str(shown))
         await client.says("passed")
         self.assertEqual(await client.ends(), 0)
 
     def test_the_page(self) -> Deferred[None]:
-        """The program in the how-to answers whoever asks at another gateway."""
+        """The one program in the how-to answers at one gateway, the other one asks at another."""
         return Deferred.fromCoroutine(self.the_page())
 
     async def the_page(self) -> None:
-        _, urls = await self.begin()
+        _, (root, child, by_websocket, _) = await self.begin(doors=("nats", "ws"))
         # A module looks for packages beside itself.
         packages = self.environment["NODE_PATH"]
         (self.folder / "node_modules").symlink_to(packages)
-        program = self.from_page("adder.mjs", urls[1])
+        program = self.from_page("adder.mjs", child)
         node = str(shutil.which("node"))
-        await self.adds(urls[0], lambda: self.run_program("adder", node, program))
+        await self.adds(root, lambda: self.run_program("adder", node, program))
+        program = self.from_page("asker.mjs", by_websocket)
+        browser = self.write("browser.js", 'globalThis.WebSocket = require("ws");\n')
+        asker = self.run_program("asker", node, "--require", str(browser), program)
+        await asker.says("^7\n")
+        self.assertEqual(await asker.ends(), 0)
 
     def test_a_gateway_dies(self) -> Deferred[None]:
         """A client goes on at the other gateway, which it has never been told of by its user."""
@@ -120,8 +132,13 @@ class NatsJavaScriptTests(TwoGateways):
 
     async def a_gateway_dies(self) -> None:
         (_, child), urls = await self.begin()
-        client = self.run_client("reconnect", urls[1])
-        await client.says("knows both")
-        child.kill(signal.SIGKILL)
-        await client.says("passed")
-        self.assertEqual(await client.ends(), 0)
+        await self.goes_on(self.run_client("reconnect", urls[1]), child, signal.SIGKILL)
+
+    def test_a_gateway_is_taken_away(self) -> Deferred[None]:
+        """Told to drain, a gateway sends its clients to the other one."""
+        return Deferred.fromCoroutine(self.a_gateway_is_taken_away())
+
+    async def a_gateway_is_taken_away(self) -> None:
+        (_, child), urls = await self.begin(*SHORT_GRACE)
+        await self.goes_on(self.run_client("reconnect", urls[1]), child, signal.SIGUSR2)
+        self.assertTrue(child.running)

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 
 from tests.documents import DOCS
-from tests.interop.two_gateways import PAGE, PLACE, TwoGateways
+from tests.interop.two_gateways import PAGE, PLACES, SHORT_GRACE, TwoGateways
 from tests.processes.harness import NodeProcess
 
 CLIENT = Path(__file__).with_name("nats_py_client.py")
@@ -27,18 +27,19 @@ class NatsPyTests(TwoGateways):
         return Deferred.fromCoroutine(self.everything())
 
     async def everything(self) -> None:
-        _, urls = await self.begin()
-        client = self.run_client("basics", urls)
-        for line in ("nobody answers", "that is too large", "passed"):
-            await client.says(line)
-        self.assertEqual(await client.ends(), 0)
+        _, (root, child, _, by_websocket) = await self.begin(doors=("nats", "ws"))
+        for there in (child, by_websocket):
+            client = self.run_client("basics", [root, there])
+            for line in ("nobody answers", "that is too large", "passed"):
+                await client.says(line)
+            self.assertEqual(await client.ends(), 0)
 
     def test_one_command(self) -> Deferred[None]:
         """The command in the how-to is enough, but for the port, and no file is needed."""
         return Deferred.fromCoroutine(self.one_command())
 
     async def one_command(self) -> None:
-        words = ["--id", "auto", "--set", f"nats.listen={PLACE}"]
+        words = ["--id", "auto", "--set", f"nats.listen={PLACES['nats']}"]
         page = (DOCS / PAGE).read_text(encoding="utf-8")
         self.assertIn(f"$ twistd -n atbus {' '.join(words)}\n", page)
         words[-1] = "nats.listen=127.0.0.1:0"
@@ -47,29 +48,32 @@ class NatsPyTests(TwoGateways):
         await client.says("passed")
         self.assertEqual(await client.ends(), 0)
 
+    def test_over_websocket_with_tls(self) -> Deferred[None]:
+        """Clients that look at certificates do all of that, and go on at another gateway."""
+        return Deferred.fromCoroutine(self.over_websocket_with_tls())
+
+    async def over_websocket_with_tls(self) -> None:
+        lines, authority = self.certified()
+        (_, child), urls = await self.begin(*lines, doors=("wss",))
+        client = self.run_client("basics", [*urls, authority])
+        await client.says("passed")
+        self.assertEqual(await client.ends(), 0)
+        client = self.run_client("reconnect", [*urls[::-1], authority])
+        await self.goes_on(client, child, signal.SIGKILL)
+
     def test_a_gateway_dies(self) -> Deferred[None]:
         """A client goes on at the other gateway, which it has never been told of by its user."""
         return Deferred.fromCoroutine(self.a_gateway_dies())
 
     async def a_gateway_dies(self) -> None:
         (_, child), urls = await self.begin()
-        client = self.run_client("reconnect", [urls[1], urls[0]])
-        await client.says("knows both")
-        child.kill(signal.SIGKILL)
-        await client.says("passed")
-        self.assertEqual(await client.ends(), 0)
+        await self.goes_on(self.run_client("reconnect", urls[::-1]), child, signal.SIGKILL)
 
     def test_a_gateway_is_taken_away(self) -> Deferred[None]:
         """Told to drain, a gateway sends its clients to the other one."""
         return Deferred.fromCoroutine(self.a_gateway_is_taken_away())
 
     async def a_gateway_is_taken_away(self) -> None:
-        (_, child), urls = await self.begin(
-            "lame_duck_grace_seconds = 0.1", "lame_duck_seconds = 0.1"
-        )
-        client = self.run_client("reconnect", [urls[1], urls[0]])
-        await client.says("knows both")
-        child.kill(signal.SIGUSR2)
-        await client.says("passed")
-        self.assertEqual(await client.ends(), 0)
+        (_, child), urls = await self.begin(*SHORT_GRACE)
+        await self.goes_on(self.run_client("reconnect", urls[::-1]), child, signal.SIGUSR2)
         self.assertTrue(child.running)

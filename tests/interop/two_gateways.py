@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 
+from tests.channels.certificates import Files
 from tests.documents import captioned_blocks
 from tests.nats.sockets import Talker
 from tests.nats.transcripts import EOF, QUIET
@@ -22,7 +23,14 @@ listen = "127.0.0.1:0"
 """
 PAGE = "howto/let-nats-clients-join.rst"
 NOBODY = b"503\r\n\r\n\r\n"
-PLACE = "127.0.0.1:4222"
+#: Where the gateway is, on that page.
+PLACES = {"nats": "127.0.0.1:4222", "ws": "127.0.0.1:8080"}
+#: Where a client comes in whose URL begins so, and under which name of the host.
+DOORS = {
+    "nats": ("listen", "127.0.0.1"),
+    "ws": ("websocket", "127.0.0.1"),
+    "wss": ("websocket", "localhost"),
+}
 CHILD = """
 id = "0x10001"
 upstream = "unix://{folder}/root.sock"
@@ -30,30 +38,69 @@ upstream = "unix://{folder}/root.sock"
 listen = "127.0.0.1:0"
 """
 
+#: How a gateway lets its clients move without much ado.
+SHORT_GRACE = ("lame_duck_grace_seconds = 0.1", "lame_duck_seconds = 0.1")
+
 
 class TwoGateways(ProcessCase):
     """A root and a child."""
 
     async def begin(
-        self, *lines: str, child: tuple[str, ...] = ()
+        self, *lines: str, child: tuple[str, ...] = (), doors: tuple[str, ...] = ("nats",)
     ) -> tuple[list[NodeProcess], list[str]]:
         """
         Start both.
 
         :param lines: More of the table ``[nats]``,
         :param child: and of the child's alone.
-        :returns: The processes, and the URLs of their gateways.
+        :param doors: How clients come in at each: keys of `DOORS`.
+        :returns: The processes, and the URLs of their gateways: of each door in turn, the root's
+            before the child's.
         """
         processes, urls = [], []
+        if doors != ("nats",):
+            lines += ('websocket = "127.0.0.1:0"',)
         for name, config, more in (("root", ROOT, lines), ("child", CHILD, lines + child)):
             process = self.start(name, config + "\n".join(more))
-            # In either order.
-            wanted = [r"nats listen: 127\.0\.0\.1:(\d+)", UP]
-            told = [Deferred.fromCoroutine(process.says(line)) for line in wanted]
+            # In any order.
+            wanted = [rf"nats {DOORS[door][0]}: 127\.0\.0\.1:(\d+)" for door in doors]
+            told = [Deferred.fromCoroutine(process.says(line)) for line in [*wanted, UP]]
             matches = await gatherResults(told)
-            urls.append(f"nats://127.0.0.1:{matches[0][1]}")
+            urls += [
+                f"{door}://{DOORS[door][1]}:{match[1]}"
+                for door, match in zip(doors, matches, strict=False)
+            ]
             processes.append(process)
-        return processes, urls
+        return processes, [url for door in range(len(doors)) for url in urls[door :: len(doors)]]
+
+    def certified(self) -> tuple[tuple[str, ...], str]:
+        """
+        Make a certificate for the gateways.
+
+        :returns: What the table says of it and of patience, and the file with its authority.
+        """
+        ours = Files(self.folder).options()
+        lines = (
+            f'certificate_file = "{ours.certificate}"',
+            f'key_file = "{ours.key}"',
+            # The machine may be busy with something else.
+            "tls_seconds = 60",
+            "authentication_seconds = 60",
+        )
+        return lines, str(self.folder / "authority.pem")
+
+    async def goes_on(self, client: NodeProcess, gateway: NodeProcess, number: int) -> None:
+        """
+        Let a client go on at the other gateway.
+
+        :param client: It; it tells when it knows both.
+        :param gateway: Where it is,
+        :param number: and the signal that sends it away from there.
+        """
+        await client.says("knows both")
+        gateway.kill(number)
+        await client.says("passed")
+        self.assertEqual(await client.ends(), 0)
 
     def from_page(self, name: str, url: str) -> str:
         """
@@ -61,9 +108,10 @@ class TwoGateways(ProcessCase):
 
         :returns: Where the file is.
         """
+        scheme, place = url.split("://")
         text = captioned_blocks(PAGE)[name]
-        assert PLACE in text
-        return str(self.write(name, text.replace(PLACE, url.removeprefix("nats://"))))
+        assert PLACES[scheme] in text
+        return str(self.write(name, text.replace(PLACES[scheme], place)))
 
     async def adds(self, url: str, run: Callable[[], NodeProcess]) -> None:
         """

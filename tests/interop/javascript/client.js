@@ -13,13 +13,17 @@ const {
     nkeyAuthenticator,
     StringCodec,
 } = require("nats");
+// This one is for browsers, and takes theirs.
+globalThis.WebSocket = require("ws");
+const browsers = require("nats.ws");
 
 const PATIENCE_MS = 180_000;
 const text = StringCodec();
 
 // With patience: the machine may be busy with something else.
 function enter(url, options = {}) {
-    return connect({ servers: url, timeout: PATIENCE_MS, ...options });
+    const way = url.startsWith("ws") ? browsers.connect : connect;
+    return way({ servers: url, timeout: PATIENCE_MS, ...options });
 }
 
 // Wait until what one client publishes reaches a subscriber somewhere else.
