@@ -52,7 +52,9 @@ def config(path: Path, output: Output) -> int:
     try:
         loaded = configurations.load(path, (), with_certificates=True)
     except CommandFailed as failure:
-        return _tell(output, Verdict.CRITICAL, f"{path}: {'; '.join(failure.faults)}")
+        # Of a file that cannot be read the fault begins with its name.
+        faults = "; ".join(failure.faults).removeprefix(f"{path}: ")
+        return _tell(output, Verdict.CRITICAL, f"{path}: {faults}")
     plain = _plain_listeners(loaded)
     if plain:
         return _tell(output, Verdict.WARNING, f"{path}: without TLS at {', '.join(plain)}")

@@ -58,7 +58,9 @@ class FileTests(SynchronousTestCase):
             code, said = self.config(text)
             self.assertEqual(code, Verdict.CRITICAL)
             self.assertIn(fault, said)
-        self.assertEqual(self.check("config", str(self.folder / "none"))[0], Verdict.CRITICAL)
+        none = self.folder / "none"
+        code, said = self.check("config", str(none))
+        self.assertEqual((code, said), (2, f"CRITICAL: {none}: No such file or directory"))
 
     def cert(self, lifetime: timedelta, *words: str) -> tuple[int, str]:
         options = self.files.options(self.files.issue(lifetime=lifetime))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -135,6 +136,10 @@ class PagesTests(ProcessCase):
         self.assertEqual(len(said), 3)
         for text in said.values():
             self.assertTrue(text.startswith("OK: "), said)
+        (counted,) = (await self.give(harden, "atbus status")).values()
+        counters = json.loads(counted)["statistics"]
+        for name in re.findall(r"``([a-z_]+)``", harden.partition("Those to alarm on:")[2])[:4]:
+            self.assertIn(name, counters)
         said = await self.give(encrypt.replace(PORT, port), "atbus nodes", "atbus cert check")
         self.assertEqual(len(said), 2)
         self.assertIn("0x12340101", said["atbus nodes"])
