@@ -16,6 +16,18 @@ NODE = parse_identity("atbus://test/0x0/63")
 HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
+def tls_table(options: TlsOptions) -> str:
+    """Write what a configuration file says of TLS; it has to be the last of it."""
+    table = f"""
+        [tls]
+        realm = "{options.realm}"
+        certificate = "{options.certificate}"
+        key = "{options.key}"
+        authorities = "{options.authorities}"
+    """
+    return table + (f'revoked = "{options.revoked}"\n' if options.revoked else "")
+
+
 class Files:
     """
     Makes credentials in a folder, all of one authority unless told otherwise.

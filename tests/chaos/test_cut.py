@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from atbus.busid import Subnet
 from atbus.channels.credentials import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
-from tests.channels.certificates import DAY, Files
+from tests.channels.certificates import DAY, Files, tls_table
 from tests.chaos.case import ChaosCase
 from tests.extent import extent, is_soon
 from tests.processes.harness import UP, NodeProcess
@@ -24,17 +24,6 @@ CUT_SECONDS = 5.0
 
 LIVES_SECONDS = (4, 16, 64, 256)
 """How long the certificate is good that is to end: a busy machine needs time to come in with it."""
-
-NODE = """
-id = "{id:#x}"
-{more}
-[tls]
-realm = "test"
-certificate = "{files.certificate}"
-key = "{files.key}"
-authorities = "{files.authorities}"
-revoked = "{folder}/revoked.pem"
-"""
 
 
 class CutTests(ChaosCase):
@@ -59,14 +48,19 @@ class CutTests(ChaosCase):
 
     def run_node(self, bus_id: int, options: TlsOptions, more: str) -> NodeProcess:
         """Start a node with some more lines."""
-        text = NODE.format(id=bus_id, more=more, files=options, folder=self.folder)
+        text = f'id = "{bus_id:#x}"\n{more}\n{tls_table(options)}'
         return self.start(f"node-{bus_id:x}", text)
+
+    def files_of(self, bus_id: int, bits: int = 0, life: timedelta = DAY) -> TlsOptions:
+        """Make the files of a node."""
+        identity = CertificateIdentity("test", Subnet(bus_id, bits))
+        issued = self.files.issue(identity, lifetime=life)
+        return self.files.options(issued, revoked=f"{self.folder}/revoked.pem")
 
     async def run_root(self) -> None:
         """Start the node that listens."""
-        identity = CertificateIdentity("test", Subnet(ROOT, 16))
         more = 'subnets = ["0/16"]\nlisten = ["tls+ipv4://127.0.0.1:0"]\ndenied_file = "denied"'
-        self.root = self.run_node(ROOT, self.files.options(self.files.issue(identity)), more)
+        self.root = self.run_node(ROOT, self.files_of(ROOT, 16), more)
         await self.root.says(UP)
         port = (await self.root.says(r"tls\+ipv4://127\.0\.0\.1:(\d+)"))[1]
         self.upstream = f'upstream = "tls+ipv4://127.0.0.1:{port}"'
@@ -80,8 +74,7 @@ class CutTests(ChaosCase):
             there.
         """
         bus_id = next(self.ids)
-        identity = CertificateIdentity("test", Subnet(bus_id, 0))
-        options = self.files.options(self.files.issue(identity, lifetime=life))
+        options = self.files_of(bus_id, life=life)
         process = self.run_node(bus_id, options, self.upstream)
         self.root.forget()
         too_late = "" if life is DAY else r"|has expired \(EXPIRED\)"

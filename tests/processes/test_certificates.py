@@ -13,21 +13,11 @@ from twisted.internet.threads import deferToThread
 from atbus.busid import Subnet
 from atbus.channels.credentials import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
-from tests.channels.certificates import Files
+from tests.channels.certificates import Files, tls_table
 from tests.processes.harness import UP, NodeProcess, ProcessCase
 
 ROOT, CHILD = 0x12340000, 0x12340101
 ATTEMPTS = 20
-
-NODE = """
-id = "{id:#x}"
-{more}
-[tls]
-realm = "test"
-certificate = "{files.certificate}"
-key = "{files.key}"
-authorities = "{files.authorities}"
-"""
 
 
 class CertificateTests(ProcessCase):
@@ -61,13 +51,13 @@ class CertificateTests(ProcessCase):
         """Start both, and wait until they know each other."""
         self.root_options, self.child_options = self.options(ROOT, 16), self.options(CHILD)
         listen = 'subnets = ["0/16"]\nlisten = ["tls+ipv4://127.0.0.1:0"]'
-        text = NODE.format(id=ROOT, more=listen, files=self.root_options)
-        root = self.start("root", text)
+        table = tls_table(self.root_options)
+        root = self.start("root", f'id = "{ROOT:#x}"\n{listen}\n{table}')
         await root.says(UP)
         self.port = int((await root.says(r"tls\+ipv4://127\.0\.0\.1:(\d+)"))[1])
         upstream = f'upstream = "tls+ipv4://127.0.0.1:{self.port}"'
-        text = NODE.format(id=CHILD, more=upstream, files=self.child_options)
-        child = self.start("child", text)
+        table = tls_table(self.child_options)
+        child = self.start("child", f'id = "{CHILD:#x}"\n{upstream}\n{table}')
         await child.says(UP)
         await root.says(f"knows {CHILD:#x} as downstream")
         return root, child

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
-from tests.channels.certificates import Files
+from tests.channels.certificates import Files, tls_table
 from tests.extent import extent, is_soon
 from tests.processes.harness import UP, NodeProcess, ProcessCase
 
@@ -22,11 +22,6 @@ ROOT = """
 id = "0x10000"
 subnets = ["0/16"]
 listen = ["ipv4://127.0.0.1:0", "tls+ipv4://127.0.0.1:0"]
-[tls]
-realm = "test"
-certificate = "{certificate}"
-key = "{key}"
-authorities = "{authorities}"
 """
 
 CHILD = """
@@ -44,14 +39,7 @@ class SilenceTests(ProcessCase):
         ended, and what they cost is bounded.
         """
         options = Files(self.folder).options()
-        root = self.start(
-            "root",
-            ROOT.format(
-                certificate=options.certificate,
-                key=options.key,
-                authorities=options.authorities,
-            ),
-        )
+        root = self.start("root", ROOT + tls_table(options))
         await root.says(UP)
         ports = await self.ports(root)
         before = self.bytes_of(root, "VmRSS")
