@@ -3,8 +3,9 @@ The seam between the bus and whatever carries its frames.
 
 A channel carries whole frames, never single bytes and never messages: a stream, a ring in shared
 memory and a queue in one process look the same from above. One conformance suite,
-`atbus.testing.channels.ChannelContract`, is run against every implementation that can be dialled;
-what one direction has to do, `atbus.testing.one_way.OneWayContract`, against lanes as well.
+`atbus.testing.channels.ChannelContract`, is run against every implementation; a lane goes one way,
+so there it is one in each direction with their stream. What a single direction has to do is
+`atbus.testing.one_way.OneWayContract`.
 
 The life of a channel, as its receiver sees it:
 

@@ -1,9 +1,10 @@
 """
 What a way for frames has to do in one direction, as tests: what a lane and a stream have in common.
 
-Mix `OneWayContract` into a `twisted.trial.unittest.TestCase` and say how a way is made. Streams and
-memory keep `atbus.testing.channels.ChannelContract` besides, which asks for the way back as well; a
-lane has none, and its reader does not see its writer's end: that is told over the stream.
+Mix `OneWayContract` into a `twisted.trial.unittest.TestCase` and say how a way is made. All of them
+keep `atbus.testing.channels.ChannelContract` besides, which asks for the way back as well. A lane
+has none, and its reader does not see its writer's end: there it is kept by a lane in each direction
+and the stream over which they were offered, which tells of the end.
 """
 
 # ruff: noqa: PT009, PT027 - trial, not pytest.
