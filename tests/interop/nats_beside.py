@@ -46,7 +46,10 @@ class ServerCase(SocketCase):
 
     async def node(self, bus_id: int, **options: Any) -> tuple[Node, Gateway | None]:
         """Start a node, with a gateway if there is to be one; both stop after the test."""
-        config = NodeConfig(id=bus_id, **options)
+        return await self.started(NodeConfig(id=bus_id, **options))
+
+    async def started(self, config: NodeConfig) -> tuple[Node, Gateway | None]:
+        """Start the node of a configuration, likewise."""
         node = Node(config, self.reactor)
         self.addCleanup(node.stop)
         await node.start()

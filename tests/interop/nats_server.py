@@ -60,6 +60,7 @@ class NatsServer:
         self, *arguments: str, binary: str | None = BINARY, takes_routes: bool = False
     ) -> None:
         assert binary is not None
+        self._binary = binary
         # With setpriv no server outlives a test run that was killed.
         tie = shutil.which("setpriv")
         self._command: Sequence[str] = [
@@ -114,6 +115,19 @@ class NatsServer:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is no more."""
+        return self._process.poll() is not None
+
+    def signal(self, name: str) -> None:
+        """
+        Tell it something as its operator does.
+
+        :param name: What, such as "ldm".
+        """
+        subprocess.run([self._binary, "--signal", f"{name}={self.pid}"], check=True)
 
     def stop(self) -> None:
         """End it."""

@@ -84,25 +84,29 @@ class Run:
     """
     Numbered messages, one after the other.
 
-    :param says: Who publishes them.
+    :param says: Who publishes them,
+    :param subject: and where.
     """
 
-    def __init__(self, reactor: Any, says: Talker) -> None:
+    def __init__(self, reactor: Any, says: Talker, subject: bytes = b"run") -> None:
         self._says = says
-        self._count = 0
+        self._subject = subject
+        #: How many there were.
+        self.count = 0
         self._reactor = reactor
         self._next: IDelayedCall | None = None
         self._say()
 
     def _say(self) -> None:
-        self._count += 1
-        self._says.says(b"PUB run 6\r\n%06d\r\n" % self._count)
+        self.count += 1
+        self._says.says(b"PUB %s 6\r\n%06d\r\n" % (self._subject, self.count))
         self._next = self._reactor.callLater(0.005, self._say)
 
     def stop(self) -> None:
         """That was the last one."""
         if self._next is not None:
             self._next.cancel()
+            self._next = None
 
 
 class CutDebianTests(ClusterCase):

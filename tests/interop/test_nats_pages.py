@@ -1,0 +1,251 @@
+"""The how-tos about clusters of NATS: their files, with real servers, do what the pages say."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
+
+from atbus.nats.gateway import Gateway
+from atbus.node.toml import parse_config
+from tests.channels.certificates import Files
+from tests.documents import captioned_blocks
+from tests.interop.nats_beside import HELLO, ServerCase
+from tests.interop.nats_server import NEWER_BINARY, NatsServer
+from tests.interop.test_nats_clusters import members
+from tests.nats.sockets import Talker
+
+BRIDGE = "howto/bridge-two-sites-over-nats.rst"
+REPLACE = "howto/replace-a-nats-cluster.rst"
+#: What the servers have for each other anyway.
+CLUSTER = """
+server_name: {name}
+cluster {{
+  name: C1, listen: "127.0.0.1:-1", authorization {{ user: "bus", password: "secret" }}
+  tls {{ cert_file: "/etc/nats/server.pem", key_file: "/etc/nats/server.key"
+         ca_file: "/etc/nats/bus-ca.pem", timeout: 60 }}
+  routes: [ {routes} ]
+}}
+"""
+USERS = """
+authorization { users: [
+  { user: "shop", password: "...",
+    permissions: { publish: ["orders.>"], subscribe: ["_INBOX.>"] } }
+  { user: "clerk", password: "..." }
+] }
+"""
+#: Clients of these tests know no TLS.
+IN_THE_CLEAR = "[nats]\ntls_optional = true\n"
+#: Where things listen on the pages; here the system chooses.
+LISTENERS = (
+    ("port: 7422", "host: 127.0.0.1, port: -1"),
+    ("127.0.0.1:4222", "127.0.0.1:0"),
+    ("0.0.0.0:4222", "127.0.0.1:0"),
+    ("127.0.0.1:8222", "127.0.0.1:0"),
+)
+
+
+class PageCase(ServerCase):
+    """What is the same for both versions and all pages."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp(prefix="atbus-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        ours = Files(self.folder).options()
+        authority = str(self.folder / "authority.pem")
+        self._files = {
+            "/etc/nats/server.pem": ours.certificate,
+            "/etc/nats/server.key": ours.key,
+            "/etc/nats/bus-ca.pem": authority,
+            "/etc/atbus/gateway.pem": ours.certificate,
+            "/etc/atbus/gateway.key": ours.key,
+            "/etc/atbus/route.pem": ours.certificate,
+            "/etc/atbus/route.key": ours.key,
+            "/etc/atbus/cluster-ca.pem": authority,
+        }
+        self._log: list[str] = []
+
+        @provider(ILogObserver)
+        def note(event: LogEvent) -> None:
+            self._log.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+
+    def here(self, text: str, **places: int) -> str:
+        """
+        Put into a text of a page what is different here.
+
+        :param places: The ports of hosts that the page has, such as ``first`` for 10.0.0.1.
+        """
+        hosts = {"first": "10.0.0.1", "second": "10.0.0.2", "ours": "10.0.1.1"}
+        for old, new in (*LISTENERS, *self._files.items()):
+            text = text.replace(old, new)
+        for name, port in places.items():
+            for listener in (7422, 6222):
+                text = text.replace(f"{hosts[name]}:{listener}", f"127.0.0.1:{port}")
+        self.assertNotIn("10.0.", text)
+        self.assertNotIn("/etc/", text)
+        return text
+
+    def written(self, *texts: str, takes_routes: bool = False, **places: int) -> NatsServer:
+        """Start a server with a configuration of several texts."""
+        text = self.here("\n".join(texts), **places)
+        config = text.replace("{", "{{").replace("}", "}}")
+        return self.server(config, takes_routes=takes_routes)
+
+    def two_servers(self, *texts: str) -> tuple[NatsServer, NatsServer]:
+        """Start a cluster."""
+        first = self.written(*texts, CLUSTER.format(name="first", routes=""), takes_routes=True)
+        route = f'"nats-route://bus:secret@127.0.0.1:{first.route_port}"'
+        cluster = CLUSTER.format(name="second", routes=route)
+        return first, self.written(*texts, cluster, takes_routes=True)
+
+    async def gateway_of(self, text: str, bus_id: int = 0x10001, **places: int) -> Gateway:
+        """Start a node with a configuration of a page; it has an id besides."""
+        config = parse_config(f'id = "{bus_id:#x}"\n' + self.here(text, **places))
+        _, gateway = await self.started(config)
+        assert gateway is not None
+        return gateway
+
+    async def logged(self, text: str) -> None:
+        """Wait until a node has logged something."""
+        await self.met(lambda: any(text in line for line in self._log))
+
+    async def at(self, gateway: Gateway) -> Talker:
+        """Connect a client to a gateway."""
+        address = gateway.address()
+        assert address is not None
+        return await self.client(address[1])
+
+
+class DebianTests(PageCase):
+    """Servers 2.9."""
+
+    def test_two_sites(self) -> Deferred[None]:
+        """Clients at two buses and at the cluster talk with each other."""
+        return Deferred.fromCoroutine(self.two_sites())
+
+    async def two_sites(self) -> None:
+        one, other, server = await self.bridge()
+        await self.converse(one, other)
+        await self.converse(await self.client(server.port), other)
+
+    async def bridge(self) -> tuple[Talker, Talker, NatsServer]:
+        """Start two sites over a cluster; give a client of each, and the second server."""
+        files = captioned_blocks(BRIDGE)
+        first, second = self.two_servers(files["hub.conf"])
+        places = {"first": first.leaf_port, "second": second.leaf_port}
+        sites = [await self.gateway_of(files["site.toml"], **places)]
+        await self.logged(f"leaf 127.0.0.1:{first.leaf_port} takes part")
+        sites.append(await self.gateway_of(files["site.toml"], 0x20001, **places))
+        await self.met(
+            lambda: all(any(link.takes_part for link in each.leafs.links) for each in sites)
+        )
+        one, other = [await self.at(each) for each in sites]
+        return one, other, second
+
+    def test_a_server_as_a_leaf(self) -> Deferred[None]:
+        """A server that is the leaf of a node gets news, and brings orders."""
+        return Deferred.fromCoroutine(self.a_server_as_a_leaf())
+
+    async def a_server_as_a_leaf(self) -> None:
+        files = captioned_blocks(BRIDGE)
+        text = files["hub.toml"].replace("[nats]\n", IN_THE_CLEAR + 'listen = "127.0.0.1:0"\n')
+        gateway = await self.gateway_of(text, ours=0)
+        address = gateway.address("leaf_listen")
+        assert address is not None
+        server = self.written("server_name: leaf", files["leaf.conf"], ours=address[1])
+        await self.met(lambda: any(link.takes_part for link in gateway.leafs.links))
+        ours, theirs = await self.at(gateway), await self.client(server.port)
+        for says, hears, subject in ((theirs, ours, b"orders.a"), (ours, theirs, b"news.a")):
+            hears.says(b"SUB %s 1\r\nPING\r\n" % subject)
+            await hears.hears(b"PONG\r\n")
+            await self.says_until_heard(says, hears, subject)
+
+    def test_a_member(self) -> Deferred[None]:
+        """A node is a member of a cluster, with a route to each server."""
+        return Deferred.fromCoroutine(self.a_member())
+
+    async def a_member(self) -> None:
+        first, second = self.two_servers()
+        places = {"first": first.route_port, "second": second.route_port}
+        text = captioned_blocks(BRIDGE)["member.toml"]
+        gateway = await self.gateway_of(text, ours=0, **places)
+        for port in places.values():
+            await self.logged(f"route 127.0.0.1:{port} takes part")
+        self.assertEqual(members(gateway), 2)
+        ours = await self.at(gateway)
+        for server in (first, second):
+            await self.converse(ours, await self.client(server.port))
+
+    def test_replacing(self) -> Deferred[None]:
+        """The same user asks from a gateway what a client of the cluster answers, then without."""
+        return Deferred.fromCoroutine(self.replacing())
+
+    async def replacing(self) -> None:
+        files = captioned_blocks(REPLACE)
+        first, second = self.two_servers(files["hub.conf"], USERS)
+        places = {"first": first.leaf_port, "second": second.leaf_port}
+        beside = files["gateway.toml"].replace("[nats]\n", IN_THE_CLEAR)
+        alone = beside.partition("[[nats.leaf_remotes]]")[0]
+        # Who answers moves last, and may do more than who asks.
+        clerk = '[[nats.users]]\nuser = "clerk"\npassword = "..."\n'
+        gateway = await self.gateway_of(beside + clerk, **places)
+        await self.logged(f"leaf 127.0.0.1:{first.leaf_port} takes part")
+        address = gateway.address()
+        assert address is not None
+        shop = await self.enters(address[1], "shop")
+        await self.orders(shop, await self.enters(second.port, "clerk"))
+        shop.says(b"PUB private 2\r\nhi\r\n")
+        await shop.hears(b'Permissions Violation for Publish to "private"\'\r\n')
+        await gateway.stopService()
+        await gateway.node.stop()
+        gateway = await self.gateway_of(alone + clerk)
+        address = gateway.address()
+        assert address is not None
+        first.stop()
+        second.stop()
+        await self.orders(
+            await self.enters(address[1], "shop"), await self.enters(address[1], "clerk")
+        )
+
+    async def enters(self, port: int, user: str) -> Talker:
+        """Connect somebody, in the clear."""
+        talker = await self.talker(port)
+        await talker.hears(b" \r\n")
+        login = b'{"user":"%s","pass":"...",' % user.encode()
+        talker.says(HELLO.replace(b"{", login) + b"PING\r\n")
+        self.assertEqual(await talker.hears(b"PONG\r\n"), b"PONG\r\n")
+        return talker
+
+    async def orders(self, asks: Talker, answers: Talker) -> None:
+        """Ask until the question is known to be wanted; the answer comes then."""
+        answers.says(b"SUB orders.* 1\r\nPING\r\n")
+        await answers.hears(b"PONG\r\n")
+        asks.says(b"SUB _INBOX.shop.* 2\r\n")
+        while not answers.heard.startswith(b"MSG orders.new 1 _INBOX.shop.1 4\r\n"):
+            asks.says(b"PUB orders.new _INBOX.shop.1 4\r\nwhat\r\n")
+            await deferLater(self.reactor, 0.02, lambda: None)
+        answers.says(b"PUB _INBOX.shop.1 4\r\nthat\r\n")
+        await asks.hears(b"MSG _INBOX.shop.1 2 4\r\nthat\r\n")
+
+
+class NewerTests(DebianTests):
+    """The newest version."""
+
+    binary = NEWER_BINARY
+
+    def test_a_group_at_both_sites(self) -> Deferred[None]:
+        """Members at both sites share what is published at either, and nothing is lost."""
+        return Deferred.fromCoroutine(self.a_group_at_both_sites())
+
+    async def a_group_at_both_sites(self) -> None:
+        one, other, _ = await self.bridge()
+        await self.share(one, other)
