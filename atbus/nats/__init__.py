@@ -8,5 +8,6 @@ The NATS gateway: clients of NATS, in any language, as members of the bus.
 * `permissions`, `nkeys`, `tokens` (JWT) and `authentication` say who may do what;
 * `client` is one client that is connected, over `tcp` or `websocket`; `gateway` is the service with
   all of them on one node, and `siblings` what it knows of the others on the bus;
-* `settings` is what it is told, `info` what it tells of itself, and `monitor` answers over HTTP.
+* `settings` is what it is told, `info` what it tells of itself, and `monitor` answers over HTTP,
+  not to each browser (`browsers`).
 """

@@ -17,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from atbus.nats.accounts import NO_ACCOUNT
+from atbus.nats.browsers import refusal_of, seal
 from atbus.nats.client import Client
 from atbus.nats.info import PROTOCOL, VERSION
 from atbus.nats.sites import QuietSite
@@ -81,6 +82,11 @@ class Page(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         """Answer; a question that makes no sense is told what is wrong with it."""
+        seal(request)
+        refusal = self._monitor.refusal_of(request)
+        if refusal is not None:
+            request.setResponseCode(403)
+            return refusal.encode()
         given: dict[bytes, list[bytes]] = request.args or {}
         arguments = {
             name.decode(errors="replace"): values[0].decode(errors="replace")
@@ -117,6 +123,11 @@ class Monitor:
     def note_request(self, name: str) -> None:
         """Count a question."""
         self._requests[f"/{name}"] = self._requests.get(f"/{name}", 0) + 1
+
+    def refusal_of(self, request: Request) -> str | None:
+        """Tell why a question is not answered; None when it is."""
+        host, _ = self._gateway.address("monitor") or ("", 0)
+        return refusal_of(request, host)
 
     def varz(self, _: Arguments) -> dict[str, Any]:
         """The gateway as a whole."""

@@ -74,7 +74,7 @@ def _request(random: Random) -> bytes:
     arguments = b"&".join(random.choice(_ARGUMENTS) for _ in range(count))
     method = random.choice((b"GET", b"GET", b"GET", b"HEAD", b"POST", b"PUT"))
     path = random.choice(_PAGES) + (b"?" + arguments if arguments else b"")
-    return b"%b /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (method, path)
+    return b"%b /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, path)
 
 
 def _message(random: Random) -> bytes:
