@@ -106,21 +106,34 @@ class ForgeryTests(MailTests):
         self.assertEqual(talk.machine.known.best[3].stamp.seq, 2)
 
 
+def squeezed(size: int, announced: int) -> bytes:
+    """Make a frame from the child to the root, of zeros, that says how many they are."""
+    press = zlib.compressobj(9, zlib.DEFLATED, -15)
+    payload = struct.pack("<I", announced) + press.compress(bytes(size)) + press.flush()
+    extras = pack_extras((compression_extra(CompressionAlgorithm.DEFLATE),))
+    how: dict[str, Any] = {"flags": Flags.COMPRESSED, "extras": extras}
+    return pack_run(CHILD, ROOT, 1 << 40, 1, [0], [payload], **how)
+
+
 class CostTests(MailTests):
     """Somebody makes a node spend what it does not have."""
 
     def test_security_compression_bombs(self) -> None:
-        """A frame that would become large costs no more than one that is large."""
-        press = zlib.compressobj(9, zlib.DEFLATED, -15)
-        bomb = press.compress(bytes(60_000_000)) + press.flush()
-        extras = pack_extras((compression_extra(CompressionAlgorithm.DEFLATE),))
+        """
+        A frame that would become large costs no more than one that is large; one that may be as
+        large as it becomes, and is hardly made of data, is counted.
+        """
         for size in (60_000_000, 5000):
-            payload = struct.pack("<I", size) + bomb
-            frame = pack_run(1, 2, 3, 4, [0], [payload], flags=Flags.COMPRESSED, extras=extras)
+            frame = squeezed(60_000_000, size)
             tracemalloc.start()
             self.assertRaises(MalformedFrame, restore, frame, tuple(CompressionAlgorithm))
             self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
             tracemalloc.stop()
+        root, child = self.pair(compression=["deflate"])
+        self.pretend_sent(child, ROOT)
+        for size, alarms in ((1_000, 0), (1_000_000, 1)):
+            self.say_raw(child, root, squeezed(size, size))
+            self.assertEqual(root.statistics.suspicious_ratios, alarms)
 
     def test_security_slow_consumer(self) -> None:
         """Who reads nothing has a bounded queue, is named, and is cut off after a while."""
