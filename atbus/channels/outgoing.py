@@ -94,23 +94,30 @@ class OutgoingBytes:
 
         :param frames: Owned from now on; a frame may be given in pieces.
         """
-        if len(frames) == 1 and not self.queued_bytes and self._socket is not None:
-            self._put_one(frames[0], self._socket)
+        sock = self._socket
+        if len(frames) == 1 and not (self.queued_bytes or self._descriptors) and sock is not None:
+            # As most are: alone, with nothing before it, and taken whole.
+            frame = frames[0]
+            try:
+                taken = sock.send(frame)
+            except OSError:
+                # Full, or broken: the transport, which gets the next piece, finds out which.
+                taken = 0
+            self.written_bytes += taken
+            if taken < len(frame):
+                self._keep_rest(frame, taken)
             return
         self.queued_bytes += sum(map(len, frames))
         self._frames.extend(frames)
         if not self._handed_bytes:
             self._push()
 
-    def _put_one(self, frame: bytes | memoryview, sock: socket.socket) -> None:
-        """Write a frame as most are: alone, with nothing before it, and taken whole."""
-        taken = 0 if self._descriptors else _send(sock, frame)
-        self.written_bytes += taken
-        if taken < len(frame):
-            rest = memoryview(frame)[taken:] if taken else frame
-            self.queued_bytes = len(rest)
-            self._frames.append(rest)
-            self._hand_over()
+    def _keep_rest(self, frame: bytes | memoryview, taken: int) -> None:
+        """Queue what the kernel did not take of a lone frame."""
+        rest = memoryview(frame)[taken:] if taken else frame
+        self.queued_bytes = len(rest)
+        self._frames.append(rest)
+        self._hand_over()
 
     def put_with(self, frame: bytes, descriptors: Sequence[int]) -> None:
         """

@@ -35,6 +35,7 @@ from twisted.internet.interfaces import (
     IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -118,13 +119,13 @@ class StreamProtocol(Protocol):
         if self._incoming is not None:
             self._incoming.limit = limit
 
-    def send(self, frames: Sequence[bytes]) -> None:
-        self.send_pieces(frames)
-
     def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
         if self._phase is not _Phase.OPEN or self._outgoing is None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
         self._outgoing.put(pieces)
+
+    # Whole frames are pieces too.
+    send = send_pieces
 
     @property
     def carries_descriptors(self) -> bool:
@@ -181,6 +182,9 @@ class StreamProtocol(Protocol):
         """Find out who is there and open the channel, or end the connection."""
         transport = self._transport
         transport.bufferSize = READ_BYTES
+        if isinstance(transport, Connection):
+            # An endpoint's stand-in, which has done its work, would pass on each read.
+            transport.protocol = self
         try:
             self.peer = self._factory.greet(transport)
         except OSError as error:

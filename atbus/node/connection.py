@@ -167,21 +167,28 @@ class Connection:
         turn = self._context.turn
         turn.arrival_begins()
         try:
-            for place, frame in enumerate(frames):
-                if self.link is not None and not self._finished:
-                    self.link.receive(frames[place:] if place else frames)
-                    break
-                if self._finished or self.closed is not None or self._end_status is not None:
-                    self._context.statistics.late_frames += 1
-                    continue
-                self.register_with(frame)
+            if self.link is not None and not self._finished:
+                self.link.receive(frames)
+            else:
+                self._register(frames)
         except RemoteProtocolError as error:
             self.breach(error)
         finally:
             turn.arrival_ends()
         endpoint = self.endpoint
         if endpoint is not None:
-            endpoint.heartbeat.heard(self._context.now)
+            endpoint.heartbeat.heard(self._context.timers.seconds())
+
+    def _register(self, frames: Sequence[bytes]) -> None:
+        """Feed frames to the registration, and those behind its end to the link."""
+        for place, frame in enumerate(frames):
+            if self.link is not None and not self._finished:
+                self.link.receive(frames[place:])
+                return
+            if self._finished or self.closed is not None or self._end_status is not None:
+                self._context.statistics.late_frames += 1
+                continue
+            self.register_with(frame)
 
     def register_with(self, frame: bytes) -> None:
         """Give one frame to the registration."""

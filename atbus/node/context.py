@@ -95,7 +95,8 @@ class Turn:
     def arrival_ends(self) -> None:
         """Note that everything has been dealt with that one connection handed over."""
         self._arriving = False
-        if not self._calls:
+        calls = self._calls
+        if not calls:
             return
         now = self._timers.seconds()
         if now - self._ended_at < limits.GATHER_SECONDS:
@@ -103,7 +104,10 @@ class Turn:
             return
         self._ended_at = now
         try:
-            self._run()
+            if len(calls) == 1:
+                calls.popleft()()
+            else:
+                self._run()
         except Exception:  # noqa: BLE001 - as the reactor does; the connection is not to suffer
             self._log.failure("the end of a turn failed")
 

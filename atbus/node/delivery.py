@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from atbus.node.link import Link
     from atbus.node.traffic import Traffic
 
+_FLUSH = int(MessageType.FLUSH)
 _FRAGMENT = int(MessageType.FRAGMENT)
 _COMPRESSED = int(Flags.COMPRESSED)
 _SPECIAL = int(Flags.ANSWER | Flags.REQUEST | Flags.REPLY)
@@ -140,7 +141,7 @@ class Inbox:
 
         :raises RemoteProtocolError: The frame's inside makes no sense; nothing was delivered.
         """
-        if head[1] == MessageType.FLUSH:
+        if head[1] == _FLUSH:
             self._flushed(frame, head)
             link.discharge(head[9])
             return
@@ -149,8 +150,23 @@ class Inbox:
             head = peek(frame)
         if self.window.closed or self._held:
             self._receive_too_much(link, frame, head)
-        else:
+        elif self._is_special(head):
             self._receive(link, frame, head)
+        else:
+            kinds, payloads = unpack_run(frame)
+            self._run(kinds, payloads, frame, head, link, None)
+            link.discharge(head[9])
+
+    def _is_special(self, head: Head) -> bool:
+        """Tell whether there is more to do with a frame than to deliver a run, as with most."""
+        return bool(
+            head[2] & _SPECIAL
+            or head[11]
+            or head[1] == _FRAGMENT
+            or head[0] > self._reassembly.message_bytes_max
+            or self._reassembly
+            or self.answering.receiver is None
+        )
 
     def _receive(self, link: Link, frame: bytes, head: Head) -> None:
         custody = Custody(link, head[9])
@@ -168,7 +184,7 @@ class Inbox:
             if head[0] > self._reassembly.message_bytes_max:
                 self._run_checked(kinds, payloads, frame, head, custody)
             else:
-                self._run(kinds, payloads, frame, head, custody)
+                self._run(kinds, payloads, frame, head, link, custody)
         custody.discharge()
 
     # While the program wants nothing.
@@ -285,7 +301,7 @@ class Inbox:
             if len(payload) > limit:
                 self._refuse_run(own_head, 1, custody, Status.MESSAGE_TOO_LARGE)
             else:
-                self._run((kind,), (payload,), frame, own_head, custody)
+                self._run((kind,), (payload,), frame, own_head, custody.link, custody)
 
     def _run(
         self,
@@ -293,17 +309,20 @@ class Inbox:
         payloads: Sequence[bytes],
         frame: bytes,
         head: Head,
-        custody: Custody,
+        link: Link,
+        custody: Custody | None,
     ) -> None:
+        """Deliver a run; without a custody it must be one that somebody takes."""
         context = self._context
-        started = context.now
+        seconds = context.timers.seconds
+        started = seconds()
         receiver = self.answering.receiver
         flags = head[2]
-        if receiver is None and not flags & _SPECIAL:
+        if receiver is None and custody is not None and not flags & _SPECIAL:
             self._refuse_run(head, len(payloads), custody, Status.NO_RESPONDERS)
             return
         self._frame, self._head = frame, head
-        self._neighbor = custody.link.connection.bus_id
+        self._neighbor = link.connection.bus_id
         context.calling += 1
         try:
             if flags & _SPECIAL:
@@ -315,7 +334,7 @@ class Inbox:
             self._head = None
         context.statistics.received_messages += len(payloads)
         context.statistics.received_bytes += sum(map(len, payloads))
-        spent = context.now - started
+        spent = seconds() - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"{receiver!r}.message_received")
         if self._to_self and not context.calling:
@@ -351,7 +370,7 @@ class Inbox:
         payloads: Sequence[bytes],
         frame: bytes,
         head: Head,
-        custody: Custody,
+        custody: Custody | None,
     ) -> None:
         """Deliver a run about which somebody wants to know something."""
         in_reply_to = self._in_reply_to(frame, head) if head[2] & Flags.REPLY else 0
@@ -396,7 +415,7 @@ class Inbox:
     def _reassembled(self, outcome: Outcome, frame: bytes, head: Head, custody: Custody) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
-                self._run((kind,), (payload,), frame, head, custody)
+                self._run((kind,), (payload,), frame, head, custody.link, custody)
             case Lost():
                 self._lost(outcome)
 

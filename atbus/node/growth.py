@@ -80,7 +80,8 @@ class Growth:
             if run.size_bytes + cost > self.run_bytes_max or run.count >= _COUNT_MAX:
                 run = None
         if run is None:
-            flow.close()
+            if flow.on is not None:
+                flow.close()
             run = self._begin(flow)
         flow.kind = kind
         run.kinds.append(kind)

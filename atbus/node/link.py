@@ -32,6 +32,7 @@ from atbus.node.outbox import (
     carries_ack,
     count_sent,
     hand_over,
+    hand_over_one,
 )
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -49,6 +50,8 @@ _TRAFFIC = (int(MessageType.DATA), int(MessageType.FRAGMENT))
 _UNREADABLE_MAX = 3
 # What a frame may have besides its head and what an item's size counts.
 _BESIDES_BYTES = limits.EXTRAS_BYTES
+# A run that is shorter is not bulky.
+_LITTLE_BYTES = 8 * 1024
 _LINK_ACK = int(MessageType.LINK_ACK)
 _OWN = bytes(4)  # the lane of a LINK_ACK that is about no lane
 _KNOWN = frozenset(int(kind) for kind in MessageType)
@@ -152,8 +155,8 @@ class Link(Growth):
         """Write, unless it is little, the node busy, and the other side has not heard us out."""
         if self._granted:
             self.settle()
-        is_little = self._bytes_here < limits.GATHER_BYTES
-        if self._turn.writes() and is_little and not self.is_heard_out:
+        is_busy = self._turn.writes()
+        if is_busy and self._bytes_here < limits.GATHER_BYTES and not self.is_heard_out:
             self._turn.gather(self.flush)
         else:
             self.flush()
@@ -198,7 +201,12 @@ class Link(Growth):
             self._write(channel, self.sluice.backlog.take_all())
 
     def _write(self, channel: IChannel, items: list[Item]) -> None:
-        if items:
+        if len(items) == 1 and type(items[0]) is Run and items[0].size_bytes < _LITTLE_BYTES:
+            run, ack = items[0], self._incoming.tell()
+            hand_over_one(
+                channel, run, self._outgoing.record(run), ack, self._context.statistics
+            )
+        elif items:
             ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
             is_any_bulky = count_sent(items, self._context.statistics)
             hand_over(channel, items, self._outgoing.record, ack, is_any_bulky=is_any_bulky)
@@ -212,10 +220,13 @@ class Link(Growth):
         """Compute anew how many bytes may still be queued."""
         if self._granted:
             self.settle()
-        here = self._bytes_measured = self._bytes_here
-        queued = here + self.sluice.backlog.queued_bytes + self._channel_bytes
+        here = self._bytes_measured = self._bytes_here if self._items else 0
+        channel = self.connection.channel
+        in_channel = 0 if channel is None else channel.queued_bytes
+        queued = here + self.sluice.backlog.queued_bytes + in_channel
         budget = self._context.budget
-        self._account.hold(queued)
+        if queued != self._account.held_bytes:
+            self._account.hold(queued)
         if self.sluice.uncounted_bytes:
             queued -= self.sluice.count_less(self._context.config.queued_bytes_soft // 4)
         allowance = min(self._queued_bytes_max, budget.allowed_bytes)
@@ -457,7 +468,9 @@ class Link(Growth):
 
     def _acknowledge_soon(self) -> None:
         if not self.closed and not self.muted:
-            self._acking.soon(rides=any(map(carries_ack, self._items)))
+            items = self._items
+            rides = bool(items) and (type(items[0]) is Run or any(map(carries_ack, items)))
+            self._acking.soon(rides)
 
     def say_last(self) -> None:
         """

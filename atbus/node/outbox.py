@@ -324,6 +324,24 @@ def carries_ack(item: Item) -> bool:
     return not isinstance(item, Notice) or item.ack is None
 
 
+def hand_over_one(
+    channel: IChannel, run: Run, number: int, ack: int, statistics: Statistics
+) -> None:
+    """
+    Count a run that leaves alone, as most do, and give its frame to a channel.
+
+    What `count_sent` and `hand_over` do for many items, without looking at each of them thrice.
+
+    :param number: Of the frame.
+    :param ack: What it says of the other direction.
+    """
+    fragment = run.fragment
+    if fragment is None or not fragment[0]:
+        statistics.sent_messages += run.count
+    statistics.sent_bytes += run.size_bytes - 8 * run.count
+    channel.send((run.build(number, ack),))
+
+
 def hand_over(
     channel: IChannel,
     items: Sequence[Item],

@@ -53,28 +53,20 @@ class FrameBuffer:
     """
 
     __slots__ = (
-        *("_chunks", "_fault", "_kept_bytes", "_last_bytes", "_needed_bytes", "_opened"),
-        "limit",
+        *("_chunks", "_last_bytes", "_needed_bytes", "_opened"),
+        *("fault", "limit", "pending_bytes"),
     )
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._chunks: list[bytes] = []
-        self._kept_bytes = 0
+        #: Bytes of an unfinished frame, at most the limit.
+        self.pending_bytes = 0
         self._needed_bytes = _LENGTH.size
         self._last_bytes = 0
         self._opened = False
-        self._fault: RemoteProtocolError | None = None
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of an unfinished frame, at most the limit."""
-        return self._kept_bytes
-
-    @property
-    def fault(self) -> RemoteProtocolError | None:
-        """What ended this stream; once set, `feed` only raises it."""
-        return self._fault
+        #: What ended this stream; once set, `feed` only raises it.
+        self.fault: RemoteProtocolError | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """
@@ -89,19 +81,25 @@ class FrameBuffer:
         :raises MalformedFrame: When a frame says that it is shorter than a head.
         :raises RemoteProtocolError: NOT_ATBUS, when the first bytes are another protocol's.
         """
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
         if not self._chunks:
+            size = len(chunk)
+            if HEAD_SIZE <= size <= self.limit and _LENGTH.unpack_from(chunk)[0] == size:
+                # A frame that comes alone, as most do that do not come by the dozen.
+                self._opened = True
+                self._last_bytes = size
+                return [chunk]
             return self._cut(chunk, [], 0)
-        missing = self._needed_bytes - self._kept_bytes
+        missing = self._needed_bytes - self.pending_bytes
         if len(chunk) < missing:
             self._chunks.append(chunk)
-            self._kept_bytes += len(chunk)
+            self.pending_bytes += len(chunk)
             # Whoever sends byte by byte must not make us keep an object for every byte.
-            if len(self._chunks) > _CHUNKS_KEPT + self._kept_bytes // _CHUNK_BYTES:
+            if len(self._chunks) > _CHUNKS_KEPT + self.pending_bytes // _CHUNK_BYTES:
                 self._chunks = [b"".join(self._chunks)]
             return []
-        kept, self._chunks, self._kept_bytes = self._chunks, [], 0
+        kept, self._chunks, self.pending_bytes = self._chunks, [], 0
         if not _LENGTH.size < self._needed_bytes <= self.limit:
             return self._cut(b"".join((*kept, chunk)), [], 0)
         # Only what the unfinished frame lacks is joined to it: the rest of a long chunk stays.
@@ -120,7 +118,7 @@ class FrameBuffer:
         """
         if self._chunks:
             needed = self._needed_bytes
-            return needed - self._kept_bytes if _LONG_BYTES <= needed <= self.limit else usual
+            return needed - self.pending_bytes if _LONG_BYTES <= needed <= self.limit else usual
         return self._last_bytes if self._last_bytes >= _LONG_BYTES else usual
 
     def _cut(self, chunk: bytes, frames: list[bytes], position: int) -> list[bytes]:
@@ -139,10 +137,10 @@ class FrameBuffer:
         while end - position >= 4:
             (length,) = read_length(chunk, position)
             if not HEAD_SIZE <= length <= limit:
-                self._fault = self._explain(chunk, position, length)
+                self.fault = self._explain(chunk, position, length)
                 if frames:
                     return frames
-                raise self._fault
+                raise self.fault
             self._opened = True
             self._last_bytes = length
             stop = position + length
@@ -155,7 +153,7 @@ class FrameBuffer:
         if position < end:
             rest = chunk[position:]
             self._chunks.append(rest)
-            self._kept_bytes = len(rest)
+            self.pending_bytes = len(rest)
             self._needed_bytes = needed
         return frames
 

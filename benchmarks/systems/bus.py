@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from atbus.cli.busy_polling import poll_before_sleep
 from atbus.cli.freed_memory import keep_freed_memory
+from atbus.cli.short_turns import shorten_turns
 from atbus.cli.twistd import use_monotonic_clock
 from atbus.errors import Status, Undeliverable
 from atbus.node.config import NodeConfig
@@ -51,10 +52,12 @@ _WARM_SECONDS = 0.02
 # Any: to mypy it is a module.
 reactor: Any = any_reactor
 # As `twistd atbus` does in its process: nodes then need no clock of their own, memory that a large
-# message has left is there for the next one, and who is busy does not have to be woken.
+# message has left is there for the next one, who is busy does not have to be woken, and what is
+# read needs no context.
 use_monotonic_clock(reactor)
 keep_freed_memory()
 poll_before_sleep(reactor)
+shorten_turns(reactor)
 
 
 def receive(job: Job) -> None:

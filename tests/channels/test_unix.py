@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -190,6 +191,25 @@ class UnixTests(SocketTests):
         )
         self.assertIn(str(self.path), str(error))
         self.assertIn("No such file", error.detail)
+
+    async def test_descriptors_that_nobody_wants(self) -> None:
+        """Descriptors that nobody wants are closed, and the frames beside them read."""
+        reception = Reception()
+        listener = await self.listen(reception)
+        dialler = RecordingReceiver()
+        channel: Any = await self.scheme().connect(listener.address, dialler)
+        [guest] = await reception.guests(1)
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        os.set_blocking(reading, False)
+        channel.send_with(frame_of(100), (writing,))
+        await guest.received(1)
+        os.close(writing)
+        # All who could write are gone.
+        self.assertEqual(os.read(reading, 1), b"")
+        channel.close()
+        await guest.end()
+        await dialler.end()
 
     async def test_a_stranger(self) -> None:
         """When a process of another user listens at a path, the dial fails and says so."""
