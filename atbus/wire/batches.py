@@ -10,10 +10,12 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+from atbus import limits
 from atbus.busid import MASK_BITS_MAX, Subnet
 from atbus.errors import LocalProtocolError, MalformedFrame
 from atbus.wire.messages import RouteBatch, RouteOperation, RouteRecord
 from atbus.wire.rules import check
+from atbus.wire.shapes import read_count
 
 _BATCH: Final = struct.Struct("<IIBBHH")
 _RECORD: Final = struct.Struct("<HBHQQIQHHHHH")
@@ -59,6 +61,7 @@ def unpack_batch(frame: bytes, start: int) -> dict[str, Any]:
         )
         if last > 1 or dump > 1:
             raise MalformedFrame("a flag that is neither 0 nor 1")
+        read_count(record_count, limits.ROUTE_BATCH_RECORDS_MAX)
         strings, position = _unpack_strings(frame, start + _BATCH.size, string_count)
         records: list[RouteRecord] = []
         for _ in range(record_count):
@@ -146,10 +149,15 @@ def _unpack_record(frame: bytes, position: int, strings: list[str]) -> tuple[Rou
     :param strings: The batch's texts.
     :returns: The record, and where the next one begins.
     :raises MalformedFrame: When its length or a subnet is wrong.
+    :raises ValueError: When it has more of something than there may be.
     """
     fields = _RECORD.unpack_from(frame, position)
     length, operation, node_flags, bus_id, upstream_id, epoch, seq = fields[:7]
     subnet_count, label_count, address_count, host, process = fields[7:]
+    # Refused before the first is read: a record may say that it has seven thousand.
+    read_count(subnet_count, limits.SUBNETS_MAX)
+    read_count(label_count, limits.LABELS_MAX)
+    read_count(address_count, limits.ADDRESSES_MAX)
     subnets_at = position + _RECORD.size
     labels_at = subnets_at + 9 * subnet_count
     addresses_at = labels_at + 4 * label_count

@@ -1,9 +1,10 @@
 """
 Messages to bytes and back: by struct what is sent often, through the schema the rest.
 
-DATA, FRAGMENT, PUBLISH, PING, PONG, LINK_ACK and ROUTE_BATCH have code of their own; tests prove
-it equal to `atbus.wire.schema`, which stays the norm. A program that moves frames without looking
-inside needs `peek` and `patch` only; one that delivers them, `split_run`.
+DATA, FRAGMENT, PUBLISH, PING, PONG, LINK_ACK and what may have many entries (ROUTE_BATCH, INTEREST,
+SERVICE_BATCH) have code of their own; tests prove it equal to `atbus.wire.schema`, which stays the
+norm. A program that moves frames without looking inside needs `peek` and `patch` only; one that
+delivers them, `split_run`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from atbus import limits
 from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
 from atbus.wire import schema, shapes
 from atbus.wire.batches import pack_batch, unpack_batch
+from atbus.wire.bounds import SERVICE_ENTRIES_MAX
+from atbus.wire.entries import (
+    pack_interests,
+    pack_services,
+    unpack_interests,
+    unpack_services,
+)
 from atbus.wire.extras import pack_extras, unpack_extras
 from atbus.wire.head import HEAD, HEAD_SIZE, Head, body_start, patch, peek
 from atbus.wire.messages import (
     IGNORABLE_BIT,
     Data,
     Fragment,
+    Interest,
     LinkAck,
     Message,
     MessageType,
@@ -29,6 +38,7 @@ from atbus.wire.messages import (
     Pong,
     Publish,
     RouteBatch,
+    ServiceBatch,
     Unknown,
 )
 from atbus.wire.rules import check, count_of
@@ -52,6 +62,8 @@ _DIGESTS: Final = struct.Struct("<QQQ")
 _ACK: Final = struct.Struct("<IH")
 _RANGE: Final = struct.Struct("<II")
 _PUBLICATION: Final = struct.Struct("<HHHH")
+_INTEREST: Final = struct.Struct("<IBBQH")
+_SERVICES: Final = struct.Struct("<BBH")
 _TEXT_LENGTH: Final = struct.Struct("<H")
 _TYPES: Final = {int(member): member for member in MessageType}
 
@@ -215,6 +227,49 @@ def _read_batch(frame: bytes, start: int, _count: int, envelope: Envelope) -> Ro
     return message
 
 
+def _write_interest(message: Interest) -> bytes:
+    check(message)
+    head = _INTEREST.pack(
+        message.generation, message.replay, message.last, message.barrier, len(message.entries)
+    )
+    return head + pack_interests(message.entries)
+
+
+def _read_interest(frame: bytes, start: int, _count: int, envelope: Envelope) -> Interest:
+    generation, replay, last, barrier, count = _INTEREST.unpack_from(frame, start)
+    # More than there may be are refused before the first is read.
+    shapes.read_count(count, limits.INTEREST_ENTRIES_MAX)
+    message = Interest(
+        generation=generation,
+        replay=shapes.read_truth(replay),
+        last=shapes.read_truth(last),
+        barrier=barrier,
+        entries=unpack_interests(frame, start + _INTEREST.size, count),
+        **envelope,
+    )
+    check(message)
+    return message
+
+
+def _write_services(message: ServiceBatch) -> bytes:
+    check(message)
+    head = _SERVICES.pack(message.replay, message.last, len(message.services))
+    return head + pack_services(message.services)
+
+
+def _read_services(frame: bytes, start: int, _count: int, envelope: Envelope) -> ServiceBatch:
+    replay, last, count = _SERVICES.unpack_from(frame, start)
+    shapes.read_count(count, SERVICE_ENTRIES_MAX)
+    message = ServiceBatch(
+        replay=shapes.read_truth(replay),
+        last=shapes.read_truth(last),
+        services=unpack_services(frame, start + _SERVICES.size, count),
+        **envelope,
+    )
+    check(message)
+    return message
+
+
 def _write_publish(message: Publish) -> bytes:
     check(message)
     subject, reply_to = message.subject.encode(), message.reply_to.encode()
@@ -269,6 +324,8 @@ _WRITERS: Final[Mapping[MessageType, Callable[[Any], bytes]]] = {
     MessageType.PONG: _write_digests,
     MessageType.LINK_ACK: _write_link_ack,
     MessageType.ROUTE_BATCH: _write_batch,
+    MessageType.INTEREST: _write_interest,
+    MessageType.SERVICE_BATCH: _write_services,
 }
 _READERS: Final[Mapping[MessageType, Callable[[bytes, int, int, Envelope], Message]]] = {
     MessageType.DATA: _read_data,
@@ -278,4 +335,6 @@ _READERS: Final[Mapping[MessageType, Callable[[bytes, int, int, Envelope], Messa
     MessageType.PONG: _read_pong,
     MessageType.LINK_ACK: _read_link_ack,
     MessageType.ROUTE_BATCH: _read_batch,
+    MessageType.INTEREST: _read_interest,
+    MessageType.SERVICE_BATCH: _read_services,
 }

@@ -36,6 +36,8 @@ HOT = (
     MessageType.PONG,
     MessageType.LINK_ACK,
     MessageType.ROUTE_BATCH,
+    MessageType.INTEREST,
+    MessageType.SERVICE_BATCH,
 )
 
 
@@ -73,6 +75,11 @@ class EqualityTests(SynchronousTestCase):
     def test_route_batch(self) -> None:
         """ROUTE_BATCH: struct and construct write the same bytes and read the same records."""
         self._agree(MessageType.ROUTE_BATCH)
+
+    def test_entries(self) -> None:
+        """INTEREST and SERVICE_BATCH: the same bytes, the same entries."""
+        self._agree(MessageType.INTEREST)
+        self._agree(MessageType.SERVICE_BATCH)
 
     @settings(deadline=None, max_examples=300)
     @given(any_message(), links())
