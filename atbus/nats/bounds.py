@@ -47,6 +47,10 @@ LAME_DUCK_SECONDS: Final = 120.0
 #: Connections that are remembered after their end, for ``/connz?state=closed``: NATS's number.
 CLOSED_REMEMBERED: Final = 10_000
 
+#: Entries of a list that a page for monitors describes in one turn of the reactor: three
+#: milliseconds.
+LISTED_PER_TURN: Final = 256
+
 #: Subjects whose text is remembered by their bytes; as many as matches are remembered.
 SUBJECTS_REMEMBERED: Final = 1_024
 

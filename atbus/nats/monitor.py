@@ -7,19 +7,20 @@ Counters are right at the moment of the question: what a client has got a PONG f
 
 from __future__ import annotations
 
-import json
 import resource as system
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from atbus.nats.accounts import NO_ACCOUNT
-from atbus.nats.browsers import refusal_of, seal
+from atbus.nats.browsers import refusal_of
 from atbus.nats.client import Client
 from atbus.nats.info import PROTOCOL, VERSION
+from atbus.nats.pages import Arguments, BadArgument, Listed, Page
 from atbus.nats.sites import QuietSite
 from atbus.subjects.interest import Wanted
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
 
 _LIMIT: Final = 1_024
 _NANOSECONDS: Final = 1_000_000_000
-
-Arguments = dict[str, str]
-
-
-class BadArgument(ValueError):
-    """Something was asked that cannot be answered; the text says what."""
 
 
 def monitor_site(gateway: Gateway) -> Site:
@@ -58,55 +53,9 @@ def monitor_site(gateway: Gateway) -> Site:
         b"healthz": monitor.healthz,
     }
     for name, page in pages.items():
-        root.putChild(name, Page(monitor, name.decode(), page))
+        note = partial(monitor.note_request, name.decode())
+        root.putChild(name, Page(gateway.reactor, monitor.refusal_of, note, page))
     return QuietSite(root, gateway.reactor)
-
-
-class Page(Resource):
-    """
-    One page.
-
-    :param name: Without the slash.
-    :param page: Makes its content.
-    """
-
-    isLeaf = True
-
-    def __init__(
-        self, monitor: Monitor, name: str, page: Callable[[Arguments], dict[str, Any]]
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        self._monitor = monitor
-        self._name = name
-        self._page = page
-
-    def render_GET(self, request: Request) -> bytes:
-        """Answer; a question that makes no sense is told what is wrong with it."""
-        seal(request)
-        refusal = self._monitor.refusal_of(request)
-        if refusal is not None:
-            request.setResponseCode(403)
-            return refusal.encode()
-        given: dict[bytes, list[bytes]] = request.args or {}
-        arguments = {
-            name.decode(errors="replace"): values[0].decode(errors="replace")
-            for name, values in given.items()
-        }
-        self._monitor.note_request(self._name)
-        try:
-            content = self._page(arguments)
-        except BadArgument as fault:
-            request.setResponseCode(400)
-            return str(fault).encode()
-        if content.get("status") == "unavailable":
-            request.setResponseCode(503)
-        text = json.dumps(content, indent=2)
-        callback = arguments.get("callback", "")
-        if callback.replace(".", "").replace("_", "").isalnum():
-            request.setHeader("content-type", "application/javascript")
-            return f"{callback}({text})".encode()
-        request.setHeader("content-type", "application/json")
-        return text.encode()
 
 
 class Monitor:
@@ -225,7 +174,10 @@ class Monitor:
             "total": len(chosen),
             "offset": offset,
             "limit": limit,
-            "connections": [_connection(client, now, arguments.get("subs", "")) for client in page],
+            "connections": Listed(
+                page,
+                lambda client: _connection(client, now, arguments.get("subs", "")),
+            ),
         }
 
     def routez(self, arguments: Arguments) -> dict[str, Any]:
@@ -287,10 +239,9 @@ class Monitor:
                 "total": len(found),
                 "offset": offset,
                 "limit": limit,
-                "subscriptions_list": [
-                    _subscription(client, subscription)
-                    for client, subscription in found[offset : offset + limit]
-                ],
+                "subscriptions_list": Listed(
+                    found[offset : offset + limit], lambda pair: _subscription(*pair)
+                ),
             }
         return content
 

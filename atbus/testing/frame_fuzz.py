@@ -1,9 +1,9 @@
 """
 Hostile frames for `atbus.testing.hostile`.
 
-An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into chunks
-a fragment, patched, traced, and cut for a link that takes shorter ones, as relays do.
-a fragment, patched, traced, and cut for a link that takes shorter ones, as a relay would.
+An input is a damaged frame or a damaged recorded stream (`atbus.testing.mutation`), cut into
+chunks. Its frames are decoded until one ends the link; the first of them are also taken apart as a
+run or a fragment, patched, traced, and cut for a link that takes shorter ones, as a relay would.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from atbus.wire.messages import Message, MessageType, Unknown
 from atbus.wire.runs import read_fragment
 
 _STREAM_SHARE: Final = 0.1
+_RELAYED_MAX: Final = 16
+# As a link: by the third that its neighbor has made, it ends.
+_UNREADABLE_MAX: Final = 3
 _ALLOCATED_FACTOR: Final = 64
 _ALLOCATED_BYTES: Final = 256 * 1024
 
@@ -92,12 +95,17 @@ def read_stream(pieces: Sequence[bytes], findings: Findings) -> list[bytes]:
     except RemoteProtocolError as error:
         findings.outcomes[f"stream {error.status.name}"] += 1
     findings.frames += len(frames)
+    unreadable = 0
     for frame in frames:
         try:
             message = codec.decode(frame)
             findings.outcomes["skipped" if isinstance(message, Unknown) else "read"] += 1
         except RemoteProtocolError as error:
             findings.outcomes[error.status.name] += 1
+            unreadable += 1
+            if unreadable == _UNREADABLE_MAX:
+                break
+    for frame in frames[:_RELAYED_MAX]:
         _relay(frame)
     return frames
 

@@ -10,6 +10,7 @@ fails: no exception gets as far as a log.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from random import Random
@@ -134,11 +135,17 @@ class _Port:
 
 
 class _Reactor(HeapClock):
-    """The part of a reactor that listens."""
+    """The part of a reactor that listens; it notes how long its later turns take."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sites: dict[int, Any] = {}
+        self.turns_seconds: list[float] = []
+
+    def _make_next(self, at: float) -> None:
+        began = time.thread_time()
+        super()._make_next(at)
+        self.turns_seconds.append(time.thread_time() - began)
 
     def listenTCP(self, port: int, factory: Any, *_how: object, **_more: object) -> _Port:
         """Keep what listens."""
@@ -156,6 +163,7 @@ def take_browser(pieces: Sequence[bytes], *, upgrades: bool) -> str:
     :raises AssertionError: Something of ours failed.
     """
     reactor, sites = _doors()
+    reactor.turns_seconds.clear()
     transport = _Transport(peerAddress=_PEER)
     with logged_errors() as errors:
         protocol = sites[upgrades].buildProtocol(_PEER)
@@ -170,6 +178,17 @@ def take_browser(pieces: Sequence[bytes], *, upgrades: bool) -> str:
         raise AssertionError("; ".join(errors))
     answer = transport.value()[:12].decode("ascii", "replace")
     return f"browser {answer[9:]}" if answer.startswith("HTTP/1.") else "browser is not answered"
+
+
+def longest_turn(took_seconds: float) -> float:
+    """
+    Tell how long others had to wait for the last browser at a time.
+
+    :param took_seconds: Of processor time, what it took in all.
+    :returns: What the longest turn of the reactor took, seconds.
+    """
+    later = _doors()[0].turns_seconds
+    return max(took_seconds - sum(later), *later, 0.0)
 
 
 @cache

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from atbus.nats import bounds
+from atbus.nats import bounds, monitor
 from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import duration
 from tests.nats.harbor import HarborTests
@@ -21,11 +21,18 @@ class MonitorTests(HarborTests):
 
     def setUp(self) -> None:
         super().setUp()
+        self.guests: list[Any] = []
         self.one = self.alone(monitor="127.0.0.1:8222", name="east")
         self.first, self.second = self.caller(self.one), self.caller(self.one)
         self.first.says(QUIET + b"SUB a.* q 1\r\nUNSUB 1 5\r\nPING\r\n")
         self.second.says(b'CONNECT {"verbose":false,"name":"two","lang":"py","version":"1"}\r\n')
         self.second.says(b"PUB a.b 2\r\nhi\r\nPING\r\n")
+
+    def end(self) -> None:
+        """Let all leave before the gateway does."""
+        for guest in [*self.guests]:
+            self.leaves(guest)
+        super().end()
 
     def asks(self, path: str, gateway: Gateway | None = None) -> tuple[int, str]:
         """Ask; give the status and the text of the answer."""
@@ -34,9 +41,72 @@ class MonitorTests(HarborTests):
         transport = StringTransport()
         protocol.makeConnection(transport)
         protocol.dataReceived(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        self.network.settle(0.0)
         protocol.connectionLost(Failure(ConnectionDone()))
         head, _, body = transport.value().partition(b"\r\n\r\n")
         return int(head.split()[1]), body.decode()
+
+    def connects(self) -> tuple[Any, StringTransport]:
+        """Give a connection that stays, and what is written to it."""
+        protocol = self.quays[self.one.node].ports[1].factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        self.guests.append(protocol)
+        return protocol, transport
+
+    def leaves(self, protocol: Any) -> None:
+        """Let a connection end."""
+        self.guests.remove(protocol)
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_many_questions_at_once(self) -> None:
+        """Of many questions one is answered in a turn, in their order, whoever has asked them."""
+        (one, to_one), (other, to_other) = self.connects(), self.connects()
+        one.dataReceived(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        other.dataReceived(b"GET /healthz HTTP/1.1\r\n\r\n")
+
+        def answers() -> tuple[int, int]:
+            return to_one.value().count(b"200 OK"), to_other.value().count(b"200 OK")
+
+        seen = [answers()]
+        for number in range(2, 5):
+            self.until(lambda total=number: sum(answers()) >= total)  # type: ignore[misc]
+            seen.append(answers())
+        # The second question of the one was there before the other's.
+        self.assertEqual(seen, [(1, 0), (2, 0), (2, 1), (3, 1)])
+
+    def test_who_leaves_before_an_answer(self) -> None:
+        """Nobody is answered who has gone meanwhile; the next one is."""
+        (one, _), (gone, to_gone), (last, to_last) = (self.connects() for _ in range(3))
+        for protocol in (one, gone, last):
+            protocol.dataReceived(b"GET /varz HTTP/1.1\r\n\r\n")
+        self.leaves(gone)
+        self.network.settle(0.0)
+        self.assertEqual((to_gone.value(), b"200 OK" in to_last.value()), (b"", True))
+        self.assertEqual(self.facts("/varz")["http_req_stats"], {"/varz": 3})
+
+    def test_a_long_list(self) -> None:
+        """Of many clients a portion is described in each turn; all are in the answer."""
+        self.patch(bounds, "LISTED_PER_TURN", 1)
+        (one, to_one), (gone, to_gone) = self.connects(), self.connects()
+        described: list[int] = []
+        describe = monitor._connection
+
+        def describes(client: Any, *rest: Any) -> Any:
+            described.append(client.number)
+            return describe(client, *rest)
+
+        self.patch(monitor, "_connection", describes)
+        one.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
+        self.assertEqual((described, to_one.value()), ([1], b""))
+        self.until(lambda: to_one.value() != b"")
+        self.assertEqual(described, [1, 2])
+        body = to_one.value().partition(b"\r\n\r\n")[2]
+        self.assertEqual([each["cid"] for each in json.loads(body)["connections"]], [1, 2])
+        gone.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
+        self.leaves(gone)
+        self.network.settle(0.0)
+        self.assertEqual((described, to_gone.value()), ([1, 2, 1], b""))
 
     def facts(self, path: str) -> dict[str, Any]:
         """Ask for a page that is there."""
@@ -96,8 +166,13 @@ class MonitorTests(HarborTests):
             subsz["subscriptions_list"],
             [
                 {
-                    "account": "$G", "subject": "a.*", "qgroup": "q", "sid": "1",
-                    "msgs": 1, "max": 5, "cid": 1,
+                    "account": "$G",
+                    "subject": "a.*",
+                    "qgroup": "q",
+                    "sid": "1",
+                    "msgs": 1,
+                    "max": 5,
+                    "cid": 1,
                 }
             ],
         )

@@ -1,0 +1,156 @@
+"""
+Pages for monitors, in JSON. A list of clients may be long, so it is written in portions, one in
+each turn of the reactor: who asks for all of them keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from atbus.nats import bounds
+from atbus.nats.browsers import seal
+
+Arguments = dict[str, str]
+
+
+class BadArgument(ValueError):
+    """Something was asked that cannot be answered; the text says what."""
+
+
+@attrs.frozen
+class Listed:
+    """
+    A list of a page.
+
+    :param items: What is in it.
+    :param describe: Makes of one what is written, when it is written.
+    """
+
+    items: Sequence[Any]
+    describe: Callable[[Any], Any]
+
+
+class Page(Resource):
+    """
+    One page.
+
+    :param reactor: Its turns.
+    :param refusal_of: Says why a question is not answered; None: it is.
+    :param note_request: Called for each that is.
+    :param page: Makes its content.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        refusal_of: Callable[[Request], str | None],
+        note_request: Callable[[], None],
+        page: Callable[[Arguments], Mapping[str, Any]],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._reactor = reactor
+        self._refusal_of = refusal_of
+        self._note_request = note_request
+        self._page = page
+
+    def render_GET(self, request: Request) -> bytes | int:
+        """Answer; a question that makes no sense is told what is wrong with it."""
+        seal(request)
+        refusal = self._refusal_of(request)
+        if refusal is not None:
+            request.setResponseCode(403)
+            return refusal.encode()
+        given: dict[bytes, list[bytes]] = request.args or {}
+        arguments = {
+            name.decode(errors="replace"): values[0].decode(errors="replace")
+            for name, values in given.items()
+        }
+        self._note_request()
+        try:
+            content = self._page(arguments)
+        except BadArgument as fault:
+            request.setResponseCode(400)
+            return str(fault).encode()
+        if content.get("status") == "unavailable":
+            request.setResponseCode(503)
+        callback = arguments.get("callback", "")
+        if not callback.replace(".", "").replace("_", "").isalnum():
+            callback = ""
+        _Writing(self._reactor, request, content, callback).go_on()
+        return NOT_DONE_YET
+
+
+class _Writing:
+    """
+    The answer to one question.
+
+    :param reactor: Its turns.
+    :param request: The question.
+    :param content: What the answer says.
+    :param callback: The function of who asks that gets it; empty for none.
+    """
+
+    def __init__(
+        self, reactor: IReactorTime, request: Request, content: Mapping[str, Any], callback: str
+    ) -> None:
+        self._reactor = reactor
+        self._request = request
+        self._callback = callback
+        self._texts: list[str] = []
+        self._portions = self._write(content)
+        self._turn: IDelayedCall | None = None
+        request.notifyFinish().addErrback(self._stop)
+
+    def go_on(self) -> None:
+        """Write a portion, and send all of them behind the last."""
+        self._turn = None
+        for _ in self._portions:
+            self._turn = self._reactor.callLater(0, self.go_on)
+            return
+        text = "".join(self._texts)
+        kind = "json"
+        if self._callback:
+            kind, text = "javascript", f"{self._callback}({text})"
+        body = text.encode()
+        self._request.setHeader("content-type", f"application/{kind}")
+        self._request.setHeader("content-length", str(len(body)))
+        self._request.write(body)
+        self._request.finish()
+
+    def _write(self, content: Mapping[str, Any]) -> Iterator[None]:
+        """Write the content, an entry of a list in each line; stop behind each portion."""
+        add, written = self._texts.append, 0
+        opening = "{\n  "
+        for name, value in content.items():
+            add(f"{opening}{json.dumps(name)}: ")
+            opening = ",\n  "
+            if not isinstance(value, Listed):
+                add(json.dumps(value))
+                continue
+            # Without indentation: that costs four times as much as the rest.
+            before = "[\n    "
+            for item in value.items:
+                if written == bounds.LISTED_PER_TURN:
+                    written = 0
+                    yield
+                written += 1
+                add(before + json.dumps(value.describe(item)))
+                before = ",\n    "
+            add("\n  ]" if value.items else "[]")
+        add("\n}")
+
+    def _stop(self, _: Failure) -> None:
+        """Write no more: nobody hears it."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
