@@ -85,7 +85,7 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
         "LEAF_RETRY_SECONDS": "interop.test_nats_leafs.LeafOfDebianTests.test_killed_and_back",
     },
     "atbus.node.bounds": {
-        "COMPRESSION_LEAST_BYTES": "node.test_compression.ReloadTests.test_compression_least_bytes",
+        "COMPRESSION_LEAST_BYTES": "node.test_compression.CompressionTests.test_two_nodes",
     },
     "atbus.subjects.bounds": {
         "WAITING_COUNT_MAX": (
@@ -141,6 +141,7 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
 _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
     "atbus.routing.bounds": {
         "DRAIN_MOVE_FRACTION": "node.test_stop.SilenceTests.test_a_shorter_drain",
+        "QUIET_SECONDS": "node.test_stop.SilenceTests.test_a_neighbor_that_dies_meanwhile",
     },
     "atbus.limits": {
         "FAST_HEARTBEAT_SECONDS": "node.test_liveness.DeathTests.test_the_fast_profile",
