@@ -406,7 +406,7 @@ class NodeConfig:
             if address.is_tcp and not (address.is_tls or address.is_loopback):
                 yield (
                     f"listen[{index}]: {address} takes connections from other hosts without TLS; "
-                    f"say allow_insecure = true if that is meant"
+                    f"use tls+{address}, or say allow_insecure = true if that is meant"
                 )
 
     def _faults_in_counts(self) -> Iterator[str]:

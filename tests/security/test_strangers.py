@@ -58,7 +58,7 @@ class RegistrationTests(BusTests):
         error: ConfigurationError = self.assertRaises(
             ConfigurationError, NodeConfig, id=1, listen=["ipv4://192.0.2.1:1"]
         )
-        self.assertIn("allow_insecure", str(error))
+        self.assertIn("use tls+ipv4://192.0.2.1:1, or say allow_insecure = true", str(error))
 
     def test_security_storms(self) -> None:
         """Who is refused waits half a minute; there are so many handshakes in a second."""
