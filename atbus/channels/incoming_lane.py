@@ -21,6 +21,7 @@ from zope.interface import implementer
 from atbus import limits
 from atbus.address import Address
 from atbus.channels.bell import Bell
+from atbus.channels.busy_polling import busy_poller_of
 from atbus.channels.interfaces import IChannel, IChannelReceiver
 from atbus.channels.lane import CHECKED_HEAD, CHECKED_WHOLE, LaneReader, make_lane
 from atbus.channels.lane_channel import SEALS, Fence, LaneChannel, map_memory
@@ -64,6 +65,7 @@ class IncomingLane(LaneChannel):
         self.size_bytes = size_bytes
         self.written_bytes = 0
         self._reactor = reactor
+        self._poller = busy_poller_of(reactor)
         self._reading = True
         #: Tells a writer that waits that it may go on; set by who knows a way to it.
         self.tell_room: Callable[[], None] = _tell_nobody
@@ -196,6 +198,41 @@ class IncomingLane(LaneChannel):
             self._drain()
         return missed
 
+    def look_awake(self) -> bool:
+        """
+        Read what has come while the process looks for work.
+
+        :returns: Whether there was anything to do.
+        """
+        if self._ended or not self._reading:
+            return False
+        try:
+            if not self._lane.unread_bytes:
+                return self._look_for_writer()
+        except MalformedFrame as error:
+            self._fault(error)
+        else:
+            self._drain()
+        return True
+
+    def fall_asleep(self) -> bool:
+        """
+        Go to sleep: the process looks no more.
+
+        :returns: False when something has come meanwhile; it is read in the next turn.
+        """
+        if self._ended or not self._reading:
+            return True
+        try:
+            told = self._look_for_writer()
+            if self._falls_asleep() and not (told or self._ended):
+                return True
+        except MalformedFrame as error:
+            self._fault(error)
+        if not self._ended:
+            self._soon(0, self._drain)
+        return False
+
     def _drain(self) -> None:
         """Deliver one turn's share, then go to sleep or come again."""
         until = self._lane.read_bytes + LANE_TURN_BYTES
@@ -206,7 +243,7 @@ class IncomingLane(LaneChannel):
                 self._deliver(self._receiver, until - self._lane.read_bytes)
                 if self._ended or not self._reading:
                     return
-                if not self._lane.unread_bytes and self._falls_asleep():
+                if not self._lane.unread_bytes and self._rests():
                     return
                 if self._lane.read_bytes >= until:
                     break
@@ -226,6 +263,12 @@ class IncomingLane(LaneChannel):
             self._look_for_writer()
             self._tell("frames_received", receiver.frames_received, frames)
 
+    def _rests(self) -> bool:
+        """Stay awake where somebody looks here, else go to sleep."""
+        if self._closing is None and self._poller is not None and self._poller.watch(self):
+            return True
+        return self._falls_asleep()
+
     def _falls_asleep(self) -> bool:
         """Go to sleep, or end if that was wanted, unless something has come meanwhile."""
         self._lane.sleep()
@@ -240,10 +283,12 @@ class IncomingLane(LaneChannel):
             self._finish(*self._closing)
         return True
 
-    def _look_for_writer(self) -> None:
-        """Tell a writer that waits for room that there is enough."""
-        if self._lane.must_tell_room():
-            self._tell("tell_room", self.tell_room)
+    def _look_for_writer(self) -> bool:
+        """Tell a writer that waits for room that there is enough; give whether it had to be."""
+        if not self._lane.must_tell_room():
+            return False
+        self._tell("tell_room", self.tell_room)
+        return True
 
     def _fault(self, error: RemoteProtocolError) -> None:
         if self._receiver is not None:
@@ -252,6 +297,8 @@ class IncomingLane(LaneChannel):
 
     def _release(self) -> None:
         self._reactor.removeReader(self)
+        if self._poller is not None:
+            self._poller.forget(self)
         self._lane.release()
         self._memory.release()
         self._map.close()

@@ -14,13 +14,14 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.cli.busy_polling import BUSY_POLL_SECONDS, BusyPoller, poll_before_sleep
+from atbus.channels.busy_polling import BusyPoller
+from atbus.cli.busy_polling import BUSY_POLL_SECONDS, poll_before_sleep
 
 _PROGRAM = """
 from twisted.internet import epollreactor
 epollreactor.install()
 from twisted.internet import reactor
-from atbus.cli.busy_polling import BusyPoller
+from atbus.channels.busy_polling import BusyPoller
 from atbus.cli.twistd import Options, makeService
 
 options = Options()
@@ -67,6 +68,26 @@ class Epoll:
     def give_way(self) -> None:
         """Let others use the processor; they do, for a while."""
         self.now += 10.0
+
+
+class Thing:
+    """Something that stays awake; counts what is asked of it."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.slept = 0
+        self.works_at = 0
+        self.can_sleep = True
+
+    def look_awake(self) -> bool:
+        """Look; there is work at one of the looks."""
+        self.looks += 1
+        return self.looks == self.works_at
+
+    def fall_asleep(self) -> bool:
+        """Go to sleep, or not."""
+        self.slept += 1
+        return self.can_sleep
 
 
 class BusyPollerTests(SynchronousTestCase):
@@ -132,6 +153,40 @@ class BusyPollerTests(SynchronousTestCase):
         self.poller.poll(50.0, 16)
         self.assertEqual(self.poller.poll(5000.0, 16), [])
         self.assertEqual(self.epoll.now, 100.0 + 5000.0)
+
+    def test_watched_things(self) -> None:
+        """A few things that stay awake are looked at, each once, and no more than a few."""
+        things = [Thing() for _ in range(9)]
+        self.assertEqual([self.poller.watch(each) for each in things], [True] * 8 + [False])
+        self.assertTrue(self.poller.watch(things[0]))
+        self.poller.forget(things[1])
+        self.poller.forget(things[8])
+        self.poller.poll(0, 16)
+        self.assertEqual([each.looks for each in things], [1, 0, *[1] * 6, 0])
+
+    def test_a_watched_thing_that_has_work(self) -> None:
+        """Work that is found by a look ends the wait: it may have set timers."""
+        thing = Thing()
+        self.poller.watch(thing)
+        thing.works_at = 3
+        self.assertEqual(self.poller.poll(-1, 16), [])
+        self.assertEqual((self.epoll.now, self.epoll.sleeps, thing.slept), (20.0, [], 0))
+
+    def test_watched_things_sleep(self) -> None:
+        """
+        Before the process sleeps all must; one that cannot keeps it awake, and who comes later is
+        not watched while looks are not worth it.
+        """
+        things = [Thing(), Thing()]
+        for each in things:
+            self.poller.watch(each)
+        things[0].can_sleep = False
+        self.assertEqual(self.poller.poll(5000.0, 16), [])
+        self.assertEqual((self.epoll.sleeps, [each.slept for each in things]), ([], [1, 1]))
+        self.assertTrue(self.poller.watch(things[1]))
+        self.poller.poll(5000.0, 16)
+        self.assertEqual((self.epoll.sleeps, [each.slept for each in things]), ([4900.0], [1, 2]))
+        self.assertFalse(self.poller.watch(things[1]))
 
     def test_who_must_not_wait_looks_once(self) -> None:
         """A reactor that has calls to make asks without waiting, and does not wait."""

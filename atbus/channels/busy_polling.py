@@ -1,0 +1,168 @@
+"""
+What a process does when it has nothing to do: look for a moment longer, then sleep.
+
+A processor that sleeps has to be woken, and who sends the message that wakes it pays for a part of
+that: tens of microseconds in a virtual machine, more than all of a node's own work for the message.
+So a process that was busy until now looks for work again and again before it asks the kernel to let
+it sleep, as long as that has been worth it lately. Between two looks it gives way to whoever waits
+for the same processor. Lanes are looked at as well: one that is awake need not be rung.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+# After looking in vain a process goes to sleep 1, 3, 7 ... times without looking, at most so often:
+# what comes once in a millisecond then costs a look in six hundredths of a second.
+_SKIPPED_MAX: Final = 63
+
+# A look at a lane costs less than one at the sockets, but each look is at all of them.
+_WATCHED_MAX: Final = 8
+
+
+class Wakeful(Protocol):
+    """What can stay awake instead of being woken; neither method raises."""
+
+    def look_awake(self) -> bool:
+        """
+        Do what there is to do.
+
+        :returns: Whether there was anything.
+        """
+
+    def fall_asleep(self) -> bool:
+        """
+        See to it that whoever brings something wakes the process.
+
+        :returns: False when there is something to do at once; it will be done in the reactor's
+            next turn.
+        """
+
+
+class BusyPoller:
+    """
+    An epoll object that looks for a while before it sleeps.
+
+    A look that has found something is worth the next one. After one in vain the process sleeps
+    without looking, each time more often, until a sleep was so short that a look would have found
+    what ended it.
+
+    :param poller: The epoll object; all but `poll` is its own.
+    :param seconds: How long a look takes at most.
+    :param clock: Seconds, ascending.
+    :param give_way: Called between two looks; lets others have the processor.
+    """
+
+    def __init__(
+        self,
+        poller: Any,
+        seconds: float,
+        clock: Callable[[], float],
+        give_way: Callable[[], object] = os.sched_yield,
+    ) -> None:
+        self._ask: Callable[[float, int], list[tuple[int, int]]] = poller.poll
+        self._seconds = seconds
+        self._clock = clock
+        self._give_way = give_way
+        self._watched: list[Wakeful] = []
+        self._skipped = 0
+        self._to_skip = 0
+        # Any: what the reactor calls on its poller, it calls here.
+        self.register: Any = poller.register
+        self.modify: Any = poller.modify
+        self.unregister: Any = poller.unregister
+        self.fileno: Any = poller.fileno
+        self.close: Any = poller.close
+
+    def watch(self, wakeful: Wakeful) -> bool:
+        """
+        Look at something until the process goes to sleep.
+
+        :param wakeful: What has nothing to do now.
+        :returns: Whether it is looked at; who is not, falls asleep by itself.
+        """
+        if wakeful in self._watched:
+            return True
+        if self._to_skip or len(self._watched) >= _WATCHED_MAX:
+            return False
+        self._watched.append(wakeful)
+        return True
+
+    def forget(self, wakeful: Wakeful) -> None:
+        """
+        Look at something no more.
+
+        :param wakeful: What has come to its end.
+        """
+        if wakeful in self._watched:
+            self._watched.remove(wakeful)
+
+    def poll(self, timeout: float = -1, maxevents: int = -1) -> list[tuple[int, int]]:
+        """
+        Wait for events as `select.epoll.poll` does.
+
+        Once anything that is watched has done something this returns, for it may have set timers.
+
+        :param timeout: Seconds; none, or a negative number: for ever.
+        :param maxevents: The most that are returned.
+        :returns: Descriptors and what is with them.
+        """
+        ask = self._ask
+        if not timeout:
+            if self._watched:
+                self._look()
+            return ask(0, maxevents)
+        if self._to_skip:
+            self._to_skip -= 1
+            return self._sleep(timeout, maxevents)
+        clock, give_way = self._clock, self._give_way
+        seconds = self._seconds if timeout < 0 else min(timeout, self._seconds)
+        end = clock() + seconds
+        while True:
+            worked = bool(self._watched) and self._look()
+            events = ask(0, maxevents)
+            if worked or events:
+                self._skipped = 0
+                return events
+            if clock() >= end:
+                break
+            give_way()
+        if seconds == timeout:
+            return events
+        if self._watched and not self._all_sleep():
+            return ask(0, maxevents)
+        self._to_skip = self._skipped = min(_SKIPPED_MAX, 2 * self._skipped + 1)
+        return self._sleep(timeout - seconds if timeout > 0 else timeout, maxevents)
+
+    def _look(self) -> bool:
+        worked = False
+        for wakeful in tuple(self._watched):
+            worked |= wakeful.look_awake()
+        return worked
+
+    def _all_sleep(self) -> bool:
+        # Who looks again from now on, and does not sleep, is told to sleep by itself.
+        watched, self._watched = self._watched, []
+        asleep = [wakeful.fall_asleep() for wakeful in watched]
+        return all(asleep)
+
+    def _sleep(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
+        began = self._clock()
+        events = self._ask(timeout, maxevents)
+        # Waking takes about as long as a look.
+        if events and self._clock() - began < 2 * self._seconds:
+            self._skipped = self._to_skip = 0
+        return events
+
+
+def busy_poller_of(reactor: Any) -> BusyPoller | None:
+    """
+    Find what looks before a reactor sleeps.
+
+    :param reactor: Any.
+    :returns: It, if anything does.
+    """
+    poller = getattr(reactor, "_poller", None)
+    return poller if isinstance(poller, BusyPoller) else None
