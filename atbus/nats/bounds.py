@@ -97,6 +97,20 @@ LEAFS_MAX: Final = 256
 #: Routes at once, those of strangers among them: more servers than are in one cluster.
 ROUTES_MAX: Final = 256
 
+#: How often somebody from one address may be refused before it costs him time: servers that join
+#: make a few connections more than they need.
+ROUTE_REFUSALS_FREE: Final = 8
+
+#: From then on so much time lies between two who are let in from there: as often as a server dials
+#: that has found nobody.
+ROUTE_REFUSED_SECONDS: Final = 1.0
+
+#: An address from which nobody was refused for so long is as any other.
+ROUTE_REFUSED_FORGOTTEN_SECONDS: Final = 10.0
+
+#: Addresses of which it is known that somebody from there was refused: as many as may be connected.
+ROUTE_REFUSED_MAX: Final = ROUTES_MAX
+
 #: How long a route has to show that it is alive when there is a second one to the same server. A
 #: server that dials anew has lost the first one, and has waited for us already.
 ROUTE_ANSWER_SECONDS: Final = 2.0

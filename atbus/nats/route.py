@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
-from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.python.failure import Failure
 
 from atbus.nats import bounds
@@ -114,6 +114,11 @@ class RouteLink(ServerLink):
             subscriptions=len(self.interests),
         )
 
+    @property
+    def host(self) -> str:
+        """Where the other side is."""
+        return self.name.rpartition(":")[0]
+
     def join(self) -> None:
         """Take part."""
         self.has_taken_part = True
@@ -147,6 +152,25 @@ class RouteLink(ServerLink):
             self.transport.resumeProducing()
         super().close(reason)
 
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """The connection has ended."""
+        super().connectionLost(reason)
+        if self._is_refused:
+            self._routes.doorstep.refused(self.host)
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether somebody has dialed who has come to nothing."""
+        return self.dialer is None and not self.has_taken_part
+
+    def _log_end(self, reason: str) -> None:
+        if self._is_refused:
+            self._routes.doorstep.log_of(self.host).warn(
+                "route {name} is closed: {reason}", name=self.name, reason=reason
+            )
+        else:
+            super()._log_end(reason)
+
     def _leave(self) -> None:
         super()._leave()
         self._routes.left(self)
@@ -164,16 +188,12 @@ class RouteDoor(Factory):
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
 
-    def buildProtocol(self, addr: IAddress | None) -> RouteLink | None:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """Make our side of a route; None, which closes it, when it is not our turn or too many."""
-        routes = self._routes
-        if not routes.serves:
+        routes, host = self._routes, str(getattr(addr, "host", ""))
+        if routes.is_full(host):
             return None
-        if len(routes.links) >= bounds.ROUTES_MAX:
-            routes.log.warn("a route is closed: there are {count}", count=bounds.ROUTES_MAX)
-            return None
-        contexts = routes.contexts
-        return RouteLink(routes, routes.accepting(), contexts and contexts.accepting)
+        return routes.doorstep.wait(host) or routes.admit(host)
 
 
 class RouteDialer(ClientFactory):

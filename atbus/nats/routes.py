@@ -24,6 +24,7 @@ from atbus.nats import bounds
 from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.candidacy import Candidacy
 from atbus.nats.cluster_settings import ClusterSettings
+from atbus.nats.doorstep import Doorstep
 from atbus.nats.leafs import VERSION
 from atbus.nats.route import RouteDialer, RouteDoor, RouteLink
 from atbus.nats.route_session import RouteSession, RouteTerms
@@ -57,6 +58,8 @@ class Routes(ServerLinks):
         #: What routes are encrypted with; None for nothing.
         self.contexts = RouteContexts(settings) if settings.has_tls else None
         self.door = RouteDoor(self)
+        #: Who dials us again and again, and is to wait.
+        self.doorstep = Doorstep(self.timers, self.log, self.admit)
         #: Those that take part, by who is at the other end.
         self.members: dict[str, RouteLink] = {}
         self._gateway = gateway
@@ -79,6 +82,7 @@ class Routes(ServerLinks):
         """Leave the cluster; another gateway takes over."""
         self._candidacy.stop()
         self._hang_up("the node stops")
+        self.doorstep.clear()
 
     def next_number(self) -> int:
         """Count one more connection."""
@@ -110,6 +114,31 @@ class Routes(ServerLinks):
             dialer.stop(reason)
         for link in list(self.links):
             link.close(reason)
+
+    def is_full(self, host: str) -> bool:
+        """
+        Tell whether there are as many routes as there may be, those of strangers among them.
+
+        :param host: Who is closed because of that, for the log.
+        """
+        if len(self.links) + len(self.doorstep) < bounds.ROUTES_MAX:
+            return False
+        self.doorstep.log_of(host).warn(
+            "a route is closed: there are {count}", count=bounds.ROUTES_MAX
+        )
+        return True
+
+    def admit(self, host: str) -> RouteLink | None:
+        """
+        Make our side of a route that somebody has dialed.
+
+        :param host: From where.
+        :returns: It; None, which closes it, when it is not our turn.
+        """
+        if not self.serves:
+            self.doorstep.refused(host)
+            return None
+        return RouteLink(self, self.accepting(), self.contexts and self.contexts.accepting)
 
     # Who takes part.
 

@@ -31,6 +31,7 @@ OURS = {
     ("atbus/node/toml.py", "_parse_override"): "the command line of who starts the node",
     ("atbus/discovery/etcd/gateway.py", "_Body.dataReceived"): "keeps it, up to a bound",
     ("atbus/discovery/etcd/gateway.py", "_Lines.dataReceived"): "hands it on to LineSplitter",
+    ("atbus/nats/doorstep.py", "Waiting.dataReceived"): "keeps it, and reads no more",
     ("atbus/nats/server_link.py", "ServerLink.dataReceived"): "hands it on to ServerSession",
     ("atbus/nats/tcp.py", "TcpClient.dataReceived"): "hands it on to Session",
     ("atbus/discovery/zookeeper/client.py", "Client.read"): "asks: the text is ours",

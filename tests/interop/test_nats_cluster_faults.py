@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
+from atbus import limits
+from atbus.nats import bounds
 from atbus.testing.toxic import Direction, ToxicRelay
 from tests.interop.nats_beside import NO_RESPONDERS
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
@@ -157,3 +160,41 @@ class CutNewerTests(CutDebianTests):
     """The newest version."""
 
     binary = NEWER_BINARY
+
+
+class LostRouteTests(ClusterCase):
+    """The newest server, which makes a lost route itself, without password and without pause."""
+
+    binary = NEWER_BINARY
+
+    def test_a_route_that_the_node_had_dialed_is_lost(self) -> Deferred[None]:
+        """The server is refused some times and then once a second, in one line; we come again."""
+        return Deferred.fromCoroutine(self.lost())
+
+    async def lost(self) -> None:
+        server = self.member("one")
+        gateway = await self.gateway(cluster=self.joins(server))
+        await self.beside_each(gateway, 1)
+        routes = gateway.routes
+        assert routes is not None
+        lines: list[LogEvent] = []
+
+        def note(event: LogEvent) -> None:
+            if event.get("log_format", "").startswith("route {name} is closed"):
+                lines.append(event)
+
+        observer = cast(ILogObserver, note)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        [link] = routes.members.values()
+        since = self.reactor.seconds()
+        link.give_up("it is to be lost")
+        await self.met(lambda: link not in routes.members.values() and members(gateway) == 1)
+        [again] = routes.members.values()
+        seconds = self.reactor.seconds() - since
+        # Without a pause there are thousands; it makes some at once before it is refused.
+        most = 100 + seconds / bounds.ROUTE_REFUSED_SECONDS
+        self.assertLessEqual(again.number - link.number, most)
+        self.assertLessEqual(len(lines), 1 + seconds / limits.LOG_INTERVAL_SECONDS)
+        ours, theirs = await self.client_of(gateway), await self.client(server.port)
+        await self.converse(ours, theirs)

@@ -112,7 +112,7 @@ class Caller:
         self._waiting: list[bytes] = []
         self._producer: Any = None
         self._is_closing = False
-        self.protocol = port.factory.buildProtocol(None)
+        self.protocol = port.factory.buildProtocol(self.getPeer())
         self.protocol.makeConnection(self)
 
     # The client's side.
