@@ -105,7 +105,7 @@ def new_node(
 @output_option
 def show(path: Path, output: Output) -> None:
     """Print what a certificate says: the ids that it names, the hosts, until when it is good."""
-    shown = _describe(load_certificates(path)[0])
+    shown = describe_certificate(load_certificates(path)[0])
     if output.is_json:
         output.value({"file": str(path), **shown})
         return
@@ -190,14 +190,37 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     :returns: The certificates, that of the node first.
     :raises CommandFailed: It cannot be read.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _failed(f"{path}: {error.strerror}") from error
+    return read_certificates(data, f"{path}: ")
+
+
+def read_certificates(data: bytes, prefix: str = "") -> list[x509.Certificate]:
+    """
+    Read certificates.
+
+    :param data: All of them, in PEM.
+    :param prefix: What stands before a fault, for people.
+    :returns: The certificates, that of the node first.
+    :raises CommandFailed: They cannot be read.
+    """
     from cryptography import x509
 
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise _failed(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise _failed(f"{path}: {error}") from error
+        certificates = x509.load_pem_x509_certificates(data)
+        for certificate in certificates:
+            # What is inside is not read before somebody asks for it.
+            describe_certificate(certificate)
+    except (
+        ValueError,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
+        raise _failed(f"{prefix}{error}") from error
+    return certificates
 
 
 def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
@@ -213,7 +236,13 @@ def _names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
     return list(names.get_values_for_type(x509.UniformResourceIdentifier)), hosts
 
 
-def _describe(certificate: x509.Certificate) -> dict[str, Any]:
+def describe_certificate(certificate: x509.Certificate) -> dict[str, Any]:
+    """
+    Tell what a certificate says.
+
+    :param certificate: One that `read_certificates` has read.
+    :returns: Names, issuer and dates.
+    """
     uris, hosts = _names(certificate)
     return {
         "subject": certificate.subject.rfc4514_string(),

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -57,10 +57,9 @@ class Conversation:
         :param target: Its bus id; 0 for the node that we talk to.
         :param words: The command's name and its arguments.
         :returns: What its answer says.
-        :raises CommandFailed: There is no answer.
+        :raises CommandFailed: There is no answer, or one that makes no sense.
         """
-        (line,) = await self.lines(target, *words)
-        return json.loads(line)
+        return read_answer(await self.lines(target, *words))
 
     async def lines(self, target: int, *words: bytes | str) -> list[bytes]:
         """
@@ -86,6 +85,22 @@ class Conversation:
         over: Deferred[None] = Deferred()
         self._timers.callLater(seconds, over.callback, None)
         await over
+
+
+def read_answer(lines: Sequence[bytes]) -> Any:
+    """
+    Read the answer to a built-in command.
+
+    :param lines: Its lines.
+    :returns: What it says.
+    :raises CommandFailed: It is not one value of JSON: it was not a node like ours that answered.
+    """
+    try:
+        (line,) = lines
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        detail = "an answer that is no JSON in one line"
+        raise CommandFailed.of(Status.HANDLER_FAILED, detail) from None
 
 
 async def converse(

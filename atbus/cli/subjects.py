@@ -85,7 +85,7 @@ def pub(
 
     The node at --via is the publisher. Without TEXT, or when it is "-", stdin is published.
     """
-    body, block = _payload(payload), _block(headers)
+    body, block = _payload(payload), read_pairs(*headers)
 
     async def question(conversation: Conversation) -> Any:
         for _ in range(count):
@@ -197,7 +197,7 @@ def req(
 
     The node at --via is who asks. Without TEXT, or when it is "-", stdin is the question.
     """
-    body, block = _payload(payload), _block(headers)
+    body, block = _payload(payload), read_pairs(*headers)
     seconds = str(via_of(ctx).timeout_seconds * 0.9)
 
     async def question(conversation: Conversation) -> Any:
@@ -251,8 +251,14 @@ def _payload(text: str | None) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _block(headers: tuple[str, ...]) -> bytes:
-    """Write headers as they travel."""
+def read_pairs(*headers: str) -> bytes:
+    """
+    Write headers as they travel.
+
+    :param headers: Each as ``NAME:VALUE``.
+    :returns: The block that stands before a payload.
+    :raises click.UsageError: One of them is none.
+    """
     from atbus.errors import LocalProtocolError
     from atbus.wire.headers import pack_headers
 
@@ -266,6 +272,8 @@ def _block(headers: tuple[str, ...]) -> bytes:
         return pack_headers(pairs)
     except LocalProtocolError as error:
         raise click.UsageError(str(error)) from error
+    except UnicodeEncodeError:
+        raise click.UsageError("a header that is no UTF-8") from None
 
 
 def _talk(ctx: click.Context, question: Any, patience_seconds: float | None) -> Any:

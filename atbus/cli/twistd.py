@@ -52,7 +52,14 @@ AUTO_ID_MAX: Final = 2**63 - 1
 BUSY_POLL_MAX_US: Final = 1000
 
 
-def _microseconds(text: str) -> int:
+def read_microseconds(text: str) -> int:
+    """
+    Read how long a process looks for more before it sleeps.
+
+    :param text: Microseconds.
+    :returns: The number.
+    :raises UsageError: It is none, or out of bounds.
+    """
     try:
         microseconds = int(text)
     except ValueError:
@@ -75,7 +82,7 @@ class Options(UsageOptions):
         [
             *("busy-poll", None, round(BUSY_POLL_SECONDS * 1e6)),
             "Microseconds for which a busy process looks for more before it sleeps; 0: not at all.",
-            _microseconds,
+            read_microseconds,
         ],
     ]
 

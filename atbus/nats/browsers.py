@@ -46,13 +46,19 @@ def refusal_of(request: Request, listens_at: str) -> str | None:
     :param listens_at: The address of the door.
     :returns: The reason, for people; None when it is answered.
     """
-    site = request.getHeader("sec-fetch-site")
+    site = _header(request, b"sec-fetch-site")
     if site not in _OURS:
         return "asked by a page of another site"
-    asked = request.getHeader("host")
+    asked = _header(request, b"host")
     if asked is not None and _is_loopback(listens_at) and not _is_own_name(asked):
         return "this is not the name of a host that answers here: ask for localhost, or its address"
     return None
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    # By its bytes: Twisted's own text of a header is no answer where it is not UTF-8.
+    value = request.getHeader(name)
+    return None if value is None else value.decode(errors="replace")
 
 
 def _is_loopback(host: str) -> bool:

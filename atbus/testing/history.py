@@ -129,7 +129,8 @@ class History:
     def _take(self, file: str, event: Mapping[str, Any]) -> bool:
         try:
             self._sort(file, event, (_bus_id(event["node"]), int(event["epoch"])))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
+            # JSON has infinities for Python, and they are no numbers of anything.
             return False
         return True
 
@@ -175,7 +176,7 @@ class History:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
 

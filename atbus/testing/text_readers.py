@@ -1,9 +1,9 @@
 """
 What reads texts and values of others, and is no reader of frames: for `atbus.testing.text_fuzz`.
 
-They come from files, registries, certificates, clients and other nodes. Each reader has examples of
-what it reads and the errors by which it refuses; anything else that comes out of it is a finding.
-Compressed frames are among them, for they have a reader of their own.
+They come from files, registries, certificates, clients, other nodes and command lines. Each reader
+has examples of what it reads and the errors by which it refuses; anything else that comes out of it
+is a finding. Compressed frames are among them, for they have a reader of their own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
+import click
+from twisted.python.usage import UsageError
 
 from atbus.address import parse_address
 from atbus.busid import Subnet, parse_bus_id
 from atbus.channels.credentials import read_certificate
 from atbus.channels.tls_fault import TlsRefused
+from atbus.cli.cert import describe_certificate, read_certificates
+from atbus.cli.options import BUS_ID, UpstreamType
+from atbus.cli.outcome import CommandFailed
+from atbus.cli.session import read_answer
+from atbus.cli.subjects import SubjectType, read_pairs
+from atbus.cli.twistd import read_microseconds
 from atbus.discovery import documents
 from atbus.discovery.etcd import faults, packer
 from atbus.discovery.etcd.gateway import LineSplitter
@@ -38,6 +46,8 @@ from atbus.node.reading_discovery import read_registries, read_service
 from atbus.node.reading_sources import read_dns, read_static
 from atbus.node.toml import parse_config
 from atbus.subjects.pattern import parse_pattern, parse_subject
+from atbus.testing.history import History
+from atbus.testing.seeds import parse_seeds
 from atbus.wire.compression import compression_extra, is_there, restore, restore_payload, squeeze
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import peek
@@ -334,5 +344,95 @@ _OF_NATS: Final = (
     ),
 )
 
-READERS: Final = _OF_THE_BUS + _OF_REGISTRIES + _OF_NATS
+# What the commands take from those who call them, from files and from other nodes.
+
+
+def _override(text: str) -> NodeConfig:
+    return parse_config("id = 5", [text])
+
+
+def _converted(kind: click.ParamType[Any]) -> Callable[[bytes], object]:
+    return _text(lambda text: kind.convert(text, None, None))
+
+
+def _read_events(data: bytes) -> History:
+    history = History()
+    history.read("events", data.splitlines(keepends=True))
+    return history
+
+
+def _show_certificate(data: bytes) -> object:
+    return [describe_certificate(each) for each in read_certificates(data)]
+
+
+_PEM: Final = tuple(
+    b"-----BEGIN CERTIFICATE-----%b-----END CERTIFICATE-----\n" % text.encode()
+    for text in _CERTIFICATES
+)
+_EVENT: Final = (
+    b'{"event":"send","node":"0x5","epoch":1,"target":"0x6","sequence":1,"kind":1,"digest":"d"}\n'
+)
+_FATE: Final = (
+    b'{"event":"fate","node":"0x5","epoch":1,"target":"0x6","sequence":1,"count":1,"status":"OK"}\n'
+)
+_RECEIPT: Final = (
+    b'{"event":"receive","node":"0x6","epoch":1,"source":"0x5","source_epoch":1,"sequence":1,'
+    b'"kind":1,"digest":"d"}\n'
+)
+
+_OF_COMMANDS: Final = (
+    Reader(
+        "override",
+        _text(_override),
+        (ConfigurationError,),
+        (
+            b"limits.hops=4",
+            b'labels.region="eu"',
+            b"heartbeat.seconds = 2.5",
+            b"nats.listen=127.0.0.1:4222",
+            b'upstream="ipv4://192.0.2.1:7000"',
+        ),
+    ),
+    Reader("option-id", _converted(BUS_ID), (click.BadParameter,), (b"0x5", b"1.2.3.4")),
+    Reader(
+        "option-address",
+        _converted(UpstreamType()),
+        (click.BadParameter,),
+        (b"tls+dns://h.example:7000", b"unix:///run/x.sock"),
+    ),
+    Reader(
+        "option-pattern",
+        _converted(SubjectType(is_pattern=True)),
+        (click.BadParameter,),
+        (b"orders.*.new", b"orders.>"),
+    ),
+    Reader(
+        "option-subject",
+        _converted(SubjectType(is_pattern=False)),
+        (click.BadParameter,),
+        (b"orders.eu.new",),
+    ),
+    Reader("option-headers", _text(read_pairs), (click.UsageError,), (b"Name: value", b"A:")),
+    Reader("busy-poll", _text(read_microseconds), (UsageError,), (b"50", b"1000")),
+    Reader("seeds", _text(parse_seeds), (ValueError,), (b"200", b"1000-1999")),
+    Reader(
+        "answer",
+        lambda data: read_answer(data.split(b"\n")),
+        (CommandFailed,),
+        (b'{"id": "0x5", "state": "running", "peers": [1, 2.5, null]}', b"[]"),
+    ),
+    Reader("certificates", _show_certificate, (CommandFailed,), _PEM),
+    Reader(
+        "events",
+        _read_events,
+        (),
+        (
+            b'{"event":"open","node":"0x5","epoch":1}\n' + _EVENT,
+            _FATE + b'{"event":"stop","node":"0x5","epoch":1}\n',
+            _RECEIPT + b'{"event":"drop","node":"0x6","epoch":1,"count":1,"status":"NO_ROUTE"}\n',
+        ),
+    ),
+)
+
+READERS: Final = _OF_THE_BUS + _OF_REGISTRIES + _OF_NATS + _OF_COMMANDS
 """Everything that reads what is no frame, or only a frame's inside."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from pathlib import Path
 
 from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.channels.credentials import Credentials, TlsOptions
@@ -89,6 +92,19 @@ class CertTests(SynchronousTestCase):
             failure = self.failure("check", *words)
             self.assertEqual(failure.code, ExitCode.FAILED)
             self.assertIn(fault, " ".join(failure.faults))
+
+    def test_a_certificate_that_cannot_be_read(self) -> None:
+        """One that is damaged inside is told of in a sentence, whoever looks at it."""
+        path = self.node("0x5")
+        der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+        # A version that there is none of.
+        damaged = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x22", 1)
+        body = base64.encodebytes(damaged).decode()
+        path.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+        for command in ("show", "check"):
+            message = self.failure(command, str(path)).message
+            self.assertIn("not a valid X509 version", message)
+            self.assertIn(str(path), message)
 
     def test_faults(self) -> None:
         """Ids, realms and files that are none are told before anything is written."""

@@ -208,6 +208,13 @@ class ConverseTests(BusTestCase):
         failure = await self.failure(self.via(), lambda asked: asked.ask(0, "atbus.dance"))
         self.assertEqual((failure.code, failure.error), (ExitCode.REFUSED, "UNKNOWN_COMMAND"))
 
+    async def test_an_answer_that_makes_no_sense(self) -> None:
+        """What answers and is no node like ours is told of in a sentence."""
+        for lines in ([], [b"{}", b"{}"], [b"{"], [b"\xff"], [b"[" * 100_000]):
+            failure = self.assertRaises(CommandFailed, session.read_answer, lines)
+            self.assertEqual((failure.code, failure.error), (ExitCode.FAILED, "HANDLER_FAILED"))
+        self.assertEqual(session.read_answer([b'{"a": 1}']), {"a": 1})
+
     async def test_a_silent_port(self) -> None:
         """
         Who takes the connection and says nothing is waited for as long as was asked.

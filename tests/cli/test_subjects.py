@@ -39,6 +39,9 @@ class SubjectTests(BusTestCase):
         self.assertIn("a token between dots must not be empty", ended.err)
         ended = await self.atbus("pub", "a", "x", "-H", "none")
         self.assertEqual(ended.code, ExitCode.USAGE)
+        ended = await self.atbus("pub", "a", "x", "-H", "Name: \udcff")
+        self.assertEqual(ended.code, ExitCode.USAGE)
+        self.assertIn("no UTF-8", ended.err)
 
     async def test_listen(self) -> None:
         """It prints what is published until it has enough."""

@@ -220,6 +220,14 @@ class MonitorTests(HarborTests):
             self.assertEqual(self.asks(path)[0], 400, path)
         self.assertEqual(self.asks("/jsz")[0], 404)
 
+    def test_headers_that_are_no_text(self) -> None:
+        """A browser whose host or site are bytes of anything is refused as one of another."""
+        for header in (b"Host: l\xffcalhost", b"Sec-Fetch-Site: \xff"):
+            protocol, to_it = self.connects()
+            protocol.dataReceived(b"GET /varz HTTP/1.1\r\n%b\r\n\r\n" % header)
+            self.network.settle(0.0)
+            self.assertIn(b" 403 ", to_it.value().partition(b"\r\n")[0])
+
     def test_a_callback(self) -> None:
         """Pages can be had as JavaScript, for browsers."""
         self.assertTrue(self.asks("/healthz?callback=f")[1].startswith("f({"))

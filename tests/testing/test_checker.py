@@ -290,6 +290,8 @@ class CrashTests(FolderCase):
             '{"event":"refuse","node":"0xa","epoch":1,"target":"0xb","status":"BORED"}',
             '{"event":"send","node":"0xa","epoch":1,"target":"0xb"}',
             '{"event":"up","node":10,"epoch":1}',
+            '{"event":"up","node":"0xa","epoch":Infinity}',
+            "[" * 3_000,
         ):
             for path in self.folder.iterdir():
                 path.unlink()
