@@ -188,9 +188,9 @@ RINGS_REFUSED_MAX: Final = 4_096
 
 # Shared memory
 
-#: One lane: as much as a unix socket of ours holds (`atbus.channels.unix`). A reader that is not
-#: run for a moment lets a smaller one fill, and to wait costs its writer more than to write does.
-LANE_BYTES: Final = 1_048_576
+#: One lane: fifteen of the longest frames within a host. A reader that is not run for a moment lets
+#: a smaller one fill, and to wait, to be told and to go on costs both more than the frames do.
+LANE_BYTES: Final = 4_194_304
 
 #: The smallest lane: frames of the least length, several at once.
 LANE_BYTES_MIN: Final = 32_768
@@ -198,9 +198,9 @@ LANE_BYTES_MIN: Final = 32_768
 #: The largest lane that is mapped when it is offered: what a hostile neighbor can make us map.
 LANE_BYTES_MAX: Final = 4_194_304
 
-#: Lanes that a node offers at once, each of the usual size; more writers use their sockets. 64
-#: processes that all talk to all have 256 MiB of them.
-LANES_MAX: Final = 4
+#: Lanes that a node offers at once, each of the usual size; more writers use their sockets, which
+#: are better than lanes that are small. 64 processes that all talk to all have 256 MiB of them.
+LANES_MAX: Final = 1
 
 # Queues
 

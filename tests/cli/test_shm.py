@@ -56,7 +56,7 @@ class ShmTests(BusTestCase):
             )
             shown = await self.atbus("shm", "show", peer, target)
             self.assertEqual(shown.code, ExitCode.DONE)
-            for word in (direction, "attached", "1 MiB", "pid="):
+            for word in (direction, "attached", "4 MiB", "pid="):
                 self.assertIn(word, shown.out)
         shown = await self.atbus("shm", "show", "0x10777")
         self.assertEqual((shown.code, shown.out), (ExitCode.DONE, ""))
