@@ -31,6 +31,7 @@ class BrowserTests(HarborTests):
         protocol.makeConnection(transport)
         said = "\r\n".join([f"{method} {path} HTTP/1.1", "Connection: close", *headers, "", ""])
         protocol.dataReceived(said.encode())
+        self.network.settle(0.0)
         protocol.connectionLost(Failure(ConnectionDone()))
         answer: str = transport.value().decode().lower()
         return answer
