@@ -47,7 +47,8 @@ class BusyPoller:
 
     A look that has found something is worth the next one. After one in vain the process sleeps
     without looking, each time more often, until a sleep was so short that a look would have found
-    what ended it.
+    what ended it. Where it gives way and does not get the processor back in time, others want it
+    more: who looks then comes last, and who sleeps is woken before them.
 
     :param poller: The epoll object; all but `poll` is its own.
     :param seconds: How long a look takes at most.
@@ -69,6 +70,7 @@ class BusyPoller:
         self._watched: list[Wakeful] = []
         self._skipped = 0
         self._to_skip = 0
+        self._crowded = False
         # Any: what the reactor calls on its poller, it calls here.
         self.register: Any = poller.register
         self.modify: Any = poller.modify
@@ -119,22 +121,26 @@ class BusyPoller:
             return self._sleep(timeout, maxevents)
         clock, give_way = self._clock, self._give_way
         seconds = self._seconds if timeout < 0 else min(timeout, self._seconds)
-        end = clock() + seconds
-        while True:
+        began = now = clock()
+        crowded = False
+        while not crowded:
             worked = bool(self._watched) and self._look()
             events = ask(0, maxevents)
             if worked or events:
                 self._skipped = 0
                 return events
-            if clock() >= end:
+            if now - began >= seconds:
                 break
+            before = now
             give_way()
-        if seconds == timeout:
-            return events
-        if self._watched and not self._all_sleep():
+            now = clock()
+            crowded = now - before >= self._seconds
+        if 0 < timeout <= now - began or (self._watched and not self._all_sleep()):
             return ask(0, maxevents)
-        self._to_skip = self._skipped = min(_SKIPPED_MAX, 2 * self._skipped + 1)
-        return self._sleep(timeout - seconds if timeout > 0 else timeout, maxevents)
+        self._crowded = crowded
+        self._skipped = _SKIPPED_MAX if crowded else min(_SKIPPED_MAX, 2 * self._skipped + 1)
+        self._to_skip = self._skipped
+        return self._sleep(timeout - (now - began) if timeout > 0 else timeout, maxevents)
 
     def _look(self) -> bool:
         worked = False
@@ -152,7 +158,7 @@ class BusyPoller:
         began = self._clock()
         events = self._ask(timeout, maxevents)
         # Waking takes about as long as a look.
-        if events and self._clock() - began < 2 * self._seconds:
+        if events and not self._crowded and self._clock() - began < 2 * self._seconds:
             self._skipped = self._to_skip = 0
         return events
 

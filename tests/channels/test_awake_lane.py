@@ -147,8 +147,9 @@ class AwakeLaneTests(SocketTests):
 
     async def test_a_writer_that_waits_is_told(self) -> None:
         """A writer with a full lane goes on, though its reader neither sleeps nor rings."""
+        self.writer, self.reader = self.pair(size_bytes=32_768)
         await self.warm()
-        sent = [frame_of(60_000, seed) for seed in range(60)]
+        sent = [frame_of(5_000, seed) for seed in range(60)]
         self.writer.channel.send(sent)
         self.assertGreater(self.writer.channel.queued_bytes, 0)
         for _ in range(200):

@@ -48,6 +48,8 @@ class Epoll:
         self.arrival = float("inf")
         self.sleeps: list[float] = []
         self.looks = 0
+        #: For how long others use the processor when they may.
+        self.others = 10.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._epoll, name)
@@ -67,7 +69,7 @@ class Epoll:
 
     def give_way(self) -> None:
         """Let others use the processor; they do, for a while."""
-        self.now += 10.0
+        self.now += self.others
 
 
 class Thing:
@@ -145,6 +147,24 @@ class BusyPollerTests(SynchronousTestCase):
             self.wait(5000.0)
         self.assertEqual(self.wait(150.0), (0, 1))
         self.assertEqual(self.wait(50.0), (6, 0))
+
+    def test_others_want_the_processor(self) -> None:
+        """
+        Who gives way and does not get the processor back in time goes to sleep at once, and does
+        not look the next 63 times, however short the sleeps are.
+        """
+        self.epoll.others = 300.0
+        self.assertEqual(self.wait(5000.0), (1, 1))
+        self.assertEqual([self.wait(50.0) for _ in range(63)], [(0, 1)] * 63)
+        self.epoll.others = 10.0
+        self.assertEqual(self.wait(50.0), (6, 0))
+        self.epoll.others = 300.0
+        self.assertEqual(self.wait(200.0), (1, 1))
+        # A timer that is overdue meanwhile is not slept for.
+        for _ in range(63):
+            self.wait(50.0)
+        self.assertEqual(self.poller.poll(250.0, 16), [])
+        self.assertEqual(len(self.epoll.sleeps), 64 + 64)
 
     def test_no_look_beyond_a_timer(self) -> None:
         """A timer that is due sooner ends the look, and nothing is slept beyond it."""
