@@ -7,6 +7,7 @@ Counters are right at the moment of the question: what a client has got a PONG f
 
 from __future__ import annotations
 
+import os
 import resource as system
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -113,7 +114,9 @@ class Monitor:
             "start": _time(gateway.started_at),
             "now": _time(now),
             "uptime": duration(now - gateway.started_at),
+            "config_load_time": _time(gateway.started_at),
             "mem": usage.ru_maxrss * 1024,
+            "cores": os.cpu_count(),
             "connections": len(clients),
             "total_connections": gateway.total_connections,
             "routes": len(gateway.node.endpoints) + len(self._members),
@@ -163,7 +166,12 @@ class Monitor:
             chosen = [client for client in chosen if client.number == number]
         if "user" in arguments:
             chosen = [each for each in chosen if _user(each) == arguments["user"]]
-        chosen = _sorted(chosen, arguments.get("sort", "cid"))
+        if "acc" in arguments:
+            chosen = [each for each in chosen if _account(each) == arguments["acc"]]
+        by = arguments.get("sort", "cid")
+        if by in ("stop", "reason") and state != "closed":
+            raise BadArgument(f"sort by {by} only valid on closed connections")
+        chosen = _sorted(chosen, by)
         offset, limit = _number(arguments, "offset", 0), _number(arguments, "limit", _LIMIT)
         page = chosen[offset : offset + limit]
         now = gateway.wall_seconds()
@@ -365,7 +373,7 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "tls_version": client.tls[0] if client.tls else None,
         "tls_cipher_suite": client.tls[1] if client.tls else None,
         "authorized_user": _user(client) or None,
-        "account": client.names.account or NO_ACCOUNT,
+        "account": _account(client),
     }
     if subscriptions == "detail":
         facts["subscriptions_list_detail"] = [
@@ -378,7 +386,7 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
 
 def _subscription(client: Client, subscription: Any) -> dict[str, Any]:
     facts = {
-        "account": client.names.account or NO_ACCOUNT,
+        "account": _account(client),
         "subject": subscription.pattern,
         "qgroup": subscription.queue,
         "sid": subscription.sid.decode(errors="replace"),
@@ -393,8 +401,12 @@ def _user(client: Client) -> str:
     return client.session.user.name if client.session.user is not None else ""
 
 
+def _account(client: Client) -> str:
+    return client.names.account or NO_ACCOUNT
+
+
 def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
-    keys: dict[str, Callable[[Client], float]] = {
+    keys: dict[str, Callable[[Client], float | str]] = {
         "cid": lambda each: each.number,
         "start": lambda each: each.number,
         "subs": lambda each: -len(each.attached),
@@ -407,6 +419,7 @@ def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
         "idle": lambda each: each.active,
         "uptime": lambda each: each.started,
         "stop": lambda each: each.stopped or 0.0,
+        "reason": lambda each: each.reason.value if each.reason else "",
         "rtt": lambda each: -(each.session.round_trip_seconds or 0.0),
     }
     if by not in keys:

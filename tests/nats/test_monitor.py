@@ -140,6 +140,8 @@ class MonitorTests(HarborTests):
         page = self.facts("/connz?offset=1&limit=1")
         self.assertEqual((page["num_connections"], page["total"]), (1, 2))
         self.assertEqual(self.facts("/connz?cid=2")["connections"][0]["name"], "two")
+        for account, count in (("$G", 2), ("shop", 0)):
+            self.assertEqual(self.facts(f"/connz?acc={account}")["total"], count)
 
     def test_clients_that_ended(self) -> None:
         """They are remembered, with the reason."""
@@ -148,6 +150,12 @@ class MonitorTests(HarborTests):
         closed = self.facts("/connz?state=closed")["connections"]
         self.assertEqual([each["reason"] for each in closed], ["Protocol Violation"])
         self.assertEqual(len(self.facts("/connz?state=any")["connections"]), 2)
+        self.second.hangs_up()
+        for by in ("stop", "reason"):
+            closed = self.facts(f"/connz?state=closed&sort={by}")["connections"]
+            found = [each["reason"] for each in closed]
+            self.assertEqual(sorted(found), ["Client Closed", "Protocol Violation"])
+            self.assertEqual(found == sorted(found), by == "reason")
 
     def test_the_last_ones_are_remembered(self) -> None:
         """Of more clients that ended than are remembered the last ones are told of."""
@@ -216,7 +224,8 @@ class MonitorTests(HarborTests):
 
     def test_questions_that_make_no_sense(self) -> None:
         """They are told what is wrong; other pages are not there."""
-        for path in ("/connz?sort=x", "/connz?limit=x", "/connz?state=x", "/subsz?test=a..b"):
+        questions = ("sort=x", "limit=x", "state=x", "sort=stop", "sort=reason&state=any")
+        for path in [*(f"/connz?{each}" for each in questions), "/subsz?test=a..b"]:
             self.assertEqual(self.asks(path)[0], 400, path)
         self.assertEqual(self.asks("/jsz")[0], 404)
 

@@ -189,23 +189,30 @@ class Field:
                 self.faults.append(f"group {queue} got {len(found)} of {len(wanted)}: {lost}")
 
     def check_interest(self) -> None:
-        """Look at what each node knows of the patterns behind each of its neighbors."""
+        """
+        Look at what each node knows of the patterns and groups behind each of its neighbors.
+
+        Of groups the number of members is known as well, but that of peers, which are reached by
+        two ways, is told by each.
+        """
         for bus_id in self.upstream:
-            node = self.bus[bus_id]
-            interests = node._parts.subjects.talk._interests
+            interests = self.bus[bus_id]._parts.subjects.talk._interests
             for neighbor in interests.neighbors:
                 behind = self._below(neighbor)
                 if self.upstream[bus_id] == neighbor:
                     behind = set(self.upstream) - self._below(bus_id)
-                wanted = {
-                    each.pattern
+                members = Counter(
+                    (each.pattern, each.queue)
                     for other in behind
                     for each in self.subscriptions[other]
-                    if not each.queue
-                }
-                found = {w.pattern for w in interests._neighbors[neighbor].heard if not w.queue}
+                )
+                heard = interests._neighbors[neighbor].heard
+                found = {(each.pattern, each.queue): weight for each, weight in heard.items()}
+                wanted = {each: count if each[1] else 1 for each, count in members.items()}
+                if self.peers:
+                    found, wanted = dict.fromkeys(found, 0), dict.fromkeys(wanted, 0)
                 if found != wanted:
-                    ghosts, gaps = found - wanted, wanted - found
+                    ghosts, gaps = found.items() - wanted.items(), wanted.items() - found.items()
                     self.faults.append(
                         f"{bus_id:#x} knows of {neighbor:#x}: ghosts {ghosts}, gaps {gaps}"
                     )
