@@ -13,7 +13,6 @@ from twisted.protocols.portforward import ProxyFactory
 from atbus.discovery.documents import Author
 from atbus.discovery.interfaces import RecordGone
 from atbus.discovery.zookeeper.announcer import ZooKeeperAnnouncer
-from atbus.discovery.zookeeper.bounds import READS_MAX
 from atbus.discovery.zookeeper.faults import Cause, ZooKeeperClosed, ZooKeeperRefused
 from atbus.discovery.zookeeper.options import Access, Login
 from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher
@@ -253,7 +252,7 @@ class ManyTests(AnnouncedCase):
         await receiver.until(lambda: len(receiver.records) == count)
         await session.close()
         await receiver.until(lambda: not receiver.records)
-        self.assertLessEqual(max(at_once), READS_MAX)
+        self.assertLessEqual(max(at_once), 32)
 
 
 class EnsembleTests(AnnouncedCase):
