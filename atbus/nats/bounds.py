@@ -124,3 +124,14 @@ LEAF_INBOXES_MAX: Final = 4_096
 
 #: What may wait for a leaf that takes nothing; then it is slow, and closed.
 LEAF_PENDING_BYTES: Final = PENDING_BYTES
+
+#: What is read of a client at first, and again when it says much in few bytes: of the dearest
+#: sentences, which a stranger may say as well, there are 13 ms in that.
+READ_BYTES_LEAST: Final = 16 * 1024
+
+#: What is read of a client at most, once it has shown that its bytes are payloads: large enough
+#: that many messages cost few turns.
+READ_BYTES_MOST: Final = 256 * 1024
+
+#: A read that takes longer than this is half as large the next time: others wait meanwhile.
+READ_SECONDS: Final = 0.005

@@ -28,15 +28,13 @@ from zope.interface import implementer
 
 from atbus.nats import bounds
 from atbus.nats.faults import Fault, Reason
+from atbus.nats.pace import ReadPace
 
 if TYPE_CHECKING:
     from atbus.nats.client import Client
     from atbus.nats.gateway import Gateway
 
 _TLS_HANDSHAKE: Final = b"\x16"
-
-#: One read: large enough that many small messages cost few turns.
-_READ_BYTES: Final = 256 * 1024
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -52,6 +50,7 @@ class TcpClient(Protocol):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._client: Client | None = None
+        self._pace = ReadPace()
         # Whether the first byte has still to show what the client wants, and
         # whether it has been told INFO.
         self._is_undecided = False
@@ -67,7 +66,7 @@ class TcpClient(Protocol):
         peer = transport.getPeer()
         is_full = gateway.is_full
         client = self._client = gateway.new_client(self, (peer.host, peer.port))
-        transport.bufferSize = _READ_BYTES
+        transport.bufferSize = self._pace.read_bytes
         tls = gateway.settings.tls
         handle: Any = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         if tls is None:
@@ -148,8 +147,12 @@ class TcpClient(Protocol):
         assert self._client is not None
         if self._is_undecided:
             self._decide(data)
-        else:
-            self._client.received(data)
+            return
+        seconds = self._gateway.seconds
+        began = seconds()
+        self._client.received(data)
+        self._pace.took(len(data), seconds() - began)
+        self.transport.bufferSize = self._pace.read_bytes
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
