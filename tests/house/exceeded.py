@@ -74,8 +74,6 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
         "WRITE_SECONDS": "nats.test_gateway.SlowTests.test_nothing_moves",
         "PING_SECONDS": "nats.test_session.LifeTests.test_a_silent_client_is_given_up",
         "PINGS_MAX": "nats.test_session.LifeTests.test_a_silent_client_is_given_up",
-        "READ_BYTES_MOST": "nats.test_pace.PaceTests.test_payloads",
-        "READ_SECONDS": "nats.test_pace.PaceTests.test_many_short_sentences",
         "FIRST_PING_SECONDS": "nats.test_session.LifeTests.test_a_busy_client_is_not_asked",
         "AUTHENTICATION_SECONDS": "nats.test_session.LoginTests.test_who_says_nothing_is_closed",
         "TLS_SECONDS": "nats.test_tls.TlsTests.test_who_does_not_begin",
@@ -98,7 +96,6 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
         "QUIET_SECONDS": "node.test_subscribing.AskingTests.test_many_answers",
     },
     "atbus.discovery.zookeeper.bounds": {
-        "READS_MAX": "interop.test_zookeeper_session.ManyTests.test_many_that_go_at_once",
         "RESUME_SECONDS": (
             "interop.test_zookeeper_session.OneServerTests.test_servers_that_lost_everything"
         ),
@@ -182,10 +179,14 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "REGISTRY_KEY_BYTES": "discovery.test_documents.KeyTests.test_other_keys_are_refused",
     },
     "atbus.nats.bounds": {
+        "READ_SECONDS": "nats.test_pace.PaceTests.test_many_short_sentences",
+        "READ_BYTES_MOST": "nats.test_pace.PaceTests.test_payloads",
         "STALL_SECONDS": "nats.test_gateway.SlowTests.test_publishers_are_slowed_down",
         "SIBLINGS_SECONDS": "nats.test_bus.SiblingTests.test_a_new_one_is_told_to_clients",
         "SIBLINGS_FORGOTTEN_SECONDS": "nats.test_bus.SiblingTests.test_one_that_dies_is_forgotten",
-        "LEAF_LASTING_SECONDS": ("nats.test_leafs_of_one_hub.CutTests.test_a_loop_that_stays"),
+        "LEAF_LASTING_SECONDS": (
+            "nats.test_leafs_of_one_hub.CutTests.test_a_loop_that_stays"
+        ),
     },
     "atbus.node.bounds": {
         "FILES_LOOK_SECONDS": "node.test_permits.DeniedTests.test_cut_when_the_file_changes",
@@ -207,6 +208,7 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "PACE_POLL_SECONDS": "node.test_subjects.SlowTests.test_a_publisher_that_awaits_its_turn",
     },
     "atbus.discovery.zookeeper.bounds": {
+        "READS_MAX": "interop.test_zookeeper_session.ManyTests.test_many_that_go_at_once",
         "SERVERS_MAX": "node.test_reading_zookeeper.ZooKeeperTests.test_what_is_wrong_is_told",
     },
     "atbus.wire.bounds": {
