@@ -16,7 +16,7 @@ _MEASURE = "from benchmarks.lane_memory import measure; print(measure(3))"
 
 class LaneMemoryTests(SynchronousTestCase):
     def test_measure(self) -> None:
-        """Three processes have a lane from each to each, and as much memory as six lanes."""
+        """Three processes, each of which writes to the others, have a lane each."""
         # In a process of its own: it forks, and this one has a reactor.
         told = subprocess.run(
             [sys.executable, "-c", _MEASURE],
@@ -26,7 +26,7 @@ class LaneMemoryTests(SynchronousTestCase):
             text=True,
         )
         self.assertEqual(
-            told.stdout, "Use(processes=3, lanes=6, mebibytes=6.0, part=0.0234375)\n"
+            told.stdout, "Use(processes=3, lanes=3, mebibytes=12.0, part=0.046875)\n"
         )
 
     def test_what_is_counted(self) -> None:

@@ -100,7 +100,7 @@ class EncryptedByDebianTests(ClusterCase):
 
         @provider(ILogObserver)
         def note(event: LogEvent) -> None:
-            if event.get("kind") == "route" and "reason" in event:
+            if event.get("log_format", "").startswith("route {name} is closed"):
                 ended.append(event["reason"])
 
         globalLogPublisher.addObserver(note)
