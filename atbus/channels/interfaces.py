@@ -32,6 +32,7 @@ from atbus.address import Address
 from atbus.channels.tls_fault import TlsFault
 from atbus.errors import RemoteProtocolError, Status
 from atbus.handshake.certificate import CertificateIdentity
+from atbus.wire.loose import Frame
 
 if TYPE_CHECKING:
     from atbus.channels.credentials import Credentials
@@ -228,6 +229,20 @@ class IRecordChannel(IChannel):
         """
 
 
+class IRunChannel(IChannel):
+    """A channel within a process: runs of messages go through it as the objects they are."""
+
+    def send_runs(frames: Sequence[Frame]) -> None:
+        """
+        Send whole frames, in order, after everything sent before.
+
+        To an `IRunReceiver` runs are handed over as they are; any other gets frames.
+
+        :param frames: As for `send`; those that are runs count with the length of their frame.
+        :raises ChannelClosed: As `send`.
+        """
+
+
 class IChannelReceiver(Interface):
     """
     What a channel reports to; one receiver serves one channel.
@@ -274,6 +289,17 @@ class IChannelReceiver(Interface):
         :param status: What `close` or `abort` or the fault said; `Status.LINK_LOST` when the other
             side or the world ended it, or when closing lost bytes.
         :param detail: The reason in a few words.
+        """
+
+
+class IRunReceiver(IChannelReceiver):
+    """A receiver that takes runs of messages as the objects they are."""
+
+    def frames_received(frames: Sequence[Frame]) -> None:
+        """
+        Take frames that have arrived, runs among them.
+
+        :param frames: As for `IChannelReceiver`.
         """
 
 

@@ -1,8 +1,9 @@
 """
 Frames between nodes of one process: ``mem://name``.
 
-Frames are handed over as they are, nothing is copied, and nobody is called from within ``send``:
-what was sent is delivered in a later turn of the reactor. Rules:
+Frames are handed over as they are, and runs of messages without a frame being made of them: nothing
+is copied. Nobody is called from within ``send``: what was sent is delivered in a later turn of the
+reactor. Rules:
 
 1. A name belongs to one reactor. Nodes on two reactors of one process do not meet.
 2. Each end takes at most `WINDOW_BYTES` that it has not delivered yet. The rest stays with the
@@ -36,9 +37,12 @@ from atbus.channels.interfaces import (
     IChannelListener,
     IChannelReceiver,
     IChannelScheme,
+    IRunChannel,
+    IRunReceiver,
 )
 from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, ListenFailed, Status
 from atbus.handshake.certificate import CertificateIdentity
+from atbus.wire.loose import Frame, joined
 
 #: What an end holds that was not delivered yet: as much as a kernel holds of a unix socket.
 WINDOW_BYTES: Final = 256 * 1024
@@ -63,7 +67,7 @@ class _End(enum.Enum):
     RESET = enum.auto()
 
 
-@implementer(IChannel)
+@implementer(IRunChannel)
 class MemoryChannel:
     """
     One end of a channel in memory.
@@ -102,10 +106,11 @@ class MemoryChannel:
         self._options = options
         self._timers = timers
         self._receiver: IChannelReceiver | None = None
+        self._takes_runs = False
         self._phase = _Phase.ENDED
         self._verdict = (Status.LINK_LOST, _ENDED_BY_PEER)
-        self._queue: deque[bytes] = deque()
-        self._inbox: deque[bytes] = deque()
+        self._queue: deque[Frame] = deque()
+        self._inbox: deque[Frame] = deque()
         self._inbox_bytes = 0
         self._read_bytes = 0
         self._reading = True
@@ -119,6 +124,9 @@ class MemoryChannel:
     # What a channel offers
 
     def send(self, frames: Sequence[bytes]) -> None:
+        self.send_runs(frames)
+
+    def send_runs(self, frames: Sequence[Frame]) -> None:
         if self._phase is not _Phase.OPEN:
             raise ChannelClosed(f"{self.address} to {self.peer}")
         self._queue.extend(frames)
@@ -163,6 +171,7 @@ class MemoryChannel:
         :param receiver: Whom this end reports to.
         """
         self._receiver = receiver
+        self._takes_runs = IRunReceiver.providedBy(receiver)
         self._phase = _Phase.OPEN
         self._tell("channel_opened", receiver.channel_opened, self)
         self._wake()
@@ -179,7 +188,7 @@ class MemoryChannel:
 
     # What moves frames
 
-    def take(self, frames: deque[bytes]) -> int:
+    def take(self, frames: deque[Frame]) -> int:
         """
         Take from the other end's queue what there is room for.
 
@@ -238,7 +247,7 @@ class MemoryChannel:
         self._look_at_the_end()
 
     def _take_delivery(self) -> None:
-        frames: list[bytes] = []
+        frames: list[Frame] = []
         room = TURN_BYTES
         while self._inbox and room > 0:
             frame = self._inbox.popleft()
@@ -249,7 +258,7 @@ class MemoryChannel:
         self._deliver(frames)
         self.other.push()
 
-    def _deliver(self, frames: list[bytes]) -> None:
+    def _deliver(self, frames: list[Frame]) -> None:
         """Hand frames over, up to one that is too long: nothing is delivered behind it."""
         while frames and self._receiver is not None and not self._is_deaf:
             limit = self.frame_limit
@@ -258,7 +267,8 @@ class MemoryChannel:
                 self._is_deaf = True
                 self._fault(FrameTooLarge(f"{len(frames[0])} bytes, at most {limit} here"))
                 return
-            self._tell("frames_received", self._receiver.frames_received, frames[:count])
+            taken = frames[:count] if self._takes_runs else list(map(joined, frames[:count]))
+            self._tell("frames_received", self._receiver.frames_received, taken)
             # The receiver may have raised the limit, or ended the channel.
             frames = frames[count:]
             self._is_deaf = self._is_deaf or self._phase is _Phase.ENDED

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from atbus import limits
 from atbus.address import Address
-from atbus.channels.interfaces import IChannel, IChannelReceiver
+from atbus.channels.interfaces import IChannel, IRunReceiver
 from atbus.errors import ChannelClosed, LocalProtocolError, RemoteProtocolError, Status
 from atbus.handshake.effects import (
     AddEndpoint,
@@ -32,6 +32,7 @@ from atbus.handshake.terms import PeerTerms, Verdict
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.wire import codec
+from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import Goodbye, GoodbyeAck, Hello, Message, Role
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Settled:
 SETTLED = Settled()
 
 
-@implementer(IChannelReceiver)
+@implementer(IRunReceiver)
 class Connection:
     """
     A channel of this node, from its first byte to its last.
@@ -162,7 +163,7 @@ class Connection:
         self._context.events.on_new_connection(self)
         self._perform(self._machine.open(self._context.now, channel.exporter))
 
-    def frames_received(self, frames: Sequence[bytes]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Feed the registration, and from its end on the link."""
         turn = self._context.turn
         turn.arrival_begins()
@@ -179,7 +180,7 @@ class Connection:
         if endpoint is not None:
             endpoint.heartbeat.heard(self._context.timers.seconds())
 
-    def _register(self, frames: Sequence[bytes]) -> None:
+    def _register(self, frames: Sequence[Frame]) -> None:
         """Feed frames to the registration, and those behind its end to the link."""
         for place, frame in enumerate(frames):
             if self.link is not None and not self._finished:
@@ -188,7 +189,7 @@ class Connection:
             if self._finished or self.closed is not None or self._end_status is not None:
                 self._context.statistics.late_frames += 1
                 continue
-            self.register_with(frame)
+            self.register_with(joined(frame))
 
     def register_with(self, frame: bytes) -> None:
         """Give one frame to the registration."""

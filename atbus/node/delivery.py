@@ -29,6 +29,7 @@ from atbus.wire import codec
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import read_number, read_trace, unpack_extras
 from atbus.wire.head import HEAD_SIZE, Head, body_start, peek
+from atbus.wire.loose import Frame, LooseRun, joined
 from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
 from atbus.wire.runs import read_fragment, unpack_run
 
@@ -80,11 +81,11 @@ class Inbox:
         self.traffic: Traffic
         self._context = context
         # Frames that wait for `resume`.
-        self._held: deque[tuple[Link, bytes, Head]] = deque()
+        self._held: deque[tuple[Link, Frame, Head]] = deque()
         self._held_bytes = 0
         self._releasing = False
         self._to_self: deque[Special] = deque()
-        self._frame: bytes = b""
+        self._frame: Frame = b""
         self._head: Head | None = None
         self._neighbor = 0
         self._restorer = Restorer(context)
@@ -133,7 +134,7 @@ class Inbox:
 
     # From a link.
 
-    def data_received(self, link: Link, frame: bytes, head: Head) -> None:
+    def data_received(self, link: Link, frame: Frame, head: Head) -> None:
         """
         Deliver a run, a fragment or a flush that is addressed to us, and discharge its frame.
 
@@ -142,18 +143,18 @@ class Inbox:
         :raises RemoteProtocolError: The frame's inside makes no sense; nothing was delivered.
         """
         if head[1] == _FLUSH:
-            self._flushed(frame, head)
+            self._flushed(joined(frame), head)
             link.discharge(head[9])
             return
         if head[2] & _COMPRESSED:
-            frame = self._restorer.restore(link, frame)
+            frame = self._restorer.restore(link, joined(frame))
             head = peek(frame)
         if self.window.closed or self._held:
             self._receive_too_much(link, frame, head)
         elif self._is_special(head):
             self._receive(link, frame, head)
         else:
-            kinds, payloads = unpack_run(frame)
+            kinds, payloads = _messages_of(frame)
             self._run(kinds, payloads, frame, head, link, None)
             link.discharge(head[9])
 
@@ -168,15 +169,15 @@ class Inbox:
             or self.answering.receiver is None
         )
 
-    def _receive(self, link: Link, frame: bytes, head: Head) -> None:
+    def _receive(self, link: Link, frame: Frame, head: Head) -> None:
         custody = Custody(link, head[9])
         if head[1] == _FRAGMENT:
-            for outcome in self._reassemble(frame, head):
+            for outcome in self._reassemble(joined(frame), head):
                 self._reassembled(outcome, frame, head, custody)
         else:
             if head[11]:
                 self._understand(self._extras(frame, head))
-            kinds, payloads = unpack_run(frame)
+            kinds, payloads = _messages_of(frame)
             if self._reassembly:
                 # Between the fragments of a message nothing of its flow may come.
                 for lost in self._reassembly.interrupt((head[5], head[6], head[8])):
@@ -210,7 +211,7 @@ class Inbox:
             return False
         return all(other[5] != head[5] for _, _, other in self._held)
 
-    def _receive_too_much(self, link: Link, frame: bytes, head: Head) -> None:
+    def _receive_too_much(self, link: Link, frame: Frame, head: Head) -> None:
         """Take what was on its way when its senders were asked to pause, or ask them now."""
         if self.window.shut or self._held:
             if self._may_overtake(head):
@@ -224,13 +225,13 @@ class Inbox:
         self.traffic.pressure.fed(link)
 
     @staticmethod
-    def _is_refusable(frame: bytes, head: Head) -> bool:
+    def _is_refusable(frame: Frame, head: Head) -> bool:
         """Tell whether messages begin in a frame, and are not replies that somebody waits for."""
         if head[2] & Flags.REPLY:
             return False
-        return head[1] != _FRAGMENT or begins_message(frame, head)
+        return head[1] != _FRAGMENT or begins_message(joined(frame), head)
 
-    def _hold(self, link: Link, frame: bytes, head: Head) -> None:
+    def _hold(self, link: Link, frame: Frame, head: Head) -> None:
         window = self.window
         most = window.bytes_max * limits.WINDOW_HARD_FACTOR
         count_max = window.count_max * limits.WINDOW_HARD_FACTOR
@@ -257,7 +258,7 @@ class Inbox:
         if not self.window.closed:
             self.answering.on_window_opened()
 
-    def _receive_late(self, link: Link, frame: bytes, head: Head) -> None:
+    def _receive_late(self, link: Link, frame: Frame, head: Head) -> None:
         try:
             self._receive(link, frame, head)
         except RemoteProtocolError as error:
@@ -267,7 +268,9 @@ class Inbox:
                 link.connection.breach(breach)
 
     @staticmethod
-    def _extras(frame: bytes, head: Head) -> tuple[Extra, ...]:
+    def _extras(frame: Frame, head: Head) -> tuple[Extra, ...]:
+        if isinstance(frame, LooseRun):
+            return unpack_extras(frame.extras)
         return unpack_extras(frame[HEAD_SIZE : body_start(frame, head)])
 
     @staticmethod
@@ -280,7 +283,7 @@ class Inbox:
         if any(extra.type == ExtraType.COMPRESSION for extra in extras):
             raise UnknownMandatory("a word about compression, and nothing is compressed")
 
-    def _in_reply_to(self, frame: bytes, head: Head) -> int:
+    def _in_reply_to(self, frame: Frame, head: Head) -> int:
         number = read_number(self._extras(frame, head), ExtraType.IN_REPLY_TO)
         if number is None:
             raise MalformedFrame("a reply that does not say to what")
@@ -290,7 +293,7 @@ class Inbox:
         self,
         kinds: Sequence[int],
         payloads: Sequence[bytes],
-        frame: bytes,
+        frame: Frame,
         head: Head,
         custody: Custody,
     ) -> None:
@@ -307,7 +310,7 @@ class Inbox:
         self,
         kinds: Sequence[int],
         payloads: Sequence[bytes],
-        frame: bytes,
+        frame: Frame,
         head: Head,
         link: Link,
         custody: Custody | None,
@@ -368,7 +371,7 @@ class Inbox:
         self,
         kinds: Sequence[int],
         payloads: Sequence[bytes],
-        frame: bytes,
+        frame: Frame,
         head: Head,
         custody: Custody | None,
     ) -> None:
@@ -412,7 +415,7 @@ class Inbox:
         self._alarm.set(self._reassembly.deadline)
         return outcomes
 
-    def _reassembled(self, outcome: Outcome, frame: bytes, head: Head, custody: Custody) -> None:
+    def _reassembled(self, outcome: Outcome, frame: Frame, head: Head, custody: Custody) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
                 self._run((kind,), (payload,), frame, head, custody.link, custody)
@@ -488,3 +491,10 @@ class Inbox:
     def forget(self, source: int) -> None:
         """Drop half-received messages of a node that is gone."""
         self._reassembly.forget(source)
+
+
+def _messages_of(frame: Frame) -> tuple[Sequence[int], Sequence[bytes]]:
+    """Give the kinds and the payloads of a run."""
+    if isinstance(frame, LooseRun):
+        return frame.kinds, frame.payloads
+    return unpack_run(frame)

@@ -21,7 +21,8 @@ from atbus.routing.meter import Meter
 if TYPE_CHECKING:
     from atbus.channels.interfaces import IChannel
     from atbus.node.connection import Connection
-    from atbus.node.link import FrameReader, Link
+    from atbus.node.link import Link
+    from atbus.node.readers import FrameReader
     from atbus.wire.head import Head
 
 

@@ -15,11 +15,11 @@ Rules (wire protocol, section 4):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from atbus import limits
-from atbus.channels.interfaces import IChannel
+from atbus.channels.interfaces import IChannel, IRunChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
 from atbus.node.growth import Growth
@@ -30,16 +30,17 @@ from atbus.node.outbox import (
     Routed,
     Run,
     carries_ack,
-    count_sent,
     hand_over,
     hand_over_one,
 )
+from atbus.node.readers import DataReader, FrameReader
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
 from atbus.routing.flow_control import Load
 from atbus.routing.pace import Pace, Sight
 from atbus.wire import codec
 from atbus.wire.head import Head, peek
+from atbus.wire.loose import Frame, LooseRun, joined
 from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, Message, MessageType
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ _LITTLE_BYTES = 8 * 1024
 _LINK_ACK = int(MessageType.LINK_ACK)
 _OWN = bytes(4)  # the lane of a LINK_ACK that is about no lane
 _KNOWN = frozenset(int(kind) for kind in MessageType)
-
-FrameReader = Callable[["Link", bytes, Head], None]
 
 
 class Link(Growth):
@@ -84,7 +83,7 @@ class Link(Growth):
         connection: Connection,
         *,
         frame_bytes_max: int,
-        data_reader: FrameReader,
+        data_reader: DataReader,
         readers: dict[int, FrameReader],
         pass_on: FrameReader,
     ) -> None:
@@ -93,7 +92,7 @@ class Link(Growth):
         self.frame_bytes_max = frame_bytes_max
         # An item of this size needs no cutting, whatever it is and whatever goes with it.
         self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
-        self.sluice = Sluice()
+        self.sluice = Sluice(takes_runs=IRunChannel.providedBy(connection.channel))
         self.pace = Pace()
         self.soft_bytes = context.config.queued_bytes_soft
         self.is_long = False
@@ -201,15 +200,13 @@ class Link(Growth):
             self._write(channel, self.sluice.backlog.take_all())
 
     def _write(self, channel: IChannel, items: list[Item]) -> None:
+        statistics, takes_runs = self._context.statistics, self.sluice.takes_runs
         if len(items) == 1 and type(items[0]) is Run and items[0].size_bytes < _LITTLE_BYTES:
             run, ack = items[0], self._incoming.tell()
-            hand_over_one(
-                channel, run, self._outgoing.record(run), ack, self._context.statistics
-            )
+            hand_over_one(channel, run, self._outgoing.record(run), ack, statistics, takes_runs)
         elif items:
             ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
-            is_any_bulky = count_sent(items, self._context.statistics)
-            hand_over(channel, items, self._outgoing.record, ack, is_any_bulky=is_any_bulky)
+            hand_over(channel, items, self._outgoing.record, ack, statistics, takes_runs)
         self.measure()
         backlog = self.sluice.backlog
         if backlog.busy and backlog.ready and not channel.queued_bytes:
@@ -353,7 +350,7 @@ class Link(Growth):
 
     # Incoming.
 
-    def receive(self, frames: Sequence[bytes]) -> None:
+    def receive(self, frames: Sequence[Frame]) -> None:
         """
         Take whole frames in the order of arrival.
 
@@ -364,18 +361,17 @@ class Link(Growth):
         self._reading = True
         try:
             for frame in frames:
-                head = peek(frame)
-                ack = head[12]
-                if ack != self._ack_heard and not (head[1] == _LINK_ACK and frame[48:52] != _OWN):
+                head = frame.head if isinstance(frame, LooseRun) else peek(frame)
+                ack, kind = head[12], head[1]
+                if ack != self._ack_heard and (kind != _LINK_ACK or joined(frame)[48:52] == _OWN):
                     self._acknowledged(ack)
                 number = head[9]
                 if number:
                     received(number)
-                kind = head[1]
                 if kind in _TRAFFIC:
                     self._data_reader(self, frame, head)
                 else:
-                    self._dispatch(frame, head)
+                    self._dispatch(joined(frame), head)
                 if self.closed or self.finished:
                     break
         finally:

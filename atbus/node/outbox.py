@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import attrs
 
-from atbus.channels.interfaces import IChannel, IPieceChannel, IRecordChannel
+from atbus.channels.interfaces import IChannel, IPieceChannel, IRecordChannel, IRunChannel
 from atbus.wire import codec
 from atbus.wire.compression import restore
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import pack_extras
-from atbus.wire.head import Head, peek
+from atbus.wire.head import HEAD_SIZE, Head, peek
+from atbus.wire.loose import Frame, LooseRun
 from atbus.wire.messages import CompressionAlgorithm, Extra, Flags, Message, MessageType
 from atbus.wire.runs import fragment_pieces, pack_run, run_pieces
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from atbus.node.statistics import Statistics
 
 _ASKING = int(Flags.ANSWER | Flags.REQUEST)
+_COMPRESSED = int(Flags.COMPRESSED)
+_DATA = int(MessageType.DATA)
 # From this average on, a buffer of its own for each payload costs less than copying them.
 _BULKY_BYTES = 8 * 1024
 
@@ -151,6 +154,24 @@ class Run:
     def is_bulky(self) -> bool:
         """Whether its payloads are worth not being copied, as long as they are not packed."""
         return self.size_bytes >= _BULKY_BYTES * self.count and not self._packed
+
+    def loosen(self, number: int, ack: int) -> Frame:
+        """
+        Let the payloads go as they are, beside a head, or make the frame where that is not enough.
+
+        A fragment's payload is a part of a message, and what is compressed is restored as a frame.
+        """
+        if self._packed or self.fragment is not None or self.flags & _COMPRESSED:
+            return self.build(number, ack)
+        payloads, self.payloads = self.payloads, []
+        kinds, self.kinds = self.kinds, []
+        extras = pack_extras(self.extras) if self.extras else b""
+        size_bytes = HEAD_SIZE + len(extras) + self.size_bytes
+        head = (
+            size_bytes, _DATA, self.flags, self.hop_limit, 0, self.source, self.target,
+            self.first_sequence, self.epoch, number, len(payloads), len(extras), ack,
+        )  # fmt: skip
+        return LooseRun(head, extras, kinds, cast("list[bytes]", payloads))
 
     def build_in_pieces(self, number: int, ack: int) -> list[bytes | memoryview]:
         """
@@ -325,7 +346,12 @@ def carries_ack(item: Item) -> bool:
 
 
 def hand_over_one(
-    channel: IChannel, run: Run, number: int, ack: int, statistics: Statistics
+    channel: IChannel,
+    run: Run,
+    number: int,
+    ack: int,
+    statistics: Statistics,
+    takes_runs: bool,
 ) -> None:
     """
     Count a run that leaves alone, as most do, and give its frame to a channel.
@@ -334,12 +360,16 @@ def hand_over_one(
 
     :param number: Of the frame.
     :param ack: What it says of the other direction.
+    :param takes_runs: Whether the channel is an `IRunChannel`; its link has looked.
     """
     fragment = run.fragment
     if fragment is None or not fragment[0]:
         statistics.sent_messages += run.count
     statistics.sent_bytes += run.size_bytes - 8 * run.count
-    channel.send((run.build(number, ack),))
+    if takes_runs:
+        cast("IRunChannel", channel).send_runs((run.loosen(number, ack),))
+    else:
+        channel.send((run.build(number, ack),))
 
 
 def hand_over(
@@ -347,17 +377,20 @@ def hand_over(
     items: Sequence[Item],
     record: Callable[[Kept], int],
     ack: int,
-    *,
-    is_any_bulky: bool,
+    statistics: Statistics,
+    takes_runs: bool,
 ) -> None:
     """
-    Make the frames of items, and give them to a channel in the way that costs least there.
+    Count items, make their frames, and give them to a channel in the way that costs least there.
 
     :param record: Keeps an item until it is acknowledged, and numbers its frame.
     :param ack: What all of them say of the other direction.
-    :param is_any_bulky: What `count_sent` has found.
+    :param takes_runs: Whether the channel is an `IRunChannel`; its link has looked.
     """
-    if IRecordChannel.providedBy(channel):
+    is_any_bulky = count_sent(items, statistics)
+    if takes_runs:
+        cast("IRunChannel", channel).send_runs(loose_frames(items, record, ack))
+    elif IRecordChannel.providedBy(channel):
         channel.send_each(frames_in_pieces(items, record, ack))
     elif is_any_bulky and IPieceChannel.providedBy(channel):
         channel.send_pieces(list(chain.from_iterable(frames_in_pieces(items, record, ack))))
@@ -366,6 +399,23 @@ def hand_over(
             item.build(0 if isinstance(item, Notice) else record(item), ack) for item in items
         ]
         channel.send(frames)
+
+
+def loose_frames(
+    items: Iterable[Item], record: Callable[[Kept], int], ack: int
+) -> list[Frame]:
+    """
+    Make frames, but leave the messages of this node the objects they are.
+
+    :param record: Keeps an item until it is acknowledged, and numbers its frame.
+    :param ack: What all of them say of the other direction.
+    """
+    return [
+        item.loosen(record(item), ack)
+        if isinstance(item, Run)
+        else item.build(0 if isinstance(item, Notice) else record(item), ack)
+        for item in items
+    ]
 
 
 def frames_in_pieces(

@@ -41,7 +41,6 @@ from atbus.node.identity import this_identity
 from atbus.node.judging import Judge
 from atbus.node.lanes import Lanes
 from atbus.node.leaving import Leaving
-from atbus.node.link import FrameReader
 from atbus.node.notices import Notices
 from atbus.node.pacing import Pacing
 from atbus.node.paths import Paths
@@ -49,6 +48,7 @@ from atbus.node.peer_links import PeerLinks
 from atbus.node.permits import Permits
 from atbus.node.pressure import Pressure
 from atbus.node.pulse import Pulse
+from atbus.node.readers import FrameReader
 from atbus.node.registrar import Registrar
 from atbus.node.rehoming import Rehoming
 from atbus.node.rings import Rings

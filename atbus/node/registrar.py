@@ -23,7 +23,8 @@ from atbus.errors import AddressError, Status
 from atbus.handshake.effects import AskAdmission
 from atbus.handshake.terms import PeerTerms
 from atbus.node.endpoint import Endpoint, Gate
-from atbus.node.link import FrameReader, Link
+from atbus.node.link import Link
+from atbus.node.readers import DataReader, FrameReader
 from atbus.node.ring import RingConnection
 from atbus.routing.table import Neighbor, Position
 from atbus.wire.head import Head
@@ -51,7 +52,7 @@ class Registrar:
         # Set by the node, which wires its parts.
         self.judge: Judge
         self.traffic: Traffic
-        self.data_reader: FrameReader
+        self.data_reader: DataReader
         self.readers: dict[int, FrameReader]
         self.pass_on: FrameReader
         self.on_available: Callable[[Endpoint], None]

@@ -17,6 +17,7 @@ from atbus.channels.interfaces import IChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, Status
 from atbus.node.connection import SETTLED, Connection
 from atbus.node.link import Link
+from atbus.wire.loose import Frame
 from atbus.wire.messages import Goodbye, Role
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class RingConnection(Connection):
             self.endpoint.rings.append(self)
             self._registrar.on_data(self.endpoint)
 
-    def frames_received(self, frames: Sequence[bytes]) -> None:
+    def frames_received(self, frames: Sequence[Frame]) -> None:
         """Take frames; those of a ring that is not attached are nobody's."""
         if self.link is None and self.closed is None:
             self.breach(OutOfTurn("frames on a ring that was not attached"))

@@ -281,6 +281,9 @@ class Sender:
             if not isinstance(payload, bytearray | memoryview):
                 raise LocalProtocolError(f"a payload is bytes, not {type(payload).__name__}")
             payload = bytes(payload)
+        elif type(payload) is not bytes:
+            # Within a process the receiver gets the object itself: no program's own class.
+            payload = bytes(memoryview(payload))
         limit = self._message_bytes_max
         if len(payload) > limit:
             raise self.refused(

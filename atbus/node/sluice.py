@@ -22,11 +22,16 @@ _FLUSH = int(MessageType.FLUSH)
 
 
 class Sluice:
-    """The way from a link's items to its channel."""
+    """
+    The way from a link's items to its channel.
 
-    __slots__ = ("_uncounted", "backlog", "channel_bytes_max", "uncounted_bytes")
+    :param takes_runs: Whether messages go through the channel as they are, and wait so.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_uncounted", "backlog", "channel_bytes_max", "takes_runs", "uncounted_bytes")
+
+    def __init__(self, *, takes_runs: bool = False) -> None:
+        self.takes_runs = takes_runs
         self.backlog: Backlog[Item] = Backlog()
         self.channel_bytes_max = limits.CHANNEL_BYTES
         #: How many of the bytes that wait take no room from others.
@@ -91,6 +96,8 @@ class Sluice:
                 backlog.push(item.target, item, item.size_bytes + limits.WAITING_FRAME_BYTES)
         if room_bytes > 0:
             through += backlog.take(room_bytes)
+        if self.takes_runs:
+            return through
         left = set(map(id, through))
         for item in items:
             if isinstance(item, Run) and id(item) not in left and not item.is_bulky:

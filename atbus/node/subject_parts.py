@@ -25,7 +25,7 @@ from atbus.wire.messages import MessageType
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
-    from atbus.node.link import FrameReader
+    from atbus.node.readers import FrameReader
     from atbus.node.sending import Sender
     from atbus.node.traffic import Traffic
 

@@ -25,6 +25,7 @@ from atbus.routing.decision import Deliver, Forward, Hold
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import append_trace
 from atbus.wire.head import Head
+from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import (
     DataResponse,
     Flags,
@@ -59,7 +60,7 @@ class Traffic:
         context: Context,
         endpoints: dict[int, Endpoint],
         fates: Fates,
-        deliver: Callable[[Link, bytes, Head], None],
+        deliver: Callable[[Link, Frame, Head], None],
         pressure: Pressure,
     ) -> None:
         self.generation = 0
@@ -136,7 +137,7 @@ class Traffic:
 
     # Frames that arrive.
 
-    def data_received(self, link: Link, frame: bytes, head: Head) -> None:
+    def data_received(self, link: Link, frame: Frame, head: Head) -> None:
         """Deliver a run or a fragment, pass it on, or answer why neither can be done."""
         endpoint = link.connection.endpoint
         if endpoint is None or endpoint.temporary:
@@ -156,7 +157,7 @@ class Traffic:
             self.refuse(link, head, Status.NO_RIGHT)
             return
         if head[6] != self._context.bus_id:
-            self._forward(link, frame, head, endpoint)
+            self._forward(link, joined(frame), head, endpoint)
             return
         try:
             self._deliver(link, frame, head)

@@ -22,6 +22,7 @@ from atbus.node.context import Alarm
 from atbus.routing import bounds
 from atbus.routing.unverified import Unverified
 from atbus.wire.head import Head
+from atbus.wire.loose import Frame
 from atbus.wire.messages import MessageType
 
 if TYPE_CHECKING:
@@ -42,14 +43,14 @@ class Verifier:
         self,
         context: Context,
         endpoints: dict[int, Endpoint],
-        receive: Callable[[Link, bytes, Head], None],
+        receive: Callable[[Link, Frame, Head], None],
         refuse: Callable[[Link, Head, Status], None],
     ) -> None:
         self._context = context
         self._endpoints = endpoints
         self._receive = receive
         self._refuse = refuse
-        self._waiting: Unverified[tuple[Link, bytes, Head]] = Unverified(
+        self._waiting: Unverified[tuple[Link, Frame, Head]] = Unverified(
             limits.UNVERIFIED_SECONDS, bounds.UNVERIFIED_BYTES, limits.UNVERIFIED_RUNS_MAX
         )
         self._alarm = Alarm(context.timers, self._expire)
@@ -81,7 +82,7 @@ class Verifier:
         former = self._context.former_places.upstreams(chain, self._context.now)
         return any(each == neighbor or table.may_speak(neighbor, each) for each in former)
 
-    def doubt(self, endpoint: Endpoint, link: Link, frame: bytes, head: Head) -> None:
+    def doubt(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> None:
         """Let a frame wait for word of its source; refuse it when it cannot."""
         size_bytes = len(frame) + limits.WAITING_FRAME_BYTES
         item = (link, frame, head)
@@ -91,7 +92,7 @@ class Verifier:
         else:
             self._refuse(link, head, Status.SOURCE_REFUSED)
 
-    def keeps_back(self, endpoint: Endpoint, link: Link, frame: bytes, head: Head) -> bool:
+    def keeps_back(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> bool:
         """Let a flush wait behind what waits here for its destination: it may not overtake that."""
         for neighbor, source in self._waiting.flows if self._waiting.held_bytes else ():
             if neighbor == endpoint.bus_id and any(

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from atbus.address import Address, Scheme
-from atbus.channels.interfaces import ChannelOptions, IChannelListener
+from atbus.channels.interfaces import (
+    ChannelOptions,
+    IChannelListener,
+    IRunChannel,
+    IRunReceiver,
+)
 from atbus.channels.memory import WINDOW_BYTES, MemoryScheme
 from atbus.errors import ConnectFailed, FrameTooLarge, ListenFailed, Status
 from atbus.testing.recording import Reception, RecordingReceiver, frame_of
+from atbus.wire.head import peek
+from atbus.wire.loose import Frame, LooseRun
+from atbus.wire.runs import pack_run, unpack_run
 
 PLACE = Address(Scheme.MEM, "service")
+
+
+def loosened(frame: bytes) -> LooseRun:
+    """Take a run apart."""
+    return LooseRun(peek(frame), b"", *unpack_run(frame))
+
+
+def frame_with(payload_bytes: int) -> bytes:
+    """Make a frame with one message."""
+    return pack_run(1, 2, 3, 4, [5], [bytes(payload_bytes)])
 
 
 class MemoryTests(SynchronousTestCase):
@@ -55,6 +75,43 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(reader.frames, [])
         self.turns(1)
         self.assertIs(reader.frames[0], frame)
+
+    def test_runs_are_handed_over(self) -> None:
+        """
+        Who takes runs gets the objects that were sent, between frames and in order, each counted
+        with the length of its frame; anybody else gets frames.
+        """
+
+        @implementer(IRunReceiver)
+        class Taking(RecordingReceiver):
+            def frames_received(self, frames: Sequence[Frame]) -> None:
+                super().frames_received(cast("list[bytes]", frames))
+
+        frames = [frame_of(10), frame_with(2_000), frame_of(20)]
+        run = loosened(frames[1])
+        for made, expected in ((Taking, [frames[0], run, frames[2]]), (RecordingReceiver, frames)):
+            reception, writer = Reception(made), RecordingReceiver()
+            listener = self.listen(reception)
+            self.scheme().connect(PLACE, writer)
+            self.turns()
+            channel = writer.channel
+            assert IRunChannel.providedBy(channel)
+            channel.send_runs([frames[0], run, frames[2]])
+            self.turns()
+            self.assertEqual(reception.receivers[0].frames, expected)
+            self.assertEqual(channel.written_bytes, sum(map(len, frames)))
+            listener.stop()
+
+    def test_a_run_that_is_too_long(self) -> None:
+        """A run whose frame would be beyond the limit is a fault, as the frame would be."""
+        writer, reader = self.pair()
+        reader.channel.frame_limit = 2000
+        channel = writer.channel
+        assert IRunChannel.providedBy(channel)
+        channel.send_runs([loosened(frame_with(10)), loosened(frame_with(3000)), frame_of(11)])
+        self.turns()
+        self.assertEqual(reader.frames, [frame_with(10)])
+        self.assertIsInstance(reader.faults[0], FrameTooLarge)
 
     def test_each_knows_the_other_by_name(self) -> None:
         """The peer of a channel is the other node's name."""

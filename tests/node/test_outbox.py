@@ -20,6 +20,7 @@ from atbus.node.outbox import (
 )
 from atbus.wire import codec
 from atbus.wire.extras import number_extra
+from atbus.wire.loose import LooseRun
 from atbus.wire.messages import (
     CommandRequest,
     Data,
@@ -124,6 +125,33 @@ class PiecesTests(SynchronousTestCase):
         self.assertEqual(kept, [item for item in items if not isinstance(item, Notice)])
         numbers = [codec.peek(bytes(pieces[place]))[9] for place in (0, 1, 3, 4, 5)]
         self.assertEqual(numbers, [1, 2, 3, 0, 4])
+
+    def test_a_run_that_is_handed_over(self) -> None:
+        """A run within a process keeps its payloads, and is the frame that it would have been."""
+        extra = number_extra(ExtraType.IN_REPLY_TO, 4)
+        for item, same in [
+            (run(b"a", b"bb", b""), run(b"a", b"bb", b"")),
+            (run(b"x", flags=Flags.REPLY, extras=(extra,)),
+             run(b"x", flags=Flags.REPLY, extras=(extra,))),
+        ]:  # fmt: skip
+            payloads, frame = item.payloads, same.build(4, 2)
+            loose = item.loosen(4, 2)
+            assert isinstance(loose, LooseRun)
+            self.assertIs(loose.payloads, payloads)
+            self.assertEqual(loose.head, codec.peek(frame))
+            self.assertEqual(loose.join(), frame)
+            self.assertEqual((item.payloads, item.kinds), ([], []))
+
+    def test_what_is_handed_over_as_a_frame(self) -> None:
+        """A part of a message, what is compressed, and what is a frame already, go as frames."""
+        packed = run(b"a")
+        packed.pack()
+        for item, same in [
+            (packed, run(b"a")),
+            (run(b"part", fragment=(8, 20)), run(b"part", fragment=(8, 20))),
+            (run(b"small", flags=Flags.COMPRESSED), run(b"small", flags=Flags.COMPRESSED)),
+        ]:
+            self.assertEqual(item.loosen(4, 2), same.build(4, 2))
 
 
 class ItemTests(SynchronousTestCase):

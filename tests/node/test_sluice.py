@@ -137,6 +137,14 @@ class SluiceTests(SynchronousTestCase):
         self.assertEqual(self.through(), [waiting])
         self.assertEqual(waiting.build(9, 4), direct.build(9, 4))
 
+    def test_what_waits_for_a_channel_within_a_process(self) -> None:
+        """Where messages go through the channel as they are, they wait so, short ones as well."""
+        self.sluice = Sluice(takes_runs=True)
+        payload = b"%d" % 1234
+        waiting = run(NORTH, payload)
+        self.assertEqual(self.sluice.let_through([waiting], 0), [])
+        self.assertIs(waiting.payloads[0], payload)
+
     def test_a_long_payload_that_waits_is_not_copied(self) -> None:
         """A long payload waits as it is: as a frame it would cost no less memory."""
         waiting = run(NORTH, bytes(9_000))

@@ -1,0 +1,208 @@
+"""Within a process a receiver gets the very objects that were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from atbus.address import Scheme
+from atbus.busid import BusId
+from atbus.channels.memory import MemoryChannel
+from atbus.errors import Status
+from atbus.node.node import Node
+from atbus.wire.messages import Data, MessageType
+from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING
+from tests.node.mail import MailTests, Receiving
+
+MEMORY = "mem://root"
+
+
+class Text(bytes):
+    """Bytes of a program's own kind."""
+
+
+class ByReferenceTests(MailTests):
+    """A root and a child of one process."""
+
+    def pair(self, **options: Any) -> tuple[Node, Node]:
+        """Start both; data between them takes memory."""
+        root = self.root(listen=[ROOT_ADDRESS, MEMORY], **options)
+        child = self.child(listen=["mem://auto"], **options)
+        self.network.start(root, child)
+        self.network.settle()
+        for node, other in ((root, CHILD), (child, ROOT)):
+            self.assertIs(self.memory(node, other).address.scheme, Scheme.MEM)
+        return root, child
+
+    def memory(self, node: Node, other: int) -> MemoryChannel:
+        """Give the channel by which a node's data goes to another."""
+        link = node.endpoints[BusId(other)].data_link
+        assert link is not None
+        channel = link.connection.channel
+        assert isinstance(channel, MemoryChannel)
+        return channel
+
+    def assert_same(self, found: Sequence[bytes], sent: Sequence[bytes]) -> None:
+        """Assert that objects are the same ones, and in the same order."""
+        self.assertEqual(list(map(id, found)), list(map(id, sent)))
+
+    def test_a_message(self) -> None:
+        """A message arrives as the object that was given to ``send``, short or long, both ways."""
+        root, child = self.pair()
+        for size in (0, 5, 9_000, 256 * 1024):
+            payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+            child.send(ROOT, payload)
+            root.send(CHILD, payload)
+            self.network.settle(0.01)
+            self.assertIs(self.mail[root].payloads[-1], payload)
+            self.assertIs(self.mail[child].payloads[-1], payload)
+
+    def test_a_run(self) -> None:
+        """A thousand messages of one turn are the same thousand objects, each with its kind."""
+        root, child = self.pair()
+        sent = [b"%d" % number for number in range(1000)]
+        sequences = [child.send(ROOT, each, place // 300 - 1) for place, each in enumerate(sent)]
+        self.network.settle(0.01)
+        letters = self.mail[root].letters
+        self.assert_same([letter.payload for letter in letters], sent)
+        self.assertEqual([letter.kind for letter in letters], [n // 300 - 1 for n in range(1000)])
+        self.assertEqual([letter.sequence for letter in letters], sequences)
+        self.assertEqual({letter.source for letter in letters}, {CHILD})
+        self.assert_quiet(root, child)
+
+    def test_what_waits(self) -> None:
+        """What there is no room for yet waits as it is, and arrives so, in order."""
+        root, child = self.pair()
+        sent = [bytes(size) for size in range(1, 2_400)]
+        for each in sent:
+            child.send(ROOT, each)
+        self.network.settle(1)
+        self.assert_same(self.mail[root].payloads, sent)
+        self.assert_quiet(root, child)
+
+    def test_a_receiver_that_pauses(self) -> None:
+        """What is held for a program that wants nothing for the moment is not copied either."""
+        root, child = self.pair()
+        root.pause()
+        sent = [b"%d" % number for number in range(10)]
+        self.send_all(child, ROOT, sent)
+        self.network.settle(0.01)
+        self.assertEqual(self.mail[root].payloads, [])
+        root.resume()
+        self.network.settle(0.01)
+        self.assert_same(self.mail[root].payloads, sent)
+
+    def test_questions_and_answers(self) -> None:
+        """A question, its answer, and a message whose delivery is told, arrive as they are."""
+        root, child = self.pair()
+        questions: list[bytes] = []
+        question, answer, told = b"what?" * 2_000, b"that" * 30_000, b"told" * 100
+
+        def answered(_source: int, payload: bytes) -> bytes:
+            questions.append(payload)
+            return answer
+
+        root.on_request(answered)
+        reply = self.network.result_of(child.request(ROOT, question))
+        self.assertIs(reply, answer)
+        self.assert_same(questions, [question])
+        self.network.result_of(child.deliver(ROOT, told))
+        self.assertIs(self.mail[root].payloads[-1], told)
+
+    def test_buffers_that_may_change(self) -> None:
+        """
+        A buffer that the program can change is copied in ``send``, once: what it does to it
+        afterwards changes nothing. Bytes of a program's own class arrive as plain bytes.
+        """
+        root, child = self.pair()
+        buffer = bytearray(b"before")
+        child.send(ROOT, buffer)  # type: ignore[arg-type]  # is taken all the same
+        child.send(ROOT, memoryview(buffer)[:3])  # type: ignore[arg-type]
+        buffer[:] = b"after!"
+        child.send(ROOT, Text(b"mine"))
+        self.network.settle(0.01)
+        self.assertEqual(self.mail[root].payloads, [b"before", b"bef", b"mine"])
+        self.assertEqual({type(each) for each in self.mail[root].payloads}, {bytes})
+
+    def test_longer_than_a_frame(self) -> None:
+        """A message that is longer than a frame arrives whole, between others."""
+        root, child = self.pair()
+        sent = [b"first", bytes(range(251)) * 4_000, b"last"]
+        self.send_all(child, ROOT, sent)
+        self.network.settle(1)
+        self.assertEqual(self.mail[root].payloads, sent)
+
+    def test_longer_than_the_receiver_takes(self) -> None:
+        """A message that is longer than its receiver takes is refused by name, as elsewhere."""
+        root = self.root(listen=[ROOT_ADDRESS, MEMORY], message_bytes_max=1000)
+        child = self.child()
+        self.network.start(root, child)
+        self.network.settle()
+        fits = bytes(1000)
+        child.send(ROOT, fits)
+        long = child.send(ROOT, bytes(1001))
+        self.network.settle(0.1)
+        self.assert_same(self.mail[root].payloads, [fits])
+        self.assertEqual(self.mail[child].news, [(ROOT, long, 1, "MESSAGE_TOO_LARGE")])
+
+    def test_on_the_way_to_another_process(self) -> None:
+        """What goes on elsewhere is made a frame there, the one that any neighbor would send."""
+        root, child = self.pair()
+        far = self.node(SIBLING, upstream=ROOT_ADDRESS)
+        self.network.start(far)
+        self.network.settle()
+        paths: list[tuple[int, ...]] = []
+
+        def take(_source: int, payload: bytes) -> None:
+            assert far.current is not None
+            got.append(payload)
+            paths.append(far.current.path)
+
+        far.receiver = Receiving(take)
+        got: list[bytes] = []
+        far.on_request(lambda source, payload: payload[::-1])
+        sent = [b"a", b"", b"c" * 20_000]
+        for kind, payload in enumerate(sent):
+            child.send(SIBLING, payload, kind)
+        child.send(SIBLING, b"traced", trace=True)
+        self.network.settle(0.1)
+        self.assertEqual(got, [*sent, b"traced"])
+        self.assertEqual(paths, [(), (), (), (CHILD, ROOT)])
+        self.assertEqual(self.network.result_of(child.request(SIBLING, b"abc")), b"cba")
+        first, *_ = self.frames(self.data_channel(root, far), MessageType.DATA)
+        assert isinstance(first, Data)
+        self.assertEqual(first.messages, tuple(enumerate(sent)))
+        self.assertEqual((first.source, first.destination), (CHILD, SIBLING))
+        self.assert_quiet(root, child, far)
+
+    def test_a_channel_that_breaks(self) -> None:
+        """
+        What was on the way when the channel broke is uncertain, and nothing else; what had not
+        left goes over the stream, in order.
+        """
+        root, child = self.pair()
+        before = [b"%d" % number for number in range(5)]
+        self.send_all(child, ROOT, before)
+        self.network.settle(1)
+        lost = [b"lost %d" % number for number in range(3)]
+        first, *_ = self.send_all(child, ROOT, lost)
+        link = child.endpoints[BusId(ROOT)].data_link
+        assert link is not None
+        link.flush()
+        unsent = self.send_all(child, ROOT, [b"unsent"])
+        link.connection.abort(Status.LINK_LOST, "broken")
+        self.network.settle(0.1)
+        self.assertEqual(self.mail[child].news, [(ROOT, first, 3, "UNCERTAIN")])
+        self.assertEqual([letter.sequence for letter in self.mail[root].letters][-1:], unsent)
+        self.assertEqual(self.mail[root].payloads[: len(before)], before)
+
+    def test_bytes_are_counted(self) -> None:
+        """The channel counts the bytes of the frames that there would have been."""
+        root, child = self.pair()
+        channel = self.memory(child, ROOT)
+        written = channel.written_bytes
+        self.send_all(child, ROOT, [bytes(100)] * 10)
+        self.network.settle(0.01)
+        self.assertEqual(channel.written_bytes - written, 48 + 10 * (8 + 100))
+        self.assertEqual(channel.queued_bytes, 0)
+        self.assertEqual(root.statistics.received_bytes, 1000)
