@@ -17,7 +17,7 @@ from tests.house.repository import ROOT
 
 #: What a function is called that reads, and what it reads.
 NAMES = re.compile(r"_*(parse|read|decode|unpack|feed|split|restore|receive|dataReceived)(_|$)")
-GIVEN = re.compile(r"\b(bytes|memoryview|str|Document)\b")
+GIVEN = re.compile(r"\b(bytes|memoryview|str|Document|Frame)\b")
 
 #: What reads, and is not come to; and why not.
 OURS = {
