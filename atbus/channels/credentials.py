@@ -44,6 +44,9 @@ _UNREADABLE: Final = (
 
 _NAMES: Final = ("certificate", "key", "authorities", "revoked")
 
+# A certificate: who issued it, and its number there.
+_Numbered = tuple[str, int]
+
 
 @attrs.frozen(kw_only=True)
 class TlsOptions:
@@ -77,12 +80,15 @@ class PeerCertificate:
     :param serial: The certificate's number, unique per authority.
     :param issuer: The authority's name.
     :param expires: When it ends.
+    :param between: Issuer and number of the authorities between it and the one that we believe;
+        None when that was forgotten, which happens to sessions that are resumed.
     """
 
     identity: CertificateIdentity
     serial: int
     issuer: str
     expires: datetime
+    between: tuple[_Numbered, ...] | None = None
 
 
 class Credentials:
@@ -106,6 +112,8 @@ class Credentials:
         self._contexts: dict[bool, Any] = {}
         # What is left of connections that we dialled, by address: the next one is cheaper with it.
         self._sessions: OrderedDict[str, Any] = OrderedDict()
+        # Who is between a certificate and the one that we believe: sessions do not tell again.
+        self._between: OrderedDict[_Numbered, tuple[_Numbered, ...]] = OrderedDict()
         if not self.refresh() and self.faults:
             raise ConfigurationError(self.faults)
 
@@ -190,6 +198,8 @@ class Credentials:
         for authority in loaded.authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))
         if loaded.revocations:
+            # Of the node's own certificate alone: those between are looked up by `is_revoked`, for
+            # OpenSSL would refuse everybody where their issuers' lists are not in the file.
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
         for revocations in loaded.revocations:
             store.add_crl(revocations)
@@ -208,18 +218,40 @@ class Credentials:
         if certificate is None:
             raise TlsRefused(TlsFault.NO_CERTIFICATE, "the other side has no certificate")
         content = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-        return read_certificate(content, self.options.realm)
+        peer = read_certificate(content, self.options.realm)
+        return attrs.evolve(peer, between=self._who_is_between(connection, peer))
+
+    def _who_is_between(
+        self, connection: Any, peer: PeerCertificate
+    ) -> tuple[_Numbered, ...] | None:
+        """Say who is between a certificate and the one that we believe, if it is known."""
+        chain, own = connection.get_verified_chain(), (peer.issuer, peer.serial)
+        if chain is None:
+            return self._between.get(own)
+        try:
+            between = tuple(_number(each.to_cryptography()) for each in chain[1:-1])
+        except _UNREADABLE as error:
+            text = f"the certificate of an authority between cannot be read: {error}"
+            raise TlsRefused(TlsFault.AUTHORITY, text) from error
+        self._between[own] = between
+        self._between.move_to_end(own)
+        if len(self._between) > limits.ENDPOINTS_MAX:
+            self._between.popitem(last=False)
+        return between
 
     def is_revoked(self, peer: PeerCertificate) -> bool:
         """
-        Tell whether a certificate that was good has been revoked meanwhile.
+        Tell whether a certificate, or one between it and the one that we believe, is revoked.
 
-        :param peer: What the other side had proven.
-        :returns: Whether a list of its authority has its number.
+        Whose issuer has no list in the file is good.
+
+        :param peer: What the other side has proven.
+        :returns: Whether a list has the number of one of them.
         """
         return any(
-            revocations.issuer.rfc4514_string() == peer.issuer
-            and revocations.get_revoked_certificate_by_serial_number(peer.serial) is not None
+            revocations.issuer.rfc4514_string() == issuer
+            and revocations.get_revoked_certificate_by_serial_number(serial) is not None
+            for issuer, serial in ((peer.issuer, peer.serial), *(peer.between or ()))
             for revocations in self._revocations
         )
 
@@ -306,6 +338,10 @@ def read_certificate(content: bytes, realm: str) -> PeerCertificate:
     except ValueError as error:
         raise TlsRefused(TlsFault.IDENTITY, str(error)) from error
     return PeerCertificate(identity, certificate.serial_number, issuer, expires)
+
+
+def _number(certificate: x509.Certificate) -> _Numbered:
+    return certificate.issuer.rfc4514_string(), certificate.serial_number
 
 
 def seconds_until(moment: datetime) -> float:

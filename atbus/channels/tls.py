@@ -214,9 +214,16 @@ class TlsStreamProtocol(StreamProtocol):
         )
 
     def _look_again(self) -> None:
-        """End the channel if the other side's certificate has been revoked."""
+        """
+        End the channel if the other side's certificate has been revoked, or who vouches for it.
+
+        Where that is not known any more, the channel ends as well: the next one begins with a whole
+        handshake, for no session outlives a change of the files.
+        """
         if self._factory.credentials.is_revoked(self.certificate):
             self.abort("the other side's certificate has been revoked", Status.ACCESS_DENIED)
+        elif self.certificate.between is None:
+            self.abort("who vouches for the other side has to be asked again", Status.ACCESS_DENIED)
 
 
 class TlsStreamFactory(StreamFactory):

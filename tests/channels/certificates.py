@@ -7,6 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import trustme
+
 from atbus.channels.authority import Authority, Issued
 from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.handshake.certificate import CertificateIdentity, parse_identity
@@ -73,3 +75,23 @@ class Files:
     def credentials(self, issued: Issued | None = None, **how: Any) -> Credentials:
         """Make credentials."""
         return Credentials(self.options(issued, **how))
+
+
+class ChainFiles(Files):
+    """Files of nodes whose authority is believed for the sake of another one, of trustme's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._top = trustme.CA()
+        self._between = self._top.create_child_ca()
+        self.top = Authority(self._top.cert_pem.bytes(), self._top.private_key_pem.bytes())
+        super().__init__(folder)
+
+    def new_authority(self, name: str) -> Authority:
+        """Give the one between, and write the file that believes the one above it."""
+        self._top.cert_pem.write_to_path(str(self.folder / f"{name}.pem"))
+        return Authority(self._between.cert_pem.bytes(), self._between.private_key_pem.bytes())
+
+    def issue(self, *given: Any, **how: Any) -> Issued:
+        """Make a certificate, with its authority's behind it."""
+        issued = super().issue(*given, **how)
+        return Issued(issued.certificate + self.authority.certificate, issued.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from datetime import timedelta
@@ -10,6 +11,8 @@ from twisted.internet.threads import deferToThread
 
 from atbus import limits
 from atbus.channels import tls
+from atbus.channels.credentials import Credentials
+from atbus.channels.interfaces import IChannelListener
 from atbus.errors import ConnectFailed, Status
 from atbus.handshake import bounds
 from atbus.handshake.certificate import parse_identity
@@ -17,7 +20,9 @@ from atbus.node import doorway
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
+from tests.channels.certificates import DAY, ChainFiles
 from tests.channels.test_tls import TlsTests, say
+from tests.channels.test_tls_sessions import is_resumed
 
 
 class LinkTests(TlsTests):
@@ -30,6 +35,70 @@ class LinkTests(TlsTests):
             why = await deferToThread(refusal_of, listener.address.port)
             self.assertEqual("VERSION" in why, not allowed, why)
             self.assertEqual(reception.peers, [])
+
+    async def test_security_revoked_authority(self) -> None:
+        """
+        Who is vouched for by an authority that is revoked loses his links, those that resumed a
+        session as well, and gets no other. Nobody needs a list about authorities.
+        """
+        files, lists = ChainFiles(self.directory), self.directory / "revoked.pem"
+        lists.write_bytes(files.authority.revoke([], DAY))
+        ours, theirs = files.credentials(revoked=str(lists)), files.credentials()
+        reception = Reception()
+        listener = await self.listen_at(self.scheme_of(ours), reception)
+        links = [
+            await self.meet_again(listener, reception, theirs),
+            await self.meet(listener, reception, files.credentials()),
+        ]
+        lists.write_bytes(lists.read_bytes() + files.top.revoke([files.authority.certificate], DAY))
+        self.assertTrue(ours.refresh())
+        for guest, receiver in links:
+            status, detail = await self.in_time(guest.end(), "whom nobody vouches for stays")
+            self.assertEqual((status, "revoked" in detail), (Status.ACCESS_DENIED, True))
+            await receiver.end()
+        self.assertEqual((await self.outcome(files.credentials(), ours))[1], "")
+        self.assertIn("it has been revoked", (await self.outcome(ours, files.credentials()))[0])
+
+    async def test_security_forgotten_authority(self) -> None:
+        """A resumed link of which it is forgotten who vouched for it ends when the files change."""
+        self.patch(limits, "ENDPOINTS_MAX", 0)
+        files = ChainFiles(self.directory)
+        ours, theirs = files.credentials(), files.credentials()
+        reception = Reception()
+        listener = await self.listen_at(self.scheme_of(ours), reception)
+        guest, receiver = await self.meet_again(listener, reception, theirs)
+        known, other = await self.meet(listener, reception, files.credentials())
+        os.utime(ours.options.authorities, (0, 0))
+        self.assertTrue(ours.refresh())
+        status, detail = await self.in_time(guest.end(), "a link that may be revoked stays")
+        self.assertEqual((status, "asked again" in detail), (Status.ACCESS_DENIED, True))
+        await receiver.end()
+        self.assertEqual(known.ends, [])
+        known.channel.abort("seen enough")
+        await other.end()
+
+    async def meet(
+        self, listener: IChannelListener, reception: Reception, credentials: Credentials
+    ) -> tuple[RecordingReceiver, RecordingReceiver]:
+        """Connect, and give the two ends: the listener's, and that of who has dialed."""
+        receiver, before = RecordingReceiver(), len(reception.receivers)
+        await self.scheme_of(credentials).connect(listener.address, receiver)
+        guest = (await reception.guests(before + 1))[before]
+        # What shortens the next handshake comes no later than the first frame.
+        guest.channel.send([frame_of(5)])
+        await receiver.received(1)
+        return guest, receiver
+
+    async def meet_again(
+        self, listener: IChannelListener, reception: Reception, credentials: Credentials
+    ) -> tuple[RecordingReceiver, RecordingReceiver]:
+        """Connect, part, and connect with what the first connection has left."""
+        for one in await self.meet(listener, reception, credentials):
+            one.channel.close()
+            await one.end()
+        guest, receiver = await self.meet(listener, reception, credentials)
+        self.assertTrue(is_resumed(guest.channel))
+        return guest, receiver
 
     async def test_security_expired_or_revoked(self) -> None:
         """
