@@ -6,9 +6,10 @@ has it read and asserts what belongs to that kind: frames (`atbus.testing.frame_
 values (`atbus.testing.text_fuzz`), registrations (`atbus.testing.handshake_fuzz`), registered
 neighbors of a whole node (`atbus.testing.neighbor_fuzz`), clients of the NATS gateway
 (`atbus.testing.nats_fuzz`), leafs (`atbus.testing.leaf_fuzz`), members of a cluster of it
-(`atbus.testing.route_fuzz`), browsers (`atbus.testing.web_fuzz`), lanes of shared memory
-(`atbus.testing.lane_fuzz`), neighbors that tell of services (`atbus.testing.service_fuzz`) and
-connections over TLS (`atbus.testing.tls_fuzz`).
+(`atbus.testing.route_fuzz`), those of them who wait to be let in (`atbus.testing.doorstep_fuzz`),
+browsers (`atbus.testing.web_fuzz`), lanes of shared memory (`atbus.testing.lane_fuzz`), neighbors
+that tell of services (`atbus.testing.service_fuzz`) and connections over TLS
+(`atbus.testing.tls_fuzz`).
 
 What is asserted of all:
 
@@ -35,6 +36,7 @@ from typing import Final
 
 import attrs
 
+from atbus.testing.doorstep_fuzz import take_waiting
 from atbus.testing.findings import Failure, Findings
 from atbus.testing.frame_fuzz import Frames, check_memory, check_readers, read_stream
 from atbus.testing.handshake_fuzz import hostile_stranger
@@ -203,6 +205,12 @@ def _member(random: Random) -> Hostile:
     return _counted("route", said, lambda: take_member(pieces, dials=dials))
 
 
+def _waiting(random: Random) -> Hostile:
+    said = hostile_member(random)
+    pieces, is_let_in = chunks(random, said), random.random() < 0.9
+    return _counted("doorstep", said, lambda: take_waiting(pieces, is_let_in=is_let_in))
+
+
 def _text(random: Random) -> Hostile:
     reader, said = hostile_text(random)
     return _counted(reader.name, said, lambda: read_hostile(reader, said))
@@ -240,6 +248,7 @@ _OTHERS: Final[tuple[tuple[float, Callable[[Random], Hostile]], ...]] = (
     (0.1, _client),
     (0.05, _leaf),
     (0.05, _member),
+    (0.01, _waiting),
     (0.1, _text),
     (0.02, _draws("lane")),
     (0.01, _browser),
@@ -267,6 +276,7 @@ _SAID: Final[dict[str, Callable[[bytes], object]]] = {
     "client": _each_way(lambda pieces, door: take(pieces, needs_login=door)),
     "leaf": _each_way(lambda pieces, door: take_leaf(pieces, is_hub=door)),
     "route": _each_way(lambda pieces, door: take_member(pieces, dials=door)),
+    "doorstep": _each_way(lambda pieces, door: take_waiting(pieces, is_let_in=door)),
     "browser": _each_way(lambda pieces, door: take_browser(pieces, upgrades=door)),
     **{each.name: partial(read_hostile, each) for each in READERS},
 }

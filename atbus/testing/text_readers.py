@@ -21,6 +21,7 @@ from atbus.address import parse_address
 from atbus.busid import Subnet, parse_bus_id
 from atbus.channels.credentials import read_certificate
 from atbus.channels.tls_fault import TlsRefused
+from atbus.cli.bench.task import read_line
 from atbus.cli.cert import describe_certificate, read_certificates
 from atbus.cli.options import BUS_ID, UpstreamType
 from atbus.cli.outcome import CommandFailed
@@ -420,6 +421,15 @@ _OF_COMMANDS: Final = (
         lambda data: read_answer(data.split(b"\n")),
         (CommandFailed,),
         (b'{"id": "0x5", "state": "running", "peers": [1, 2.5, null]}', b"[]"),
+    ),
+    Reader(
+        "bench-line",
+        read_line,
+        (ValueError,),
+        (
+            b'{"addresses": ["unix:///run/bench.sock"]}\n',
+            b'{"process": 7, "cpu_seconds": 0.5, "sent": {"65792": 3}, "times": {"12": 3}}\n',
+        ),
     ),
     Reader("certificates", _show_certificate, (CommandFailed,), _PEM),
     Reader(

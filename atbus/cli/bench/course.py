@@ -18,7 +18,7 @@ from typing import Any, Final
 import attrs
 
 from atbus.cli.bench.arrivals import Times
-from atbus.cli.bench.task import Task, Wishes, tasks
+from atbus.cli.bench.task import Task, Wishes, read_line, tasks
 from atbus.cli.outcome import CommandFailed, ExitCode
 
 _START_SECONDS: Final = 180.0
@@ -114,7 +114,7 @@ class PartyProcess:
 
         :param seconds: How long.
         :returns: It.
-        :raises CommandFailed: It has ended, or says nothing.
+        :raises CommandFailed: It has ended, or says nothing, or what is no report.
         """
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -122,8 +122,10 @@ class PartyProcess:
             line = self._process.stdout.readline() if selector.select(seconds) else ""
         if not line:
             raise self._ended()
-        heard: dict[str, Any] = json.loads(line)
-        return heard
+        try:
+            return read_line(line)
+        except ValueError:
+            raise self._ended("it says what is no report") from None
 
     def leave(self) -> None:
         """Let it end."""
@@ -143,11 +145,11 @@ class PartyProcess:
         self._process.stdin = None
         self._process.communicate()
 
-    def _ended(self) -> CommandFailed:
+    def _ended(self, otherwise: str = "it says nothing") -> CommandFailed:
         self._process.kill()
         self._process.stdin = None
         _, errors = self._process.communicate()
-        why = errors.strip().rpartition("\n")[2] or "it says nothing"
+        why = errors.strip().rpartition("\n")[2] or otherwise
         return CommandFailed(ExitCode.FAILED, "FAILED", f"{self.task.name}: {why}")
 
 

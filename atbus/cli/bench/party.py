@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus.cli.bench.arrivals import Arrivals, Messages, Times
-from atbus.cli.bench.task import TOP, Task
+from atbus.cli.bench.task import TOP, Task, read_line
 from atbus.errors import Status, Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.events import Fate
@@ -311,7 +311,12 @@ class Lines(LineOnlyReceiver):
 
     def lineReceived(self, line: bytes) -> None:  # Twisted's name
         """Do what a line says."""
-        self._party.told(json.loads(line), self._say)
+        try:
+            values = read_line(line)
+        except ValueError as error:
+            self._down(Failure(error))
+            return
+        self._party.told(values, self._say)
 
     def connectionLost(self, reason: Failure | None = None) -> None:  # Twisted's name
         """End this process; nobody is left to hear of it."""

@@ -87,6 +87,23 @@ class Task:
         return cls(**values | {"wishes": Wishes(**values["wishes"])})
 
 
+def read_line(line: str | bytes) -> dict[str, Any]:
+    """
+    Read what the command and one of its processes say to each other.
+
+    :param line: One line.
+    :returns: The values in it.
+    :raises ValueError: It is no object of JSON.
+    """
+    try:
+        values = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("too many brackets") from error
+    if not isinstance(values, dict):
+        raise ValueError("no object of JSON")  # noqa: TRY004  # of what somebody said
+    return values
+
+
 def tasks(wishes: Wishes, folder: str) -> list[Task]:
     """
     Say who takes part.

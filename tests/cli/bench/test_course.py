@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -100,4 +101,13 @@ class ProcessTests(SynchronousTestCase):
         failed = self.assertRaises(CommandFailed, process.hear, 60.0)
         self.assertIn("x: ", failed.message)
         self.assertIn("/dev/null", failed.message)
+        process.end()
+
+    def test_it_says_what_is_no_report(self) -> None:
+        """A process that prints something else ends the measurement, with its name."""
+        wishes = Wishes(work="send", channel="unix", size=128, count=1, targets=1)
+        self.patch(sys, "executable", "/bin/echo")
+        process = PartyProcess(Task(role="sender", name="x", bus_id=1, wishes=wishes))
+        failed = self.assertRaises(CommandFailed, process.hear, 180.0)
+        self.assertEqual(failed.message, "x: it says what is no report")
         process.end()
