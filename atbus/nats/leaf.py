@@ -142,6 +142,9 @@ class Solicitor(ClientFactory):
             leafs.node, leafs.timers, CANDIDATES, "\n".join(sorted(remote.places)), self.look
         )
         self._attempts = 0
+        # How many of them in a row have come to nothing, and when the last one began.
+        self._vain = 0
+        self._dialed_at = 0.0
         self._connector: Any = None
         self._next: IDelayedCall | None = None
 
@@ -179,6 +182,7 @@ class Solicitor(ClientFactory):
     def _dial(self) -> None:
         self._place = self.remote.places[self._attempts % len(self.remote.places)]
         self._attempts += 1
+        self._dialed_at = self._leafs.timers.seconds()
         host, _, port = self._place.rpartition(":")
         self._connector = self._leafs.reactor.connectTCP(host.strip("[]"), int(port), self)
 
@@ -197,12 +201,21 @@ class Solicitor(ClientFactory):
         self._ended(reason.getErrorMessage(), False)
 
     def _ended(self, reason: str, is_lasting: bool) -> None:
+        lasted_seconds = self._leafs.timers.seconds() - self._dialed_at
+        # Who hangs up at once has been dialed in vain as well, or two of them kept us busy.
+        if self.link is not None and lasted_seconds >= bounds.LEAF_RETRY_SECONDS:
+            self._vain = 0
+        self._vain += 1
         self.link = self._connector = None
         if not self._candidacy.is_standing:
             return
         # What was complained of may have been that another gateway served as well.
         is_lasting = is_lasting and not self._candidacy.has_rivals
-        wait = bounds.LEAF_LASTING_SECONDS if is_lasting else bounds.LEAF_RETRY_SECONDS
+        wait = 0.0
+        if is_lasting:
+            wait = bounds.LEAF_LASTING_SECONDS
+        elif self._vain % len(self.remote.places) == 0:
+            wait = bounds.LEAF_RETRY_SECONDS
         self._log.info("nats leaf remote: {reason}", reason=reason)
         self._next = self._leafs.timers.callLater(
             wait * self._leafs.random.uniform(1.0, 1.1), self.look

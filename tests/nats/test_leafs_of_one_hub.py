@@ -1,4 +1,4 @@
-"""Gateways of one bus that are told of the same server, when the bus is cut and joined again."""
+"""Leafs of servers: gateways that are told of the same one, and one that is told of several."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
+from twisted.internet.error import ConnectError
+from twisted.python.failure import Failure
+
 from atbus.nats import bounds
-from tests.nats.crossing import cross
+from tests.nats.crossing import End, cross
 from tests.nats.harbor import DOOR, Caller, HarborTests
 from tests.nats.transcripts import QUIET
 from tests.node.bus import CHILD, SIBLING
@@ -122,3 +125,75 @@ class CutTests(HarborTests):
         self.network.settle(bounds.LEAF_LASTING_SECONDS - 1)
         self.assertEqual(child.leafs.links, [])
         self.until(lambda: child.leafs.links != [], bounds.LEAF_LASTING_SECONDS / 10 + 1)
+
+
+class SeveralTests(HarborTests):
+    """A gateway below a root, and two servers of which either will do."""
+
+    def begin(self, network: Any) -> None:
+        super().begin(network)
+        self.hubs = [
+            self.node(HUB + place, nats={**DOOR, "leaf_listen": f"127.0.0.1:{PORT + place}"})
+            for place in range(2)
+        ]
+        urls = [f"127.0.0.1:{PORT + place}" for place in range(2)]
+        self.leaf = self.node(CHILD, nats={**DOOR, "leaf_remotes": [{"urls": urls}]})
+        for node in (*self.hubs, self.leaf):
+            self.gateway(node)
+        # Who takes connections, and who hangs up behind them.
+        self.there, self.rude = {PORT, PORT + 1}, set[int]()
+        self.ends: list[End] = []
+        self.quays[self.leaf].dial = self.dial
+        network.start(*self.hubs, self.leaf)
+        self.until(lambda: self.ports == [PORT])
+        # It has been a leaf for a while.
+        network.settle(2 * bounds.LEAF_RETRY_SECONDS)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it has dialed."""
+        return [port for _, port in self.quays[self.leaf].dialed]
+
+    def dial(self, port: int, factory: Any) -> Any:
+        """Connect the leaf."""
+        clock = self.network.clock
+        if port not in self.there:
+            end = End(clock)
+            clock.callLater(0, factory.clientConnectionFailed, end, Failure(ConnectError()))
+            return end
+        [door] = [
+            each
+            for node in self.hubs
+            for each in self.quays[node].ports
+            if each.getHost().port == port  # type: ignore[attr-defined]  # of an address on TCP
+        ]
+        self.ends.append(cross(clock, door.factory, port, factory))
+        if port in self.rude:
+            self.ends[-1].other.loseConnection()
+        return self.ends[-1]
+
+    def lose(self) -> None:
+        """The server that it is a leaf of goes."""
+        self.there.discard(self.ports[-1])
+        self.ends[-1].other.loseConnection()
+
+    def test_the_next_one_is_dialed_at_once(self) -> None:
+        """When its server goes the next one is dialed at once, and a second is waited after all."""
+        self.lose()
+        self.network.settle(0.1)
+        self.assertEqual(self.ports, [PORT, PORT + 1])
+        self.assertTrue(any(link.takes_part for link in self.gateways[self.leaf].leafs.links))
+        self.network.settle(2 * bounds.LEAF_RETRY_SECONDS)
+        self.lose()
+        self.network.settle(0.9 * bounds.LEAF_RETRY_SECONDS)
+        self.assertEqual(self.ports[2:], [PORT])
+        self.network.settle(bounds.LEAF_RETRY_SECONDS)
+        self.assertEqual(self.ports[3:], [PORT + 1, PORT])
+
+    def test_servers_that_hang_up(self) -> None:
+        """Servers that hang up as soon as they are dialed are not dialed without a pause."""
+        self.rude = {PORT, PORT + 1}
+        before = len(self.ports)
+        self.ends[-1].other.loseConnection()
+        self.network.settle(10 * bounds.LEAF_RETRY_SECONDS)
+        self.assertIn(len(self.ports) - before, range(18, 23))
