@@ -294,6 +294,8 @@ BUSY_SECONDS: Final = 0.000_5
 GATHER_BYTES: Final = 8_192
 #: ... and so long at most, for a write costs as much as twenty short messages.
 GATHER_SECONDS_MAX: Final = 0.005
+#: Seconds between two looks whether what is gathered still grows, when half of it is not there yet.
+GATHER_LOOK_SECONDS: Final = 0.000_5
 
 #: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when
 #: the link dies. Destinations that are stuck have a part of it each, so a narrow window would let

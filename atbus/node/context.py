@@ -69,6 +69,8 @@ class Turn:
         self.last_flow: Flow | None = None
         # To be settled for `queued_bytes` to be exact, when that is looked at.
         self.unsettled: set[Growth] = set()
+        # Whether a mingled flow was joined since that was looked at.
+        self.is_joined = False
         self._timers = timers
         self._calls: deque[Callable[[], None]] = deque()
         self._arriving = False
@@ -124,6 +126,11 @@ class Turn:
             self._writes, self._writes_since = 0, now
         return self._busy
 
+    @property
+    def is_gathering(self) -> bool:
+        """Whether something is put off."""
+        return bool(self._gathered)
+
     def gather(self, write: Callable[[], None]) -> None:
         """
         Put off a write.
@@ -134,8 +141,9 @@ class Turn:
         if not self._gathered:
             self._gathering_since = self._timers.seconds()
             self._queued_before = self._queued_at_last = self.queued_bytes
+            # What is put off in this turn has the whole next one to grow.
+            self._timers.callLater(0, self._gather_on)
         self._gathered.append(write)
-        self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -144,24 +152,24 @@ class Turn:
 
     def _later(self) -> None:
         self._scheduled = False
-        # What is put off in this turn has the whole next one to grow.
-        is_gathering = bool(self._gathered)
         self._run()
-        if is_gathering:
-            self._gather_on()
 
     def _gather_on(self) -> None:
-        """Let what is gathered grow for another turn, or write it."""
+        """Let what is gathered grow for some turns more, or write it."""
         for growth in list(self.unsettled):
             growth.settle()
-        queued = self.queued_bytes
+        queued, is_joined = self.queued_bytes, self.is_joined
+        self.is_joined = False
+        grown, most = queued - self._queued_before, limits.GATHER_BYTES * len(self._gathered)
         if (
-            queued != self._queued_at_last
-            and queued - self._queued_before < limits.GATHER_BYTES * len(self._gathered)
+            (is_joined or queued != self._queued_at_last)
+            and grown < most
             and self._timers.seconds() - self._gathering_since < limits.GATHER_SECONDS_MAX
         ):
             self._queued_at_last = queued
-            self._schedule()
+            # A look in each turn costs as much as a message does.
+            pause = limits.GATHER_LOOK_SECONDS if grown < most // 2 else 0
+            self._timers.callLater(pause, self._gather_on)
             return
         gathered, self._gathered = self._gathered, []
         self._calls.extend(gathered)
@@ -275,6 +283,8 @@ class Context:
     former_places: FormerPlaces = attrs.field(init=False)
     #: By target the flows whose next message may join a run at once, without any question.
     open_flows: dict[int, Flow] = attrs.field(factory=dict, init=False)
+    #: Those that take turns with others, and may join as well while the node gathers.
+    mingled_flows: dict[int, Flow] = attrs.field(factory=dict, init=False)
     #: Called when a queue that was long is so no more.
     on_relief: Callable[[], None] = attrs.field(default=lambda: None, init=False)
 

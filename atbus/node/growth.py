@@ -5,7 +5,9 @@ A run grows while nothing else is queued behind it. A flow that has two messages
 *granted* bytes by which its run may grow without asking the link: the link counts them as queued at
 once, and `Messaging.send` takes from them. What is not used comes back before anybody looks at what
 is queued or how much room there is - the run is *settled* -, so both are exact whenever they
-matter. A program that sends to many in turn is granted nothing: it would be settled as often.
+matter. A program that sends to many in turn is granted nothing, for it would be settled as often;
+but when the node is busy and gathers what several turns bring, a flow whose run has a second
+message is granted little, which is not asked for before the run is written.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ _COUNT_MAX = limits.RUN_COUNT_MAX
 # A link of a node with very many has little room between two looks at the node's budget: quarters
 # of quarters of that would soon be a message each.
 _GRANTED_WHOLE_BYTES = 16 * 1024
+# What a flow gets that takes turns with others: half of what a link gathers.
+_MINGLED_BYTES = limits.GATHER_BYTES // 2
 
 
 class Growth:
@@ -42,6 +46,7 @@ class Growth:
         "_context",
         "_granted",
         "_growing",
+        "_mingled_flows",
         "_observer",
         "_open_flows",
         "_turn",
@@ -56,6 +61,7 @@ class Growth:
         self._context = context
         self._turn = context.turn
         self._open_flows = context.open_flows
+        self._mingled_flows = context.mingled_flows
         self._observer = context.observer
         # By target the flows that have a run here which may still grow.
         self._growing: dict[int, Flow] = {}
@@ -96,6 +102,8 @@ class Growth:
         turn.queued_bytes += cost
         if turn.last_flow is not flow:
             turn.last_flow = flow
+            if turn.is_gathering and flow.grows and run.count > 1:
+                self._mingle(flow, run)
         elif flow.grows and run.count > 1:
             self._grant(flow, run)
 
@@ -120,6 +128,26 @@ class Growth:
                 self._turn.unsettled.add(self)
             self._granted.append(flow)
             self._open_flows[flow.target] = flow
+            flow.mingles = False
+            self._mingled_flows.pop(flow.target, None)
+
+    def _mingle(self, flow: Flow, run: Run) -> None:
+        """Grant a flow that takes turns with others a little, as `_grant` does."""
+        granted = min(
+            self.run_bytes_max - run.size_bytes,
+            (_COUNT_MAX - run.count) * _ENTRY_BYTES,
+            self.room >> 2,
+            _MINGLED_BYTES,
+        )
+        if granted > 0:
+            flow.granted_bytes = flow.left_bytes = granted
+            flow.kinds = run.kinds
+            flow.mingles = True
+            self._open_flows.pop(flow.target, None)
+            self.room -= granted
+            self._turn.queued_bytes += granted
+            self._granted.append(flow)
+            self._mingled_flows[flow.target] = flow
 
     def _settle(self, flow: Flow) -> None:
         """Take back what a flow was granted and did not use."""
@@ -158,16 +186,20 @@ class Growth:
         flow.run = flow.on = None
         del self._growing[flow.target]
         self._open_flows.pop(flow.target, None)
+        self._mingled_flows.pop(flow.target, None)
+        flow.mingles = False
 
     def _close_runs(self) -> None:
         """Let nothing more join what is queued."""
         if self._granted:
             self.settle()
         growing, self._growing = self._growing, {}
-        open_flows = self._open_flows
+        open_flows, mingled_flows = self._open_flows, self._mingled_flows
         for target, flow in growing.items():
             flow.run = flow.on = None
             open_flows.pop(target, None)
+            mingled_flows.pop(target, None)
+            flow.mingles = False
 
     def _begin(self, flow: Flow) -> Run:
         run = Run(

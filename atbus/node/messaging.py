@@ -18,8 +18,11 @@ from atbus.node.outlet import Outlet
 
 if TYPE_CHECKING:
     from atbus.node.commands import Executor
+    from atbus.node.context import Turn
     from atbus.node.parts import Parts
     from atbus.node.sending import Flow
+
+_KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 
 
 class Messaging:
@@ -28,6 +31,8 @@ class Messaging:
     LATER = LATER
     _parts: Parts
     _open_flows: dict[int, Flow]
+    _mingled_flows: dict[int, Flow]
+    _turn: Turn
 
     @property
     def receiver(self) -> IMessageReceiver | None:
@@ -90,6 +95,18 @@ class Messaging:
                 if left >= 0:
                     flow.left_bytes = left
                     flow.payloads.append(payload)
+                    sequence = flow.next_sequence
+                    flow.next_sequence = sequence + 1
+                    return sequence
+            # Of a program that sends to many in turn most join as well, kinds and all.
+            flow = self._mingled_flows.get(target)
+            if flow is not None and type(payload) is bytes and type(kind) is int:
+                left = flow.left_bytes - len(payload) - 8
+                if left >= 0 and _KIND_MIN <= kind <= _KIND_MAX:
+                    flow.left_bytes = left
+                    flow.kinds.append(kind)
+                    flow.payloads.append(payload)
+                    self._turn.is_joined = True
                     sequence = flow.next_sequence
                     flow.next_sequence = sequence + 1
                     return sequence

@@ -64,6 +64,8 @@ class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
             log=Logger(namespace="atbus.node"),
         )
         self._open_flows = self._parts.context.open_flows
+        self._mingled_flows = self._parts.context.mingled_flows
+        self._turn = self._parts.context.turn
 
     # Life.
 

@@ -5,8 +5,9 @@ A flow is this node and one target: it counts sequences and remembers, under the
 routes, the link that its messages take. There are three ways, each for what the one before it does
 not take:
 
-1. A flow with a run that may grow is among the `Context.open_flows`: the message is appended to
-   it, in `Messaging.send` itself (`atbus.node.growth`).
+1. A flow with a run that may grow is among the `Context.open_flows`, or among the
+   `Context.mingled_flows` if it takes turns with others: the message is appended to it, in
+   `Messaging.send` itself (`atbus.node.growth`).
 2. A flow whose link is known: it is asked for room, and begins a run or lets one grow.
 3. Everything else, a message about which there is something special above all.
 """
@@ -66,6 +67,9 @@ class Flow:
     run: Run | None = None
     payloads: list[bytes | memoryview] = attrs.field(factory=list)
     kind: int = 0
+    #: Whether it takes turns with others; the kinds of its run, which has one of each message then.
+    mingles: bool = False
+    kinds: list[int] = attrs.field(factory=list)
     #: Bytes that it was granted to grow by, and what is left of them.
     granted_bytes: int = 0
     left_bytes: int = 0
@@ -130,6 +134,7 @@ class Sender:
         """Let no message go its way without a question any more."""
         self._traffic.generation += 1
         self._context.open_flows.clear()
+        self._context.mingled_flows.clear()
 
     def reconfigure(self) -> None:
         """Accept messages as long as the configuration allows now."""
@@ -153,7 +158,7 @@ class Sender:
         if flow is not None:
             link = flow.link
             if link is not None and type(payload) is bytes:
-                if flow.left_bytes and flow.join(payload, kind):
+                if flow.left_bytes and not flow.mingles and flow.join(payload, kind):
                     return flow.next_sequence - 1
                 size = len(payload)
                 if (
@@ -358,6 +363,7 @@ class Sender:
         if flow is not None:
             flow.link = None
             self._context.open_flows.pop(target, None)
+            self._context.mingled_flows.pop(target, None)
 
     def _is_paused(self, hop: Endpoint | Prospect, target: int) -> bool:
         return self._traffic.pressure.is_paused(hop.bus_id, target)

@@ -55,15 +55,26 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_as_long_as_there_is_more(self) -> None:
-        """Each turn in which something is queued gives it another one."""
+        """What is queued gives it some turns more, which are looked at once."""
         self.gather("a")
-        for _ in range(3):
+        for pause_seconds in (0, limits.GATHER_LOOK_SECONDS, limits.GATHER_LOOK_SECONDS):
             self.turn.queued_bytes += 1
-            self.next_turn()
+            self.next_turn(pause_seconds)
             self.gather("b")
         self.assertEqual(self.written, [])
         self.next_turn()
+        self.assertEqual(self.written, [])
+        self.next_turn(limits.GATHER_LOOK_SECONDS)
         self.assertEqual(self.written, ["a", "b", "b", "b"])
+
+    def test_what_has_joined(self) -> None:
+        """A message that joined a run without being counted is something new as well."""
+        self.gather("a")
+        self.turn.is_joined = True
+        self.next_turn()
+        self.assertEqual(self.written, [])
+        self.next_turn(limits.GATHER_LOOK_SECONDS)
+        self.assertEqual(self.written, ["a"])
 
     def test_enough_bytes(self) -> None:
         """When there is enough for each connection the turn does not matter."""
