@@ -26,12 +26,10 @@ from atbus.node.outbox import Custody, Routed
 from atbus.node.squeezing import Restorer
 from atbus.routing.fragments import Lost, Outcome, Reassembly, Whole
 from atbus.wire import codec
-from atbus.wire.cutting import begins_message
 from atbus.wire.extras import read_number, read_trace, unpack_extras
 from atbus.wire.head import HEAD_SIZE, Head, body_start, peek
-from atbus.wire.loose import Frame, LooseRun, joined
+from atbus.wire.loose import Frame, is_first_part, joined, messages_of, part_of
 from atbus.wire.messages import Extra, ExtraType, Flags, Flush, FlushAck, MessageType
-from atbus.wire.runs import read_fragment, unpack_run
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -154,7 +152,7 @@ class Inbox:
         elif self._is_special(head):
             self._receive(link, frame, head)
         else:
-            kinds, payloads = _messages_of(frame)
+            kinds, payloads = messages_of(frame)
             self._run(kinds, payloads, frame, head, link, None)
             link.discharge(head[9])
 
@@ -172,12 +170,12 @@ class Inbox:
     def _receive(self, link: Link, frame: Frame, head: Head) -> None:
         custody = Custody(link, head[9])
         if head[1] == _FRAGMENT:
-            for outcome in self._reassemble(joined(frame), head):
+            for outcome in self._reassemble(frame, head):
                 self._reassembled(outcome, frame, head, custody)
         else:
             if head[11]:
                 self._understand(self._extras(frame, head))
-            kinds, payloads = _messages_of(frame)
+            kinds, payloads = messages_of(frame)
             if self._reassembly:
                 # Between the fragments of a message nothing of its flow may come.
                 for lost in self._reassembly.interrupt((head[5], head[6], head[8])):
@@ -229,7 +227,7 @@ class Inbox:
         """Tell whether messages begin in a frame, and are not replies that somebody waits for."""
         if head[2] & Flags.REPLY:
             return False
-        return head[1] != _FRAGMENT or begins_message(joined(frame), head)
+        return head[1] != _FRAGMENT or is_first_part(frame, head)
 
     def _hold(self, link: Link, frame: Frame, head: Head) -> None:
         window = self.window
@@ -269,9 +267,9 @@ class Inbox:
 
     @staticmethod
     def _extras(frame: Frame, head: Head) -> tuple[Extra, ...]:
-        if isinstance(frame, LooseRun):
-            return unpack_extras(frame.extras)
-        return unpack_extras(frame[HEAD_SIZE : body_start(frame, head)])
+        if isinstance(frame, bytes):
+            return unpack_extras(frame[HEAD_SIZE : body_start(frame, head)])
+        return unpack_extras(frame.extras)
 
     @staticmethod
     def _understand(extras: tuple[Extra, ...]) -> None:
@@ -399,8 +397,8 @@ class Inbox:
 
     # Fragments and flushes.
 
-    def _reassemble(self, frame: bytes, head: Head) -> list[Outcome]:
-        offset, total, kind, payload = read_fragment(frame, head)
+    def _reassemble(self, frame: Frame, head: Head) -> list[Outcome]:
+        offset, total, kind, payload = part_of(frame, head)
         if head[11]:
             self._understand(self._extras(frame, head))
         outcomes = self._reassembly.add(
@@ -491,10 +489,3 @@ class Inbox:
     def forget(self, source: int) -> None:
         """Drop half-received messages of a node that is gone."""
         self._reassembly.forget(source)
-
-
-def _messages_of(frame: Frame) -> tuple[Sequence[int], Sequence[bytes]]:
-    """Give the kinds and the payloads of a run."""
-    if isinstance(frame, LooseRun):
-        return frame.kinds, frame.payloads
-    return unpack_run(frame)

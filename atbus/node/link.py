@@ -40,7 +40,7 @@ from atbus.routing.flow_control import Load
 from atbus.routing.pace import Pace, Sight
 from atbus.wire import codec
 from atbus.wire.head import Head, peek
-from atbus.wire.loose import Frame, LooseRun, joined
+from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import IGNORABLE_BIT, ROUTED_BIT, LinkAck, Message, MessageType
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ class Link(Growth):
         self._reading = True
         try:
             for frame in frames:
-                head = frame.head if isinstance(frame, LooseRun) else peek(frame)
+                head = peek(frame) if isinstance(frame, bytes) else frame.head
                 ack, kind = head[12], head[1]
                 if ack != self._ack_heard and (kind != _LINK_ACK or joined(frame)[48:52] == _OWN):
                     self._acknowledged(ack)

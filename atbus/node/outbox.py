@@ -23,12 +23,12 @@ import attrs
 from atbus.channels.interfaces import IChannel, IPieceChannel, IRecordChannel, IRunChannel
 from atbus.wire import codec
 from atbus.wire.compression import restore
-from atbus.wire.cutting import begins_message
+from atbus.wire.cutting import FRAGMENT_BYTES, begins_message
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import HEAD_SIZE, Head, peek
-from atbus.wire.loose import Frame, LooseRun
+from atbus.wire.loose import Frame, LooseFragment, LooseRun
 from atbus.wire.messages import CompressionAlgorithm, Extra, Flags, Message, MessageType
-from atbus.wire.runs import fragment_pieces, pack_run, run_pieces
+from atbus.wire.runs import TABLE_ENTRY, fragment_pieces, pack_run, run_pieces
 
 if TYPE_CHECKING:
     from atbus.node.link import Link
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _ASKING = int(Flags.ANSWER | Flags.REQUEST)
 _COMPRESSED = int(Flags.COMPRESSED)
 _DATA = int(MessageType.DATA)
+_FRAGMENT = int(MessageType.FRAGMENT)
+_ENTRY_BYTES = TABLE_ENTRY.size
 # From this average on, a buffer of its own for each payload costs less than copying them.
 _BULKY_BYTES = 8 * 1024
 
@@ -159,18 +161,24 @@ class Run:
         """
         Let the payloads go as they are, beside a head, or make the frame where that is not enough.
 
-        A fragment's payload is a part of a message, and what is compressed is restored as a frame.
+        What is compressed is restored as a frame.
         """
-        if self._packed or self.fragment is not None or self.flags & _COMPRESSED:
+        if self._packed or self.flags & _COMPRESSED:
             return self.build(number, ack)
         payloads, self.payloads = self.payloads, []
         kinds, self.kinds = self.kinds, []
         extras = pack_extras(self.extras) if self.extras else b""
         size_bytes = HEAD_SIZE + len(extras) + self.size_bytes
+        fragment, kind = self.fragment, _DATA
+        if fragment is not None:
+            size_bytes += FRAGMENT_BYTES - _ENTRY_BYTES
+            kind = _FRAGMENT
         head = (
-            size_bytes, _DATA, self.flags, self.hop_limit, 0, self.source, self.target,
+            size_bytes, kind, self.flags, self.hop_limit, 0, self.source, self.target,
             self.first_sequence, self.epoch, number, len(payloads), len(extras), ack,
         )  # fmt: skip
+        if fragment is not None:
+            return LooseFragment(head, extras, (*fragment, kinds[0]), payloads[0])
         return LooseRun(head, extras, kinds, cast("list[bytes]", payloads))
 
     def build_in_pieces(self, number: int, ack: int) -> list[bytes | memoryview]:

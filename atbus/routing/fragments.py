@@ -87,6 +87,17 @@ class _Partial:
         if len(self.pieces) > _PIECES_KEPT + self.received_bytes // _PIECE_BYTES:
             self.pieces = [b"".join(self.pieces)]
 
+    def whole(self) -> bytes:
+        """Join the pieces; where all are views of one object, cut in this process, it is that."""
+        source = getattr(self.pieces[0], "obj", None)
+        if (
+            type(source) is bytes
+            and len(source) == self.total
+            and all(getattr(piece, "obj", None) is source for piece in self.pieces)
+        ):
+            return source
+        return b"".join(self.pieces)
+
 
 def split(payload: bytes | memoryview, room: int) -> list[tuple[int, memoryview]]:
     """
@@ -259,7 +270,7 @@ class Reassembly:
             return []
         self._remove(flow)
         self._remember(flow, partial.sequence)
-        return [Whole(flow, partial.sequence, partial.kind, b"".join(partial.pieces))]
+        return [Whole(flow, partial.sequence, partial.kind, partial.whole())]
 
     def _remove(self, flow: FlowKey) -> _Partial | None:
         partial = self._partials.pop(flow, None)

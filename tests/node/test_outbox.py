@@ -20,7 +20,7 @@ from atbus.node.outbox import (
 )
 from atbus.wire import codec
 from atbus.wire.extras import number_extra
-from atbus.wire.loose import LooseRun
+from atbus.wire.loose import LooseFragment, LooseRun
 from atbus.wire.messages import (
     CommandRequest,
     Data,
@@ -142,13 +142,25 @@ class PiecesTests(SynchronousTestCase):
             self.assertEqual(loose.join(), frame)
             self.assertEqual((item.payloads, item.kinds), ([], []))
 
+    def test_a_part_that_is_handed_over(self) -> None:
+        """A part of a message stays a view of it, and is the frame that it would have been."""
+        piece, extra = memoryview(b"a part of it")[2:6], number_extra(ExtraType.DEADLINE, 4)
+        for extras in ((), (extra,)):
+            item = run(piece, fragment=(2, 12), extras=extras, kinds=[-5])
+            frame = run(piece, fragment=(2, 12), extras=extras, kinds=[-5]).build(4, 2)
+            loose = item.loosen(4, 2)
+            assert isinstance(loose, LooseFragment)
+            self.assertIs(loose.piece, piece)
+            self.assertEqual(loose.head, codec.peek(frame))
+            self.assertEqual((len(loose), loose.join()), (len(frame), frame))
+            self.assertEqual((item.payloads, item.kinds), ([], []))
+
     def test_what_is_handed_over_as_a_frame(self) -> None:
-        """A part of a message, what is compressed, and what is a frame already, go as frames."""
+        """What is compressed, and what is a frame already, go as frames."""
         packed = run(b"a")
         packed.pack()
         for item, same in [
             (packed, run(b"a")),
-            (run(b"part", fragment=(8, 20)), run(b"part", fragment=(8, 20))),
             (run(b"small", flags=Flags.COMPRESSED), run(b"small", flags=Flags.COMPRESSED)),
         ]:
             self.assertEqual(item.loosen(4, 2), same.build(4, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,6 +49,16 @@ def pieces(payload: bytes, room: int) -> list[tuple[int, bytes]]:
     return [(offset, bytes(piece)) for offset, piece in split(payload, room)]
 
 
+def put_together(parts: Sequence[tuple[int, bytes | memoryview]], total: int) -> bytes:
+    """Give the message that fragments make."""
+    room, outcomes = reassembly(), []
+    for offset, piece in parts:
+        outcomes += room.add(A, 1, offset=offset, total=total, kind=7, payload=piece, now=0.0)
+    [whole] = outcomes
+    assert isinstance(whole, Whole)
+    return whole.payload
+
+
 class SplitTests(SynchronousTestCase):
     def test_cuts_at_the_room_of_a_frame(self) -> None:
         """Each piece but the last fills its frame, and the offsets say where it belongs."""
@@ -79,6 +91,16 @@ class ReassemblyTests(SynchronousTestCase):
         self.assertEqual(add(room, A, 1, 0, b"x", total=1), [Whole(A, 1, 7, b"x")])
         self.assertEqual(add(room, A, 2, 0, b"", total=0), [Whole(A, 2, 7, b"")])
         self.assertEqual(room.reserved_bytes, 0)
+
+    def test_a_message_that_was_cut_here_is_what_it_was(self) -> None:
+        """Views of one object, all of it, are that object; of a part of it, or of two, a copy."""
+        message, other = bytes(range(200)), bytes(range(1, 201))
+        views = split(message, 60)
+        self.assertIs(put_together(views, 200), message)
+        mixed = [*views[:2], *split(other, 60)[2:]]
+        self.assertEqual(put_together(mixed, 200), message[:120] + other[120:])
+        self.assertEqual(put_together(split(memoryview(message)[:20], 15), 20), message[:20])
+        self.assertEqual(put_together(split(memoryview(bytearray(message)), 60), 200), message)
 
     def test_flows_arrive_between_each_other(self) -> None:
         """Fragments of several flows may alternate, also those of two targets of one source."""
