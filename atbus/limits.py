@@ -285,7 +285,7 @@ ACK_RANGES_MAX: Final = 256
 
 #: What arrives within this time of an answer that left at once waits for the end of the turn: under
 #: load one write carries what many messages brought about.
-GATHER_SECONDS: Final = 0.000_05
+GATHER_SECONDS: Final = 0.000_02
 #: A node is busy when so many writes to its connections ...
 BUSY_WRITES: Final = 8
 #: ... fall into so short a time: it does little else then.

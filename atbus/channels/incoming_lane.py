@@ -206,13 +206,9 @@ class IncomingLane(LaneChannel):
         """
         if self._ended or not self._reading:
             return False
-        try:
-            if not self._lane.unread_bytes:
-                return self._look_for_writer()
-        except MalformedFrame as error:
-            self._fault(error)
-        else:
-            self._drain()
+        if self._lane.is_quiet:
+            return False
+        self._drain()
         return True
 
     def fall_asleep(self) -> bool:
@@ -258,9 +254,9 @@ class IncomingLane(LaneChannel):
             size = len(frame)
             if size < limits.FRAME_HEAD_BYTES or int.from_bytes(frame[:4], "little") != size:
                 raise MalformedFrame(f"a record of {size} bytes is no frame")
+        # Before these are dealt with, so that the writer fills the lane meanwhile.
+        self._look_for_writer()
         if frames:
-            # Before these are dealt with, so that the writer fills the lane meanwhile.
-            self._look_for_writer()
             self._tell("frames_received", receiver.frames_received, frames)
 
     def _rests(self) -> bool:

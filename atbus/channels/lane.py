@@ -205,6 +205,18 @@ class LaneWriter:
         self._consumed = consumed
         return self._committed - consumed
 
+    @property
+    def room_bytes(self) -> int:
+        """
+        What can be put, bytes of records, at least: it is looked at when it seemed to be little.
+
+        :raises MalformedFrame: When the reader says what cannot be.
+        """
+        capacity, place = self._capacity, self._place
+        if place - self._consumed > capacity // 2:
+            _ = self.unread_bytes
+        return self._consumed + capacity - place
+
     def write(self, frames: Iterable[bytes]) -> int:
         """
         Write as many frames as there is room for, and commit them together.
@@ -237,19 +249,24 @@ class LaneWriter:
         place = self._place
         needed = size + _RECORD_HEAD_BYTES + 7 & ~7
         # Looked at with the first of a batch, and where what was seen then is not enough.
-        if place == self._committed or not self._has_room(needed):
+        if place == self._committed or needed > self._consumed + self._capacity - place:
             _ = self.unread_bytes
-            if not self._has_room(needed):
+            if needed > self._consumed + self._capacity - place:
                 return False
+        start = place % self._capacity
         check = self._check(pieces, place + size & _SEED_MASK)
         # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
-        _RECORD.pack_into(self._records, place % self._capacity, size, check)
-        self._place += needed
-        self.written_bytes += size
-        place += _RECORD_HEAD_BYTES
+        _RECORD.pack_into(self._records, start, size, check)
+        start += _RECORD_HEAD_BYTES
         for piece in pieces:
-            self._copy(place, piece)
-            place += len(piece)
+            end = start + len(piece)
+            if end <= self._capacity:
+                self._records[start:end] = piece
+            else:
+                self._copy_around(start, piece)
+            start = end
+        self._place = place + needed
+        self.written_bytes += size
         return True
 
     def commit(self) -> bool:
@@ -264,9 +281,6 @@ class LaneWriter:
         self._committed = self._numbers[_AT_COMMITTED] = self._place
         return True
 
-    def _has_room(self, needed: int) -> bool:
-        return needed <= self._consumed + self._capacity - self._place
-
     def _check(self, pieces: Sequence[bytes | memoryview], check: int) -> int:
         left = self._checked
         for piece in pieces:
@@ -276,15 +290,12 @@ class LaneWriter:
                 break
         return check
 
-    def _copy(self, place: int, piece: bytes | memoryview) -> None:
-        start = place % self._capacity
-        end = start + len(piece)
-        if end <= self._capacity:
-            self._records[start:end] = piece
-        else:
-            first = self._capacity - start
-            self._records[start:] = piece[:first]
-            self._records[: end - self._capacity] = piece[first:]
+    def _copy_around(self, start: int, piece: bytes | memoryview) -> None:
+        """Copy what ends behind the end of the ring, where that is its beginning."""
+        first = max(0, self._capacity - start)
+        self._records[self._capacity - first :] = piece[:first]
+        start = max(0, start - self._capacity)
+        self._records[start : start + len(piece) - first] = piece[first:]
 
     def must_ring(self) -> bool:
         """
@@ -360,6 +371,15 @@ class LaneReader:
             raise MalformedFrame(f"a lane of {self._capacity} bytes has {unread} unread")
         return unread
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was committed since, and no writer waits that was not told."""
+        numbers = self._numbers
+        if numbers[_AT_COMMITTED] != self._consumed:
+            return False
+        ticket = numbers[_AT_WAITING]
+        return not ticket & 1 or bool(ticket == self._told)
+
     def read(self, bytes_max: int) -> list[bytes]:
         """
         Take frames out.
@@ -371,12 +391,15 @@ class LaneReader:
         """
         unread = self.unread_bytes
         frames: list[bytes] = []
+        count = 0
         place = self._consumed
         end = place + min(unread, bytes_max)
         limit = place + unread
         while place < end:
             frame = self._take(place, limit - place)
-            place += len(frame) + _RECORD_HEAD_BYTES + 7 & ~7
+            size = len(frame)
+            place += size + _RECORD_HEAD_BYTES + 7 & ~7
+            count += size
             frames.append(frame)
         if place != self._consumed:
             self._consumed = place
@@ -386,7 +409,8 @@ class LaneReader:
             if frames.pop(0) != self._nonce:
                 raise MalformedFrame("the first record of a lane is not its nonce")
             self.proven = True
-        self.read_bytes += sum(map(len, frames))
+            count -= len(self._nonce)
+        self.read_bytes += count
         return frames
 
     def _take(self, place: int, unread: int) -> bytes:

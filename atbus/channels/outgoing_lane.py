@@ -121,10 +121,9 @@ class OutgoingLane(LaneChannel):
     def room_bytes(self) -> int:
         """What can be committed now, at least about."""
         try:
-            unread = 0 if self._ended else self._lane.unread_bytes
+            return 0 if self._ended else max(0, self._lane.room_bytes - self.queued_bytes)
         except MalformedFrame:
             return 0
-        return max(0, self._lane.capacity - unread - self.queued_bytes)
 
     @property
     def unread_bytes(self) -> int:
@@ -139,6 +138,11 @@ class OutgoingLane(LaneChannel):
     def send(self, frames: Sequence[bytes]) -> None:
         if self._ended or self._closing is not None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
+        if len(frames) == 1 and not (self._queue or self._was_full) and self._put(frames):
+            # One that comes alone, as most do, has a short way.
+            if self._lane.commit():
+                self._ring()
+            return
         most = self._lane.record_max
         for frame in frames:
             if len(frame) > most:

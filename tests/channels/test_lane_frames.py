@@ -72,6 +72,19 @@ class PutTests(SynchronousTestCase):
         self.assertTrue(writer.commit())
         self.assertEqual(reader.read(10_000), [b"y" * 56] * 4 + [b"z" * 56])
 
+    def test_room_is_looked_at_when_it_is_little(self) -> None:
+        """While less than half of the lane is taken, as seen last, nobody looks what was read."""
+        reader, writer = both_ends(512)
+        writer.write([b"x" * 56] * 3)
+        reader.read(10_000)
+        self.assertEqual(writer.room_bytes, 512 - 3 * 64)
+        writer.write([b"x" * 56])
+        self.assertEqual(writer.room_bytes, 512 - 64)
+        writer.write([b"x" * 56] * 4)
+        self.assertEqual(writer.room_bytes, 512 - 5 * 64)
+        reader.read(10_000)
+        self.assertEqual(writer.room_bytes, 512)
+
     def test_a_frame_that_is_too_long(self) -> None:
         """What the reader would take for a breach is not put, and changes nothing."""
         _, writer = both_ends(512)
