@@ -36,6 +36,10 @@ _CALL_BUFFERS: Final = 512
 #: Below this average, frames are joined: copying is cheaper than one buffer each.
 _JOIN_BYTES: Final = 1024
 
+#: A longer frame that fits a piece is not cut: alone it is not copied. Shorter ones are, so that
+#: pieces are full, and so are the records of TLS that they become.
+_WHOLE_BYTES: Final = PIECE_BYTES // 2
+
 #: One channel's share of a turn of the reactor; others want to write as well.
 _TURN_BYTES: Final = 1024 * 1024
 
@@ -205,14 +209,14 @@ class OutgoingBytes:
         rest: list[bytes | memoryview] = []
         for frame in self._frames:
             if len(frame) > room:
-                if room and not (parts and len(frame) <= PIECE_BYTES):
+                if room and not (parts and _WHOLE_BYTES < len(frame) <= PIECE_BYTES):
                     parts.append(memoryview(frame)[:room])
                     rest.append(memoryview(frame)[room:])
                 break
             parts.append(frame)
             room -= len(frame)
         self._frames[: len(parts)] = rest
-        # A lone frame is not copied, which is why a frame that would fit whole is not cut.
+        # A lone frame is not copied.
         return b"".join(parts)
 
     def _count(self, written: int) -> None:

@@ -95,8 +95,7 @@ class TlsLayer(TLSMemoryBIOProtocol):
         """
         self._gathers = True
         try:
-            # Records are cut off a view without copying.
-            self._untyped.write(memoryview(data))
+            self._untyped.write(data)
         finally:
             self._gathers = False
         encrypted = self._take_encrypted()
@@ -116,6 +115,21 @@ class TlsLayer(TLSMemoryBIOProtocol):
     def note_room(self) -> None:
         """Take note that the socket's transport holds nothing."""
         self._waits_below = False
+
+    def _write(self, data: bytes) -> None:
+        """Encrypt bytes in one call; OpenSSL cuts them into records."""
+        # To write nothing is an error to OpenSSL.
+        if self._lostTLSConnection or not data:
+            return
+        try:
+            self._tlsConnection.send(data)
+        except SSL.WantReadError:
+            # The handshake is not done.
+            self._untyped._bufferedWrite(data)  # noqa: SLF001  # Twisted's, which is ours as well
+        except SSL.Error:
+            self._tlsShutdownFinished(Failure())
+        else:
+            self._flushSendBIO()
 
     def _take_encrypted(self) -> bytes:
         parts: list[bytes] = []

@@ -272,6 +272,18 @@ class OutgoingTests(QueueTests):
         self.outgoing.stopProducing()
         self.assertEqual(self.outgoing.queued_bytes, 4)
 
+    def test_pieces_are_full(self) -> None:
+        """Short frames are cut, so that as few pieces as possible are encrypted and written."""
+        transport = StringTransport()
+        outgoing = OutgoingBytes(transport, self._note_emptied)
+        outgoing.put([bytes(200), *[bytes(16_384)] * 8])
+        pieces = []
+        while transport.value():
+            pieces.append(len(transport.value()))
+            transport.clear()
+            outgoing.resumeProducing()
+        self.assertEqual(pieces, [PIECE_BYTES, PIECE_BYTES, 200])
+
     def test_others_want_to_write_as_well(self) -> None:
         """A socket that takes everything does not get everything in one turn of the reactor."""
 
