@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus.busid import BusId
+from atbus.cli.lasting_objects import set_aside_lasting_objects
 from atbus.errors import Status, Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.interfaces import IMessageReceiver
@@ -101,6 +102,8 @@ class _Hub:
     async def measure(self, folder: str) -> Late:
         """Bring everybody up, and look for a while."""
         await self._node.start()
+        # As the process of twistd does.
+        set_aside_lasting_objects()
         others = [_start("--region", folder), _start("--sender", folder)]
         try:
             while len(self._node.records()) < ROUTES or not self._received:
@@ -167,12 +170,12 @@ class _Region:
         assert table.machine is not None
         first = BusId(_REGION_ID + 1)
         teller = Record(bus_id=first, upstream_id=BusId(_REGION_ID), stamp=Stamp(1, 1))
-        records = [
+        records = [teller] + [
             Record(bus_id=BusId(first + each), upstream_id=first, stamp=Stamp(1, 1))
             for each in range(1, ROUTES)
         ]
         told = [tuple(records[at : at + _BATCH]) for at in range(0, ROUTES, _BATCH)]
-        now = self._reactor.seconds()
+        now = table._context.now  # noqa: SLF001
         below = Peer(record=teller, position=Position.DOWNSTREAM)
         table._do(table.machine.available(below, now))  # noqa: SLF001
         words: list[SubscribeResponse | Batch] = [

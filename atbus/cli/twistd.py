@@ -28,6 +28,7 @@ from atbus import __version__
 from atbus.cli.busy_polling import BUSY_POLL_SECONDS, poll_before_sleep
 from atbus.cli.exit_code import exit_with
 from atbus.cli.freed_memory import keep_freed_memory
+from atbus.cli.lasting_objects import set_aside_lasting_objects
 from atbus.cli.short_turns import shorten_turns
 from atbus.cli.signals import Signals
 from atbus.errors import ConfigurationError, ListenFailed
@@ -310,7 +311,9 @@ def makeService(options: Options) -> IService:
     keep_freed_memory()
     poll_before_sleep(reactor, options["busy-poll"] / 1e6)
     shorten_turns(reactor)
-    return NodeProcess(options, reactor)
+    process = NodeProcess(options, reactor)
+    set_aside_lasting_objects()
+    return process
 
 
 def use_monotonic_clock(reactor: Any) -> None:

@@ -279,7 +279,7 @@ class RouteTable:
             case Learn(record=record):
                 self._topology.claim(Feeder.SYNC, self._all_of(record))
             case Forget(bus_id=bus_id):
-                self._topology.withdraw(Feeder.SYNC, [bus_id])
+                self._topology.withdraw(Feeder.SYNC, self._all_forgotten(bus_id))
             case Announce(record=record):
                 self._topology.stamped(record.stamp)
             case LostId(process=process):
@@ -305,6 +305,15 @@ class RouteTable:
             assert isinstance(effect, Learn)
             records.append(effect.record)
         return records
+
+    def _all_forgotten(self, first: int) -> list[int]:
+        """Take out what is forgotten in one go."""
+        bus_ids = [first]
+        while self._effects and isinstance(self._effects[0], Forget):
+            effect = self._effects.popleft()
+            assert isinstance(effect, Forget)
+            bus_ids.append(effect.bus_id)
+        return bus_ids
 
     def _send(self, bus_id: int, message: SyncMessage) -> None:
         endpoint = self._registrar.endpoints.get(bus_id)

@@ -54,12 +54,15 @@ class Batch:
     :param snapshot_id: Which snapshot this is a part of; 0 for changes.
     :param index: Place among the batches of the snapshot, from 0.
     :param last: Whether the snapshot is complete with this batch.
+    :param continues: Whether this is more of the batch before it, which was too long for one turn;
+        that is never so on the wire.
     """
 
     words: tuple[Word, ...]
     snapshot_id: int = 0
     index: int = 0
     last: bool = False
+    continues: bool = False
 
     @property
     def is_snapshot(self) -> bool:

@@ -10,6 +10,7 @@ believed is *barred*, with the reason.
 from __future__ import annotations
 
 import enum
+from itertools import islice
 
 import attrs
 
@@ -50,6 +51,8 @@ class Feed:
     overflowed: bool = attrs.field(default=False, init=False)
     #: Number for all that was told (wire protocol, section 7.17).
     digest: int = attrs.field(default=0, init=False)
+    #: What a snapshot has not repeated and nobody has forgotten yet; None when there is nothing.
+    surplus: set[int] | None = attrs.field(default=None, init=False, repr=False)
     # Who waits for a word about which node, to be believed.
     _waiting: dict[int, set[int]] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -100,6 +103,8 @@ class Feed:
         record = self.heard.pop(bus_id, None)
         if record is None:
             return None
+        if self.surplus is not None:
+            self.surplus.discard(bus_id)
         if self.made_up and bus_id == self.bus_id:
             self.made_up = False
         else:
@@ -131,16 +136,19 @@ class Feed:
         """
         return bus_id in self._waiting
 
-    def vouched_by(self, bus_id: int) -> set[int]:
+    def vouched_by(self, bus_id: int, most: int) -> list[int]:
         """
-        Take out those who waited for a word about their upstream.
+        Take out some of those who waited for a word about their upstream.
 
         :param bus_id: The upstream.
+        :param most: How many at most.
         :returns: Their ids; what was told of them is believed again.
         """
-        found = self._waiting.pop(bus_id, None)
-        if found is None:
-            return set()
+        waiting = self._waiting.get(bus_id, set())
+        found = sorted(waiting) if len(waiting) <= most else list(islice(waiting, most))
+        waiting.difference_update(found)
+        if not waiting:
+            self._waiting.pop(bus_id, None)
         for each in found:
             del self.barred[each]
         return found

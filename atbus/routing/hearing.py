@@ -10,11 +10,15 @@ What becomes of the words of neighbors: believed, barred, or taken for a death.
    itself is told, for if it lives it has a larger stamp to make.
 4. What waits behind a tombstone is believed when the tombstone is gone: its teller, who would have
    heard of the death long ago, still says it.
+5. Much at once is done a turn's share at a time (`atbus.routing.turn`). What a neighbor says no
+   more, because it is gone or has told everything anew, is believed until it is forgotten: the last
+   word of one that is gone first. What is vouched for is not believed before its turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 import attrs
 
@@ -29,6 +33,7 @@ from atbus.routing.route_link import RouteLink
 from atbus.routing.sync_terms import Effect, Ignored, LostId
 from atbus.routing.table import Position
 from atbus.routing.tombstones import Tombstones
+from atbus.routing.turn import Turn
 
 #: Called when the best record of a node, or who carries it, may be another: the id, and what both
 #: were before.
@@ -43,6 +48,7 @@ class Hearing:
     :param links: By neighbor.
     :param changed: See `Changed`.
     :param contradict: Called with a link whose own node is said to be dead, and under which stamp.
+    :param turn: How much may be forgotten now.
     :param effects: Where alarms are put.
     """
 
@@ -52,8 +58,43 @@ class Hearing:
     links: Mapping[int, RouteLink]
     changed: Changed
     contradict: Callable[[RouteLink, Stamp], None]
+    turn: Turn
     effects: list[Effect] = attrs.field(factory=list)
     _heard_count: int = 0
+    # Feeds of which something is to be forgotten, and whether that is everything.
+    _leaving: dict[Feed, bool] = attrs.field(factory=dict, init=False, repr=False)
+    # For whom somebody waits that is to be believed, and in which feed.
+    _vouched: dict[tuple[Feed, int], None] = attrs.field(factory=dict, init=False, repr=False)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is left over for the next turn."""
+        return bool(self._leaving or self._vouched)
+
+    def catch_up(self) -> None:
+        """Do what was left over, as much as may be in this turn."""
+        self._drop_some()
+        self._believe_some()
+
+    def feed_of(self, bus_id: int, kind: Position) -> Feed:
+        """
+        Listen to a neighbor.
+
+        :param bus_id: The neighbor.
+        :param kind: On which side of us it is.
+        :returns: A new feed. If the neighbor is back before all that it told was forgotten, the
+            feed from then: what is left in it goes on being forgotten unless it is told again, and
+            is not told to who has told it.
+        """
+        for feed, is_whole in self._leaving.items():
+            if is_whole and feed.bus_id == bus_id and not feed.is_stale:
+                self.drop(feed, bus_id)
+                feed.surplus, feed.overflowed = set(feed.heard), False
+                self._leaving[feed] = False
+                return feed
+        feed = Feed(bus_id, kind)
+        self.known.add(feed)
+        return feed
 
     def hear(self, link: RouteLink, record: Record) -> None:
         """
@@ -173,9 +214,36 @@ class Hearing:
 
         :param feed: Which one.
         """
-        for bus_id in list(feed.heard):
-            self.drop(feed, bus_id)
-        self.known.remove(feed)
+        self._leaving[feed] = True
+        self._drop_some()
+
+    def drop_surplus(self, feed: Feed, gone: set[int]) -> None:
+        """
+        Forget what a feed has told and does not say any more.
+
+        :param feed: Which one.
+        :param gone: What it has not repeated.
+        """
+        if gone:
+            feed.surplus = gone
+            self._leaving.setdefault(feed, False)
+            self._drop_some()
+
+    def _drop_some(self) -> None:
+        """Forget as much as may be forgotten in this turn."""
+        while self._leaving and not self.turn.is_over:
+            feed, is_whole = next(iter(self._leaving.items()))
+            left: Iterable[int] = reversed(feed.heard) if is_whole else feed.surplus or ()
+            some = list(islice(left, self.turn.left))
+            self.turn.spend(len(some))
+            for bus_id in some:
+                self.drop(feed, bus_id)
+            if feed.heard if is_whole else feed.surplus:
+                continue
+            feed.surplus = None
+            del self._leaving[feed]
+            if is_whole:
+                self.known.remove(feed)
 
     def merge(self, feed: Feed, older: Feed) -> None:
         """
@@ -226,11 +294,23 @@ class Hearing:
 
     def _vouch(self, feed: Feed, bus_id: int) -> None:
         """Believe what was told of nodes below one whose record has come now."""
-        upper = [bus_id]
-        while upper:
-            for below in sorted(feed.vouched_by(upper.pop())):
-                self._believe_again(feed, below)
-                upper.append(below)
+        self._vouched[feed, bus_id] = None
+        self._believe_some()
+
+    def _believe_some(self) -> None:
+        """Believe as much of what is vouched for as may be in this turn."""
+        while self._vouched and not self.turn.is_over:
+            feed, upper = next(iter(self._vouched))
+            if upper in feed.heard and feed.barred.get(upper) is not Bar.UNVOUCHED:
+                some = feed.vouched_by(upper, self.turn.left)
+                self.turn.spend(len(some))
+                for below in some:
+                    self._believe_again(feed, below)
+                    if feed.is_awaited(below):
+                        self._vouched[feed, below] = None
+                if feed.is_awaited(upper):
+                    continue
+            del self._vouched[feed, upper]
 
     def _believe_again(self, feed: Feed, bus_id: int) -> None:
         record = feed.heard[bus_id]

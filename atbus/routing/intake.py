@@ -3,7 +3,8 @@ How fast what one neighbor tells of nodes is read.
 
 1. Each word costs a token, a message without words costs one too. A message is read while there is
    one; what it costs beyond that is paid before the next one. Tokens come back with time.
-2. What is not read yet waits, in order. It is read later, and nothing is lost by it.
+2. What is not read yet waits, in order. It is read later, and nothing is lost by it. A batch that
+   is longer than what is read in one turn is read in parts.
 3. When more waits than a full table has, all of it is thrown away, and whatever comes then. When
    all tokens are back, the neighbor is asked for everything anew: how things are at that moment.
 """
@@ -18,6 +19,8 @@ import attrs
 
 from atbus.routing import bounds
 from atbus.routing.batch import Batch
+from atbus.routing.bounds import ROUTE_WORDS_IN_TURN
+from atbus.routing.turn import Turn
 from atbus.wire.messages import SubscribeResponse
 
 Told: TypeAlias = SubscribeResponse | Batch
@@ -60,6 +63,15 @@ class Intake:
             return self._paid_at
         return self._readable_at if self._waiting else None
 
+    def is_late(self, now: float) -> bool:
+        """
+        Tell whether what waits has come faster than it may.
+
+        :param now: The time, seconds.
+        :returns: False also for what waits for the next turn only.
+        """
+        return self.flooded or (self._waiting is not None and now < self._readable_at)
+
     @property
     def _readable_at(self) -> float:
         return self._paid_at - (self.burst - 1) / self.rate
@@ -74,7 +86,7 @@ class Intake:
         if not self.flooded:
             if self._waiting is None:
                 self._waiting = deque()
-            self._waiting.append(message)
+            self._waiting.extend(_parts(message))
             self._waiting_cost += _cost(message)
             if self._waiting_cost <= self.waiting_max or len(self._waiting) == 1:
                 return 0
@@ -82,18 +94,20 @@ class Intake:
             return self._drop()
         return _cost(message)
 
-    def read(self, now: float) -> Iterator[Told]:
+    def read(self, now: float, turn: Turn) -> Iterator[Told]:
         """
         Give out what may be read now, in order.
 
         :param now: The time, seconds.
+        :param turn: How much may be read in it, by all.
         :returns: The messages.
         """
-        while self._waiting and now >= self._readable_at:
+        while self._waiting and not turn.is_over and now >= self._readable_at:
             message = self._waiting.popleft()
             self._waiting = self._waiting or None
             cost = _cost(message)
             self._waiting_cost -= cost
+            turn.spend(cost)
             if now >= self._paid_at:
                 self._named = False
             self._paid_at = max(self._paid_at, now) + cost / self.rate
@@ -129,6 +143,18 @@ class Intake:
         cost, self._waiting_cost = self._waiting_cost, 0
         self._waiting = None
         return cost
+
+
+def _parts(message: Told) -> Iterator[Told]:
+    """Split a batch that is too much for one turn."""
+    if not isinstance(message, Batch) or len(message.words) <= ROUTE_WORDS_IN_TURN:
+        yield message
+        return
+    words, size = message.words, ROUTE_WORDS_IN_TURN
+    for at in range(0, len(words), size):
+        is_last = message.last and at + size >= len(words)
+        part = words[at : at + size]
+        yield attrs.evolve(message, words=part, last=is_last, continues=at > 0)
 
 
 def _cost(message: Told) -> int:

@@ -43,6 +43,8 @@ class Subscription:
     unmentioned: set[int] | None = attrs.field(default=None, repr=False)
     _snapshot_id: int = 0
     _index: int = 0
+    # Whether the last batch counted; what is read in parts does so as a whole.
+    _took: bool = False
 
     def ask(self) -> None:
         """Note that everything was asked for, also if it was before."""
@@ -72,6 +74,11 @@ class Subscription:
         :param heard: Gives of whom was told until now; asked when a snapshot begins.
         :returns: Whether its words are to be taken.
         """
+        if not batch.continues:
+            self._took = self._begins_or_follows(batch, heard)
+        return self._took
+
+    def _begins_or_follows(self, batch: Batch, heard: Callable[[], set[int]]) -> bool:
         if self.stage not in (Stage.SYNCING, Stage.CURRENT):
             return False
         if not batch.is_snapshot:

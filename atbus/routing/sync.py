@@ -17,7 +17,7 @@ says when to call `tick`. The rules (wire protocol, sections 6.6 and 7.15 to 7.1
 5. What a peer has told is gone with its link; if the upstream carries it too, it stays.
 6. What the upstream has told stays for `SyncTimes.parent_grace` after its loss, *stale*, or until
    an upstream has told everything anew (or is there, if we ask nobody). A second loss adds to it.
-7. Our own record: `atbus.routing.own_record`. How fast neighbors are read: `intake`.
+7. Our own record: `atbus.routing.own_record`. How fast neighbors are read: `intake` and `turn`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from atbus.routing.sync_terms import (
 from atbus.routing.table import Position
 from atbus.routing.telling import Telling
 from atbus.routing.tombstones import Tombstones
+from atbus.routing.turn import Turn
 from atbus.wire.messages import SubscribeRequest, SubscribeResponse
 
 # What is awaited, besides what `Telling` awaits: (what, of which neighbor).
@@ -89,15 +90,11 @@ class RouteSync:
         self._effects: list[Effect] = []
         self._now = 0.0
         self._is_over = False
+        self._turn = Turn()
         self._telling = Telling(self._own, self.known, self._tombstones, self.times, self._effects)
         self._hearing = Hearing(
-            self._own,
-            self.known,
-            self._tombstones,
-            self._links,
-            self._changed,
-            self._contradict,
-            self._effects,
+            *(self._own, self.known, self._tombstones, self._links),
+            *(self._changed, self._contradict, self._turn, self._effects),
         )
 
     # What it knows.
@@ -105,8 +102,8 @@ class RouteSync:
     @property
     def deadline(self) -> float | None:
         """When to tick next, seconds; None for never."""
-        if self._is_over:
-            return None
+        if self._is_over or self._hearing.is_behind:
+            return None if self._is_over else self._now
         times = (self._timers.deadline, self._telling.deadline, self._tombstones.deadline)
         return min((at for at in times if at is not None), default=None)
 
@@ -140,7 +137,7 @@ class RouteSync:
         link = self._links.get(bus_id)
         if link is None or link.subscription.stage is not Stage.CURRENT or link.feed.overflowed:
             return 0
-        return 0 if link.intake.waits else link.feed.digest
+        return 0 if link.intake.waits or link.feed.surplus else link.feed.digest
 
     # Inputs.
 
@@ -169,8 +166,8 @@ class RouteSync:
         link = self._links.get(bus_id)
         was_alive = link is not None and link.alive
         if link is None:
-            link = self._links[bus_id] = RouteLink(peer, Feed(bus_id, peer.position))
-            self.known.add(link.feed)
+            feed = self._hearing.feed_of(bus_id, peer.position)
+            link = self._links[bus_id] = RouteLink(peer, feed)
         self._timers.clear((_GRACE, bus_id))
         link.peer, link.alive = peer, True
         self._rank(link)
@@ -279,6 +276,8 @@ class RouteSync:
         self._now = now
         if self._is_over:
             return []
+        self._turn.begin()
+        self._hearing.catch_up()
         for what, bus_id in self._timers.due(now):
             match what:
                 case "grace":
@@ -389,21 +388,23 @@ class RouteSync:
             link.subscription.stage = Stage.IDLE
             self._effects.append(Ignored(link.bus_id, Status.BUFFER_LIMIT, too_many))
         self._read(link)
-        if intake.waits:
+        if intake.is_late(self._now):
             self._effects.append(Delayed(link.bus_id, intake.name()))
 
     def _read(self, link: RouteLink) -> None:
         """Read what may be read now; ask for everything if too much came."""
         if link.intake.begins_anew(self._now):
             self._ask_if_wanted(link)
-        for message in link.intake.read(self._now):
+        # Who finds nothing left of a turn goes first in the next one, as if by an older deadline.
+        goes_first = self._turn.is_over
+        for message in link.intake.read(self._now, self._turn):
             if isinstance(message, Batch):
                 self._told(link, message)
             elif link.subscription.answered(message.status, message.snapshot_id):
                 self._list(link)
         deadline = link.intake.deadline
         if deadline is not None:
-            self._timers.set((_READ, link.bus_id), deadline)
+            self._timers.set((_READ, link.bus_id), max(deadline, self._now - goes_first))
 
     def _told(self, link: RouteLink, batch: Batch) -> None:
         subscription = link.subscription
@@ -421,8 +422,7 @@ class RouteSync:
                 self._timers.clear((_OWN_WORD, link.bus_id))
                 self._rank(link)
         if batch.is_snapshot and batch.last:
-            for bus_id in subscription.complete():
-                self._hearing.drop(link.feed, bus_id)
+            self._hearing.drop_surplus(link.feed, subscription.complete())
             if link.feed.kind is Position.UPSTREAM and self._stale is not None:
                 self._sweep_stale()
             self._list(link)

@@ -13,6 +13,7 @@ from atbus.routing.bounds import (
 )
 from atbus.routing.intake import Intake, Told
 from atbus.routing.sync_terms import Delayed, Ignored
+from atbus.routing.turn import Turn
 from atbus.wire.messages import SubscribeRequest
 from tests.routing.route_talk import DOWN, OWN, Talk, gone, record
 
@@ -31,12 +32,12 @@ class IntakeTests(SynchronousTestCase):
         messages = [told(1) for _ in range(14)]
         for message in messages:
             self.assertEqual(intake.put(message), 0)
-        read = list(intake.read(100.0))
+        read = list(intake.read(100.0, Turn()))
         self.assertEqual(len(read), 10)
         times = []
         while (deadline := intake.deadline) is not None:
             times.append(deadline)
-            read += intake.read(deadline)
+            read += intake.read(deadline, Turn())
         self.assertEqual(times, [100.5, 101.0, 101.5, 102.0])
         self.assertEqual([id(each) for each in read], [id(each) for each in messages])
         self.assertFalse(intake.waits)
@@ -46,13 +47,13 @@ class IntakeTests(SynchronousTestCase):
         intake = Intake(burst=3, rate=1.0, waiting_max=100)
         for _ in range(5):
             intake.put(Batch(words=()))
-        self.assertEqual(len(list(intake.read(0.0))), 3)
+        self.assertEqual(len(list(intake.read(0.0, Turn()))), 3)
 
     def test_a_long_batch_is_paid_afterwards(self) -> None:
         """A batch that is longer than the burst is read, and the next one waits the longer."""
         intake = Intake(burst=10, rate=1.0, waiting_max=100)
         intake.put(told(30))
-        self.assertEqual(len(list(intake.read(0.0))), 1)
+        self.assertEqual(len(list(intake.read(0.0, Turn()))), 1)
         intake.put(told(1))
         self.assertEqual(intake.deadline, 21.0)
 
@@ -60,9 +61,9 @@ class IntakeTests(SynchronousTestCase):
         """More than may wait is counted and dropped; it begins anew with all its tokens."""
         intake = Intake(burst=10, rate=1.0, waiting_max=20)
         intake.put(told(10))
-        self.assertEqual(len(list(intake.read(0.0))), 1)
+        self.assertEqual(len(list(intake.read(0.0, Turn()))), 1)
         self.assertEqual([intake.put(told(10)) for _ in range(4)], [0, 0, 30, 10])
-        self.assertEqual(list(intake.read(5.0)), [])
+        self.assertEqual(list(intake.read(5.0, Turn())), [])
         self.assertEqual(intake.deadline, 10.0)
         self.assertFalse(intake.begins_anew(9.0))
         self.assertTrue(intake.begins_anew(10.0))
@@ -73,10 +74,10 @@ class IntakeTests(SynchronousTestCase):
         intake = Intake(burst=10, rate=1.0, waiting_max=20)
         self.assertEqual((intake.name(), intake.name()), (True, False))
         intake.put(told(10))
-        self.assertEqual(len(list(intake.read(100.0))), 1)
+        self.assertEqual(len(list(intake.read(100.0, Turn()))), 1)
         self.assertTrue(intake.name())
         intake.put(told(1))
-        self.assertEqual(len(list(intake.read(105.0))), 1)
+        self.assertEqual(len(list(intake.read(105.0, Turn()))), 1)
         self.assertFalse(intake.name())
 
 
@@ -84,12 +85,14 @@ class HastyNeighborTests(SynchronousTestCase):
     """A route table beside a neighbor that tells too much."""
 
     def test_a_full_table_waits_for_nothing(self) -> None:
-        """Ten thousand nodes are learned in the moment in which they are told, twice."""
+        """Ten thousand nodes are learned without the passing of time, turn by turn, twice."""
         talk = Talk()
         words = [record(each, upstream_id=2) for each in range(10, 10_009)]
         talk.neighbor(2, DOWN, *words)
+        talk.wait(0)
         self.assertEqual(len(talk.ids), 10_000)
         talk.hear(2, Batch(words=(record(2, upstream_id=OWN), *words), snapshot_id=2, last=True))
+        talk.wait(0)
         self.assertEqual(talk.other, [])
 
     def test_what_exceeds_the_rate_is_read_later(self) -> None:
@@ -99,6 +102,7 @@ class HastyNeighborTests(SynchronousTestCase):
         last = ROUTE_WORDS_BURST // 1000 + 4
         for seq in range(1, last + 1):
             talk.say(2, *[record(each, seq, upstream_id=2) for each in range(10, 1_010)])
+            talk.wait(0)
         talk.say(2, gone(10, last))
         delayed = [each for each in talk.other if isinstance(each, Delayed)]
         self.assertEqual([each.is_first for each in delayed], [True, *[False] * (len(delayed) - 1)])
@@ -119,16 +123,19 @@ class HastyNeighborTests(SynchronousTestCase):
         words = [record(each, upstream_id=2) for each in range(10, 1_010)]
         for _ in range((ROUTE_WORDS_BURST + ROUTE_WORDS_WAITING_MAX) // 1000 + 2):
             talk.say(2, *words)
+            talk.wait(0)
         ignored = [each for each in talk.other if isinstance(each, Ignored)]
         whose = {(each.bus_id, each.status) for each in ignored}
         self.assertEqual(whose, {(2, Status.BUFFER_LIMIT)})
         talk.say(3, record(5_000, upstream_id=3))
+        talk.wait(0)
         self.assertIn(5_000, talk.ids)
         talk.wait(ROUTE_WORDS_BURST / ROUTE_WORDS_PER_SECOND - 0.1)
         self.assertNotIn((2, SubscribeRequest(source=OWN)), talk.sent)
         talk.wait(1)
         self.assertEqual(talk.sent.count((2, SubscribeRequest(source=OWN))), 1)
         talk.answer(2, record(2, upstream_id=OWN), record(10, 7, upstream_id=2), snapshot_id=2)
+        talk.wait(0)
         self.assertEqual(talk.ids, [2, 3, 10, 5_000])
         self.assertEqual(talk.machine.known.best[10].stamp.seq, 7)
 
@@ -138,6 +145,7 @@ class HastyNeighborTests(SynchronousTestCase):
         talk.neighbor(2, DOWN)
         for seq in range(1, ROUTE_WORDS_BURST // 1000 + 4):
             talk.say(2, *[record(each, seq, upstream_id=2) for each in range(10, 1_010)])
+            talk.wait(0)
         talk.lose(2, in_order=True)
         talk.wait(60)
         self.assertNotIn(10, talk.ids)

@@ -58,6 +58,7 @@ class SubscribeTests(SynchronousTestCase):
         for count in (1, 999, 1000, 1001, 4_500):
             talk = Talk()
             talk.neighbor(2, DOWN, *[record(each, upstream_id=2) for each in range(10, 8 + count)])
+            talk.wait(0)
             talk.available(3, UP)
             talk.subscribe(3)
             if count == 1:
@@ -79,6 +80,7 @@ class SubscribeTests(SynchronousTestCase):
         """
         talk = Talk()
         talk.neighbor(2, DOWN, *[record(each, upstream_id=2) for each in range(10, 4_508)])
+        talk.wait(0)
         talk.slow.add(3)
         talk.available(3, UP)
         talk.subscribe(3)

@@ -160,6 +160,7 @@ class GatheringTests(SynchronousTestCase):
         """A snapshot of long records comes in more batches, each within the frame of the link."""
         talk = Talk()
         talk.neighbor(2, UP, *[record(each) for each in range(10, 2_000)])
+        talk.wait(0)
         talk.available(3, DOWN)
         talk.subscribe(3)
         self.assertEqual(len(talk.batches(3)), 2)
