@@ -40,6 +40,7 @@ class Status(enum.IntEnum):
     CROSSED_DIAL = 11
     SELF_CONNECT = 12
     UNKNOWN_ENDPOINT = 13
+    SLOW_READER = 14
 
     NO_ROUTE = 32
     NOT_CONNECTED = 33

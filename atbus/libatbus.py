@@ -19,7 +19,7 @@ _LIBATBUS: Final[Mapping[int, tuple[str, str, *tuple[Status, ...]]]] = {
     -2: ("INNER", "internal error", Status.HANDLER_FAILED),
     -3: ("NO_DATA", "there is no data", Status.FRAGMENT_LOST),
     -4: ("BUFF_LIMIT", "a buffer is full", Status.BACKPRESSURE, Status.BUFFER_LIMIT,
-          Status.SLOW_CONSUMER),
+          Status.SLOW_CONSUMER, Status.SLOW_READER),
     -5: ("MALLOC", "out of memory"),
     -6: ("SCHEME", "the scheme of an address is unknown"),
     -7: ("BAD_DATA", "data do not pass their check", Status.NOT_ATBUS),

@@ -114,6 +114,7 @@ class Judge:
         refusal = self._missing_right(who, judgement)
         if refusal is not None:
             judgement = judged.Rejected(Status.NOT_ADMITTED, refusal)
+        judgement = self._kept_out(who, judgement) or judgement
         match judgement:
             case judged.Admit(bus_id=bus_id, position=position):
                 self._admit(connection, bus_id, position)
@@ -130,6 +131,16 @@ class Judge:
                 self._challenge(connection, who, judgement)
             case judged.Rejected(status=status, detail=detail):
                 connection.judged(Rejected(status=status, detail=detail))
+
+    def _kept_out(self, who: Applicant, judgement: Judgement) -> judged.Rejected | None:
+        """Refuse who comes back and was cut because it did not read, more than once."""
+        match judgement:
+            case judged.Admit(bus_id=bus_id) | judged.Replace(bus_id=bus_id) if not who.dialled:
+                seconds = self._registrar.slow_readers.seconds_left(bus_id, self._context.now)
+                if seconds:
+                    detail = f"it did not read again and again; {seconds:.0f} s more"
+                    return judged.Rejected(Status.SLOW_READER, detail)
+        return None
 
     def _missing_right(self, who: Applicant, judgement: Judgement) -> str | None:
         """Say which rights forbid to take somebody in whom the rules of admission would take."""

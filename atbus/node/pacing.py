@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.pulse import Pulse
+    from atbus.node.registrar import Registrar
 
 
 class Pacing:
@@ -20,11 +21,15 @@ class Pacing:
     Name endpoints that are slow, and end links that are stuck.
 
     :param connections: All connections of the node.
+    :param registrar: Removes who is cut again and again, and keeps it out.
     """
 
-    def __init__(self, context: Context, connections: Collection[Connection]) -> None:
+    def __init__(
+        self, context: Context, connections: Collection[Connection], registrar: Registrar
+    ) -> None:
         self._context = context
         self._connections = connections
+        self._registrar = registrar
         # Set by the node, which wires its parts.
         self.pulse: Pulse
 
@@ -42,7 +47,19 @@ class Pacing:
             if verdict is Verdict.SLOW:
                 link.name_slow(link.queued_bytes)
             elif verdict is Verdict.STUCK:
-                seconds = limits.WRITE_DEADLINE_SECONDS
-                connection.abort(
-                    Status.SLOW_CONSUMER, f"not one byte was taken for {seconds:.0f} s"
-                )
+                self._cut(connection)
+
+    def _cut(self, connection: Connection) -> None:
+        """End a link that is stuck, and all others with somebody who is kept out from now on."""
+        endpoint, seconds = connection.endpoint, limits.WRITE_DEADLINE_SECONDS
+        is_kept_out = (
+            endpoint is not None
+            and not endpoint.temporary
+            # Whom we have dialed we would dial again.
+            and endpoint.control is not None
+            and not endpoint.control.dialled
+            and self._registrar.slow_readers.cut(endpoint.bus_id, self._context.now)
+        )
+        connection.abort(Status.SLOW_CONSUMER, f"not one byte was taken for {seconds:.0f} s")
+        if endpoint is not None and is_kept_out:
+            self._registrar.remove(endpoint, Status.SLOW_CONSUMER)

@@ -166,7 +166,7 @@ def _make(
     leaving = Leaving(context, registrar, traffic, paths, dialer.connections, busy)
     running = Running(context, dialer, leaving, registrar)
     admin.drain = running.drain
-    pacing = Pacing(context, dialer.connections)
+    pacing = Pacing(context, dialer.connections, registrar)
     pulse = pacing.pulse = admin.pulse = Pulse(context, registrar.remove, (pacing.sweep,))
     return Parts(
         context=context,

@@ -26,6 +26,7 @@ from atbus.node.endpoint import Endpoint, Gate
 from atbus.node.link import Link
 from atbus.node.readers import DataReader, FrameReader
 from atbus.node.ring import RingConnection
+from atbus.routing.slow_readers import SlowReaders
 from atbus.routing.table import Neighbor, Position
 from atbus.wire.head import Head
 from atbus.wire.messages import AddressUpdate, Capability, Mode, Role
@@ -48,6 +49,8 @@ class Registrar:
         self.endpoints = endpoints
         self.temporary: set[Endpoint] = set()
         self.known_epochs: dict[int, int] = {}
+        #: Who was cut because it did not read.
+        self.slow_readers = SlowReaders()
         self._context = context
         # Set by the node, which wires its parts.
         self.judge: Judge

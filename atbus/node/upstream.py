@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 # Looks in a row that find somebody at a better address.
 _ANSWERS = 2
 # The other side may decide otherwise the next time without anybody changing anything.
-_TRANSIENT = frozenset({Status.CROSSED_DIAL, Status.OVERLOADED, Status.UNKNOWN_ENDPOINT})
+_TRANSIENT = frozenset(
+    {Status.CROSSED_DIAL, Status.OVERLOADED, Status.UNKNOWN_ENDPOINT, Status.SLOW_READER}
+)
 
 
 class Upstream:

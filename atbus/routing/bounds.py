@@ -34,6 +34,13 @@ FORMER_PLACES_MAX: Final = 4_096
 #: as the answer to a FLUSH may take.
 QUIET_SECONDS: Final = 1.0
 
+#: Who is cut because it does not read, a second time within so long, was not merely stopped once: a
+#: cut takes ten seconds, and whatever stops a process now and then does so more seldom.
+SLOW_AGAIN_SECONDS: Final = 120.0
+
+#: ... and is kept out for so long: as long as others who are refused wait before they ask again.
+SLOW_OUT_SECONDS: Final = 30.0
+
 #: So long a direct connection is kept that serves nobody: a proxy that is restarted, and those that
 #: move away from it meanwhile, are back by then.
 PASSIVE_SECONDS: Final = 30.0

@@ -145,6 +145,20 @@ class CostTests(MailTests):
         self.assertLess(accepted, 110_000)
         self.network.settle(limits.WRITE_DEADLINE_SECONDS + limits.SLOW_SECONDS + 5)
         self.assertIn("SLOW_CONSUMER", [status.name for status in root.statistics.closed])
+        # It may only have been stopped. Who does that again and again is kept out.
+        self.assertIn(ROOT, child.endpoints)
+        self.data_channel(root, child).stall()
+        self.assertTrue(self.takes(root, b"once more"))
+        self.network.settle(limits.WRITE_DEADLINE_SECONDS + 2)
+        self.assertNotIn(CHILD, root.endpoints)
+        self.network.settle(bounds.SLOW_OUT_SECONDS - 5)
+        self.assertEqual(self.diaries[child].of("on_node_down"), [])
+        self.assertGreater(root.statistics.closed[Status.SLOW_READER], 0)
+        self.assertGreater(child.statistics.closed[Status.SLOW_READER], 0)
+        self.assertNotIn(CHILD, root.endpoints)
+        self.network.settle(limits.RECONNECT_SECONDS_MAX + 5)
+        self.assertIn(CHILD, root.endpoints)
+        self.assertTrue(self.takes(root, b"welcome"))
 
     def takes(self, node: Node, payload: bytes) -> bool:
         """Send a message to the child; tell whether it was accepted."""
