@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
 from atbus.nats.gateway import Gateway
 from atbus.node.toml import parse_config
 from tests.channels.certificates import Files
-from tests.documents import captioned_blocks
+from tests.documents import captioned_blocks, commands
 from tests.interop.nats_beside import HELLO, ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.interop.test_nats_clusters import members
@@ -22,6 +27,7 @@ from tests.nats.sockets import Talker
 
 BRIDGE = "howto/bridge-two-sites-over-nats.rst"
 REPLACE = "howto/replace-a-nats-cluster.rst"
+JOIN = "howto/let-nats-clients-join.rst"
 #: What the servers have for each other anyway.
 CLUSTER = """
 server_name: {name}
@@ -202,6 +208,7 @@ class DebianTests(PageCase):
         address = gateway.address()
         assert address is not None
         shop = await self.enters(address[1], "shop")
+        await self.is_seen(gateway, "shop")
         await self.orders(shop, await self.enters(second.port, "clerk"))
         shop.says(b"PUB private 2\r\nhi\r\n")
         await shop.hears(b'Permissions Violation for Publish to "private"\'\r\n')
@@ -224,6 +231,18 @@ class DebianTests(PageCase):
         talker.says(HELLO.replace(b"{", login) + b"PING\r\n")
         self.assertEqual(await talker.hears(b"PONG\r\n"), b"PONG\r\n")
         return talker
+
+    async def is_seen(self, gateway: Gateway, user: str) -> None:
+        """Look who is there, as both pages say."""
+        monitor = gateway.address("monitor")
+        assert monitor is not None
+        for page in (JOIN, REPLACE):
+            [command] = [each for each in commands(page) if each.startswith("curl ")]
+            words = shlex.split(command.replace(":8222/", f":{monitor[1]}/"))
+            shown = json.loads(await deferToThread(said_by, words))
+            [client] = shown["connections"]
+            self.assertEqual(client["authorized_user"], user)
+            self.assertEqual(client["subscriptions_list"], [])
 
     async def orders(self, asks: Talker, answers: Talker) -> None:
         """Ask until the question is known to be wanted; the answer comes then."""
@@ -249,3 +268,12 @@ class NewerTests(DebianTests):
     async def a_group_at_both_sites(self) -> None:
         one, other, _ = await self.bridge()
         await self.share(one, other)
+
+
+def said_by(curl: list[str]) -> bytes:
+    """Run curl; where there is none, ask likewise. Nobody on the way is asked instead."""
+    if shutil.which("curl"):
+        return subprocess.check_output([*curl, "--noproxy", "*"])
+    with build_opener(ProxyHandler({})).open(curl[-1]) as answer:
+        said: bytes = answer.read()
+    return said
