@@ -93,13 +93,13 @@ class FuzzTests(SynchronousTestCase):
         original = codec.decode
 
         def careless(frame: bytes) -> Message:
-            if frame[4] == MessageType.PING and frame[7]:
+            if frame[4] == MessageType.PING:
                 raise KeyError(frame[7])
             return original(frame)
 
         self.patch(codec, "decode", careless)
         kept = Path(self.mktemp()) / "findings.txt"
-        fuzz.main(["--count", "6000", "--seed", "3", "--jobs", "1", "--keep", str(kept)])
+        fuzz.main(["--count", "2000", "--seed", "3", "--jobs", "1", "--keep", str(kept)])
         lines = kept.read_text(encoding="utf-8").splitlines()
         command, _, number = lines[-3].removeprefix("# ").partition("    # input ")
         self.assertTrue(command.startswith(f"{fuzz.COMMAND} --seed 3 --batch "), command)
