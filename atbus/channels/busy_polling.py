@@ -21,11 +21,6 @@ _SKIPPED_MAX: Final = 63
 # A look at a lane costs less than one at the sockets, but each look is at all of them.
 _WATCHED_MAX: Final = 8
 
-# Who has the processor to himself, seen by how soon he has it back, looks at lanes so often
-# before the next system call.
-_LOOKS_ALONE: Final = 4
-_ALONE_SHARE: Final = 1 / 16
-
 
 class Wakeful(Protocol):
     """What can stay awake instead of being woken; neither method raises."""
@@ -127,9 +122,9 @@ class BusyPoller:
         clock, give_way = self._clock, self._give_way
         seconds = self._seconds if timeout < 0 else min(timeout, self._seconds)
         began = now = clock()
-        crowded, looks = False, 1
+        crowded = False
         while not crowded:
-            if self._watched and any(self._look() for _ in range(looks)):
+            if self._watched and self._look():
                 self._skipped = 0
                 return ask(0, maxevents)
             events = ask(0, maxevents)
@@ -142,7 +137,6 @@ class BusyPoller:
             give_way()
             now = clock()
             crowded = now - before >= self._seconds
-            looks = _LOOKS_ALONE if now - before < self._seconds * _ALONE_SHARE else 1
         if 0 < timeout <= now - began or (self._watched and not self._all_sleep()):
             return ask(0, maxevents)
         self._crowded = crowded

@@ -192,20 +192,6 @@ class BusyPollerTests(SynchronousTestCase):
         self.assertEqual(self.poller.poll(-1, 16), [])
         self.assertEqual((self.epoll.now, self.epoll.sleeps, thing.slept), (20.0, [], 0))
 
-    def test_who_is_alone_looks_more_often(self) -> None:
-        """Who has the processor to himself looks four times between two system calls."""
-        for others, looks in ((10.0, 1), (1.0, 4)):
-            thing = Thing()
-            self.poller.watch(thing)
-            thing.works_at = 1 + 2 * looks
-            self.epoll.others = others
-            self.epoll.looks, began = 0, self.epoll.now
-            self.poller.poll(-1, 16)
-            self.assertEqual(self.epoll.now - began, 2 * others)
-            # Before the first pause, after it, and with what was found.
-            self.assertEqual(self.epoll.looks, 3)
-            self.poller.forget(thing)
-
     def test_watched_things_sleep(self) -> None:
         """
         Before the process sleeps all must; one that cannot keeps it awake, and who comes later is
