@@ -91,14 +91,20 @@ class ModelTests(SynchronousTestCase):
         for bus_id in removed:
             table.remove(bus_id)
         left = [each for each, _ in neighbors if each.bus_id not in removed]
-        hop: int | Status | None = target
-        if target in exclude or all(each.bus_id != target for each in left):
-            hop = naive_owner(left, owned_subnets(own_id, subnets), target, exclude)
+        usable = {each.bus_id for each, news in neighbors if news[-1:] == (True,)}
         cut_peers = {
             each.bus_id
             for each, news in neighbors
             if news[-1:] == (False,) and each.position is Position.PEER
         }
+        is_neighbor = any(each.bus_id == target for each in left) and target not in exclude
+        own = owned_subnets(own_id, subnets)
+        hop: int | Status | None = target
+        if not is_neighbor or target in cut_peers:
+            owner = naive_owner(left, own, target, {*exclude, target})
+            # A peer that is cut is bypassed, where there is somebody who has its range.
+            if not is_neighbor or owner in usable:
+                hop = owner
         if has_upstream and (hop is None or hop in cut_peers):
             hop = upstream_id
         if hop is None:
