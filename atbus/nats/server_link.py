@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from atbus.nats import bounds
 from atbus.nats.accounts import OWN_SUBJECTS
+from atbus.nats.portions import Portions
 from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_session import Answered, Close, Opened, ServerSession, StartTls, Write
 from atbus.node.context import Alarm
@@ -114,6 +115,9 @@ class ServerLink(Protocol):
         self._waiting: list[bytes] = []
         self._is_held = self._is_closing = False
         self._patience: IDelayedCall | None = None
+        # What was read and not dealt with yet; while we rest from that, nothing is read.
+        self._unread = Portions()
+        self._rest: IDelayedCall | None = None
 
     def _written(self, what: Interest | Message) -> bytes:
         """Write interest or a message in the dialect of this kind."""
@@ -143,15 +147,35 @@ class ServerLink(Protocol):
         self._perform(self._session.open(self._owner.now))
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what the other side has sent."""
-        self.heard_at = now = self._owner.now
-        self._perform(self._session.receive(data, now))
+        """Take what the other side has sent, as much of it as there is time for in a turn."""
+        self.heard_at = self._owner.now
+        self._unread.add(data)
+        if self._rest is None:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        owner = self._owner
+        began = owner.now
+        while self._unread and self._rest is None:
+            self._perform(self._session.receive(self._unread.take(), owner.now))
+            if self._unread and owner.now - began > bounds.READ_SECONDS:
+                self.transport.pauseProducing()
+                self._rest = owner.timers.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._rest = None
+        self._read_on()
+        if self._rest is None:
+            self.transport.resumeProducing()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
         self._leave()
         self._alarm.set(None)
         self._stop_waiting()
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         self._owner.links.remove(self)
         fault = "" if reason is None or reason.check(*_CLOSED) else reason.getErrorMessage()
         if self._ended is not None:
@@ -176,6 +200,7 @@ class ServerLink(Protocol):
 
     def _leave(self) -> None:
         self._session.end()
+        self._unread.clear()
         place, self._place = self._place, None
         if place is not None:
             self._owner.beyond.close(place)
