@@ -91,7 +91,7 @@ class ModelTests(SynchronousTestCase):
         for bus_id in removed:
             table.remove(bus_id)
         left = [each for each, _ in neighbors if each.bus_id not in removed]
-        usable = {each.bus_id for each, news in neighbors if news[-1:] == (True,)}
+        working = {each.bus_id for each, news in neighbors if news[-1:] == (True,)}
         cut_peers = {
             each.bus_id
             for each, news in neighbors
@@ -103,7 +103,7 @@ class ModelTests(SynchronousTestCase):
         if not is_neighbor or target in cut_peers:
             owner = naive_owner(left, own, target, {*exclude, target})
             # A peer that is cut is bypassed, where there is somebody who has its range.
-            if not is_neighbor or owner in usable:
+            if not is_neighbor or owner in working:
                 hop = owner
         if has_upstream and (hop is None or hop in cut_peers):
             hop = upstream_id
