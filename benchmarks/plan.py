@@ -110,6 +110,17 @@ PYZMQ_PYTHON_RELAY = attrs.evolve(
 PYZMQ_FREE = attrs.evolve(
     PYZMQ, name="pyzmq, no event loop", roles={"send_many": "send_many_free"}
 )
+PYZMQ_AWAITED = attrs.evolve(
+    PYZMQ,
+    name="pyzmq, zmq.asyncio",
+    module="pyzmq_on_loops",
+    roles={"send_many": "send_many_awaiting"},
+)
+PYZMQ_ON_TWISTED = attrs.evolve(
+    PYZMQ_AWAITED,
+    name="pyzmq, Twisted's reactor",
+    roles={"send_many": "send_many_on_twisted"},
+)
 STREAMS = System(name="asyncio streams", module="streams", needs="asyncio", share=0.5)
 UVLOOP = System(
     name="asyncio streams, uvloop", module="streams_uvloop", needs="uvloop", share=0.5
@@ -287,6 +298,10 @@ def _shown() -> list[Comparison]:
         found.append(_shown_one(PYZMQ_PYTHON_RELAY, channel, RELAY, _USUAL, count))
         part = count // _PARTS[MANY_SINGLE.name]
         found.append(_shown_one(PYZMQ_FREE, channel, MANY_SINGLE, _USUAL, part))
+        for peer in (PYZMQ_AWAITED, PYZMQ_ON_TWISTED):
+            for workload in (MANY, MANY_SINGLE):
+                part = count // _PARTS[workload.name]
+                found.append(_shown_one(peer, channel, workload, _USUAL, part))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from time import perf_counter
+from typing import Any
 
 import zmq
 
@@ -167,7 +168,7 @@ def receive_many(job: Job) -> None:
 
 def send_many(job: Job) -> None:
     """Send to targets drawn at random from an event loop, *burst* messages in each turn."""
-    sockets = _sockets(job)
+    sockets = sockets_of(job, zmq.Context.instance())
     payloads, order = job.payloads(), draws(job.targets)
     mask = len(payloads) - 1
     sent = [0] * job.targets
@@ -195,7 +196,7 @@ def send_many(job: Job) -> None:
 
 def send_many_free(job: Job) -> None:
     """The same without an event loop: ZeroMQ's own thread gathers what the next call adds."""
-    sockets = _sockets(job)
+    sockets = sockets_of(job, zmq.Context.instance())
     payloads, order = job.payloads(), draws(job.targets)
     mask = len(payloads) - 1
     sent = [0] * job.targets
@@ -213,10 +214,15 @@ def _stay() -> None:
     threading.Event().wait()
 
 
-def _sockets(job: Job) -> list[zmq.Socket[bytes]]:
+def sockets_of(job: Job, context: Any) -> list[Any]:
+    """
+    Connect to all targets.
+
+    :param context: Whose sockets these are, of whichever kind.
+    """
     sockets = []
     for index in range(job.targets):
-        push: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
+        push = context.socket(zmq.PUSH)
         push.connect(_target(job, index))
         sockets.append(push)
     return sockets
