@@ -133,9 +133,10 @@ READ_BYTES_LEAST: Final = 16 * 1024
 #: that many messages cost few turns.
 READ_BYTES_MOST: Final = 256 * 1024
 
-#: What is left of a read after this waits for the next turn, and the next read is half as large.
+#: A read of a client that takes longer than this is half as large the next time, for others wait
+#: meanwhile; and what is left of one of a server after this waits for the next turn.
 READ_SECONDS: Final = 0.005
 
-#: What was read is dealt with in portions of at most so many lines: the dearest take 4 ms then, of
-#: clients and of servers. After `READ_SECONDS` the rest waits for the next turn.
+#: What was read of a server is dealt with in portions of at most so many lines: the dearest take
+#: 4 ms then.
 PORTION_LINES: Final = 512

@@ -5,9 +5,6 @@ Theory of operation. What is to be sent is collected and written once per turn, 
 input has been dealt with. While the transport takes no more, it is kept here, and counted: a client
 for whom too much waits, or who takes nothing for too long, is closed without a word, as NATS does.
 Publishers for such a client are read more slowly before it comes to that.
-
-What was read is dealt with in portions, as many in a turn as there is time for; who has said more
-is read on when that has been dealt with.
 """
 
 from __future__ import annotations
@@ -24,7 +21,6 @@ from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.effects import Attach, Close, Connected, Detach, Effect, Subscription, Write
 from atbus.nats.faults import Fault, Reason, error_line
 from atbus.nats.grammar import Publish, PublishRun
-from atbus.nats.portions import Portions
 from atbus.nats.session import Session
 from atbus.node.context import Alarm
 from atbus.node.publication import Publication, PublicationRun
@@ -107,9 +103,7 @@ class Client:
         self._is_closing = self._is_closed = False
         self._alarm = Alarm(gateway.timers, self._tick)
         self._patience: IDelayedCall | None = None
-        # What was read and not dealt with yet; while we rest from that, nothing is read.
-        self._unread = Portions()
-        self._rest: IDelayedCall | None = None
+        self._stall: IDelayedCall | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -134,24 +128,9 @@ class Client:
     # From the client.
 
     def received(self, data: bytes) -> None:
-        """Take what came, and send what it brought about, to whoever it is; now or soon."""
-        self._heard = self._gateway.seconds()
-        self._unread.add(data)
-        if self._rest is None:
-            self._read_on()
-
-    def _read_on(self) -> None:
-        """Deal with what was read, as long as there is time in this turn."""
-        seconds = self._gateway.seconds
-        began = seconds()
-        while self._unread and self._rest is None:
-            self._take(self._unread.take())
-            if self._unread and seconds() - began > bounds.READ_SECONDS:
-                self._rest_for(0)
-
-    def _take(self, data: bytes) -> None:
+        """Take what came, and send what it brought about, to whoever it is."""
         gateway = self._gateway
-        now = gateway.seconds()
+        self._heard = now = gateway.seconds()
         gateway.is_arriving = True
         try:
             self._perform(self.session.receive(data, now))
@@ -160,8 +139,7 @@ class Client:
             gateway.flush()
         if gateway.is_stalled:
             gateway.is_stalled = False
-            # Some of the subscribers of this publisher are behind.
-            self._rest_for(bounds.STALL_SECONDS)
+            self._slow_down()
 
     def _perform(self, effects: list[Effect]) -> None:
         gateway = self._gateway
@@ -342,17 +320,15 @@ class Client:
             self._patience.cancel()
         self._patience = None
 
-    def _rest_for(self, seconds: float) -> None:
-        """Read nothing of this client for a moment, and deal with nothing that was read."""
-        if self._rest is None and not self.is_gone:
+    def _slow_down(self) -> None:
+        """Read nothing of this publisher for a moment: some of its subscribers are behind."""
+        if self._stall is None and not self.is_gone:
             self._wire.pause_reading()
-            self._rest = self._gateway.timers.callLater(seconds, self._go_on)
+            self._stall = self._gateway.timers.callLater(bounds.STALL_SECONDS, self._go_on)
 
     def _go_on(self) -> None:
-        self._rest = None
-        self._read_on()
-        if self._rest is None and not self.is_gone:
-            self._wire.resume_reading()
+        self._stall = None
+        self._wire.resume_reading()
 
     # The end.
 
@@ -395,10 +371,9 @@ class Client:
         self._perform(self.session.end())
         self._alarm.set(None)
         self._stop_waiting()
-        self._unread.clear()
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
         self._out, self.pending_bytes = [], 0
         self._is_closing = True
         self._gateway.note_gone(self)

@@ -1,4 +1,4 @@
-"""What was read of clients and servers is dealt with in portions, and others come in between."""
+"""What was read of servers is dealt with in portions, and others come in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.nats import bounds
 from atbus.nats.portions import Portions
-from tests.nats.harbor import HarborTests
 from tests.nats.test_routes import RouteCase
 from tests.nats.transcripts import QUIET
 
@@ -66,88 +65,6 @@ class PortionsTests(SynchronousTestCase):
         unread.clear()
         self.assertFalse(unread)
         self.assertEqual(unread.take(), b"")
-
-
-class ClientTests(HarborTests):
-    """A client that says very much at once, where dealing with it takes too long for a turn."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.gate = self.alone()
-        self.talker, self.other = self.caller(self.gate), self.caller(self.gate)
-        for each in (self.talker, self.other):
-            each.says(QUIET + _PING)
-            self.assertEqual(each.hears(), _PONG)
-        # Each portion has taken longer than a turn may.
-        self.patch(bounds, "READ_SECONDS", -1.0)
-
-    def test_others_come_in_between(self) -> None:
-        """The rest waits for the next turns, and nothing more is read until it is dealt with."""
-        self.talker.says(_PING * 3_000)
-        self.assertTrue(self.talker.is_unread)
-        heard = self.talker.hears().count(_PONG)
-        self.assertLessEqual(heard, bounds.PORTION_LINES)
-        self.assertGreater(heard, 0)
-        self.other.says(_PING)
-        self.assertEqual(self.other.hears(), _PONG)
-        # TLS may have more of it nevertheless.
-        self.talker.says(b"PUB a 1\r\n-\r\n")
-        self.talker.says(_PING)
-        self.network.settle(0.1)
-        self.assertFalse(self.talker.is_unread)
-        self.assertEqual(self.talker.hears().count(_PONG), 3_001 - heard)
-
-    def test_order_and_payloads(self) -> None:
-        """Messages arrive whole and in order, also those that a portion ends in."""
-        self.other.says(b"SUB a 1\r\n")
-        payloads = [b"\n" * (place % 700) for place in range(300)]
-        said = [b"PUB a %d\r\n%b\r\n" % (len(payload), payload) for payload in payloads]
-        self.talker.says(b"".join(said))
-        self.assertTrue(self.talker.is_unread)
-        self.network.settle(0.5)
-        heard = [b"MSG a 1 %d\r\n%b\r\n" % (len(payload), payload) for payload in payloads]
-        self.assertTrue(self.other.hears() == b"".join(heard))
-
-    def test_who_hangs_up_meanwhile(self) -> None:
-        """Who is gone is heard no more; the next one is."""
-        self.other.says(b"SUB a 1\r\n")
-        self.talker.says(b"PUB a 1\r\n-\r\n" * 3_000)
-        self.talker.hangs_up()
-        self.network.settle(0.5)
-        self.assertLessEqual(self.other.hears().count(b"MSG"), bounds.PORTION_LINES)
-        self.other.says(_PING)
-        self.assertEqual(self.other.hears(), _PONG)
-
-    def test_a_fault_in_the_middle(self) -> None:
-        """Nothing is heard behind what nobody understands."""
-        self.talker.says(_PING * 600 + b"WHAT\r\n" + _PING * 600)
-        self.network.settle(0.5)
-        heard = self.talker.hears()
-        self.assertEqual(heard.count(_PONG), 600)
-        self.assertIn(b"-ERR 'Unknown Protocol Operation'", heard)
-        self.assertTrue(self.talker.is_gone)
-
-
-class SlowedDownTests(HarborTests):
-    """A publisher whose subscriber is behind, and who has said more than a portion."""
-
-    def test_a_moment_for_each_portion(self) -> None:
-        """He is dealt with on after a moment, not at once; nothing is lost."""
-        gateway = self.alone(pending_bytes_max=100_000)
-        slow, publisher = self.caller(gateway), self.caller(gateway)
-        slow.says(QUIET + b"SUB a 1\r\n")
-        publisher.says(QUIET)
-        slow.is_deaf = True
-        publisher.says(b"PUB a 1000\r\n%b\r\n" % bytes(1_000))
-        publisher.says(b"PUB a 1000\r\n%b\r\n" % (b"\n" * 1_000) * 85)
-        self.assertTrue(publisher.is_unread)
-        slow.listens()
-        for _ in range(2_000):
-            if not publisher.is_unread:
-                break
-            self.network.settle(bounds.STALL_SECONDS)
-        self.assertFalse(publisher.is_unread)
-        self.assertEqual(slow.hears().count(b"MSG a 1 1000\r\n"), 86)
 
 
 class ServerTests(RouteCase):
