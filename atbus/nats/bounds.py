@@ -140,3 +140,11 @@ READ_SECONDS: Final = 0.005
 #: What was read of a server is dealt with in portions of at most so many lines: the dearest take
 #: 4 ms then.
 PORTION_LINES: Final = 512
+
+#: Operations of a client are dealt with in portions of at most so many, whatever was read: the
+#: dearest take 5 ms then. They are counted while they are read, for to count the lines of what is
+#: payload costs more than all else with it.
+PORTION_OPERATIONS: Final = 512
+
+#: So many messages that are published in a row, on one subject, count as one operation.
+PORTION_ALIKE: Final = 8

@@ -5,6 +5,9 @@ Theory of operation. What is to be sent is collected and written once per turn, 
 input has been dealt with. While the transport takes no more, it is kept here, and counted: a client
 for whom too much waits, or who takes nothing for too long, is closed without a word, as NATS does.
 Publishers for such a client are read more slowly before it comes to that.
+
+A client may say very much in few bytes. What is not dealt with after some milliseconds waits for
+the next turn, in order, and nothing more is read of the client until then.
 """
 
 from __future__ import annotations
@@ -103,7 +106,9 @@ class Client:
         self._is_closing = self._is_closed = False
         self._alarm = Alarm(gateway.timers, self._tick)
         self._patience: IDelayedCall | None = None
-        self._stall: IDelayedCall | None = None
+        # Until when nothing is read; and what came meanwhile, and waits behind what is unread.
+        self._pause: IDelayedCall | None = None
+        self._behind: list[bytes] = []
 
     @property
     def is_gone(self) -> bool:
@@ -129,17 +134,40 @@ class Client:
 
     def received(self, data: bytes) -> None:
         """Take what came, and send what it brought about, to whoever it is."""
-        gateway = self._gateway
+        if self._has_rest:
+            self._behind.append(data)
+        else:
+            self._take(data)
+
+    @property
+    def _has_rest(self) -> bool:
+        return self.session.is_unread or (bool(self._behind) and not self.session.closed)
+
+    def _take(self, data: bytes) -> None:
+        """Deal with what came, or with what there is time for."""
+        gateway, session = self._gateway, self.session
         self._heard = now = gateway.seconds()
         gateway.is_arriving = True
         try:
-            self._perform(self.session.receive(data, now))
+            self._perform(session.receive(data, now))
+            while self._has_rest and gateway.seconds() - now <= bounds.READ_SECONDS:
+                self._perform(session.receive(self._next_behind(), now))
         finally:
             gateway.is_arriving = False
             gateway.flush()
         if gateway.is_stalled:
+            # Some of its subscribers are behind.
             gateway.is_stalled = False
-            self._slow_down()
+            self._read_later(bounds.STALL_SECONDS)
+        if self._has_rest:
+            self._read_later(0)
+
+    def _next_behind(self) -> bytes:
+        """Give what comes next, nothing as long as the session has something unread."""
+        if self.session.is_unread:
+            return b""
+        behind, self._behind = self._behind, []
+        return b"".join(behind)
 
     def _perform(self, effects: list[Effect]) -> None:
         gateway = self._gateway
@@ -320,15 +348,18 @@ class Client:
             self._patience.cancel()
         self._patience = None
 
-    def _slow_down(self) -> None:
-        """Read nothing of this publisher for a moment: some of its subscribers are behind."""
-        if self._stall is None and not self.is_gone:
+    def _read_later(self, seconds: float) -> None:
+        """Read nothing of this client for a moment."""
+        if self._pause is None and not self.is_gone:
             self._wire.pause_reading()
-            self._stall = self._gateway.timers.callLater(bounds.STALL_SECONDS, self._go_on)
+            self._pause = self._gateway.timers.callLater(seconds, self._go_on)
 
     def _go_on(self) -> None:
-        self._stall = None
-        self._wire.resume_reading()
+        self._pause = None
+        if self._has_rest:
+            self._take(self._next_behind())
+        if self._pause is None:
+            self._wire.resume_reading()
 
     # The end.
 
@@ -371,9 +402,10 @@ class Client:
         self._perform(self.session.end())
         self._alarm.set(None)
         self._stop_waiting()
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._behind.clear()
         self._out, self.pending_bytes = [], 0
         self._is_closing = True
         self._gateway.note_gone(self)

@@ -1,6 +1,9 @@
 """
 Bytes of a client into operations, a buffer at a time.
 
+It reads a portion at a time: many operations may be in few bytes, and others wait for all that are
+read at once.
+
 A control line ends with LF, or CR LF; its words stand between any run of blanks; verbs may be
 written in either case. A payload follows its line and is followed by CR LF. What cannot become an
 operation any more is a fault as soon as that is certain, which may be before its line is complete.
@@ -83,6 +86,7 @@ _VERBS: Final = (
 )
 _BLANKS: Final = b" \t"
 _SIZE_DIGITS_MAX: Final = 9
+_COUNT_MAX: Final = bounds.PORTION_OPERATIONS
 _PUB: Final = b"PUB "
 _END: Final = b"\r\n"
 
@@ -107,6 +111,8 @@ class Grammar:
         self._held_bytes = 0
         self._needed_bytes = 0
         self._broken = False
+        #: Whether a portion has ended, and there is more to read.
+        self.is_unread = False
 
     @property
     def begun(self) -> bytes:
@@ -117,12 +123,13 @@ class Grammar:
         """
         Take what has arrived.
 
-        :param data: Any piece of the stream.
-        :returns: What is complete now. After `Broken`, which is the last one, everything is
-            ignored.
+        :param data: Any piece of the stream; nothing, to go on with what is unread.
+        :returns: What is complete now, `bounds.PORTION_OPERATIONS` at most; where there is more
+            than that, it `is_unread`. After `Broken`, which is the last one, everything is ignored.
         """
-        if self._broken or not data:
+        if self._broken or not (data or self.is_unread):
             return []
+        self.is_unread = False
         if self._held:
             self._held.append(data)
             self._held_bytes += len(data)
@@ -134,6 +141,7 @@ class Grammar:
         position = self._read(data, found)
         if found and type(found[-1]) is Broken:
             self._broken = True
+            self.is_unread = False
         elif position < len(data):
             self._held = [data[position:]]
             self._held_bytes = len(data) - position
@@ -141,9 +149,14 @@ class Grammar:
         return found
 
     def _read(self, data: bytes, found: list[Operation]) -> int:
-        """Read operations as long as they are complete; give where the first stands that is not."""
-        position = 0
-        while True:
+        """
+        Read a portion of operations that are complete.
+
+        :returns: Where what is not read begins.
+        """
+        position = done = 0
+        while done < _COUNT_MAX:
+            done += 1
             end = data.find(b"\n", position)
             if end < 0:
                 self._needed_bytes = 0
@@ -171,7 +184,10 @@ class Grammar:
                     found.append(Publish(words[1], b"", None, data[start:stop]))
                     return stop + 2
                 else:
-                    position = _read_alike(data, position, (start, stop), words[1], found)
+                    before, each = position, stop + 2 - position
+                    most = before + (_COUNT_MAX - done + 1) * bounds.PORTION_ALIKE * each
+                    position = _read_alike(data, before, (start, stop), words[1], found, most)
+                    done += (position - before) // (each * bounds.PORTION_ALIKE)
                 continue
             taken = self._read_line(data, position, end, found)
             if taken <= position:
@@ -179,6 +195,9 @@ class Grammar:
             position = taken
             if found and type(found[-1]) is Broken:
                 return position
+        self._needed_bytes = position
+        self.is_unread = position < len(data)
+        return position
 
     def _judge_begun(self, begun: bytes, found: list[Operation]) -> None:
         """Find out whether a line that is not complete can become one."""
@@ -263,12 +282,18 @@ class Grammar:
 
 
 def _read_alike(
-    data: bytes, position: int, payload: tuple[int, int], subject: bytes, found: list[Operation]
+    data: bytes,
+    position: int,
+    payload: tuple[int, int],
+    subject: bytes,
+    found: list[Operation],
+    most: int,
 ) -> int:
     """
     Read a PUB that is complete, and those behind it that have the same control line.
 
     :param payload: Where that of the first one begins and ends.
+    :param most: Where the last one ends at the latest.
     :returns: Where the next operation begins.
     """
     start, stop = payload
@@ -276,7 +301,7 @@ def _read_alike(
     line = data[position:start]
     payloads = [data[start:stop]]
     position = stop + len(_END)
-    while data.startswith(line, position):
+    while position < most and data.startswith(line, position):
         start = position + len(line)
         stop = start + size
         if data[stop : stop + 2] != _END:

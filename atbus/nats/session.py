@@ -113,6 +113,11 @@ class Session:
         return [Write(info)] if info else []
 
     @property
+    def is_unread(self) -> bool:
+        """Whether `receive` has left something; it goes on when it is called again."""
+        return self._grammar.is_unread and not self.closed
+
+    @property
     def deadline(self) -> float | None:
         """When `tick` is to be called; None when the session is over."""
         if self.closed:
@@ -155,9 +160,9 @@ class Session:
         """
         Take what the client has sent.
 
-        :param data: Any piece of it.
+        :param data: Any piece of it; nothing, to go on with what is unread.
         :param now: Seconds.
-        :returns: What is to be done, in this order.
+        :returns: What is to be done, in this order. There may be more than that: it `is_unread`.
         """
         effects: list[Effect] = []
         if self.closed:

@@ -8,6 +8,7 @@ after that.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 from typing import Final
@@ -82,8 +83,9 @@ def take(pieces: Sequence[bytes], *, needs_login: bool) -> str:
     session.open(b"", 0.0)
     attached = 0
     ending: Close | None = None
-    for piece in pieces:
-        for effect in session.receive(piece, 1.0):
+    chunks = deque(pieces)
+    while chunks or session.is_unread:
+        for effect in session.receive(b"" if session.is_unread else chunks.popleft(), 1.0):
             if ending is not None:
                 raise AssertionError(f"{effect!r} after the end")
             match effect:

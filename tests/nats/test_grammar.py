@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.nats import bounds
+from atbus.nats import grammar as grammar_module
 from atbus.nats.faults import Fault
 from atbus.nats.grammar import (
     Broken,
@@ -62,8 +65,11 @@ def read(grammar: Grammar, stream: bytes, sizes: list[int]) -> list[Operation]:
     for size in sizes:
         found += grammar.feed(stream[:size])
         stream = stream[size:]
+    found += grammar.feed(stream)
+    while grammar.is_unread:
+        found += grammar.feed(b"")
     single: list[Operation] = []
-    for operation in found + grammar.feed(stream):
+    for operation in found:
         if isinstance(operation, PublishRun):
             subject, payloads = operation
             single += [Publish(subject, b"", None, payload) for payload in payloads]
@@ -127,6 +133,65 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(len(grammar._held) > size)
         self.assertEqual(grammar.feed(b"\r\n"), [Publish(b"a", b"", None, b"x" * size)])
         self.assertEqual(grammar.begun, b"")
+
+
+class PortionTests(SynchronousTestCase):
+    """What is read at once of very many operations."""
+
+    def portions(self, grammar: Grammar, stream: bytes) -> list[list[Operation]]:
+        """Read all of a stream, portion by portion."""
+        found = [grammar.feed(stream)]
+        while grammar.is_unread:
+            found.append(grammar.feed(b""))
+        return found
+
+    def test_many_operations(self) -> None:
+        """A portion has so many operations at most, and all are read, in order."""
+        said = [Subscribe(b"a", b"", b"%d" % number) for number in range(3_000)]
+        grammar = Grammar()
+        found = self.portions(grammar, b"".join(map(write, said)) + b"PIN")
+        self.assertEqual([len(each) for each in found], [512] * 5 + [440])
+        self.assertEqual(list(chain.from_iterable(found)), said)
+        self.assertEqual(grammar.feed(b"G\r\n"), [Ping()])
+        self.assertEqual(bounds.PORTION_OPERATIONS, 512)
+
+    def test_many_messages_in_a_row(self) -> None:
+        """Messages on one subject count less, in one row and in many."""
+        most = (bounds.PORTION_OPERATIONS + 1) * bounds.PORTION_ALIKE
+        row, other = b"PUB a 0\r\n\r\n", b"PUB b 0\r\n\r\n"
+        for stream, least in (
+            (row * 20_000, most - 3 * bounds.PORTION_ALIKE),
+            ((row * 100 + other * 100) * 100, most // 2),
+            ((row + other) * 2_000, bounds.PORTION_OPERATIONS),
+        ):
+            counts = []
+            for portion in self.portions(Grammar(), stream):
+                count = sum(
+                    len(each.payloads) if isinstance(each, PublishRun) else 1 for each in portion
+                )
+                self.assertLessEqual(count, most)
+                counts.append(count)
+            self.assertEqual(sum(counts), len(stream) // len(row))
+            self.assertGreaterEqual(min(counts[:-1]), least)
+
+    @given(st.lists(OPERATIONS, max_size=20), st.lists(st.integers(0, 99), max_size=20))
+    @settings(deadline=None)
+    def test_portions_do_not_matter(self, operations: list[Operation], sizes: list[int]) -> None:
+        """What comes while something is unread is read behind it."""
+        stream = b"".join(map(write, operations))
+        most, grammar_module._COUNT_MAX = grammar_module._COUNT_MAX, 2  # type: ignore[misc]
+        try:
+            self.assertEqual(read(Grammar(), stream, sizes), operations)
+        finally:
+            grammar_module._COUNT_MAX = most  # type: ignore[misc]
+
+    def test_a_fault_behind_a_portion(self) -> None:
+        """Nothing is unread behind the end of what can be understood."""
+        grammar = Grammar()
+        found = self.portions(grammar, b"PING\r\n" * 600 + b"FOO\r\nPING\r\n")
+        self.assertEqual(found[-1][-1], Broken(Fault.UNKNOWN_OPERATION))
+        self.assertEqual(sum(map(len, found)), 601)
+        self.assertEqual(grammar.feed(b"PING\r\n"), [])
 
 
 class BoundTests(SynchronousTestCase):

@@ -39,6 +39,8 @@ class Yard:
     def says(self, session: Session, data: bytes) -> None:
         """Let a client send."""
         self._perform(session, session.receive(data, self.now))
+        while session.is_unread:
+            self._perform(session, session.receive(b"", self.now))
 
     def passes(self, seconds: float) -> None:
         """Let time pass, deadline by deadline."""
