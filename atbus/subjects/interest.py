@@ -300,9 +300,13 @@ class Interests:
             if not _is_valid(wanted):
                 faults += 1
                 continue
-            if neighbor.repeated is not None:
-                neighbor.repeated.add(wanted)
             faults += not self._hear(bus_id, neighbor, wanted, entry.weight)
+            if neighbor.repeated is not None:
+                # Nothing but what is known, for a replay may never end: so it has the same bound.
+                if wanted in neighbor.heard:
+                    neighbor.repeated.add(wanted)
+                else:
+                    neighbor.repeated.discard(wanted)
         if message.last and neighbor.repeated is not None:
             for wanted in neighbor.heard.keys() - neighbor.repeated:
                 self._hear(bus_id, neighbor, wanted, 0)

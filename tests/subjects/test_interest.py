@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -208,6 +209,27 @@ class HostileTests(SynchronousTestCase):
         self.assertEqual(hear(interests, 5, *((f"s{n}", "", 1) for n in range(5))), 2)
         self.assertEqual(len(interests), 3)
         self.assertEqual(hear(interests, 5, ("s0", "", 0), ("s9", "", 1)), 0)
+
+    def test_a_replay_without_end(self) -> None:
+        """It is remembered of nothing but what is known, whatever it repeats or withdraws."""
+        self.patch(limits, "INTERESTS_PER_NEIGHBOR_MAX", 3)
+        interests = Interests()
+        interests.open(5, Side.BELOW)
+        hear(interests, 5, ("old", "", 1))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(20):
+            names = [f"s{number}.{n // 2}" for n in range(1_000)]
+            said = [InterestEntry(subject=name, weight=n % 2) for n, name in enumerate(names)]
+            interests.heard(5, Interest(generation=2, replay=True, entries=tuple(said)))
+            # What was taken makes room for others.
+            said = [InterestEntry(subject=name, weight=0) for name in names]
+            interests.heard(5, Interest(generation=2, replay=True, entries=tuple(said)))
+            del names, said
+        self.assertLess(tracemalloc.get_traced_memory()[0], 100_000)
+        hear(interests, 5, ("new", "", 1))
+        interests.heard(5, Interest(generation=2, replay=True, last=True))
+        self.assertEqual([each.pattern for each in interests.wanted_by(5)], ["new"])
 
     def test_withdrawing_what_was_not_told(self) -> None:
         """It changes nothing."""
