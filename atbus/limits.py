@@ -463,7 +463,9 @@ PUBLICATIONS_REMEMBERED_MAX: Final = 4_096
 #: Branches that a publication names as served. A node with more peers relies on the numbers.
 SERVED_BRANCHES_MAX: Final = 64
 
-#: Patterns and groups that one neighbor may tell of; all that is behind a proxy counts.
+#: Patterns and groups that one neighbor may tell of. All that is behind a proxy counts: a hundred
+#: for each of ten thousand nodes. One takes about a kilobyte, so a hostile neighbor is not kept
+#: within a small container by this; what it announces at a time has another bound, by bytes.
 INTERESTS_PER_NEIGHBOR_MAX: Final = 1_000_000
 
 #: Members of a queue group; the field on the wire has 32 bits.
@@ -479,7 +481,9 @@ CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 
 # Leaving
 
-#: A drain in all, less than the 30 s after which Kubernetes kills.
+#: A drain in all, less than the 30 s after which Kubernetes kills. No part of it is kept for giving
+#: notice: those below move as soon as they are told, and have all but the end of it to do so
+#: (``DRAIN_MOVE_FRACTION``).
 DRAIN_SECONDS: Final = 20.0
 
 #: The part of it in which links are closed: every one has had its GOODBYE by then.

@@ -57,17 +57,19 @@ DRAIN_MOVE_FRACTION: Final = 0.9
 #: a few milliseconds.
 SERVICES_IN_SWEEP: Final = 100
 
-#: Words on nodes that one neighbor may tell in one go: two snapshots of a bus of 10,000 nodes.
+#: Words on nodes that one neighbor may tell in one go: two snapshots of a bus of 10,000 nodes. Who
+#: has most of one below it, and tells that all of them have left and are back under another proxy,
+#: says both of them at once, and at 10,000 the second half would wait.
 ROUTE_WORDS_BURST: Final = 20_000
 
-#: ... and in each second after that: all of 10,000 nodes change once in two, well within the five
-#: that a bus may take whose halves meet again. 0.03 ms each, decoding included: who never stops
-#: costs a node 15 % of a processor, and is named. At 1,000 it would be 3 %, and who does nothing
-#: wrong would wait for eight seconds longer.
+#: ... and in each second after that: all of 10,000 nodes leave and come once more in four, within
+#: the five that a bus may take whose halves meet again; at 1,000 it would be twenty. Of a processor
+#: a word takes 17 us if it says nothing new, ten of them to decode, and 26 if it does, so who never
+#: stops costs a node 9 to 13 % of one, and is named; what others are then told of it is apart.
 ROUTE_WORDS_PER_SECOND: Final = 5_000
 
-#: Words of all neighbors that are read or forgotten in one turn of the reactor: 0.03 ms each, the
-#: decoding of the next ones included.
+#: Words of all neighbors that are read or forgotten in one turn of the reactor: five milliseconds
+#: or less, the decoding of the next ones included.
 ROUTE_WORDS_IN_TURN: Final = 250
 #: Words of one neighbor that wait to be read: a snapshot of the largest table.
 ROUTE_WORDS_WAITING_MAX: Final = 65_536

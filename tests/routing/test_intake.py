@@ -95,6 +95,27 @@ class HastyNeighborTests(SynchronousTestCase):
         talk.wait(0)
         self.assertEqual(talk.other, [])
 
+    def test_a_region_moves_twice(self) -> None:
+        """
+        That ten thousand nodes are gone and back elsewhere is read at once; a second time within
+        the five seconds that a bus may take.
+        """
+        talk = Talk()
+        talk.neighbor(2, DOWN)
+        talk.wait(ROUTE_WORDS_BURST / ROUTE_WORDS_PER_SECOND)
+        members = range(10, 10_009)
+        talk.say(2, *[record(each, 1, upstream_id=2) for each in members])
+        talk.wait(ROUTE_WORDS_BURST / ROUTE_WORDS_PER_SECOND)
+        for seq in (2, 4):
+            talk.say(2, *[gone(each, seq) for each in members])
+            talk.say(2, *[record(each, seq + 1, upstream_id=2) for each in members])
+            talk.wait(0)
+            self.assertEqual(len(talk.ids) == 10_000, seq == 2)
+            self.assertEqual(any(isinstance(each, Delayed) for each in talk.other), seq == 4)
+        talk.wait(5)
+        self.assertEqual(len(talk.ids), 10_000)
+        self.assertEqual({talk.machine.known.best[each].stamp.seq for each in members}, {5})
+
     def test_what_exceeds_the_rate_is_read_later(self) -> None:
         """The last word counts in the end, the neighbor is named once, and no repair is asked."""
         talk = Talk()
