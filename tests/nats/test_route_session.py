@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus.nats.route_grammar import Routed
 from atbus.nats.route_session import Effect, Gossip, Renewed, RouteSession, RouteTerms
 from atbus.nats.server_grammar import Interest, Message
-from atbus.nats.server_session import Answered, Close, Opened, StartTls, State, Write
+from atbus.nats.server_session import PONG, Answered, Close, Opened, StartTls, State, Write
 
 INFO = {"server_id": "US", "cluster": "C1"}
 OURS = b'INFO {"server_id":"US","cluster":"C1"}\r\n'
@@ -218,6 +218,23 @@ class OpenTests(SynchronousTestCase):
         found = session.receive(b'INFO {"server_id":"THEM","ldm":true}\r\n', 0.0)
         self.assertEqual(found, [Renewed()])
         self.assertEqual(session.peer, {"server_id": "THEM", "ldm": True})
+
+    def test_where_clients_can_go_is_told_later(self) -> None:
+        """URLs in a later INFO replace the ones before, and are news only where both take part."""
+        later = THEIRS_2_9.replace(b"127.0.0.1:4222", b"10.0.0.7:4222")
+        for theirs in THEIRS:
+            for session, last in ((acceptor(), b'CONNECT {"cluster":"C1"}\r\n'), (dialer(), PONG)):
+                session.receive(theirs, 0.0)
+                self.assertEqual(session.peer["connect_urls"], ["127.0.0.1:4222"])
+                self.assertEqual(session.receive(later, 0.0), [])
+                self.assertEqual(session.peer["connect_urls"], ["10.0.0.7:4222"])
+                self.assertEqual(session.receive(last, 0.0), [Opened()])
+                self.assertEqual(session.receive(theirs + later, 0.0), [Renewed(), Renewed()])
+                self.assertEqual(session.peer["connect_urls"], ["10.0.0.7:4222"])
+                self.assertEqual(
+                    session.receive(b'INFO {"server_id":"THEM"}\r\n', 0.0), [Renewed()]
+                )
+                self.assertNotIn("connect_urls", session.peer)
 
     def test_it_is_asked_and_stale(self) -> None:
         """A silent server is asked twice, and closed when it does not answer."""

@@ -35,6 +35,12 @@ def told_of(heard: bytes) -> list[dict[str, Any]]:
     return [fields for fields in lines if "ip" in fields]
 
 
+def urls_in(heard: bytes) -> list[list[str]]:
+    """List where clients can go by each INFO."""
+    lines = [json.loads(line[5:]) for line in heard.split(b"\r\n") if line.startswith(b"INFO ")]
+    return [fields["connect_urls"] for fields in lines]
+
+
 class RouteCase(HarborTests):
     """Servers that dial a gateway."""
 
@@ -150,6 +156,24 @@ class DoorTests(RouteCase):
         server.hangs_up()
         self.network.settle()
         self.assertNotIn(b"10.0.0.2", client.hears())
+
+    def test_members_are_told_of_a_gateway_that_comes_later(self) -> None:
+        """Where clients can go is told once more when it changes after the route was made."""
+        root = self.root()
+        first = self.child(0x10010, nats={**DOOR, "cluster": CLUSTER})
+        second = self.child(0x10020, nats={"listen": "127.0.0.1:4223"})
+        gateway = self.gateway(first)
+        self.gateway(second)
+        self.network.start(root, first)
+        self.until(lambda: gateway.routes is not None and gateway.routes.serves)
+        server = self.joins(gateway, "A")
+        self.network.settle(15.0)
+        self.assertEqual(urls_in(server.hears())[-1], ["127.0.0.1:4222"])
+        self.network.start(second)
+        self.network.settle(15.0)
+        gateway.inform()
+        self.network.settle()
+        self.assertEqual(urls_in(server.hears()), [["127.0.0.1:4222", "127.0.0.1:4223"]])
 
 
 class SecondTests(RouteCase):
