@@ -53,7 +53,7 @@ _UNREADABLE_MAX = 3
 _BESIDES_BYTES = limits.EXTRAS_BYTES
 # A run that is shorter is not bulky.
 _LITTLE_BYTES = 8 * 1024
-_LINK_ACK = int(MessageType.LINK_ACK)
+_LINK_ACK, _PUBLISH = int(MessageType.LINK_ACK), int(MessageType.PUBLISH)
 _OWN = bytes(4)  # the lane of a LINK_ACK that is about no lane
 _KNOWN = frozenset(int(kind) for kind in MessageType)
 
@@ -65,16 +65,17 @@ class Link(Growth):
     :param connection: Its owner, which also knows the remote node.
     :param frame_bytes_max: The longest frame the other side takes.
     :param data_reader: Takes DATA and FRAGMENT frames.
+    :param publication_reader: Takes PUBLISH frames.
     :param readers: Take the other frames, by type.
     :param pass_on: Takes routed frames of other types, whomever they are for.
     """
 
     __slots__ = (
         "_account", "_ack_heard", "_acking", "_bytes_measured", "_data_reader", "_incoming",
-        "_items", "_outgoing", "_pass_on", "_queued_bytes_max", "_queued_measured", "_readers",
-        "_reading", "_room_measured", "_spare_bytes", "_unreadable", "closed", "connection",
-        "finished", "frame_bytes_max", "is_long", "muted", "pace", "sluice", "soft_bytes",
-        "whole_bytes_max",
+        "_items", "_outgoing", "_pass_on", "_publication_reader", "_queued_bytes_max",
+        "_queued_measured", "_readers", "_reading", "_room_measured", "_spare_bytes", "_unreadable",
+        "closed", "connection", "finished", "frame_bytes_max", "is_long", "muted", "pace", "sluice",
+        "soft_bytes", "whole_bytes_max",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +85,7 @@ class Link(Growth):
         *,
         frame_bytes_max: int,
         data_reader: DataReader,
+        publication_reader: DataReader,
         readers: dict[int, FrameReader],
         pass_on: FrameReader,
     ) -> None:
@@ -104,7 +106,7 @@ class Link(Growth):
         self._spare_bytes = 0
         self.closed = self.muted = self.finished = False
         self._account = context.budget.open()
-        self._data_reader = data_reader
+        self._data_reader, self._publication_reader = data_reader, publication_reader
         self._readers = readers
         self._pass_on = pass_on
         self._outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
@@ -370,6 +372,8 @@ class Link(Growth):
                     received(number)
                 if kind in _TRAFFIC:
                     self._data_reader(self, frame, head)
+                elif kind == _PUBLISH:
+                    self._publication_reader(self, frame, head)
                 else:
                     self._dispatch(joined(frame), head)
                 if self.closed or self.finished:

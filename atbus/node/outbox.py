@@ -26,7 +26,7 @@ from atbus.wire.compression import restore
 from atbus.wire.cutting import FRAGMENT_BYTES, begins_message
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import HEAD_SIZE, Head, peek
-from atbus.wire.loose import Frame, LooseFragment, LooseRun
+from atbus.wire.loose import Frame, LooseFragment, LoosePublication, LooseRun
 from atbus.wire.messages import CompressionAlgorithm, Extra, Flags, Message, MessageType
 from atbus.wire.runs import TABLE_ENTRY, fragment_pieces, pack_run, run_pieces
 
@@ -312,7 +312,7 @@ class Spread:
     #: Those of its frame are no matter to a link.
     flags: ClassVar[int] = 0
 
-    frame: bytes
+    frame: bytes | LoosePublication
     hop_limit: int
     size_bytes: int
     #: All publications of a link wait in one queue, beside those of its destinations.
@@ -320,9 +320,18 @@ class Spread:
 
     def build(self, number: int, ack: int) -> bytes:
         """Change what belongs to the link and let the frame go."""
-        frame = codec.patch(self.frame, hop_limit=self.hop_limit, frame_number=number, ack=ack)
-        self.frame = b""
-        return frame
+        frame, self.frame = self.frame, b""
+        if isinstance(frame, LoosePublication):
+            # It was to take memory, and has to take another way.
+            return frame.numbered(number, ack).join()
+        return codec.patch(frame, hop_limit=self.hop_limit, frame_number=number, ack=ack)
+
+    def loosen(self, number: int, ack: int) -> Frame:
+        """Let the publications go as they are, unless they are a frame already."""
+        if isinstance(self.frame, LoosePublication):
+            frame, self.frame = self.frame, b""
+            return frame.numbered(number, ack)
+        return self.build(number, ack)
 
 
 @attrs.define(eq=False)
@@ -420,7 +429,7 @@ def loose_frames(
     """
     return [
         item.loosen(record(item), ack)
-        if isinstance(item, Run)
+        if isinstance(item, Run | Spread)
         else item.build(0 if isinstance(item, Notice) else record(item), ack)
         for item in items
     ]

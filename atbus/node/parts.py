@@ -278,10 +278,10 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.traffic = traffic
     # Bound once, not for each link.
     registrar.data_reader = traffic.data_received
+    registrar.publication_reader = made.subjects.spreading.publish_received
     registrar.readers = _readers(made)
     registrar.pass_on = traffic.courier.pass_on_unknown
-    registrar.on_control = controlled
-    registrar.on_control_lost = pressure.control_lost
+    registrar.on_control, registrar.on_control_lost = controlled, pressure.control_lost
     registrar.on_data = pressure.data_up
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
@@ -400,7 +400,7 @@ def _channel_options(config: NodeConfig) -> ChannelOptions:
 
 
 def _readers(made: Parts) -> dict[int, FrameReader]:
-    """Say who reads which frames, besides DATA and FRAGMENT."""
+    """Say who reads which frames, besides DATA, FRAGMENT and PUBLISH."""
     readers: dict[int, FrameReader] = {
         MessageType.HELLO: Connection.registration_frame,
         MessageType.REGISTER_REQUEST: Connection.registration_frame,

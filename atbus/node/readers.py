@@ -15,4 +15,4 @@ FrameReader: TypeAlias = Callable[["Link", bytes, Head], None]
 """Takes frames of one type; its link has counted them."""
 
 DataReader: TypeAlias = Callable[["Link", Frame, Head], None]
-"""Takes DATA and FRAGMENT frames, in one piece or not."""
+"""Takes DATA and FRAGMENT frames, or PUBLISH frames, in one piece or not."""

@@ -56,6 +56,7 @@ class Registrar:
         self.judge: Judge
         self.traffic: Traffic
         self.data_reader: DataReader
+        self.publication_reader: DataReader
         self.readers: dict[int, FrameReader]
         self.pass_on: FrameReader
         self.on_available: Callable[[Endpoint], None]
@@ -193,6 +194,7 @@ class Registrar:
             connection,
             frame_bytes_max=frame_bytes_max,
             data_reader=self.data_reader,
+            publication_reader=self.publication_reader,
             readers=self.readers,
             pass_on=self.pass_on,
         )

@@ -5,13 +5,13 @@ One PUBLISH frame carries one publication, or several on one subject that were p
 a piece of one that is longer than a frame; its next node puts it together before it passes it on.
 A frame is discharged as soon as it has arrived: nobody is told what becomes of a publication, so a
 slow branch holds up nobody before it. What a neighbor is too slow for it misses; it is named and
-counted.
+counted. A neighbor of this process is given the objects themselves, beside the head of the frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
@@ -28,6 +28,7 @@ from atbus.wire.extras import (
     read_header_size,
     read_piece,
 )
+from atbus.wire.loose import Frame, LoosePublication, joined
 from atbus.wire.messages import Capability, DataResponse, Flags, Publish
 from atbus.wire.runs import TABLE_ENTRY
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from atbus.node.link import Link
     from atbus.node.traffic import Traffic
     from atbus.wire.head import Head
-    from atbus.wire.messages import Extra
+    from atbus.wire.messages import Message
 
 # As plain numbers, which are quicker.
 _QUEUES_ONLY, _HANDED_BACK, _REQUEST = map(
@@ -46,6 +47,8 @@ _QUEUES_ONLY, _HANDED_BACK, _REQUEST = map(
 # What a frame has besides its payload, its subjects, groups and branches: head, lengths, an entry
 # of the table, two extras.
 _OVERHEAD_BYTES = limits.FRAME_HEAD_BYTES + 8 + 8 + 8 + 12
+
+_Made: TypeAlias = bytes | LoosePublication
 
 
 class Spreading:
@@ -72,7 +75,7 @@ class Spreading:
         self._slow: set[int] = set()
         # The last frame that was made, and what of, for the next branch.
         self._made: tuple[object, ...] = ()
-        self._made_frames: list[bytes] = []
+        self._made_frames: list[_Made] = []
         self._reassembly = Reassembly(
             0,
             source_bytes_max=0,
@@ -144,28 +147,28 @@ class Spreading:
             if stop - start == 1:
                 self._submit(endpoint, run.publications[start], passing, 0)
                 continue
-            frame = self._frame(run, start, stop, passing, endpoint.frame_bytes_max)
+            frame = self._frame(run, start, stop, passing, endpoint)
             item = Spread(frame, passing.hop_limit, size_bytes=len(frame))
             self._taken(endpoint, endpoint.submit(item), passing, stop - start, len(frame))
 
     def _frame(
-        self, run: PublicationRun, start: int, stop: int, passing: Passing, frame_bytes_max: int
-    ) -> bytes:
+        self, run: PublicationRun, start: int, stop: int, passing: Passing, endpoint: Endpoint
+    ) -> _Made:
         """Make one frame of some of a run, or take that of the branch before."""
-        key = (run, passing.served, start, frame_bytes_max)
+        is_loose = _takes_objects(endpoint)
+        key = (run, passing.served, start, endpoint.frame_bytes_max, is_loose)
         if self._made == key and self._made[0] is run:
             return self._made_frames[0]
-        frame = codec.encode(
-            Publish(
-                source=run.source,
-                sequence=run.sequence + start,
-                epoch=passing.epoch,
-                hop_limit=passing.hop_limit,
-                subject=run.subject,
-                served=passing.served,
-                messages=tuple([(run.kind, payload) for payload in run.payloads[start:stop]]),
-            )
+        message = Publish(
+            source=run.source,
+            sequence=run.sequence + start,
+            epoch=passing.epoch,
+            hop_limit=passing.hop_limit,
+            subject=run.subject,
+            served=passing.served,
+            messages=tuple([(run.kind, payload) for payload in run.payloads[start:stop]]),
         )
+        frame = LoosePublication.of(message) if is_loose else codec.encode(message)
         self._made, self._made_frames = key, [frame]
         return frame
 
@@ -183,7 +186,7 @@ class Spreading:
     def _submit(
         self, endpoint: Endpoint, publication: Publication, passing: Passing, owner: int
     ) -> None:
-        frames = self._frames(publication, passing, owner, endpoint.frame_bytes_max)
+        frames = self._frames(publication, passing, owner, endpoint)
         items = [Spread(frame, passing.hop_limit, size_bytes=len(frame)) for frame in frames]
         size_bytes = sum(map(len, frames))
         self._taken(endpoint, endpoint.submit_all(items), passing, 1, size_bytes)
@@ -214,41 +217,49 @@ class Spreading:
             self._context.events.on_slow_endpoint(endpoint, queued)
 
     def _frames(
-        self, publication: Publication, passing: Passing, owner: int, frame_bytes_max: int
-    ) -> list[bytes]:
+        self, publication: Publication, passing: Passing, owner: int, endpoint: Endpoint
+    ) -> list[_Made]:
         """Make the frames of a publication, or take those of the branch before."""
-        flags = _flags(passing)
-        key = (publication, passing.queues, passing.served, flags, frame_bytes_max)
+        flags, frame_bytes_max = _flags(passing), endpoint.frame_bytes_max
+        is_loose = _takes_objects(endpoint)
+        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
-        body = publication.header_block + publication.payload
-        extras: tuple[Extra, ...] = ()
-        if publication.header_block:
-            extras = (header_size_extra(len(publication.header_block)),)
+        headers, size_bytes = publication.header_block, publication.size_bytes
+        extras = (header_size_extra(len(headers)),) if headers else ()
         room = frame_bytes_max - _OVERHEAD_BYTES - _names_bytes(publication, passing)
-        whole = len(body) <= room
-        pieces = [(0, body)] if whole else [(at, bytes(piece)) for at, piece in split(body, room)]
-        self._made_frames = [
-            codec.encode(
-                Publish(
-                    source=publication.source,
-                    destination=owner,
-                    sequence=publication.sequence,
-                    epoch=passing.epoch,
-                    hop_limit=passing.hop_limit,
-                    flags=flags,
-                    extras=extras if whole else (*extras, piece_extra(at, len(body))),
-                    subject=publication.subject,
-                    reply_to=publication.reply_to,
-                    queues=passing.queues,
-                    served=passing.served,
-                    messages=((publication.kind, piece),),
-                )
+        whole = size_bytes <= room
+        pieces: list[tuple[int, bytes | memoryview]]
+        if whole and is_loose:
+            pieces = [(0, publication.payload)]
+        elif whole:
+            pieces = [(0, headers + publication.payload)]
+        else:
+            # Without headers these are views of the payload itself.
+            pieces = list(split(headers + publication.payload, room))
+        made: list[_Made] = []
+        for at, piece in pieces:
+            message = Publish(
+                source=publication.source,
+                destination=owner,
+                sequence=publication.sequence,
+                epoch=passing.epoch,
+                hop_limit=passing.hop_limit,
+                flags=flags,
+                extras=extras if whole else (*extras, piece_extra(at, size_bytes)),
+                subject=publication.subject,
+                reply_to=publication.reply_to,
+                queues=passing.queues,
+                served=passing.served,
+                # Also a view of a payload is copied when its frame is made, if one is made.
+                messages=((publication.kind, cast("bytes", piece)),),
             )
-            for at, piece in pieces
-        ]
-        self._made = key
-        return self._made_frames
+            if is_loose:
+                made.append(LoosePublication.of(message, headers if whole else b""))
+            else:
+                made.append(codec.encode(message))
+        self._made, self._made_frames = key, made
+        return made
 
     def tell_nobody(self, publication: Publication, epoch: int) -> None:
         """Tell a publisher elsewhere that nobody has got its question."""
@@ -258,9 +269,14 @@ class Spreading:
 
     # From neighbors.
 
-    def publish_received(self, link: Link, frame: bytes, head: Head) -> None:
+    def publish_received(self, link: Link, frame: Frame, head: Head) -> None:
         """Take a PUBLISH frame."""
-        message = link.read(frame, head)
+        headers: bytes | None = None
+        if isinstance(frame, LoosePublication):
+            message: Message | None = frame.message
+            headers = frame.header_block or None
+        else:
+            message = link.read(joined(frame), head)
         if not isinstance(message, Publish):
             return
         link.discharge(head[9])
@@ -285,8 +301,15 @@ class Spreading:
             whole: bytes | None = body
             if piece is not None:
                 whole = self._reassemble(endpoint.bus_id, message, piece, kind, body)
-            if whole is not None:
-                self._arrived(endpoint, message, place, kind, whole, headers_bytes)
+            if whole is None:
+                continue
+            if headers is not None:
+                self._arrived(endpoint, message, place, kind, whole, headers)
+            elif headers_bytes > len(whole):
+                self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
+            else:
+                payload = whole[headers_bytes:] if headers_bytes else whole
+                self._arrived(endpoint, message, place, kind, payload, whole[:headers_bytes])
 
     def _is_run(
         self, message: Publish, headers_bytes: int, piece: tuple[int, int] | None
@@ -331,19 +354,19 @@ class Spreading:
         message: Publish,
         place: int,
         kind: int,
-        body: bytes,
-        headers_bytes: int,
+        payload: bytes,
+        headers: bytes,
     ) -> None:
         context = self._context
-        if len(body) > context.config.message_bytes_max or headers_bytes > len(body):
+        if len(payload) + len(headers) > context.config.message_bytes_max:
             self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
             return
         endpoint.in_publications += 1
         publication = Publication(
             message.subject,
-            body[headers_bytes:] if headers_bytes else body,
+            payload,
             message.reply_to,
-            body[:headers_bytes],
+            headers,
             kind,
             message.source,
             message.sequence + place,
@@ -416,6 +439,12 @@ class Spreading:
         """Let go of everything that is half here."""
         self._alarm.set(None)
         self._made, self._made_frames = (), []
+
+
+def _takes_objects(endpoint: Endpoint) -> bool:
+    """Tell whether what goes to a neighbor now goes through memory, as it is."""
+    link = endpoint.open_link
+    return link is not None and link.sluice.takes_runs
 
 
 def _flags(passing: Passing) -> int:

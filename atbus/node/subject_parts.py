@@ -51,11 +51,10 @@ class SubjectParts:
 
     @property
     def readers(self) -> dict[int, FrameReader]:
-        """Who reads which frames."""
+        """Who reads which frames, besides PUBLISH."""
         return {
             MessageType.INTEREST: self.talk.interest_received,
             MessageType.INTEREST_ACK: self.talk.answer_received,
-            MessageType.PUBLISH: self.spreading.publish_received,
             MessageType.DATA_RESPONSE: self.spreading.response_received,
         }
 

@@ -42,7 +42,7 @@ from atbus.wire.messages import (
     Unknown,
 )
 from atbus.wire.rules import check, count_of
-from atbus.wire.runs import iter_run, pack_run, pack_table, split_run
+from atbus.wire.runs import TABLE_ENTRY, iter_run, pack_run, pack_table, split_run
 
 __all__ = [
     "HEAD",
@@ -54,6 +54,7 @@ __all__ = [
     "pack_run",
     "patch",
     "peek",
+    "size_of_publication",
     "split_run",
 ]
 
@@ -281,6 +282,32 @@ def _write_publish(message: Publish) -> bytes:
     served = struct.pack(f"<{len(message.served)}Q", *message.served)
     queues = [_pack_text(queue) for queue in message.queues]
     return b"".join((lengths, subject, reply_to, served, *queues, table, *payloads))
+
+
+def size_of_publication(message: Publish) -> int:
+    """
+    Reckon how long the frame of publications would be, without making it.
+
+    :param message: What `encode` would write.
+    :returns: Bytes, head included.
+    :raises LocalProtocolError: When it breaks a rule, as in `encode`.
+    """
+    try:
+        check(message)
+        names = [message.subject.encode(), message.reply_to.encode()]
+        queues = [queue.encode() for queue in message.queues]
+    except ValueError as error:
+        raise LocalProtocolError(f"PUBLISH: {error}") from None
+    return (
+        HEAD_SIZE
+        + (len(pack_extras(message.extras)) if message.extras else 0)
+        + _PUBLICATION.size
+        + sum(map(len, names))
+        + 8 * len(message.served)
+        + sum(map(len, queues))
+        + _TEXT_LENGTH.size * len(queues)
+        + sum([TABLE_ENTRY.size + len(payload) for _, payload in message.messages])
+    )
 
 
 def _read_publish(frame: bytes, start: int, count: int, envelope: Envelope) -> Publish:

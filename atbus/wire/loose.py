@@ -1,5 +1,5 @@
 """
-DATA and FRAGMENT frames whose messages are still objects of their own (wire protocol, 2.1).
+Frames of messages and publications that are still objects of their own (wire protocol, 2.1).
 
 Within a process nothing has to be joined by a sender only to be cut apart again by the receiver.
 What is said of a frame is said of this one: its head is that of the frame it would be, and its
@@ -13,8 +13,11 @@ from typing import TypeAlias
 
 import attrs
 
+from atbus.wire import codec
 from atbus.wire.cutting import begins_message
+from atbus.wire.extras import pack_extras
 from atbus.wire.head import Head
+from atbus.wire.messages import Publish
 from atbus.wire.runs import fragment_pieces, pack_run, read_fragment, unpack_run
 
 
@@ -109,7 +112,67 @@ class LooseFragment:
         )
 
 
-Frame: TypeAlias = bytes | LooseRun | LooseFragment
+@attrs.define(eq=False)
+class LoosePublication:
+    """
+    Publications as they were published, or a piece of one; nobody changes them.
+
+    :param head: Of the frame, length included.
+    :param message: What the frame says, but for its number and what it acknowledges. Payloads are
+        the very objects that were published, without headers; a piece is a view of one.
+    :param header_block: What the payload of a single publication follows in the frame.
+    """
+
+    head: Head
+    message: Publish
+    header_block: bytes = b""
+
+    @classmethod
+    def of(cls, message: Publish, header_block: bytes = b"") -> LoosePublication:
+        """
+        Give publications a head.
+
+        :param message: As above; its extras say how long the header block is.
+        :param header_block: As it travels.
+        :raises LocalProtocolError: When they break a rule, as in `atbus.wire.codec.encode`.
+        """
+        size_bytes = codec.size_of_publication(message) + len(header_block)
+        head = (
+            size_bytes, int(Publish.message_type), int(message.flags), message.hop_limit, 0,
+            message.source, message.destination, message.sequence, message.epoch, 0,
+            len(message.messages), len(pack_extras(message.extras)) if message.extras else 0, 0,
+        )  # fmt: skip
+        return cls(head, message, header_block)
+
+    @property
+    def extras(self) -> bytes:
+        """As in `LooseRun`."""
+        return pack_extras(self.message.extras)
+
+    def __len__(self) -> int:
+        """Give the length of the frame in bytes."""
+        return self.head[0]
+
+    def numbered(self, number: int, ack: int) -> LoosePublication:
+        """Give the same for one link; it is shared with others."""
+        head = (*self.head[:9], number, *self.head[10:12], ack)
+        return LoosePublication(head, self.message, self.header_block)
+
+    def join(self) -> bytes:
+        """
+        Make the frame.
+
+        :returns: As `LooseRun.join`.
+        :raises LocalProtocolError: When a number does not fit into its field.
+        """
+        message = self.message
+        if self.header_block:
+            ((kind, payload),) = message.messages
+            message = attrs.evolve(message, messages=((kind, self.header_block + payload),))
+        return codec.encode(message, self.head[9], self.head[12])
+
+
+Frame: TypeAlias = bytes | LooseRun | LooseFragment | LoosePublication
 
 
 def joined(frame: Frame) -> bytes:

@@ -10,7 +10,8 @@ from atbus.busid import BusId
 from atbus.channels.memory import MemoryChannel
 from atbus.errors import Status
 from atbus.node.node import Node
-from atbus.wire.messages import Data, MessageType
+from atbus.node.publication import Publication
+from atbus.wire.messages import Data, MessageType, Publish
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING
 from tests.node.mail import MailTests, Receiving
 
@@ -21,8 +22,8 @@ class Text(bytes):
     """Bytes of a program's own kind."""
 
 
-class ByReferenceTests(MailTests):
-    """A root and a child of one process."""
+class InMemoryTests(MailTests):
+    """A root and a child of one process, which talk through its memory."""
 
     def pair(self, **options: Any) -> tuple[Node, Node]:
         """Start both; data between them takes memory."""
@@ -45,6 +46,10 @@ class ByReferenceTests(MailTests):
     def assert_same(self, found: Sequence[bytes], sent: Sequence[bytes]) -> None:
         """Assert that objects are the same ones, and in the same order."""
         self.assertEqual(list(map(id, found)), list(map(id, sent)))
+
+
+class ByReferenceTests(InMemoryTests):
+    """Messages."""
 
     def test_a_message(self) -> None:
         """A message arrives as the object that was given to ``send``, short or long, both ways."""
@@ -208,3 +213,175 @@ class ByReferenceTests(MailTests):
         self.assertEqual(channel.written_bytes - written, 48 + 10 * (8 + 100))
         self.assertEqual(channel.queued_bytes, 0)
         self.assertEqual(root.statistics.received_bytes, 1000)
+
+
+class PublicationsByReferenceTests(InMemoryTests):
+    """Publications."""
+
+    def garden(self, **options: Any) -> tuple[Node, Node]:
+        """Start both; the root listens to everything."""
+        root, child = self.pair(**options)
+        self.heard: list[Publication] = []
+        root.subscribe(">", self.heard.append)
+        self.network.settle()
+        return root, child
+
+    def assert_heard(self, sent: Sequence[bytes]) -> None:
+        """Assert that the very objects were heard, in the order in which they were published."""
+        self.assert_same([each.payload for each in self.heard], sent)
+
+    def test_a_publication(self) -> None:
+        """A publication arrives as the object that was published, whatever its length."""
+        _, child = self.garden()
+        sent = [bytes(range(256)) * count for count in (0, 1, 36, 1_000, 4_096)]
+        numbers = [child.publish("a.b", each, 7, reply_to="r") for each in sent]
+        self.network.settle(1)
+        self.assert_heard(sent)
+        self.assertEqual([each.sequence for each in self.heard], numbers)
+        found = {(p.subject, p.reply_to, p.kind, p.source, p.headers) for p in self.heard}
+        self.assertEqual(found, {("a.b", "r", 7, CHILD, ())})
+
+    def test_with_headers(self) -> None:
+        """
+        Headers travel beside it, and arrive as they do elsewhere. What does not fit into a frame
+        with them is copied behind them, and is the same bytes.
+        """
+        _, child = self.garden()
+        short, long = b"payload" * 100, bytes(range(251)) * 4_000
+        child.publish("a", short, headers={"K": "v", "L": "w"})
+        child.publish("a", long, headers={"K": "v" * 10_000})
+        child.publish("a", short)
+        self.network.settle(1)
+        first, second, third = self.heard
+        self.assertEqual(first.headers, (("K", "v"), ("L", "w")))
+        self.assertEqual((second.header("K"), third.headers), ("v" * 10_000, ()))
+        self.assertEqual(second.payload, long)
+        self.assert_same([first.payload, third.payload], [short, short])
+
+    def test_many_at_once(self) -> None:
+        """What is published at once is the same objects too, over several frames."""
+        root, child = self.garden()
+        sent = [b"%d" % number * (number % 700) for number in range(2_000)]
+        sent[50] = bytes(700_000)
+        first = child.publish_many("a", sent, 5)
+        self.network.settle(1)
+        self.assert_heard(sent)
+        self.assertEqual([each.sequence for each in self.heard], list(range(first, first + 2_000)))
+        self.assertEqual({each.kind for each in self.heard}, {5})
+        self.assert_quiet(root, child)
+
+    def test_among_messages(self) -> None:
+        """
+        Messages and publications of one turn come each in their order, and before those of the
+        next turn.
+        """
+        root, child = self.garden()
+        log: list[bytes] = []
+        root.receiver = Receiving(lambda _source, payload: log.append(payload))
+        root.subscribe("a", lambda publication: log.append(publication.payload))
+        self.network.settle()
+        link = child.endpoints[BusId(ROOT)].data_link
+        assert link is not None
+        sent = [b"%d" % number for number in range(60)]
+        for number, each in enumerate(sent):
+            if number // 3 % 2:
+                child.publish("a", each)
+            else:
+                child.send(ROOT, each)
+            if number % 3 == 2:
+                link.flush()
+        self.network.settle(1)
+        self.assert_same(log, sent)
+        self.assert_quiet(root, child)
+
+    def test_bytes_are_counted(self) -> None:
+        """The channel and the endpoint count the bytes of the frames that there would have been."""
+        root, child = self.garden()
+        channel = self.memory(child, ROOT)
+        written = channel.written_bytes
+        child.publish("a.b", bytes(100), reply_to="r", headers={"K": "v"})
+        child.publish_many("a", [bytes(10)] * 3)
+        self.network.settle(0.01)
+        headers = self.heard[0].header_block
+        one = 48 + 8 + 8 + 3 + 1 + 8 + len(headers) + 100
+        self.assertEqual(channel.written_bytes - written, one + 48 + 8 + 1 + 3 * (8 + 10))
+        self.assertEqual(channel.queued_bytes, 0)
+        sent, got = child.endpoints[BusId(ROOT)], root.endpoints[BusId(CHILD)]
+        self.assertEqual(sent.out_publication_bytes, channel.written_bytes - written)
+        self.assertEqual(got.in_publication_bytes, channel.written_bytes - written)
+
+    def test_a_neighbor_that_takes_nothing(self) -> None:
+        """
+        Who takes nothing is given no more than may be queued for it; the rest is refused, counted
+        and named. What was taken arrives as it was when it goes on, in order.
+        """
+        _, child = self.garden(queued_bytes_hard=400_000, queued_bytes_soft=100_000)
+        self.memory(child, ROOT).other.pause_reading()
+        sent = [b"%05d" % number * 400 for number in range(600)]
+        for each in sent:
+            child.publish("a", each)
+            self.network.settle(0.0001)
+        dropped = child.statistics.publications_dropped[Status.BUFFER_LIMIT]
+        link = child.endpoints[BusId(ROOT)].data_link
+        assert link is not None
+        self.assertLessEqual(link.queued_bytes, 400_000)
+        named = {endpoint.bus_id for endpoint, *_ in self.diaries[child].of("on_slow_endpoint")}
+        self.assertEqual(named, {ROOT})
+        self.memory(child, ROOT).other.resume_reading()
+        self.network.settle(1)
+        taken = len(sent) - dropped
+        self.assertTrue(200 < taken < 400, taken)
+        self.assert_heard(sent[:taken])
+
+    def test_on_the_way_to_another_process(self) -> None:
+        """What goes on elsewhere is made a frame there, the one that any neighbor would send."""
+        root, child = self.garden()
+        far = self.node(SIBLING, upstream=ROOT_ADDRESS)
+        self.network.start(far)
+        self.network.settle()
+        got: list[Publication] = []
+        far.subscribe("a", got.append)
+        self.network.settle()
+        payloads = [b"x", b"", bytes(range(251)) * 4_000]
+        for payload in payloads:
+            child.publish("a", payload, headers={"K": "v"})
+        child.publish_many("a", [b"1", b"2"])
+        self.network.settle(1)
+        self.assertEqual([each.payload for each in got], [*payloads, b"1", b"2"])
+        self.assertEqual([each.header("K") for each in got], ["v"] * 3 + [None] * 2)
+        first, *_ = self.frames(self.data_channel(root, far), MessageType.PUBLISH)
+        assert isinstance(first, Publish)
+        self.assertEqual((first.source, first.subject), (CHILD, "a"))
+        self.assertEqual(first.messages, ((0, got[0].header_block + b"x"),))
+
+    def test_to_neighbors_here_and_elsewhere(self) -> None:
+        """Of two neighbors the one of this process has the object, and the other a frame."""
+        root, child = self.pair()
+        far = self.node(SIBLING, upstream=ROOT_ADDRESS)
+        self.network.start(far)
+        near_heard: list[bytes] = []
+        far_heard: list[bytes] = []
+        child.subscribe("a", lambda publication: near_heard.append(publication.payload))
+        far.subscribe("a", lambda publication: far_heard.append(publication.payload))
+        self.network.settle()
+        sent = [b"one", bytes(range(251)) * 4_000]
+        for each in sent:
+            root.publish("a", each)
+        many = [b"two", b"three"]
+        root.publish_many("a", many)
+        self.network.settle(1)
+        self.assert_same(near_heard, [*sent, *many])
+        self.assertEqual(far_heard, [*sent, *many])
+        self.assertIsNot(far_heard[1], sent[1])
+
+    def test_a_channel_that_breaks(self) -> None:
+        """What was published when the channel breaks may be lost; the next one takes the stream."""
+        _, child = self.garden()
+        link = child.endpoints[BusId(ROOT)].data_link
+        assert link is not None
+        child.publish("a", b"perhaps")
+        link.connection.abort(Status.LINK_LOST, "broken")
+        child.publish("a", b"over the stream")
+        self.network.settle(0.1)
+        self.assertEqual(self.heard[-1].payload, b"over the stream")
+        self.assertLessEqual(len(self.heard), 2)

@@ -16,11 +16,12 @@ from atbus.node.outbox import (
     Relayed,
     Routed,
     Run,
+    Spread,
     frames_in_pieces,
 )
 from atbus.wire import codec
 from atbus.wire.extras import number_extra
-from atbus.wire.loose import LooseFragment, LooseRun
+from atbus.wire.loose import LooseFragment, LoosePublication, LooseRun
 from atbus.wire.messages import (
     CommandRequest,
     Data,
@@ -29,6 +30,7 @@ from atbus.wire.messages import (
     Fragment,
     LinkAck,
     MessageType,
+    Publish,
 )
 
 
@@ -154,6 +156,21 @@ class PiecesTests(SynchronousTestCase):
             self.assertEqual(loose.head, codec.peek(frame))
             self.assertEqual((len(loose), loose.join()), (len(frame), frame))
             self.assertEqual((item.payloads, item.kinds), ([], []))
+
+    def test_a_publication_that_is_handed_over(self) -> None:
+        """It stays what it is for memory, each time with its number, and is a frame for others."""
+        message = Publish(source=1, subject="a", messages=((0, b"x"),), hop_limit=9)
+        shared = LoosePublication.of(message)
+        for number in (4, 5):
+            item = Spread(shared, 9, size_bytes=len(shared))
+            loose = item.loosen(number, 2)
+            assert isinstance(loose, LoosePublication)
+            self.assertIs(loose.message, message)
+            frame = codec.encode(message, number, 2)
+            self.assertEqual(loose.head, codec.peek(frame))
+            self.assertEqual(Spread(shared, 9, size_bytes=len(shared)).build(number, 2), frame)
+            made = Spread(codec.encode(message), 9, size_bytes=len(shared))
+            self.assertEqual(made.loosen(number, 2), frame)
 
     def test_what_is_handed_over_as_a_frame(self) -> None:
         """What is compressed, and what is a frame already, go as frames."""
