@@ -42,6 +42,11 @@ class Place:
     urls: tuple[str, ...] = ()
     websocket_urls: tuple[str, ...] = ()
 
+    @property
+    def is_somewhere(self) -> bool:
+        """Whether it can be reached; who is gone says that it cannot."""
+        return bool(self.urls or self.websocket_urls)
+
     def write(self) -> bytes:
         """Write it for the others."""
         return json.dumps(attrs.asdict(self)).encode()
@@ -88,6 +93,8 @@ class Siblings:
         self._subscription: Subscription | None = None
         self._next: IDelayedCall | None = None
         self._asking: Deferred[Any] | None = None
+        # Who has said since we asked that it is gone: what it may have answered before is over.
+        self._gone: set[str] = set()
 
     @property
     def others(self) -> tuple[Place, ...]:
@@ -134,7 +141,10 @@ class Siblings:
 
     def _asked(self, publication: Publication) -> bytes | None:
         """Another gateway tells where it is, and asks where we are."""
-        self._learn(publication.payload)
+        place = _read(publication)
+        if place is not None:
+            self._note(place)
+            self._learn(place)
         return self.own.write() if self.own is not None and publication.reply_to else None
 
     def _ask(self) -> None:
@@ -149,11 +159,13 @@ class Siblings:
             asking.addBoth(self._asked_all)
 
     def _answered(self, answers: list[Publication]) -> None:
-        for answer in answers:
-            self._learn(answer.payload)
+        for place in map(_read, answers):
+            if place is not None and place.server_id not in self._gone:
+                self._learn(place)
 
     def _asked_all(self, _: object) -> None:
         self._asking = None
+        self._gone.clear()
         until = self._timers.seconds() - bounds.SIBLINGS_FORGOTTEN_SECONDS
         gone = [name for name, (_, heard_at) in self._others.items() if heard_at < until]
         for name in gone:
@@ -161,20 +173,31 @@ class Siblings:
         if gone:
             self._changed()
 
-    def _learn(self, text: bytes) -> None:
-        try:
-            place = Place.read(text)
-        except ValueError:
-            return
+    def _note(self, place: Place) -> None:
+        """Note who is gone, while answers are collected that may be older than that."""
+        if place.is_somewhere:
+            self._gone.discard(place.server_id)
+        elif self._asking is not None and len(self._gone) < bounds.URLS_MAX:
+            self._gone.add(place.server_id)
+
+    def _learn(self, place: Place) -> None:
         name = place.server_id
         if self.own is None or name == self.own.server_id:
             return
         known = self._others.get(name)
         if known is None and len(self._others) >= bounds.URLS_MAX:
             return
-        if place.urls or place.websocket_urls:
+        if place.is_somewhere:
             self._others[name] = place, self._timers.seconds()
         else:
             self._others.pop(name, None)
         if (known[0] if known else None) != (place if name in self._others else None):
             self._changed()
+
+
+def _read(publication: Publication) -> Place | None:
+    """Read what another gateway has said; None where it is not readable."""
+    try:
+        return Place.read(publication.payload)
+    except ValueError:
+        return None

@@ -7,6 +7,7 @@ from typing import Any
 from atbus.nats import bounds
 from atbus.nats.siblings import SUBJECT, Place
 from atbus.node.node import Node
+from atbus.node.publication import Publication
 from atbus.subjects.bounds import QUIET_SECONDS
 from tests.nats.harbor import Caller, HarborTests
 from tests.nats.test_gateway import INFORMED, info_of
@@ -215,6 +216,29 @@ class SiblingTests(HarborTests):
         other.publish(SUBJECT, there)
         self.network.settle(0.1)
         self.assertEqual(len(self.root_gateway.siblings.others), 1)
+
+    def test_an_answer_that_is_over(self) -> None:
+        """Who says that it is gone while answers are collected is not learned of from its own."""
+        there, gone = Place(server_id="one", urls=("a:1",)), Place(server_id="one")
+        other = self.child(0x10002)
+        self.network.start(other)
+        asked: list[Publication] = []
+
+        def answer(question: Publication) -> bytes:
+            asked.append(question)
+            return there.write()
+
+        for last in (gone, there):
+            answering = other.subscribe(SUBJECT, answer)
+            self.network.clock.run_until(lambda: bool(asked), 2 * bounds.SIBLINGS_SECONDS)
+            self.network.settle(QUIET_SECONDS / 4)
+            self.assertEqual(self.root_gateway.siblings.others, ())
+            answering.unsubscribe()
+            for each in (gone, last):
+                other.publish(SUBJECT, each.write())
+            self.network.settle(2 * QUIET_SECONDS)
+            self.assertEqual(self.root_gateway.siblings.others, (last,) if last is there else ())
+            asked.clear()
 
 
 class AddressTests(HarborTests):
