@@ -464,8 +464,9 @@ PUBLICATIONS_REMEMBERED_MAX: Final = 4_096
 SERVED_BRANCHES_MAX: Final = 64
 
 #: Patterns and groups that one neighbor may tell of. All that is behind a proxy counts: a hundred
-#: for each of ten thousand nodes. One takes about a kilobyte, so a hostile neighbor is not kept
-#: within a small container by this; what it announces at a time has another bound, by bytes.
+#: for each of ten thousand nodes. One takes 800 bytes, and one of as many tokens and bytes as there
+#: may be two kilobytes, so a hostile neighbor is not kept within a small container by this; what it
+#: announces at a time has another bound, by bytes.
 INTERESTS_PER_NEIGHBOR_MAX: Final = 1_000_000
 
 #: Members of a queue group; the field on the wire has 32 bits.

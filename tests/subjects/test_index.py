@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
-from atbus.subjects.index import SubjectIndex
+from atbus.subjects.index import SubjectIndex, _Level
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
 TOKEN = st.sampled_from(["a", "b", "*"])
@@ -26,6 +26,14 @@ def index_of(*patterns: str) -> SubjectIndex[str]:
     for pattern in patterns:
         index.add(parse_pattern(pattern), pattern)
     return index
+
+
+def levels_of(index: SubjectIndex[int]) -> list[_Level[int]]:
+    """List the levels of an index, without the top."""
+    found = [index._top]
+    for level in found:
+        found.extend((level.below or {}).values())
+    return found[1:]
 
 
 class MatchTests(SynchronousTestCase):
@@ -77,7 +85,35 @@ class MatchTests(SynchronousTestCase):
             index.add(pattern, 1)
         for pattern in patterns:
             index.remove(pattern, 1)
-        self.assertEqual((len(index), index._top.below), (0, {}))
+        self.assertEqual((len(index), index._top.below), (0, None))
+
+    def test_a_long_pattern_takes_no_more_levels_than_a_short_one(self) -> None:
+        """Who tells of patterns with many tokens of their own does not fill the memory by that."""
+        index: SubjectIndex[int] = SubjectIndex()
+        most = limits.SUBJECT_TOKENS_MAX
+        # In pairs that part at the last token, which is the worst: a level more for each pair.
+        patterns = [(*(f"{n // 2}-{at}" for at in range(most - 1)), str(n)) for n in range(100)]
+        for pattern in patterns:
+            index.add(pattern, 1)
+        self.assertEqual(len(levels_of(index)), 150)
+        for pattern in patterns[::2]:
+            index.remove(pattern, 1)
+        self.assertEqual(len(levels_of(index)), 50)
+        for pattern in patterns[1::2]:
+            self.assertEqual(index.match(pattern), (1,))
+
+    def test_many_values_of_one_pattern(self) -> None:
+        """They are found in the order in which they came, few and many, and go one by one."""
+        index: SubjectIndex[int] = SubjectIndex()
+        for number in range(20):
+            self.assertTrue(index.add(("a",), number))
+            self.assertFalse(index.add(("a",), number))
+            self.assertEqual(index.match(("a",)), tuple(range(number + 1)))
+        for number in range(20):
+            self.assertTrue(index.remove(("a",), number))
+            self.assertFalse(index.remove(("a",), number))
+            self.assertEqual(index.match(("a",)), tuple(range(number + 1, 20)))
+        self.assertEqual(levels_of(index), [])
 
     @given(CHANGES, st.lists(SUBJECTS, min_size=1, max_size=5))
     @settings(deadline=None, max_examples=300)
@@ -100,4 +136,7 @@ class MatchTests(SynchronousTestCase):
                 expected = {v for p, v in model if matches(p, subject)}
                 found = index.match(subject)
                 self.assertEqual((set(found), len(found)), (expected, len(expected)))
+            for level in levels_of(index):
+                self.assertTrue(level.tokens)
+                self.assertTrue(level.values or (level.below and len(level.below) > 1))
         self.assertEqual(len(index), len(model))

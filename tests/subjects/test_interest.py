@@ -210,6 +210,21 @@ class HostileTests(SynchronousTestCase):
         self.assertEqual(len(interests), 3)
         self.assertEqual(hear(interests, 5, ("s0", "", 0), ("s9", "", 1)), 0)
 
+    def test_the_longest_patterns(self) -> None:
+        """What one takes is known, however many tokens of its own it has."""
+        interests = Interests()
+        interests.open(5, Side.BELOW)
+        interests.open(6, Side.ABOVE)
+        last = limits.SUBJECT_TOKENS_MAX - 1
+        size_bytes = limits.SUBJECT_BYTES // limits.SUBJECT_TOKENS_MAX - 1
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(2_000):
+            own = [f"{number * last + at:0{size_bytes}}" for at in range(last)]
+            hear(interests, 5, (".".join((*own, "last")), "", 1))
+        self.assertEqual(len(interests), 2_000)
+        self.assertLess(tracemalloc.get_traced_memory()[0], 2_000 * 2_500)
+
     def test_a_replay_without_end(self) -> None:
         """It is remembered of nothing but what is known, whatever it repeats or withdraws."""
         self.patch(limits, "INTERESTS_PER_NEIGHBOR_MAX", 3)
