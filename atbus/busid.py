@@ -24,7 +24,7 @@ from typing import Final, NewType
 
 import attrs
 
-from atbus.errors import BusIdError
+from atbus.errors import BusIdError, LocalProtocolError
 
 BusId = NewType("BusId", int)
 
@@ -72,6 +72,19 @@ def parse_bus_id(value: int | str, mask: str = DOTTED_MASK) -> BusId:
     if not 0 <= number <= ID_MAX:
         raise BusIdError(str(value), "outside 0..2**64-1")
     return BusId(number)
+
+
+def check_bus_id(value: object) -> None:
+    """
+    Refuse what cannot be the id of a node.
+
+    Equal is not enough: ``256.0`` finds what belongs to 256, and fits into no frame.
+
+    :param value: What a program gave as one.
+    :raises LocalProtocolError: It is no number, or out of bounds; 0 is.
+    """
+    if not (isinstance(value, int) and 0 < value <= ID_MAX):
+        raise LocalProtocolError(f"{value!r} is not a bus id")
 
 
 def format_bus_id(bus_id: int) -> str:

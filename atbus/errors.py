@@ -219,8 +219,10 @@ class Undeliverable(AtbusError):
 
     def __str__(self) -> str:
         what = f"message {self.sequence}" if self.sequence else "message"
+        # What is published is for nobody in particular.
+        whom = f" for {self.target:#x}" if self.target else ""
         where = f" at {self.gave_up_at:#x}" if self.gave_up_at else ""
-        return f"{what} for {self.target:#x}{where}: {_sentence(self.status, self.detail)}"
+        return f"{what}{whom}{where}: {_sentence(self.status, self.detail)}"
 
 
 @attrs.define(slots=False, eq=False)

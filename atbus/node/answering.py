@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from atbus.errors import Status, Undeliverable
+from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.routing.window import Window
 from atbus.wire.messages import Flags
 
@@ -237,6 +237,17 @@ class Answering:
             context.observer.dropped(
                 message.source, message.epoch, context.bus_id, message.sequence, 1, status
             )
+
+
+def check_callable(callback: object) -> None:
+    """
+    Refuse what could not be called when it is too late to say so.
+
+    :param callback: What a program gave as one.
+    :raises LocalProtocolError: It cannot be called.
+    """
+    if not callable(callback):
+        raise LocalProtocolError(f"{callback!r:.60} cannot be called")
 
 
 def as_deferred(result: object) -> Deferred[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, fail
 
 from atbus.errors import Status, Undeliverable
+from atbus.routing.answers import check_seconds
 from atbus.wire.messages import Flags
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Asking:
         self, target: int, payload: bytes, kind: int, timeout: float, hop_limit: int | None
     ) -> Deferred[Fate]:
         """Send and wait for the destination's answer."""
+        check_seconds(timeout)
         if self._fates.full:
             return fail(self._sender.refused(Status.BUFFER_LIMIT, target))
         try:
@@ -42,6 +44,7 @@ class Asking:
 
     def request(self, target: int, payload: bytes, kind: int, timeout: float) -> Deferred[bytes]:
         """Send and wait for the reply."""
+        check_seconds(timeout)
         if self._fates.full:
             return fail(self._sender.refused(Status.BUFFER_LIMIT, target))
         try:

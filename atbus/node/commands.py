@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.busid import ID_MAX
+from atbus.busid import TEMPORARY, check_bus_id
 from atbus.errors import AtbusError, LocalProtocolError, RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Answerable, Custody, Routed
 from atbus.node.permits import who_is
 from atbus.rights import Who
-from atbus.routing.answers import Expectations
+from atbus.routing.answers import Expectations, check_seconds
 from atbus.routing.lines import AnswerParts, cut_lines
 from atbus.wire import codec
 from atbus.wire.head import Head
@@ -89,11 +89,12 @@ class Commands:
         :param timeout: Seconds.
         :param hop_limit: How many nodes it may pass.
         :returns: Fires with the lines of the answer, or fails with `Undeliverable`.
-        :raises LocalProtocolError: The target or an argument is not one.
+        :raises LocalProtocolError: The target, an argument or the timeout is not one.
         """
         words = tuple(_as_word(word) for word in arguments)
-        if not 0 <= target <= ID_MAX:
-            raise LocalProtocolError(f"{target!r} is not a bus id")
+        if target != TEMPORARY:
+            check_bus_id(target)
+        check_seconds(timeout)
         refusal = self._check(words)
         context = self._context
         if refusal is not None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.internet.defer import Deferred
 
-from atbus.errors import Status, Undeliverable
+from atbus.errors import AtbusError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.publication import Publication
-from atbus.routing.answers import Expectations
+from atbus.routing.answers import Expectations, check_seconds
 from atbus.subjects import bounds
 from atbus.subjects.pattern import inbox_of
 from atbus.wire.headers import read_status
@@ -33,11 +33,13 @@ class _Question:
     """
     One question that is open.
 
+    :param subject: What it is asked on, for people.
     :param one: Who waits for one answer; None when there may be many.
     :param many: Who waits for all that come, with what has come.
     """
 
     deadline: float
+    subject: str
     one: Deferred[Publication] | None = None
     many: Deferred[list[Publication]] | None = None
     count_max: int = 1
@@ -58,9 +60,10 @@ class Inquiries:
         self, subject: str, payload: bytes, kind: int, header_block: bytes, timeout: float
     ) -> Deferred[Publication]:
         """Ask, and wait for the first answer; see `Node.request_subject`."""
+        check_seconds(timeout)
         inbox = self._new_inbox()
         waiting: Deferred[Publication] = Deferred(lambda _: self._forget(inbox))
-        question = _Question(self._context.now + timeout, one=waiting)
+        question = _Question(self._context.now + timeout, subject, one=waiting)
         self._ask(inbox, question, subject, payload, kind, header_block)
         return waiting
 
@@ -75,10 +78,13 @@ class Inquiries:
         quiet_seconds: float,
     ) -> Deferred[list[Publication]]:
         """Ask, and wait for many answers; see `Node.request_many`."""
+        check_seconds(timeout)
+        check_seconds(quiet_seconds)
         inbox = self._new_inbox()
         waiting: Deferred[list[Publication]] = Deferred(lambda _: self._forget(inbox))
         question = _Question(
             self._context.now + timeout,
+            subject,
             many=waiting,
             count_max=count_max,
             quiet_seconds=quiet_seconds,
@@ -115,6 +121,9 @@ class Inquiries:
         except Undeliverable as error:
             self._forget(inbox)
             self._fail(question, error.status, error.detail)
+        except AtbusError:
+            self._forget(inbox)
+            raise
 
     # What comes back.
 
@@ -177,7 +186,8 @@ class Inquiries:
             question.many.callback(question.answers)
 
     def _fail(self, question: _Question, status: Status, detail: str = "") -> None:
-        error = Undeliverable(status, 0, 0, self._context.bus_id, detail)
+        about = detail or f"asked on {question.subject}"
+        error = Undeliverable(status, 0, 0, self._context.bus_id, about)
         waiting: Deferred[Publication] | Deferred[list[Publication]] | None = question.one
         if waiting is None:
             waiting = question.many

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from atbus import limits
-from atbus.node.answering import LATER, Responder
+from atbus.errors import LocalProtocolError
+from atbus.node.answering import LATER, Responder, check_callable
 from atbus.node.delivery import Delivery
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
@@ -36,11 +37,17 @@ class Messaging:
 
     @property
     def receiver(self) -> IMessageReceiver | None:
-        """Takes the messages that are addressed to this node."""
+        """
+        Takes the messages that are addressed to this node.
+
+        :raises LocalProtocolError: When it is set to what has no method ``message_received``.
+        """
         return self._parts.inbox.answering.receiver
 
     @receiver.setter
     def receiver(self, receiver: IMessageReceiver | None) -> None:
+        if receiver is not None and not callable(getattr(receiver, "message_received", None)):
+            raise LocalProtocolError(f"{receiver!r:.60} has no method message_received")
         self._parts.inbox.answering.receiver = receiver
 
     def pause(self) -> None:
@@ -166,6 +173,8 @@ class Messaging:
         :param timeout: Seconds.
         :returns: Fires with a `Fate` when the destination's receiver has taken the message, or
             fails with `Undeliverable`; it always ends. Cancelling it stops the waiting only.
+        :raises LocalProtocolError: The target, the payload, the kind, the timeout or the hop limit
+            is not one.
         """
         return self._parts.asking.deliver(target, payload, kind, timeout, hop_limit)
 
@@ -182,6 +191,7 @@ class Messaging:
         :param timeout: Seconds.
         :returns: Fires with the reply's bytes, or fails with `Undeliverable`; it always ends.
             Cancelling it stops the waiting only.
+        :raises LocalProtocolError: The target, the payload, the kind or the timeout is not one.
         """
         return self._parts.asking.request(target, payload, kind, timeout)
 
@@ -192,7 +202,10 @@ class Messaging:
         :param callback: Called with the asking node's id and the payload; returns bytes, or a
             Deferred or coroutine of bytes, or `LATER`, and calls `reply` with the request's
             ``current.sequence``. None for *callback*: requests are answered `NO_RESPONDERS`.
+        :raises LocalProtocolError: It cannot be called.
         """
+        if callback is not None:
+            check_callable(callback)
         self._parts.inbox.answering.responder = callback
 
     def reply(self, target: int, in_reply_to: int, payload: bytes) -> int:
@@ -217,7 +230,9 @@ class Messaging:
         :param target: Its bus id; it need not be connected directly.
         :param arguments: The command's name and what follows it.
         :param timeout: Seconds.
-        :returns: Fires with the lines of the answer, or fails with `Undeliverable`.
+        :returns: Fires with the lines of the answer, or fails with `Undeliverable`; it always ends.
+            Cancelling it stops the waiting only.
+        :raises LocalProtocolError: The target, an argument or the timeout is not one.
         """
         return self._parts.commands.ask(target, arguments, timeout)
 
@@ -227,5 +242,8 @@ class Messaging:
 
         :param callback: Called with the asking node's id (0: a temporary node) and the arguments;
             returns a list of bytes, None, or a Deferred of them. None: `UNKNOWN_COMMAND`.
+        :raises LocalProtocolError: It cannot be called.
         """
+        if callback is not None:
+            check_callable(callback)
         self._parts.commands.executor = callback

@@ -78,6 +78,7 @@ class Neighborhood:
         Leave an endpoint in good order. An upstream is dialled again.
 
         :returns: Fires when it is gone; fails with `Undeliverable` when there is none.
+        :raises LocalProtocolError: It is no bus id.
         """
         return self._parts.running.disconnect(bus_id)
 

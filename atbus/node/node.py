@@ -67,6 +67,10 @@ class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
         self._mingled_flows = self._parts.context.mingled_flows
         self._turn = self._parts.context.turn
 
+    def __repr__(self) -> str:
+        name = f" ({self.config.name})" if self.config.name else ""
+        return f"<Node {self.bus_id:#x}{name} {self.state}>"
+
     # Life.
 
     @property

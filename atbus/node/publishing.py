@@ -175,7 +175,7 @@ class Publishing:
                 Status.MESSAGE_TOO_LARGE, f"{size_bytes} bytes, the limit is {self._bytes_max}"
             )
         if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
-            raise LocalProtocolError(f"kind {kind} is not between -2**31 and 2**31 - 1")
+            raise LocalProtocolError(f"kind {kind!r} is not between -2**31 and 2**31 - 1")
 
     def _check_rights(self, way: Way) -> None:
         refusal = self._lacks_right(self._context.bus_id, way)

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.address import Address
-from atbus.busid import TEMPORARY
+from atbus.busid import TEMPORARY, check_bus_id
 from atbus.errors import (
     ConfigurationError,
     ConnectFailed,
@@ -285,6 +285,7 @@ class Running:
 
     def disconnect(self, bus_id: int) -> Deferred[None]:
         """Leave one endpoint in good order."""
+        check_bus_id(bus_id)
         endpoint = self._registrar.endpoints.get(bus_id)
         if endpoint is None or endpoint.gate in (Gate.DRAINING, Gate.RETURNING):
             return fail(Undeliverable(Status.UNKNOWN_ENDPOINT, bus_id, 0, self._context.bus_id))

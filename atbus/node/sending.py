@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from atbus import limits
-from atbus.busid import ID_MAX
+from atbus.busid import ID_MAX, check_bus_id
 from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.answering import Special
 from atbus.node.endpoint import Endpoint, Gate
@@ -176,7 +176,9 @@ class Sender:
 
     def _renew(self, target: int) -> Flow | None:
         """Look up the way to a target anew; None when there is none, or nothing may be sent."""
-        if self.refusal is not None or not self._context.bus_id or not 0 < target <= ID_MAX:
+        if self.refusal is not None or not self._context.bus_id:
+            return None
+        if not (isinstance(target, int) and 0 < target <= ID_MAX):
             return None
         if self._right_is_missing(target) is not None:
             return None
@@ -216,8 +218,8 @@ class Sender:
         context = self._context
         payload = self._check(target, payload, kind, flags)
         hops = context.config.hops if hop_limit is None else hop_limit
-        if not 0 < hops <= _HOPS_MAX:
-            raise LocalProtocolError(f"a hop limit of {hops} is not between 1 and {_HOPS_MAX}")
+        if not (isinstance(hops, int) and 0 < hops <= _HOPS_MAX):
+            raise LocalProtocolError(f"a hop limit of {hops!r} is not between 1 and {_HOPS_MAX}")
         if no_upstream:
             flags |= Flags.NO_UPSTREAM
         hop = self._hop(target, exclude, no_upstream)
@@ -278,10 +280,9 @@ class Sender:
             raise self.refused(self.refusal, target)
         if not self._context.bus_id:
             raise self.refused(Status.NOT_REGISTERED, target, "without an id there are no answers")
-        if not 0 < target <= ID_MAX:
-            raise LocalProtocolError(f"{target!r} is not a bus id")
+        check_bus_id(target)
         if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
-            raise LocalProtocolError(f"kind {kind} is not between -2**31 and 2**31 - 1")
+            raise LocalProtocolError(f"kind {kind!r} is not between -2**31 and 2**31 - 1")
         if not isinstance(payload, bytes):
             if not isinstance(payload, bytearray | memoryview):
                 raise LocalProtocolError(f"a payload is bytes, not {type(payload).__name__}")

@@ -158,6 +158,7 @@ class Subjects:
         :returns: The subscription. It lasts until it is unsubscribed or the node stops, whatever
             becomes of connections; a node that is not up yet may be subscribed to.
         :raises SubjectError: The pattern or the queue's name is none.
+        :raises LocalProtocolError: The callback cannot be called.
         :raises Undeliverable: The rights of this node do not allow all that it stands for.
         """
         subscription = Subscription(
@@ -201,7 +202,7 @@ class Subjects:
             nobody listens there, `TIMEOUT` when nobody answers. It always ends; cancelling it stops
             the waiting only.
         :raises SubjectError: *subject* is no subject.
-        :raises LocalProtocolError: The payload, the kind or a header is none.
+        :raises LocalProtocolError: The payload, the kind, a header or the timeout is none.
         """
         return self._parts.subjects.inquiries.ask(subject, payload, kind, _block(headers), timeout)
 
@@ -226,7 +227,7 @@ class Subjects:
         :returns: Fires with the answers in the order of arrival, at least one; fails as
             `request_subject` does when there is none.
         :raises SubjectError: *subject* is no subject.
-        :raises LocalProtocolError: The payload, the kind or a header is none.
+        :raises LocalProtocolError: The payload, the kind, a header or a time is none.
         """
         return self._parts.subjects.inquiries.ask_many(
             subject, payload, kind, _block(headers), count_max, timeout, quiet

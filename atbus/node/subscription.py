@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from atbus.errors import LocalProtocolError
-from atbus.node.answering import as_deferred
+from atbus.node.answering import as_deferred, check_callable
 from atbus.node.publication import Publication, PublicationRun
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Subscription:
         name: str,
         run_callback: Callable[[PublicationRun], None] | None = None,
     ) -> None:
+        if callback is not None:
+            check_callable(callback)
         #: What it is called in the log.
         self.name = name or (f"{pattern} in {queue}" if queue else pattern)
         #: What it is interested in, and its queue group; empty for none.
@@ -270,6 +272,10 @@ class Subscription:
             self._dealt_with(publication.size_bytes)
             if isinstance(value, bytes):
                 self._subscribers.answer(publication, value)
+            elif value is not None and publication.reply_to:
+                # Whoever asks would wait in vain, and nobody would know why.
+                kind = type(value).__name__
+                raise TypeError(f"an answer must be bytes, not {kind}")
 
         def failed(failure: Failure) -> None:
             self._dealt_with(publication.size_bytes)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, fail, succeed
 
 from atbus import limits
-from atbus.errors import LocalProtocolError, Status, Undeliverable
+from atbus.busid import check_bus_id
+from atbus.errors import Status, Undeliverable
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -80,8 +81,7 @@ class Writers:
 
     def _state_of(self, target: int) -> bool | Status:
         """Tell whether a target takes messages, or why it never will."""
-        if not isinstance(target, int) or target <= 0:
-            raise LocalProtocolError(f"{target!r} is not a bus id")
+        check_bus_id(target)
         if self._sender.refusal is not None:
             return self._sender.refusal
         hop = self._traffic.hop_to(target)

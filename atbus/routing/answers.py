@@ -9,6 +9,7 @@ out when they outnumber the living, so that a long deadline costs memory only wh
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -21,6 +22,17 @@ T = TypeVar("T")
 
 # Below this many places sweeping gains nothing.
 _SWEEP_MIN = 64
+
+
+def check_seconds(seconds: object) -> None:
+    """
+    Refuse what cannot be a time to wait for an answer, before anything is asked.
+
+    :param seconds: What a program gave as one.
+    :raises LocalProtocolError: It is no number, or never over.
+    """
+    if not (isinstance(seconds, int | float) and math.isfinite(seconds)):
+        raise LocalProtocolError(f"a timeout of {seconds!r} is not a number of seconds")
 
 
 @attrs.define(eq=False)

@@ -168,7 +168,7 @@ class Interests:
         :raises SubjectError: One of the two is not what it should be.
         """
         parse_pattern(pattern)
-        if queue:
+        if queue != "":
             check_queue(queue)
         wanted = Wanted(pattern, queue)
         self._change(HERE, wanted, self.weight(Taker(HERE, wanted)) + 1)

@@ -68,9 +68,9 @@ def check_queue(name: str) -> str:
     :returns: The same.
     :raises SubjectError: It is empty, too long, or has white space.
     """
+    _check_letters(name)
     if not name:
         raise SubjectError(name, "a queue group has a name")
-    _check_letters(name)
     return name
 
 
@@ -145,7 +145,7 @@ def inbox_owner(subject: str) -> int:
 
     :returns: The bus id; 0 if it is no node's inbox, but perhaps that of a NATS client.
     """
-    if not subject.startswith(INBOX):
+    if not isinstance(subject, str) or not subject.startswith(INBOX):
         return 0
     tokens = subject.split(".")
     if len(tokens) != _INBOX_TOKENS or len(tokens[2]) != _INBOX_TOKEN_LETTERS:
@@ -172,6 +172,8 @@ def _tokens(text: str) -> tuple[str, ...]:
 
 
 def _check_letters(text: str) -> None:
+    if not isinstance(text, str):
+        raise SubjectError(repr(text), f"it is a text, not {type(text).__name__}")
     try:
         size_bytes = len(text.encode())
     except UnicodeEncodeError as error:

@@ -27,17 +27,31 @@ def pack_headers(headers: Headers, status: str = "") -> bytes:
     :param headers: Names and values.
     :param status: What follows on the first line, such as ``503``.
     :returns: The block; empty when there is nothing to say.
-    :raises LocalProtocolError: A name or a value has letters that would end it.
+    :raises LocalProtocolError: A name or a value is no text, or has letters that would end it.
     """
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    pairs = list(headers.items() if isinstance(headers, Mapping) else map(_pair, headers))
     if not pairs and not status:
         return b""
     lines = [f"NATS/1.0 {status}".rstrip()]
     for name, value in pairs:
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise LocalProtocolError(f"{name!r}: {value!r} is no header, both are texts")
         if not name or not set(name).isdisjoint(": \t\r\n") or not set(value).isdisjoint("\r\n"):
             raise LocalProtocolError(f"{name!r}: {value!r} is no header")
         lines.append(f"{name}: {value}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _pair(pair: object) -> tuple[str, str]:
+    """
+    Take one of the pairs that a program gave as headers.
+
+    :raises LocalProtocolError: It is none, as a letter of a text is.
+    """
+    if not (isinstance(pair, tuple | list) and len(pair) == 2):
+        raise LocalProtocolError(f"{pair!r:.60} is no header: a name and a value are one")
+    name, value = pair
+    return name, value
 
 
 def read_headers(block: bytes) -> tuple[tuple[str, str], ...]:
