@@ -79,7 +79,10 @@ class HeapClock:
         _, _, call = heapq.heappop(self._heap)
         self._now = max(self._now, at)
         call.called = 1
-        call.func(*call.args, **call.kw)
+        func, args, kw = call.func, call.args, call.kw
+        # Like one that is cancelled: what it calls mostly holds it, and would live as long.
+        del call.func, call.args, call.kw
+        func(*args, **kw)
 
     def run_until(self, done: Callable[[], bool], seconds_max: float = 60.0) -> bool:
         """

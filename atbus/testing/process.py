@@ -25,11 +25,21 @@ if TYPE_CHECKING:
 class ProcessCall:
     """A delayed call of one process; while the process is frozen it is due, but not made."""
 
+    __slots__ = ("_args", "_callable", "_called", "_cancelled", "_kwargs", "_process", "_timer")
+
     def __init__(
-        self, process: VirtualProcess, delay: float, call: Callable[[], object], clock: HeapClock
+        self,
+        process: VirtualProcess,
+        delay: float,
+        callable: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        clock: HeapClock,
     ) -> None:
         self._process = process
-        self._call = call
+        self._callable = callable
+        self._args = args
+        self._kwargs = kwargs
         self._cancelled = False
         self._called = False
         self._timer = clock.callLater(delay, self._due)
@@ -45,7 +55,7 @@ class ProcessCall:
         if self.active():
             self._called = True
             self._process.calls.discard(self)
-            self._call()
+            self._callable(*self._args, **self._kwargs)
 
     def getTime(self) -> float:  # Twisted's name
         """Say when it is, or was, due."""
@@ -114,7 +124,7 @@ class VirtualProcess:
         self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> ProcessCall:
         """Call *callable* when *delay* seconds have passed and the process runs."""
-        call = ProcessCall(self, delay, lambda: callable(*args, **kwargs), self._clock)
+        call = ProcessCall(self, delay, callable, args, kwargs, self._clock)
         self.calls.add(call)
         return call
 
