@@ -41,3 +41,7 @@ DENIED_FAULTS_TOLD: Final = 3
 #: How long a node lets another one dial it before it dials itself: when both dial at once, one of
 #: the two connections is for nothing; a node that has just learned of us has dialled by then.
 MESH_YIELD_SECONDS: Final = 1.0
+
+#: Batches on nodes of which the frame is kept for the next neighbor that is told the same: two for
+#: each that is up to date, and some that only one is told in between.
+ROUTE_NOTICES_MAX: Final = 4

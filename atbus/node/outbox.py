@@ -353,6 +353,20 @@ class Notice:
         )
 
 
+@attrs.define(eq=False)
+class SharedNotice(Notice):
+    """A frame that goes to many links, and is written for the first of them."""
+
+    _frame: bytes = attrs.field(default=b"", init=False, repr=False)
+
+    def build(self, number: int, ack: int) -> bytes:
+        """Make the frame."""
+        if not self._frame:
+            self._frame = codec.encode(self.message)
+        hop_limit = self.message.hop_limit
+        return codec.patch(self._frame, hop_limit=hop_limit, frame_number=number, ack=ack)
+
+
 Item = Run | Relayed | Routed | Spread | Notice
 Kept = Run | Relayed | Routed | Spread
 

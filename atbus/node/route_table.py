@@ -23,7 +23,8 @@ from atbus import limits
 from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
-from atbus.routing.batch import Batch, from_message, to_message, word_bytes
+from atbus.node.route_notices import RouteNotices
+from atbus.routing.batch import Batch, from_message
 from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import Feeder
 from atbus.routing.sync import RouteSync
@@ -78,6 +79,7 @@ class RouteTable:
         self._askers: dict[int, Connection] = {}
         # Batches that wait in front of a neighbor.
         self._unsent: dict[int, int] = {}
+        self._notices = RouteNotices()
 
     @property
     def capability(self) -> Capability:
@@ -188,6 +190,7 @@ class RouteTable:
         self._controls.clear()
         self._askers.clear()
         self._unsent.clear()
+        self._notices.clear()
         if machine is not None:
             self._last = machine.own
             self._topology.replace(Feeder.SYNC, ())
@@ -324,8 +327,7 @@ class RouteTable:
             link.put(Notice(message))
             return
         self._context.statistics.route_batches_sent += 1
-        size_bytes = limits.FRAME_HEAD_BYTES + sum(word_bytes(word) for word in message.words)
-        link.put(Notice(to_message(message, self._context.bus_id), size_bytes))
+        link.put(self._notices.of(message, self._context.bus_id))
         self._unsent[bus_id] = self._unsent.get(bus_id, 0) + 1
         self._context.timers.callLater(0, self._leave, bus_id)
 

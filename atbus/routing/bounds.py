@@ -71,5 +71,12 @@ ROUTE_WORDS_PER_SECOND: Final = 5_000
 #: Words of all neighbors that are read or forgotten in one turn of the reactor: about five
 #: milliseconds (4.3 to 6.5 were measured on a busy machine), decoding of the next ones included.
 ROUTE_WORDS_IN_TURN: Final = 250
+#: Words on nodes that are found out and written in one turn for all neighbors together, and one
+#: batch more at most: a word costs about eight microseconds, and a sixteenth of it for each further
+#: neighbor that is told the same.
+ROUTE_WORDS_TOLD_IN_TURN: Final = 1_500
+#: Of what was found out for one neighbor and may hold for others, so many are kept, each of a
+#: thousand nodes as a rule: neighbors that are up to date need three, those in a snapshot two.
+ROUTE_FINDINGS_MAX: Final = 8
 #: Words of one neighbor that wait to be read: a snapshot of the largest table.
 ROUTE_WORDS_WAITING_MAX: Final = 65_536

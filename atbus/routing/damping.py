@@ -25,6 +25,8 @@ class Damping:
     seconds: float = attrs.field(validator=attrs.validators.gt(0))
     # For each node when all its changes will be paid for, the one that changed last behind.
     _paid_at: dict[int, float] = attrs.field(factory=dict, init=False, repr=False)
+    # To look for the oldest costs as much as has gone from the front since the dict was made anew.
+    _swept_at: float = attrs.field(default=float("-inf"), init=False)
 
     def __len__(self) -> int:
         return len(self._paid_at)
@@ -51,8 +53,16 @@ class Damping:
         """
         paid_at = self._paid_at.pop(bus_id, now)
         self._paid_at[bus_id] = max(paid_at, now) + self.seconds
-        while self._paid_at:
-            oldest = next(iter(self._paid_at))
-            if self._paid_at[oldest] > now:
+        if now > self._swept_at:
+            self._swept_at = now
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Forget who has all changes back; once for all that change at a time."""
+        gone: list[int] = []
+        for bus_id, paid_at in self._paid_at.items():
+            if paid_at > now:
                 break
-            del self._paid_at[oldest]
+            gone.append(bus_id)
+        for bus_id in gone:
+            del self._paid_at[bus_id]

@@ -52,6 +52,8 @@ class Known:
     best: dict[int, Record] = attrs.field(factory=dict, init=False, repr=False)
     carriers: dict[int, tuple[Feed, ...]] = attrs.field(factory=dict, init=False, repr=False)
     feeds: dict[Feed, tuple[Feed]] = attrs.field(factory=dict, init=False, repr=False)
+    #: Grows when a best record, or who carries one, may be another.
+    edition: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self.best)
@@ -109,6 +111,7 @@ class Known:
         :param record: What it says, and is believed.
         """
         bus_id = record.bus_id
+        self.edition += 1
         best = self.best.get(bus_id)
         if best is None or _is_news(record, best):
             self.best[bus_id] = record
@@ -131,6 +134,7 @@ class Known:
         carriers = self.carriers.get(bus_id, ())
         if feed not in carriers:
             return
+        self.edition += 1
         if len(carriers) > 1 and self.best[bus_id].stamp.seq:
             self.carriers[bus_id] = tuple(each for each in carriers if each is not feed)
         else:
@@ -142,6 +146,7 @@ class Known:
 
         :param bus_id: Of which node.
         """
+        self.edition += 1
         said = [(feed, record) for feed in self.feeds if (record := feed.believed(bus_id))]
         if not said:
             self.best.pop(bus_id, None)

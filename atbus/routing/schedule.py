@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -78,15 +79,16 @@ class Schedule(Generic[K]):
             heapq.heappop(self._heap)
         return None
 
-    def due(self, now: float) -> list[K]:
+    def due(self, now: float, most: float = math.inf) -> list[K]:
         """
         Take out the keys whose time has come.
 
         :param now: The time, seconds.
+        :param most: How many at most; the others are still due.
         :returns: The keys, in the order of their times.
         """
         found: list[K] = []
-        while (at := self.deadline) is not None and at <= now:
+        while len(found) < most and (at := self.deadline) is not None and at <= now:
             _, _, key = heapq.heappop(self._heap)
             del self._times[key]
             found.append(key)

@@ -102,7 +102,7 @@ class RouteSync:
     @property
     def deadline(self) -> float | None:
         """When to tick next, seconds; None for never."""
-        if self._is_over or self._hearing.is_behind:
+        if self._is_over or self._hearing.is_behind or self._telling.is_behind:
             return None if self._is_over else self._now
         times = (self._timers.deadline, self._telling.deadline, self._tombstones.deadline)
         return min((at for at in times if at is not None), default=None)
@@ -161,8 +161,7 @@ class RouteSync:
         :param now: The time, seconds.
         :returns: What is to be done.
         """
-        self._now = now
-        bus_id = peer.bus_id
+        self._now, bus_id = now, peer.bus_id
         link = self._links.get(bus_id)
         was_alive = link is not None and link.alive
         if link is None:
@@ -173,9 +172,9 @@ class RouteSync:
         self._rank(link)
         if peer.position is Position.UPSTREAM and not was_alive:
             self._upstream_gained(link)
-        if was_alive and link.publication is not None:
+        if was_alive:
             # What was under way on the other connection is lost, and nobody will say that it left.
-            link.publication.unsent = 0
+            self._telling.sent(link)
         if was_alive and link.subscription.stage is not Stage.IDLE:
             self._ask(link)
         self._ask_if_wanted(link)
@@ -248,8 +247,8 @@ class RouteSync:
         :returns: What is to be done.
         """
         link = self._links.get(bus_id)
-        if link is not None and link.publication is not None and link.publication.unsent:
-            link.publication.unsent -= 1
+        if link is not None:
+            self._telling.sent(link, 1)
         return self._end(now)
 
     def compare(self, bus_id: int, digest: int, now: float) -> list[Effect]:
@@ -277,6 +276,7 @@ class RouteSync:
         if self._is_over:
             return []
         self._turn.begin()
+        self._telling.begin_turn()
         self._hearing.catch_up()
         for what, bus_id in self._timers.due(now):
             match what:

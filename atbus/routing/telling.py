@@ -34,6 +34,7 @@ from atbus.routing.own_record import OwnRecord
 from atbus.routing.publication import Publication
 from atbus.routing.record import Record
 from atbus.routing.route_link import RouteLink
+from atbus.routing.saying import Saying
 from atbus.routing.schedule import Schedule
 from atbus.routing.sync_terms import Effect, Send, SyncTimes
 from atbus.routing.table import Position
@@ -65,17 +66,18 @@ class Telling:
     _concerns_above: set[int] = attrs.field(factory=set, init=False)
     # Those that are below somebody else now, and when those above are told that they left us.
     _parting: Schedule[int] = attrs.field(factory=Schedule, init=False)
-    # Who may be behind, and whose snapshot waits for its time.
-    _behind: dict[RouteLink, None] = attrs.field(factory=dict, init=False)
-    _snapshots: Schedule[RouteLink] = attrs.field(factory=Schedule, init=False)
+    _saying: Saying = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._damping = Damping(limits.ROUTE_CHANGES_AT_ONCE, self.times.change)
+        self._saying = Saying(
+            self.own, self.known, self.times, self._damping, self._parting, self.effects
+        )
 
     @property
     def deadline(self) -> float | None:
         """When `release` has something to do, seconds; None for never."""
-        times = (self._due.deadline, self._parting.deadline, self._snapshots.deadline)
+        times = (self._due.deadline, self._parting.deadline, self._saying.deadline)
         return min((at for at in times if at is not None), default=None)
 
     def wanted(self, link: RouteLink, bus_id: int) -> Record | None:
@@ -137,22 +139,7 @@ class Telling:
         :param link: To whom; it has a publication.
         :param now: The time, seconds.
         """
-        publication = link.publication
-        assert publication is not None
-        allowed_at = now if link.snapshot_at is None else link.snapshot_at + self.times.snapshot
-        if now < allowed_at:
-            self._snapshots.set(link, allowed_at)
-            return
-        self._snapshots.clear(link)
-        link.snapshot_at = now
-        publication.begin(self.everything(link))
-        if link.owes_answer:
-            link.owes_answer = False
-            answer = SubscribeResponse(
-                source=self.own.record.bus_id, snapshot_id=publication.snapshot_id
-            )
-            self.effects.append(Send(link.bus_id, answer))
-        self._behind[link] = None
+        self._saying.begin(link, now)
 
     def refuse(self, bus_id: int, status: Status) -> None:
         """
@@ -178,7 +165,7 @@ class Telling:
         if other.pop(link, None) is not None:
             publication.backlog.update(publication.told)
             publication.backlog.update(record.bus_id for record in self.everything(link))
-            self._behind[link] = None
+            self._saying.wake(link)
         place[link] = publication
 
     def unsubscribe(self, link: RouteLink) -> None:
@@ -191,8 +178,7 @@ class Telling:
         link.owes_answer = False
         self._above.pop(link, None)
         self._below.pop(link, None)
-        self._behind.pop(link, None)
-        self._snapshots.clear(link)
+        self._saying.forget(link)
 
     # Nodes change.
 
@@ -207,9 +193,13 @@ class Telling:
         :param carriers: Who carried it.
         :param now: The time, seconds.
         """
+        after = self.known.best.get(bus_id)
+        carriers_now = self.known.carriers.get(bus_id, ())
+        is_moved = after is None or before is None or before.upstream_id != after.upstream_id
+        if is_moved or carriers != carriers_now:
+            self._saying.sharing.moved(bus_id)
         if not (self._above or self._below):
             return
-        after = self.known.best.get(bus_id)
         is_new = after is not before
         above = False
         if self._above:
@@ -218,7 +208,7 @@ class Telling:
             )
             is_below = self.known.is_below(bus_id)
             above = was_below != is_below or (is_new and (is_below or bus_id in self._parting))
-        below = self._below and (is_new or carriers != self.known.carriers.get(bus_id, ()))
+        below = self._below and (is_new or carriers != carriers_now)
         if not (above or below):
             return
         if above:
@@ -233,6 +223,7 @@ class Telling:
         :param now: The time, seconds.
         :param at_once: Whether it does not wait for others.
         """
+        self._saying.sharing.moved(self.own.record.bus_id)
         if self._above or self._below:
             bus_id = self.own.record.bus_id
             self._concerns_above.add(bus_id)
@@ -245,6 +236,8 @@ class Telling:
         :param bus_id: The node.
         :param now: The time, seconds.
         """
+        self._saying.sharing.moved(bus_id)
+        self._saying.sharing.sides += 1
         self._concern_above(bus_id, now)
         self._tell_later(bus_id, now, at_once=True)
 
@@ -272,45 +265,43 @@ class Telling:
 
     def release(self, now: float) -> None:
         """
-        Say what is due, as far as the links take it.
+        Say what is due, as far as the links take it, and as much as may be in this turn.
 
         :param now: The time, seconds.
         """
-        for link in self._snapshots.due(now):
-            self.begin(link, now)
-        for bus_id in (*self._parting.due(now), *self._due.due(now)):
-            self._compare(bus_id, now)
-        for link in list(self._behind):
-            self._say(link, now)
+        due = dict.fromkeys(self._parting.due(now, limits.ROUTE_BATCH_RECORDS_MAX))
+        due.update(dict.fromkeys(self._due.due(now, limits.ROUTE_BATCH_RECORDS_MAX)))
+        if due:
+            self._saying.begin_round(due, self._below, is_below=True)
+            above = [each for each in due if self._concerns_now(each)]
+            self._concerns_above.difference_update(above)
+            self._saying.begin_round(above, self._above, is_below=False)
+        self._saying.go_on(now)
 
-    def _compare(self, bus_id: int, now: float) -> None:
-        """Find the neighbors that are behind with a node."""
-        links = dict(self._below)
-        if bus_id in self._concerns_above and bus_id not in self._parting:
-            self._concerns_above.discard(bus_id)
-            links.update(self._above)
-        is_told = False
-        for link, publication in links.items():
-            if publication.differs(bus_id):
-                publication.backlog.add(bus_id)
-                self._behind[link] = None
-                is_told = True
-        if is_told:
-            self._damping.spend(bus_id, now)
+    def begin_turn(self) -> None:
+        """Begin the next turn; what is left over goes on with `release`."""
+        self._saying.turn.begin()
 
-    def _say(self, link: RouteLink, now: float) -> None:
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is left over for the next turn."""
+        return self._saying.is_behind
+
+    def sent(self, link: RouteLink, count: int | None = None) -> None:
+        """
+        Take note that batches have left, so that the link takes more.
+
+        :param link: Its link.
+        :param count: How many; None for all.
+        """
         publication = link.publication
-        if publication is None:
-            del self._behind[link]
-            return
-        if publication.is_flooded:
-            self.begin(link, now)
-        while publication.has_work:
-            batch = publication.next_batch()
-            if batch is not None:
-                self.effects.append(Send(link.bus_id, batch))
-        if publication.is_whole and not publication.backlog:
-            del self._behind[link]
+        if publication is not None:
+            publication.unsent = 0 if count is None else max(0, publication.unsent - count)
+            self._saying.wake(link)
+
+    def _concerns_now(self, bus_id: int) -> bool:
+        """Tell whether those above are concerned by a change that is due, and may hear of it."""
+        return bus_id in self._concerns_above and bus_id not in self._parting
 
     def say_dead(self, link: RouteLink, removal: Removal) -> None:
         """

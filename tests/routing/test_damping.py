@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.routing.damping import Damping
@@ -34,3 +36,19 @@ class DampingTests(SynchronousTestCase):
         self.assertEqual(damping.allowed_at(7, 10.0), 10.0)
         damping.spend(8, 10.0)
         self.assertEqual(len(damping), 1)
+
+    def test_many_at_once(self) -> None:
+        """Ten thousand nodes that change at one moment are searched for the quiet ones once."""
+        looks = [0]
+
+        class _Counting(dict[int, float]):
+            def items(self) -> Any:
+                looks[0] += 1
+                return super().items()
+
+        damping = Damping(2, 5.0)
+        self.patch(damping, "_paid_at", _Counting())
+        for now in (0.0, 10.0, 20.0):
+            for each in range(100):
+                damping.spend(each, now)
+        self.assertEqual((looks[0], len(damping)), (3, 100))

@@ -6,9 +6,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.routing.batch import BATCH_HEAD_BYTES, Batch, word_bytes
-from atbus.routing.publication import Publication, top_down
+from atbus.routing.courses import top_down, whole_courses
+from atbus.routing.publication import Course, Publication
 from atbus.routing.record import Record, Stamp
 from tests.routing.route_talk import dead, gone, record
+
+
+def next_batch(publication: Publication) -> Batch | None:
+    """Tell a neighbor the next words, whatever others are told."""
+    if publication.course is None:
+        publication.follow(Course(publication.changes()))
+    if publication.course is None:
+        return None
+    return publication.tell(publication.portion(is_ordered=True))
 
 
 class PublicationTests(SynchronousTestCase):
@@ -21,14 +31,15 @@ class PublicationTests(SynchronousTestCase):
     def publication(self, batch_bytes_max: int = 60_000) -> Publication:
         """Begin to tell what is in the table."""
         made = Publication(batch_bytes_max, wanted=self.table.get, dead_stamp=self.deaths.get)
-        made.begin(self.table.values())
+        (ids,) = whole_courses(self.table, lambda _: False, 0)
+        made.begin([Course(ids)])
         return made
 
     def said(self, publication: Publication) -> list[Batch]:
         """Take all that it has to say."""
         found = []
         while publication.has_work:
-            batch = publication.next_batch()
+            batch = next_batch(publication)
             if batch is not None:
                 found.append(batch)
                 publication.unsent -= 1
@@ -70,7 +81,7 @@ class PublicationTests(SynchronousTestCase):
         publication = self.publication()
         made = []
         while publication.has_work:
-            made.append(publication.next_batch())
+            made.append(next_batch(publication))
         self.assertEqual(len(made), limits.ROUTE_BATCHES_AHEAD_MAX)
         publication.unsent = 0
         self.assertEqual(len(self.said(publication)), 3)

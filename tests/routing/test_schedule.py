@@ -24,6 +24,14 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(schedule.due(9.0), ["late"])
         self.assertEqual((schedule.deadline, schedule.due(9.0)), (None, []))
 
+    def test_so_many_at_a_time(self) -> None:
+        """Of those that are due as many come out as are wanted; the others stay due, in order."""
+        schedule = Schedule[str]()
+        for key in "abc":
+            schedule.set(key, 1.0)
+        self.assertEqual(schedule.due(2.0, 2), ["a", "b"])
+        self.assertEqual((schedule.deadline, schedule.due(2.0, 2)), (1.0, ["c"]))
+
     def test_a_key_has_one_time(self) -> None:
         """Setting again moves a key, hastening only to an earlier time; a cleared one is gone."""
         schedule = Schedule[str]()

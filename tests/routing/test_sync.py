@@ -66,6 +66,7 @@ class SubscribeTests(SynchronousTestCase):
                 talk.available(3, UP)
                 talk.subscribe(3)
             self.assertIn((3, SubscribeResponse(source=OWN, snapshot_id=1)), talk.sent)
+            talk.wait(0)
             batches = talk.batches(3)
             self.assertEqual(len(batches), -(-count // 1000))
             self.assertEqual([each.index for each in batches], list(range(len(batches))))
