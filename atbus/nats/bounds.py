@@ -90,6 +90,24 @@ LEAF_LASTING_SECONDS: Final = 30.0
 #: take to hang up before a loop over it is one. What passes meanwhile may go in a circle.
 LEAF_RIVAL_SECONDS: Final = 1.0
 
+#: How long the handing over of a server to another gateway may take in all; then the one that has
+#: served hangs up, and what is on its way is lost.
+HANDOVER_SECONDS: Final = 5.0
+
+#: How long it may take until all other servers and leafs know of the marks, and what was matched
+#: before is written. Nothing is held up meanwhile.
+HANDOVER_GRACE_SECONDS: Final = 0.25
+
+#: What is kept while a server is handed over, which takes some milliseconds, bytes.
+HANDOVER_BYTES: Final = 16_777_216
+
+#: What the gateway that has served keeps of that for the other one, bytes; it says it in one
+#: publication.
+HANDOVER_GIVEN_BYTES: Final = 262_144
+
+#: Interests of a bus with which a server is handed over: each costs it four lines more than usual.
+HANDOVER_INTERESTS_MAX: Final = 50_000
+
 #: Connections between leafs at once, those of strangers among them; each may hold a line until it
 #: has said who it is. More servers than anybody joins to one node.
 LEAFS_MAX: Final = 256

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -47,10 +48,12 @@ class Candidacy:
         changed: Callable[[], object],
         mark: str = "",
     ) -> None:
-        digest = hashlib.blake2b(what.encode(), digest_size=_KEY_BYTES).hexdigest()
+        #: What the candidates for the same have in common.
+        self.key = hashlib.blake2b(what.encode(), digest_size=_KEY_BYTES).hexdigest()
+        #: How their subjects begin.
+        self.prefix = f"{prefix}.{self.key}."
         self._node = node
         self._timers = timers
-        self._prefix = f"{prefix}.{digest}."
         self._changed = changed
         self._mark = f".{mark}" if mark else ""
         self._subscription: Subscription | None = None
@@ -65,13 +68,17 @@ class Candidacy:
     @property
     def is_ours(self) -> bool:
         """Whether it is nobody else's turn; before all know of us we must not begin."""
-        own = self._own
-        return min(self._node.beyond.wanted_under(self._prefix), default=own) >= own
+        return self.first >= self._own
+
+    @property
+    def first(self) -> str:
+        """The subject of the one whose turn it is."""
+        return min(self._node.beyond.wanted_under(self.prefix), default=self._own)
 
     @property
     def has_rivals(self) -> bool:
         """Whether there are other candidates."""
-        return any(each != self._own for each in self._node.beyond.wanted_under(self._prefix))
+        return any(each != self._own for each in self._node.beyond.wanted_under(self.prefix))
 
     @property
     def may_begin(self) -> bool:
@@ -81,12 +88,12 @@ class Candidacy:
     @property
     def marks(self) -> frozenset[str]:
         """What all candidates, we among them, tell of themselves."""
-        found = (each.rpartition(".") for each in self._node.beyond.wanted_under(self._prefix))
+        found = (each.rpartition(".") for each in self._node.beyond.wanted_under(self.prefix))
         return frozenset(mark for _, _, mark in found)
 
     @property
     def _own(self) -> str:
-        return f"{self._prefix}{self._node.bus_id:016x}{self._mark}"
+        return f"{self.prefix}{self._node.bus_id:016x}{self._mark}"
 
     def start(self) -> None:
         """Become a candidate; the node is up."""
@@ -103,6 +110,12 @@ class Candidacy:
         if self._next is not None and self._next.active():
             self._next.cancel()
         subscription.unsubscribe()
+
+    def everywhere(self) -> Deferred[None]:
+        """Wait until the whole bus knows all interest of this node; as in `Subscription`."""
+        if self._subscription is None:
+            return fail(CancelledError())
+        return self._subscription.everywhere()
 
     def _look(self) -> None:
         self._changed()

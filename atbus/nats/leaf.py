@@ -6,7 +6,7 @@ Of the gateways that are told of the same remote only one serves (`atbus.nats.ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -22,13 +22,16 @@ from atbus.nats.leaf_grammar import write_interest, write_message
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession
 from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_link import ServerLink
-from atbus.subjects.interest import Side
+from atbus.nats.succession import TAKES_OVER, Succession
+from atbus.subjects.interest import Side, Wanted
+from atbus.wire.messages import Interest as Told
+from atbus.wire.messages import InterestEntry
 
 if TYPE_CHECKING:
+    from atbus.nats.handover import Handover
     from atbus.nats.leaf_settings import Remote
     from atbus.nats.leafs import Leafs
-    from atbus.wire.messages import Interest as Told
-    from atbus.wire.messages import InterestEntry
+    from atbus.node.publication import Passing, Publication
 
 #: Candidates for a remote are known by the interest in this, its key and their id.
 CANDIDATES: Final = f"{OWN_SUBJECTS}.nats.leafs"
@@ -52,13 +55,21 @@ class LeafLink(ServerLink):
         self.session = session
         #: Tells whether another gateway may have been connected to the same server until now.
         self.has_rivals: Callable[[], bool] = lambda: False
+        #: Called when it takes part.
+        self.joined: Callable[[], object] = lambda: None
+        #: How the server is handed over, while that lasts.
+        self.handover: Handover | None = None
         self._loops: dict[str, IDelayedCall] = {}
+        self._later: list[IDelayedCall] = []
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
         for call in self._loops.values():
             call.cancel()
         self._loops = {}
+        for call in self._later:
+            if call.active():
+                call.cancel()
         super().connectionLost(reason)
 
     def told(self, message: Told) -> None:
@@ -75,6 +86,10 @@ class LeafLink(ServerLink):
                 self._loops[entry.subject] = self._owner.timers.callLater(
                     bounds.LEAF_RIVAL_SECONDS, self._tell_loop, entry.subject
                 )
+        if self.handover is not None:
+            # The server tells the one gateway what the other one asks it for. So the bus seems to
+            # want the answers that are expected, and then no more; but they are still to come.
+            entries = [each for each in entries if each.queue or each.subject not in self._expected]
         super().told(attrs.evolve(message, entries=tuple(entries)))
 
     def _is_loop(self, entry: InterestEntry) -> bool:
@@ -90,6 +105,123 @@ class LeafLink(ServerLink):
         del self._loops[subject]
         if self._place is not None and self._owner.beyond.is_wanted(self._place, subject):
             self._send(self._written(Interest(subject, "", 1)))
+
+    # While the server is handed over.
+
+    @property
+    def asked(self) -> list[Wanted]:
+        """What the server is asked for, but what finds loops."""
+        place = self._place
+        told = () if place is None else self._owner.beyond.told_to(place)
+        found = dict.fromkeys(
+            wanted
+            for wanted in told
+            if self._may_tell(*wanted)
+            and not wanted.pattern.startswith((OWN_SUBJECTS, LOOP_SUBJECTS))
+        )
+        return list(found | dict.fromkeys(Wanted(pattern) for pattern in self._expected))
+
+    @property
+    def expected(self) -> Collection[str]:
+        """What it is asked for because of answers; only to be read."""
+        return self._expected
+
+    def say(self, interests: Iterable[Interest]) -> None:
+        """Tell the server of interest."""
+        self._send(b"".join(map(self._written, interests)))
+
+    def ask(self, barrier: int) -> None:
+        """Ask the server when it knows what it was told; `Handover.passed` hears of it."""
+        self._perform(self._session.ask(barrier))
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call something, unless the connection ends before."""
+        self._later = [each for each in self._later if each.active()]
+        self._later.append(self._owner.timers.callLater(seconds, call))
+
+    def may_join(self, mark: str) -> bool:
+        """Tell whether the server lets us join a group wherever the bus wants something."""
+        asked = [wanted.pattern for wanted in self.asked if not wanted.queue]
+        return len(asked) <= bounds.HANDOVER_INTERESTS_MAX and all(
+            self._may_tell(pattern, mark) for pattern in asked
+        )
+
+    def expect(self, pattern: str) -> None:
+        """Let answers come."""
+        self._expect(pattern)
+
+    def put_on_bus(self, message: Message, *, queues_only: bool) -> tuple[int, int, int]:
+        """
+        Publish what the server has sent.
+
+        :returns: Who has published it, in which epoch, and its number; 0 when it is dropped.
+        """
+        return *self._owner.beyond.source, super()._publish(message, queues_only=queues_only)
+
+    def wants_plainly(self, subject: str) -> bool:
+        """Tell whether the server wants a subject for more than groups."""
+        return self._place is not None and self._owner.beyond.wants_plainly(self._place, subject)
+
+    def pass_on(self, publication: Publication, passing: Passing) -> None:
+        """Send a publication to the server."""
+        super().take(publication, passing)
+
+    def gave_up(self, count: int) -> None:
+        """Count what was kept and is lost."""
+        self._owner.beyond.gave_up(count)
+
+    def tell_bus(self) -> None:
+        """Tell the bus all that the server wants."""
+        if self._place is not None:
+            for (subject, queue), weight in self.interests.items():
+                if self._may_pass_on(subject, queue):
+                    self._owner.beyond.heard(self._place, subject, queue, weight)
+
+    def withdraw_groups(self) -> None:
+        """Let the bus find members of groups in another way."""
+        for subject, queue in self.interests:
+            if queue and self._place is not None:
+                self._owner.beyond.heard(self._place, subject, queue, 0)
+
+    def tell_loops(self) -> None:
+        """Tell the server what finds loops, which was put off."""
+        place = self._place
+        told = {} if place is None else self._owner.beyond.told_to(place)
+        entries = [
+            InterestEntry(subject=wanted.pattern, queue="", weight=weight)
+            for wanted, weight in told.items()
+            if wanted.pattern.startswith(LOOP_SUBJECTS)
+        ]
+        self.told(Told(entries=tuple(entries)))
+
+    def take(self, publication: Publication, passing: Passing) -> None:
+        """Pass on a publication, unless it is another gateway that does so."""
+        if self.handover is None or self.handover.takes(publication, passing):
+            super().take(publication, passing)
+
+    def _take_part(self) -> None:
+        super()._take_part()
+        self.joined()
+
+    def _told_as(self, interest: Interest) -> bytes:
+        if self.handover is None:
+            return self._written(interest)
+        return b"".join(map(self._written, self.handover.told_as(interest)))
+
+    def _may_pass_on(self, subject: str, queue: str) -> bool:
+        return self.handover is None or self.handover.passes_on(queue)
+
+    def _passed(self, barrier: int) -> None:
+        if self.handover is not None and self._place is not None:
+            self.handover.passed(barrier)
+
+    def _publish(self, message: Message, *, queues_only: bool = False) -> int:
+        if self.handover is None:
+            return super()._publish(message, queues_only=queues_only)
+        self.handover.arrived(message)
+        return 0
+
+    # The dialect, and the rights.
 
     def _may_tell(self, subject: str, queue: str) -> bool:
         return self.session.may_tell(subject, queue)
@@ -139,7 +271,15 @@ class Solicitor(ClientFactory):
         self._tls_contexts = tls_contexts
         self._place = remote.places[0]
         self._candidacy = Candidacy(
-            leafs.node, leafs.timers, CANDIDATES, "\n".join(sorted(remote.places)), self.look
+            leafs.node,
+            leafs.timers,
+            CANDIDATES,
+            "\n".join(sorted(remote.places)),
+            self.look,
+            TAKES_OVER,
+        )
+        self._succession = Succession(
+            leafs.node, leafs.timers, self._candidacy, self._dial_in_turn, self._give_way
         )
         self._attempts = 0
         # How many of them in a row have come to nothing, and when the last one began.
@@ -160,24 +300,38 @@ class Solicitor(ClientFactory):
         self._candidacy.stop()
         if self._next is not None and self._next.active():
             self._next.cancel()
+        self._succession.ended()
         self._hang_up("the node stops")
 
     def look(self) -> None:
-        """Dial if it is our turn, hang up if it is not."""
+        """Dial or take over if it is our turn, let another one take over if it is not."""
+        succession = self._succession
         if not self._candidacy.is_ours:
-            self._hang_up("another gateway serves")
-        elif self._candidacy.may_begin and self._connector is None and not self._is_waiting:
+            if not succession.gives_way():
+                self._give_way()
+            return
+        succession.stays()
+        is_idle = self._connector is None and not self._is_waiting and not succession.is_asking
+        if self._candidacy.may_begin and is_idle and not succession.asks():
             self._dial()
 
     @property
     def _is_waiting(self) -> bool:
         return self._next is not None and self._next.active()
 
+    def _give_way(self) -> None:
+        self._hang_up("another gateway serves")
+
     def _hang_up(self, reason: str) -> None:
         if self.link is not None:
             self.link.close(reason)
         elif self._connector is not None:
             self._connector.disconnect()
+
+    def _dial_in_turn(self) -> None:
+        """Dial, if it is still our turn."""
+        if self._candidacy.is_standing and self._candidacy.is_ours and self._connector is None:
+            self._dial()
 
     def _dial(self) -> None:
         self._place = self.remote.places[self._attempts % len(self.remote.places)]
@@ -191,7 +345,13 @@ class Solicitor(ClientFactory):
         session = self._leafs.dialing(self.remote)
         self.link = LeafLink(self._leafs, session, self._tls_contexts[self._place], self._ended)
         self.link.has_rivals = self._has_rivals
+        self._succession.prepare(self.link)
+        self.link.joined = self._joined
         return self.link
+
+    def _joined(self) -> None:
+        assert self.link is not None
+        self._succession.joined(self.link)
 
     def _has_rivals(self) -> bool:
         return self._candidacy.has_rivals
@@ -207,6 +367,7 @@ class Solicitor(ClientFactory):
             self._vain = 0
         self._vain += 1
         self.link = self._connector = None
+        self._succession.ended()
         if not self._candidacy.is_standing:
             return
         # What was complained of may have been that another gateway served as well.

@@ -227,6 +227,8 @@ class ServerLink(Protocol):
                 self.transport.startTLS(self._tls_context)
             case Opened():
                 self._take_part()
+            case Answered(barrier=barrier) if barrier < 0:
+                self._passed(barrier)
             case Answered(barrier=barrier) if self._place is not None:
                 self._owner.beyond.answered(self._place, barrier)
             case Close(reason=reason, is_lasting=is_lasting):
@@ -245,17 +247,41 @@ class ServerLink(Protocol):
             self.interests[subject, queue] = weight
         else:
             self.interests.pop((subject, queue), None)
-        self._owner.beyond.heard(self._place, subject, queue, weight)
+        if self._may_pass_on(subject, queue):
+            self._owner.beyond.heard(self._place, subject, queue, weight)
+
+    def _may_pass_on(self, subject: str, queue: str) -> bool:
+        """Tell whether the bus is to hear that the other side wants something."""
+        return True
+
+    def _passed(self, barrier: int) -> None:
+        """The other side knows what it was told before a barrier of our own; these are negative."""
 
     def _arrived(self, message: Message) -> None:
-        subject, reply, queues, header, payload = message
-        if self._place is None or OWN_SUBJECTS in (subject[:_OWN], reply[:_OWN]):
+        if self._place is None or OWN_SUBJECTS in (message.subject[:_OWN], message.reply[:_OWN]):
             # Also not by way of an answer.
             return
         self.in_messages += 1
-        self.in_bytes += len(header) + len(payload)
-        self._owner.beyond.publish(
-            self._place, subject, payload, reply_to=reply, header_block=header, queues=queues
+        self.in_bytes += len(message.header) + len(message.payload)
+        self._publish(message)
+
+    def _publish(self, message: Message, *, queues_only: bool = False) -> int:
+        """
+        Put on the bus what the other side has sent.
+
+        :param queues_only: Whether plain subscribers get it in another way.
+        :returns: Its number there; 0 when it is dropped.
+        """
+        if self._place is None:
+            return 0
+        return self._owner.beyond.publish(
+            self._place,
+            message.subject,
+            message.payload,
+            reply_to=message.reply,
+            header_block=message.header,
+            queues=message.queues,
+            queues_only=queues_only,
         )
 
     # For the node.
@@ -267,7 +293,7 @@ class ServerLink(Protocol):
     def told(self, message: Told) -> None:
         """Pass on who wants what."""
         lines = [
-            self._written(Interest(entry.subject, entry.queue, entry.weight))
+            self._told_as(Interest(entry.subject, entry.queue, entry.weight))
             for entry in message.entries
             if not entry.subject.startswith(OWN_SUBJECTS)
             and self._may_tell(entry.subject, entry.queue)
@@ -278,6 +304,10 @@ class ServerLink(Protocol):
         self._send(b"".join(lines))
         if message.barrier:
             self._perform(self._session.ask(message.barrier))
+
+    def _told_as(self, interest: Interest) -> bytes:
+        """Write what the other side is told of an interest."""
+        return self._written(interest)
 
     def may_have(self, subject: str) -> bool:
         """Tell whether the other side may get what is published on a subject."""
@@ -315,10 +345,10 @@ class ServerLink(Protocol):
         if not self._may_tell(pattern, ""):
             return
         self._expected[pattern] = None
-        self._send(self._written(Interest(pattern, "", 1)))
+        self._send(self._told_as(Interest(pattern, "", 1)))
         if len(self._expected) > bounds.LEAF_INBOXES_MAX:
             last, _ = self._expected.popitem(last=False)
-            self._send(self._written(Interest(last, "", 0)))
+            self._send(self._told_as(Interest(last, "", 0)))
 
     # To the other side.
 

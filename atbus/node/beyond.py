@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from atbus.node.interest_talk import InterestTalk
     from atbus.node.publishing import Publishing
     from atbus.node.subscribers import Subscribers
-    from atbus.subjects.interest import Interests, Side
+    from atbus.subjects.interest import Interests, Side, Wanted
 
 _FIRST_PLACE: Final = ID_MAX + 1
 
@@ -122,6 +122,24 @@ class Beyond:
         self.changed()
         self.talk.flush_soon()
 
+    def told_to(self, place: int) -> dict[Wanted, int]:
+        """Give what somebody was told of who wants what, and how often; only to be read."""
+        return self._interests.told_to(place)
+
+    def wants_plainly(self, place: int, subject: str) -> bool:
+        """Tell whether somebody wants a subject for more than groups."""
+        takers = self._interests.match(parse_subject(subject, literal_wildcards=True))
+        return any(taker.neighbor == place and not taker.wanted.queue for taker in takers)
+
+    @property
+    def source(self) -> tuple[int, int]:
+        """In whose name is published what they send: the id of this node, and its epoch."""
+        return int(self._context.bus_id), self._context.epoch
+
+    def gave_up(self, count: int) -> None:
+        """Count publications that were kept for somebody, and that nobody gets now."""
+        self._publishing.dropped(Status.NOT_CONNECTED, count)
+
     def reports(self) -> list[ServerReport]:
         """Describe those that are linked as nodes are with each other."""
         found = [each.report() for each in self.foreign.values()]
@@ -140,23 +158,26 @@ class Beyond:
         reply_to: str = "",
         header_block: bytes = b"",
         queues: tuple[str, ...] = (),
-    ) -> None:
+        queues_only: bool = False,
+    ) -> int:
         """
         Publish what somebody has sent.
 
         :param queues: The groups of which one member here is to get it.
+        :param queues_only: Whether nobody else here is to get it.
+        :returns: Its number among the publications of this node; 0 when it is dropped.
         """
         context, publishing = self._context, self._publishing
         if len(payload) + len(header_block) > context.config.message_bytes_max:
             publishing.dropped(Status.MESSAGE_TOO_LARGE)
-            return
+            return 0
         try:
             if reply_to and not inbox_owner(reply_to):
                 parse_subject(reply_to, literal_wildcards=True)
         except SubjectError:
             publishing.dropped(Status.MALFORMED_FRAME)
-            return
-        publishing.sequence += 1
+            return 0
+        publishing.sequence = sequence = publishing.sequence + 1
         context.statistics.published_messages += 1
         publication = Publication(
             subject,
@@ -165,16 +186,18 @@ class Beyond:
             header_block,
             0,
             context.bus_id,
-            publishing.sequence,
+            sequence,
         )
         passing = Passing(
             came_from=place,
             epoch=context.epoch,
             hop_limit=context.config.hops,
             queues=queues,
+            queues_only=queues_only,
             begins_here=True,
         )
         publishing.arrived(publication, passing)
+        return sequence
 
     def close(self, place: int) -> None:
         """Forget somebody, and what he wants."""

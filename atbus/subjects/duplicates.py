@@ -9,6 +9,7 @@ arrive by both. Each publisher numbers its publications, so the second one is kn
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import attrs
 
@@ -104,3 +105,24 @@ class Duplicates:
         return 0 <= behind < limits.PUBLICATIONS_REMEMBERED_MAX and bool(
             publisher.seen >> behind & 1
         )
+
+    @property
+    def rows(self) -> list[tuple[int, int, int, int]]:
+        """All of it: of each publisher its id, its epoch, its newest number, and the bits."""
+        return [(key, each.epoch, each.newest, each.seen) for key, each in self._publishers.items()]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int, int]]) -> Duplicates:
+        """Make the same again from its `rows`."""
+        made = cls()
+        for source, epoch, newest, seen in rows:
+            made._publishers[source] = _Publisher(epoch, newest, seen)
+        return made
+
+    def may_know(self, source: int, epoch: int, sequence: int) -> bool:
+        """Tell whether one publication has been noted, or is too old to be told; as in `knows`."""
+        publisher = self._publishers.get(source)
+        if publisher is None or epoch > publisher.epoch:
+            return False
+        is_old = publisher.newest - sequence >= limits.PUBLICATIONS_REMEMBERED_MAX
+        return epoch < publisher.epoch or is_old or self.knows(source, epoch, sequence)

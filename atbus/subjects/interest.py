@@ -132,6 +132,11 @@ class Interests:
         neighbor = self._neighbors.get(bus_id)
         return {} if neighbor is None else neighbor.heard
 
+    def told_to(self, bus_id: int) -> dict[Wanted, int]:
+        """Give what a neighbor was told that is wanted, and how often; only to be read."""
+        neighbor = self._neighbors.get(bus_id)
+        return {} if neighbor is None else neighbor.told
+
     def wanted_under(self, prefix: str) -> list[str]:
         """List the patterns that begin so and that anybody wants, in no queue group."""
         return [

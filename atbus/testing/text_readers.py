@@ -37,8 +37,10 @@ from atbus.handshake.certificate import parse_identity
 from atbus.handshake.doorkeeper import origin_of
 from atbus.nats.accounts import Names
 from atbus.nats.connect_options import ConnectOptions, read_connect
+from atbus.nats.handover_terms import Done, Ready
 from atbus.nats.nkeys import Kind, read_key
 from atbus.nats.permissions import read_entry
+from atbus.nats.server_grammar import Message
 from atbus.nats.settings import read_gateway
 from atbus.nats.siblings import Place
 from atbus.nats.tokens import read_token
@@ -324,6 +326,10 @@ _OF_REGISTRIES: Final = (
     ),
 )
 
+_DONE: Final = Done(
+    sent=((1, 2, 3, 1),), kept=(Message("a.b", "", (), b"", b"!"),), inboxes=("_INBOX.1.*",)
+)
+
 _OF_NATS: Final = (
     Reader("nkey", _text(partial(read_key, kind=Kind.ACCOUNT)), (ValueError,), (_ACCOUNT,)),
     Reader(
@@ -343,6 +349,8 @@ _OF_NATS: Final = (
         (ValueError,),
         (Place(server_id="NX", urls=("h:4222",), websocket_urls=("h:80",)).write(),),
     ),
+    Reader("ready", Ready.read, (ValueError,), (Ready(mark="m", inboxes=("_INBOX.1.*",)).write(),)),
+    Reader("done", Done.read, (ValueError,), (_DONE.write(), Done().write())),
 )
 
 # What the commands take from those who call them, from files and from other nodes.

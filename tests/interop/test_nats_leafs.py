@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from collections import Counter
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall, deferLater
 
 from atbus.nats.gateway import Gateway
+from atbus.node.node import Node
 from tests.interop.nats_beside import ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.nats.sockets import Talker
@@ -128,3 +133,91 @@ class TwoGatewaysTests(LeafCase):
         first.leafs.stop()
         await self.beside(second, server)
         await self.converse(far, theirs)
+
+
+class HandoverOfDebianTests(LeafCase):
+    """A gateway with a lower id takes over, while everybody talks."""
+
+    def test_nothing_is_lost_and_nothing_comes_twice(self) -> Deferred[None]:
+        """Each message comes once and in order, in both directions; each question is answered."""
+        return Deferred.fromCoroutine(self.hand_over())
+
+    async def hand_over(self) -> None:
+        server = self.server(HUB, name="hub", port=-1)
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        root = f"unix://{folder}/root.sock"
+        door: dict[str, Any] = {"listen": "127.0.0.1:0"}
+        remotes = {**door, "leaf_remotes": [{"urls": [f"127.0.0.1:{server.leaf_port}"]}]}
+        await self.node(0x10000, listen=[root], subnets=[(0, 16)])
+        node, beside = await self.node(0x10100, upstream=root, nats=door)
+        assert beside is not None
+        address = beside.address()
+        assert address is not None
+        ours, theirs = await self.client(address[1]), await self.client(server.port)
+        # Each one has a lower id than the one before.
+        _, first = await self.node(0x10010, upstream=root, nats=remotes)
+        gateways = [first]
+        await self.met(lambda: self.serves(gateways[0]))
+        for hears, says, subject in ((ours, theirs, b"down"), (theirs, ours, b"up")):
+            hears.says(b"SUB %s 1\r\nSUB open.%s 2\r\nPING\r\n" % (subject, subject))
+            await hears.hears(b"PONG\r\n")
+            await self.says_until_heard(says, hears, b"open." + subject)
+        theirs.says(b"SUB question 3\r\n")
+        await deferLater(self.reactor, 0.1, lambda: None)
+        self.count = self.read = 0
+        self.answers: list[Deferred[Any]] = []
+        talking = LoopingCall(self.talk, node, ours, theirs)
+        talking.clock = self.reactor
+        talking.start(0.001)
+        self.addCleanup(self.ends, talking)
+        for bus_id in range(0x1000F, 0x1000A, -1):
+            _, lower = await self.node(bus_id, upstream=root, nats=remotes)
+            gateways.append(lower)
+            await self.met(lambda: self.serves(gateways[-1]) and not self.serves(gateways[-2]))
+        self.ends(talking)
+        await deferLater(self.reactor, 0.2, self.answer, theirs)
+        answers = await gatherResults(self.answers)
+        self.assertEqual([answer.payload for answer in answers], [b"yes"] * self.count)
+        numbers = [*range(1, self.count + 1)]
+        for hears, says, subject in ((ours, theirs, b"down"), (theirs, ours, b"up")):
+            says.says(b"PUB open.%s 4\r\nlast\r\n" % subject)
+            last = b"MSG open.%s 2 4\r\nlast\r\n" % subject
+            await self.met(lambda talker=hears, last=last: last in talker.heard)
+            heard = re.findall(rb"MSG %s 1 6\r\n(\d{6})" % subject, hears.heard)
+            got = [int(each) for each in heard]
+            wrong = [each for each, count in Counter([*numbers, *got]).items() if count != 2]
+            self.assertEqual(wrong, [], subject)
+            self.assertEqual(got, numbers, subject)
+
+    @staticmethod
+    def ends(talking: LoopingCall) -> None:
+        """Let nobody talk any more."""
+        if talking.running:
+            talking.stop()
+
+    @staticmethod
+    def serves(gateway: Gateway | None) -> bool:
+        """Tell whether a gateway is connected."""
+        return gateway is not None and any(link.takes_part for link in gateway.leafs.links)
+
+    def talk(self, node: Node, ours: Talker, theirs: Talker) -> None:
+        """Let both clients say one thing more, and a node ask the one at the server."""
+        self.count += 1
+        for says, subject in ((ours, b"up"), (theirs, b"down")):
+            says.says(b"PUB %s 6\r\n%06d\r\n" % (subject, self.count))
+        self.answers.append(node.request_subject("question", b"?"))
+        self.answer(theirs)
+
+    def answer(self, theirs: Talker) -> None:
+        """Let the client at the server answer what it has been asked."""
+        questions = re.compile(rb"MSG question 3 (\S+) 1\r\n")
+        for question in questions.finditer(theirs.heard, self.read):
+            theirs.says(b"PUB %s 3\r\nyes\r\n" % question[1])
+            self.read = question.end()
+
+
+class HandoverOfNewerTests(HandoverOfDebianTests):
+    """The same at the newest nats-server."""
+
+    binary = NEWER_BINARY

@@ -1,0 +1,118 @@
+"""
+What two gateways tell each other when the one takes a server over from the other.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from typing import Any, Final
+
+import attrs
+
+from atbus.nats.server_grammar import Message
+
+#: What the giver is asked for.
+BEGIN: Final = b"begin"
+FINISH: Final = b"finish"
+
+
+@attrs.frozen(kw_only=True)
+class Ready:
+    """
+    The other one may join.
+
+    :param mark: The group.
+    :param inboxes: What the giver expects answers to.
+    """
+
+    mark: str
+    inboxes: tuple[str, ...] = ()
+
+    def write(self) -> bytes:
+        """Write it for the other one."""
+        return json.dumps(attrs.asdict(self)).encode()
+
+    @classmethod
+    def read(cls, text: bytes) -> Ready:
+        """
+        Read what the giver has written.
+
+        :raises ValueError: It does not hand over, or it is not readable.
+        """
+        facts = _facts(text)
+        mark = facts.get("mark")
+        if not isinstance(mark, str) or not mark:
+            raise ValueError("no mark")
+        return cls(mark=mark, inboxes=_texts(facts.get("inboxes")))
+
+
+@attrs.frozen(kw_only=True)
+class Done:
+    """
+    The other one may go on alone.
+
+    :param sent: Which publications the giver has sent: `Duplicates.rows`.
+    :param kept: The messages that the other one is to pass on in its place.
+    :param inboxes: What it expects answers to.
+    """
+
+    sent: tuple[tuple[int, int, int, int], ...] = ()
+    kept: tuple[Message, ...] = ()
+    inboxes: tuple[str, ...] = ()
+
+    def write(self) -> bytes:
+        """Write it for the other one."""
+        sent = [[f"{number:x}" for number in row] for row in self.sent]
+        kept = [
+            [each.subject, each.reply, *(_text(block) for block in (each.header, each.payload))]
+            for each in self.kept
+        ]
+        return json.dumps({"sent": sent, "kept": kept, "inboxes": self.inboxes}).encode()
+
+    @classmethod
+    def read(cls, text: bytes) -> Done:
+        """
+        Read what the giver has written.
+
+        :raises ValueError: It is not readable.
+        """
+        facts = _facts(text)
+        sent: list[tuple[int, int, int, int]] = []
+        for row in _lists(facts.get("sent"), 4):
+            source, epoch, newest, seen = (int(number, 16) for number in row)
+            sent.append((source, epoch, newest, seen))
+        kept = [
+            Message(subject, reply, (), b64decode(header), b64decode(payload))
+            for subject, reply, header, payload in _lists(facts.get("kept"), 4)
+        ]
+        return cls(sent=tuple(sent), kept=tuple(kept), inboxes=_texts(facts.get("inboxes")))
+
+
+def _text(block: bytes) -> str:
+    return b64encode(block).decode()
+
+
+def _facts(text: bytes) -> dict[str, Any]:
+    try:
+        facts: Any = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(facts, dict):
+        raise ValueError("no object")  # noqa: TRY004 - whatever is wrong is wrong likewise
+    return facts
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError("no list of texts")
+    return tuple(found)
+
+
+def _lists(found: Any, length: int) -> list[tuple[str, ...]]:
+    if not isinstance(found, list):
+        raise ValueError("no list")  # noqa: TRY004 - whatever is wrong is wrong likewise
+    rows = [_texts(each) for each in found]
+    if any(len(row) != length for row in rows):
+        raise ValueError(f"not {length} of each")
+    return rows

@@ -1,0 +1,256 @@
+"""
+Which gateway serves a remote, and how the next one takes it over (`atbus.nats.handover`).
+
+Who serves has a subscription of its own, so the others know who does, and can talk to it. A
+candidate with a lower id asks it to begin, and later to finish; both questions are answered when
+that is done. Who is not asked in time, or by one that cannot do it, or whose bus has been joined
+with one where another gateway serves, hangs up.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from atbus.errors import AtbusError
+from atbus.nats import bounds
+from atbus.nats.accounts import OWN_SUBJECTS
+from atbus.nats.handover import Giving, Taking
+from atbus.nats.handover_terms import BEGIN, FINISH, Done, Ready
+
+if TYPE_CHECKING:
+    from atbus.nats.candidacy import Candidacy
+    from atbus.nats.leaf import LeafLink
+    from atbus.node.node import Node
+    from atbus.node.publication import Publication
+    from atbus.node.subscription import Subscription
+
+#: Who serves a remote is known by the interest in this, the remote's key and its id.
+SERVING: Final = f"{OWN_SUBJECTS}.nats.serving"
+#: What a candidate that can take over tells of itself.
+TAKES_OVER: Final = "h"
+
+_ID_DIGITS: Final = 16
+
+
+class Succession:
+    """
+    The part of one gateway.
+
+    :param node: Its node.
+    :param timers: The clock.
+    :param candidacy: Tells whose turn it is.
+    :param dial: Dials the server,
+    :param hang_up: and hangs up.
+    """
+
+    _log = Logger(namespace="atbus.nats")
+
+    def __init__(
+        self,
+        node: Node,
+        timers: Any,
+        candidacy: Candidacy,
+        dial: Callable[[], object],
+        hang_up: Callable[[], object],
+    ) -> None:
+        self._node = node
+        self._timers = timers
+        self._candidacy = candidacy
+        self._dial = dial
+        self._hang_up = hang_up
+        self._prefix = f"{SERVING}.{candidacy.key}."
+        self._own = f"{self._prefix}{node.bus_id:016x}"
+        # The connection that serves.
+        self._link: LeafLink | None = None
+        self._subscription: Subscription | None = None
+        self._patience: IDelayedCall | None = None
+        self._giving: Giving | None = None
+        # Who is to be told when we are ready, or done.
+        self._reply_to = ""
+        # The gateway that we take over from, what it is asked, and what it has said.
+        self._server = ""
+        self._asking: Deferred[None] | None = None
+        self._terms: Ready | None = None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether another gateway has been asked, and has not answered."""
+        return self._asking is not None
+
+    # Whoever serves.
+
+    def joined(self, link: LeafLink) -> None:
+        """Take note of a connection that takes part: it serves, or takes over."""
+        taking = link.handover
+        if isinstance(taking, Taking):
+            taking.begin()
+        else:
+            self._serve(link)
+
+    def _serve(self, link: LeafLink) -> None:
+        self._link = link
+        try:
+            self._subscription = self._node.subscribe(self._own, self._asked)
+        except AtbusError as refused:
+            # As a gateway that knows nothing of this.
+            self._log.warn("who takes over from us hears nothing: {why}", why=str(refused))
+
+    def ended(self) -> None:
+        """Take note that there is no connection any more."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.unsubscribe()
+        giving, self._giving, self._link = self._giving, None, None
+        if giving is not None:
+            giving.let_go()
+        self._be_patient(None)
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+
+    def gives_way(self) -> bool:
+        """Tell whether the gateway whose turn it is will take over from us."""
+        if self._subscription is None or self._link is None or not self._link.takes_part:
+            return False
+        first = self._candidacy.first[len(self._candidacy.prefix) :]
+        is_able = first[_ID_DIGITS:] == f".{TAKES_OVER}"
+        if not is_able or self._prefix + first[:_ID_DIGITS] in self._serving:
+            return False
+        if self._patience is None:
+            self._be_patient(bounds.HANDOVER_SECONDS)
+        return True
+
+    def stays(self) -> None:
+        """Take note that it is our turn, perhaps again."""
+        self._be_patient(None)
+        giving, self._giving = self._giving, None
+        if giving is not None:
+            giving.end()
+
+    def _be_patient(self, seconds: float | None) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        self._patience = None
+        if seconds is not None:
+            self._patience = self._timers.callLater(seconds, self._hang_up)
+
+    def _asked(self, question: Publication) -> bytes | None:
+        """Whoever takes over asks us to begin, or to finish."""
+        link = self._link
+        if link is None or not question.reply_to:
+            return None
+        taking, giving = link.handover, self._giving
+        if isinstance(taking, Taking) and not taking.is_alone:
+            # We have just begun ourselves.
+            link.later(bounds.HANDOVER_GRACE_SECONDS, partial(self._asked, question))
+            return None
+        self._reply_to = question.reply_to
+        if question.payload == FINISH and giving is not None:
+            giving.stop()
+        elif question.payload == BEGIN and giving is None:
+            mark = f"atbus-{secrets.token_hex(8)}"
+            if not link.may_join(mark):
+                self._hang_up()
+                return b"no"
+            self._giving = link.handover = Giving(link, mark, self._is_ready, self._is_done)
+            self._giving.begin()
+        elif question.payload == BEGIN and giving is not None and giving.is_shared:
+            self._share()
+        return None
+
+    def _is_ready(self) -> None:
+        if self._link is not None:
+            self._link.later(bounds.HANDOVER_GRACE_SECONDS, self._share)
+
+    def _share(self) -> None:
+        if self._giving is not None:
+            self._giving.share()
+            ready = Ready(mark=self._giving.mark, inboxes=self._inboxes)
+            self._node.publish(self._reply_to, ready.write())
+
+    def _is_done(self) -> None:
+        giving, link = self._giving, self._link
+        if giving is not None and link is not None:
+            done = Done(
+                sent=tuple(giving.sent.rows), kept=tuple(giving.kept), inboxes=self._inboxes
+            )
+            giving.kept = []
+            self._node.publish(self._reply_to, done.write())
+            link.later(bounds.HANDOVER_GRACE_SECONDS, self._hang_up)
+
+    @property
+    def _inboxes(self) -> tuple[str, ...]:
+        return () if self._link is None else tuple(self._link.expected)
+
+    # Whoever takes over.
+
+    @property
+    def _serving(self) -> list[str]:
+        return self._node.beyond.wanted_under(self._prefix)
+
+    def asks(self) -> bool:
+        """Ask the gateway that serves to begin; tell whether there is just one."""
+        others = [each for each in self._serving if each != self._own]
+        if len(others) != 1:
+            return False
+        [self._server] = others
+        self._start(self._begin())
+        return True
+
+    def _start(self, work: Any) -> None:
+        self._asking = asking = Deferred.fromCoroutine(work)
+
+        def is_over(result: object) -> object:
+            if self._asking is asking:
+                self._asking = None
+            return result
+
+        asking.addBoth(is_over)
+        asking.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def _ask(self, what: bytes) -> bytes:
+        # The other one hangs up before that.
+        seconds = bounds.HANDOVER_SECONDS + 1
+        return (await self._node.request_subject(self._server, what, timeout=seconds)).payload
+
+    async def _begin(self) -> None:
+        self._terms = None
+        try:
+            self._terms = Ready.read(await self._ask(BEGIN))
+        except (AtbusError, ValueError) as fault:
+            self._log.info("{server} does not hand over: {why}", server=self._server, why=fault)
+        self._asking = None
+        self._dial()
+
+    def prepare(self, link: LeafLink) -> None:
+        """Let a new connection take over what another gateway hands over, if one does."""
+        terms, self._terms = self._terms, None
+        if terms is not None:
+            link.handover = Taking(
+                link, terms.mark, terms.inboxes, lambda: self._start(self._finish(link))
+            )
+
+    async def _finish(self, link: LeafLink) -> None:
+        taking = link.handover
+        assert isinstance(taking, Taking)
+        try:
+            await self._candidacy.everywhere()
+            done = Done.read(await self._ask(FINISH))
+            taking.release(done.sent, done.inboxes, done.kept)
+        except (AtbusError, ValueError) as fault:
+            lost = taking.give_up()
+            link.gave_up(lost)
+            self._log.warn(
+                "{server} has not handed over, {lost} publications are lost: {why}",
+                server=self._server,
+                lost=lost,
+                why=fault,
+            )
+        self._serve(link)

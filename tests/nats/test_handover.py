@@ -1,0 +1,302 @@
+"""A gateway that serves a remote hands it over to one with a lower id."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from atbus.errors import Status
+from atbus.nats import bounds
+from atbus.nats.succession import Succession
+from atbus.node.node import Node
+from atbus.testing.network import VirtualNetwork
+from tests.nats.crossing import End, cross
+from tests.nats.harbor import DOOR, HarborTests
+from tests.nats.test_leafs_of_one_hub import HUB, PORT, REMOTE
+from tests.nats.transcripts import QUIET
+from tests.node.bus import CHILD, SIBLING
+
+FAR = 0x10102
+
+
+class HandoverCase(HarborTests):
+    """A root, a gateway below it that serves, one that will take over, and a server."""
+
+    def begin(self, network: Any) -> None:
+        """Each test has a network of its own."""
+
+    def end(self) -> None:
+        """Nothing is left when a story has ended."""
+
+    def grow(self, seed: int = 0) -> None:
+        """Start all but the one that is to take over; clients are everywhere."""
+        super().begin(VirtualNetwork(delay_seconds=0.0005, seed=seed, jitter_seconds=0.001))
+        self.hub = self.node(HUB, nats={**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"})
+        address = "ipv4://10.0.0.2:1"
+        self.top = self.root(nats=DOOR)
+        self.middle = self.child(0x10100, listen=[address], subnets=[(0, 8)], nats=DOOR)
+        self.giver = self.child(SIBLING, nats=REMOTE)
+        self.taker = self.child(CHILD, nats=REMOTE)
+        self.far = self.node(FAR, upstream=address, nats=DOOR)
+        for node in (self.hub, self.top, self.middle, self.giver, self.taker, self.far):
+            self.gateway(node)
+        door = next(
+            each
+            for each in self.quays[self.hub].ports
+            if each.getHost().port == PORT  # type: ignore[attr-defined]  # of an address on TCP
+        )
+        self.ends: dict[Node, list[End]] = {self.giver: [], self.taker: []}
+        for node in self.ends:
+            self.quays[node].dial = partial(self.dial, node, door.factory)
+        self.network.start(self.hub, self.top, self.middle, self.giver, self.far)
+        self.until(lambda: self.serving == [SIBLING])
+        self.network.settle(2.0)
+        places = (self.hub, self.top, self.giver, self.far)
+        self.clients = [self.caller(self.gateways[node]) for node in places]
+        self.said = 0
+        self.heard = [b""] * len(self.clients)
+
+    def dial(self, node: Node, door: Any, port: int, factory: Any) -> End:
+        """Connect a gateway to the server."""
+        self.ends[node].append(cross(self.network.clock, door, port, factory))
+        return self.ends[node][-1]
+
+    @property
+    def serving(self) -> list[int]:
+        """Which gateways are connected."""
+        return [
+            node.bus_id
+            for node in (self.giver, self.taker)
+            if any(link.takes_part for link in self.gateways[node].leafs.links)
+        ]
+
+    def say(self, subject: bytes = b"said") -> None:
+        """Let each client say something new, and 0.5 ms pass."""
+        for client in self.clients:
+            client.says(b"PUB %s 6\r\n%06d\r\n" % (subject, self.said))
+            self.said += 1
+        self.network.settle(0.0005)
+
+    def say_until(self, condition: Callable[[], bool], subject: bytes = b"said") -> None:
+        """Let them go on until something is so."""
+        began = self.network.clock.seconds()
+        while not condition():
+            self.say(subject)
+            self.assertLess(self.network.clock.seconds() - began, 30.0)
+
+    def listen(self) -> list[list[int]]:
+        """Give what each of them has heard."""
+        self.network.settle(1.0)
+        heard: list[list[int]] = []
+        for place, client in enumerate(self.clients):
+            self.heard[place] += client.hears()
+            heard.append([int(each) for each in re.findall(rb" 1 6\r\n(\d{6})", self.heard[place])])
+        return heard
+
+    def subscribe(self, line: bytes = b"SUB said 1\r\n") -> None:
+        """Let all of them hear what all of them say."""
+        for client in self.clients:
+            client.says(QUIET + line)
+        self.network.settle(0.5)
+
+    def is_handed_over(self) -> bool:
+        """Tell whether the next one serves, alone."""
+        return self.serving == [CHILD]
+
+    def goes_on(self) -> None:
+        """From now on everything comes once."""
+        self.network.settle(0.5)
+        first = self.said
+        for _ in range(20):
+            self.say()
+        for heard in self.listen():
+            wanted = [*range(first, self.said)]
+            self.assertEqual(sorted(number for number in heard if number >= first), wanted)
+
+
+class OrderTests(HandoverCase):
+    """In good order nothing is lost, nothing comes twice, and what one has said stays in order."""
+
+    def test_plain_subscribers(self) -> None:
+        """Whoever is where: each hears each other once, in order."""
+        for seed in range(5):
+            self.grow(seed)
+            self.subscribe()
+            for _ in range(20):
+                self.say()
+            self.network.start(self.taker)
+            self.say_until(self.is_handed_over)
+            for _ in range(20):
+                self.say()
+            for heard in self.listen():
+                self.assertEqual(sorted(heard), [*range(self.said)])
+                for place in range(len(self.clients)):
+                    numbers = [each for each in heard if each % len(self.clients) == place]
+                    self.assertEqual(numbers, sorted(numbers))
+            super().end()
+
+    def test_groups(self) -> None:
+        """One member of a group on both sides gets each message."""
+        for seed in range(5):
+            self.grow(seed)
+            self.subscribe(b"SUB said workers 1\r\n")
+            self.network.start(self.taker)
+            self.say_until(self.is_handed_over)
+            for _ in range(20):
+                self.say()
+            heard = self.listen()
+            self.assertEqual(sorted(itertools.chain(*heard)), [*range(self.said)])
+            self.assertGreater(min(map(len, heard)), self.said / 10)
+            super().end()
+
+    def test_answers(self) -> None:
+        """Questions find their answers, in both directions."""
+        self.grow()
+        asking = dict(zip((b"hub", b"far"), (self.clients[0], self.clients[3]), strict=True))
+        for name, client in asking.items():
+            client.says(QUIET + b"SUB ask.%s 8\r\nSUB _INBOX.%s.* 1\r\n" % (name, name))
+        self.network.settle(0.5)
+        self.network.start(self.taker)
+        answers = Counter[bytes]()
+        ends = 0.0
+        while not ends or self.network.clock.seconds() < ends:
+            if self.is_handed_over() and not ends:
+                ends = self.network.clock.seconds() + 1.0
+            for other, (name, client) in zip((b"far", b"hub"), asking.items(), strict=True):
+                heard = client.hears()
+                answers.update(re.findall(rb"MSG (\S+) 1 1\r\n!", heard))
+                for reply in re.findall(rb"MSG ask\.\S+ 8 (\S+) ", heard):
+                    client.says(b"PUB %s 1\r\n!\r\n" % reply)
+                if not ends:
+                    client.says(b"PUB ask.%s _INBOX.%s.%d 1\r\n?\r\n" % (other, name, self.said))
+            self.said += not ends
+            self.network.settle(0.0005)
+        wanted = (b"_INBOX.%s.%d" % (name, n) for name in asking for n in range(self.said))
+        self.assertEqual(answers, Counter(wanted))
+        super().end()
+
+
+class FaultTests(HandoverCase):
+    """Where it does not come to a good end the server is served again soon."""
+
+    def serves_alone(self, seconds: float) -> None:
+        """The next one serves, and everything comes once from then on."""
+        self.until(self.is_handed_over, seconds)
+        self.goes_on()
+        super().end()
+
+    def test_one_that_knows_nothing_of_it_serves(self) -> None:
+        """It hangs up at once, and is not asked."""
+        self.patch(Succession, "_serve", lambda *_: None)
+        self.grow()
+        self.subscribe()
+        self.network.start(self.taker)
+        self.until(lambda: self.serving == [], 0.1)
+        self.serves_alone(0.1)
+
+    def test_one_that_knows_nothing_of_it_takes_over(self) -> None:
+        """For that one it hangs up at once."""
+        self.grow()
+        self.subscribe()
+        [solicitor] = self.gateways[self.taker].leafs._solicitors
+        solicitor._candidacy._mark = ""
+        self.network.start(self.taker)
+        self.until(lambda: self.serving == [], 0.1)
+        self.serves_alone(0.1)
+
+    def test_too_much_is_wanted(self) -> None:
+        """Where it would take too long it is as with those."""
+        self.patch(bounds, "HANDOVER_INTERESTS_MAX", 0)
+        self.grow()
+        self.subscribe()
+        self.network.start(self.taker)
+        self.until(lambda: self.serving == [], 0.1)
+        self.serves_alone(0.1)
+
+    def test_one_that_does_not_come(self) -> None:
+        """Whose turn it is, and who does not take over, is waited for no longer than so."""
+        self.grow()
+        self.subscribe()
+        self.patch(Succession, "asks", lambda _: True)
+        self.network.start(self.taker)
+        self.network.settle(bounds.HANDOVER_SECONDS - 0.1)
+        self.assertEqual(self.serving, [SIBLING])
+        self.until(lambda: self.serving == [], 0.2)
+        super().end()
+
+    def test_the_giver_dies(self) -> None:
+        """Whenever it goes, the other one goes on without it."""
+        for after in (0.1, 0.25, 0.26, 0.265, 0.27, 0.28, 0.4):
+            self.grow()
+            self.subscribe()
+            self.network.start(self.taker)
+            began = self.network.clock.seconds()
+            self.say_until(partial(self.is_past, began + after))
+            self.ends[self.giver][-1].abortConnection()
+            self.serves_alone(10.0)
+
+    def is_past(self, seconds: float) -> bool:
+        """Tell whether it is so late."""
+        return self.network.clock.seconds() >= seconds
+
+    def test_the_taker_dies(self) -> None:
+        """Whenever it goes before the end, the other one goes on, and no mark is left."""
+        for after in (0.1, 0.25, 0.26, 0.265, 0.27):
+            self.grow()
+            self.subscribe()
+            self.network.start(self.taker)
+            began = self.network.clock.seconds()
+            self.say_until(partial(self.is_past, began + after))
+            self.gateways[self.taker].leafs.stop()
+            self.until(lambda: self.serving == [SIBLING], 10.0)
+            self.goes_on()
+            queues = {queue for _, queue in self.hub_link.interests}
+            self.assertEqual(queues, {""})
+            super().end()
+
+    @property
+    def hub_link(self) -> Any:
+        """The server's side of the only connection."""
+        [link] = self.gateways[self.hub].leafs.links
+        return link
+
+
+class BoundTests(HandoverCase):
+    """What is kept has bounds."""
+
+    def test_the_giver_keeps_no_more(self) -> None:
+        """What it cannot keep for the other one it passes on itself: nothing is lost."""
+        self.patch(bounds, "HANDOVER_GIVEN_BYTES", 0)
+        self.grow()
+        self.subscribe()
+        self.network.start(self.taker)
+        self.say_until(self.is_handed_over)
+        for heard in self.listen():
+            self.assertEqual(sorted(heard), [*range(self.said)])
+        super().end()
+
+    def test_the_taker_keeps_no_more(self) -> None:
+        """What it cannot keep is lost, and counted."""
+        self.patch(bounds, "HANDOVER_BYTES", 60)
+        self.grow()
+        self.subscribe()
+        self.network.start(self.taker)
+        self.say_until(self.is_handed_over)
+        dropped = self.taker.statistics.publications_dropped[Status.NOT_CONNECTED]
+        self.assertGreater(dropped, 0)
+        self.goes_on()
+        super().end()
+
+    def test_what_was_matched_before_is_waited_for(self) -> None:
+        """Nobody is drawn before everybody can know of the mark."""
+        self.grow()
+        self.subscribe()
+        self.network.start(self.taker)
+        self.network.settle(bounds.HANDOVER_GRACE_SECONDS)
+        self.assertEqual(self.ends[self.taker], [])
+        self.until(lambda: self.ends[self.taker] != [], 0.1)
+        super().end()
