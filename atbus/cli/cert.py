@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atbus.cli.options import output_option
+from atbus.cli.options import DAYS, output_option
 from atbus.cli.output import Output
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ _file = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @_folder
 @click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
 @click.option(
-    "--days", default=3650.0, show_default=True, help="How long the authority is believed."
+    "--days",
+    metavar="FLOAT",
+    type=DAYS,
+    default=3650.0,
+    show_default=True,
+    help="How long the authority is believed.",
 )
 @output_option
 def new_ca(folder: Path, realm: str, days: float, output: Output) -> None:
@@ -64,7 +69,14 @@ def new_ca(folder: Path, realm: str, days: float, output: Output) -> None:
     help="A name or address under which others dial it; may be repeated.",
 )
 @click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
-@click.option("--days", default=365.0, show_default=True, help="How long the certificate is good.")
+@click.option(
+    "--days",
+    metavar="FLOAT",
+    type=DAYS,
+    default=365.0,
+    show_default=True,
+    help="How long the certificate is good.",
+)
 @output_option
 def new_node(
     folder: Path,
@@ -124,7 +136,12 @@ def show(path: Path, output: Output) -> None:
     help="Those whose signature is believed.",
 )
 @click.option(
-    "--days", default=14.0, show_default=True, help="For how long it has to be good, at least."
+    "--days",
+    metavar="FLOAT",
+    type=DAYS,
+    default=14.0,
+    show_default=True,
+    help="For how long it has to be good, at least.",
 )
 @output_option
 def check(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> None:

@@ -14,7 +14,7 @@ import click
 
 from atbus.cli import cert as certificates
 from atbus.cli import config as configurations
-from atbus.cli.options import BUS_ID, output_option, via_of, via_options
+from atbus.cli.options import BUS_ID, DAYS, output_option, via_of, via_options
 from atbus.cli.output import Output
 
 if TYPE_CHECKING:
@@ -71,7 +71,12 @@ def config(path: Path, output: Output) -> int:
     help="Those whose signature is believed.",
 )
 @click.option(
-    "--days", default=14.0, show_default=True, help="For how long it has to be good, at least."
+    "--days",
+    metavar="FLOAT",
+    type=DAYS,
+    default=14.0,
+    show_default=True,
+    help="For how long it has to be good, at least.",
 )
 @output_option
 def cert(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> int:

@@ -64,8 +64,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     :param arguments: Its words; None: those of the process.
     :raises SystemExit: Always.
     """
+    fill_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(int(run(words)))
+
+
+def fill_standard_streams() -> None:
+    """
+    Put nothing where a standard stream of the process has been closed.
+
+    What is opened next would take its number, a connection to the bus above all; and Python has no
+    object where there is no stream.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            # Also for what takes the place of this process.
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, open(nowhere, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def run(words: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ Nothing here loads Twisted, or anything else that takes time, before a value has
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -74,6 +75,27 @@ class UpstreamType(click.ParamType[str]):
         return str(address)
 
 
+class NumberType(click.FloatRange):
+    """A number within bounds; "nan", which no bound keeps out, is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """
+        Read a number.
+
+        :param value: The text.
+        :param param: Whose value it is.
+        :param ctx: Of which command.
+        :returns: It.
+        :raises click.BadParameter: It is none, or out of bounds.
+        """
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
 class SecretType(click.types.StringParamType):
     """A text that may have blanks in it, also where it comes from the environment."""
 
@@ -90,6 +112,9 @@ class SecretType(click.types.StringParamType):
 
 
 BUS_ID: Final = BusIdType()
+
+DAYS: Final = NumberType(-36_500, 36_500)
+"""How long a certificate is good: a century at most, so that its end is a date."""
 
 
 @attrs.frozen(kw_only=True)
@@ -174,7 +199,7 @@ def via_options(command: Command) -> Command:
                 "--timeout",
                 "timeout_seconds",
                 metavar="SECONDS",
-                type=click.FloatRange(min=0.01, max=3_600),
+                type=NumberType(min=0.01, max=3_600),
                 default=TIMEOUT_SECONDS,
                 show_default=True,
                 expose_value=False,

@@ -110,7 +110,8 @@ class Output:
             self.value({"error": told})
             return
         click.echo(f"atbus: {printable(failure.message)}", err=True)
-        for fault in failure.faults:
+        # Who has been told all of them in a sentence need not be told again.
+        for fault in () if failure.message == "; ".join(failure.faults) else failure.faults:
             click.echo(f"  {printable(fault)}", err=True)
 
 

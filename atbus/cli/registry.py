@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import click
 
-from atbus.cli.options import output_option
+from atbus.cli.options import NumberType, output_option
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.cli.output import Output
 from atbus.cli.services import services
@@ -70,7 +70,7 @@ _ETCD_OPTIONS: Final = (
         "--timeout",
         "timeout_seconds",
         metavar="SECONDS",
-        type=click.FloatRange(min=0.1),
+        type=NumberType(min=0.1),
         default=_TIMEOUT_SECONDS,
         help="How long to wait for an answer.",
     ),
@@ -290,7 +290,8 @@ def _run(which: _Etcd, ask: Callable[[EtcdCluster], Coroutine[Any, Any, T]]) -> 
     try:
         return session.run(lambda reactor: Deferred.fromCoroutine(talk(reactor)))
     except ConfigurationError as error:
-        raise CommandFailed(ExitCode.USAGE, "USAGE", str(error), tuple(error.faults)) from error
+        faults = tuple(error.faults)
+        raise CommandFailed(ExitCode.USAGE, "USAGE", "; ".join(faults), faults) from error
     except DiscoveryError as error:
         raise _failure(error) from error
 

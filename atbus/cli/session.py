@@ -159,6 +159,9 @@ def _unusable(error: ConfigurationError) -> CommandFailed:
 
 
 _OPTIONS: Final = {
+    "upstreams[0]": "--via",
+    "access_tokens[": "--token[",
+    "handshake_seconds": "--timeout",
     "tls.certificate": "--certificate-file",
     "tls.key": "--key-file",
     "tls.authorities": "--ca-file",

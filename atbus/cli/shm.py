@@ -45,9 +45,11 @@ def show(ctx: click.Context, peer: int, target: int | None, output: Output) -> N
 
     ID is the node that is asked; without it, the node at --via answers.
     """
-    for lane in _lanes(ctx, target):
-        if int(lane["id"], 16) == peer:
-            output.fields(lane)
+    found = [lane for lane in _lanes(ctx, target) if int(lane["id"], 16) == peer]
+    for lane in found:
+        output.fields(lane)
+    if not found:
+        output.say(f"no lanes to or from {peer:#x}")
 
 
 def _lanes(ctx: click.Context, target: int | None) -> Any:

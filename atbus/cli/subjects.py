@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from atbus.cli.options import output_option, via_of, via_options
+from atbus.cli.options import NumberType, output_option, via_of, via_options
 from atbus.cli.output import Output
 
 if TYPE_CHECKING:
@@ -22,15 +22,17 @@ _FOR_EVER_SECONDS: Final = 10 * 365 * 86_400.0
 
 class SubjectType(click.ParamType[str]):
     """
-    A subject, or a pattern of subjects.
+    A subject, a pattern of subjects, or a queue group.
 
-    :param is_pattern: Which of the two.
+    :param is_pattern: Which of the first two.
+    :param is_queue: Whether it is the third; that, as any other that is optional, may be empty.
     """
 
     name = "subject"
 
-    def __init__(self, *, is_pattern: bool) -> None:
+    def __init__(self, *, is_pattern: bool = False, is_queue: bool = False) -> None:
         self._is_pattern = is_pattern
+        self._is_queue = is_queue
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """
@@ -43,19 +45,30 @@ class SubjectType(click.ParamType[str]):
         :raises click.BadParameter: It is none.
         """
         from atbus.errors import SubjectError
-        from atbus.subjects.pattern import parse_pattern, parse_subject
+        from atbus.subjects.pattern import check_queue, parse_pattern, parse_subject
 
+        if not value and isinstance(param, click.Option):
+            return ""
         try:
-            (parse_pattern if self._is_pattern else parse_subject)(value)
+            if self._is_queue:
+                check_queue(value)
+            else:
+                (parse_pattern if self._is_pattern else parse_subject)(value)
         except SubjectError as error:
             self.fail(str(error), param, ctx)
         return str(value)
 
 
 @click.command()
-@click.argument("subject", metavar="SUBJECT", type=SubjectType(is_pattern=False))
+@click.argument("subject", metavar="SUBJECT", type=SubjectType())
 @click.argument("payload", metavar="[TEXT]", required=False)
-@click.option("--reply-to", metavar="SUBJECT", default="", help="Where answers are awaited.")
+@click.option(
+    "--reply-to",
+    metavar="SUBJECT",
+    type=SubjectType(),
+    default="",
+    help="Where answers are awaited.",
+)
 @click.option(
     "-H", "--header", "headers", metavar="NAME:VALUE", multiple=True, help="May be repeated."
 )
@@ -102,7 +115,13 @@ def pub(
 
 @click.command()
 @click.argument("pattern", metavar="PATTERN", type=SubjectType(is_pattern=True))
-@click.option("--queue", metavar="NAME", default="", help="Share with others of this group.")
+@click.option(
+    "--queue",
+    metavar="NAME",
+    type=SubjectType(is_queue=True),
+    default="",
+    help="Share with others of this group.",
+)
 @click.option(
     "-c",
     "--count",
@@ -114,7 +133,7 @@ def pub(
     "--wait",
     "wait_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(0.01, 86_400),
+    type=NumberType(0.01, 86_400),
     help="End when nothing came for so long; with --count that is a failure.",
 )
 @click.option("--raw", is_flag=True, help="Print payloads and nothing else, as they are.")
@@ -163,7 +182,7 @@ def sub(
 
 
 @click.command()
-@click.argument("subject", metavar="SUBJECT", type=SubjectType(is_pattern=False))
+@click.argument("subject", metavar="SUBJECT", type=SubjectType())
 @click.argument("payload", metavar="[TEXT]", required=False)
 @click.option(
     "-H", "--header", "headers", metavar="NAME:VALUE", multiple=True, help="May be repeated."
@@ -175,7 +194,7 @@ def sub(
     "--quiet",
     "quiet_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(0.01, 3_600),
+    type=NumberType(0.01, 3_600),
     default=0.3,
     show_default=True,
     help="With --all: how long after an answer the next one may come.",

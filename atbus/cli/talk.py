@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from atbus import limits
-from atbus.cli.options import BUS_ID, output_option, via_of, via_options
+from atbus.cli.options import BUS_ID, NumberType, output_option, via_of, via_options
 from atbus.cli.output import Output, duration
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def command(ctx: click.Context, target: int, words: tuple[str, ...], output: Out
     "--interval",
     "interval_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(0, 3_600),
+    type=NumberType(0, 3_600),
     default=1.0,
     show_default=True,
     help="How long to wait between two pings.",

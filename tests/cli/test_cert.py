@@ -7,6 +7,7 @@ import json
 import stat
 from pathlib import Path
 
+from click import BadParameter
 from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -59,6 +60,13 @@ class CertTests(SynchronousTestCase):
         failure = self.failure("new-node", str(self.folder), "5")
         self.assertIn("exists", failure.message)
         self.assertEqual(key.read_bytes(), before)
+
+    def test_times_without_end(self) -> None:
+        """A certificate ends within a century, at a time that is one."""
+        for days in ("nan", "inf", "1e9", "-1e9"):
+            for words in (["new-ca", self.mktemp()], ["new-node", str(self.folder), "7"]):
+                result = self.cert(*words, "--days", days)
+                self.assertIsInstance(result.exception, BadParameter)
 
     def test_show(self) -> None:
         """It prints whose the certificate is, for which hosts, and until when."""

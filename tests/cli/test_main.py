@@ -94,6 +94,32 @@ class MistakeTests(SynchronousTestCase):
             self.assertEqual((run.returncode, run.stdout), (ExitCode.USAGE, ""), words)
             self.assertIn(part, run.stderr)
 
+    def test_what_is_wrong_is_named_as_it_was_given(self) -> None:
+        """The sentence names the option, not what it is called inside, and says it once."""
+        for words, sentence in (
+            (["--via", "tls+ipv4://127.0.0.1:1"], "atbus: --via: tls+ipv4://127.0.0.1:1 needs"),
+            (["--via", "unix:///x", "--token", ""], "atbus: --token[0]: an access token is empty"),
+            (["--via", "unix:///x", "--timeout", "nan"], "'--timeout': 'nan' is not a number"),
+        ):
+            ended = atbus("nodes", *words)
+            self.assertEqual(ended.returncode, ExitCode.USAGE)
+            self.assertEqual(ended.stderr.count(sentence), 1, ended.stderr)
+            self.assertEqual(ended.stderr.count("access token"), sentence.count("access token"))
+
+    def test_closed_streams(self) -> None:
+        """Where a standard stream is closed nothing is read and written, and nothing fails."""
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            command = f'exec "$0" -m atbus config default {closed}'
+            ended = subprocess.run(
+                ["/bin/sh", "-c", command, sys.executable],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual((ended.returncode, ended.stderr), (ExitCode.DONE, ""), closed)
+            self.assertEqual(ended.stdout == "", " >&-" in f" {closed}", closed)
+
     def test_usage_for_programs(self) -> None:
         """With ``-o json`` a mistake is told as JSON on stdout, however the option is written."""
         for option in (["-o", "json"], ["-ojson"], ["--output=json"]):

@@ -187,7 +187,7 @@ class ConverseTests(BusTestCase):
         """What is missing for TLS, or cannot be read, is told by the names of the options."""
         files = ("certificate", "key", "ca")
         mistakes: tuple[tuple[dict[str, Any], list[str]], ...] = (
-            ({}, ["upstreams[0]: tls+ipv4://127.0.0.1:1 needs --certificate-file"]),
+            ({}, ["--via: tls+ipv4://127.0.0.1:1 needs --certificate-file"]),
             (
                 {"certificate_file": "/no"},
                 ["--key-file: missing; TLS needs it", "--ca-file: missing; TLS needs it"],

@@ -11,7 +11,7 @@ import click
 
 from atbus import limits
 from atbus.cli.bench.task import CHANNELS, SIZE_BYTES_MIN, Wishes
-from atbus.cli.options import output_option
+from atbus.cli.options import NumberType, output_option
 from atbus.cli.output import Output
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -79,7 +79,7 @@ def _measured(default_count: int) -> Callable[[Command], Command]:
 _rate_option = click.option(
     "--rate",
     metavar="NUMBER",
-    type=click.FloatRange(0, 10_000_000),
+    type=NumberType(0, 10_000_000),
     default=0.0,
     show_default=True,
     help="Messages per second; 0 for as many as go.",

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from atbus.cli.options import output_option
+from atbus.cli.options import NumberType, output_option
 from atbus.cli.output import Output
 
 
@@ -16,7 +16,7 @@ from atbus.cli.output import Output
 @click.option(
     "--seconds",
     metavar="NUMBER",
-    type=click.FloatRange(3, 3_600),
+    type=NumberType(3, 3_600),
     default=20.0,
     show_default=True,
     help="How long messages are sent.",
@@ -24,7 +24,7 @@ from atbus.cli.output import Output
 @click.option(
     "--rate",
     metavar="NUMBER",
-    type=click.FloatRange(1, 10_000),
+    type=NumberType(1, 10_000),
     default=200.0,
     show_default=True,
     help="Messages per second of each service.",
