@@ -51,6 +51,19 @@ PERMITS: dict[str, Any] = {
     "compression_except_kinds": [7, -8],
 }
 
+# Made once: what a strategy can give is found out by its first draw, and takes long.
+_SOME_NAMES = st.sets(st.sampled_from([*OPTIONS]), min_size=1, max_size=4)
+_ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.binary(max_size=4),
+    st.lists(st.one_of(st.integers(), st.text(max_size=8), st.tuples(st.integers()))),
+    st.dictionaries(st.integers() | st.text(max_size=3), st.integers() | st.text()),
+)
+
 
 def full(**changes: Any) -> NodeConfig:
     """Make a configuration in which each option that can be set easily is."""
@@ -383,18 +396,8 @@ class FaultTests(FaultCase):
         self, data: st.DataObject
     ) -> None:
         """No value, however odd, gets another exception out of a configuration."""
-        odd = st.one_of(
-            st.none(),
-            st.booleans(),
-            st.integers(),
-            st.floats(),
-            st.text(max_size=8),
-            st.binary(max_size=4),
-            st.lists(st.one_of(st.integers(), st.text(max_size=8), st.tuples(st.integers()))),
-            st.dictionaries(st.integers() | st.text(max_size=3), st.integers() | st.text()),
-        )
-        names = data.draw(st.sets(st.sampled_from([*OPTIONS]), min_size=1, max_size=4))
-        options = {name: data.draw(odd) for name in sorted(names)}
+        names = data.draw(_SOME_NAMES)
+        options = {name: data.draw(_ODD) for name in sorted(names)}
         try:
             config = NodeConfig(**options)
         except ConfigurationError as error:
