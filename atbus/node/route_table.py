@@ -24,7 +24,7 @@ from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.node.route_notices import RouteNotices
-from atbus.routing.batch import Batch, from_message
+from atbus.routing.batch import Batch
 from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import Feeder
 from atbus.routing.sync import RouteSync
@@ -220,12 +220,8 @@ class RouteTable:
         message = link.read(frame, head)
         if not isinstance(message, RouteBatch):
             return
-        batch, faults = from_message(message)
-        statistics = self._context.statistics
-        statistics.route_batches_received += 1
-        if faults:
-            statistics.route_words_ignored[Status.MALFORMED_FRAME] += len(faults)
-        self._receive(link, batch)
+        self._context.statistics.route_batches_received += 1
+        self._receive(link, message)
 
     def _receive(self, link: Link, message: SyncMessage) -> None:
         endpoint, own = link.connection.endpoint, self._topology.own

@@ -56,6 +56,7 @@ class Batch:
     :param last: Whether the snapshot is complete with this batch.
     :param continues: Whether this is more of the batch before it, which was too long for one turn;
         that is never so on the wire.
+    :param faults: How many records were left out of it, because they made no sense.
     """
 
     words: tuple[Word, ...]
@@ -63,6 +64,7 @@ class Batch:
     index: int = 0
     last: bool = False
     continues: bool = False
+    faults: int = 0
 
     @property
     def is_snapshot(self) -> bool:

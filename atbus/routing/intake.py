@@ -4,7 +4,8 @@ How fast what one neighbor tells of nodes is read.
 1. Each word costs a token, a message without words costs one too. A message is read while there is
    one; what it costs beyond that is paid before the next one. Tokens come back with time.
 2. What is not read yet waits, in order. It is read later, and nothing is lost by it. A batch that
-   is longer than what is read in one turn is read in parts.
+   is longer than what is read in one turn is read in parts; its records are looked into when they
+   are read. What cannot be read as records has ended the connection before.
 3. When more waits than a full table has, all of it is thrown away, and whatever comes then. When
    all tokens are back, the neighbor is asked for everything anew: how things are at that moment.
 """
@@ -18,12 +19,30 @@ from typing import TypeAlias
 import attrs
 
 from atbus.routing import bounds
-from atbus.routing.batch import Batch
+from atbus.routing.batch import Batch, from_message
 from atbus.routing.bounds import ROUTE_WORDS_IN_TURN
 from atbus.routing.turn import Turn
-from atbus.wire.messages import SubscribeResponse
+from atbus.wire.messages import RouteBatch, SubscribeResponse
 
-Told: TypeAlias = SubscribeResponse | Batch
+Told: TypeAlias = SubscribeResponse | Batch | RouteBatch
+
+
+@attrs.frozen
+class _Unread:
+    """
+    Records that nobody has looked into.
+
+    :param message: Those that are read together.
+    :param continues: Whether this is more of the batch before it.
+    """
+
+    message: RouteBatch
+    continues: bool
+
+    def read(self) -> Batch:
+        """Look into the records."""
+        batch, faults = from_message(self.message)
+        return attrs.evolve(batch, continues=self.continues, faults=len(faults))
 
 
 @attrs.define(eq=False)
@@ -48,7 +67,9 @@ class Intake:
     # When all tokens are back.
     _paid_at: float = attrs.field(default=float("-inf"), init=False)
     # None while nothing does: an empty deque would be a good part of what an idle neighbor costs.
-    _waiting: deque[Told] | None = attrs.field(default=None, init=False, repr=False)
+    _waiting: deque[SubscribeResponse | Batch | _Unread] | None = attrs.field(
+        default=None, init=False, repr=False
+    )
     _waiting_cost: int = attrs.field(default=0, init=False)
 
     @property
@@ -94,7 +115,7 @@ class Intake:
             return self._drop()
         return _cost(message)
 
-    def read(self, now: float, turn: Turn) -> Iterator[Told]:
+    def read(self, now: float, turn: Turn) -> Iterator[SubscribeResponse | Batch]:
         """
         Give out what may be read now, in order.
 
@@ -105,13 +126,13 @@ class Intake:
         while self._waiting and not turn.is_over and now >= self._readable_at:
             message = self._waiting.popleft()
             self._waiting = self._waiting or None
-            cost = _cost(message)
+            cost = _cost(message.message if isinstance(message, _Unread) else message)
             self._waiting_cost -= cost
             turn.spend(cost)
             if now >= self._paid_at:
                 self._named = False
             self._paid_at = max(self._paid_at, now) + cost / self.rate
-            yield message
+            yield message.read() if isinstance(message, _Unread) else message
 
     def name(self) -> bool:
         """
@@ -145,17 +166,28 @@ class Intake:
         return cost
 
 
-def _parts(message: Told) -> Iterator[Told]:
+def _parts(message: Told) -> Iterator[SubscribeResponse | Batch | _Unread]:
     """Split a batch that is too much for one turn."""
-    if not isinstance(message, Batch) or len(message.words) <= ROUTE_WORDS_IN_TURN:
+    size = ROUTE_WORDS_IN_TURN
+    if isinstance(message, RouteBatch):
+        for at in range(0, len(message.records) or 1, size):
+            is_last = message.last and at + size >= len(message.records)
+            records = message.records[at : at + size]
+            yield _Unread(attrs.evolve(message, records=records, last=is_last), at > 0)
+    elif isinstance(message, Batch) and len(message.words) > size:
+        words = message.words
+        for at in range(0, len(words), size):
+            is_last = message.last and at + size >= len(words)
+            part = words[at : at + size]
+            yield attrs.evolve(message, words=part, last=is_last, continues=at > 0)
+    else:
         yield message
-        return
-    words, size = message.words, ROUTE_WORDS_IN_TURN
-    for at in range(0, len(words), size):
-        is_last = message.last and at + size >= len(words)
-        part = words[at : at + size]
-        yield attrs.evolve(message, words=part, last=is_last, continues=at > 0)
 
 
 def _cost(message: Told) -> int:
-    return max(1, len(message.words)) if isinstance(message, Batch) else 1
+    match message:
+        case RouteBatch(records=records):
+            return max(1, len(records))
+        case Batch(words=words):
+            return max(1, len(words))
+    return 1

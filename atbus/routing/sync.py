@@ -12,8 +12,7 @@ says when to call `tick`. The rules (wire protocol, sections 6.6 and 7.15 to 7.1
 3. A neighbor that does not tell its own record within a second is listed as it registered.
 4. A downstream whose link breaks is awaited for `SyncTimes.child_grace`; then it is reported dead
    under the stamp it told, unless it is known to be elsewhere by a newer one; one that never told a
-   stamp is gone. What was below it is gone, the deepest first. One that has left itself, or in good
-   order, is not awaited.
+   stamp is gone. What was below it is gone, the deepest first. Who left in order is not awaited.
 5. What a peer has told is gone with its link; if the upstream carries it too, it stays.
 6. What the upstream has told stays for `SyncTimes.parent_grace` after its loss, *stale*, or until
    an upstream has told everything anew (or is there, if we ask nobody). A second loss adds to it.
@@ -51,7 +50,7 @@ from atbus.routing.table import Position
 from atbus.routing.telling import Telling
 from atbus.routing.tombstones import Tombstones
 from atbus.routing.turn import Turn
-from atbus.wire.messages import SubscribeRequest, SubscribeResponse
+from atbus.wire.messages import RouteBatch, SubscribeRequest, SubscribeResponse
 
 # What is awaited, besides what `Telling` awaits: (what, of which neighbor).
 _GRACE, _OWN_WORD, _STALE, _PATIENCE, _REFUTE = "grace", "own word", "stale", "patience", "refute"
@@ -232,7 +231,7 @@ class RouteSync:
         match message:
             case SubscribeRequest():
                 self._asked(bus_id, link)
-            case SubscribeResponse() | Batch() if link is not None:
+            case SubscribeResponse() | Batch() | RouteBatch() if link is not None:
                 self._arrived(link, message)
             case _:
                 self._effects.append(Ignored(bus_id, Status.OUT_OF_TURN, 1))
@@ -320,9 +319,8 @@ class RouteSync:
             self._effects.clear()
             return []
         if self._own.is_disputed:
-            self._timers.hasten(
-                (_REFUTE, _NOBODY), max(now, self._refuted_at + self.times.refutation)
-            )
+            refute_at = max(now, self._refuted_at + self.times.refutation)
+            self._timers.hasten((_REFUTE, _NOBODY), refute_at)
         self._telling.release(now)
         effects = list(self._effects)
         self._effects.clear()
@@ -408,6 +406,8 @@ class RouteSync:
 
     def _told(self, link: RouteLink, batch: Batch) -> None:
         subscription = link.subscription
+        if batch.faults:
+            self._effects.append(Ignored(link.bus_id, Status.MALFORMED_FRAME, batch.faults))
         if not subscription.takes(batch, link.feed.told):
             self._effects.append(Ignored(link.bus_id, Status.OUT_OF_TURN, len(batch.words)))
             return

@@ -15,7 +15,7 @@ from atbus.routing import bounds
 from atbus.routing.batch import Batch
 from atbus.routing.record import Record, Stamp
 from atbus.routing.table import Position
-from atbus.wire.messages import SubscribeRequest, SubscribeResponse
+from atbus.wire.messages import RouteBatch, SubscribeRequest, SubscribeResponse
 
 
 class TableMode(enum.Enum):
@@ -69,7 +69,7 @@ class Peer:
         return self.record.bus_id
 
 
-SyncMessage: TypeAlias = SubscribeRequest | SubscribeResponse | Batch
+SyncMessage: TypeAlias = SubscribeRequest | SubscribeResponse | Batch | RouteBatch
 
 
 @attrs.frozen
@@ -137,7 +137,7 @@ class Ignored:
     Words that a neighbor may not say, or that are too many, were not taken.
 
     :param bus_id: The neighbor.
-    :param status: `SOURCE_REFUSED`, `BUFFER_LIMIT` or `OUT_OF_TURN`.
+    :param status: `SOURCE_REFUSED`, `BUFFER_LIMIT`, `OUT_OF_TURN` or `MALFORMED_FRAME`.
     :param count: How many.
     """
 

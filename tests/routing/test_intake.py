@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.errors import Status
-from atbus.routing.batch import Batch
+from atbus.errors import RecordError, Status
+from atbus.routing import intake as intake_module
+from atbus.routing.batch import Batch, from_message, to_message
 from atbus.routing.bounds import (
     ROUTE_WORDS_BURST,
+    ROUTE_WORDS_IN_TURN,
     ROUTE_WORDS_PER_SECOND,
     ROUTE_WORDS_WAITING_MAX,
 )
 from atbus.routing.intake import Intake, Told
+from atbus.routing.record import Record
 from atbus.routing.sync_terms import Delayed, Ignored
 from atbus.routing.turn import Turn
-from atbus.wire.messages import SubscribeRequest
+from atbus.wire.messages import RouteBatch, RouteRecord, SubscribeRequest
 from tests.routing.route_talk import DOWN, OWN, Talk, gone, record
+
+
+def told_words(count: int) -> tuple[Record, ...]:
+    """Make so many words."""
+    return tuple(record(10 + each) for each in range(count))
 
 
 def told(count: int) -> Told:
     """Make a batch of so many words."""
-    return Batch(words=tuple(record(10 + each) for each in range(count)))
+    return Batch(words=told_words(count))
 
 
 class IntakeTests(SynchronousTestCase):
@@ -56,6 +64,36 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(len(list(intake.read(0.0, Turn()))), 1)
         intake.put(told(1))
         self.assertEqual(intake.deadline, 21.0)
+
+    def test_looked_into_when_read(self) -> None:
+        """Of a thousand records on the wire those of one turn are looked into, and in order."""
+        looked = []
+
+        def look(message: RouteBatch) -> tuple[Batch, list[RecordError]]:
+            looked.append(len(message.records))
+            return from_message(message)
+
+        self.patch(intake_module, "from_message", look)
+        batch = Batch(words=told_words(1_000), snapshot_id=2, index=3, last=True)
+        intake = Intake()
+        self.assertEqual(intake.put(to_message(batch, source=5)), 0)
+        self.assertEqual(looked, [])
+        read: list[Told] = []
+        while intake.waits:
+            before = len(looked)
+            read += intake.read(100.0, Turn())
+            self.assertEqual(looked[before:], [ROUTE_WORDS_IN_TURN])
+        parts = Intake()
+        parts.put(batch)
+        self.assertEqual(read, list(parts.read(100.0, Turn(1_000))))
+
+    def test_an_empty_batch_on_the_wire(self) -> None:
+        """A batch without records is one message, and the end of a snapshot if it says so."""
+        intake = Intake(burst=3, rate=1.0, waiting_max=100)
+        batch = Batch(words=(), snapshot_id=1, last=True)
+        for _ in range(5):
+            intake.put(to_message(batch, source=5))
+        self.assertEqual(list(intake.read(0.0, Turn())), [batch] * 3)
 
     def test_too_much_is_thrown_away_until_all_is_paid(self) -> None:
         """More than may wait is counted and dropped; it begins anew with all its tokens."""
@@ -170,3 +208,16 @@ class HastyNeighborTests(SynchronousTestCase):
         talk.lose(2, in_order=True)
         talk.wait(60)
         self.assertNotIn(10, talk.ids)
+
+    def test_a_bad_record_in_a_later_part(self) -> None:
+        """A record about nobody is counted when its part is read; what stands behind it counts."""
+        talk = Talk()
+        talk.neighbor(2, DOWN)
+        good = [record(each, upstream_id=2).to_entry() for each in range(10, 610)]
+        bad = RouteRecord(bus_id=0, epoch=1, seq=1)
+        talk.other.clear()
+        talk.hear(2, RouteBatch(source=2, records=(*good[:400], bad, *good[400:])))
+        self.assertEqual(talk.other, [])
+        talk.wait(0)
+        self.assertEqual(talk.other, [Ignored(2, Status.MALFORMED_FRAME, 1)])
+        self.assertEqual(talk.ids, [2, *range(10, 610)])
