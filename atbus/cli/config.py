@@ -98,7 +98,8 @@ def load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = Fa
 
     :param path: The file.
     :param overrides: Lines stronger than those of the file.
-    :param with_certificates: Whether certificates and denied ids are looked at as well.
+    :param with_certificates: Whether certificates, those of a gateway as well, and denied ids are
+        looked at.
     :returns: The configuration.
     :raises CommandFailed: A node could not be started with it.
     """
@@ -114,6 +115,7 @@ def load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = Fa
             credentials_of(node_config)
             if node_config.denied_file is not None:
                 read_denied(node_config.denied_file)
+            _check_gateway(node_config)
         return node_config
     except ConfigurationError as error:
         count = len(error.faults)
@@ -121,6 +123,22 @@ def load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = Fa
         raise CommandFailed(
             ExitCode.USAGE, "INVALID_CONFIGURATION", message, tuple(error.faults)
         ) from error
+
+
+def _check_gateway(node_config: NodeConfig) -> None:
+    """
+    Look at what the gateway for clients of NATS would need, if there is to be one.
+
+    :raises ConfigurationError: It could not be made.
+    """
+    if not node_config.nats:
+        return
+    from atbus.nats.settings import read_gateway
+    from atbus.nats.tls import make_context
+
+    settings = read_gateway(node_config)
+    if settings is not None and settings.tls is not None:
+        make_context(settings.tls)
 
 
 def _id_of(node_config: NodeConfig) -> str:

@@ -231,8 +231,16 @@ class NodeProcess(MultiService):
 
         :raises CannotStart: A daemon's node cannot listen: whoever started the daemon waits for
             this moment, and for this moment only. Or the file of ``record_events`` cannot be
-            written, or a gateway cannot listen.
+            written, a gateway cannot listen, or a file that the configuration names is of no use.
         """
+        try:
+            self._start()
+        except ListenFailed as error:
+            raise CannotStart(str(error)) from error
+        except ConfigurationError as error:
+            raise CannotStart(self._options.describe(error)) from error
+
+    def _start(self) -> None:
         config = self._options.node_config
         assert config is not None
         node = Node(config, self._reactor)
@@ -252,10 +260,7 @@ class NodeProcess(MultiService):
         self._signals.on_drain = self._drain
         self._signals.install()
         self._reactor.callWhenRunning(self._signals.install)
-        try:
-            super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
-        except ListenFailed as error:
-            raise CannotStart(str(error)) from error
+        super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         watching.cancel()
         if self._options.is_daemon and node.state == DRAINING:
             raise CannotStart(errors[-1] if errors else "the node cannot start")

@@ -18,6 +18,8 @@ from atbus.node.node import Node
 from tests.channels.certificates import Files
 from tests.cli.bus_case import BusTestCase
 
+NO_FILES = "certificate_file = '/no'\nkey_file = '/no'\n"
+
 PLAIN = """
 id = "0x12340001"
 listen = ["ipv4://0.0.0.0:7000", "unix:///run/x.sock"]
@@ -53,6 +55,7 @@ class FileTests(SynchronousTestCase):
         for text, fault in (
             ("idd = 5\n", "idd: unknown"),
             ("id = 5\ndenied_file = '/no/such'\n", "denied_file: /no/such: No such file"),
+            (f"id = 5\n[nats]\nlisten = '127.0.0.1:0'\n{NO_FILES}", "nats: /no: No such file"),
             ("[tls]\ncertificate = '/no'\nkey = '/no'\nauthorities = '/no'\n", "tls.certificate"),
         ):
             code, said = self.config(text)

@@ -145,4 +145,19 @@ class FaultTests(ProcessCase):
         process = self.start("no", 'id = 1\nrecord_events = "no/such/folder/x.events"\n')
         self.assertEqual(await process.ends(), 1)
         self.assertIn("record_events: [Errno 2] No such file", process.output)
+
+    async def test_files_that_are_not_there(self) -> None:
+        """What the configuration names and nobody can read is told in a line, with its place."""
+        for name, text, fault in (
+            ("ids", 'denied_file = "/no/ids"', "denied_file: /no/ids: No such file or directory"),
+            (
+                "gateway",
+                '[nats]\nlisten = "127.0.0.1:0"\ncertificate_file = "/no/a"\nkey_file = "/no/b"',
+                "nats: /no/a: No such file or directory",
+            ),
+        ):
+            process = self.start(name, f"id = 1\n{text}\n")
+            self.assertEqual(await process.ends(), 1)
+            self.assertIn(f"{name}.toml: {fault}\n", process.output)
+            self.assertNotIn("Traceback", process.output)
         self.assertNotIn("Traceback", process.output)
