@@ -283,8 +283,7 @@ class Taking(Handover):
         link, publications, messages = self.link, self._publications, self._messages
         self._publications = self._messages = None
         for publication, passing in publications or ():
-            if self.takes(publication, passing):
-                link.pass_on(publication, passing)
+            link.take(publication, passing)
         left = Counter(kept)
         ours: list[tuple[Message, bool]] = []
         for message, is_marked in messages or ():

@@ -28,10 +28,8 @@ from atbus.wire.messages import Interest as Told
 from atbus.wire.messages import InterestEntry
 
 if TYPE_CHECKING:
-    from atbus.nats.handover import Handover
     from atbus.nats.leaf_settings import Remote
     from atbus.nats.leafs import Leafs
-    from atbus.node.publication import Passing, Publication
 
 #: Candidates for a remote are known by the interest in this, its key and their id.
 CANDIDATES: Final = f"{OWN_SUBJECTS}.nats.leafs"
@@ -57,8 +55,6 @@ class LeafLink(ServerLink):
         self.has_rivals: Callable[[], bool] = lambda: False
         #: Called when it takes part.
         self.joined: Callable[[], object] = lambda: None
-        #: How the server is handed over, while that lasts.
-        self.handover: Handover | None = None
         self._loops: dict[str, IDelayedCall] = {}
         self._later: list[IDelayedCall] = []
 
@@ -156,15 +152,24 @@ class LeafLink(ServerLink):
 
         :returns: Who has published it, in which epoch, and its number; 0 when it is dropped.
         """
-        return *self._owner.beyond.source, super()._publish(message, queues_only=queues_only)
+        beyond, place = self._owner.beyond, self._place
+        if place is None:
+            return *beyond.source, 0
+        subject, reply, queues, header, payload = message
+        number = beyond.publish(
+            place,
+            subject,
+            payload,
+            reply_to=reply,
+            header_block=header,
+            queues=queues,
+            queues_only=queues_only,
+        )
+        return *beyond.source, number
 
     def wants_plainly(self, subject: str) -> bool:
         """Tell whether the server wants a subject for more than groups."""
         return self._place is not None and self._owner.beyond.wants_plainly(self._place, subject)
-
-    def pass_on(self, publication: Publication, passing: Passing) -> None:
-        """Send a publication to the server."""
-        super().take(publication, passing)
 
     def gave_up(self, count: int) -> None:
         """Count what was kept and is lost."""
@@ -194,11 +199,6 @@ class LeafLink(ServerLink):
         ]
         self.told(Told(entries=tuple(entries)))
 
-    def take(self, publication: Publication, passing: Passing) -> None:
-        """Pass on a publication, unless it is another gateway that does so."""
-        if self.handover is None or self.handover.takes(publication, passing):
-            super().take(publication, passing)
-
     def _take_part(self) -> None:
         super()._take_part()
         self.joined()
@@ -214,12 +214,6 @@ class LeafLink(ServerLink):
     def _passed(self, barrier: int) -> None:
         if self.handover is not None and self._place is not None:
             self.handover.passed(barrier)
-
-    def _publish(self, message: Message, *, queues_only: bool = False) -> int:
-        if self.handover is None:
-            return super()._publish(message, queues_only=queues_only)
-        self.handover.arrived(message)
-        return 0
 
     # The dialect, and the rights.
 

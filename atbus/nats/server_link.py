@@ -30,6 +30,7 @@ from atbus.subjects.pattern import INBOX, inbox_owner
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
+    from atbus.nats.handover import Handover
     from atbus.node.publication import Passing, Publication
     from atbus.node.report import ServerReport
     from atbus.subjects.interest import Side
@@ -104,6 +105,8 @@ class ServerLink(Protocol):
         self._tls_context = tls_context
         self._ended = ended
         self._place: int | None = None
+        #: How the server is handed over to another gateway, or by one, while that lasts.
+        self.handover: Handover | None = None
         self._reason, self._is_lasting = "", False
         # What is wanted for answers only, the latest last.
         self._expected: OrderedDict[str, None] = OrderedDict()
@@ -258,30 +261,17 @@ class ServerLink(Protocol):
         """The other side knows what it was told before a barrier of our own; these are negative."""
 
     def _arrived(self, message: Message) -> None:
-        if self._place is None or OWN_SUBJECTS in (message.subject[:_OWN], message.reply[:_OWN]):
+        subject, reply, queues, header, payload = message
+        if self._place is None or OWN_SUBJECTS in (subject[:_OWN], reply[:_OWN]):
             # Also not by way of an answer.
             return
         self.in_messages += 1
-        self.in_bytes += len(message.header) + len(message.payload)
-        self._publish(message)
-
-    def _publish(self, message: Message, *, queues_only: bool = False) -> int:
-        """
-        Put on the bus what the other side has sent.
-
-        :param queues_only: Whether plain subscribers get it in another way.
-        :returns: Its number there; 0 when it is dropped.
-        """
-        if self._place is None:
-            return 0
-        return self._owner.beyond.publish(
-            self._place,
-            message.subject,
-            message.payload,
-            reply_to=message.reply,
-            header_block=message.header,
-            queues=message.queues,
-            queues_only=queues_only,
+        self.in_bytes += len(header) + len(payload)
+        if self.handover is not None:
+            self.handover.arrived(message)
+            return
+        self._owner.beyond.publish(
+            self._place, subject, payload, reply_to=reply, header_block=header, queues=queues
         )
 
     # For the node.
@@ -315,6 +305,8 @@ class ServerLink(Protocol):
 
     def take(self, publication: Publication, passing: Passing) -> None:
         """Pass on a publication; what cannot be given back is given up."""
+        if self.handover is not None and not self.handover.takes(publication, passing):
+            return
         subject, reply = publication.subject, publication.reply_to
         if passing.came_from == self._place or not self.may_have(subject):
             return
