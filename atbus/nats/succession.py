@@ -37,6 +37,8 @@ SERVING: Final = f"{OWN_SUBJECTS}.nats.serving"
 TAKES_OVER: Final = "h"
 
 _ID_DIGITS: Final = 16
+#: What is answered when we do not hand over.
+_NO: Final = b"no"
 
 
 class Succession:
@@ -158,7 +160,7 @@ class Succession:
             mark = f"atbus-{secrets.token_hex(8)}"
             if not link.may_join(mark):
                 self._hang_up()
-                return b"no"
+                return _NO
             self._giving = link.handover = Giving(link, mark, self._is_ready, self._is_done)
             self._giving.begin()
         elif question.payload == BEGIN and giving is not None and giving.is_shared:
@@ -173,7 +175,19 @@ class Succession:
         if self._giving is not None:
             self._giving.share()
             ready = Ready(mark=self._giving.mark, inboxes=self._inboxes)
-            self._node.publish(self._reply_to, ready.write())
+            if not self._answer(ready.write()):
+                self._hang_up()
+
+    def _answer(self, text: bytes) -> bool:
+        """Answer, or say that we cannot; tell which of the two it was."""
+        try:
+            self._node.publish(self._reply_to, text)
+        except AtbusError as refused:
+            # It is longer than the longest message.
+            self._log.warn("a server is not handed over in order: {why}", why=str(refused))
+            self._node.publish(self._reply_to, _NO)
+            return False
+        return True
 
     def _is_done(self) -> None:
         giving, link = self._giving, self._link
@@ -181,8 +195,10 @@ class Succession:
             done = Done(
                 sent=tuple(giving.sent.rows), kept=tuple(giving.kept), inboxes=self._inboxes
             )
-            giving.kept = []
-            self._node.publish(self._reply_to, done.write())
+            if self._answer(done.write()):
+                giving.kept = []
+            else:
+                giving.let_go()
             link.later(bounds.HANDOVER_GRACE_SECONDS, self._hang_up)
 
     @property

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from atbus import limits
 from atbus.errors import Status
 from atbus.nats import bounds
+from atbus.nats.handover_terms import Done, Ready
 from atbus.nats.succession import Succession
 from atbus.node.node import Node
 from atbus.testing.network import VirtualNetwork
@@ -216,6 +218,18 @@ class FaultTests(HandoverCase):
         self.network.start(self.taker)
         self.until(lambda: self.serving == [], 0.1)
         self.serves_alone(0.1)
+
+    def test_answers_that_are_too_long(self) -> None:
+        """A giver that cannot say in a message what it has to say says so."""
+        for kind in (Done, Ready):
+            self.grow()
+            self.subscribe()
+            self.patch(kind, "write", lambda _: bytes(limits.MESSAGE_BYTES + 1))
+            self.network.start(self.taker)
+            self.say_until(self.is_handed_over)
+            self.assertLess(self.network.clock.seconds(), 10.0)
+            self.goes_on()
+            super().end()
 
     def test_one_that_does_not_come(self) -> None:
         """Whose turn it is, and who does not take over, is waited for no longer than so."""
