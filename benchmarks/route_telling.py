@@ -3,7 +3,7 @@ What it costs a node to tell its neighbors of many others, and how long it does 
 
 One process and no network: the machine of a route table, and its batches written as frames. In each
 turn it gets what has come and takes note of what has left, as the reactor would have it. Times are
-of the processor.
+of the processor, without the collector of cyclic garbage (`benchmarks.loop_lag` has that in).
 
     $ .venv/bin/python -m benchmarks.route_telling
 """
@@ -11,6 +11,7 @@ of the processor.
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import process_time
@@ -210,7 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What it costs to tell neighbors of many nodes.")
     parser.add_argument("--quick", action="store_true", help="1,000 records only")
     counts = COUNTS[:1] if parser.parse_args(arguments).quick else COUNTS
-    print(table_of([measure(each, count) for count in counts for each in NEIGHBORS]))
+    gc.disable()
+    try:
+        print(table_of([measure(each, count) for count in counts for each in NEIGHBORS]))
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":
