@@ -95,10 +95,12 @@ class Commands:
         if target != TEMPORARY:
             check_bus_id(target)
         check_seconds(timeout)
-        refusal = self._check(words)
+        excess = _excess(words)
         context = self._context
-        if refusal is not None:
-            return self._failing(refusal, target)
+        if excess:
+            return self._failing(Status.MESSAGE_TOO_LARGE, target, excess)
+        if self.refusal is not None:
+            return self._failing(self.refusal, target)
         self._sequence += 1
         # Of an earlier life of this node answers may still be under way.
         key = (context.epoch << _EPOCH_SHIFT) + self._sequence
@@ -128,15 +130,9 @@ class Commands:
         """Wait no more for an answer that nobody wants."""
         self._asked.resolve(key)
 
-    def _check(self, words: tuple[bytes, ...]) -> Status | None:
-        size = sum(len(word) for word in words)
-        if size > limits.COMMAND_BYTES or len(words) > limits.COMMAND_ARGUMENTS_MAX:
-            return Status.MESSAGE_TOO_LARGE
-        return self.refusal
-
-    def _failing(self, status: Status, target: int) -> Deferred[list[bytes]]:
+    def _failing(self, status: Status, target: int, detail: str = "") -> Deferred[list[bytes]]:
         failed: Deferred[list[bytes]] = Deferred()
-        failed.errback(Undeliverable(status, target, 0, self._context.bus_id))
+        failed.errback(Undeliverable(status, target, 0, self._context.bus_id, detail))
         return failed
 
     def _answered_self(self, key: int, status: Status, lines: list[bytes]) -> None:
@@ -387,6 +383,15 @@ class Commands:
             )
             items.append(Routed.of(message, custody if part.last else None))
         return items
+
+
+def _excess(words: tuple[bytes, ...]) -> str:
+    """Say by how much a command is too long; nothing when it is not."""
+    size_bytes, bytes_max = sum(map(len, words)), limits.COMMAND_BYTES
+    if size_bytes > bytes_max:
+        return f"a command of {size_bytes} bytes, the limit is {bytes_max}"
+    words_max = limits.COMMAND_ARGUMENTS_MAX
+    return f"a command of {len(words)} words, the limit is {words_max}" * (len(words) > words_max)
 
 
 def _as_word(word: object) -> bytes:

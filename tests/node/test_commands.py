@@ -115,7 +115,10 @@ class CommandTests(MailTests):
         most = bytes(limits.COMMAND_BYTES - 1)
         self.assertEqual(self.ended(child.command(ROOT, b"x", most))[2], most)
         for words in ([b"x", most + b"+"], [b""] * (limits.COMMAND_ARGUMENTS_MAX + 1)):
-            self.assertIs(self.ended(child.command(ROOT, *words)), Status.MESSAGE_TOO_LARGE)
+            asking = child.command(ROOT, *words)
+            error = self.failureResultOf(asking, Undeliverable).value
+            self.assertIs(error.status, Status.MESSAGE_TOO_LARGE)
+            self.assertRegex(error.detail, r"\Aa command of \d+ (bytes|words), the limit is \d+\Z")
         words = [b"n"] * limits.COMMAND_ARGUMENTS_MAX
         self.assertEqual(len(self.ended(child.command(ROOT, *words))), len(words) + 1)
 
