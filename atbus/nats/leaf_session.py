@@ -103,8 +103,6 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         self, terms: LeafTerms, judge: Callable[[dict[str, Any]], User | None] = _admit_all
     ) -> None:
         super().__init__(LeafGrammar(), terms)
-        #: What the other side says of itself.
-        self.peer: dict[str, Any] = {}
         #: What the leaf may do, whichever side that is.
         self.rights: Permissions = EVERYTHING
         self._terms = terms

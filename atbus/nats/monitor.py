@@ -295,7 +295,7 @@ def _member(link: RouteLink, now: float, wall_seconds: float, subs: str) -> dict
     return {
         "rid": link.number,
         "remote_id": link.server_id,
-        "remote_name": str(link.session.peer.get("server_name", "")),
+        "remote_name": link.peer_name,
         "did_solicit": link.dialer is not None,
         "is_configured": link.dialer is not None and link.dialer.is_configured,
         "ip": address.host,
@@ -325,10 +325,8 @@ def _wanted(wanted: Mapping[Wanted, int], subscriptions: str) -> dict[str, Any]:
 
 def _leaf(link: LeafLink, subscriptions: str) -> dict[str, Any]:
     peer = link.transport.getPeer()
-    # A hub has called itself a server, a leaf a name.
-    name = link.session.peer.get("server_name") or link.session.peer.get("name") or ""
     content = {
-        "name": str(name),
+        "name": link.peer_name,
         "is_spoke": link.session.is_spoke,
         "account": "$G",
         "ip": peer.host,

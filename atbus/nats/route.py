@@ -98,7 +98,7 @@ class RouteLink(ServerLink):
         place, now = self.transport.getPeer(), self._routes.now
         return ServerReport(
             id=self.server_id,
-            hostname=str(self.session.peer.get("server_name", "")),
+            hostname=self.peer_name,
             dialled=self.dialer is not None,
             configured=self.dialer is not None and self.dialer.is_configured,
             ip=place.host,

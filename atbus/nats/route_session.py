@@ -96,8 +96,6 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         self, terms: RouteTerms, judge: Callable[[dict[str, Any]], bool] = _admit_all
     ) -> None:
         super().__init__(RouteGrammar(), terms)
-        #: The INFO of the other side, the latest.
-        self.peer: dict[str, Any] = {}
         self._terms = terms
         self._judge = judge
         self._is_admitted = False

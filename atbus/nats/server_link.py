@@ -239,9 +239,22 @@ class ServerLink(Protocol):
                 self._log_end(reason)
                 self.close(reason)
 
+    @property
+    def peer_name(self) -> str:
+        """What the other side calls itself."""
+        peer = self._session.peer
+        # Who has dialed a leaf's hub is a name, all others are servers.
+        name = peer.get("server_name") or peer.get("name") or ""
+        return str(name)
+
     def _take_part(self) -> None:
         self._place = self._owner.beyond.open(self, self.side)
-        self._owner.log.info("{kind} {name} takes part", kind=self.kind, name=self.name)
+        self._owner.log.info(
+            "{kind} {name} takes part: {peer!r:.80}",
+            kind=self.kind,
+            name=self.name,
+            peer=self.peer_name,
+        )
 
     def _interested(self, subject: str, queue: str, weight: int) -> None:
         if self._place is None or subject.startswith(OWN_SUBJECTS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 
@@ -80,6 +80,8 @@ class ServerSession(ABC, Generic[T, E]):
 
     def __init__(self, grammar: ServerGrammar[T], patience: Patience) -> None:
         self.state = State.GREETING
+        #: What the other side says of itself, the latest.
+        self.peer: dict[str, Any] = {}
         #: When to tick next, seconds.
         self.deadline: float | None = None
         self._grammar = grammar

@@ -184,8 +184,9 @@ class DebianTests(PageCase):
         places = {"first": first.route_port, "second": second.route_port}
         text = captioned_blocks(BRIDGE)["member.toml"]
         gateway = await self.gateway_of(text, ours=0, **places)
-        for port in places.values():
-            await self.logged(f"route 127.0.0.1:{port} takes part")
+        # A server that was told of the node may have dialed it before it was dialed.
+        for name in ("first", "second"):
+            await self.logged(f" takes part: '{name}'")
         self.assertEqual(members(gateway), 2)
         ours = await self.at(gateway)
         for server in (first, second):
