@@ -266,14 +266,18 @@ class IncomingLane(LaneChannel):
         return self._falls_asleep()
 
     def _falls_asleep(self) -> bool:
-        """Go to sleep, or end if that was wanted, unless something has come meanwhile."""
+        """
+        Go to sleep, or end if that was wanted, unless something has come meanwhile.
+
+        Nor does who was just told of room let the process sleep: the word leaves with the turn.
+        """
         self._lane.sleep()
         # Between the stores of what was read, and that we sleep, and the loads below.
         self._fence.cross()
-        self._look_for_writer()
+        told = self._look_for_writer()
         if self._ended:
             return True
-        if self._lane.unread_bytes:
+        if told or self._lane.unread_bytes:
             return False
         if self._closing is not None:
             self._finish(*self._closing)

@@ -14,6 +14,7 @@ from atbus.address import Address, Scheme
 from atbus.channels.busy_polling import BusyPoller
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
+from atbus.channels.lane import _AT_WAITING
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.errors import Status
@@ -156,6 +157,23 @@ class AwakeLaneTests(SocketTests):
             self.poller.poll(1.0, 16)
         self.assertTrue(self.reader.frames[1:] == sent)
         self.assertEqual(self.writer.channel.queued_bytes, 0)
+
+    async def test_a_writer_that_begins_to_wait_as_the_reader_falls_asleep(self) -> None:
+        """A writer told of room at the last moment is written to before the process sleeps."""
+        await self.warm()
+        told: list[bool] = []
+        reading: Any = self.reader.channel
+        numbers = reading._lane._numbers
+
+        def wait() -> None:
+            numbers[_AT_WAITING] |= 1
+
+        reading._fence = SimpleNamespace(cross=wait)
+        reading.tell_room = lambda: told.append(True)
+        self.assertFalse(reading.fall_asleep())
+        self.assertEqual(told, [True])
+        self.assertTrue(reading.fall_asleep())
+        self.assertEqual(told, [True])
 
     async def test_who_does_not_read_is_left_alone(self) -> None:
         """A lane that is not read is not looked at, and does not keep the process awake."""
