@@ -45,12 +45,13 @@ def config(path: Path, output: Output) -> int:
     """
     Tell whether a node could be started with a configuration file.
 
-    It warns of listeners that other hosts can reach without TLS.
+    Its application is imported, from the current directory if it is there. It warns of listeners
+    that other hosts can reach without TLS.
     """
     from atbus.cli.outcome import CommandFailed
 
     try:
-        loaded = configurations.load(path, (), with_certificates=True)
+        loaded = configurations.load(path, (), with_all_it_names=True)
     except CommandFailed as failure:
         # Of a file that cannot be read the fault begins with its name.
         faults = "; ".join(failure.faults).removeprefix(f"{path}: ")

@@ -4,6 +4,7 @@ Configuration files: ``config check``, ``config show``, ``config default``.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,10 @@ def check(path: Path, overrides: tuple[str, ...], output: Output) -> None:
     """
     Tell every fault of a configuration file.
 
-    It ends with 0 when there is none, with 2 when a node could not be started with it.
+    It ends with 0 when there is none, with 2 when a node could not be started with it. Its
+    application is imported, from the current directory if it is there.
     """
-    node_config = load(path, overrides, with_certificates=True)
+    node_config = load(path, overrides, with_all_it_names=True)
     if output.is_json:
         output.value({"file": str(path), "valid": True, "id": _id_of(node_config)})
     else:
@@ -92,14 +94,14 @@ def default(output: Output) -> None:
     )
 
 
-def load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = False) -> NodeConfig:
+def load(path: Path, overrides: tuple[str, ...], *, with_all_it_names: bool = False) -> NodeConfig:
     """
     Read a configuration, and on demand the other files that it names.
 
     :param path: The file.
     :param overrides: Lines stronger than those of the file.
-    :param with_certificates: Whether certificates, those of a gateway as well, and denied ids are
-        looked at.
+    :param with_all_it_names: Whether certificates, those of a gateway as well, and denied ids are
+        looked at, and the application is imported.
     :returns: The configuration.
     :raises CommandFailed: A node could not be started with it.
     """
@@ -111,11 +113,12 @@ def load(path: Path, overrides: tuple[str, ...], *, with_certificates: bool = Fa
 
     try:
         node_config = load_config(path, overrides)
-        if with_certificates:
+        if with_all_it_names:
             credentials_of(node_config)
             if node_config.denied_file is not None:
                 read_denied(node_config.denied_file)
             _check_gateway(node_config)
+            _check_application(node_config)
         return node_config
     except ConfigurationError as error:
         count = len(error.faults)
@@ -139,6 +142,25 @@ def _check_gateway(node_config: NodeConfig) -> None:
     settings = read_gateway(node_config)
     if settings is not None and settings.tls is not None:
         make_context(settings.tls)
+
+
+def _check_application(node_config: NodeConfig) -> None:
+    """
+    Import the application, if there is to be one.
+
+    :raises ConfigurationError: It cannot be found.
+    """
+    if node_config.application is None:
+        return
+    from atbus.node.application import load_application
+
+    # As twistd does: what lies in the directory in which it is started comes first.
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        load_application(node_config.application)
+    finally:
+        sys.path.remove(here)
 
 
 def _id_of(node_config: NodeConfig) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,6 +59,7 @@ class FileTests(SynchronousTestCase):
             ("id = 5\ndenied_file = '/no/such'\n", "denied_file: /no/such: No such file"),
             (f"id = 5\n[nats]\nlisten = '127.0.0.1:0'\n{NO_FILES}", "nats: /no: No such file"),
             ("[tls]\ncertificate = '/no'\nkey = '/no'\nauthorities = '/no'\n", "tls.certificate"),
+            ("id = 5\n[application]\ncallable = 'no.such:x'\n", "no.such cannot be imported"),
         ):
             code, said = self.config(text)
             self.assertEqual(code, Verdict.CRITICAL)
@@ -64,6 +67,19 @@ class FileTests(SynchronousTestCase):
         none = self.folder / "none"
         code, said = self.check("config", str(none))
         self.assertEqual((code, said), (2, f"CRITICAL: {none}: No such file or directory"))
+
+    def test_an_application_lies_beside(self) -> None:
+        """As by twistd it is found in the current directory, which is on the path only then."""
+        (self.folder / "beside_check.py").write_text("def main(node, settings):\n    return None\n")
+        self.addCleanup(sys.modules.pop, "beside_check", None)
+        path = self.folder / "node.toml"
+        path.write_text("id = 5\n[application]\ncallable = 'beside_check:main'\n")
+        config = path.resolve()
+        before = list(sys.path)
+        self.assertEqual(self.check("config", str(config))[0], Verdict.CRITICAL)
+        with contextlib.chdir(self.folder):
+            self.assertEqual(self.check("config", str(config))[0], Verdict.OK)
+        self.assertEqual(sys.path, before)
 
     def cert(self, lifetime: timedelta, *words: str) -> tuple[int, str]:
         options = self.files.options(self.files.issue(lifetime=lifetime))
