@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atbus.cli.options import DAYS, output_option
+from atbus.cli.options import DAYS, certificate_options, output_option
 from atbus.cli.output import Output
 
 if TYPE_CHECKING:
@@ -128,21 +128,7 @@ def show(path: Path, output: Output) -> None:
 
 @cert.command()
 @_file
-@click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
-@click.option(
-    "--authorities",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Those whose signature is believed.",
-)
-@click.option(
-    "--days",
-    metavar="FLOAT",
-    type=DAYS,
-    default=14.0,
-    show_default=True,
-    help="For how long it has to be good, at least.",
-)
+@certificate_options
 @output_option
 def check(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> None:
     """

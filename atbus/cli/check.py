@@ -14,7 +14,7 @@ import click
 
 from atbus.cli import cert as certificates
 from atbus.cli import config as configurations
-from atbus.cli.options import BUS_ID, DAYS, output_option, via_of, via_options
+from atbus.cli.options import BUS_ID, certificate_options, output_option, via_of, via_options
 from atbus.cli.output import Output
 
 if TYPE_CHECKING:
@@ -64,21 +64,7 @@ def config(path: Path, output: Output) -> int:
 
 @check.command()
 @_file
-@click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
-@click.option(
-    "--authorities",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Those whose signature is believed.",
-)
-@click.option(
-    "--days",
-    metavar="FLOAT",
-    type=DAYS,
-    default=14.0,
-    show_default=True,
-    help="For how long it has to be good, at least.",
-)
+@certificate_options
 @output_option
 def cert(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> int:
     """Tell whether a node could use a certificate, and for long enough."""

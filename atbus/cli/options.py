@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -160,6 +161,38 @@ def output_option(command: Command) -> Command:
         callback=make,
         help="For people, or one JSON value for programs.",
     )(command)
+
+
+def certificate_options(command: Command) -> Command:
+    """
+    Let a command say when a certificate is good: ``realm``, ``authorities`` and ``days``.
+
+    :param command: The function behind the command.
+    :returns: It, with the options.
+    """
+    for option in reversed(
+        (
+            click.option(
+                "--realm", default="atbus", show_default=True, help="The realm of the bus."
+            ),
+            click.option(
+                "--authorities",
+                metavar="FILE",
+                type=click.Path(path_type=Path),
+                help="Those whose signature is believed.",
+            ),
+            click.option(
+                "--days",
+                metavar="FLOAT",
+                type=DAYS,
+                default=14.0,
+                show_default=True,
+                help="For how long it has to be good, at least.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 def via_options(command: Command) -> Command:
