@@ -68,3 +68,20 @@ class SharingTests(SynchronousTestCase):
         talk.wait(1)
         talk.do(talk.machine.sent(5, talk.now))
         self.assertEqual(talk.take(5), [dead(9, 3)])
+
+    def test_a_teller_on_another_side(self) -> None:
+        """What was found out while a neighbor stood beside us does not hold when it is below us."""
+        talk = self.talk
+        talk.neighbor(6, PEER)
+        talk.wait(5)
+        talk.say(3, record(3, 2), record(9, upstream_id=3))
+        talk.wait(3)
+        # It is told nothing from the second time on, as the first has not left.
+        talk.slow.add(6)
+        told: list[list[int]] = []
+        for position in (DOWN, PEER, DOWN):
+            talk.forget_sent()
+            talk.available(3, position)
+            talk.wait(60)
+            told.append(sorted(word.bus_id for word in talk.take(2)))
+        self.assertEqual(told, [[3, 9], [3, 9], [3, 9]])
