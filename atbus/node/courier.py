@@ -3,8 +3,8 @@ Responses, commands and the answers to flushes: taken to their nodes over contro
 
 Each is kept as a frame until the next hop acknowledges it. When the link dies before, *news* -
 what must not get lost, and what does no harm when it arrives twice - go another way; when there is
-no way at the moment they are parked for a while. A request that has no way is refused instead: who
-sent it waits for the answer and is told.
+no way at the moment they are parked for a while. A request that has no way is refused instead, as
+who sent it waits for the answer and is told; but it is parked while its target is dialled.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _read_response(frame: bytes) -> DataResponse | None:
 
 @attrs.frozen
 class _Parked:
-    """News without a way at the moment."""
+    """Something without a way at the moment."""
 
     item: Routed
     until: float
@@ -72,22 +72,36 @@ class Courier:
         self._parked: list[_Parked] = []
         # Set by the node, which wires its parts.
         self.command_lost: Callable[[Routed, Status], None]
+        #: Has a target without a way dialled, if it may be; tells whether it is.
+        self.is_dialled: Callable[[Routed], bool] = lambda _: False
 
     def route(self, item: Routed) -> Status | None:
         """
         Send something on its way, never back to where it came from.
 
-        :returns: None when it was taken, or is news and parked, else why a request has no way.
+        :returns: None when it was taken, or is parked, else why a request has no way.
         """
         status = self._try_route(item)
-        if status is None or item.type not in _NEWS:
+        is_news = item.type in _NEWS
+        if status is None or not (is_news or self._is_prospective(item, status)):
             return status
         if len(self._parked) >= limits.PARKED_RESPONSES_MAX or not item.may_wait:
+            if not is_news:
+                return status
             self._drop(item)
             return None
         until = self._context.now + limits.PARKED_RESPONSE_SECONDS
         self._parked.append(_Parked(item, until))
         return None
+
+    def _is_prospective(self, item: Routed, status: Status) -> bool:
+        """Tell whether a request that has no way will have one soon, and may wait for that."""
+        return (
+            item.type == MessageType.COMMAND_REQUEST
+            and status is Status.NO_ROUTE
+            and self.is_dialled(item)
+            and self._context.config.pending_policy == "hold"
+        )
 
     def _try_route(self, item: Routed) -> Status | None:
         hop = self._hop_of(item)
@@ -189,16 +203,29 @@ class Courier:
             item.custody.discharge()
 
     def retry_parked(self) -> None:
-        """Try all parked news again; drop and count those whose time is over."""
+        """Try all that is parked again; give up and count those whose time is over."""
         now = self._context.now
         parked, self._parked = self._parked, []
         for place in parked:
-            if self._try_route(place.item) is None:
+            status = self._try_route(place.item)
+            if status is None:
                 continue
-            if place.until <= now or not place.item.may_wait:
-                self._drop(place.item)
+            if place.until <= now or not self._may_wait_on(place.item, status):
+                self._give_up(place.item, status)
             else:
                 self._parked.append(place)
+
+    def _may_wait_on(self, item: Routed, status: Status) -> bool:
+        if item.type in _NEWS:
+            return item.may_wait
+        # Who was dialled is there before there is a way for data to it.
+        return status is Status.NOT_CONNECTED or self._is_prospective(item, status)
+
+    def _give_up(self, item: Routed, status: Status) -> None:
+        if item.type in _NEWS:
+            self._drop(item)
+        else:
+            self.command_lost(item, status)
 
     def _drop(self, item: Routed) -> None:
         self._count_dropped(item.frame)
@@ -213,9 +240,9 @@ class Courier:
         """Give up what still waits for a way: the node stops."""
         parked, self._parked = self._parked, []
         for place in parked:
-            self._drop(place.item)
+            self._give_up(place.item, Status.CLOSING)
 
     @property
     def parked(self) -> int:
-        """How many news wait for a way."""
+        """How many news and requests wait for a way."""
         return len(self._parked)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.dialer import Dialer
     from atbus.node.endpoint import Endpoint
-    from atbus.node.outbox import Kept, Relayed, Run
+    from atbus.node.outbox import Kept, Relayed, Routed, Run
     from atbus.node.topology import Topology
     from atbus.node.traffic import Traffic
 
@@ -132,6 +132,17 @@ class Directs:
         ):
             return
         self._want(target, relayed=relayed)
+
+    def is_dialled(self, item: Routed) -> bool:
+        """
+        Have the target of a request that has no way dialled, if it may be.
+
+        :param item: The request.
+        :returns: Whether it is dialled, or will be.
+        """
+        target, relayed = item.destination, item.source != self._context.bus_id
+        self.wanted(target, relayed=relayed)
+        return target in self._wanted and isinstance(self.choice(target, relayed=relayed), Dial)
 
     def _want(self, target: int, *, relayed: bool) -> _Wanted:
         backoff = Backoff(

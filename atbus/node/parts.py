@@ -366,6 +366,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     made.traffic.on_wanted = partial(directs.wanted, relayed=True)
     made.sender.on_wanted = directs.wanted
     made.traffic.hold = directs.hold
+    made.traffic.courier.is_dialled = directs.is_dialled
     made.sender.instead = directs.instead
     directs.passive.leaving = made.leaving
 

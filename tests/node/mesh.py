@@ -9,6 +9,7 @@ from tests.node.mail import MailTests
 
 CROSS = 0x1
 EU1, EU2, US1, US2 = 0x11, 0x12, 0x21, 0x22
+EU_LEAF, EU_OTHER = 0x111, 0x112
 
 #: Proxies of one region are connected to each other, those of two regions never.
 POLICY = [
@@ -59,6 +60,9 @@ class MeshTests(MailTests):
     Their ids fit into no subnets; each node is told of all the others.
     """
 
+    #: Two nodes that are below nobody.
+    ONE, TWO = 0x31, 0x32
+
     def mesh_node(self, bus_id: int, known: list[int], **options: Any) -> Node:
         """Make one node of the mesh."""
         chosen: dict[str, Any] = {
@@ -81,3 +85,29 @@ class MeshTests(MailTests):
         self.network.start(*made.values())
         self.network.settle()
         return made
+
+    def lone_pair(self, **options: Any) -> tuple[Node, Node]:
+        """Make two nodes of which the first knows the second, and start the first."""
+        chosen = {"topology": "records", "direct_connections": True} | options
+        one = self.node(
+            self.ONE, records=[{"id": self.TWO, "addresses": [address_of(self.TWO)]}], **chosen
+        )
+        two = self.node(self.TWO, listen=[address_of(self.TWO)], topology="records")
+        self.network.start(one)
+        return one, two
+
+    def two_proxies(self, **options: Any) -> dict[int, Node]:
+        """Start two proxies that are not connected, and a leaf below each."""
+        known = (EU1, EU2, EU_LEAF, EU_OTHER)
+        tables = {each: table_of(each) for each in known}
+        del tables[EU1]["upstream"], tables[EU2]["upstream"]
+        nodes = {}
+        for bus_id in known:
+            records = [tables[each] for each in known if each != bus_id]
+            chosen = {"records": records, **options}
+            if bus_id in (EU1, EU2):
+                chosen["upstream"] = None
+            nodes[bus_id] = self.mesh_node(bus_id, [], **chosen)
+        self.network.start(*nodes.values())
+        self.network.settle()
+        return nodes

@@ -13,9 +13,19 @@ from atbus.routing import bounds
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from atbus.routing.relation import Relation
-from tests.node.mesh import CROSS, EU1, EU2, US1, US2, MeshTests, address_of, table_of
+from tests.node.mesh import (
+    CROSS,
+    EU1,
+    EU2,
+    EU_LEAF,
+    EU_OTHER,
+    US1,
+    US2,
+    MeshTests,
+    address_of,
+)
 
-EU_LEAF, EU_OTHER, US_LEAF = 0x111, 0x112, 0x121
+US_LEAF = 0x121
 
 
 class CrossRegionTests(MeshTests):
@@ -158,25 +168,13 @@ class CrossRegionTests(MeshTests):
 class WithoutUpstreamTests(MeshTests):
     """Nodes that know where others listen, and have no other way to them."""
 
-    ONE, TWO = 0x31, 0x32
-
-    def pair_of(self, **options: Any) -> tuple[Node, Node]:
-        """Make two nodes of which the first knows the second, and start the first."""
-        chosen = {"topology": "records", "direct_connections": True} | options
-        one = self.node(
-            self.ONE, records=[{"id": self.TWO, "addresses": [address_of(self.TWO)]}], **chosen
-        )
-        two = self.node(self.TWO, listen=[address_of(self.TWO)], topology="records")
-        self.network.start(one)
-        return one, two
-
     def test_messages_wait_for_the_connection(self) -> None:
         """
         What has no way yet waits while its target is dialled, and arrives in order.
 
         Scenario: X1, X4
         """
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         self.network.start(two)
         self.send_all(one, self.TWO, [b"1", b"2", b"3"])
         self.assertEqual(one._parts.directs.waiting, 3)
@@ -195,7 +193,7 @@ class WithoutUpstreamTests(MeshTests):
 
         Scenario: X5
         """
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         one.send(self.TWO, b"1")
         self.network.settle(1)
         self.assertEqual(len(self.network.dials), 1)
@@ -214,7 +212,7 @@ class WithoutUpstreamTests(MeshTests):
 
         Scenario: X5, X6, Z12
         """
-        one, _ = self.pair_of()
+        one, _ = self.lone_pair()
         sequences = self.send_all(one, self.TWO, [b"1", b"2"])
         self.network.settle(limits.PENDING_SECONDS + 1)
         self.assertEqual(
@@ -232,7 +230,7 @@ class WithoutUpstreamTests(MeshTests):
 
         Scenario: Z13
         """
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         self.network.start(two)
         topology = one._parts.topology
         gone = Record(bus_id=self.TWO, addresses=("ipv4://10.0.0.9:9",))
@@ -253,7 +251,7 @@ class WithoutUpstreamTests(MeshTests):
 
         Scenario: Z14
         """
-        one, _ = self.pair_of()
+        one, _ = self.lone_pair()
         topology = one._parts.topology
         gone = Record(bus_id=self.TWO, addresses=("ipv4://10.0.0.9:9",))
         topology.replace(Feeder.STATIC, [gone])
@@ -271,7 +269,7 @@ class WithoutUpstreamTests(MeshTests):
 
     def test_a_target_that_moves_while_it_is_dialled(self) -> None:
         """A record that changes while its node is being dialled is followed when that failed."""
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         self.network.start(two)
         topology = one._parts.topology
         gone = Record(bus_id=self.TWO, addresses=("ipv4://10.0.0.9:9",))
@@ -285,7 +283,7 @@ class WithoutUpstreamTests(MeshTests):
 
     def half_known(self) -> tuple[Node, Node, Record]:
         """Start two nodes one of which knows that the other is there, and not where."""
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         self.network.start(two)
         record = one._parts.topology.registry.get(self.TWO)
         assert record is not None
@@ -311,7 +309,7 @@ class WithoutUpstreamTests(MeshTests):
         On a machine that is held up what is due by the clock comes before the end of a turn: what
         has just begun to wait goes on waiting, for a dial as for a record that has just come.
         """
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         self.network.start(two)
         one.send(self.TWO, b"1")
         one._parts.directs.sweep()
@@ -356,7 +354,7 @@ class WithoutUpstreamTests(MeshTests):
 
         Scenario: Z4
         """
-        one, two = self.pair_of()
+        one, two = self.lone_pair()
         self.network.start(two)
         moved = Record(bus_id=self.TWO, upstream_id=0x40)
         proxy = Record(bus_id=0x40, addresses=("ipv4://10.0.0.9:9",))
@@ -374,7 +372,7 @@ class WithoutUpstreamTests(MeshTests):
 
         Scenario: Z11, V9
         """
-        one, _ = self.pair_of()
+        one, _ = self.lone_pair()
         sequence = one.send(self.TWO, b"1")
         self.network.settle(1)
         self.assertEqual(len(self.network.dials), 1)
@@ -390,7 +388,7 @@ class WithoutUpstreamTests(MeshTests):
     def test_bounded(self) -> None:
         """What waits for a target is bounded, and so is the number of targets."""
         self.patch(limits, "PROSPECTS_MAX", 1)
-        one, _ = self.pair_of(pending_count_max=2)
+        one, _ = self.lone_pair(pending_count_max=2)
         one._parts.topology.claim(
             Feeder.ETCD, [Record(bus_id=0x40, addresses=("ipv4://10.0.0.9:9",))]
         )
@@ -400,7 +398,7 @@ class WithoutUpstreamTests(MeshTests):
 
     def test_a_stop_answers_what_waits(self) -> None:
         """What waits when the node stops is answered."""
-        one, _ = self.pair_of()
+        one, _ = self.lone_pair()
         one.send(self.TWO, b"1")
         self.network.result_of(one.stop())
         self.assertEqual(self.mail[one].statuses(), ["CLOSING"])
@@ -418,7 +416,7 @@ class WithoutUpstreamTests(MeshTests):
             ({"policy": deny}, Status.POLICY_DENIED, "policy[0] (closed) denies it"),
             ({"pending_policy": "fail"}, Status.NOT_CONNECTED, "being dialled"),
         ):
-            one, _ = self.pair_of(**options)
+            one, _ = self.lone_pair(**options)
             error = self.assertRaises(Undeliverable, one.send, self.TWO, b"x")
             self.assertEqual((error.status, error.target), (status, self.TWO))
             self.assertIn(why, error.detail)
@@ -427,7 +425,7 @@ class WithoutUpstreamTests(MeshTests):
     def test_bounded_targets(self) -> None:
         """Beyond the bound no further target is looked at."""
         self.patch(limits, "DIRECT_TARGETS_MAX", 1)
-        one, _ = self.pair_of()
+        one, _ = self.lone_pair()
         one.send(self.TWO, b"1")
         self.assertEqual(self.refused(one, 0x199), "NO_ROUTE")
         self.assertEqual(list(one._parts.directs._wanted), [self.TWO])
@@ -435,22 +433,6 @@ class WithoutUpstreamTests(MeshTests):
 
 class RelayTests(MeshTests):
     """Two proxies without a proxy above them, which know each other as a registry tells them."""
-
-    def two_proxies(self, **options: Any) -> dict[int, Node]:
-        """Start two proxies that are not connected, and a leaf below each."""
-        known = (EU1, EU2, EU_LEAF, EU_OTHER)
-        tables = {each: table_of(each) for each in known}
-        del tables[EU1]["upstream"], tables[EU2]["upstream"]
-        nodes = {}
-        for bus_id in known:
-            records = [tables[each] for each in known if each != bus_id]
-            chosen = {"records": records, **options}
-            if bus_id in (EU1, EU2):
-                chosen["upstream"] = None
-            nodes[bus_id] = self.mesh_node(bus_id, [], **chosen)
-        self.network.start(*nodes.values())
-        self.network.settle()
-        return nodes
 
     def test_the_first_message_of_somebody_else(self) -> None:
         """What a proxy has no way for waits while the other proxy is dialled, and keeps order."""
