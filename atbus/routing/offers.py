@@ -252,6 +252,11 @@ class Offers:
             grace = limits.PARENT_GRACE_SECONDS if is_above else limits.CHILD_GRACE_SECONDS
             neighbor.ends_at = now + grace
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether time brings nothing: nothing is doubted, and nobody is awaited."""
+        return not self._doubted and self.deadline is None
+
     def tick(self, now: float) -> None:
         """
         Give up what is due.

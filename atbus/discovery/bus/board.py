@@ -141,6 +141,8 @@ class Board:
 
         :param now: The time, seconds.
         """
+        if self._offers.is_settled:
+            return
         self._offers.tick(now)
         self._offers.recheck()
         self._tell()
