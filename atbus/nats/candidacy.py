@@ -112,17 +112,18 @@ class Candidacy:
         subscription.unsubscribe()
 
     def everywhere(self) -> Deferred[None]:
-        """Wait until the whole bus knows all interest of this node; as in `Subscription`."""
+        """Wait until all within reach know all interest of this node; as in `Subscription`."""
         if self._subscription is None:
             return fail(CancelledError())
-        return self._subscription.everywhere()
+        return self._subscription.within_reach()
 
     def _look(self) -> None:
         self._changed()
 
     def _find_out(self) -> None:
         if self._subscription is not None:
-            self._subscription.everywhere().addCallbacks(self._known, self._unknown)
+            # In a part of the bus that is cut off somebody has to serve as well.
+            self._subscription.within_reach().addCallbacks(self._known, self._unknown)
 
     def _known(self, _: None) -> None:
         self._is_known = True

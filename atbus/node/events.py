@@ -113,6 +113,8 @@ class NodeEvents:
     on_forward_response       fate                                a failure, or an answer asked for
     on_custom_command         source, arguments                   a command for this node
     on_upstream_changed       bus id or None                      upstream registered, or lost
+    on_resumed                                                    after that: all the bus knows
+                                                                  again what is subscribed here
     on_endpoint_ping          endpoint, sequence                  a ping was sent
     on_endpoint_pong          endpoint, sequence, rtt seconds     its answer came
     on_state_changed          state                               the node's life
@@ -144,6 +146,7 @@ class NodeEvents:
         self.on_forward_response: Signal[[Fate]] = Signal("on_forward_response", log)
         self.on_custom_command: Signal[[int, tuple[bytes, ...]]] = Signal("on_custom_command", log)
         self.on_upstream_changed: Signal[[int | None]] = Signal("on_upstream_changed", log)
+        self.on_resumed: Signal[[]] = Signal("on_resumed", log)
         self.on_endpoint_ping: Signal[[Endpoint, int]] = Signal("on_endpoint_ping", log)
         self.on_endpoint_pong: Signal[[Endpoint, int, float]] = Signal("on_endpoint_pong", log)
         self.on_state_changed: Signal[[str]] = Signal("on_state_changed", log)

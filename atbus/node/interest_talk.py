@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.errors import Status, Undeliverable
@@ -83,6 +84,11 @@ class InterestTalk:
         #: Neighbors that are no nodes; shared with `atbus.node.beyond`.
         self.foreign: dict[int, Foreign] = {}
         self._waiting: dict[int, Deferred[None]] = {}
+        # Those that wait for all the bus, not for what can be reached of it.
+        self._whole: set[int] = set()
+        # Whether the upstream is gone, and the rest of the bus with it.
+        self._is_cut_off = False
+        self._resuming: Deferred[None] | None = None
         self._tickets = 0
         self._flush_asked = False
         self._sizes_wait = False
@@ -125,18 +131,22 @@ class InterestTalk:
         self._talks[bus_id] = _Talk(control, endpoint.peer.epoch, deque(messages))
         self._feed(bus_id)
         self.flush_soon()
+        self._is_upstream_back()
 
     def moved(self, endpoint: Endpoint) -> None:
         """Take note that a neighbor is above us, or beside us, that was not so before."""
         self._interests.move(endpoint.bus_id, _SIDES[endpoint.position])
         self._changed()
         self.flush_soon()
+        self._is_upstream_back()
 
     def lost(self, endpoint: Endpoint) -> None:
         """Forget a neighbor that leaves, is left, or is gone, and with it who is behind it."""
         if self._talks.pop(endpoint.bus_id, None) is None:
             return
+        was_above = self._has_upstream
         self._interests.close(endpoint.bus_id)
+        self._is_cut_off = self._is_cut_off or (was_above and not self._has_upstream)
         self._changed()
         self.flush_soon()
         self._perform(self._barriers.lost(endpoint.bus_id))
@@ -272,21 +282,60 @@ class InterestTalk:
 
     # The whole bus.
 
-    def everywhere(self) -> Deferred[None]:
-        """Wait until the whole bus knows of all interest of this node."""
+    def everywhere(self, *, within_reach: bool = False) -> Deferred[None]:
+        """
+        Wait until the whole bus knows of all interest of this node.
+
+        :param within_reach: Whether that is what can be reached at this moment; otherwise an
+            upstream that is away is waited for.
+        :returns: Fires then; fails with `Undeliverable` when the node stops.
+        """
         if not self._is_open:
             return fail(Undeliverable(Status.NOT_STARTED, 0, 0, self._context.bus_id))
         self._tickets += 1
         ticket = self._tickets
         waiting: Deferred[None] = Deferred(lambda _: self._give_up(ticket))
         self._waiting[ticket] = waiting
+        if not within_reach:
+            self._whole.add(ticket)
+        self._ask(ticket)
+        return waiting
+
+    def _ask(self, ticket: int) -> None:
+        if ticket in self._whole and self._is_cut_off:
+            return
         self._flush()
         self._perform(self._barriers.ask(ticket, self._interests.neighbors))
-        return waiting
 
     def _give_up(self, ticket: int) -> None:
         self._waiting.pop(ticket, None)
+        self._whole.discard(ticket)
         self._barriers.forget(ticket)
+
+    @property
+    def _has_upstream(self) -> bool:
+        return Side.ABOVE in self._interests.neighbors.values()
+
+    def _is_upstream_back(self) -> None:
+        """Ask all the bus what was asked while it was out of reach, if it is in reach again."""
+        if not (self._is_cut_off and self._has_upstream):
+            return
+        self._is_cut_off = False
+        for ticket in sorted(self._whole):
+            # It may have been asked before, of those who were left.
+            self._barriers.forget(ticket)
+            self._ask(ticket)
+        if self._resuming is None:
+            self._resuming = self.everywhere()
+            self._resuming.addCallbacks(self._resumed, self._not_resumed)
+
+    def _resumed(self, _: None) -> None:
+        self._resuming = None
+        self._context.events.on_resumed()
+
+    def _not_resumed(self, _: Failure) -> None:
+        """The node has stopped before."""
+        self._resuming = None
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -296,7 +345,11 @@ class InterestTalk:
                 case Answer(neighbor=neighbor, barrier=barrier):
                     digest = self._interests.digest_of(neighbor)
                     self._tell(neighbor, InterestAck(barrier=barrier, digest=digest))
+                case Known(ticket=ticket) if ticket in self._whole and self._is_cut_off:
+                    # Known to those who are left; it is asked again.
+                    continue
                 case Known(ticket=ticket):
+                    self._whole.discard(ticket)
                     waiting = self._waiting.pop(ticket, None)
                     if waiting is not None:
                         waiting.callback(None)
@@ -307,9 +360,10 @@ class InterestTalk:
 
     def close(self) -> None:
         """End all waiting: the node has stopped."""
-        self._is_open = False
+        self._is_open = self._is_cut_off = False
         self._sizes_wait = False
         self._sizes_alarm.set(None)
+        self._whole.clear()
         waiting, self._waiting = self._waiting, {}
         for ticket, each in waiting.items():
             self._barriers.forget(ticket)

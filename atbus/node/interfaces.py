@@ -127,12 +127,13 @@ class INode(Interface):
 
         By keyword: ``queue``, a group of which one member gets each publication; ``accepts``, asked
         before each delivery; ``waiting_count_max`` and ``waiting_bytes_max``, how much may wait
-        before publications are missed; ``everywhere``, whether ``async with`` begins when the whole
-        bus knows; ``name``, for the log.
+        before publications are missed; ``everywhere``, whether ``async with`` begins, or ``await``
+        ends, when the whole bus knows; ``name``, for the log.
 
         :returns: A `Subscription`: ``unsubscribe(after=None)``, ``drain()``, ``everywhere()``,
-            ``taken``, ``dropped``, ``waiting_count``, ``waiting_bytes``, ``closed``. It lasts until
-            it is unsubscribed or the node stops, whatever becomes of connections.
+            ``within_reach()``, ``taken``, ``dropped``, ``waiting_count``, ``waiting_bytes``,
+            ``closed``. It lasts until it is unsubscribed or the node stops, whatever becomes of
+            connections.
         :raises SubjectError: The pattern or the queue's name is none.
         :raises Undeliverable: The rights of this node do not allow it: ``NO_RIGHT``.
         """

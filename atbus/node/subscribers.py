@@ -64,7 +64,7 @@ class Subscribers:
         # Set by the node, which wires its parts: an interest of this node is another now, ...
         self.on_changed: Callable[[], None]
         # ... how to learn that all the bus knows of it, ...
-        self.everywhere: Callable[[], Deferred[None]]
+        self.everywhere: Callable[..., Deferred[None]]
         # ... how a callback's answer is published, and what is done after callbacks.
         self.answer: Callable[[Publication, bytes], None]
         self.after_callback: Callable[[], None]

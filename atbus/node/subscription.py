@@ -9,7 +9,7 @@ dealt with some of it; what it missed is counted, and told once for each time th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,7 +40,8 @@ class Subscription:
     :param waiting_count_max: How many publications may wait, or be open, at once.
     :param waiting_bytes_max: And how many bytes.
     :param accepts: Asked before each delivery; one that is not accepted was never for it.
-    :param everywhere: Whether ``async with`` begins only when the whole bus knows of it.
+    :param everywhere: Whether ``async with`` begins, and ``await`` ends, only when the whole bus
+        knows of it.
     :param run_callback: Takes publications that came together, instead of *callback*; only who
         never lets anything wait has one.
     """
@@ -121,11 +122,25 @@ class Subscription:
         """
         Wait until the whole bus knows of the subscription.
 
+        While the upstream is away that is waited for. Where a connection is cut further away,
+        those beyond learn of it when they are back.
+
         :returns: Fires when every publication that is published from then on, wherever on the bus,
             comes here; fails with `Undeliverable` when the node stops. Nodes that join later learn
             of it as they join.
         """
         return self._subscribers.everywhere()
+
+    def within_reach(self) -> Deferred[None]:
+        """
+        Wait until all that can be reached of the bus knows of the subscription.
+
+        :returns: As of `everywhere`, but an upstream that is away is not waited for.
+        """
+        return self._subscribers.everywhere(within_reach=True)
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
         if self._everywhere:

@@ -9,6 +9,7 @@ from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.subjects.interest import Wanted
 from atbus.testing.channel import VirtualChannel
+from atbus.testing.network import VirtualNetwork
 from atbus.wire.messages import Interest, InterestEntry
 from tests.node.garden import (
     LEFT,
@@ -103,6 +104,106 @@ class EverywhereTests(GardenTests):
         self.assertIs(error.status, Status.CLOSING)
         error = self.failureResultOf(subscription.everywhere(), Undeliverable).value
         self.assertIs(error.status, Status.NOT_STARTED)
+
+
+class CutOffTests(GardenTests):
+    """The whole bus is more than what a node reaches whose upstream is away."""
+
+    def grow(self) -> tuple[Node, Node, list[str]]:
+        """Start a leaf below a proxy; give both, and what the leaf says of its return."""
+        top, left = self.plant(TOP, LEFT)
+        said: list[str] = []
+        left.events.on_resumed.observe(lambda: said.append("resumed"))
+        return top, left, said
+
+    def again(self) -> Node:
+        """Start a node in the upstream's place."""
+        [top] = self.plant(TOP)
+        return top
+
+    def test_the_upstream_is_away(self) -> None:
+        """It is waited for, and then nothing is missed; what can be reached knows at once."""
+        top, left, said = self.grow()
+        self.network.result_of(top.stop())
+        self.settle()
+        subscription = self.listen(left, "a")
+        self.successResultOf(subscription.within_reach())
+        waiting = subscription.everywhere()
+        self.settle(30)
+        self.assertNoResult(waiting)
+        top = self.again()
+        self.network.result_of(waiting)
+        top.publish("a", b"x")
+        self.settle()
+        self.assertEqual((self.got[LEFT], said), ([b"x"], ["resumed"]))
+
+    def test_the_upstream_is_lost_meanwhile(self) -> None:
+        """Who waits for the whole bus waits on; once it is back all are asked anew."""
+        top, left, said = self.grow()
+        (right,) = self.plant(RIGHT)
+        for channel in self.network.between(top, right):
+            channel.stall()
+        waiting = self.listen(left, "a").everywhere()
+        reached = self.listen(left, "b").within_reach()
+        self.settle()
+        self.assertNoResult(waiting)
+        self.kill(top)
+        self.settle(5)
+        self.assertNoResult(waiting)
+        self.successResultOf(reached)
+        self.again()
+        self.network.result_of(waiting)
+        self.settle()
+        self.assertEqual(said, ["resumed"])
+
+    def test_said_when_it_is_confirmed(self) -> None:
+        """That it has resumed is said when all know again, not when the upstream is back."""
+        delay_seconds = 0.2
+        self.begin(VirtualNetwork(delay_seconds=delay_seconds))
+        top, left, said = self.grow()
+        clock = self.network.clock
+        added: list[float] = []
+        resumed: list[float] = []
+        left.events.on_endpoint_added.observe(lambda _: added.append(clock.seconds()))
+        left.events.on_resumed.observe(lambda: resumed.append(clock.seconds()))
+        self.listen(left, "a")
+        self.settle()
+        self.assertEqual(said, [])
+        for _ in range(2):
+            self.kill(top)
+            self.settle(5)
+            top = self.again()
+            self.settle(60)
+        # The question and its answer come after.
+        waits = [after - before for before, after in zip(added, resumed, strict=True)]
+        self.assertEqual([round(each / delay_seconds, 3) for each in waits], [2.0, 2.0])
+
+    def test_given_up(self) -> None:
+        """Who waits no longer, and a node that stops meanwhile, leave nothing behind."""
+        top, left, said = self.grow()
+        self.network.result_of(top.stop())
+        self.settle()
+        subscription = self.listen(left, "a")
+        subscription.everywhere().addErrback(lambda _: None).cancel()
+        waiting = subscription.everywhere()
+        self.network.result_of(left.stop())
+        self.assertIs(self.failureResultOf(waiting, Undeliverable).value.status, Status.CLOSING)
+        self.again()
+        self.settle()
+        self.assertEqual(said, [])
+
+    def test_awaited(self) -> None:
+        """A subscription with a callback may be awaited: it is known when that ends."""
+        top, left, _ = self.grow()
+
+        async def subscribe() -> None:
+            subscription = await left.subscribe("a", self.publications.append, everywhere=True)
+            self.assertFalse(subscription.closed)
+
+        self.network.result_of(Deferred.fromCoroutine(subscribe()))
+        top.publish("a", b"x")
+        self.settle()
+        self.assertEqual([each.payload for each in self.publications], [b"x"])
 
 
 class SizeTests(GardenTests):
