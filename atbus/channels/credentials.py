@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
 from atbus import limits
+from atbus.channels.outlook import Outlook, outlook_of
 from atbus.channels.tls_fault import CERTIFICATE_FAULTS, TlsFault, TlsRefused
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
@@ -112,6 +113,8 @@ class Credentials:
         self.identity: CertificateIdentity
         self._stamps: tuple[object, ...] = ()
         self._revocations: list[x509.CertificateRevocationList] = []
+        self._chain: list[x509.Certificate] = []
+        self._authorities: list[x509.Certificate] = []
         self._contexts: dict[bool, Any] = {}
         # What is left of connections that we dialled, by address: the next one is cheaper with it.
         self._sessions: OrderedDict[str, Any] = OrderedDict()
@@ -138,6 +141,7 @@ class Credentials:
         assert loaded.identity is not None
         self.identity = loaded.identity
         self._revocations = loaded.revocations
+        self._chain, self._authorities = loaded.chain, loaded.authorities
         self._contexts = {True: self._context(loaded), False: self._context(loaded)}
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
@@ -147,6 +151,14 @@ class Credentials:
         for look_again in list(self.watching):
             look_again()
         return True
+
+    def outlook(self) -> Outlook:
+        """
+        Say what a node with the same authorities and lists says of our certificate now.
+
+        :returns: What it says; nobody reads the files again for that.
+        """
+        return outlook_of(self._chain, self._authorities, self._revocations)
 
     def context(self, *, dials: bool) -> Any:
         """
@@ -361,6 +373,9 @@ def seconds_until(moment: datetime) -> float:
 
 def _stamp(path: str) -> object:
     """Tell one content of a file from the next, as far as the file system does."""
+    if not path:
+        # Not the directory in which the process runs.
+        return None
     try:
         status = Path(path).stat()
     except OSError as error:

@@ -137,19 +137,9 @@ def check(path: Path, realm: str, authorities: Path | None, days: float, output:
     It ends with 0 when it could, with 1 when it could not or will not for long; that is what a
     monitoring system asks.
     """
-    from atbus.channels.credentials import seconds_until
-
-    chain = load_certificates(path)
-    faults = list(faults_in_name(chain[0], realm))
-    left_days = seconds_until(chain[0].not_valid_after_utc) / 86_400
-    if seconds_until(chain[0].not_valid_before_utc) > 0:
-        faults.append("it is not valid yet")
-    if left_days <= 0:
-        faults.append("it has expired")
-    elif left_days < days:
+    faults, left_days = judge(load_certificates(path), realm, authorities)
+    if 0 < left_days < days:
         faults.append(f"it expires in {left_days:.1f} days, less than {days:g}")
-    if authorities is not None and not is_signed(chain, load_certificates(authorities)):
-        faults.append(f"nobody in {authorities} has signed it")
     if faults:
         raise _failed(f"{path}: not good", faults)
     if output.is_json:
@@ -275,19 +265,37 @@ def faults_in_name(certificate: x509.Certificate, realm: str) -> list[str]:
     return []
 
 
-def is_signed(chain: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
-    """Follow the chain of a file up to somebody who is believed."""
-    from cryptography.exceptions import InvalidSignature
+def judge(
+    chain: list[x509.Certificate], realm: str, authorities: Path | None
+) -> tuple[list[str], float]:
+    """
+    Tell why nodes would refuse a certificate, and how long it is good.
 
-    for certificate in chain:
-        for issuer in [*authorities, *chain[1:]]:
-            try:
-                certificate.verify_directly_issued_by(issuer)
-            except (ValueError, TypeError, InvalidSignature):
-                continue
-            if issuer in authorities:
-                return True
-    return False
+    :param chain: What its file has.
+    :param realm: The realm of the bus.
+    :param authorities: The file of those whose signature is believed; None to ask nobody.
+    :returns: The faults, and the days until the first of it and of those above it ends.
+    :raises CommandFailed: That file cannot be used.
+    """
+    from atbus.channels.credentials import seconds_until
+    from atbus.channels.outlook import misuses_of, outlook_of
+
+    own = chain[0]
+    faults = faults_in_name(own, realm)
+    expires = own.not_valid_after_utc
+    if authorities is not None:
+        outlook = outlook_of(chain, load_certificates(authorities))
+        if outlook.is_foreign:
+            faults.append(f"nobody in {authorities} has signed it")
+        faults += outlook.faults[outlook.is_foreign :]
+        expires = outlook.expires
+    else:
+        faults += misuses_of(own)
+        if seconds_until(own.not_valid_before_utc) > 0:
+            faults.append("it is not valid yet")
+        if seconds_until(expires) <= 0:
+            faults.append("it has expired")
+    return faults, seconds_until(expires) / 86_400
 
 
 def _failed(message: str, faults: list[str] | None = None) -> CommandFailed:

@@ -49,6 +49,7 @@ def config(path: Path, output: Output) -> int:
     that other hosts can reach without TLS.
     """
     from atbus.cli.outcome import CommandFailed
+    from atbus.node.credentials import credentials_of
 
     try:
         loaded = configurations.load(path, (), with_all_it_names=True)
@@ -56,6 +57,13 @@ def config(path: Path, output: Output) -> int:
         # Of a file that cannot be read the fault begins with its name.
         faults = "; ".join(failure.faults).removeprefix(f"{path}: ")
         return _tell(output, Verdict.CRITICAL, f"{path}: {faults}")
+    credentials = credentials_of(loaded)
+    outlook = None if credentials is None else credentials.outlook()
+    if outlook is not None and outlook.faults:
+        # Those who believe somebody else may take what nobody has signed whom this node believes.
+        verdict = Verdict.WARNING if outlook.is_foreign else Verdict.CRITICAL
+        refused = f"{path}: nodes like this one would refuse {loaded.tls_certificate}"
+        return _tell(output, verdict, f"{refused}: {'; '.join(outlook.faults)}")
     plain = _plain_listeners(loaded)
     if plain:
         return _tell(output, Verdict.WARNING, f"{path}: without TLS at {', '.join(plain)}")
@@ -68,22 +76,13 @@ def config(path: Path, output: Output) -> int:
 @output_option
 def cert(path: Path, realm: str, authorities: Path | None, days: float, output: Output) -> int:
     """Tell whether a node could use a certificate, and for long enough."""
-    from atbus.channels.credentials import seconds_until
     from atbus.cli.outcome import CommandFailed
 
     try:
         chain = certificates.load_certificates(path)
-        believed = None if authorities is None else certificates.load_certificates(authorities)
+        faults, left_days = certificates.judge(chain, realm, authorities)
     except CommandFailed as failure:
         return _tell(output, Verdict.UNKNOWN, failure.message)
-    faults = certificates.faults_in_name(chain[0], realm)
-    left_days = seconds_until(chain[0].not_valid_after_utc) / 86_400
-    if seconds_until(chain[0].not_valid_before_utc) > 0:
-        faults.append("it is not valid yet")
-    if left_days <= 0:
-        faults.append("it has expired")
-    if believed is not None and not certificates.is_signed(chain, believed):
-        faults.append(f"nobody in {authorities} has signed it")
     if faults:
         return _tell(output, Verdict.CRITICAL, f"{path}: {'; '.join(faults)}")
     verdict = Verdict.WARNING if left_days < days else Verdict.OK

@@ -84,8 +84,25 @@ def refresh(credentials: Credentials | None, log: Logger, *, looked: bool = Fals
         return
     if credentials.refresh() or (looked and not credentials.faults):
         log.info("new files for TLS are in use")
+        warn_of(credentials, log)
     elif credentials.faults:
         log.error(
             "the files for TLS cannot be used, the old ones stay in use: {faults}",
             faults="; ".join(f"tls.{fault}" for fault in credentials.faults),
+        )
+
+
+def warn_of(credentials: Credentials | None, log: Logger) -> None:
+    """
+    Say why other nodes will refuse us, before they do.
+
+    :param credentials: The node's, if it has any.
+    :param log: Is told; nothing is, when all is well.
+    """
+    outlook = None if credentials is None else credentials.outlook()
+    if credentials is not None and outlook is not None and outlook.faults:
+        log.error(
+            "other nodes will refuse the certificate {file}: {faults}",
+            file=credentials.options.certificate,
+            faults="; ".join(outlook.faults),
         )

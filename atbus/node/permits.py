@@ -15,7 +15,7 @@ from atbus.busid import Subnet, merge_subnets
 from atbus.errors import ConfigurationError, Status
 from atbus.node import bounds
 from atbus.node.config import NodeConfig
-from atbus.node.credentials import refresh
+from atbus.node.credentials import refresh, warn_of
 from atbus.node.reading_rights import parse_range
 from atbus.rights import Labels, Rights, Who
 
@@ -52,6 +52,7 @@ class Permits:
         self._stamp: object = None
         # Those that were there when the node was made have been told, or it would not be.
         self._told_faults = [] if options.tls is None else options.tls.faults
+        self._has_warned = False
         self.use(self.read(context.config))
 
     def read(self, config: NodeConfig) -> Rights:
@@ -92,6 +93,9 @@ class Permits:
             return
         self._looked_at = now
         credentials = self._options.tls
+        if not self._has_warned:
+            self._has_warned = True
+            warn_of(credentials, self._context.log)
         if credentials is not None:
             # Each look of a connection refreshes too, so what is new is what was not told yet.
             if credentials.refresh() or credentials.faults is not self._told_faults:

@@ -44,7 +44,7 @@ class Files:
 
     def new_authority(self, name: str) -> Authority:
         """Make an authority and the file that believes it."""
-        issued = Authority.new(name, days=2)
+        issued = Authority.new(name, days=100)
         (self.folder / f"{name}.pem").write_bytes(issued.certificate)
         return Authority(issued.certificate, issued.key)
 

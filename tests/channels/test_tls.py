@@ -4,6 +4,7 @@ TLS: whom it lets in, whom it does not and why, and that frames travel as on any
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Coroutine
@@ -433,6 +434,15 @@ class CredentialTests(TlsTests):
         before = path.read_bytes()
         path.write_bytes(before[: len(before) // 2] if text is None else text)
         return before
+
+    def test_what_happens_in_the_directory(self) -> None:
+        """Without lists of revoked ones a file that appears where the process runs is no news."""
+        options = self.files.options()
+        self.assertEqual(options.revoked, "")
+        with contextlib.chdir(self.directory):
+            ours = Credentials(options)
+            (self.directory / "new").write_bytes(b"")
+            self.assertFalse(ours.refresh())
 
     async def test_renewed_badly(self) -> None:
         """Files that cannot be used change nothing; they are told once, and looked at again."""

@@ -9,15 +9,17 @@ from datetime import timedelta
 from pathlib import Path
 
 from click.testing import CliRunner, Result
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.channels.authority import Issued
 from atbus.cli.check import Verdict
 from atbus.cli.main import atbus
 from atbus.errors import Status
 from atbus.node.node import Node
-from tests.channels.certificates import Files
+from tests.channels.certificates import Files, tls_table
 from tests.cli.bus_case import BusTestCase
 
 NO_FILES = "certificate_file = '/no'\nkey_file = '/no'\n"
@@ -80,6 +82,37 @@ class FileTests(SynchronousTestCase):
         with contextlib.chdir(self.folder):
             self.assertEqual(self.check("config", str(config))[0], Verdict.OK)
         self.assertEqual(sys.path, before)
+
+    def test_config_with_tls(self) -> None:
+        """What other nodes would refuse is told before they do."""
+
+        def told(issued: Issued, **how: str) -> tuple[int, str]:
+            return self.config("id = 5\n" + tls_table(self.files.options(issued, **how)))
+
+        self.assertEqual(told(self.files.issue())[0], Verdict.OK)
+        code, said = told(self.files.issue(lifetime=timedelta(minutes=-1)))
+        self.assertEqual((code, "it has expired" in said), (Verdict.CRITICAL, True))
+        foreign = self.files.issue(authority=self.files.new_authority("other"))
+        code, said = told(foreign)
+        self.assertEqual((code, "its authority is not" in said), (Verdict.WARNING, True))
+        revoked = self.folder / "revoked.pem"
+        revoked.write_bytes(self.files.authority.revoke([], timedelta(minutes=-1)))
+        code, said = told(self.files.issue(), revoked=str(revoked))
+        self.assertEqual((code, "list has expired" in said), (Verdict.CRITICAL, True))
+
+    def test_cert_that_is_behind_another(self) -> None:
+        """What stands in the file behind a certificate does not vouch for it."""
+        foreign = self.files.issue(authority=self.files.new_authority("other"))
+        both = Issued(foreign.certificate + self.files.issue().certificate, foreign.key)
+        options = self.files.options(both)
+        given = ("--realm", "test", "--authorities", options.authorities)
+        code, said = self.check("cert", options.certificate, *given)
+        self.assertEqual((code, "has signed it" in said), (Verdict.CRITICAL, True))
+        listens = self.files.issue(purposes=[ExtendedKeyUsageOID.SERVER_AUTH])
+        path = self.files.options(listens).certificate
+        for words in (given, ("--realm", "test")):
+            code, said = self.check("cert", path, *words)
+            self.assertEqual((code, "clientAuth" in said), (Verdict.CRITICAL, True))
 
     def cert(self, lifetime: timedelta, *words: str) -> tuple[int, str]:
         options = self.files.options(self.files.issue(lifetime=lifetime))

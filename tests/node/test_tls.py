@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
 
 from atbus.busid import Subnet
 from atbus.errors import ConfigurationError, RegistrationRefused, Status
@@ -69,6 +71,39 @@ class TlsNodeTests(SocketTests):
             channel = connection.channel
             assert channel is not None
             self.assertTrue(channel.peer.startswith("tls+ipv4://"), channel.peer)
+
+    async def test_a_certificate_that_others_refuse(self) -> None:
+        """A node says so when it starts, and when it gets such files, not each time it looks."""
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def note(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        root = await self.root()
+        root._parts.permits.sweep()
+        refused = f"other nodes will refuse the certificate {root.config.tls_certificate}: "
+        self.assertEqual([each for each in lines if refused in each], [])
+        assert root.config.tls_certificate is not None
+        assert root.config.tls_key is not None
+        paths = Path(root.config.tls_certificate), Path(root.config.tls_key)
+        for path in paths:
+            path.unlink()
+        identity = CertificateIdentity("test", Subnet(ROOT, 16))
+        self.files.issue(identity, lifetime=timedelta(minutes=-1)).write(*paths)
+        reconfigure(root, root.config)
+        for _ in range(3):
+            root._parts.permits.sweep()
+        told = [each for each in lines if refused in each]
+        self.assertEqual(told, [f"{refused}it has expired"])
+        again = Node(root.config, self.reactor)
+        self.addCleanup(again.stop)
+        again._parts.permits._looked_at = -1e9
+        again._parts.permits.sweep()
+        self.assertEqual([each for each in lines if refused in each], told * 2)
+        self.flushLoggedErrors()
 
     async def test_another_id(self) -> None:
         """A node that registers an id its certificate does not name is refused, on either side."""
