@@ -83,7 +83,7 @@ class PeerCertificate:
     :param identity: The ids that it may register.
     :param serial: The certificate's number, unique per authority.
     :param issuer: The authority's name.
-    :param expires: When it ends.
+    :param expires: When it ends, or one above it.
     :param between: Issuer and number of the authorities between it and the one that we believe;
         None when that was forgotten, which happens to sessions that are resumed.
     """
@@ -93,6 +93,27 @@ class PeerCertificate:
     issuer: str
     expires: datetime
     between: tuple[_Numbered, ...] | None = None
+
+
+@attrs.frozen
+class _Above:
+    """
+    Those who have vouched for a certificate.
+
+    :param between: All but the one that we believe.
+    :param expires: When the first of them ends.
+    """
+
+    between: tuple[_Numbered, ...]
+    expires: datetime
+
+    @classmethod
+    def read(cls, chain: list[x509.Certificate]) -> _Above | None:
+        """Read their certificates, from the next one up; None when it vouches for itself."""
+        if not chain:
+            return None
+        expires = min(each.not_valid_after_utc for each in chain)
+        return cls(tuple(map(_number, chain[:-1])), expires)
 
 
 class Credentials:
@@ -118,8 +139,8 @@ class Credentials:
         self._contexts: dict[bool, Any] = {}
         # What is left of connections that we dialled, by address: the next one is cheaper with it.
         self._sessions: OrderedDict[str, Any] = OrderedDict()
-        # Who is between a certificate and the one that we believe: sessions do not tell again.
-        self._between: OrderedDict[_Numbered, tuple[_Numbered, ...]] = OrderedDict()
+        # Who has vouched for a certificate: sessions do not tell again.
+        self._above: OrderedDict[_Numbered, _Above] = OrderedDict()
         if not self.refresh() and self.faults:
             raise ConfigurationError(self.faults)
 
@@ -236,25 +257,30 @@ class Credentials:
             raise TlsRefused(TlsFault.NO_CERTIFICATE, "the other side has no certificate")
         content = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         peer = read_certificate(content, self.options.realm)
-        return attrs.evolve(peer, between=self._who_is_between(connection, peer))
+        above = self._who_is_above(connection, peer)
+        if above is None:
+            return peer
+        return attrs.evolve(
+            peer, between=above.between, expires=min(peer.expires, above.expires)
+        )
 
-    def _who_is_between(
-        self, connection: Any, peer: PeerCertificate
-    ) -> tuple[_Numbered, ...] | None:
-        """Say who is between a certificate and the one that we believe, if it is known."""
+    def _who_is_above(self, connection: Any, peer: PeerCertificate) -> _Above | None:
+        """Say who has vouched for a certificate, if it is known."""
         chain, own = connection.get_verified_chain(), (peer.issuer, peer.serial)
         if chain is None:
-            return self._between.get(own)
+            return self._above.get(own)
         try:
-            between = tuple(_number(each.to_cryptography()) for each in chain[1:-1])
+            above = _Above.read([each.to_cryptography() for each in chain[1:]])
         except _UNREADABLE as error:
             text = f"the certificate of an authority between cannot be read: {error}"
             raise TlsRefused(TlsFault.AUTHORITY, text) from error
-        self._between[own] = between
-        self._between.move_to_end(own)
-        if len(self._between) > limits.ENDPOINTS_MAX:
-            self._between.popitem(last=False)
-        return between
+        if above is None:
+            return None
+        self._above[own] = above
+        self._above.move_to_end(own)
+        if len(self._above) > limits.ENDPOINTS_MAX:
+            self._above.popitem(last=False)
+        return above
 
     def is_revoked(self, peer: PeerCertificate) -> bool:
         """

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 
 from atbus.channels.authority import Authority, Issued
 from atbus.channels.credentials import Credentials, TlsOptions
@@ -95,3 +105,26 @@ class ChainFiles(Files):
         """Make a certificate, with its authority's behind it."""
         issued = super().issue(*given, **how)
         return Issued(issued.certificate + self.authority.certificate, issued.key)
+
+
+def authority_below(top: trustme.CA, lifetime: timedelta) -> Authority:
+    """Make an authority that another one vouches for until so long from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    above = load_pem_private_key(top.private_key_pem.bytes(), None)
+    assert isinstance(above, ec.EllipticCurvePrivateKey)
+    ends = datetime.now(tz=UTC) + lifetime
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "between")]))
+        .issuer_name(x509.load_pem_x509_certificate(top.cert_pem.bytes()).subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(ends - timedelta(days=10))
+        .not_valid_after(ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(above, hashes.SHA256())
+    )
+    return Authority(
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.channels.authority import Authority, Issued
+from atbus.channels.authority import Authority
 from atbus.channels.outlook import Outlook, outlook_of
 from atbus.handshake.certificate import parse_identity
-from tests.channels.certificates import NODE, Files
+from tests.channels.certificates import NODE, Files, authority_below
 
 
 def _read(text: bytes) -> list[x509.Certificate]:
@@ -94,10 +86,8 @@ class OutlookTests(SynchronousTestCase):
         for days in (1, -1):
             top = trustme.CA()
             self.believed = _read(top.cert_pem.bytes())
-            between = _authority_below(top, timedelta(days=days))
-            issued = Authority(between.certificate, between.key).issue(
-                NODE, (), timedelta(days=30)
-            )
+            between = authority_below(top, timedelta(days=days))
+            issued = between.issue(NODE, (), timedelta(days=30))
             outlook = self.outlook(issued.certificate + between.certificate)
             if days > 0:
                 self.assertEqual(outlook.faults, ())
@@ -118,26 +108,3 @@ class OutlookTests(SynchronousTestCase):
         other = self.files.new_authority("other").revoke([], timedelta(days=1))
         said = self.fault(issued.certificate, revoked=other)
         self.assertEqual(said, "there is no revocation list of its authority")
-
-
-def _authority_below(top: trustme.CA, lifetime: timedelta) -> Issued:
-    """Make an authority that another one vouches for until so long from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    above = load_pem_private_key(top.private_key_pem.bytes(), None)
-    assert isinstance(above, ec.EllipticCurvePrivateKey)
-    ends = datetime.now(tz=UTC) + lifetime
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "between")]))
-        .issuer_name(_read(top.cert_pem.bytes())[0].subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(ends - timedelta(days=10))
-        .not_valid_after(ends)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(above, hashes.SHA256())
-    )
-    return Issued(
-        certificate.public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )

@@ -4,14 +4,13 @@ TLS: whom it lets in, whom it does not and why, and that frames travel as on any
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import trustme
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.defer import Deferred
 from twisted.internet.tcp import Connection
@@ -20,14 +19,15 @@ from twisted.internet.threads import deferToThread
 
 from atbus import limits
 from atbus.address import Address, Scheme, parse_address
-from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.authority import Issued
+from atbus.channels.credentials import Credentials
 from atbus.channels.interfaces import ChannelOptions, IChannelListener, IChannelScheme
 from atbus.channels.tls import TlsScheme, TlsStreamFactory, TlsStreamProtocol
-from atbus.errors import ConfigurationError, ConnectFailed, ListenFailed, Status
+from atbus.errors import ConnectFailed, ListenFailed, Status
 from atbus.handshake.certificate import parse_identity
 from atbus.testing.channels import ChannelContract
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
-from tests.channels.certificates import DAY, Files
+from tests.channels.certificates import DAY, Files, authority_below
 from tests.channels.sockets import SocketTests
 
 _T = TypeVar("_T")
@@ -372,9 +372,27 @@ class RevocationTests(TlsTests):
 
     async def test_expired_meanwhile(self) -> None:
         """A channel ends with the other side's certificate."""
+        await self.ends_soon(lambda lifetime: self.files.issue(lifetime=lifetime))
+
+    async def test_one_above_expires_meanwhile(self) -> None:
+        """It ends as well with the certificate of an authority between."""
+        top = trustme.CA()
+        (self.directory / "authority.pem").write_bytes(
+            self.files.authority.certificate + top.cert_pem.bytes()
+        )
+
+        def issue(lifetime: timedelta) -> Issued:
+            between = authority_below(top, lifetime)
+            issued = self.files.issue(authority=between)
+            return Issued(issued.certificate + between.certificate, issued.key)
+
+        await self.ends_soon(issue)
+
+    async def ends_soon(self, issue: Callable[[timedelta], Issued]) -> None:
+        """Connect with a certificate that is good for a moment."""
         # One that expires before it has come in, on a busy machine, comes again with a longer one.
         for seconds in (1.5, 6, 24, 96):
-            soon = self.files.issue(lifetime=timedelta(seconds=seconds))
+            soon = issue(timedelta(seconds=seconds))
             ours = self.files.credentials(close_on_expiry=True)
             reception, receiver = Reception(), RecordingReceiver()
             receiver.host = reception
@@ -388,79 +406,6 @@ class RevocationTests(TlsTests):
         self.assertEqual(status, Status.ACCESS_DENIED)
         self.assertIn("has expired", detail)
         await receiver.end()
-
-
-class CredentialTests(TlsTests):
-    def fault(self, **how: Any) -> str:
-        """Say what is wrong with options."""
-        error = self.assertRaises(ConfigurationError, Credentials, self.files.options(**how))
-        return str(error)
-
-    def test_files_that_cannot_be_used(self) -> None:
-        """Each fault is told with the option and the file it is in, all at once."""
-        empty = self.directory / "empty.pem"
-        empty.write_bytes(b"")
-        missing = str(self.directory / "missing.pem")
-        self.assertIn(f"authorities: {missing}: No such file", self.fault(authorities=missing))
-        both = self.fault(key=str(empty), certificate=missing)
-        self.assertIn(f"certificate: {missing}: No such file", both)
-        self.assertIn(f"key: {empty}:", both)
-        self.assertIn(f"revoked: {empty}: no revocation list", self.fault(revoked=str(empty)))
-        other = self.files.options()
-        self.assertIn(f"key: {other.key}: is not that of", self.fault(key=other.key))
-        self.assertIn("of the realm test, not elsewhere", self.fault(realm="elsewhere"))
-        nameless = self.files.issue(uris=["https://example.org/"])
-        error = self.assertRaises(ConfigurationError, self.files.credentials, nameless)
-        self.assertIn("has no name atbus://", str(error))
-
-    def replace(self, options: TlsOptions) -> None:
-        """Put a new certificate and key where the old ones are."""
-        paths = Path(options.certificate), Path(options.key)
-        for path in paths:
-            path.unlink()
-        self.files.issue().write(*paths)
-
-    async def test_renewed(self) -> None:
-        """A renewed certificate is used for the next connection, without a restart."""
-        options = self.files.options(self.files.issue(lifetime=timedelta(minutes=-1)))
-        ours, dialler = Credentials(options), self.files.credentials()
-        self.assertIn("expired", (await self.outcome(dialler, ours))[0])
-        self.replace(options)
-        self.assertEqual((await self.outcome(dialler, ours))[0], "")
-
-    def spoil(self, options: TlsOptions, text: bytes | None = None) -> bytes:
-        """Cut a certificate's file in half, or write it; gives what was in it."""
-        path = Path(options.certificate)
-        before = path.read_bytes()
-        path.write_bytes(before[: len(before) // 2] if text is None else text)
-        return before
-
-    def test_what_happens_in_the_directory(self) -> None:
-        """Without lists of revoked ones a file that appears where the process runs is no news."""
-        options = self.files.options()
-        self.assertEqual(options.revoked, "")
-        with contextlib.chdir(self.directory):
-            ours = Credentials(options)
-            (self.directory / "new").write_bytes(b"")
-            self.assertFalse(ours.refresh())
-
-    async def test_renewed_badly(self) -> None:
-        """Files that cannot be used change nothing; they are told once, and looked at again."""
-        options = self.files.options()
-        ours = Credentials(options)
-        good = self.spoil(options)
-        self.assertFalse(ours.refresh())
-        self.assertIn(f"certificate: {options.certificate}", ours.faults[0])
-        self.assertFalse(ours.refresh())
-        self.assertEqual((await self.outcome(self.files.credentials(), ours))[0], "")
-        self.spoil(options, good)
-        self.assertTrue(ours.refresh())
-        self.assertEqual(ours.faults, [])
-
-    def test_nothing_secret_is_shown(self) -> None:
-        """Neither a key nor a path's contents are in what is printed."""
-        issued = self.files.issue()
-        self.assertNotIn("PRIVATE", repr(issued))
 
 
 def say(port: int | None, data: bytes, context: ssl.SSLContext | None) -> bytes:
