@@ -43,7 +43,7 @@ class RelayTests(TlsTests):
     def node(self, bus_id: int, **how: Any) -> Node:
         """Make a node."""
         options = self.files.options()
-        tls = {
+        tls: dict[str, Any] = {
             "tls_certificate": options.certificate,
             "tls_key": options.key,
             "tls_authorities": options.authorities,

@@ -205,7 +205,11 @@ class HostileTests(SynchronousTestCase):
             self.assertLess(len(bomb), limits.FRAME_BYTES)
             for size in (1000, 1_000_000):
                 frame = frame_of(struct.pack("<I", size) + bomb, algorithm=ZSTD)
+                tracemalloc.start()
+                self.addCleanup(tracemalloc.stop)
                 self.assertRaises(MalformedFrame, restore, frame, THERE)
+                self.assertLess(tracemalloc.get_traced_memory()[1], size + 500_000)
+                tracemalloc.stop()
 
     def test_frames_that_make_no_sense(self) -> None:
         """Flag and extra go together; half a size is none; other messages are not compressed."""
