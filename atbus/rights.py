@@ -193,19 +193,18 @@ class Rights:
             Kind.SEND, self.who(source), lambda ranges: any(r.contains(target) for r in ranges)
         )
 
-    def may_pass(self, message_type: int, source: int) -> bool:
+    def refuses_passing(self, message_type: int, source: int) -> str | None:
         """
-        Tell whether a request may go on to another node, who will look at it closer.
+        Say why a request may not go on to another node, who would look at it closer.
 
         :param message_type: Its number on the wire.
         :param source: Who asks.
-        :returns: False when everything that it can ask for is denied to the source.
+        :returns: Why everything that it can ask for is denied to the source; None if it is not.
         """
         kind = _REQUESTS.get(message_type)
         if kind is None:
-            return True
-        refusal = self._refuses(kind, self.who(source), lambda names: True, _has_everything)
-        return refusal is None
+            return None
+        return self._refuses(kind, self.who(source), lambda names: True, _has_everything)
 
     def refuses_registration(self, who: Who, position: Position) -> str | None:
         """Say why a node may not register below or beside us, None if it may."""

@@ -225,8 +225,8 @@ class Commands:
         if head[6] != self._context.bus_id:
             status = self._traffic.courier.forward(link, frame, head)
             if status is not None:
-                self._context.statistics.refused[status] += status is Status.NO_RIGHT
-                self._respond(head[5], head[7], status, [], Custody(link, head[9]))
+                rule = self._rule_against(head) if status is Status.NO_RIGHT else []
+                self._respond(head[5], head[7], status, rule, Custody(link, head[9]))
             return
         custody = Custody(link, head[9])
         source, sequence = head[5], head[7]
@@ -344,6 +344,14 @@ class Commands:
             finish(Status.HANDLER_FAILED, [f"{type(error).__name__}: {error}".encode()])
 
         waiting.addCallback(_check_lines).addCallbacks(done, failed)
+
+    def _rule_against(self, head: Head) -> list[bytes]:
+        """Count that a request was not passed on, and say by which rule."""
+        context = self._context
+        context.statistics.refused[Status.NO_RIGHT] += 1
+        rights = context.rights
+        rule = None if rights is None else rights.refuses_passing(head[1], head[5])
+        return [] if rule is None else [rule.encode()]
 
     def _respond(
         self,

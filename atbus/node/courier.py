@@ -140,7 +140,7 @@ class Courier:
         if not self._traffic.vouches(link, source):
             return Status.SOURCE_REFUSED
         rights = self._context.rights
-        if rights is not None and not rights.may_pass(head[1], source):
+        if rights is not None and rights.refuses_passing(head[1], source) is not None:
             return Status.NO_RIGHT
         if head[3] <= 1:
             return Status.HOP_LIMIT

@@ -155,7 +155,7 @@ class Traffic:
             return
         rights = self._context.rights
         if rights is not None and not rights.may_send(source, head[6]):
-            self.refuse(link, head, Status.NO_RIGHT)
+            self.refuse(link, head, Status.NO_RIGHT, rights.refuses_send(source, head[6]) or "")
             return
         if head[6] != self._context.bus_id:
             self._forward(link, joined(frame), head, endpoint)
@@ -276,7 +276,7 @@ class Traffic:
         )
         return None if second is None else self._endpoints.get(second.bus_id)
 
-    def refuse(self, link: Link, head: Head, status: Status) -> None:
+    def refuse(self, link: Link, head: Head, status: Status, detail: str = "") -> None:
         """Answer a frame with a failure in our name; a flush needs no answer."""
         custody = Custody(link, head[9])
         if head[1] == _FLUSH or head[5] == 0:
@@ -297,7 +297,7 @@ class Traffic:
             else:
                 backwards.control_link.put(Routed.of(response, custody))
             return
-        self.respond(custody, head[5], head[6], head[7], count, head[8], status)
+        self.respond(custody, head[5], head[6], head[7], count, head[8], status, detail)
 
     def _give_up(self, flow: tuple[int, int, int], sequence: int) -> bool:
         """

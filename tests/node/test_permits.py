@@ -45,7 +45,9 @@ class RightsTests(MailTests):
         self.network.settle(1)
         self.assertEqual(self.mail[other].payloads, [])
         self.assertEqual(self.mail[one].statuses(), ["NO_RIGHT"])
-        self.assertEqual(self.mail[one].fates[0].gave_up_at, ROOT)
+        [fate] = self.mail[one].fates
+        self.assertEqual(fate.gave_up_at, ROOT)
+        self.assertEqual(fate.detail, "rights[0] denies send to 0x10101")
         self.assertEqual(root.statistics.refused[Status.NO_RIGHT], 1)
         self.assertEqual(self.mail[one].payloads, [b"y"])
         self.assert_quiet(root, one, other)
@@ -109,7 +111,11 @@ class RightsTests(MailTests):
         root, one, other = self.two_leaves(
             rights=[{"action": "deny", "ids": ["0x10100/8"], "commands": ["*"]}]
         )
-        self.assertIs(self.ended(one.command(OTHER, b"atbus.ping")), Status.NO_RIGHT)
+        asking = one.command(OTHER, b"atbus.ping")
+        self.network.settle(1)
+        error = self.failureResultOf(asking, Undeliverable).value
+        self.assertIs(error.status, Status.NO_RIGHT)
+        self.assertEqual(error.detail, "rights[0] denies commands to 0x10101")
         self.assertTrue(self.ended(other.command(ONE, b"atbus.ping")))
         self.assertEqual(root.statistics.refused[Status.NO_RIGHT], 1)
 
