@@ -96,14 +96,10 @@ class Link(Growth):
         self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
         self.sluice = Sluice(takes_runs=IRunChannel.providedBy(connection.channel))
         self.pace = Pace()
-        self.soft_bytes = context.config.queued_bytes_soft
         self.is_long = False
         # What `room` was reckoned from: it, the bytes that were queued here and those that were
         # queued in all, and what could be queued besides, at that time.
-        self._room_measured = 0
-        self._bytes_measured = 0
-        self._queued_measured = 0
-        self._spare_bytes = 0
+        self._room_measured = self._bytes_measured = self._queued_measured = self._spare_bytes = 0
         self.closed = self.muted = self.finished = False
         self._account = context.budget.open()
         self._data_reader, self._publication_reader = data_reader, publication_reader
@@ -257,6 +253,10 @@ class Link(Growth):
         """
         self.measure()
         if size_bytes <= self._spare_bytes:
+            if self._items:
+                # It grows in this turn: what is held ahead is given back when it is written.
+                room = self.room + self._account.hold_ahead()
+                self.room = self._room_measured = min(self._spare_bytes, room)
             return True
         takes_more = self._spare_bytes > 0 and not self.is_long
         return takes_more and self._account.has_room(size_bytes)

@@ -10,6 +10,10 @@ The bytes that a node may hold, and the part of it that each queue may have.
    is never exceeded, not even between two looks.
 4. Queues that grow together may so take what was left for others. Whoever holds less than a grant
    may therefore hold that much, also when nothing is free: nobody else can use its grant up.
+5. Among very many queues a grant is a few messages. One that has used it up may say at once that it
+   holds more than it does, and need not look again soon. Until it says what it holds, which it
+   does when it writes, others find as much less. Queues do so only while hardly anything is held,
+   that included, so what others find less for it is never more than that, an eighth of the budget.
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ _GRANTS_PART = 8
 _GRANTS_MIN = 8
 # The part of the budget that is hardly anything.
 _LITTLE_PART = 8
+# What a queue may hold before it needs it: as much as a usual frame, and this part of what is left
+# of hardly anything, so that many that grow in one turn find some.
+_AHEAD_BYTES = 65_536
+_AHEAD_PART = 8
 
 
 class Budget:
@@ -89,6 +97,22 @@ class Account:
         if held_bytes != self.held_bytes and self._is_open:
             self.budget.add(held_bytes - self.held_bytes)
             self.held_bytes = held_bytes
+
+    def hold_ahead(self) -> int:
+        """
+        Hold more than there is, until `hold` says again how much that is.
+
+        It is free for nobody else as long.
+
+        :returns: How many bytes more; none where a grant is as many, or more than hardly anything
+            would be held then.
+        """
+        budget = self.budget
+        ahead = min(_AHEAD_BYTES, (budget.little_bytes - budget.used_bytes) // _AHEAD_PART)
+        if ahead <= budget.grant_bytes or not self._is_open:
+            return 0
+        self.hold(self.held_bytes + ahead)
+        return ahead
 
     def has_room(self, size_bytes: int) -> bool:
         """

@@ -117,6 +117,32 @@ class GrowthTests(MailTests):
             child.send(ROOT, bytes(100))
         self.assertGreater(joined, 380)
 
+    def test_a_burst_among_very_many(self) -> None:
+        """
+        A burst of a node with a thousand neighbors looks at the budget once more, not after every
+        few messages; what it held ahead is given back with the turn.
+        """
+        root, child = self.pair()
+        budget = child._parts.context.budget
+        budget.count(2_000)
+        link = child.endpoints[ROOT].data[0].link
+        assert link is not None
+        link.measure()
+        looks: list[int] = []
+        has_room = link.has_room
+
+        def looked(size_bytes: int) -> bool:
+            looks.append(size_bytes)
+            return has_room(size_bytes)
+
+        link.has_room = looked  # type: ignore[method-assign]
+        for _ in range(200):
+            child.send(ROOT, bytes(128))
+        self.assertEqual(len(looks), 1)
+        self.assertGreater(budget.used_bytes, 65_536)
+        self.network.settle()
+        self.assertEqual((len(self.mail[root].letters), budget.used_bytes), (200, 0))
+
     def test_room_for_many_targets(self) -> None:
         """What one flow might still send takes no room from another that sends now."""
         most = 400_000

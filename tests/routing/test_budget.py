@@ -80,6 +80,34 @@ class BudgetTests(SynchronousTestCase):
         self.assertTrue(two.has_room(50_000))
         self.assertFalse(two.has_room(50_001))
 
+    def test_held_ahead(self) -> None:
+        """
+        Among many, one that grows may hold more than it has until it says what it has; together
+        they hold hardly anything so, however many they are.
+        """
+        budget = Budget(MOST)
+        accounts = [budget.open() for _ in range(1_000)]
+        ahead = [account.hold_ahead() for account in accounts]
+        self.assertEqual(ahead[0], MOST // 8 // 8)
+        self.assertGreater(min(ahead[:20]), budget.grant_bytes * 8)
+        self.assertEqual([account.held_bytes for account in accounts], ahead)
+        self.assertLessEqual(budget.used_bytes, budget.little_bytes)
+        accounts[0].hold(100)
+        self.assertEqual(budget.used_bytes, sum(ahead[1:]) + 100)
+        for account in accounts:
+            account.close()
+        self.assertEqual((budget.used_bytes, accounts[0].hold_ahead()), (0, 0))
+
+    def test_nothing_is_held_ahead(self) -> None:
+        """Few queues have grants that are as long, and none holds ahead what others might need."""
+        few = Budget(MOST)
+        self.assertEqual(few.open().hold_ahead(), 0)
+        many = Budget(MOST)
+        one, other = [many.open() for _ in range(1_000)][:2]
+        one.hold(many.little_bytes)
+        self.assertEqual((other.hold_ahead(), one.hold_ahead()), (0, 0))
+        self.assertEqual(many.used_bytes, many.little_bytes)
+
     @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30_000)), max_size=80))
     def test_never_exceeded(self, asked: list[tuple[int, int]]) -> None:
