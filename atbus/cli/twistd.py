@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from OpenSSL.SSL import OPENSSL_VERSION, OpenSSL_version
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.python import runtime
 from twisted.python.failure import Failure
@@ -224,6 +225,8 @@ class NodeProcess(MultiService):
         self._signals = Signals(reactor)
         self.node_service: NodeService | None = None
         self._gateway: Gateway | None = None
+        # Whether somebody can wait no longer.
+        self._is_at_once = False
 
     def startService(self) -> None:  # Twisted's name
         """
@@ -255,7 +258,7 @@ class NodeProcess(MultiService):
         service.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped in Twisted
         self.node_service = service
         self._let_clients_in(node)
-        self._signals.on_second_stop = service.stop_at_once
+        self._signals.on_second_stop = self._stop_at_once
         self._signals.on_hangup = self._reload
         self._signals.on_drain = self._drain
         self._signals.install()
@@ -274,6 +277,29 @@ class NodeProcess(MultiService):
 
             self._gateway = Gateway(node, settings, self._reactor)
             self._gateway.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped
+
+    def stopService(self) -> Deferred[None]:  # Twisted's name
+        """
+        Stop everything in good order, the node when other gateways have taken its servers over.
+
+        :returns: Fires when everything has stopped; never fails.
+        """
+        leaving = succeed(None) if self._gateway is None else self._gateway.leave_servers()
+        return leaving.addCallback(self._stop_all)
+
+    def _stop_all(self, _: None) -> Deferred[None]:
+        stopping: Deferred[None] = MultiService.stopService(self)
+        if self._is_at_once and self.node_service is not None:
+            self.node_service.stop_at_once()
+        return stopping
+
+    def _stop_at_once(self) -> None:
+        # The second signal may be there before the first one has stopped anything.
+        self._is_at_once = True
+        if self._gateway is not None:
+            self._gateway.leafs.stop_at_once()
+        assert self.node_service is not None
+        self.node_service.stop_at_once()
 
     def _drain(self) -> None:
         """Let everybody go somewhere else: the nodes below, and clients."""

@@ -94,6 +94,11 @@ LEAF_RIVAL_SECONDS: Final = 1.0
 #: served hangs up, and what is on its way is lost.
 HANDOVER_SECONDS: Final = 5.0
 
+#: How long a gateway that stops waits until the next one asks it to hand a server over: what that
+#: takes is a way there and back over the bus, some 100 ms between continents. One that is dead, and
+#: whose end is not known yet, holds up a stop so long.
+HANDOVER_ASKED_SECONDS: Final = 2.0
+
 #: How long it may take until all other servers and leafs know of the marks, and what was matched
 #: before is written. Nothing is held up meanwhile.
 HANDOVER_GRACE_SECONDS: Final = 0.25

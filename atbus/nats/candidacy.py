@@ -101,15 +101,21 @@ class Candidacy:
         self._node.beyond.watchers.append(self._look)
         self._find_out()
 
-    def stop(self) -> None:
-        """Be none any more; the others take over as soon as they hear of it."""
+    def leave(self) -> None:
+        """Be none any more, and look on at the others; one takes over as soon as it hears of it."""
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return
-        self._node.beyond.watchers.remove(self._look)
         if self._next is not None and self._next.active():
             self._next.cancel()
         subscription.unsubscribe()
+
+    def stop(self) -> None:
+        """Be none any more, whatever becomes of the others."""
+        watchers = self._node.beyond.watchers
+        if self._look in watchers:
+            watchers.remove(self._look)
+        self.leave()
 
     def everywhere(self) -> Deferred[None]:
         """Wait until all within reach know all interest of this node; as in `Subscription`."""

@@ -162,11 +162,25 @@ class Gateway(Service):
         for links in self._links:
             links.start()
 
+    def leave_servers(self) -> Deferred[None]:
+        """
+        Let other gateways of the bus take over the servers of which this one is a leaf.
+
+        `stopService` begins with it. Whoever stops the node as well waits for its end first: the
+        node carries what the two tell each other. It takes half a second, and no time where no
+        other gateway can take over.
+
+        :returns: Fires when they have, or when that takes more than five seconds; never fails.
+        """
+        return self.leafs.leave()
+
     def stopService(self) -> Deferred[None]:  # Twisted's name
         """
-        Close the listeners and all clients.
+        Close the listeners and all clients, and let other gateways take the servers over.
 
-        :returns: Fires when they are closed; never fails.
+        The node is to stop after it.
+
+        :returns: Fires when that is done; never fails.
         """
         super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         if self._watching is not None:
@@ -174,10 +188,10 @@ class Gateway(Service):
             self._watching = None
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
-        for links in self._links:
-            links.stop()
+        if self.routes is not None:
+            self.routes.stop()
+        waiting: list[Deferred[Any]] = [self.leafs.stop(), self._doors.close()]
         self.siblings.stop()
-        waiting: list[Deferred[Any]] = [self._doors.close()]
         for client in list(self.clients.values()):
             client.close(Reason.SHUTDOWN)
         self.flush()

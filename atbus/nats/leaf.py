@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.logger import Logger
@@ -30,6 +31,9 @@ from atbus.wire.messages import InterestEntry
 if TYPE_CHECKING:
     from atbus.nats.leaf_settings import Remote
     from atbus.nats.leafs import Leafs
+
+#: Why we hang up when it is not our turn any more.
+_GIVES_WAY: Final = "another gateway serves"
 
 #: Candidates for a remote are known by the interest in this, its key and their id.
 CANDIDATES: Final = f"{OWN_SUBJECTS}.nats.leafs"
@@ -281,24 +285,76 @@ class Solicitor(ClientFactory):
         self._dialed_at = 0.0
         self._connector: Any = None
         self._next: IDelayedCall | None = None
+        # Who waits for our end, and for how long we wait with it.
+        self._awaiting: list[Deferred[None]] = []
+        self._patience: list[IDelayedCall] = []
 
     def start(self) -> None:
         """Make ourselves known as a candidate, then serve if it is our turn."""
         self._candidacy.start()
 
-    def stop(self) -> None:
-        """End; the others take over."""
-        if not self._candidacy.is_standing:
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it waits for another gateway to take over, after which it ends."""
+        return bool(self._awaiting)
+
+    def stop(self) -> Deferred[None]:
+        """
+        End, when another gateway has taken over; at once where none does.
+
+        :returns: Fires then; never fails.
+        """
+        if not self.is_leaving and not self._candidacy.is_standing:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._awaiting.append(gone)
+        if len(self._awaiting) == 1:
+            self._set_patience(bounds.HANDOVER_SECONDS, self.stop_at_once)
+            self._leave()
+        return gone
+
+    def _leave(self) -> None:
+        """Let another gateway take over, as soon as we have taken over ourselves."""
+        link = self.link
+        if link is not None and self._succession.is_taking_over(link):
+            if not self._is_waiting:
+                self._next = self._leafs.timers.callLater(
+                    bounds.HANDOVER_GRACE_SECONDS, self._leave
+                )
             return
-        # The others hear of it at the end of this turn, when we have hung up.
+        # One that cannot take over dials when it hears of us no more. That is at the end of this
+        # turn, when we have hung up.
+        is_new = self._candidacy.is_standing
+        self._candidacy.leave()
+        if not self._succession.gives_way():
+            self.stop_at_once()
+        elif is_new:
+            self._set_patience(bounds.HANDOVER_ASKED_SECONDS, self._unless_asked)
+
+    def _unless_asked(self) -> None:
+        if not self._succession.is_asked:
+            self.stop_at_once()
+
+    def _set_patience(self, seconds: float, call: Callable[[], object]) -> None:
+        self._patience.append(self._leafs.timers.callLater(seconds, call))
+
+    def stop_at_once(self) -> None:
+        """End; the others take over when they hear of it."""
         self._candidacy.stop()
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        for call in (self._next, *self._patience):
+            if call is not None and call.active():
+                call.cancel()
         self._succession.ended()
         self._hang_up("the node stops")
+        awaiting, self._awaiting = self._awaiting, []
+        for gone in awaiting:
+            gone.callback(None)
 
     def look(self) -> None:
         """Dial or take over if it is our turn, let another one take over if it is not."""
+        if self.is_leaving:
+            self._leave()
+            return
         succession = self._succession
         if not self._candidacy.is_ours:
             if not succession.gives_way():
@@ -314,7 +370,7 @@ class Solicitor(ClientFactory):
         return self._next is not None and self._next.active()
 
     def _give_way(self) -> None:
-        self._hang_up("another gateway serves")
+        self._hang_up(_GIVES_WAY)
 
     def _hang_up(self, reason: str) -> None:
         if self.link is not None:
@@ -362,12 +418,17 @@ class Solicitor(ClientFactory):
         self._vain += 1
         self.link = self._connector = None
         self._succession.ended()
+        if self.is_leaving:
+            self.stop_at_once()
         if not self._candidacy.is_standing:
             return
         # What was complained of may have been that another gateway served as well.
         is_lasting = is_lasting and not self._candidacy.has_rivals
         wait = 0.0
-        if is_lasting:
+        if reason == _GIVES_WAY:
+            # It may be our turn again already, and the other one waits for us to take over.
+            wait = 0.0
+        elif is_lasting:
             wait = bounds.LEAF_LASTING_SECONDS
         elif self._vain % len(self.remote.places) == 0:
             wait = bounds.LEAF_RETRY_SECONDS

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
 
 from atbus import __version__
 from atbus.errors import ConfigurationError
@@ -59,12 +62,36 @@ class Leafs(ServerLinks):
         for solicitor in self._solicitors:
             solicitor.start()
 
-    def stop(self) -> None:
-        """Close everything."""
+    def leave(self) -> Deferred[None]:
+        """
+        Let other gateways take over the servers that are dialed here, as far as there are any.
+
+        :returns: Fires when that is done, at once if there is nothing to do; never fails.
+        """
+        leaving = [solicitor.stop() for solicitor in self._solicitors]
+        return DeferredList(leaving).addCallback(lambda _: None)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close everything: what others take over, then.
+
+        :returns: As for `leave`.
+        """
+        left = self.leave()
+        given = [solicitor.link for solicitor in self._solicitors if solicitor.is_leaving]
+        self._close(but=given)
+        return left
+
+    def stop_at_once(self) -> None:
+        """Close everything, also what another gateway is just taking over."""
         for solicitor in self._solicitors:
-            solicitor.stop()
+            solicitor.stop_at_once()
+        self._close()
+
+    def _close(self, but: Sequence[LeafLink | None] = ()) -> None:
         for link in list(self.links):
-            link.close("the node stops")
+            if link not in but:
+                link.close("the node stops")
 
     def dialing(self, remote: Remote) -> LeafSession:
         """Make our side of a connection that we dial."""

@@ -86,6 +86,16 @@ class Succession:
         """Whether another gateway has been asked, and has not answered."""
         return self._asking is not None
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether another gateway has asked, and takes over."""
+        return self._giving is not None
+
+    def is_taking_over(self, link: LeafLink) -> bool:
+        """Tell whether a connection takes over from another gateway, and is not through with it."""
+        taking = link.handover
+        return link.takes_part and isinstance(taking, Taking) and not taking.is_alone
+
     # Whoever serves.
 
     def joined(self, link: LeafLink) -> None:
@@ -120,6 +130,8 @@ class Succession:
     def gives_way(self) -> bool:
         """Tell whether the gateway whose turn it is will take over from us."""
         if self._subscription is None or self._link is None or not self._link.takes_part:
+            return False
+        if not self._candidacy.has_rivals:
             return False
         first = self._candidacy.first[len(self._candidacy.prefix) :]
         is_able = first[_ID_DIGITS:] == f".{TAKES_OVER}"

@@ -6,13 +6,13 @@ import re
 import shutil
 import tempfile
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall, deferLater
 
 from atbus.nats.gateway import Gateway
-from atbus.node.node import Node
 from tests.interop.nats_beside import ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.nats.sockets import Talker
@@ -135,31 +135,28 @@ class TwoGatewaysTests(LeafCase):
         await self.converse(far, theirs)
 
 
-class HandoverOfDebianTests(LeafCase):
-    """A gateway with a lower id takes over, while everybody talks."""
+class HandoverCase(LeafCase):
+    """A server that is handed over, while everybody talks."""
 
-    def test_nothing_is_lost_and_nothing_comes_twice(self) -> Deferred[None]:
-        """Each message comes once and in order, in both directions; each question is answered."""
-        return Deferred.fromCoroutine(self.hand_over())
-
-    async def hand_over(self) -> None:
+    async def begin(self) -> None:
+        """Start the server, a bus with clients at one node, and one gateway that serves."""
         server = self.server(HUB, name="hub", port=-1)
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         root = f"unix://{folder}/root.sock"
         door: dict[str, Any] = {"listen": "127.0.0.1:0"}
         remotes = {**door, "leaf_remotes": [{"urls": [f"127.0.0.1:{server.leaf_port}"]}]}
+        self.below: dict[str, Any] = {"upstream": root, "nats": remotes}
         await self.node(0x10000, listen=[root], subnets=[(0, 16)])
-        node, beside = await self.node(0x10100, upstream=root, nats=door)
+        self.asker, beside = await self.node(0x10100, upstream=root, nats=door)
         assert beside is not None
         address = beside.address()
         assert address is not None
         ours, theirs = await self.client(address[1]), await self.client(server.port)
-        # Each one has a lower id than the one before.
-        _, first = await self.node(0x10010, upstream=root, nats=remotes)
-        gateways = [first]
-        await self.met(lambda: self.serves(gateways[0]))
-        for hears, says, subject in ((ours, theirs, b"down"), (theirs, ours, b"up")):
+        self.directions = ((ours, theirs, b"down"), (theirs, ours, b"up"))
+        _, self.first = await self.node(0x10010, **self.below)
+        await self.met(lambda: self.serves(self.first))
+        for hears, says, subject in self.directions:
             hears.says(b"SUB %s 1\r\nSUB open.%s 2\r\nPING\r\n" % (subject, subject))
             await hears.hears(b"PONG\r\n")
             await self.says_until_heard(says, hears, b"open." + subject)
@@ -167,20 +164,28 @@ class HandoverOfDebianTests(LeafCase):
         await deferLater(self.reactor, 0.1, lambda: None)
         self.count = self.read = 0
         self.answers: list[Deferred[Any]] = []
-        talking = LoopingCall(self.talk, node, ours, theirs)
-        talking.clock = self.reactor
-        talking.start(0.001)
-        self.addCleanup(self.ends, talking)
-        for bus_id in range(0x1000F, 0x1000A, -1):
-            _, lower = await self.node(bus_id, upstream=root, nats=remotes)
-            gateways.append(lower)
-            await self.met(lambda: self.serves(gateways[-1]) and not self.serves(gateways[-2]))
-        self.ends(talking)
+
+    def start(self) -> None:
+        """Let everybody talk."""
+        self.talking = LoopingCall(self.talk)
+        self.talking.clock = self.reactor
+        self.talking.start(0.001)
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        """Let nobody talk any more."""
+        if self.talking.running:
+            self.talking.stop()
+
+    async def check(self) -> None:
+        """Everything has come once, and in order."""
+        self.end()
+        (_, theirs, _), _ = self.directions
         await deferLater(self.reactor, 0.2, self.answer, theirs)
         answers = await gatherResults(self.answers)
         self.assertEqual([answer.payload for answer in answers], [b"yes"] * self.count)
         numbers = [*range(1, self.count + 1)]
-        for hears, says, subject in ((ours, theirs, b"down"), (theirs, ours, b"up")):
+        for hears, says, subject in self.directions:
             says.says(b"PUB open.%s 4\r\nlast\r\n" % subject)
             last = b"MSG open.%s 2 4\r\nlast\r\n" % subject
             await self.met(lambda talker=hears, last=last: last in talker.heard)
@@ -191,22 +196,17 @@ class HandoverOfDebianTests(LeafCase):
             self.assertEqual(got, numbers, subject)
 
     @staticmethod
-    def ends(talking: LoopingCall) -> None:
-        """Let nobody talk any more."""
-        if talking.running:
-            talking.stop()
-
-    @staticmethod
     def serves(gateway: Gateway | None) -> bool:
         """Tell whether a gateway is connected."""
         return gateway is not None and any(link.takes_part for link in gateway.leafs.links)
 
-    def talk(self, node: Node, ours: Talker, theirs: Talker) -> None:
+    def talk(self) -> None:
         """Let both clients say one thing more, and a node ask the one at the server."""
         self.count += 1
-        for says, subject in ((ours, b"up"), (theirs, b"down")):
+        for _, says, subject in self.directions:
             says.says(b"PUB %s 6\r\n%06d\r\n" % (subject, self.count))
-        self.answers.append(node.request_subject("question", b"?"))
+        self.answers.append(self.asker.request_subject("question", b"?"))
+        (_, theirs, _), _ = self.directions
         self.answer(theirs)
 
     def answer(self, theirs: Talker) -> None:
@@ -215,6 +215,40 @@ class HandoverOfDebianTests(LeafCase):
         for question in questions.finditer(theirs.heard, self.read):
             theirs.says(b"PUB %s 3\r\nyes\r\n" % question[1])
             self.read = question.end()
+
+
+class HandoverOfDebianTests(HandoverCase):
+    """Gateways join, each with a lower id than those before, or stop, the lowest first."""
+
+    def test_lower_ones_join(self) -> Deferred[None]:
+        """Each message comes once and in order, in both directions; each question is answered."""
+        return Deferred.fromCoroutine(self.lower_ones_join())
+
+    async def lower_ones_join(self) -> None:
+        await self.begin()
+        gateways = [self.first]
+        self.start()
+        for bus_id in range(0x1000F, 0x1000A, -1):
+            _, lower = await self.node(bus_id, **self.below)
+            gateways.append(lower)
+            await self.met(lambda: self.serves(gateways[-1]) and not self.serves(gateways[-2]))
+        await self.check()
+
+    def test_the_lowest_stop(self) -> Deferred[None]:
+        """Likewise, up to the last message, and whoever has stopped serves no more."""
+        return Deferred.fromCoroutine(self.the_lowest_stop())
+
+    async def the_lowest_stop(self) -> None:
+        await self.begin()
+        others = [await self.node(bus_id, **self.below) for bus_id in range(0x10011, 0x10016)]
+        gateways = [self.first, *(gateway for _, gateway in others)]
+        self.start()
+        for stops, serves in pairwise(gateways):
+            assert stops is not None
+            await stops.stopService()
+            self.assertEqual((self.serves(stops), self.serves(serves)), (False, True))
+            await stops.node.stop()
+        await self.check()
 
 
 class HandoverOfNewerTests(HandoverOfDebianTests):

@@ -105,9 +105,17 @@ class HandoverCase(HarborTests):
             client.says(QUIET + line)
         self.network.settle(0.5)
 
+    def change(self) -> None:
+        """Let the server be handed over."""
+        self.network.start(self.taker)
+
     def is_handed_over(self) -> bool:
         """Tell whether the next one serves, alone."""
         return self.serving == [CHILD]
+
+    def is_past(self, seconds: float) -> bool:
+        """Tell whether it is so late."""
+        return self.network.clock.seconds() >= seconds
 
     def goes_on(self) -> None:
         """From now on everything comes once."""
@@ -130,7 +138,7 @@ class OrderTests(HandoverCase):
             self.subscribe()
             for _ in range(20):
                 self.say()
-            self.network.start(self.taker)
+            self.change()
             self.say_until(self.is_handed_over)
             for _ in range(20):
                 self.say()
@@ -146,7 +154,7 @@ class OrderTests(HandoverCase):
         for seed in range(5):
             self.grow(seed)
             self.subscribe(b"SUB said workers 1\r\n")
-            self.network.start(self.taker)
+            self.change()
             self.say_until(self.is_handed_over)
             for _ in range(20):
                 self.say()
@@ -162,7 +170,7 @@ class OrderTests(HandoverCase):
         for name, client in asking.items():
             client.says(QUIET + b"SUB ask.%s 8\r\nSUB _INBOX.%s.* 1\r\n" % (name, name))
         self.network.settle(0.5)
-        self.network.start(self.taker)
+        self.change()
         answers = Counter[bytes]()
         ends = 0.0
         while not ends or self.network.clock.seconds() < ends:
@@ -253,10 +261,6 @@ class FaultTests(HandoverCase):
             self.ends[self.giver][-1].abortConnection()
             self.serves_alone(10.0)
 
-    def is_past(self, seconds: float) -> bool:
-        """Tell whether it is so late."""
-        return self.network.clock.seconds() >= seconds
-
     def test_the_taker_dies(self) -> None:
         """Whenever it goes before the end, the other one goes on, and no mark is left."""
         for after in (0.1, 0.25, 0.26, 0.265, 0.27):
@@ -265,7 +269,7 @@ class FaultTests(HandoverCase):
             self.network.start(self.taker)
             began = self.network.clock.seconds()
             self.say_until(partial(self.is_past, began + after))
-            self.gateways[self.taker].leafs.stop()
+            self.gateways[self.taker].leafs.stop_at_once()
             self.until(lambda: self.serving == [SIBLING], 10.0)
             self.goes_on()
             queues = {queue for _, queue in self.hub_link.interests}
