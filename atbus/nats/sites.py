@@ -16,6 +16,13 @@ class _Request(Request):
 
     is_lost = False
 
+    def gotLength(self, length: int | None) -> None:  # noqa: N802  # Twisted's name
+        """Keep nothing of what comes with it, however long that is: nobody reads it."""
+        super().gotLength(0)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  # likewise
+        """Forget a piece of that."""
+
     def process(self) -> None:
         """Answer it, when it is its turn."""
         self.channel.site.take(self)  # type: ignore[attr-defined]  # it is of a site

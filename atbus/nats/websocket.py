@@ -1,28 +1,38 @@
 """
 Clients over WebSocket: the same bytes, in binary messages whose borders mean nothing.
+
+Twisted's HTTP takes the request, and its `WebSocketResource` answers it. From then on the bytes of
+frames are read as they come (`atbus.nats.frames`), because Twisted's own reader of them hands over
+whole messages, and a message may be as long as somebody who is not known yet says that it is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from h11 import ProtocolError as RequestError
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
-from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
-from atbus.nats.faults import Fault
+from atbus.nats import bounds
+from atbus.nats.faults import Fault, Reason
+from atbus.nats.frames import Frames, framed
+from atbus.nats.pace import ReadPace
 from atbus.nats.sites import QuietSite
 
 if TYPE_CHECKING:
     from atbus.nats.client import Client
     from atbus.nats.gateway import Gateway
+
+#: How a request ends that may be answered with frames.
+_END: Final = b"\r\n\r\n"
 
 
 def websocket_site(gateway: Gateway) -> WrappingFactory:
@@ -36,14 +46,30 @@ def websocket_site(gateway: Gateway) -> WrappingFactory:
 
 
 class _Door(ProtocolWrapper):
-    """One connection; who breaks the rules of messages after the end is not worth a traceback."""
+    """One connection: HTTP takes what is heard, until somebody takes frames."""
+
+    transport: Any
+    #: Who takes frames.
+    take_frames: Callable[[bytes], None] | None = None
+    _last = b""
+
+    @property
+    def is_early(self) -> bool:
+        """Whether something came behind the request that is answered."""
+        return self._last != _END
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin, with reads as those of a client over TCP."""
+        transport.bufferSize = bounds.READ_BYTES_LEAST
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def dataReceived(self, data: bytes) -> None:
-        """Read on, unless what is heard has no answer any more."""
-        try:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]  # untyped in Twisted
-        except ProtocolError:
-            self.abortConnection()
+        """Hand on what is heard."""
+        if self.take_frames is not None:
+            self.take_frames(data)
+            return
+        self._last = (self._last + data[-len(_END) :])[-len(_END) :]
+        super().dataReceived(data)  # type: ignore[no-untyped-call]  # likewise
 
 
 class _Doors(WrappingFactory):
@@ -97,40 +123,107 @@ class WebSocketClient:
     def __init__(self, gateway: Gateway, peer: tuple[str, int]) -> None:
         self._gateway = gateway
         self._peer = peer
-        self._transport: Any = None
+        self._frames = Frames()
+        self._pace = ReadPace()
+        self._door: Any = None
         self._client: Client | None = None
+        self._is_closed = False
+        self._is_held = False
+        # Whether the client is to be read later; and when it is, since there was much in one read.
+        self._is_paused = False
+        self._rest: IDelayedCall | None = None
 
     def negotiationStarted(self, transport: WebSocketTransport) -> None:
         """Twisted has taken the connection over from HTTP."""
-        self._transport = transport
+        self._door = transport.transport  # type: ignore[attr-defined]  # it has one
 
     def negotiationFinished(self) -> None:
-        """Greet the client."""
-        gateway = self._gateway
+        """Greet the client, unless it has begun before it was let in."""
+        gateway, door = self._gateway, self._door
+        if door.is_early:
+            # HTTP has that, and keeps it.
+            door.abortConnection()
+            return
+        door.take_frames = self.received
         is_full = gateway.is_full
         client = self._client = gateway.new_client(self, self._peer, "websocket")
         # HTTP has told the transport that it produces, and has not taken that back.
-        self._transport.detachProducer()
-        self._transport.attachProducer(self)
+        door.unregisterProducer()
+        door.registerProducer(self, True)
         client.open(gateway.info_for(client))
         if is_full:
             client.refuse(Fault.TOO_MANY_CONNECTIONS)
             gateway.flush()
 
+    def received(self, data: bytes) -> None:
+        """Take what the client has sent, any piece of its frames."""
+        if self._is_closed:
+            return
+        self._frames.add(data)
+        if self._is_paused or self._rest is not None:
+            return
+        began = self._gateway.seconds()
+        self._read_on()
+        self._pace.took(len(data), self._gateway.seconds() - began)
+        self._door.transport.bufferSize = self._pace.read_bytes
+
+    def _read_on(self) -> None:
+        """Take a portion of what was read; the next one in another turn."""
+        frames, client = self._frames, self._client
+        assert client is not None
+        data = frames.take()
+        if data:
+            client.received(data)
+        if self._is_held:
+            # As the standard has it, the last one is enough.
+            del frames.answers[:-1]
+        else:
+            self._answer()
+        if not self._is_paused:
+            self._end_if_ended()
+        if frames.is_unread and not self._is_paused and not self._is_closed:
+            self._door.pauseProducing()
+            self._rest = self._gateway.timers.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._rest = None
+        if self._is_paused or self._is_closed:
+            return
+        if self._frames.is_unread:
+            self._read_on()
+        self._end_if_ended()
+        if not self._is_paused and self._rest is None:
+            self._door.resumeProducing()
+
+    def _answer(self) -> None:
+        """Send what answers control frames."""
+        answers, self._frames.answers = self._frames.answers, []
+        if answers and not self._is_closed:
+            self._door.write(b"".join(answers))
+
+    def _end_if_ended(self) -> None:
+        """Close what the client has closed, once all is dealt with that came before."""
+        if self._frames.ended is not None and self._client is not None:
+            self._client.close(self._frames.ended)
+            self._gateway.flush()
+
+    # What Twisted tells of frames, which it does not read.
+
     def bytesMessageReceived(self, data: bytes | bytearray) -> None:
-        """Take what the client has sent."""
-        if self._client is not None:
-            self._client.received(bytes(data))
+        """Nothing comes this way."""
 
     def textMessageReceived(self, message: str) -> None:
-        """Take what the client has sent, though texts are not what it should send."""
-        self.bytesMessageReceived(message.encode())
+        """Nothing comes this way."""
 
     def pongReceived(self, payload: bytes) -> None:
-        """Nothing was asked on this level."""
+        """Nothing comes this way."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection has ended."""
+        self._is_closed = True
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         if self._client is not None:
             self._client.lost()
 
@@ -138,35 +231,44 @@ class WebSocketClient:
 
     def write(self, data: bytes) -> None:
         """Send."""
-        self._transport.sendBytesMessage(data)
+        self._door.write(framed(data))
 
     def close(self) -> None:
         """Close when everything is sent."""
-        self._transport.detachProducer()
-        self._transport.loseConnection()
+        assert self._client is not None
+        self._is_closed = True
+        self._door.write(self._frames.end(self._client.reason or Reason.CLIENT_CLOSED))
+        self._door.unregisterProducer()
+        self._door.loseConnection()
 
     def abort(self) -> None:
         """Close at once."""
-        self._transport.transport.abortConnection()
+        self._is_closed = True
+        self._door.abortConnection()
 
     def pause_reading(self) -> None:
         """Read nothing for a while."""
-        self._transport.transport.pauseProducing()
+        self._is_paused = True
+        self._door.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Read again."""
-        if self._client is not None and not self._client.is_gone:
-            self._transport.transport.resumeProducing()
+        """Read again, what is there first."""
+        self._is_paused = False
+        if self._client is not None and not self._client.is_gone and self._rest is None:
+            self._go_on()
 
     # For the transport.
 
     def pauseProducing(self) -> None:
         """The transport has enough to send."""
+        self._is_held = True
         if self._client is not None:
             self._client.hold()
 
     def resumeProducing(self) -> None:
         """The transport has sent what it had."""
+        self._is_held = False
+        self._answer()
         if self._client is not None:
             self._client.release()
 

@@ -4,14 +4,15 @@ to its listener for WebSocket.
 
 An input is what a browser says: requests, and after an upgrade messages with sentences of NATS,
 damaged, cut into chunks and read by the real site of a gateway on a node. Whatever it is, nothing
-fails: no exception gets as far as a log.
+fails: no exception gets as far as a log. What is in frames that are in order is read byte for byte,
+wherever they and their messages begin and end.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from random import Random
 from typing import Any, Final
@@ -23,6 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus.nats.frames import Frames
 from atbus.nats.gateway import Gateway
 from atbus.nats.settings import read_gateway
 from atbus.testing.clock import HeapClock
@@ -46,6 +48,7 @@ _UPGRADE: Final = (
 )
 #: Continuation, text, bytes, close, ping, pong, and what is none.
 _OPCODES: Final = (0, 1, 2, 2, 2, 2, 8, 9, 10, 3)
+_END: Final = b"\r\n\r\n"
 _MESSAGES_MAX: Final = 4
 _ARGUMENTS_MAX: Final = 3
 _REQUESTS_MAX: Final = 2
@@ -60,6 +63,8 @@ def hostile_browser(random: Random) -> tuple[bytes, Callable[[], str]]:
     """
     _doors()
     upgrades = random.random() < 0.5
+    if upgrades and random.random() < 0.4:
+        return _in_frames(random)
     if upgrades:
         said = damaged(random, _UPGRADE) if random.random() < 0.2 else _UPGRADE
         said += b"".join(_message(random) for _ in range(random.randint(0, _MESSAGES_MAX)))
@@ -68,6 +73,34 @@ def hostile_browser(random: Random) -> tuple[bytes, Callable[[], str]]:
         said = damaged(random, said) if random.random() < 0.6 else said
     pieces = chunks(random, said)
     return said, lambda: take_browser(pieces, upgrades=upgrades)
+
+
+def _in_frames(random: Random) -> tuple[bytes, Callable[[], str]]:
+    """Make a conversation in frames that are in order, the last of them perhaps not complete."""
+    content = hostile_client(random)
+    said, place, begins = bytearray(), 0, True
+    while place < len(content):
+        part = content[place : place + random.choice((0, 1, 7, 130, 5000))]
+        place += len(part)
+        if random.random() < 0.2:
+            said += _frame(random, 0x80 | random.choice((9, 10)), b"?")
+        ends = random.random() < 0.5
+        length = (1 << 32) if place == len(content) and random.random() < 0.5 else len(part)
+        said += _frame(random, (0x80 if ends else 0) | (2 if begins else 0), part, length)
+        begins = ends
+    pieces = chunks(random, bytes(said))
+
+    def read() -> str:
+        frames, found = Frames(), bytearray()
+        for piece in pieces:
+            frames.add(piece)
+            while frames.is_unread:
+                found += frames.take()
+        if found != content or frames.ended is not None:
+            raise AssertionError(f"{bytes(found)!r} was in frames, not {content!r}")
+        return take_browser([_UPGRADE, *pieces], upgrades=True)
+
+    return _UPGRADE + bytes(said), read
 
 
 def _request(random: Random) -> bytes:
@@ -81,16 +114,24 @@ def _request(random: Random) -> bytes:
 def _message(random: Random) -> bytes:
     """Write a message of WebSocket, which may lie about its length or bear no mask."""
     content = hostile_client(random)[:1000]
-    opcode, mask = random.choice(_OPCODES), random.randbytes(4)
-    first = (0x80 if random.random() < 0.9 else random.choice((0, 0x70, 0xF0))) | opcode
+    first = 0x80 if random.random() < 0.9 else random.choice((0, 0x70, 0xF0))
+    first |= random.choice(_OPCODES)
     length = len(content) if random.random() < 0.9 else random.choice((0, 5, 1 << 16, 1 << 62))
-    is_masked = 0x80 if random.random() < 0.95 else 0
+    return _frame(random, first, content, length, is_masked=random.random() < 0.95)
+
+
+def _frame(
+    random: Random, first: int, content: bytes, length: int = -1, *, is_masked: bool = True
+) -> bytes:
+    """Write a frame that begins with a byte; its length is that of its content, unless given."""
+    length, mask = len(content) if length < 0 else length, random.randbytes(4)
+    masked = 0x80 if is_masked else 0
     if length < 126:
-        head = bytes((first, is_masked | length))
+        head = bytes((first, masked | length))
     elif length < 1 << 16:
-        head = bytes((first, is_masked | 126)) + struct.pack("!H", length)
+        head = bytes((first, masked | 126)) + struct.pack("!H", length)
     else:
-        head = bytes((first, is_masked | 127)) + struct.pack("!Q", length)
+        head = bytes((first, masked | 127)) + struct.pack("!Q", length)
     repeated = mask * (len(content) // 4 + 1)
     return head + mask + bytes(one ^ other for one, other in zip(content, repeated, strict=False))
 
@@ -168,7 +209,7 @@ def take_browser(pieces: Sequence[bytes], *, upgrades: bool) -> str:
     with logged_errors() as errors:
         protocol = sites[upgrades].buildProtocol(_PEER)
         protocol.makeConnection(transport)
-        for piece in pieces:
+        for piece in _cut_behind_request(pieces) if upgrades else pieces:
             if not transport.is_closed:
                 protocol.dataReceived(piece)
         reactor.advance(0.1)
@@ -178,6 +219,15 @@ def take_browser(pieces: Sequence[bytes], *, upgrades: bool) -> str:
         raise AssertionError("; ".join(errors))
     answer = transport.value()[:12].decode("ascii", "replace")
     return f"browser {answer[9:]}" if answer.startswith("HTTP/1.") else "browser is not answered"
+
+
+def _cut_behind_request(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """Let a browser wait for its answer, if its first piece has a whole request."""
+    for place, piece in enumerate(pieces):
+        end = piece.find(_END) + len(_END) if place == 0 and _END in piece else len(piece)
+        yield piece[:end]
+        if end < len(piece):
+            yield piece[end:]
 
 
 def longest_turn(took_seconds: float) -> float:

@@ -5,7 +5,7 @@ wire, but no sockets and no real time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -108,6 +108,7 @@ class Caller:
         self.is_deaf = False
         self.is_unread = False
         self._clock = clock
+        self._address = port.getHost()
         self._heard: list[bytes] = []
         self._waiting: list[bytes] = []
         self._producer: Any = None
@@ -162,6 +163,10 @@ class Caller:
         if self._producer is not None:
             self._producer.pauseProducing()
 
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        """Carry them, as one."""
+        self.write(b"".join(pieces))
+
     def loseConnection(self) -> None:
         """Close when everything is sent."""
         self._is_closing = True
@@ -195,6 +200,10 @@ class Caller:
     def getPeer(self) -> IAddress:
         """Say who calls."""
         return IPv4Address("TCP", "10.9.9.9", 999)
+
+    def getHost(self) -> IAddress:
+        """Say where it calls."""
+        return self._address
 
 
 class HarborTests(BusTests):

@@ -1,0 +1,70 @@
+"""Attacks by somebody who comes in by WebSocket and is not known."""
+
+from __future__ import annotations
+
+import tempfile
+import tracemalloc
+from io import BytesIO
+
+from atbus.nats import bounds
+from tests.nats.frames import CLOSE, CONTINUATION, UPGRADE, frame, frames_in
+from tests.nats.harbor import Caller, HarborTests
+from tests.nats.transcripts import EOF
+
+READ_BYTES = 16 * 1024
+
+
+class UnfinishedTests(HarborTests):
+    """Messages that do not end, of somebody who has not said who he is."""
+
+    def test_security_unfinished_messages(self) -> None:
+        """
+        Before a login, frames that say they are very long, fragments without end and bodies of
+        requests fill nothing: beyond a line of 4 KiB the connection ends.
+        """
+        gateway = self.alone(websocket="127.0.0.1:8080", token="geheim")
+        content, line = b"x" * READ_BYTES, b"CONNECT {" + b" " * bounds.LINE_BYTES
+        for first, second in (
+            (frame(b"", says=1 << 32), content),
+            (frame(b"", is_last=False), frame(content, CONTINUATION, is_last=False)),
+            (frame(line[:4_000], says=1 << 32), content),
+            (frame(line[:4_000], is_last=False), frame(line, CONTINUATION, is_last=False)),
+        ):
+            stranger = self.stranger()
+            stranger.says(UPGRADE)
+            self.network.settle(0.01)
+            stranger.hears()
+            stranger.says(first)
+            self.assertFalse(stranger.is_gone)
+            stranger.says(second)
+            self.network.settle(0.1)
+            self.assertTrue(stranger.is_gone)
+            found = frames_in(stranger.hears().removesuffix(EOF))
+            self.assertEqual(found[-1][0], CLOSE)
+        self.assertEqual(gateway.clients, {})
+
+    def test_security_unfinished_requests(self) -> None:
+        """What comes with a request is not kept, in memory or elsewhere."""
+        gateway = self.alone(websocket="127.0.0.1:8080", token="geheim")
+        files: list[BytesIO] = []
+
+        def file() -> BytesIO:
+            files.append(BytesIO())
+            return files[-1]
+
+        self.patch(tempfile, "TemporaryFile", file)
+        for length in (b"Content-Length: 4294967296", b"Transfer-Encoding: chunked"):
+            stranger = self.stranger()
+            stranger.says(b"POST / HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % length)
+            tracemalloc.start()
+            for _ in range(64):
+                stranger.says(b"4000\r\n" + bytes(READ_BYTES) + b"\r\n")
+            kept, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            self.assertTrue(kept < 8 * READ_BYTES, kept)
+            stranger.hangs_up()
+        self.assertEqual((gateway.clients, files), ({}, []))
+
+    def stranger(self) -> Caller:
+        """Connect."""
+        return Caller(self.network.clock, self.quays[next(iter(self.quays))].ports[1])
