@@ -314,18 +314,28 @@ class Client:
         """Write what waits, as far as the transport takes it."""
         self._is_dirty = False
         while self._out and not self._is_held and self.stopped is None:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            if len(data) <= PIECE_BYTES:
-                self._out, self.pending_bytes = [], 0
-                self._wire.write(data if type(data) is bytes else bytes(data))
-            else:
-                # A view, so that what is long is not copied again for each piece.
-                view = memoryview(data)
-                self._out, self.pending_bytes = [view[PIECE_BYTES:]], len(data) - PIECE_BYTES
-                self._wire.write(bytes(view[:PIECE_BYTES]))
+            self._wire.write(self._next_piece())
         if self._is_closing and not self._out and not self._is_closed:
             self._is_closed = True
             self._wire.close()
+
+    def _next_piece(self) -> bytes:
+        """Take what is to be written next; of what is long nothing is copied but that."""
+        out = self._out
+        if self.pending_bytes <= PIECE_BYTES:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            self._out, self.pending_bytes = [], 0
+            return data if type(data) is bytes else bytes(data)
+        size = count = 0
+        while size < PIECE_BYTES:
+            size += len(out[count])
+            count += 1
+        last = memoryview(out[count - 1])
+        end = len(last) - (size - PIECE_BYTES)
+        data = b"".join((*out[: count - 1], last[:end]))
+        out[:count] = [last[end:]] if end < len(last) else []
+        self.pending_bytes -= PIECE_BYTES
+        return data
 
     def hold(self) -> None:
         """The transport has enough; it says when it can take more."""
