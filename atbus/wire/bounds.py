@@ -23,3 +23,7 @@ SERVICES_PER_NEIGHBOR_MAX: Final = 32_768
 #: ... and the bytes of all of them: three kilobytes for each of ten thousand nodes, where a usual
 #: service is three hundred bytes. With every document at its bound it would be a gigabyte.
 SERVICES_PER_NEIGHBOR_BYTES: Final = 33_554_432
+
+#: Sequences from here on are of streams, whose frames are no messages. A flow of messages would get
+#: here in the last epoch that there is: its epoch is in the upper half.
+STREAM_SEQUENCES: Final = 0xFFFF_FFFF << 32

@@ -1,10 +1,10 @@
 """
 Messages to bytes and back: by struct what is sent often, through the schema the rest.
 
-DATA, FRAGMENT, PUBLISH, PING, PONG, LINK_ACK and what may have many entries (ROUTE_BATCH, INTEREST,
-SERVICE_BATCH) have code of their own; tests prove it equal to `atbus.wire.schema`, which stays the
-norm. A program that moves frames without looking inside needs `peek` and `patch` only; one that
-delivers them, `split_run`.
+DATA, FRAGMENT, PUBLISH, STREAM_DATA, STREAM_CREDIT, PING, PONG, LINK_ACK and what may have many
+entries (ROUTE_BATCH, INTEREST, SERVICE_BATCH) have code of their own; tests prove it equal to
+`atbus.wire.schema`, which stays the norm. A program that moves frames without looking inside needs
+`peek` and `patch` only; one that delivers them, `split_run`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from atbus.wire.messages import (
     Publish,
     RouteBatch,
     ServiceBatch,
+    StreamCredit,
+    StreamData,
     Unknown,
 )
 from atbus.wire.rules import check, count_of
@@ -66,6 +68,7 @@ _PUBLICATION: Final = struct.Struct("<HHHH")
 _INTEREST: Final = struct.Struct("<IBBQH")
 _SERVICES: Final = struct.Struct("<BBH")
 _TEXT_LENGTH: Final = struct.Struct("<H")
+_STREAM: Final = struct.Struct("<IB3xQ")
 _TYPES: Final = {int(member): member for member in MessageType}
 
 
@@ -338,6 +341,40 @@ def _read_publish(frame: bytes, start: int, count: int, envelope: Envelope) -> P
     return message
 
 
+def _write_stream_data(message: StreamData) -> bytes:
+    check(message)
+    return _STREAM.pack(message.stream_id, message.from_opener, message.offset) + message.data
+
+
+def _read_stream_data(frame: bytes, start: int, _count: int, envelope: Envelope) -> StreamData:
+    stream_id, from_opener, offset = _STREAM.unpack_from(frame, start)
+    message = StreamData(
+        stream_id=stream_id,
+        from_opener=shapes.read_truth(from_opener),
+        offset=offset,
+        data=frame[start + _STREAM.size :],
+        **envelope,
+    )
+    check(message)
+    return message
+
+
+def _write_stream_credit(message: StreamCredit) -> bytes:
+    return _STREAM.pack(message.stream_id, message.from_opener, message.limit)
+
+
+def _read_stream_credit(
+    frame: bytes, start: int, _count: int, envelope: Envelope
+) -> StreamCredit:
+    stream_id, from_opener, limit = _STREAM.unpack_from(frame, start)
+    return StreamCredit(
+        stream_id=stream_id,
+        from_opener=shapes.read_truth(from_opener),
+        limit=limit,
+        **envelope,
+    )
+
+
 def _pack_text(text: str) -> bytes:
     encoded = text.encode()
     return _TEXT_LENGTH.pack(len(encoded)) + encoded
@@ -353,6 +390,8 @@ _WRITERS: Final[Mapping[MessageType, Callable[[Any], bytes]]] = {
     MessageType.ROUTE_BATCH: _write_batch,
     MessageType.INTEREST: _write_interest,
     MessageType.SERVICE_BATCH: _write_services,
+    MessageType.STREAM_DATA: _write_stream_data,
+    MessageType.STREAM_CREDIT: _write_stream_credit,
 }
 _READERS: Final[Mapping[MessageType, Callable[[bytes, int, int, Envelope], Message]]] = {
     MessageType.DATA: _read_data,
@@ -364,4 +403,6 @@ _READERS: Final[Mapping[MessageType, Callable[[bytes, int, int, Envelope], Messa
     MessageType.ROUTE_BATCH: _read_batch,
     MessageType.INTEREST: _read_interest,
     MessageType.SERVICE_BATCH: _read_services,
+    MessageType.STREAM_DATA: _read_stream_data,
+    MessageType.STREAM_CREDIT: _read_stream_credit,
 }

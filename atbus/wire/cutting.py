@@ -2,8 +2,9 @@
 Cutting a frame into shorter ones, for a link that takes no longer ones (wire protocol, 2.5).
 
 A run becomes shorter runs; a message that does not fit alone becomes fragments, and so does a
-fragment. Everything that is not about length stays what it was: source, destination, sequences,
-kinds, flags and extras, known or not. The link's own fields are left for the next link to fill in.
+fragment; data of a stream becomes shorter data of it. Everything that is not about length stays
+what it was: source, destination, sequences, kinds, flags and extras, known or not. The link's own
+fields are left for the next link to fill in.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from atbus.wire.messages import MessageType
 from atbus.wire.runs import TABLE_ENTRY, iter_run, pack_run
 
 _FRAGMENT: Final = struct.Struct("<IIi")
+_STREAM: Final = struct.Struct("<8sQ")
 #: What a fragment's body has before its bytes.
 FRAGMENT_BYTES: Final = _FRAGMENT.size
 
 
 def cut(frame: bytes, frame_bytes_max: int) -> list[bytes]:
     """
-    Cut a DATA or FRAGMENT frame.
+    Cut a DATA, FRAGMENT or STREAM_DATA frame.
 
     :param frame: A whole frame.
     :param frame_bytes_max: How long each part may be; at least 4,096.
@@ -42,9 +44,28 @@ def cut(frame: bytes, frame_bytes_max: int) -> list[bytes]:
         offset, total, kind = _FRAGMENT.unpack_from(frame, start)
         payload = frame[start + FRAGMENT_BYTES :]
         return list(_fragments(frame, head, 0, (offset, total, kind), payload, room))
+    if head[1] == MessageType.STREAM_DATA:
+        return _cut_stream(frame, head, start, frame_bytes_max)
     if head[1] != MessageType.DATA:
         raise MalformedFrame(f"a frame of {len(frame)} bytes that cannot be cut")
     return _cut_run(frame, head, room)
+
+
+def _cut_stream(frame: bytes, head: Head, start: int, frame_bytes_max: int) -> list[bytes]:
+    """Let each part say for itself where in the stream it belongs."""
+    at = start + _STREAM.size
+    if len(frame) <= at:
+        raise MalformedFrame(f"stream data of {len(frame) - start} bytes")
+    stream, offset = _STREAM.unpack_from(frame, start)
+    front = frame[HEAD_SIZE:start]
+    parts: list[bytes] = []
+    for place in range(at, len(frame), frame_bytes_max - at):
+        piece = frame[place : place + frame_bytes_max - at]
+        # An offset that cannot be is the destination's to refuse.
+        body = _STREAM.pack(stream, (offset + place - at) % (1 << 64))
+        own = HEAD.pack(at + len(piece), *head[1:9], 0, *head[10:12], 0)
+        parts.append(b"".join((own, front, body, piece)))
+    return parts
 
 
 def begins_message(frame: bytes, head: Head) -> bool:

@@ -38,6 +38,8 @@ HOT = (
     MessageType.ROUTE_BATCH,
     MessageType.INTEREST,
     MessageType.SERVICE_BATCH,
+    MessageType.STREAM_DATA,
+    MessageType.STREAM_CREDIT,
 )
 
 
@@ -70,6 +72,11 @@ class EqualityTests(SynchronousTestCase):
     def test_pings(self) -> None:
         """PING, PONG and LINK_ACK: the same bytes, the same message."""
         for message_type in (MessageType.PING, MessageType.PONG, MessageType.LINK_ACK):
+            self._agree(message_type)
+
+    def test_streams(self) -> None:
+        """STREAM_DATA and STREAM_CREDIT: the same bytes, the same message."""
+        for message_type in (MessageType.STREAM_DATA, MessageType.STREAM_CREDIT):
             self._agree(message_type)
 
     def test_route_batch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +11,7 @@ from atbus.errors import MalformedFrame
 from atbus.wire import codec
 from atbus.wire.cutting import begins_message, chunks, cut
 from atbus.wire.head import peek
-from atbus.wire.messages import Data, Extra, Flush, Fragment
+from atbus.wire.messages import Data, Extra, Flush, Fragment, MessageType, StreamData
 
 SMALLEST = 4_096
 _LENGTHS = st.one_of(st.integers(0, 300), st.integers(3_000, 9_000))
@@ -78,6 +79,33 @@ class CuttingTests(SynchronousTestCase):
             self.assertEqual((part.sequence, part.flags, part.extras), (9, 8, whole.extras))
             offset += len(part.payload)
         self.assertEqual(offset, 21_000)
+
+    def test_data_of_a_stream(self) -> None:
+        """Each part says where in the stream it belongs; all else is as it was."""
+        data = bytes(range(250)) * 80
+        whole = StreamData(
+            source=2, destination=3, sequence=(1 << 64) - 5, epoch=4, hop_limit=6,
+            extras=(Extra(0x7FFF, b"kept"),), stream_id=9, from_opener=True, offset=1_000,
+            data=data,
+        )  # fmt: skip
+        frames = cut(codec.encode(whole), SMALLEST)
+        parts = [codec.decode(frame) for frame in frames]
+        self.assertTrue(len(parts) > 4)
+        found = b""
+        for frame, part in zip(frames, parts, strict=True):
+            assert isinstance(part, StreamData)
+            self.assertTrue(len(frame) <= SMALLEST)
+            self.assertEqual(part, attrs.evolve(whole, offset=1_000 + len(found), data=part.data))
+            found += part.data
+        self.assertEqual(found, data)
+
+    def test_data_of_a_stream_that_is_none(self) -> None:
+        """Extras that leave no room for a body make no frame."""
+        frame = bytearray(codec.encode(Data(messages=((0, bytes(SMALLEST)),))))
+        frame[4] = MessageType.STREAM_DATA
+        frame[42:44] = (len(frame) - 48).to_bytes(2, "little")
+        with self.assertRaises(MalformedFrame):
+            cut(bytes(frame), SMALLEST)
 
     def test_unknown_extras_are_passed_on(self) -> None:
         """Who cuts need not understand: an extra that the destination must know goes along."""
