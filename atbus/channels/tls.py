@@ -342,7 +342,7 @@ class _TlsEndpoint:
     inner: IStreamClientEndpoint
     creator: _ConnectionCreator
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         layers = _LayerFactory(self.creator, True, protocolFactory)
         connecting: Deferred[Any] = self.inner.connect(layers)
         return connecting.addCallback(lambda layer: layer.wrappedProtocol)

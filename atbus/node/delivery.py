@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from atbus.node.fates import Fates
     from atbus.node.interfaces import IMessageReceiver
     from atbus.node.link import Link
+    from atbus.node.readers import FrameReader
     from atbus.node.traffic import Traffic
 
 _FLUSH = int(MessageType.FLUSH)
@@ -77,6 +78,7 @@ class Inbox:
         self.answering = Answering(context, fates)
         self.window = self.answering.window
         self.traffic: Traffic
+        self.stream_received: FrameReader
         self._context = context
         # Frames that wait for `resume`.
         self._held: deque[tuple[Link, Frame, Head]] = deque()
@@ -140,9 +142,12 @@ class Inbox:
 
         :raises RemoteProtocolError: The frame's inside makes no sense; nothing was delivered.
         """
-        if head[1] == _FLUSH:
-            self._flushed(joined(frame), head)
-            link.discharge(head[9])
+        if head[1] > _FRAGMENT:
+            if head[1] == _FLUSH:
+                self._flushed(joined(frame), head)
+                link.discharge(head[9])
+            else:
+                self.stream_received(link, joined(frame), head)
             return
         if head[2] & _COMPRESSED:
             frame = self._restorer.restore(link, joined(frame))

@@ -9,7 +9,7 @@ carried the news died under it, is recognized and dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -21,6 +21,7 @@ from atbus.node.context import Alarm, Context
 from atbus.node.events import Fate
 from atbus.routing.answered import AnsweredRanges
 from atbus.routing.answers import Expectations
+from atbus.wire.bounds import STREAM_SEQUENCES
 
 Key = tuple[int, int]
 
@@ -34,6 +35,8 @@ class Fates:
         self._replies: Expectations[Key, Deferred[bytes]] = Expectations(limits.EXPECTATIONS_MAX)
         self._told = AnsweredRanges(limits.FATES_REMEMBERED_MAX)
         self._alarm = Alarm(context.timers, self._expire)
+        # Set by the node, which wires its parts.
+        self.on_stream: Callable[[Fate], None]
 
     @property
     def full(self) -> bool:
@@ -100,6 +103,9 @@ class Fates:
 
         Of each message the first news count; a second word about it changes nothing.
         """
+        if fate.first_sequence >= STREAM_SEQUENCES:
+            self.on_stream(fate)
+            return
         for first, count in self._told.add(fate.target, fate.first_sequence, fate.count):
             self._settle(attrs.evolve(fate, first_sequence=first, count=count))
 

@@ -13,6 +13,7 @@ import attrs
 
 from atbus.node.outbox import Relayed, Run
 from atbus.node.squeezing import restore_relayed
+from atbus.node.stream_run import StreamRun
 from atbus.routing.fragments import split
 from atbus.wire.cutting import FRAGMENT_BYTES, chunks, cut
 from atbus.wire.extras import pack_extras
@@ -38,6 +39,8 @@ def fit(item: Run | Relayed, frame_bytes_max: int) -> list[Run | Relayed]:
         if item.flags & Flags.COMPRESSED:
             restore_relayed(item)
         return _cut(item, frame_bytes_max)
+    if isinstance(item, StreamRun):
+        return [*item.cut(frame_bytes_max)]
     extras_bytes = len(pack_extras(item.extras)) if item.extras else 0
     if HEAD_SIZE + extras_bytes + FRAGMENT_BYTES + item.size_bytes <= frame_bytes_max:
         return [item]
@@ -90,7 +93,7 @@ def _cut(item: Relayed, frame_bytes_max: int) -> list[Run | Relayed]:
             item,
             frame=frame,
             first_sequence=head[7],
-            count=head[10],
+            count=max(1, head[10]),
             type=head[1],
             size_bytes=len(frame),
         )

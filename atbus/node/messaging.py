@@ -16,6 +16,7 @@ from atbus.node.delivery import Delivery
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.outlet import Outlet
+from atbus.node.stream_port import StreamPort
 
 if TYPE_CHECKING:
     from atbus.node.commands import Executor
@@ -49,6 +50,11 @@ class Messaging:
         if receiver is not None and not callable(getattr(receiver, "message_received", None)):
             raise LocalProtocolError(f"{receiver!r:.60} has no method message_received")
         self._parts.inbox.answering.receiver = receiver
+
+    @property
+    def stream_port(self) -> StreamPort:
+        """Where streams join the node; for programs there is `atbus.stream`."""
+        return self._parts.streams
 
     def pause(self) -> None:
         """

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from atbus.channels.interfaces import IChannelScheme
 from atbus.errors import AtbusError
 from atbus.node import parts
+from atbus.node.alive import NODES
 from atbus.node.choosing import Choosing
 from atbus.node.config import NodeConfig
 from atbus.node.context import Timers
@@ -63,6 +64,7 @@ class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
             epoch=epoch_now() if epoch is None else epoch,
             log=Logger(namespace="atbus.node"),
         )
+        NODES.add(self)
         self._open_flows = self._parts.context.open_flows
         self._mingled_flows = self._parts.context.mingled_flows
         self._turn = self._parts.context.turn

@@ -243,7 +243,8 @@ class Relayed:
     @property
     def wants_answer(self) -> bool:
         """Whether somebody waits to hear what became of it."""
-        return bool(peek(self.frame)[2] & _ASKING)
+        # Nothing of a stream may be dropped without a word either.
+        return bool(self.type >= MessageType.STREAM_OPEN or peek(self.frame)[2] & _ASKING)
 
     @property
     def begins_messages(self) -> bool:

@@ -58,12 +58,15 @@ from atbus.node.sending import Sender
 from atbus.node.service_talk import ServiceTalk
 from atbus.node.sources import Sources
 from atbus.node.statistics import Statistics
+from atbus.node.stream_port import StreamPort
 from atbus.node.subject_parts import SubjectParts, make_subjects
 from atbus.node.topology import Topology
 from atbus.node.traffic import Traffic
 from atbus.node.writers import Writers
 from atbus.routing.table import Table
-from atbus.wire.messages import MessageType
+from atbus.wire.messages import Capability, MessageType
+
+_STREAMS = tuple(kind for kind in MessageType if kind.name.startswith("STREAM_"))
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -99,6 +102,13 @@ class Parts:
     permits: Permits
     subjects: SubjectParts
     sources: Sources
+    streams: StreamPort = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda self: StreamPort(self.context, self.sender, self.traffic, self.writers),
+            takes_self=True,
+        ),
+    )
     floodgate: Floodgate = attrs.field(
         init=False, default=attrs.Factory(lambda self: Floodgate(self.context), takes_self=True)
     )
@@ -134,6 +144,7 @@ def wire(
     _connect(context, made)
     _connect_moves(made)
     _connect_rings(made)
+    _connect_streams(made)
     _connect_topology(context, made)
     return made
 
@@ -324,6 +335,14 @@ def _connect_rings(made: Parts) -> None:
     made.dialer.accept_ring = made.rings.accept
 
 
+def _connect_streams(made: Parts) -> None:
+    """Hand over what is of streams, and say that this node passes it on."""
+    made.inbox.stream_received = made.streams.frame_received
+    made.fates.on_stream = made.streams.told
+    made.permits.on_used = made.streams.rights_changed
+    made.dialer.capabilities |= Capability.STREAMS
+
+
 def _connect_topology(context: Context, made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
@@ -427,6 +446,7 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         MessageType.ROUTE_BATCH: made.route_table.batch_received,
         MessageType.ADDRESS_UPDATE: made.registrar.addresses_received,
         MessageType.SERVICE_BATCH: made.services.batch_received,
+        **dict.fromkeys(_STREAMS, made.traffic.data_received),
         **made.subjects.readers,
     }
     announcements = (MessageType.ROUTE_BATCH, MessageType.INTEREST, MessageType.SERVICE_BATCH)

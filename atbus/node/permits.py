@@ -44,6 +44,8 @@ class Permits:
         options: ChannelOptions,
         changed: Callable[[], None],
     ) -> None:
+        # Set by the node, which wires its parts.
+        self.on_used: Callable[[], None] = lambda: None
         self._context = context
         self._registrar = registrar
         self._options = options
@@ -72,6 +74,7 @@ class Permits:
         self._stamp = None if path is None else _stamp(path)
         self._context.rights = rights or None
         self._changed()
+        self.on_used()
         for endpoint in [*self._registrar.endpoints.values(), *self._registrar.temporary]:
             who = who_is(endpoint)
             if endpoint.temporary:

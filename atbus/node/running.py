@@ -309,6 +309,7 @@ class Running:
         if len(self._stopping) > 1:
             return stopped
         self.life.drain()
+        self._parts.streams.close()
         self._parts.sender.refuse(Status.CLOSING)
         self._parts.writers.close()
         # What was held for the program is delivered, or it would be lost.

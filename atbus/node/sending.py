@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -30,7 +30,7 @@ from atbus.node.outbox import Run
 from atbus.node.squeezing import squeeze_runs
 from atbus.routing.fragments import split
 from atbus.wire.extras import number_extra, read_number, trace_extra
-from atbus.wire.messages import Extra, ExtraType, Flags
+from atbus.wire.messages import Capability, Extra, ExtraType, Flags
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from atbus.node.directs import Prospect
     from atbus.node.growth import Growth
     from atbus.node.link import Link
+    from atbus.node.stream_run import StreamRun
     from atbus.node.traffic import Traffic
 
 _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
@@ -355,6 +356,26 @@ class Sender:
             for offset, piece in pieces
         ]
 
+    def send_frame(self, run: StreamRun) -> None:
+        """
+        Put a frame that is no message on its way, in order with the messages to its target.
+
+        :raises Undeliverable: It was not accepted.
+        """
+        target = run.target
+        if self.refusal is not None:
+            raise self.refused(self.refusal, target)
+        self.on_wanted(target)
+        hop = self._hop(target, (), no_upstream=False)
+        if isinstance(hop, Endpoint) and not hop.peer.capabilities & Capability.STREAMS:
+            raise self.refused(Status.UNKNOWN_MANDATORY, target, "the next node has no streams")
+        flow = self._flows.get(target)
+        if flow is not None:
+            flow.close()
+        if hop is not None:
+            self._submit(hop, [run], no_upstream=False)
+            self._context.statistics.sent_bytes -= run.payload_bytes
+
     def paused(self, target: int | None) -> None:
         """Send no more at once to a target, or to any, whose next hop has asked for a pause."""
         if target is None:
@@ -369,7 +390,7 @@ class Sender:
     def _is_paused(self, hop: Endpoint | Prospect, target: int) -> bool:
         return self._traffic.pressure.is_paused(hop.bus_id, target)
 
-    def _submit(self, hop: Endpoint | Prospect, runs: list[Run], no_upstream: bool) -> None:
+    def _submit(self, hop: Endpoint | Prospect, runs: Sequence[Run], no_upstream: bool) -> None:
         """
         Give a message to its next hop, once more through the upstream if that is leaving.
 

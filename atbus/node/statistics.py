@@ -27,8 +27,10 @@ class Statistics:
     the reason. ``interest_repairs`` counts neighbors that had lost something of what they were
     told; there should be none. ``saved_bytes`` counts what compression made of payloads less than
     they were, ``suspicious_ratios`` frames that were compressed more than data can be.
-    ``tls_refused`` counts connections over TLS, of either side, that became no channel. For JSON:
-    `atbus.node.report.plain`.
+    ``tls_refused`` counts connections over TLS, of either side, that became no channel.
+    ``streams_opened`` began here and ``streams_accepted`` elsewhere; ``streams_refused`` counts
+    those that never were open, at either end, and ``streams_reset`` those that were and did not
+    end well, by the reason. For JSON: `atbus.node.report.plain`.
     """
 
     sent_messages: int = 0
@@ -71,4 +73,10 @@ class Statistics:
     refused: Counter[Status] = attrs.field(factory=Counter)
     closed: Counter[Status] = attrs.field(factory=Counter)
     tls_refused: Counter[TlsFault] = attrs.field(factory=Counter)
+    streams_opened: int = 0
+    streams_accepted: int = 0
+    stream_bytes_sent: int = 0
+    stream_bytes_received: int = 0
+    streams_refused: Counter[Status] = attrs.field(factory=Counter)
+    streams_reset: Counter[Status] = attrs.field(factory=Counter)
     route_words_ignored: Counter[Status] = attrs.field(factory=Counter)

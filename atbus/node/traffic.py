@@ -20,17 +20,15 @@ from atbus.node.events import Fate
 from atbus.node.moves import Moves, conditions_of
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run, Spread
+from atbus.node.stream_port import refuses_frame
 from atbus.node.verifying import Verifier
 from atbus.routing.decision import Deliver, Forward, Hold
+from atbus.wire.bounds import STREAM_SEQUENCES
 from atbus.wire.cutting import begins_message
 from atbus.wire.extras import append_trace
 from atbus.wire.head import Head
 from atbus.wire.loose import Frame, joined
-from atbus.wire.messages import (
-    DataResponse,
-    Flags,
-    MessageType,
-)
+from atbus.wire.messages import Capability, DataResponse, Flags, MessageType
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
 
 _FLUSH = int(MessageType.FLUSH)
 _FRAGMENT = int(MessageType.FRAGMENT)
+# This and what is above it is of streams.
+_STREAM = int(MessageType.STREAM_OPEN)
 # Refusals of a next hop that another way may mend.
 _LEAVING = frozenset({Status.CLOSING, Status.NOT_CONNECTED})
 
@@ -154,9 +154,16 @@ class Traffic:
             link.discharge(head[9])
             return
         rights = self._context.rights
-        if rights is not None and not rights.may_send(source, head[6]):
-            self.refuse(link, head, Status.NO_RIGHT, rights.refuses_send(source, head[6]) or "")
-            return
+        if rights is not None:
+            if head[1] >= _STREAM:
+                refusal = refuses_frame(rights, joined(frame), head)
+            elif rights.may_send(source, head[6]):
+                refusal = None
+            else:
+                refusal = rights.refuses_send(source, head[6]) or ""
+            if refusal is not None:
+                self.refuse(link, head, Status.NO_RIGHT, refusal)
+                return
         if head[6] != self._context.bus_id:
             self._forward(link, joined(frame), head, endpoint)
             return
@@ -199,6 +206,9 @@ class Traffic:
         if isinstance(hop, Status):
             if hop is not Status.NO_ROUTE or not self._let_wait(link, frame, head, passage):
                 self.refuse(link, head, hop)
+            return
+        if head[1] >= _STREAM and not hop.peer.capabilities & Capability.STREAMS:
+            self.refuse(link, head, Status.UNKNOWN_MANDATORY, "the next node has no streams")
             return
         if passage.watched and self.pressure.is_full(passage, link):
             self.refuse(link, head, Status.BUFFER_LIMIT)
@@ -392,7 +402,7 @@ class Traffic:
                 Fate(
                     target=message.target,
                     first_sequence=message.first_sequence,
-                    count=min(message.count, not_sent - message.first_sequence),
+                    count=min(message.count, max(1, not_sent - message.first_sequence)),
                     status=message.status,
                     gave_up_at=message.gave_up_at or message.source,
                     detail=message.detail,
@@ -401,7 +411,8 @@ class Traffic:
 
     def _is_credible(self, message: DataResponse) -> bool:
         """Tell whether news are about messages that we sent, and from who can know."""
-        sent = message.first_sequence < self.sent_before(message.target)
+        first = message.first_sequence
+        sent = first >= STREAM_SEQUENCES or first < self.sent_before(message.target)
         knows = message.status is not Status.OK or message.source == message.target
         if self._context.is_own_epoch(message.origin_epoch) and sent and knows:
             return True

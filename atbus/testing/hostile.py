@@ -8,8 +8,8 @@ neighbors of a whole node (`atbus.testing.neighbor_fuzz`), clients of the NATS g
 (`atbus.testing.nats_fuzz`), leafs (`atbus.testing.leaf_fuzz`), members of a cluster of it
 (`atbus.testing.route_fuzz`), those of them who wait to be let in (`atbus.testing.doorstep_fuzz`),
 browsers (`atbus.testing.web_fuzz`), lanes of shared memory (`atbus.testing.lane_fuzz`), neighbors
-that tell of services (`atbus.testing.service_fuzz`) and connections over TLS
-(`atbus.testing.tls_fuzz`).
+that tell of services (`atbus.testing.service_fuzz`), ends of streams (`atbus.testing.stream_fuzz`)
+and connections over TLS (`atbus.testing.tls_fuzz`).
 
 What is asserted of all:
 
@@ -47,6 +47,7 @@ from atbus.testing.nats_fuzz import hostile_client, take
 from atbus.testing.neighbor_fuzz import hostile_registered
 from atbus.testing.route_fuzz import hostile_member, take_member
 from atbus.testing.service_fuzz import hostile_neighbor
+from atbus.testing.stream_fuzz import hostile_end
 from atbus.testing.text_fuzz import hostile_text, read_hostile
 from atbus.testing.text_readers import READERS
 from atbus.testing.tls_fuzz import hostile_connection
@@ -224,6 +225,7 @@ def _browser(random: Random) -> Hostile:
 _DRAWN: Final[dict[str, tuple[int, Callable[[Random], tuple[bytes, Callable[[], str]]]]]] = {
     "lane": (1, hostile_lane),
     "services": (1, hostile_neighbor),
+    "stream": (10, hostile_end),
     "handshake": (4, hostile_stranger),
     "neighbor": (6, hostile_registered),
     "tls": (4, hostile_connection),
@@ -253,6 +255,7 @@ _OTHERS: Final[tuple[tuple[float, Callable[[Random], Hostile]], ...]] = (
     (0.02, _draws("lane")),
     (0.01, _browser),
     (0.005, _draws("services")),
+    (0.005, _draws("stream")),
     (0.004, _draws("handshake")),
     (0.0005, _draws("neighbor")),
     (0.001, _draws("tls")),

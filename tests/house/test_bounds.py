@@ -17,6 +17,7 @@ FILES = (
     "atbus/node/bounds.py",
     "atbus/discovery/zookeeper/bounds.py",
     "atbus/nats/bounds.py",
+    "atbus/stream/bounds.py",
     "atbus/subjects/bounds.py",
     "atbus/wire/bounds.py",
 )

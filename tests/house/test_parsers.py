@@ -32,6 +32,8 @@ OURS = {
     ("atbus/discovery/addresses.py", "read_addresses"): "likewise",
     ("atbus/nats/tls.py", "_read"): "likewise",
     ("atbus/node/permits.py", "read_denied"): "likewise",
+    ("atbus/stream/strings.py", "ClientParser._read"): "a text of who runs the program",
+    ("atbus/stream/strings.py", "ServerParser._read"): "likewise",
     ("atbus/cli/demo/watch.py", "_read"): "what nodes of the demo say, which it has started",
     ("atbus/cli/options.py", "SecretType.split_envvar_value"): "takes any text as it is",
     ("atbus/cli/twistd.py", "Options._parse"): "hands it on to parse_config",

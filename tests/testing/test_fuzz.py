@@ -23,7 +23,7 @@ from atbus.wire import codec
 from atbus.wire.messages import Message, MessageType
 
 # Those that are drawn often enough for a short run; "neighbor" and "tls" have tests of their own.
-KINDS = ("client", "leaf", "route", "lane", "browser", "services", "handshake")
+KINDS = ("client", "leaf", "route", "lane", "browser", "services", "handshake", "stream")
 
 
 class FuzzTests(SynchronousTestCase):
