@@ -73,6 +73,13 @@ class DocumentedPrograms(SynchronousTestCase):
         printed = self.run_program(self.program("howto/write-a-receiver.rst", "receivers.py"))
         self.assertEqual(printed, "total: 42\nrefused: True\n")
 
+    def test_streams(self) -> None:
+        """The how-to's echo answers, a wrong name is refused, and the secret is told over TLS."""
+        page = "howto/run-a-protocol-over-the-bus.rst"
+        printed = self.run_program(self.program(page, "echo.py"))
+        self.assertEqual(printed, captioned_blocks(page)["what echo.py prints"])
+        self.assertEqual(self.run_program(self.program(page, "secret.py")), "42\n")
+
     def test_publish_and_subscribe(self) -> None:
         """The how-to hears news, reads orders, shares jobs and gets its answer."""
         page = "howto/publish-and-subscribe.rst"

@@ -188,6 +188,6 @@ def refuses_frame(rights: Rights, frame: bytes, head: Head) -> str | None:
         opening = codec.decode(frame)
     except RemoteProtocolError:
         # It is the destination's to refuse; who may open no stream at all is stopped here.
-        return None if rights.may_pass(_OPEN, head[5]) else "no stream may be opened"
+        return rights.refuses_passing(_OPEN, head[5])
     assert isinstance(opening, StreamOpen)
     return rights.refuses_stream(who, opening.service)

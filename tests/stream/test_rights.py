@@ -7,8 +7,13 @@ from typing import Any
 from atbus.errors import Status
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
+from atbus.node.stream_port import refuses_frame
+from atbus.rights import Rights, RightsRule
+from atbus.wire import codec
+from atbus.wire.head import peek
+from atbus.wire.messages import StreamOpen
 from tests.node.mail import NORTH
-from tests.stream.case import OTHER, Diaries, StreamTests
+from tests.stream.case import ONE, OTHER, Diaries, StreamTests
 
 
 def deny(*services: str, ids: str = "0x10101") -> list[dict[str, Any]]:
@@ -73,6 +78,15 @@ class RightTests(StreamTests):
         self.network.settle(1)
         self.assertEqual(self.served.made[0].data, b"x")
         self.assertIs(self.ended(self.one.deliver(OTHER, b"y")), Status.NO_RIGHT)
+
+    def test_an_opening_that_cannot_be_read(self) -> None:
+        """A node on the way leaves it to the destination, unless nobody may open any stream."""
+        opening = StreamOpen(source=ONE, destination=OTHER, stream_id=1, service="ssh")
+        frame = codec.encode(opening)[:-1]
+        for services, is_refused in ((("ssh",), False), (("*",), True)):
+            rule = RightsRule(allows=False, streams=services)
+            refusal = refuses_frame(Rights([rule]), frame, peek(frame))
+            self.assertIs(refusal is not None, is_refused)
 
     def test_new_rights_count_at_once(self) -> None:
         """A stream that may not be opened any more ends, at both ends, with the reason."""
