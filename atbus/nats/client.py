@@ -12,7 +12,7 @@ the next turn, in order, and nothing more is read of the client until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -169,7 +169,7 @@ class Client:
         behind, self._behind = self._behind, []
         return b"".join(behind)
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def _perform(self, effects: Iterable[Effect]) -> None:
         gateway = self._gateway
         for effect in effects:
             kind = type(effect)

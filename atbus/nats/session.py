@@ -2,9 +2,11 @@
 One client's side of the protocol: bytes in, effects out.
 
 Theory of operation. The client is greeted with INFO, and says in CONNECT who it is and what it
-wants; a client of an open gateway need not. Everything is dealt with in the order in which it came:
-what a PONG answers has happened before. Until the first PONG nothing is sent that was not asked
-for, because clients take the first line behind their PING for its answer.
+wants; a client of an open gateway need not. Everything is dealt with in the order in which it came,
+within one read as well: what is published has been carried out before the next operation, which may
+change who gets it, is looked at; and what a PONG answers has happened before. Until the first PONG
+nothing is sent that was not asked for, because clients take the first line behind their PING for
+its answer.
 
 Publications and subscriptions are the gateway's to carry out; what a subscription gets comes back
 through `Session.deliver`, which writes it down for this client.
@@ -12,7 +14,7 @@ through `Session.deliver`, which writes it down for this client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from atbus.nats.authentication import User
@@ -156,33 +158,48 @@ class Session:
         self._pinged_at = now
         effects.append(Write(_PING))
 
-    def receive(self, data: bytes, now: float) -> list[Effect]:
+    def receive(self, data: bytes, now: float) -> Iterator[Effect]:
         """
         Take what the client has sent.
 
         :param data: Any piece of it; nothing, to go on with what is unread.
         :param now: Seconds.
-        :returns: What is to be done, in this order. There may be more than that: it `is_unread`.
+        :returns: What is to be done, in this order. Each is to be carried out before the next one
+            is asked for: what that is may depend on what comes of it. There may be more than
+            that: it `is_unread`.
         """
-        effects: list[Effect] = []
         if self.closed:
-            return effects
+            return
+        effects: list[Effect] = []
         for operation in self._grammar.feed(data):
+            goes = False
             if type(operation) is Publish and not self._awaits_login:
                 self.heard_at = now
-                self._publish(operation, now, effects)
+                goes = self._publish(operation, now, effects)
             elif type(operation) is PublishRun and not self._awaits_login:
                 self.heard_at = now
-                self._publish_run(operation, now, effects)
+                goes = self._publish_run(operation, now, effects)
             else:
                 self._obey(operation, now, effects)
+            if effects:
+                yield from effects
+                effects.clear()
+            if goes:
+                yield operation  # type: ignore[misc]  # one of the first two
+            # What came of them may have ended it, too.
             if self.closed:
-                return effects
+                return
         if self._awaits_login and self._grammar.begun not in (b"", b"C", b"c"):
             self._close(Fault.NOT_AUTHORIZED, effects)
-        return effects
+            yield from effects
 
-    def _publish(self, message: Publish, now: float, effects: list[Effect]) -> None:
+    def _publish(self, message: Publish, now: float, effects: list[Effect]) -> bool:
+        """
+        Look at a publication.
+
+        :param effects: Gets what is done before it.
+        :returns: Whether it is to be carried out.
+        """
         counts, options = self.counts, self.options
         subject, _, header, payload = message
         counts.in_messages += 1
@@ -190,18 +207,19 @@ class Session:
         if header is not None:
             if not options.headers:
                 self._close(Fault.MALFORMED, effects)
-                return
+                return False
             counts.in_bytes += len(header)
         if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
         if not self._publishes_freely and not self._may_publish(subject, now):
             effects.append(Write(self.refused(subject)))
-            return
+            return False
         if options.verbose:
             effects.append(Write(_OK))
-        effects.append(message)
+        return True
 
-    def _publish_run(self, run: PublishRun, now: float, effects: list[Effect]) -> None:
+    def _publish_run(self, run: PublishRun, now: float, effects: list[Effect]) -> bool:
+        """Look at publications, likewise; if not all are to be carried out, effects has some."""
         counts, options = self.counts, self.options
         subject, payloads = run
         if (
@@ -211,11 +229,13 @@ class Session:
         ):
             # Each may have an answer of its own.
             for payload in payloads:
-                self._publish(Publish(subject, b"", None, payload), now, effects)
-            return
+                message = Publish(subject, b"", None, payload)
+                if self._publish(message, now, effects):
+                    effects.append(message)
+            return False
         counts.in_messages += len(payloads)
         counts.in_bytes += sum(map(len, payloads))
-        effects.append(run)
+        return True
 
     def refused(self, subject: bytes) -> bytes:
         """
@@ -314,6 +334,8 @@ class Session:
         self._publishes_freely = permissions.publishes_freely
         self.receives_freely = permissions.receives_freely
         self.may_answer = bool(permissions.responses)
+        # The right to answer comes from what is got with these.
+        self._answerable.clear()
 
     def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
         pattern = operation.subject.decode(errors="replace")

@@ -79,6 +79,7 @@ async def basics(here: str, there: str, authority: str = "") -> None:
         say("nobody answers")
     else:
         raise AssertionError("somebody has answered")
+    await given_up(one)
 
     large = b"x" * one.max_payload
     received = await other.subscribe("large")
@@ -90,6 +91,20 @@ async def basics(here: str, there: str, authority: str = "") -> None:
     except MaxPayloadError:
         say("that is too large")
     await drain(one, other)
+
+
+async def given_up(one: Any) -> None:
+    """Learn that nobody answers also when the inbox is given up in the same breath."""
+    told: list[Any] = []
+
+    async def note(message: Any) -> None:
+        told.append(message.headers)
+
+    inbox = one.new_inbox()
+    subscription = await one.subscribe(inbox, cb=note)
+    await one.publish("nobody.is.there", b"", reply=inbox)
+    await subscription.drain()
+    assert told == [{"Status": "503"}], told
 
 
 async def drain(one: Any, other: Any) -> None:

@@ -85,4 +85,4 @@ class RenewalTests(HarborTests):
             path.write_text(text)
             session = leafs.dialing(remote)
             session.open(0.0)
-            self.assertIn(shown, repr(session.receive(hello, 0.0)).encode())
+            self.assertIn(shown, repr(list(session.receive(hello, 0.0))).encode())

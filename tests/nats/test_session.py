@@ -108,7 +108,7 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(yard._attached, [])
         yard.says(other, QUIET + b"PUB a 0\r\n\r\nPING\r\n")
         self.assertEqual(yard.hears(client), b"")
-        self.assertEqual(client.receive(b"PING\r\n", 9.0), [])
+        self.assertEqual(list(client.receive(b"PING\r\n", 9.0)), [])
         self.assertEqual(client.tick(1e9), [])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from atbus.errors import SubjectError
 from atbus.nats.authentication import User
 from atbus.nats.connect_options import ConnectOptions
@@ -64,7 +66,7 @@ class Yard:
         heard, self._heard[session] = b"".join(self._heard[session]), []
         return heard
 
-    def _perform(self, session: Session, effects: list[Effect]) -> None:
+    def _perform(self, session: Session, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Write():
