@@ -63,6 +63,8 @@ class ChannelOptions:
     :param shm_weak_memory: Use shared memory also where the processor's memory order is weaker than
         x86's.
     :param tls: What to prove ourselves with over TLS, and whom to believe; None: no TLS.
+    :param turns_away: Tells whether somebody is closed before anything is made of his connection,
+        by the address that he has dialled and what `IChannel.peer` would be, or the empty string.
     :param lets_begin: Tells whether somebody may begin a TLS handshake, by the address that he has
         dialled and what `IChannel.peer` would be.
     :param bad_handshake: Told who has begun one for nothing.
@@ -81,6 +83,7 @@ class ChannelOptions:
     name: Callable[[], str] = str
     shm_weak_memory: bool = False
     tls: Credentials | None = None
+    turns_away: Callable[[Address, str], bool] = lambda _address, _peer: False
     lets_begin: Callable[[Address, str], bool] = lambda _address, _peer: True
     bad_handshake: Callable[[str], None] = lambda _peer: None
     tls_refused: Callable[[TlsFault], None] = lambda _fault: None

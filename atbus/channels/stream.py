@@ -370,6 +370,7 @@ class StreamFactory(Factory):
     :param dialled: Whether this side dials.
     :param options: The node's options.
     :param timers: For the patience of a closing channel.
+    :param name: Says who has come by the other side's address alone.
     """
 
     noisy = False
@@ -383,21 +384,25 @@ class StreamFactory(Factory):
         dialled: bool,
         options: ChannelOptions,
         timers: IReactorTime,
+        name: Callable[[Any], str] = lambda _address: "",
     ) -> None:
         self.address = address
         self.accept = accept
         self.greet = greet
+        self.name = name
         self.dialled = dialled
         self.options = options
         self.timers = timers
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol | None:
         """
         Make the protocol of one connection.
 
         :param addr: The other side's address; a channel asks its transport instead.
-        :returns: A protocol that is not connected yet.
+        :returns: A protocol that is not connected yet; None to have the socket closed at once.
         """
+        if not self.dialled and self.options.turns_away(self.address, self.name(addr)):
+            return None
         return StreamProtocol(self)
 
 

@@ -157,6 +157,7 @@ class TcpScheme:
             dialled=dialled,
             options=self._options,
             timers=self._timers,
+            name=peer_text,
         )
 
     def _greet(self, transport: Any) -> str:

@@ -60,7 +60,7 @@ from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
 from atbus.channels.tls_fault import TlsFault, TlsRefused, fault_named
 from atbus.channels.tls_layer import TlsLayer
 from atbus.errors import ConnectFailed, ListenFailed, Status
-from atbus.handshake.doorkeeper import origin_of
+from atbus.handshake.doorkeeper import account_of, of_the_most, origin_of
 
 #: What ties the proof of a token to one connection (wire protocol, 5.3).
 _EXPORTER_LABEL: Final = b"EXPORTER-atbus-register"
@@ -103,7 +103,7 @@ class TlsStreamProtocol(StreamProtocol):
     def connectionMade(self) -> None:
         """Wait for the handshake, not for ever and not with too many others."""
         self._peer = _tls_text(self._transport.getPeer())
-        self._factory.begin(self, origin_of(self._peer))
+        self._factory.begin(self, self._peer)
         self._handshake_call = self._factory.timers.callLater(
             limits.HANDSHAKE_SECONDS, self._too_late
         )
@@ -245,18 +245,19 @@ class TlsStreamFactory(StreamFactory):
         """Make the protocol of one connection, which waits for its handshake."""
         return TlsStreamProtocol(self)
 
-    def begin(self, protocol: TlsStreamProtocol, origin: str) -> None:
+    def begin(self, protocol: TlsStreamProtocol, peer: str) -> None:
         """
-        Count a handshake that begins; when there are too many, the oldest gives way.
+        Count a handshake that begins; when there are too many, an old one gives way.
 
-        :param origin: Where it comes from; empty for this host, which has no bound of its own.
+        :param peer: Where it comes from. An address of another host has a bound of its own, and
+            when all places are taken one of the address that has the most is given up.
         """
-        self.handshakes[protocol] = origin
-        rivals = [each for each, other in self.handshakes.items() if origin and other == origin]
-        if len(rivals) <= limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
+        account = self.handshakes[protocol] = account_of(peer)
+        rivals = [each for each, other in self.handshakes.items() if other == account]
+        if not origin_of(peer) or len(rivals) <= limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
             if len(self.handshakes) <= limits.PENDING_HANDSHAKES_MAX:
                 return
-            rivals = list(self.handshakes)
+            rivals = of_the_most(self.handshakes)
         del self.handshakes[rivals[0]]
         rivals[0].give_way("too many connections are in their TLS handshake")
 

@@ -8,3 +8,18 @@ from typing import Final
 #: millisecond each. A host with a certificate that is over dials about eight times in its first
 #: minute and twice in each that follows, and it may run several nodes.
 BAD_HANDSHAKES_PER_MINUTE: Final = 30
+
+#: Connections of one address in a second: a third of all, so two cannot keep the others out, and
+#: with TLS a tenth of a core.
+HANDSHAKES_PER_ADDRESS_PER_SECOND: Final = 100
+
+#: From where a node has registered before more may come, such as 1,000 nodes of one host. This part
+#: of the pot is not for who has used up his share: 150 nodes of others may come at once meanwhile.
+KEPT_FOR_OTHERS: Final = 0.5
+
+#: The part that is not for who has never registered: what many addresses cannot empty together.
+#: 75 nodes of a bus come back at once through it, and then 300 in a second.
+KEPT_FOR_KNOWN: Final = 0.25
+
+#: Addresses that are remembered as having registered: as many as there may be neighbors.
+KNOWN_ADDRESSES_MAX: Final = 4_096

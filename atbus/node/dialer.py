@@ -359,7 +359,10 @@ class Dialer:
     # What became of them; the registrar reports.
 
     def available(self, endpoint: Endpoint) -> None:
-        """End the attempts that wanted to reach this endpoint."""
+        """End the attempts that wanted to reach this endpoint; know whoever has come again."""
+        control = endpoint.control
+        if control is not None and control.channel is not None and not control.dialled:
+            self.doorway.registered(control.channel.peer)
         for attempt in list(self._attempts):
             mine = attempt.connection is not None and attempt.connection.endpoint is endpoint
             if mine or attempt.awaited_id == endpoint.bus_id:

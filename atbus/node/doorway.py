@@ -1,9 +1,9 @@
 """
 The door of a node: who may begin to register, and who gives way to others.
 
-It is asked when a connection has come in. One of TLS is asked about twice: before its handshake,
-which costs a millisecond of whoever answers it, when it is counted; and when that is done, when a
-place is made for its registration.
+It is asked when a connection has come in, before anything is made of it but a socket, so who is
+turned away costs next to nothing. Others are counted when they begin - over TLS with the handshake,
+which costs a millisecond of whoever answers it - and a place is made for their registration.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from atbus import limits
 from atbus.address import Address
 from atbus.errors import Status
-from atbus.handshake.doorkeeper import Doorkeeper, origin_of
+from atbus.handshake.doorkeeper import Doorkeeper, account_of, of_the_most, origin_of
 from atbus.node.connection import Connection
 from atbus.node.context import Context
 
@@ -22,9 +22,20 @@ class Doorway:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._doorkeeper = Doorkeeper()
-        # Accepted, the oldest first, and where they come from; those that have registered or ended
-        # are dropped in passing.
+        # Accepted, the oldest first, and to whose account; those that have registered or ended are
+        # dropped in passing.
         self._registering: dict[Connection, str] = {}
+
+    def turns_away(self, address: Address, peer: str) -> bool:
+        """
+        Tell whether somebody could not begin anyway; nobody is counted.
+
+        :param address: Where we listen.
+        :param peer: Who has come, as a channel says it.
+        :returns: Whether he is to go at once; then that was told.
+        """
+        refusal = self._doorkeeper.refusal(_account(peer), self._context.now)
+        return not self._passes(address, refusal)
 
     def lets_begin(self, address: Address, peer: str) -> bool:
         """
@@ -34,7 +45,7 @@ class Doorway:
         :param peer: Who has come, as a channel says it.
         :returns: Whether he may; if not, that was told.
         """
-        return self._passes(address, self._doorkeeper.refuses(origin_of(peer), self._context.now))
+        return self._passes(address, self._doorkeeper.refuses(_account(peer), self._context.now))
 
     def lets_in(self, address: Address, peer: str) -> bool:
         """
@@ -47,12 +58,16 @@ class Doorway:
         if not (address.is_tls or self.lets_begin(address, peer)):
             return False
         return self._passes(
-            address, None if self._make_room(origin_of(peer)) else "too many handshakes"
+            address, None if self._make_room(peer) else "too many handshakes"
         )
 
     def entered(self, connection: Connection, peer: str) -> None:
         """Keep a place for a connection that was let in, until it has registered."""
-        self._registering[connection] = origin_of(peer)
+        self._registering[connection] = _account(peer)
+
+    def registered(self, peer: str) -> None:
+        """Note that a node has registered from there."""
+        self._doorkeeper.registered(_account(peer))
 
     def breach(self, peer: str) -> None:
         """Note that somebody broke the protocol."""
@@ -64,19 +79,32 @@ class Doorway:
 
     def _passes(self, address: Address, refusal: str | None) -> bool:
         if refusal is not None:
+            self._context.statistics.turned_away += 1
             self._context.events.on_error(Status.OVERLOADED, f"{address}: {refusal}")
         return refusal is None
 
-    def _make_room(self, origin: str) -> bool:
-        """Tell whether one more may begin to register; the oldest that is silent gives way."""
+    def _make_room(self, peer: str) -> bool:
+        """
+        Tell whether one more may begin to register; the oldest that is silent may give way.
+
+        Who comes over the network and who does not have places of their own. Of those without a
+        bound for each address, as of this host, the account with the most places gives one up.
+        """
         self._registering = {c: o for c, o in self._registering.items() if c.is_registering}
-        rivals = [c for c, other in self._registering.items() if origin and other == origin]
-        if len(rivals) < limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
-            if len(self._registering) < self._context.config.pending_handshakes:
+        account = _account(peer)
+        rivals = [c for c, other in self._registering.items() if other == account]
+        if not origin_of(peer) or len(rivals) < limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:
+            alike = {c: o for c, o in self._registering.items() if bool(o) == bool(account)}
+            if len(alike) < self._context.config.pending_handshakes:
                 return True
-            rivals = list(self._registering)
+            silent = {c: o for c, o in alike.items() if not c.has_spoken}
+            rivals = of_the_most(silent)
         for connection in rivals:
             if not connection.has_spoken:
                 connection.abort(Status.OVERLOADED, "others have come that may have more to say")
                 return True
         return False
+
+
+def _account(peer: str) -> str:
+    return origin_of(peer) or account_of(peer)

@@ -137,6 +137,7 @@ def wire(
     options.name = lambda: f"{context.bus_id:#x}"
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options, reactor)
+    options.turns_away = made.dialer.doorway.turns_away
     options.lets_begin = made.dialer.doorway.lets_begin
     options.bad_handshake = made.dialer.doorway.bad_handshake
     options.tls_refused = lambda fault: context.statistics.tls_refused.update((fault,))

@@ -27,7 +27,8 @@ class Statistics:
     the reason. ``interest_repairs`` counts neighbors that had lost something of what they were
     told; there should be none. ``saved_bytes`` counts what compression made of payloads less than
     they were, ``suspicious_ratios`` frames that were compressed more than data can be.
-    ``tls_refused`` counts connections over TLS, of either side, that became no channel.
+    ``tls_refused`` counts connections over TLS, of either side, that became no channel,
+    ``turned_away`` those that were too many, or came from who is banned.
     ``streams_opened`` began here and ``streams_accepted`` elsewhere; ``streams_refused`` counts
     those that never were open, at either end, and ``streams_reset`` those that were and did not
     end well, by the reason. For JSON: `atbus.node.report.plain`.
@@ -52,6 +53,7 @@ class Statistics:
     pauses_received: int = 0
     slow_endpoints: int = 0
     log_lines_lost: int = 0
+    turned_away: int = 0
     route_batches_sent: int = 0
     route_batches_received: int = 0
     route_batches_delayed: int = 0

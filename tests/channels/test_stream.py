@@ -62,7 +62,9 @@ class Connection:
             options=options or ChannelOptions(frame_limit=10_000),
             timers=self.clock,
         )
-        self.protocol: StreamProtocol = self.factory.buildProtocol(None)
+        protocol = self.factory.buildProtocol(None)
+        assert protocol is not None
+        self.protocol: StreamProtocol = protocol
 
     def open(self) -> StreamProtocol:
         Protocol.makeConnection(self.protocol, self.transport)

@@ -306,7 +306,10 @@ class RefusalTests(TlsTests):
         self.assertTrue(all(peer.startswith("tls+ipv4://127.0.0.1:") for peer in noted), noted)
 
     def test_one_address_among_others(self) -> None:
-        """One address has its share of the handshakes at once; its own oldest gives way."""
+        """
+        One address of another host has its share of the handshakes at once; its own oldest gives
+        way. When all places are taken, one gives way of whoever has the most of them.
+        """
         self.patch(limits, "PENDING_HANDSHAKES_MAX", 6)
         self.patch(limits, "PENDING_HANDSHAKES_PER_ADDRESS_MAX", 3)
         factory = TlsStreamFactory(
@@ -319,14 +322,16 @@ class RefusalTests(TlsTests):
             timers=self.timers,
         )
         began: list[StringTransport] = []
-        for origin in ("a", "", "", "a", "a", "a", "a", "", "", ""):
+        away, here, also = (f"tls+ipv4://{host}:1" for host in ("192.0.2.1", "127.0.0.1", "::1"))
+        for peer in (away, here, also, away, away, away, away, here, here, here, also):
             protocol = TlsStreamProtocol(factory)
             protocol.transport = StringTransport()
             began.append(protocol.transport)
-            factory.begin(protocol, origin)
-        self.assertEqual(list(factory.handshakes.values()), ["a", "a", "a", "", "", ""])
+            factory.begin(protocol, peer)
+        places = ["::1", *["192.0.2.1"] * 2, *["127.0.0.1"] * 2, "::1"]
+        self.assertEqual(list(factory.handshakes.values()), places)
         gave_way = [place for place, each in enumerate(began) if each.disconnecting]
-        self.assertEqual(gave_way, [0, 1, 2, 3])
+        self.assertEqual(gave_way, [0, 1, 3, 4, 7])
 
 
 class RevocationTests(TlsTests):

@@ -14,6 +14,7 @@ from atbus import limits
 from atbus.address import parse_address
 from atbus.busid import Subnet
 from atbus.errors import ConfigurationError, FrameTooLarge, RegistrationRefused, Status
+from atbus.handshake import bounds
 from atbus.handshake.access_token import Side, prove, verify
 from atbus.handshake.active import ActiveHandshake
 from atbus.handshake.certificate import find_identity
@@ -61,13 +62,20 @@ class RegistrationTests(BusTests):
         self.assertIn("use tls+ipv4://192.0.2.1:1, or say allow_insecure = true", str(error))
 
     def test_security_storms(self) -> None:
-        """Who is refused waits half a minute; there are so many handshakes in a second."""
+        """
+        Who is refused waits half a minute; there are so many handshakes in a second, and one
+        address has a part of them.
+        """
         root = self.root(access_tokens=["geheim"])
         child = self.child(access_tokens=["geraten"])
         self.network.start(root)
         self.assertIs(self.refusal_of(child.start()), Status.ACCESS_DENIED)
         keeper = Doorkeeper()
         let_in = sum(keeper.refuses("192.0.2.1", 1.0) is None for _ in range(10_000))
+        self.assertEqual(let_in, bounds.HANDSHAKES_PER_ADDRESS_PER_SECOND)
+        for each in ("192.0.2.2", "192.0.2.3", "192.0.2.4"):
+            keeper.registered(each)
+            let_in += sum(keeper.refuses(each, 1.0) is None for _ in range(10_000))
         self.assertEqual(let_in, limits.HANDSHAKES_PER_SECOND)
         registered = self.child(CHILD + 1, access_tokens=["geheim"])
         self.network.start(registered)
