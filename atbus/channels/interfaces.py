@@ -68,7 +68,8 @@ class ChannelOptions:
     :param lets_begin: Tells whether somebody may begin a TLS handshake, by the address that he has
         dialled and what `IChannel.peer` would be.
     :param bad_handshake: Told who has begun one for nothing.
-    :param tls_refused: Told why a connection over TLS was not used, on either side.
+    :param tls_refused: Told which connection over TLS was not used, on either side, and why: what
+        was dialled, who has come (empty where we dialled), the kind of fault, and it in words.
     """
 
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
@@ -86,7 +87,7 @@ class ChannelOptions:
     turns_away: Callable[[Address, str], bool] = lambda _address, _peer: False
     lets_begin: Callable[[Address, str], bool] = lambda _address, _peer: True
     bad_handshake: Callable[[str], None] = lambda _peer: None
-    tls_refused: Callable[[TlsFault], None] = lambda _fault: None
+    tls_refused: Callable[[Address, str, TlsFault, str], None] = lambda *_what: None
 
     @property
     def unheard_seconds(self) -> float:

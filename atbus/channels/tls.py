@@ -191,13 +191,8 @@ class TlsStreamProtocol(StreamProtocol):
             self._factory.options.bad_handshake(self._peer)
 
     def _tell_refusal(self) -> None:
-        self._log.info(
-            "TLS connection at {address} not used: {refusal} ({fault})",
-            address=str(self.address),
-            refusal=self.refusal,
-            fault=self._tls_fault.name,
-        )
-        self._factory.options.tls_refused(self._tls_fault)
+        came = "" if self.dialled else self._peer
+        self._factory.options.tls_refused(self.address, came, self._tls_fault, self.refusal)
 
     # A certificate that was good when the connection began.
 

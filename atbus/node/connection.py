@@ -136,8 +136,19 @@ class Connection:
         self._end_status: Status | None = None
 
     def __repr__(self) -> str:
-        direction = "to" if self.dialled else "from"
-        return f"<Connection {direction} {self.address} {self.role.name.lower()}>"
+        return f"<Connection {self.ends} {self.role.name.lower()}>"
+
+    @property
+    def ends(self) -> str:
+        """Whom we have dialled, or who has dialled which of our addresses, for people."""
+        if self.dialled:
+            return f"to {self.address}"
+        return f"from {self.source or 'somebody'} at {self.address}"
+
+    @property
+    def source(self) -> str:
+        """Who has dialled, as its channel says it; empty where we have, and before it is open."""
+        return "" if self.dialled or self.channel is None else self.channel.peer
 
     @property
     def bus_id(self) -> int:
@@ -342,9 +353,6 @@ class Connection:
 
     def breach(self, error: RemoteProtocolError) -> None:
         """Report that the other side broke the protocol, tell it so, and close."""
-        self._context.log.warn(
-            "protocol broken on {connection}: {error}", connection=self, error=error
-        )
         self._context.events.on_error(error.status, f"{self}: {error}")
         if self.link is not None:
             goodbye = Goodbye(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from atbus import limits
 from atbus.address import Address
+from atbus.channels.tls_fault import TlsFault
 from atbus.errors import Status
 from atbus.handshake.doorkeeper import Doorkeeper, account_of, of_the_most, origin_of
 from atbus.node.connection import Connection
@@ -35,7 +36,7 @@ class Doorway:
         :returns: Whether he is to go at once; then that was told.
         """
         refusal = self._doorkeeper.refusal(_account(peer), self._context.now)
-        return not self._passes(address, refusal)
+        return not self._passes(address, peer, refusal)
 
     def lets_begin(self, address: Address, peer: str) -> bool:
         """
@@ -45,7 +46,8 @@ class Doorway:
         :param peer: Who has come, as a channel says it.
         :returns: Whether he may; if not, that was told.
         """
-        return self._passes(address, self._doorkeeper.refuses(_account(peer), self._context.now))
+        refusal = self._doorkeeper.refuses(_account(peer), self._context.now)
+        return self._passes(address, peer, refusal)
 
     def lets_in(self, address: Address, peer: str) -> bool:
         """
@@ -57,9 +59,8 @@ class Doorway:
         """
         if not (address.is_tls or self.lets_begin(address, peer)):
             return False
-        return self._passes(
-            address, None if self._make_room(peer) else "too many handshakes"
-        )
+        refusal = None if self._make_room(peer) else "too many handshakes"
+        return self._passes(address, peer, refusal)
 
     def entered(self, connection: Connection, peer: str) -> None:
         """Keep a place for a connection that was let in, until it has registered."""
@@ -77,10 +78,16 @@ class Doorway:
         """Note that somebody's TLS handshake was for nothing."""
         self._doorkeeper.bad_handshake(origin_of(peer), self._context.now)
 
-    def _passes(self, address: Address, refusal: str | None) -> bool:
+    def tls_refused(self, address: Address, peer: str, fault: TlsFault, why: str) -> None:
+        """Count a TLS connection, of either side, that is not used, and tell it."""
+        self._context.statistics.tls_refused[fault] += 1
+        self._context.events.on_tls_refused(address, peer, fault, why)
+
+    def _passes(self, address: Address, peer: str, refusal: str | None) -> bool:
         if refusal is not None:
             self._context.statistics.turned_away += 1
-            self._context.events.on_error(Status.OVERLOADED, f"{address}: {refusal}")
+            detail = f"nobody may begin from {peer or 'unix:'} at {address}: {refusal}"
+            self._context.events.on_error(Status.OVERLOADED, detail)
         return refusal is None
 
     def _make_room(self, peer: str) -> bool:

@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from atbus.errors import Status
 
 if TYPE_CHECKING:
+    from atbus.address import Address
+    from atbus.channels.tls_fault import TlsFault
     from atbus.node.connection import Connection
     from atbus.node.endpoint import Endpoint
     from atbus.node.subscription import Subscription
@@ -128,6 +130,7 @@ class NodeEvents:
     on_discovery              name, whether it is in sync         a registry is there, or away
     on_service_found          service                             a node offers something else now
     on_service_gone           service                             what it offered is gone
+    on_tls_refused            address, peer, fault, why           TLS came to nothing, either side
     on_error                  status, detail                      anything else that went wrong
     ========================  ==================================  =================================
     """
@@ -160,4 +163,5 @@ class NodeEvents:
         self.on_discovery: Signal[[str, bool]] = Signal("on_discovery", log)
         self.on_service_found: Signal[[Service]] = Signal("on_service_found", log)
         self.on_service_gone: Signal[[Service]] = Signal("on_service_gone", log)
+        self.on_tls_refused: Signal[[Address, str, TlsFault, str]] = Signal("on_tls_refused", log)
         self.on_error: Signal[[Status, str]] = Signal("on_error", log)

@@ -10,6 +10,7 @@ for their ids. A log that cannot be written, on a full disk, stops nothing; the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -20,8 +21,11 @@ from zope.interface import implementer
 from atbus import limits
 from atbus.busid import format_bus_id
 from atbus.errors import Status, printable
+from atbus.handshake.doorkeeper import account_of
 
 if TYPE_CHECKING:
+    from atbus.address import Address
+    from atbus.channels.tls_fault import TlsFault
     from atbus.node.connection import Connection
     from atbus.node.context import Timers
     from atbus.node.endpoint import Endpoint
@@ -43,6 +47,9 @@ _STATES = {
     "stopped": "has stopped",
 }
 
+
+# Who has dialled which of our addresses, as `Connection.ends` says it.
+_SOURCE = re.compile(r"\bfrom (?P<peer>\S+) at (?P<at>[^\s:]+:\S+)")
 
 # How Twisted's publisher begins to tell the other observers of one that has failed.
 _LINE_LOST = "Temporarily disabling observer"
@@ -95,6 +102,7 @@ class Journal:
             events.on_slow_consumer.observe(self._slow_consumer),
             events.on_drained.observe(self._drained),
             events.on_lag.observe(self._lagged),
+            events.on_tls_refused.observe(self._tls_refused),
             events.on_error.observe(self._failed),
         )
         self._losses = _Losses(node)
@@ -199,9 +207,15 @@ class Journal:
     def _invalid_connection(self, connection: Connection, status: Status) -> None:
         if status in _QUIET:
             return
-        direction = "to" if connection.dialled else "from a dialer of"
-        sentence = f"ends a connection {direction} {connection.address}: {status.name}"
-        self.write_seldom("invalid_connection", f"{connection.address} {status.name}", sentence)
+        sentence = f"ends a connection {connection.ends}: {status.name}"
+        peer = account_of(connection.source) or str(connection.address)
+        self.write_seldom("invalid_connection", f"{peer} {status.name}", sentence)
+
+    def _tls_refused(self, address: Address, peer: str, fault: TlsFault, why: str) -> None:
+        ends = f"from {peer} at {address}" if peer else f"to {address}"
+        sentence = f"does not use a TLS connection {ends}: {why} ({fault.name})"
+        who = account_of(peer) or str(address)
+        self.write_seldom("tls_refused", f"{who} {fault.name}", sentence)
 
     def _slow_endpoint(self, endpoint: Endpoint, queued_bytes: int) -> None:
         peer = format_bus_id(endpoint.bus_id)
@@ -223,7 +237,10 @@ class Journal:
         # A node that cannot come up stops, which says nothing about the reason.
         sentence = detail if status is Status.STOPPED else f"{status.name}: {detail}"
         level = LogLevel.error if status is Status.STOPPED else LogLevel.warn
-        self.write_seldom("error", f"{status.name} {detail}", sentence, level)
+        # Who comes has another port each time, and says what he likes.
+        source = _SOURCE.search(detail)
+        peer = detail if source is None else account_of(source["peer"]) or source["at"]
+        self.write_seldom("error", f"{status.name} {peer}", sentence, level)
 
 
 def _moves(drained: Drained) -> str:

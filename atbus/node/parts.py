@@ -140,7 +140,7 @@ def wire(
     options.turns_away = made.dialer.doorway.turns_away
     options.lets_begin = made.dialer.doorway.lets_begin
     options.bad_handshake = made.dialer.doorway.bad_handshake
-    options.tls_refused = lambda fault: context.statistics.tls_refused.update((fault,))
+    options.tls_refused = made.dialer.doorway.tls_refused
     made.pulse.sweeps += _sweeps(made)
     _connect(context, made)
     _connect_moves(made)

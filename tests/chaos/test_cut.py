@@ -136,7 +136,8 @@ class CutTests(ChaosCase):
         told = datetime.now(tz=UTC)
         self.publish()
         lost = [self.lost(bus_id) for bus_id in (one, two, three)]
-        refused = [self.root_says(rf"not used: .* \({fault}\)") for fault in ("REVOKED", "EXPIRED")]
+        faults = ("REVOKED", "EXPIRED")
+        refused = [self.root_says(rf"does not use .* \({fault}\)") for fault in faults]
         times = await gatherResults(lost)
         await gatherResults(refused)
         for process in (revoked, denied, expired):

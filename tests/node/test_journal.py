@@ -8,6 +8,8 @@ from typing import Any, cast
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher, formatEvent
 
 from atbus import limits
+from atbus.address import parse_address
+from atbus.channels.tls_fault import TlsFault
 from atbus.errors import Status
 from atbus.node.journal import Journal
 from atbus.node.node import Node
@@ -175,6 +177,27 @@ class JournalTests(BusTests):
         self.network.settle(QUIET)
         self.assertEqual(self.lines, ["0x10000 waits for 9 (6 times more in 10 s)"])
 
+    def test_a_source_has_one_line(self) -> None:
+        """
+        However often somebody comes, from whatever port, and whatever he says, there is one line
+        for each event, and it names him and where he has come; another host has its own.
+        """
+        double = self.network.node(id=ROOT)
+        self.journal(double)
+        events, address = double.events, parse_address("ipv4://192.0.2.9:7")
+        for port in range(1, 1_001):
+            for host in ("ipv4://192.0.2.1", "ipv6://[2001:db8::1]"):
+                ends = f"from {host}:{port} at {address}"
+                events.on_error(Status.MALFORMED_FRAME, f"<Connection {ends} control>: x{port}")
+                events.on_error(Status.OVERLOADED, f"nobody may begin {ends}: too many")
+                events.on_tls_refused(address, f"tls+{host}:{port}", TlsFault.NOT_TLS, f"{port}")
+        lines = self.lines
+        self.assertEqual(len(lines), 6)
+        for host in ("ipv4://192.0.2.1", "ipv6://[2001:db8::1]"):
+            self.assertEqual(len([line for line in lines if f"{host}:1 at {address}" in line]), 3)
+        self.network.settle(QUIET)
+        self.assertEqual([line for line in self.lines if "(999 times more" not in line], [])
+
     def test_the_events_that_are_told(self) -> None:
         """What a person should look at is a warning, and nothing can break a line."""
         root, child = self.pair()
@@ -189,6 +212,7 @@ class JournalTests(BusTests):
         connection: Any = endpoint.control
         events.on_invalid_connection(connection, Status.HANDSHAKE_TIMEOUT)
         events.on_invalid_connection(connection, Status.STOPPED)
+        came = f"from {connection.channel.peer} at {ROOT_ADDRESS}"
         self.assertEqual({event["log_level"] for event in self.events}, {LogLevel.warn})
         names = [event["event"] for event in self.events]
         self.assertEqual(names, ["slow_endpoint", "lag", "error", "invalid_connection"])
@@ -198,7 +222,7 @@ class JournalTests(BusTests):
                 "0x10000 has 3000000 bytes queued for slow 0x10001",
                 "0x10000 was held up for 0.50 s by message_received",
                 "0x10000 OUT_OF_TURN: one\\ntwo",
-                f"0x10000 ends a connection from a dialer of {ROOT_ADDRESS}: HANDSHAKE_TIMEOUT",
+                f"0x10000 ends a connection {came}: HANDSHAKE_TIMEOUT",
             ],
         )
         self.journal(root)

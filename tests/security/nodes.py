@@ -81,6 +81,11 @@ class NodesCase(TlsTests):
         self.addCleanup(globalLogPublisher.removeObserver, log)
         for node in nodes:
             node.events.on_error.observe(lambda status, why: lines.append(f"{status.name}: {why}"))
+            node.events.on_tls_refused.observe(
+                lambda address, peer, fault, why: lines.append(
+                    f"{fault.name} from {peer} at {address}: {why}"
+                )
+            )
         return lines
 
     async def refuse(self, rows: Mapping[str, Row], *more: Node) -> None:
