@@ -3,8 +3,8 @@ One client that is connected: its session, what waits to be sent to it, and its 
 
 Theory of operation. What is to be sent is collected and written once per turn, or when a piece of
 input has been dealt with. While the transport takes no more, it is kept here, and counted: a client
-for whom too much waits, or who takes nothing for too long, is closed without a word, as NATS does.
-Publishers for such a client are read more slowly before it comes to that.
+for whom too much waits, or who takes not one byte for too long, is closed without a word, as NATS
+does. Publishers for such a client are read more slowly before it comes to that.
 
 A client may say very much in few bytes. What is not dealt with after some milliseconds waits for
 the next turn, in order, and nothing more is read of the client until then.
@@ -25,6 +25,7 @@ from atbus.nats.effects import Attach, Close, Connected, Detach, Effect, Subscri
 from atbus.nats.faults import Fault, Reason, error_line
 from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.session import Session
+from atbus.nats.write_deadline import WriteDeadline
 from atbus.node.context import Alarm
 from atbus.node.publication import Publication, PublicationRun
 
@@ -50,6 +51,9 @@ class Wire(Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+
+    def taken_bytes(self) -> int:
+        """Tell how much the other side has taken of what was sent."""
 
     def pause_reading(self) -> None:
         """Read nothing for a while."""
@@ -105,7 +109,12 @@ class Client:
         # Nothing more is sent; and: what was to be sent is.
         self._is_closing = self._is_closed = False
         self._alarm = Alarm(gateway.timers, self._tick)
-        self._patience: IDelayedCall | None = None
+        self._patience = WriteDeadline(
+            gateway.timers,
+            gateway.settings.write_seconds,
+            wire.taken_bytes,
+            partial(self.give_up, Reason.SLOW_CONSUMER_TIME),
+        )
         # Until when nothing is read; and what came meanwhile, and waits behind what is unread.
         self._pause: IDelayedCall | None = None
         self._behind: list[bytes] = []
@@ -119,6 +128,11 @@ class Client:
     def active(self) -> float:
         """When something came last, seconds since 1970."""
         return self.started + self._heard - self._began
+
+    @property
+    def taken_bytes(self) -> int:
+        """How much it has taken of what was sent to it, with what carries that."""
+        return self._wire.taken_bytes()
 
     def open(self, info: bytes) -> None:
         """
@@ -340,23 +354,13 @@ class Client:
     def hold(self) -> None:
         """The transport has enough; it says when it can take more."""
         self._is_held = True
-        if self._patience is None:
-            self._patience = self._gateway.timers.callLater(
-                self._gateway.settings.write_seconds,
-                self.give_up,
-                Reason.SLOW_CONSUMER_TIME,
-            )
+        self._patience.begin()
 
     def release(self) -> None:
         """The transport has sent what it had."""
         self._is_held = False
-        self._stop_waiting()
+        self._patience.end()
         self.flush()
-
-    def _stop_waiting(self) -> None:
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
-        self._patience = None
 
     def _read_later(self, seconds: float) -> None:
         """Read nothing of this client for a moment."""
@@ -382,10 +386,7 @@ class Client:
         self._alarm.set(None)
         self._gateway.note_dirty(self)
         self._is_closing = True
-        if self._patience is None:
-            self._patience = self._gateway.timers.callLater(
-                self._gateway.settings.write_seconds, self._wire.abort
-            )
+        self._patience.limit()
 
     def refuse(self, fault: Fault) -> None:
         """Tell the client what is wrong, and close."""
@@ -411,7 +412,7 @@ class Client:
         self.reason = self.reason or reason
         self._perform(self.session.end())
         self._alarm.set(None)
-        self._stop_waiting()
+        self._patience.stop()
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None

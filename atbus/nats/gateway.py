@@ -42,6 +42,7 @@ from atbus.nats.settings import GatewaySettings
 from atbus.nats.siblings import Place, Siblings
 from atbus.nats.tcp import TcpClients
 from atbus.nats.tls import make_context
+from atbus.nats.write_deadline import taken_bytes
 from atbus.node.life import LOST_UPSTREAM, RUNNING
 from atbus.node.node import Node
 from atbus.node.publication import Publication, PublicationRun
@@ -66,6 +67,7 @@ class Gateway(Service):
     :param random: Spreads the first PINGs.
     :param wall: Gives the time since 1970, seconds.
     :param hosts: Gives the hosts to dial for one at which is listened.
+    :param taken: Tells how much the other side of a transport has taken.
     :raises ConfigurationError: Certificates cannot be used.
     """
 
@@ -81,12 +83,14 @@ class Gateway(Service):
         random: Random | None = None,
         wall: Callable[[], float] = wall_seconds,
         hosts: Callable[[str], Sequence[str]] = hosts_at,
+        taken: Callable[[Any], int] = taken_bytes,
     ) -> None:
         self.node = node
         self.settings = settings
         self.timers = reactor if timers is None else timers
         self.seconds: Callable[[], float] = self.timers.seconds
         self.wall_seconds = wall
+        self.taken_bytes = taken
         self.tls_context = None if settings.tls is None else make_context(settings.tls)
         self.clients: dict[int, Client] = {}
         #: Those that ended, the last ones.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -25,6 +26,7 @@ from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.portions import Portions
 from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_session import Answered, Close, Opened, ServerSession, StartTls, Write
+from atbus.nats.write_deadline import WriteDeadline
 from atbus.node.context import Alarm
 from atbus.subjects.pattern import INBOX, inbox_owner
 
@@ -55,6 +57,7 @@ class ServerLinks:
         self.beyond = gateway.node.beyond
         #: How long the other side may take nothing of what waits for it.
         self.write_seconds = gateway.settings.write_seconds
+        self.taken_bytes = gateway.taken_bytes
         #: When the other side is asked whether it is alive, ...
         self.ping_seconds = min(gateway.settings.ping_seconds, bounds.LEAF_PING_SECONDS)
         #: ... and how many of these questions may be without an answer.
@@ -117,7 +120,12 @@ class ServerLink(Protocol):
         self.waiting_bytes = 0
         self._waiting: list[bytes] = []
         self._is_held = self._is_closing = False
-        self._patience: IDelayedCall | None = None
+        self._patience = WriteDeadline(
+            owner.timers,
+            owner.write_seconds,
+            lambda: owner.taken_bytes(self.transport),
+            partial(self._give_up, "it takes nothing"),
+        )
         # What was read and not dealt with yet; while we rest from that, nothing is read.
         self._unread = Portions()
         self._rest: IDelayedCall | None = None
@@ -175,7 +183,7 @@ class ServerLink(Protocol):
         """The connection has ended."""
         self._leave()
         self._alarm.set(None)
-        self._stop_waiting()
+        self._patience.stop()
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
@@ -199,7 +207,7 @@ class ServerLink(Protocol):
         self._is_closing = True
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        self._be_patient()
+        self._patience.limit()
 
     def _leave(self) -> None:
         self._session.end()
@@ -367,18 +375,6 @@ class ServerLink(Protocol):
         if self.waiting_bytes > bounds.LEAF_PENDING_BYTES:
             self._give_up("too much waits for it")
 
-    def _be_patient(self) -> None:
-        """Give the other side time to take something of what waits."""
-        if self._patience is None:
-            self._patience = self._owner.timers.callLater(
-                self._owner.write_seconds, self._give_up, "it takes nothing"
-            )
-
-    def _stop_waiting(self) -> None:
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
-        self._patience = None
-
     def _give_up(self, reason: str) -> None:
         """Close at once; what waits is lost."""
         if not self._is_closing:
@@ -403,12 +399,12 @@ class ServerLink(Protocol):
     def pauseProducing(self) -> None:
         """The transport has enough to send."""
         self._is_held = True
-        self._be_patient()
+        self._patience.begin()
 
     def resumeProducing(self) -> None:
         """The transport has sent what it had."""
         self._is_held = False
-        self._stop_waiting()
+        self._patience.end()
         self.flush()
 
     def stopProducing(self) -> None:

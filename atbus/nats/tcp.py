@@ -187,6 +187,10 @@ class TcpClient(Protocol):
         """Close at once."""
         self.transport.abortConnection()
 
+    def taken_bytes(self) -> int:
+        """Tell how much the client has taken of what was sent."""
+        return self._gateway.taken_bytes(self.transport)
+
     def pause_reading(self) -> None:
         """Read nothing for a while."""
         self.transport.pauseProducing()

@@ -246,6 +246,10 @@ class WebSocketClient:
         self._is_closed = True
         self._door.abortConnection()
 
+    def taken_bytes(self) -> int:
+        """Tell how much the client has taken of what was sent."""
+        return self._gateway.taken_bytes(self._door)
+
     def pause_reading(self) -> None:
         """Read nothing for a while."""
         self._is_paused = True

@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ConnectError, ConnectionDone
 from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -104,8 +105,10 @@ class Caller:
 
     def __init__(self, clock: Any, port: Port) -> None:
         self.is_gone = False
-        #: Whether it takes nothing of what it is sent.
+        #: Whether it takes nothing of what it is sent, unless it is told to.
         self.is_deaf = False
+        #: Bytes that it has taken since.
+        self.taken = 0
         self.is_unread = False
         self._clock = clock
         self._address = port.getHost()
@@ -140,6 +143,13 @@ class Caller:
             self._end()
         elif self._producer is not None:
             self._producer.resumeProducing()
+
+    def takes(self, count: int) -> None:
+        """Take some bytes of what was sent; there is no room for more yet."""
+        waiting = b"".join(self._waiting)
+        self._heard.append(waiting[:count])
+        self._waiting = [waiting[count:]]
+        self.taken += min(count, len(waiting))
 
     def hangs_up(self) -> None:
         """Go away."""
@@ -206,6 +216,13 @@ class Caller:
         return self._address
 
 
+def taken_by(transport: Any) -> int:
+    """Tell how much a caller has taken, as its kernel would."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return int(getattr(transport, "taken", 0))
+
+
 class HarborTests(BusTests):
     """Nodes with gateways."""
 
@@ -237,6 +254,7 @@ class HarborTests(BusTests):
             self.quays[node],
             random=Random(1),
             wall=lambda: 1_700_000_000.0 + clock.seconds(),
+            taken=taken_by,
             **options,
         )
         self.gateways[node] = made

@@ -87,6 +87,23 @@ class DoorTests(HarborTests):
             self.network.settle(2.0)
             self.assertEqual((leaf.is_gone, gateway.leafs.links), (True, []))
 
+    def test_who_takes_little(self) -> None:
+        """A leaf that takes a byte now and then is served, until it takes none for as long."""
+        gateway = self.open(write_seconds=5.0)
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nLS+ a\r\nPING\r\n")
+        client = self.caller(gateway)
+        leaf.is_deaf = True
+        client.says(b"CONNECT {}\r\nPUB a 200\r\n%b\r\n" % bytes(200))
+        self.network.settle(0.1)
+        for _ in range(20):
+            self.network.settle(4.0)
+            leaf.says(b"PONG\r\n")
+            leaf.takes(1)
+        self.assertEqual(len(gateway.leafs.links), 1)
+        self.network.settle(6.5)
+        self.assertEqual((leaf.is_gone, gateway.leafs.links), (True, []))
+
     def test_a_slow_leaf_is_told_why_it_is_closed(self) -> None:
         """What waits when a connection is closed in good order is sent first."""
         gateway = self.open()

@@ -110,6 +110,24 @@ class DoorTests(RouteCase):
         self.assertEqual(client.hears(), b"MSG a 1 4\r\nthis\r\n")
         self.assertEqual(server.hears(), b"RMSG $G b 4\r\nthat\r\n")
 
+    def test_who_takes_little(self) -> None:
+        """A server that takes a byte now and then is a member, until it takes none for as long."""
+        gateway = self.open()
+        server = self.joins(gateway, "A")
+        client = self.caller(gateway)
+        server.says(b"RS+ $G b\r\n")
+        self.network.settle()
+        server.is_deaf = True
+        client.says(b"CONNECT {}\r\nPUB b 200\r\n%b\r\n" % bytes(200))
+        self.network.settle(0.1)
+        for _ in range(10):
+            self.network.settle(bounds.WRITE_SECONDS - 1.0)
+            server.says(b"PONG\r\n")
+            server.takes(1)
+        self.assertEqual(self.members(gateway), {"A"})
+        self.network.settle(bounds.WRITE_SECONDS * 1.3)
+        self.assertEqual((server.is_gone, self.members(gateway)), (True, set()))
+
     def test_hostile_servers(self) -> None:
         """Whatever a server says, nothing comes of it but its end, and clients are served on."""
         gateway = self.open()

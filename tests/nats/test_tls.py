@@ -72,6 +72,7 @@ class TlsTests(SocketCase):
         version, cipher = gateway.clients[1].tls or ("", "")
         self.assertIn(version, ("1.2", "1.3"))
         self.assertTrue(cipher)
+        self.assertTrue(gateway.clients[1].taken_bytes > 0)
 
     def test_without_it(self) -> Deferred[None]:
         """Who goes on in the clear is closed."""

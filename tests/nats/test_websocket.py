@@ -187,6 +187,8 @@ class SecureTests(BrowserCase):
         heard = await browser.hears(b"PONG\r\n")
         self.assertEqual(heard, b"MSG a 1 5\r\nhello\r\nPONG\r\n")
         self.assertEqual(gateway.clients[1].kind, "websocket")
+        # Below WebSocket and TLS there is a kernel that tells what was taken.
+        self.assertTrue(gateway.clients[1].taken_bytes > 0)
 
     def test_in_the_clear(self) -> Deferred[None]:
         """Who does not begin TLS is told nothing, and closed."""

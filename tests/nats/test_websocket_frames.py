@@ -165,6 +165,24 @@ class EndTests(FrameCase):
         self.assertEqual(found[-1], (CLOSE, b"\x03\xf0Maximum Connections Exceeded"))
 
 
+class SlowTests(FrameCase):
+    """Clients that take little of what they are sent, or nothing."""
+
+    def test_something_moves(self) -> None:
+        """Who takes a byte now and then is served, until he takes none for as long."""
+        gateway = self.open(write_seconds=5.0)
+        browser, publisher = self.browser(gateway), self.caller(gateway)
+        browser.says(frame(QUIET + b"SUB a 1\r\n"))
+        browser.is_deaf = True
+        publisher.says(QUIET + b"PUB a 200\r\n%b\r\n" % bytes(200))
+        for _ in range(20):
+            self.network.settle(4.0)
+            browser.takes(1)
+        self.assertFalse(browser.is_gone)
+        self.network.settle(6.5)
+        self.assertTrue(browser.is_gone)
+
+
 class AnswerTests(FrameCase):
     """Control frames that want an answer."""
 
