@@ -52,6 +52,8 @@ _KEYS: Final = frozenset(
     }
 )
 _RIGHTS: Final = frozenset({"publish", "subscribe", "responses", "responses_seconds"})
+# What nats-server takes for the hash of a password.
+_HASH: Final = re.compile(r"\$2[a-z]?\$\d\d\$")
 _LISTENER: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:]+\]|):\d{1,5}")
 _LOOPBACK: Final = re.compile(r"(?:127\.[\d.]+|localhost|\[::1\]):\d+")
 
@@ -139,6 +141,7 @@ def _faults_in_users(table: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{place}: expected a table"
             else:
                 yield from _faults_in_user(place, entry, needed, further)
+    yield from _faults_in_passwords(table)
     yield from _faults_in_names(table)
     yield from _faults_in_rights(".permissions", table.get("permissions", {}))
     yield from _faults_in_account(".account", table.get("account"))
@@ -162,6 +165,31 @@ def _faults_in_user(
     if place.startswith(".leaf") and isinstance(rights, Mapping) and "responses" in rights:
         # The hub says what may be published before anything is asked.
         yield f"{place}.permissions.responses: a leaf answers where it may publish"
+
+
+def _faults_in_passwords(table: Mapping[str, Any]) -> Iterator[str]:
+    """As a password a hash would let in whoever has read it."""
+    places: list[tuple[str, str, str, object]] = [
+        *((".", "user", "password", table), (".", "leaf_user", "leaf_password", table)),
+        *((".", "token", "token", table), (".cluster.", "user", "password", table.get("cluster"))),
+    ]
+    for name in ("users", "leaf_users"):
+        entries = table.get(name, ())
+        if isinstance(entries, list | tuple):
+            places += [
+                (f".{name}[{index}].", "user", "password", entry)
+                for index, entry in enumerate(entries)
+            ]
+    for place, user, key, entry in places:
+        if not isinstance(entry, Mapping):
+            continue
+        password = entry.get(key)
+        if isinstance(password, str) and _HASH.match(password):
+            whose = f"that of {entry[user]!r}" if user != key and user in entry else "it"
+            yield (
+                f"{place}{key}: {whose} is a hash (bcrypt), which is not understood; "
+                "what is hashed has to be written"
+            )
 
 
 def _faults_in_names(table: Mapping[str, Any]) -> Iterator[str]:

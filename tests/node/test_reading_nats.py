@@ -76,6 +76,33 @@ class NatsTests(SynchronousTestCase):
                 (fault, caught.exception.faults),
             )
 
+    def test_hashes_are_no_passwords(self) -> None:
+        """A hash where a password belongs is told, with the user's name, and is not shown."""
+        hash_ = "$2a$11$W2zko751KUvVy59mUTWmpOdWjpEm5qhcCZRd05GjI/sSOT.xtiHyG"
+        bob = {"user": "bob", "password": hash_}
+        users = [{"user": "anna", "password": "x"}, bob]
+        cases: list[tuple[dict[str, Any], str]] = [
+            (bob, "nats.password: that of 'bob' is a hash (bcrypt)"),
+            ({"users": users}, "nats.users[1].password: that of 'bob' is a hash"),
+            ({"leaf_users": users}, "nats.leaf_users[1].password: that of 'bob' is a hash"),
+            (
+                {"leaf_user": "bob", "leaf_password": hash_},
+                "nats.leaf_password: that of 'bob' is a hash",
+            ),
+            ({"token": hash_}, "nats.token: it is a hash"),
+            ({"cluster": bob}, "nats.cluster.password: that of 'bob' is a hash"),
+            ({"token": "$2b$04$x"}, "nats.token: it is a hash"),
+            ({"token": "$2y$10$"}, "nats.token: it is a hash"),
+        ]
+        for wrong, fault in cases:
+            with self.assertRaises(ConfigurationError, msg=str(wrong)) as caught:
+                NodeConfig(id=1, nats={**LISTEN, **wrong})
+            told = [each for each in caught.exception.faults if each.startswith(fault)]
+            self.assertEqual(len(told), 1, (fault, caught.exception.faults))
+            self.assertNotIn("W2zko751", str(caught.exception))
+        for good in ("$2a", "x$2a$11$", "2a$11$"):
+            NodeConfig(id=1, nats={**LISTEN, "token": good})
+
     def test_somewhere_to_come_in(self) -> None:
         """Monitors alone make no gateway; WebSocket alone does."""
         with self.assertRaises(ConfigurationError):
