@@ -25,6 +25,54 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
+class Limits:
+    """
+    What a client may have at most; None for what its gateway allows.
+
+    :param subscriptions: How many subscriptions.
+    :param payload_bytes: How long a payload, with its headers.
+    :param connections: How many connections all those have for whom its issuer vouches.
+    """
+
+    subscriptions: int | None = None
+    payload_bytes: int | None = None
+    connections: int | None = None
+
+    def allow_another(self, count: int) -> bool:
+        """Tell whether who has so many subscriptions may have one more."""
+        return self.subscriptions is None or count < self.subscriptions
+
+    def within(self, other: Limits) -> Limits:
+        """Give the limits that keep to those of another as well."""
+        return Limits(
+            subscriptions=least(self.subscriptions, other.subscriptions),
+            payload_bytes=least(self.payload_bytes, other.payload_bytes),
+            connections=least(self.connections, other.connections),
+        )
+
+
+def least(*limits: int | None) -> int | None:
+    """Give the smallest of some limits; None where all are none."""
+    return min((each for each in limits if each is not None), default=None)
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """
+    From where a client comes.
+
+    :param host: Its address.
+    :param kind: How it is connected: "nats" or "websocket".
+    """
+
+    host: str = ""
+    kind: str = "nats"
+
+
+NOWHERE: Final = Origin()
+
+
+@attrs.frozen(kw_only=True)
 class User:
     """
     Somebody who may connect.
@@ -33,6 +81,7 @@ class User:
     :param password: None when it is known by something else.
     :param expires: When its rights end, on the session's clock; None for never.
     :param account: Whose subjects it uses; empty for those of the bus.
+    :param issuer: Who vouches for it; empty for nobody.
     """
 
     name: str = ""
@@ -40,15 +89,17 @@ class User:
     permissions: Permissions = EVERYTHING
     expires: float | None = None
     account: str = ""
+    issuer: str = ""
+    limits: Limits = Limits()
 
 
 class Voucher(Protocol):
     """Knows users by the tokens that they show, see `atbus.nats.tokens.Chain`."""
 
     def admit(
-        self, token: str, signature: str, nonce: str, wall_seconds: float
-    ) -> tuple[User, float | None] | None:
-        """Find out who shows a token, and when it ends."""
+        self, token: str, signature: str, nonce: str, wall_seconds: float, origin: Origin
+    ) -> tuple[User, float | None]:
+        """Find out who shows a token, and when it ends; a ValueError says why nobody does."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,21 +152,24 @@ class Authentication:
         """Whether clients sign something."""
         return bool(self.keys) or self.voucher is not None
 
-    def judge(self, options: ConnectOptions, nonce: str, clock: Clock) -> User | None:
+    def judge(
+        self, options: ConnectOptions, nonce: str, clock: Clock, origin: Origin = NOWHERE
+    ) -> User | None:
         """
         Find out who a client is.
 
         :param options: What it has said.
         :param nonce: What it was asked to sign.
+        :param origin: From where it comes.
         :returns: As whom it is let in; None for not at all.
+        :raises ValueError: Likewise, by a token that it has shown; it says why.
         """
         if self.is_open:
             return User(name=options.user, permissions=self.permissions, account=self.account)
         if self.voucher is not None and options.jwt:
-            admitted = self.voucher.admit(options.jwt, options.sig, nonce, clock.wall_seconds())
-            if admitted is None:
-                return None
-            user, ends = admitted
+            user, ends = self.voucher.admit(
+                options.jwt, options.sig, nonce, clock.wall_seconds(), origin
+            )
             left = None if ends is None else ends - clock.wall_seconds()
             return attrs.evolve(user, expires=None if left is None else clock.seconds() + left)
         if options.nkey and options.nkey in self.keys:

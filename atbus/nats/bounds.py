@@ -175,3 +175,7 @@ PORTION_ALIKE: Final = 8
 #: Frames of a client over WebSocket are taken in portions of at most so many, for one of seven
 #: bytes costs as much as any: 5 ms then. What answers them is counted as well.
 PORTION_FRAMES: Final = 512
+
+#: Subjects that one list of a template stands for: with two tags of a hundred values each there
+#: would be ten thousand, which are looked through for each message.
+TEMPLATE_SUBJECTS_MAX: Final = 1_000

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import attrs
 
 from atbus.nats import bounds
+from atbus.nats.authentication import Limits
 from atbus.nats.faults import Fault
 from atbus.nats.grammar import Publish, PublishRun
 
@@ -83,6 +84,13 @@ class Terms:
     pings_max: int = bounds.PINGS_MAX
     first_ping_seconds: float = bounds.FIRST_PING_SECONDS
     login_seconds: float = bounds.AUTHENTICATION_SECONDS
+
+    @property
+    def limits(self) -> Limits:
+        """What a client may have that has no limits of its own."""
+        return Limits(
+            subscriptions=self.subscriptions_max or None, payload_bytes=self.payload_bytes_max
+        )
 
 
 class Counts:

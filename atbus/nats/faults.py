@@ -24,6 +24,8 @@ class Reason(enum.Enum):
     PROTOCOL_VIOLATION = "Protocol Violation"
     PROTOCOL_VERSION = "Bad Client Protocol Version"
     CONNECTIONS_MAX = "Maximum Connections Exceeded"
+    ACCOUNT_CONNECTIONS_MAX = "Maximum Account Connections Exceeded"
+    SUBSCRIPTIONS_MAX = "Maximum Subscriptions Exceeded"
     PAYLOAD_MAX = "Maximum Message Payload Exceeded"
     LINE_MAX = "Maximum Control Line Exceeded"
     NO_RESPONDERS = "No Responders Requires Headers"
@@ -52,6 +54,11 @@ class Fault(enum.Enum):
     AUTHENTICATION_TIMEOUT = ("Authentication Timeout", Reason.AUTHENTICATION_TIMEOUT)
     AUTHENTICATION_EXPIRED = ("User Authentication Expired", Reason.AUTHENTICATION_EXPIRED)
     TOO_MANY_CONNECTIONS = ("maximum connections exceeded", Reason.CONNECTIONS_MAX)
+    TOO_MANY_OF_ACCOUNT = (
+        "maximum account active connections exceeded",
+        Reason.ACCOUNT_CONNECTIONS_MAX,
+    )
+    TOO_MANY_SUBSCRIPTIONS = ("maximum subscriptions exceeded", Reason.SUBSCRIPTIONS_MAX)
     STALE = ("Stale Connection", Reason.STALE)
 
     def __init__(self, text: str, reason: Reason) -> None:

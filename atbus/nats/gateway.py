@@ -10,8 +10,6 @@ Connections wait in the system until the node is up. When the service stops they
 
 from __future__ import annotations
 
-import secrets
-from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -26,9 +24,8 @@ from twisted.logger import Logger
 from atbus.errors import AtbusError, Status, SubjectError, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.accounts import Names
-from atbus.nats.authentication import NONCE_BYTES, Clock, User
+from atbus.nats.authentication import Clock
 from atbus.nats.client import Client, Wire
-from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.doors import MONITOR, Doors
 from atbus.nats.effects import Counts, Terms
 from atbus.nats.faults import Reason
@@ -36,6 +33,7 @@ from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.hosts import hosts_at
 from atbus.nats.info import info_line, make_identity
 from atbus.nats.leafs import Leafs
+from atbus.nats.logins import Logins
 from atbus.nats.routes import make_routes
 from atbus.nats.session import Session
 from atbus.nats.settings import GatewaySettings
@@ -119,12 +117,12 @@ class Gateway(Service):
         self._log = Logger(namespace="atbus.nats")
         self._dirty: list[Client] = []
         self._flushing: IDelayedCall | None = None
-        self._nonces: dict[int, str] = {}
         self._names: dict[str, Names] = {}
         self._watching: Any = None
         self._leaving: IDelayedCall | None = None
         self._gone: Deferred[None] | None = None
         self.clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
+        self._logins = Logins(settings.authentication, self.clock, self.timers, self._log)
 
     # Life.
 
@@ -287,7 +285,7 @@ class Gateway(Service):
             port=port,
             client_id=client.number,
             client_ip=client.peer[0],
-            nonce=self._nonces.get(client.number, ""),
+            nonce=self._logins.nonce_of(client.number),
             urls=websocket_urls if client.kind == "websocket" else urls,
             websocket_urls=() if client.kind == "websocket" else websocket_urls,
             leaving=self.is_leaving,
@@ -320,18 +318,15 @@ class Gateway(Service):
         self.total_connections += 1
         number = self.total_connections
         settings = self.settings
-        nonce = ""
-        if settings.authentication.needs_nonce:
-            nonce = urlsafe_b64encode(secrets.token_bytes(NONCE_BYTES)).decode().rstrip("=")
-            self._nonces[number] = nonce
-
-        def judge(options: ConnectOptions) -> User | None:
-            return settings.authentication.judge(options, nonce, self.clock)
-
+        self._logins.draw_nonce(number)
         client = Client(
             self,
             wire,
-            Session(self._terms(), judge, lambda pattern: self._allows(client, pattern)),
+            Session(
+                self._terms(),
+                lambda options: self._logins.judge(client, options),
+                lambda pattern: self._allows(client, pattern),
+            ),
             number=number,
             peer=peer,
             kind=kind,
@@ -371,7 +366,7 @@ class Gateway(Service):
         """Note that a client is not connected any more."""
         if self.clients.pop(client.number, None) is None:
             return
-        self._nonces.pop(client.number, None)
+        self._logins.gone(client.number)
         self.closed.append(client)
         counts = client.session.counts
         self.past.in_messages += counts.in_messages

@@ -91,6 +91,24 @@ _PUB: Final = b"PUB "
 _END: Final = b"\r\n"
 
 
+def break_long(operations: list[Operation], payload_bytes_max: int) -> None:
+    """
+    Put what breaks the connection in the place of publications that are too long.
+
+    :param operations: What was read, perhaps when more was allowed.
+    """
+    for index, operation in enumerate(operations):
+        match operation:
+            case Publish(header=header, payload=payload):
+                longest = len(header or b"") + len(payload)
+            case PublishRun(payloads=payloads):
+                longest = max(map(len, payloads))
+            case _:
+                continue
+        if longest > payload_bytes_max:
+            operations[index] = Broken(Fault.PAYLOAD_TOO_LARGE)
+
+
 class Grammar:
     """
     What one client sends.

@@ -166,12 +166,22 @@ def read_permissions(table: Mapping[str, Any]) -> Permissions:
     :param table: Of permissions, without faults.
     :returns: It.
     """
+    publish, responses = _read_rules(table.get("publish")), int(table.get("responses", 0))
     return Permissions(
-        publish=_read_rules(table.get("publish")),
+        publish=only_listed(publish) if responses else publish,
         subscribe=_read_rules(table.get("subscribe")),
-        responses=int(table.get("responses", 0)),
+        responses=responses,
         responses_seconds=float(table.get("responses_seconds", 0.0)),
     )
+
+
+def only_listed(side: Rules) -> Rules:
+    """
+    Allow nothing where nothing is listed.
+
+    Who is given the right to answer has no need of it when everything else is allowed as well.
+    """
+    return attrs.evolve(side, allow=side.allow or ())
 
 
 def _read_rules(side: Any) -> Rules:

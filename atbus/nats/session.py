@@ -42,6 +42,7 @@ from atbus.nats.grammar import (
     PublishRun,
     Subscribe,
     Unsubscribe,
+    break_long,
 )
 from atbus.nats.permissions import EVERYTHING, Permissions
 from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, quoted
@@ -62,14 +63,14 @@ class Session:
     One client.
 
     :param terms: What holds for it.
-    :param judge: Says as whom a client with these options is let in; None for "not at all".
+    :param judge: Says as whom a client with these options is let in, or what it is told.
     :param allows: Says whether anybody may subscribe to a pattern here, whoever he is.
     """
 
     def __init__(
         self,
         terms: Terms,
-        judge: Callable[[ConnectOptions], User | None],
+        judge: Callable[[ConnectOptions], User | Fault | None],
         allows: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.options = ConnectOptions()
@@ -88,6 +89,7 @@ class Session:
         self._grammar = Grammar(terms.payload_bytes_max, terms.line_bytes_max)
         self._permissions: Permissions = EVERYTHING
         self._publishes_freely = True
+        self._limits = terms.limits
         #: Whether each delivery has to be asked for.
         self.receives_freely = True
         #: Whether what is asked of the client lets it answer there.
@@ -171,7 +173,8 @@ class Session:
         if self.closed:
             return
         effects: list[Effect] = []
-        for operation in self._grammar.feed(data):
+        operations = self._grammar.feed(data)
+        for operation in operations:
             goes = False
             if type(operation) is Publish and not self._awaits_login:
                 self.heard_at = now
@@ -181,6 +184,8 @@ class Session:
                 goes = self._publish_run(operation, now, effects)
             else:
                 self._obey(operation, now, effects)
+                if type(operation) is Connect:
+                    break_long(operations, self._grammar.payload_bytes_max)
             if effects:
                 yield from effects
                 effects.clear()
@@ -238,11 +243,7 @@ class Session:
         return True
 
     def refused(self, subject: bytes) -> bytes:
-        """
-        Write that the client may not publish on a subject.
-
-        :returns: What is to be sent.
-        """
+        """Write that the client may not publish on a subject."""
         return error_line(f"Permissions Violation for Publish to {quoted(subject)}")
 
     def _may_publish(self, subject: bytes, now: float) -> bool:
@@ -307,8 +308,8 @@ class Session:
         self.options = options
         self._login_until = None
         user = self._judge(options)
-        if user is None or options.account or options.new_account:
-            self._close(Fault.NOT_AUTHORIZED, effects)
+        if not isinstance(user, User) or options.account or options.new_account:
+            self._close(user if isinstance(user, Fault) else Fault.NOT_AUTHORIZED, effects)
             return
         if options.protocol not in (0, 1):
             self._close(Fault.PROTOCOL_VERSION, effects)
@@ -322,6 +323,8 @@ class Session:
         effects.append(Connected())
         if options.verbose:
             effects.append(Write(_OK))
+        if not user.limits.allow_another(len(self.subscriptions)):
+            self._close(Fault.TOO_MANY_SUBSCRIPTIONS, effects)
 
     def become(self, user: User) -> None:
         """
@@ -336,6 +339,8 @@ class Session:
         self.may_answer = bool(permissions.responses)
         # The right to answer comes from what is got with these.
         self._answerable.clear()
+        self._limits = self._terms.limits.within(user.limits)
+        self._grammar.payload_bytes_max = self._limits.payload_bytes or 0
 
     def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
         pattern = operation.subject.decode(errors="replace")
@@ -346,8 +351,7 @@ class Session:
                 text += f" using queue {quoted(operation.queue)}"
             effects.append(Write(error_line(text)))
             return
-        most = self._terms.subscriptions_max
-        if most and len(self.subscriptions) >= most:
+        if not self._limits.allow_another(len(self.subscriptions)):
             effects.append(Write(error_line("maximum subscriptions exceeded")))
             return
         if operation.sid not in self.subscriptions:

@@ -51,6 +51,7 @@ from atbus.node.toml import parse_config
 from atbus.subjects.pattern import parse_pattern, parse_subject
 from atbus.testing.history import History
 from atbus.testing.seeds import parse_seeds
+from atbus.testing.token_readers import ACCOUNT_FACTS, USER_FACTS, read_account, read_user
 from atbus.wire.compression import compression_extra, is_there, restore, restore_payload, squeeze
 from atbus.wire.extras import pack_extras
 from atbus.wire.head import peek
@@ -335,6 +336,8 @@ _OF_NATS: Final = (
     Reader(
         "token", _text(partial(read_token, issuer_kinds=(Kind.ACCOUNT,))), (ValueError,), (_TOKEN,)
     ),
+    Reader("account", read_account, (ValueError,), (ACCOUNT_FACTS,)),
+    Reader("user", read_user, (ValueError,), USER_FACTS),
     Reader(
         "connect",
         lambda data: read_connect(data, ConnectOptions()),

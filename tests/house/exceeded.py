@@ -179,6 +179,7 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "REGISTRY_KEY_BYTES": "discovery.test_documents.KeyTests.test_other_keys_are_refused",
     },
     "atbus.nats.bounds": {
+        "TEMPLATE_SUBJECTS_MAX": "nats.test_grants.TemplateTests.test_too_many_subjects",
         "READ_SECONDS": "nats.test_pace.PaceTests.test_many_short_sentences",
         "READ_BYTES_MOST": "nats.test_pace.PaceTests.test_payloads",
         "STALL_SECONDS": "nats.test_gateway.SlowTests.test_publishers_are_slowed_down",

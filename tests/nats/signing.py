@@ -27,6 +27,15 @@ NKEY Seed printed below can be used to sign and prove identity.
 """
 
 
+#: What NATS's programs write where there is to be no limit; one that is missing is zero.
+UNLIMITED = dict.fromkeys(("subs", "data", "payload"), -1)
+UNLIMITED_ACCOUNT = {
+    **UNLIMITED,
+    **dict.fromkeys(("imports", "exports", "conn", "leaf"), -1),
+    "wildcards": True,
+}
+
+
 class Key:
     """
     A private key.
@@ -55,15 +64,24 @@ class Key:
         """Sign a text; as clients write it: base64 for addresses, without padding."""
         return _base64(self._private.sign(text.encode()))
 
-    def token(self, subject: Key, kind: str, *, old: bool = False, **claims: Any) -> str:
+    def token(
+        self, subject: Key, kind: str, *, old: bool = False, bare: bool = False, **claims: Any
+    ) -> str:
         """
         Vouch for another key.
 
         :param subject: It.
         :param kind: What the token is about.
         :param old: Whether to sign as the first version did.
+        :param bare: Whether there are only the limits that are given, and not otherwise none.
         :param claims: ``exp``, ``nbf``, ``iat`` and ``name`` as they are, all others as NATS's.
         """
+        if not bare:
+            unlimited: dict[str, dict[str, Any]] = {
+                "user": {**UNLIMITED},
+                "account": {"limits": UNLIMITED_ACCOUNT},
+            }
+            claims = {**unlimited.get(kind, {}), **claims}
         facts = {"iss": self.text, "sub": subject.text, "iat": claims.pop("iat", 1)}
         facts |= {key: claims.pop(key) for key in ("exp", "nbf", "name") if key in claims}
         facts["nats"] = {"type": kind, "version": 2} | claims

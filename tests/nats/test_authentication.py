@@ -15,7 +15,8 @@ CLOCK = Clock(seconds=lambda: 50.0, wall_seconds=lambda: 1_000.0)
 
 def judge(authentication: Authentication, **options: str) -> User | None:
     """Let somebody log in who was given the nonce "nonce"."""
-    return authentication.judge(ConnectOptions(**options), "nonce", CLOCK)  # type: ignore[arg-type]
+    said = ConnectOptions(**options)  # type: ignore[arg-type]
+    return authentication.judge(said, "nonce", CLOCK)
 
 
 class AuthenticationTests(SynchronousTestCase):
@@ -74,5 +75,8 @@ class AuthenticationTests(SynchronousTestCase):
         admitted = judge(door, jwt=token, sig=user.sign("nonce"))
         assert admitted is not None
         self.assertEqual(admitted.expires, 110.0)
-        self.assertIsNone(judge(door, jwt=token, sig=user.sign("another")))
+        fault = self.assertRaises(
+            ValueError, judge, door, jwt=token, sig=user.sign("another")
+        )
+        self.assertIn("has not its key", str(fault))
         self.assertIsNone(judge(door))

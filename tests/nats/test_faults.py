@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from twisted.internet.defer import Deferred
 
 from atbus.nats.nkeys import Kind
-from tests.nats.signing import Key
+from tests.nats.signing import UNLIMITED_ACCOUNT, Key
 from tests.nats.sockets import SocketCase, Talker
 from tests.nats.test_gateway import info_of
 from tests.nats.transcripts import EOF, QUIET, STRICT
@@ -158,6 +158,7 @@ CASES: Final = (
 OTHERS: Final = (
     ("maximum connections exceeded", True),
     ("User Authentication Expired", True),
+    ("maximum account active connections exceeded", True),
 )
 
 
@@ -225,6 +226,22 @@ class FaultTests(SocketCase):
         options = {"verbose": False, "jwt": token, "sig": user.sign(nonce)}
         talker.says(b"CONNECT %s\r\nPING\r\n" % json.dumps(options).encode())
         self.assertEqual(await talker.hears(EOF), b"PONG\r\n" + told(OTHERS[1][0]) + EOF)
+
+    def test_one_more_than_an_account_may_have(self) -> Deferred[None]:
+        """Whose account has as many connections as it may have is told so, and closed."""
+        return Deferred.fromCoroutine(self.one_more_than_an_account_may_have())
+
+    async def one_more_than_an_account_may_have(self) -> None:
+        operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
+        limits = {**UNLIMITED_ACCOUNT, "conn": 0}
+        talker = await self.caller(
+            operator=operator.token(operator, "operator"),
+            accounts=[operator.token(account, "account", limits=limits)],
+        )
+        nonce = info_of(await talker.hears(b" \r\n"))["nonce"]
+        options = {"jwt": account.token(user, "user"), "sig": user.sign(nonce)}
+        talker.says(b"CONNECT %s\r\n" % json.dumps(options).encode())
+        self.assertEqual(await talker.hears(EOF), told(OTHERS[2][0]) + EOF)
 
     def test_a_gateway_that_stops(self) -> Deferred[None]:
         """Whose gateway stops hears the end, and no reason."""

@@ -7,10 +7,7 @@ from typing import Any
 
 from atbus.errors import ListenFailed
 from atbus.nats.faults import Reason
-from atbus.nats.gateway import Gateway
-from atbus.nats.nkeys import Kind
 from tests.nats.harbor import DOOR, Caller, HarborTests
-from tests.nats.signing import Key
 from tests.nats.transcripts import EOF, QUIET, TRANSCRIPTS
 
 INFORMED = (
@@ -358,77 +355,6 @@ class InfoTests(HarborTests):
         gateway = self.gateway(node)
         self.network.start(node)
         self.assertEqual(info_of(self.caller(gateway, greeted=False).hears())["max_payload"], 1000)
-
-
-class LoginTests(HarborTests):
-    """Who may come in."""
-
-    def enters(self, gateway: Gateway, options: dict[str, Any]) -> bool:
-        """Log in; say whether that was possible."""
-        caller = self.caller(gateway)
-        caller.says(b"CONNECT " + json.dumps({"verbose": False, **options}).encode() + b"\r\n")
-        caller.says(b"PING\r\n")
-        self.network.settle(0.1)
-        heard = caller.hears()
-        self.assertIn(heard, (b"PONG\r\n", b"-ERR 'Authorization Violation'\r\n" + EOF))
-        caller.hangs_up()
-        return heard == b"PONG\r\n"
-
-    def test_users(self) -> None:
-        """Users with passwords, one of them at the top of the table."""
-        users = [{"user": "otto", "password": "x"}]
-        gateway = self.alone(user="anna", password="geheim", users=users)
-        self.assertTrue(self.enters(gateway, {"user": "anna", "pass": "geheim"}))
-        self.assertTrue(self.enters(gateway, {"user": "otto", "pass": "x"}))
-        self.assertFalse(self.enters(gateway, {"user": "otto", "pass": "geheim"}))
-        self.assertFalse(self.enters(gateway, {}))
-
-    def test_a_token(self) -> None:
-        """One token for all."""
-        gateway = self.alone(token="geheim")
-        self.assertTrue(self.enters(gateway, {"auth_token": "geheim"}))
-        self.assertFalse(self.enters(gateway, {"auth_token": "x"}))
-
-    def signs(self, gateway: Gateway, key: Key, **options: Any) -> Caller:
-        """Log in by signing what the gateway asks for."""
-        caller = self.caller(gateway, greeted=False)
-        info = info_of(caller.hears())
-        self.assertEqual((info["auth_required"], len(info["nonce"])), (True, 15))
-        said = {"verbose": False, "sig": key.sign(info["nonce"]), **options}
-        caller.says(b"CONNECT " + json.dumps(said).encode() + b"\r\nPING\r\n")
-        self.network.settle(0.1)
-        return caller
-
-    def test_keys(self) -> None:
-        """A user signs what was drawn for this connection."""
-        key, other = Key(Kind.USER), Key(Kind.USER)
-        gateway = self.alone(nkeys=[{"nkey": key.text}])
-        self.assertEqual(self.signs(gateway, key, nkey=key.text).hears(), b"PONG\r\n")
-        self.assertIn(b"-ERR", self.signs(gateway, other, nkey=key.text).hears())
-
-    def test_tokens_of_an_operator(self) -> None:
-        """A user for whom an account vouches comes in, with the rights of its token."""
-        operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
-        accounts = [operator.token(account, "account")]
-        gateway = self.alone(operator=operator.token(operator, "operator"), accounts=accounts)
-        token = account.token(user, "user", pub={"allow": ["a"]}, exp=1_700_000_100)
-        caller = self.signs(gateway, user, jwt=token)
-        self.assertEqual(caller.hears(), b"PONG\r\n")
-        caller.says(b"PUB b 0\r\n\r\n")
-        self.assertIn(b"Permissions Violation for Publish", caller.hears())
-        for _ in range(11):
-            self.network.settle(10.0)
-        self.assertIn(b"User Authentication Expired", caller.hears())
-
-    def test_a_guest(self) -> None:
-        """Who says nothing is let in as the user who is named for that, with its rights only."""
-        users = [{"user": "guest", "password": "x", "permissions": {"publish": ["a"]}}]
-        gateway = self.alone(users=users, no_auth_user="guest")
-        caller = self.caller(gateway)
-        caller.says(b"PUB b 0\r\n\r\nPUB a 0\r\n\r\n")
-        self.assertEqual(
-            caller.hears(), b"-ERR 'Permissions Violation for Publish to \"b\"'\r\n+OK\r\n"
-        )
 
 
 class NodeTests(HarborTests):

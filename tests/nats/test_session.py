@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.nats.authentication import User
+from atbus.nats.authentication import Limits, User
 from atbus.nats.effects import Close, Terms, Write
 from atbus.nats.faults import Fault
 from atbus.nats.permissions import Permissions, rules
@@ -222,6 +222,61 @@ class PermissionTests(SynchronousTestCase):
         self.assertEqual(
             self.yard.hears(client), b"-ERR 'maximum subscriptions exceeded'\r\nPONG\r\n"
         )
+
+
+class LimitTests(SynchronousTestCase):
+    """Clients that may have less than others."""
+
+    def client(self, limits: Limits, terms: Terms | None = None) -> Session:
+        self.yard = Yard(terms)
+        self.yard.user = User(limits=limits)
+        return self.yard.client()
+
+    def test_subscriptions(self) -> None:
+        """The smaller number counts, whoever has it."""
+        for own, all_ in ((1, 0), (1, 2), (2, 1)):
+            client = self.client(Limits(subscriptions=own), Terms(subscriptions_max=all_))
+            self.yard.says(client, QUIET + b"SUB a 1\r\nSUB b 2\r\nPING\r\n")
+            self.assertEqual(
+                self.yard.hears(client), b"-ERR 'maximum subscriptions exceeded'\r\nPONG\r\n"
+            )
+
+    def test_no_subscriptions(self) -> None:
+        """Who may have none is told so at once, and closed."""
+        client = self.client(Limits(subscriptions=0))
+        self.yard.says(client, QUIET + b"PUB a 0\r\n\r\n")
+        told = b"-ERR 'maximum subscriptions exceeded'\r\n" + EOF
+        self.assertEqual(self.yard.hears(client), told)
+
+    def test_payloads(self) -> None:
+        """Too long a payload ends the connection, also one that came along with CONNECT."""
+        too_long = (
+            *(b"PUB a 3\r\nabc\r\n", b"PUB b 1\r\nx\r\n" * 9 + b"PUB a 3\r\nabc\r\n" * 20),
+            b"HPUB a 12 13\r\nNATS/1.0\r\n\r\nx\r\n",
+        )
+        for said in too_long:
+            for cut in (b"", b"PING\r\n"):
+                client = self.client(Limits(payload_bytes=2))
+                headers = QUIET.replace(b"{", b'{"headers":true,')
+                self.yard.says(client, headers + cut + (b"" if cut else said))
+                self.yard.says(client, said if cut else b"")
+                heard = self.yard.hears(client).removeprefix(b"PONG\r\n")
+                self.assertEqual(heard, b"-ERR 'Maximum Payload Violation'\r\n" + EOF)
+        client = self.client(Limits(payload_bytes=2))
+        self.yard.says(client, QUIET + b"SUB a 1\r\nPUB a 2\r\nab\r\n")
+        self.assertEqual(self.yard.hears(client), b"MSG a 1 2\r\nab\r\n")
+
+    def test_another_user(self) -> None:
+        """Who logs in anew has the limits of the new user, whichever are smaller."""
+        client = self.client(Limits(subscriptions=1, payload_bytes=0))
+        self.yard.says(client, QUIET)
+        self.yard.user = User()
+        self.yard.says(client, QUIET)
+        self.yard.says(client, b"SUB a 1\r\nSUB b 2\r\nPUB a 2\r\nab\r\n")
+        self.assertEqual(self.yard.hears(client), b"MSG a 1 2\r\nab\r\n")
+        self.yard.user = User(limits=Limits(subscriptions=2))
+        self.yard.says(client, QUIET)
+        self.assertIn(b"maximum subscriptions exceeded", self.yard.hears(client))
 
 
 class MessageTests(SynchronousTestCase):
