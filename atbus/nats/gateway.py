@@ -257,8 +257,13 @@ class Gateway(Service):
         return tuple(url for place in self._places for url in place.urls)
 
     def _urls(self, name: str) -> tuple[str, ...]:
-        if self.settings.advertise is not None:
-            return self.settings.advertise if name == "listen" else ()
+        settings = self.settings
+        told = settings.advertise if name == "listen" else settings.websocket_advertise
+        if told is not None:
+            return told
+        if settings.advertise is not None:
+            # The host has another address outside, and nobody has said which.
+            return ()
         address = self.address(name)
         if address is None:
             return ()

@@ -53,12 +53,15 @@ class GatewaySettings:
     :param websocket: Where the same clients come in by WebSocket; likewise.
     :param advertise: Addresses to tell clients of instead of our own; empty for none, None for
         where we really listen.
+    :param websocket_advertise: The same for those who come in by WebSocket; None for where we
+        really listen, unless there is ``advertise``.
     """
 
     listen: str | None = None
     monitor: str | None = None
     websocket: str | None = None
     advertise: tuple[str, ...] | None = None
+    websocket_advertise: tuple[str, ...] | None = None
     name: str = ""
     authentication: Authentication = attrs.field(factory=Authentication)
     tls: TlsSettings | None = None
@@ -78,10 +81,11 @@ class GatewaySettings:
     lame_duck_grace_seconds: float = bounds.LAME_DUCK_GRACE_SECONDS
 
 
+_ADVERTISED = ("advertise", "websocket_advertise")
 _PLAIN = frozenset(
     field.name
     for field in attrs.fields(GatewaySettings)
-    if field.name not in ("authentication", "tls", "advertise", "leafs", "cluster")
+    if field.name not in ("authentication", "tls", *_ADVERTISED, "leafs", "cluster")
 )
 
 
@@ -104,13 +108,12 @@ def read_gateway(config: NodeConfig) -> GatewaySettings | None:
     plain["payload_bytes_max"] = min(
         table.get("payload_bytes_max", bounds.PAYLOAD_BYTES), config.message_bytes_max
     )
-    advertise = table.get("advertise")
+    plain |= {name: tuple(table[name]) for name in _ADVERTISED if name in table}
     return GatewaySettings(
         authentication=authentication,
         tls=_read_tls(table),
         leafs=leafs,
         cluster=read_cluster(table),
-        advertise=None if advertise is None else tuple(advertise),
         **plain,
     )
 

@@ -20,7 +20,7 @@ _TEXTS: Final = (
     *("leaf_user", "leaf_password"),
 )
 _TRUTHS: Final = ("allow_insecure", "tls_verify", "tls_optional", "separate_accounts")
-_TEXT_LISTS: Final = ("advertise", "accounts")
+_TEXT_LISTS: Final = ("advertise", "websocket_advertise", "accounts")
 
 # For each number its bounds; whole ones first.
 _COUNTS: Final = {

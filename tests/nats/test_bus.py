@@ -244,7 +244,9 @@ class SiblingTests(HarborTests):
 class AddressTests(HarborTests):
     """Where clients of another gateway are told that they can go."""
 
-    def urls(self, nats: dict[str, Any], **options: Any) -> list[str]:
+    def urls(
+        self, nats: dict[str, Any], field: str = "connect_urls", **options: Any
+    ) -> list[str]:
         """Start a gateway, and one beside it; ask that one."""
         near = self.root(nats={"listen": "127.0.0.1:4222"})
         far = self.child(nats={"allow_insecure": True, **nats})
@@ -252,7 +254,7 @@ class AddressTests(HarborTests):
         self.gateway(far, **options)
         self.network.start(near, far)
         self.network.settle(15.0)
-        urls = info_of(self.caller(asked, greeted=False).hears()).get("connect_urls", [])
+        urls = info_of(self.caller(asked, greeted=False).hears()).get(field, [])
         return sorted({*urls} - {"127.0.0.1:4222"})
 
     def test_everywhere(self) -> None:
@@ -270,6 +272,21 @@ class AddressTests(HarborTests):
         """Where it is said what clients are to be told, they are told that."""
         urls = self.urls({"listen": "0.0.0.0:4223", "advertise": ["bus.example:4222"]})
         self.assertEqual(urls, ["bus.example:4222"])
+
+    def test_websocket_inside_only(self) -> None:
+        """Where it is said only what clients over TCP are told, the others are told nothing."""
+        nats = {"listen": "0.0.0.0:4223", "websocket": "0.0.0.0:8080", "advertise": ["b:4222"]}
+        self.assertEqual(self.urls(nats, "ws_connect_urls"), [])
+
+    def test_websocket_outside(self) -> None:
+        """They are told what is said for them."""
+        nats = {
+            "listen": "0.0.0.0:4223",
+            "websocket": "0.0.0.0:8080",
+            "advertise": ["bus.example:4222"],
+            "websocket_advertise": ["bus.example:443"],
+        }
+        self.assertEqual(self.urls(nats, "ws_connect_urls"), ["bus.example:443"])
 
     def test_not_at_all(self) -> None:
         """A gateway may keep to itself where it is."""
