@@ -258,7 +258,7 @@ class StreamProtocol(Protocol):
             status = Status.LINK_LOST
             detail = f"closed, but {self.queued_bytes} bytes could not be written"
         elif self._phase is _Phase.OPEN and not isinstance(reason.value, ConnectionDone):
-            detail = "the connection was lost"
+            status, detail = self._lost_by(reason)
         self._phase = _Phase.ENDED
         self._incoming = None
         self._report(status, detail)
@@ -269,6 +269,10 @@ class StreamProtocol(Protocol):
     def _transport(self) -> Any:
         # Any: abortConnection and bufferSize are of no interface that all transports provide.
         return self.transport
+
+    def _lost_by(self, _reason: Failure) -> tuple[Status, str]:
+        """Say how the channel ended, when neither side has ended it in good order."""
+        return Status.LINK_LOST, "the connection was lost"
 
     def _ask_for_receiver(self) -> IChannelReceiver | None:
         try:

@@ -57,7 +57,7 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
-from atbus.channels.tls_fault import TlsFault, TlsRefused, fault_named
+from atbus.channels.tls_fault import TlsFault, TlsRefused, alert_in, fault_named
 from atbus.channels.tls_layer import TlsLayer
 from atbus.errors import ConnectFailed, ListenFailed, Status
 from atbus.handshake.doorkeeper import account_of, of_the_most, origin_of
@@ -161,6 +161,15 @@ class TlsStreamProtocol(StreamProtocol):
         self._remember_session()
         super().connectionLost(reason)
         self._settle(ConnectFailed(self.address, self.refusal or str(_reason_of(reason))))
+
+    def _lost_by(self, reason: Failure) -> tuple[Status, str]:
+        """Tell an alert from a loss: in TLS 1.3 who has dialled is through before he is judged."""
+        alert = alert_in(str(_reason_of(reason)))
+        if not alert or not self.dialled or self.read_bytes:
+            return super()._lost_by(reason)
+        self._refuse(TlsFault.OURS_REFUSED, f"the other side refuses us, by TLS: {alert}")
+        self._tell_refusal()
+        return Status.CONNECT_FAILED, self.refusal
 
     def _remember_session(self) -> None:
         """Keep what shortens the next handshake, of a connection that was good."""

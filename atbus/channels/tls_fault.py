@@ -5,6 +5,7 @@ Why connections over TLS are not used, told apart for logs and counters.
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final
 
 
@@ -39,6 +40,8 @@ class TlsFault(enum.IntEnum):
     """It took too long, or gave way to others."""
     ENDED = 13
     """It has ended before, without a word."""
+    OURS_REFUSED = 14
+    """The other side does not take our certificate, or misses it; the words say why."""
 
 
 class TlsRefused(ValueError):
@@ -71,6 +74,8 @@ CERTIFICATE_FAULTS: Final = {
     26: (TlsFault.PURPOSE, "it is not meant for this purpose"),
 }
 
+_ALERT: Final = re.compile(r"\balert (.+)")
+
 # Parts of what OpenSSL says otherwise; the first that fits counts.
 _SAID: Final = (
     ("peer did not return a certificate", TlsFault.NO_CERTIFICATE),
@@ -82,7 +87,22 @@ _SAID: Final = (
     ("packet length too long", TlsFault.NOT_TLS),
     ("http request", TlsFault.NOT_TLS),
     ("unknown protocol", TlsFault.NOT_TLS),
+    ("alert bad certificate", TlsFault.OURS_REFUSED),
+    ("alert certificate", TlsFault.OURS_REFUSED),
+    ("alert unknown ca", TlsFault.OURS_REFUSED),
+    ("alert unsupported certificate", TlsFault.OURS_REFUSED),
 )
+
+
+def alert_in(said: str) -> str:
+    """
+    Find the alert of the other side in what OpenSSL says.
+
+    :param said: Its words.
+    :returns: Its name, such as ``unknown ca``; empty when there is none.
+    """
+    found = _ALERT.search(said)
+    return found[1] if found else ""
 
 
 def fault_named(said: str) -> TlsFault:

@@ -108,7 +108,8 @@ class _Dialling(Generic[K]):
             if failure.value.status is Status.SELF_CONNECT:
                 place.due = None
                 return
-            if failure.value.status.is_refusal:
+            status = failure.value.status
+            if status.is_refusal or status is Status.CONNECT_FAILED:
                 place.due = self._context.now + place.backoff.refused()
                 return
         place.due = self._context.now + self._pause(place)

@@ -224,9 +224,11 @@ class Registrar:
         peer_id = connection.bus_id or connection.hello_id
         self._context.events.on_register(peer_id, connection, status)
         if status not in ANOTHER_STAYS:
-            who = "the other side" if by_peer else "we"
+            who = "the other side refused" if by_peer else "we refused"
+            if status is Status.CONNECT_FAILED:
+                who = "it has come to nothing"
             why = f": {detail}" if detail else ""
-            self._context.events.on_error(status, f"{connection}: {who} refused{why}")
+            self._context.events.on_error(status, f"{connection}: {who}{why}")
         self.on_refused(connection, status, detail, by_peer)
         self._forget_connection(connection, status)
 

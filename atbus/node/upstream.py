@@ -248,7 +248,8 @@ class Upstream:
                 # An automatic node that gave its id up asks for another one: that is no repetition.
                 if self._context.bus_id == mine:
                     pause = self._backoff.refused()
-            elif status.is_breach:
+            elif status.is_breach or status is Status.CONNECT_FAILED:
+                # To speak another language, or to be refused by TLS, will not be over soon.
                 pause = self._backoff.refused()
         if self._address is not None:
             self._tried.add(self._address)

@@ -23,6 +23,7 @@ from atbus.channels.authority import Issued
 from atbus.channels.credentials import Credentials
 from atbus.channels.interfaces import ChannelOptions, IChannelListener, IChannelScheme
 from atbus.channels.tls import TlsScheme, TlsStreamFactory, TlsStreamProtocol
+from atbus.channels.tls_fault import TlsFault
 from atbus.errors import ConnectFailed, ListenFailed, Status
 from atbus.handshake.certificate import parse_identity
 from atbus.testing.channels import ChannelContract
@@ -194,6 +195,44 @@ class RefusalTests(TlsTests):
             files.issue(purposes=[ExtendedKeyUsageOID.SERVER_AUTH]),
         ):
             await self.refused(files.credentials(issued), ours)
+
+    async def test_why_the_other_side_refuses(self) -> None:
+        """
+        Who dials is told the alert of a listener that does not take his certificate, though he was
+        through; a listener whose own certificate is refused has a reason for that.
+        """
+        files, lists = self.files, self.directory / "revoked.pem"
+        revoked = files.issue()
+        lists.write_bytes(files.authority.revoke([revoked.certificate], DAY))
+        stale = self.directory / "stale.pem"
+        stale.write_bytes(files.authority.revoke([], timedelta(minutes=-1)))
+        for dialler, lists_of_ours, alert in (
+            (files.issue(authority=files.new_authority("other")), "", "unknown ca"),
+            (files.issue(lifetime=timedelta(minutes=-1)), "", "certificate expired"),
+            (revoked, str(lists), "certificate revoked"),
+            (files.issue(), str(stale), "certificate expired"),
+        ):
+            told: list[TlsFault] = []
+            reception, receiver = Reception(), RecordingReceiver()
+            ours = self.files.credentials(revoked=lists_of_ours)
+            listener = await self.listen_at(self.scheme_of(ours), reception)
+            scheme = self.scheme_of(
+                files.credentials(dialler),
+                tls_refused=lambda *what: told.append(what[2]),  # noqa: B023
+            )
+            await scheme.connect(listener.address, receiver)
+            wanted = f"the other side refuses us, by TLS: {alert}"
+            self.assertEqual(await receiver.end(), (Status.CONNECT_FAILED, wanted))
+            self.assertEqual((told, reception.peers), ([TlsFault.OURS_REFUSED], []))
+        heard: Deferred[TlsFault] = Deferred()
+        ours = files.credentials(files.issue(lifetime=timedelta(minutes=-1)))
+        scheme = self.scheme_of(ours, tls_refused=lambda *what: heard.callback(what[2]))
+        listener = await self.listen_at(scheme, Reception())
+        connecting = self.scheme_of(files.credentials()).connect(
+            listener.address, RecordingReceiver()
+        )
+        await error_of(connecting, ConnectFailed)
+        self.assertIs(await heard, TlsFault.OURS_REFUSED)
 
     async def test_another_realm(self) -> None:
         """A good certificate of another bus is no good here."""

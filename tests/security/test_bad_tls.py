@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from atbus import limits
@@ -71,6 +73,27 @@ class MatrixTests(NodesCase):
             "closed NOT_ADMITTED": self.come_though_denied,
             "TLS HOST": self.dial_a_wrong_name,
         }
+
+    async def test_security_refused_by_tls(self) -> None:
+        """Whose certificate is not taken is told why, once, and dials no more for half a minute."""
+        await self.start_root()
+        other = self.files.new_authority("other")
+        identity = parse_identity(f"atbus://test/{CHILD:#x}/0")
+        child = self.child(CHILD, self.files.issue(identity, authority=other))
+        told: Deferred[str] = Deferred()
+        child.events.on_error.observe(lambda status, why: told.callback(f"{status.name} {why}"))
+        starting = child.start()
+        starting.addErrback(lambda _: None)
+        why = await told
+        self.assertRegex(why, "^CONNECT_FAILED .*come to nothing: .*unknown ca$")
+        await deferLater(self.reactor, 0)
+        upstream = child._parts.running.upstream
+        assert upstream is not None
+        assert upstream._call is not None
+        wait_seconds = upstream._call.getTime() - child._parts.context.now
+        self.assertGreater(wait_seconds, limits.REFUSED_SECONDS / 2)
+        await child.stop()
+        await starting
 
     # The conversations.
 
