@@ -132,8 +132,13 @@ class Offers:
     @property
     def deadline(self) -> float | None:
         """When to `tick` next, seconds; None for never."""
-        ends = (neighbor.ends_at for neighbor in self._neighbors.values())
-        return min((at for at in ends if at is not None), default=None)
+        # Asked four times a second: a generator would be called for each neighbor.
+        earliest = None
+        for neighbor in self._neighbors.values():
+            at = neighbor.ends_at
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def get(self, key: str) -> Posted | None:
         """
