@@ -72,7 +72,7 @@ class PagesTests(ProcessCase):
         """Nodes whose certificates another authority's tools have made talk over TLS."""
         encrypt = self.page("encrypt-connections")
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        make = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 9 -subj /CN=us"
+        make = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 99 -subj /CN=us"
         await self.run_words(["openssl", *make.split()], env)
         for bus_id, name in (("0x12340102", "0x12340102/0"), ("0x12340000", "0x12340000/16")):
             self.write(f"{bus_id}.ext", self.extensions(encrypt).replace("0x12340102/0", name))
