@@ -115,8 +115,7 @@ class NodeEvents:
     on_forward_response       fate                                a failure, or an answer asked for
     on_custom_command         source, arguments                   a command for this node
     on_upstream_changed       bus id or None                      upstream registered, or lost
-    on_resumed                                                    after that: all the bus knows
-                                                                  again what is subscribed here
+    on_resumed                -                                   all know again what it wants
     on_endpoint_ping          endpoint, sequence                  a ping was sent
     on_endpoint_pong          endpoint, sequence, rtt seconds     its answer came
     on_state_changed          state                               the node's life
