@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import attrs
+import zstandard
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
@@ -106,13 +107,29 @@ class ForgeryTests(MailTests):
         self.assertEqual(talk.machine.known.best[3].stamp.seq, 2)
 
 
-def squeezed(size: int, announced: int) -> bytes:
-    """Make a frame from the child to the root, of zeros, that says how many they are."""
+def deflated(size: int) -> bytes:
+    """Compress zeros by DEFLATE."""
     press = zlib.compressobj(9, zlib.DEFLATED, -15)
-    payload = struct.pack("<I", announced) + press.compress(bytes(size)) + press.flush()
-    extras = pack_extras((compression_extra(CompressionAlgorithm.DEFLATE),))
-    how: dict[str, Any] = {"flags": Flags.COMPRESSED, "extras": extras}
-    return pack_run(CHILD, ROOT, 1 << 40, 1, [0], [payload], **how)
+    return press.compress(bytes(size)) + press.flush()
+
+
+def zstd_bomb(content: bytes, tells_size: bool) -> bytes:
+    """Compress by Zstandard, so that whoever reads it needs to look back no further than he may."""
+    parameters = zstandard.ZstdCompressionParameters(
+        window_log=16, write_content_size=tells_size, compression_level=1
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+
+
+def squeezed(
+    data: bytes, announced: int, how: CompressionAlgorithm = CompressionAlgorithm.DEFLATE
+) -> bytes:
+    """Make a frame from the child to the root that says how many bytes its payload becomes."""
+    head: dict[str, Any] = {
+        "flags": Flags.COMPRESSED,
+        "extras": pack_extras((compression_extra(how),)),
+    }
+    return pack_run(CHILD, ROOT, 1 << 40, 1, [0], [struct.pack("<I", announced) + data], **head)
 
 
 class CostTests(MailTests):
@@ -123,8 +140,18 @@ class CostTests(MailTests):
         A frame that would become large costs no more than one that is large; one that may be as
         large as it becomes, and is hardly made of data, is counted.
         """
-        for size in (60_000_000, 5000):
-            frame = squeezed(60_000_000, size)
+        zeros = bytes(60_000_000)
+        bombs = {
+            CompressionAlgorithm.DEFLATE: (deflated(len(zeros)),),
+            CompressionAlgorithm.ZSTD: (zstd_bomb(zeros, True), zstd_bomb(zeros, False)),
+        }
+        frames = [
+            squeezed(bomb, size, how)
+            for how, those in bombs.items()
+            for bomb in those
+            for size in (len(zeros), 5000)
+        ]
+        for frame in frames:
             tracemalloc.start()
             self.assertRaises(MalformedFrame, restore, frame, tuple(CompressionAlgorithm))
             self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
@@ -132,7 +159,7 @@ class CostTests(MailTests):
         root, child = self.pair(compression=["deflate"])
         self.pretend_sent(child, ROOT)
         for size, alarms in ((1_000, 0), (1_000_000, 1)):
-            self.say_raw(child, root, squeezed(size, size))
+            self.say_raw(child, root, squeezed(deflated(size), size))
             self.assertEqual(root.statistics.suspicious_ratios, alarms)
 
     def test_security_slow_consumer(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import importlib.util
 import json
 import os
@@ -15,11 +16,15 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.channels import lane, unix
 from atbus.channels.bell import Bell, Rope
+from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
+from atbus.channels.lane_channel import Fence
+from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.channels.unix import UnixScheme
 from atbus.discovery import bounds, documents
 from atbus.errors import AtbusError, MalformedFrame, printable
@@ -91,6 +96,46 @@ class LaneTests(SynchronousTestCase):
         for descriptor in (os.eventfd(0), writing, socket.socket().detach()):
             self.assertRaises(MalformedFrame, Rope, descriptor)
             self.assertRaises(OSError, os.close, descriptor)
+
+
+class LaneMemoryTests(SocketTests):
+    async def test_security_lane_memory(self) -> None:
+        """
+        Neither side of a lane can take the other's memory away under its feet: who makes a lane
+        seals it, and who is offered one that is not sealed refuses it.
+        """
+        fence = Fence()
+        self.addCleanup(fence.close)
+        place, size = Address(Scheme.SHM, "reader"), limits.LANE_BYTES
+        made = IncomingLane(self.reactor, place, "writer", self.timers, fence, size)
+        memory, bell = made.descriptors
+        for size_bytes in (size // 2, size * 2):
+            self.assertRaises(PermissionError, os.ftruncate, memory, size_bytes)
+        self.assertRaises(PermissionError, fcntl.fcntl, memory, fcntl.F_ADD_SEALS, 0)
+        sealed = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        for missing in (fcntl.F_SEAL_SHRINK, fcntl.F_SEAL_GROW, fcntl.F_SEAL_SEAL, sealed):
+            other = os.memfd_create("x", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            # All else is as it should be.
+            os.write(other, os.pread(memory, size, 0))
+            fcntl.fcntl(other, fcntl.F_ADD_SEALS, sealed & ~missing)
+            error: MalformedFrame = self.assertRaises(
+                MalformedFrame, self.take, fence, (other, os.dup(bell)), made
+            )
+            self.assertIn("memory that is not sealed", str(error))
+        made.abort("the test is over")
+
+    def take(self, fence: Fence, descriptors: tuple[int, int], made: IncomingLane) -> OutgoingLane:
+        """Take the writing end of what is offered."""
+        return OutgoingLane(
+            made.address,
+            "reader",
+            self.timers,
+            ChannelOptions(),
+            fence,
+            descriptors,
+            size_bytes=made.size_bytes,
+            record_max=made.record_max,
+        )
 
 
 class ProcessTests(SynchronousTestCase):
