@@ -37,7 +37,7 @@ from atbus.node.readers import DataReader, FrameReader
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
 from atbus.routing.flow_control import Load
-from atbus.routing.pace import Pace, Sight
+from atbus.routing.pace import AT_REST, Pace, Sight
 from atbus.wire import codec
 from atbus.wire.head import Head, peek
 from atbus.wire.loose import Frame, joined
@@ -288,11 +288,12 @@ class Link(Growth):
 
     def load(self, destination: int, frames: int) -> Load:
         """Describe what a destination asks of this link."""
-        backlog = self.sluice.backlog
+        backlog, channel = self.sluice.backlog, self.connection.channel
         sharers = max(1, backlog.destinations)
+        shared_bytes = 0 if channel is None else channel.queued_bytes
         return Load(
             frames=frames,
-            own_bytes=backlog.bytes_of(destination) + self._channel_bytes // sharers,
+            own_bytes=backlog.bytes_of(destination) + shared_bytes // sharers,
             queued_bytes=self.queued_bytes + self.sluice.uncounted_of(destination),
             sharers=sharers,
         )
@@ -308,18 +309,16 @@ class Link(Growth):
         return self._bytes_measured + self._room_measured - self.room if self._items else 0
 
     @property
-    def _channel_bytes(self) -> int:
-        channel = self.connection.channel
-        return 0 if channel is None else channel.queued_bytes
-
-    @property
     def sight(self) -> Sight:
         """What is seen of the pace of the other side."""
-        channel = self.connection.channel
+        channel, open_frames = self.connection.channel, len(self._outgoing)
+        queued_bytes = 0 if channel is None else channel.queued_bytes
+        if not (queued_bytes or open_frames):
+            return AT_REST
         return Sight(
-            channel_bytes=self._channel_bytes,
+            channel_bytes=queued_bytes,
             written_bytes=0 if channel is None else channel.written_bytes,
-            open_frames=len(self._outgoing),
+            open_frames=open_frames,
             acknowledged=self._outgoing.discharged,
             excused=bool(self.sluice.backlog.paused),
         )

@@ -66,23 +66,25 @@ class SubjectParts:
 
     def _look_around(self) -> None:
         """Note who is near, and whose members our upstream tells us of as well."""
-        context = self.context
+        context, distributor = self.context, self.distributor
         zone = context.config.labels.get(_ZONE)
-        self.distributor.preference = Preference(context.config.queue_policy)
-        self.distributor.zone = {
-            bus_id
-            for bus_id, endpoint in self.endpoints.items()
-            if zone is not None and dict(endpoint.peer.request.labels).get(_ZONE) == zone
-        }
-        self.distributor.siblings = {
-            bus_id
-            for bus_id, side in self.talk.sides.items()
-            if side is Side.BESIDE
-            and context.table.relation_to(BusId(bus_id)) is Relation.SAME_UPSTREAM_PEER
-        }
+        if zone is not None or distributor.zone:
+            distributor.zone = {
+                bus_id
+                for bus_id, endpoint in self.endpoints.items()
+                if zone is not None and dict(endpoint.peer.request.labels).get(_ZONE) == zone
+            }
+        beside = [bus_id for bus_id, side in self.talk.sides.items() if side is Side.BESIDE]
+        if beside or distributor.siblings:
+            distributor.siblings = {
+                bus_id
+                for bus_id in beside
+                if context.table.relation_to(BusId(bus_id)) is Relation.SAME_UPSTREAM_PEER
+            }
 
     def reconfigure(self) -> None:
         """Take as long publications as the configuration allows now."""
+        self.distributor.preference = Preference(self.context.config.queue_policy)
         self._look_around()
         self.publishing.reconfigure()
         self.spreading.reconfigure()

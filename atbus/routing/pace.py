@@ -10,6 +10,7 @@ Whether the other side of a link takes what is sent to it.
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import attrs
 
@@ -41,6 +42,10 @@ class Sight:
     open_frames: int
     acknowledged: int
     excused: bool = False
+
+
+#: What is seen of a link with nothing on its way, whatever it has carried: most have that, mostly.
+AT_REST: Final = Sight(channel_bytes=0, written_bytes=0, open_frames=0, acknowledged=0)
 
 
 @attrs.define(eq=False)
@@ -75,6 +80,10 @@ class Pace:
         :returns: `Verdict.SLOW` once, when the endpoint is to be named; `Verdict.STUCK` when the
             link is to be closed.
         """
+        if sight is AT_REST:
+            self._written = self._answered = None
+            self._silent = False
+            return Verdict.FINE
         waits = sight.channel_bytes > 0
         self._written = _since(self._written, waits, sight.written_bytes, now)
         waits = sight.open_frames > 0 and not sight.excused
