@@ -136,12 +136,19 @@ def _check_gateway(node_config: NodeConfig) -> None:
     """
     if not node_config.nats:
         return
+    from atbus.nats.leafs import equip
     from atbus.nats.settings import read_gateway
-    from atbus.nats.tls import make_context
+    from atbus.nats.tls import RouteContexts, make_context
 
     settings = read_gateway(node_config)
-    if settings is not None and settings.tls is not None:
+    if settings is None:
+        return
+    if settings.tls is not None:
         make_context(settings.tls)
+    for remote in settings.leafs.remotes:
+        equip(remote)
+    if settings.cluster is not None and settings.cluster.has_tls:
+        RouteContexts(settings.cluster)
 
 
 def _check_application(node_config: NodeConfig) -> None:

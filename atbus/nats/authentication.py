@@ -93,6 +93,10 @@ class User:
     limits: Limits = Limits()
 
 
+class Revoked(ValueError):
+    """A token was taken back by who had issued it."""
+
+
 class Voucher(Protocol):
     """Knows users by the tokens that they show, see `atbus.nats.tokens.Chain`."""
 
@@ -151,6 +155,18 @@ class Authentication:
     def needs_nonce(self) -> bool:
         """Whether clients sign something."""
         return bool(self.keys) or self.voucher is not None
+
+    def knows(self, options: ConnectOptions) -> bool:
+        """
+        Tell whether there is somebody of the name, or with the key, of a client.
+
+        :param options: What it has said; who has shown something else is somebody.
+        """
+        if self.is_open or (self.voucher is not None and options.jwt):
+            return True
+        if options.nkey:
+            return options.nkey in self.keys
+        return not options.user or options.user in self.users
 
     def judge(
         self, options: ConnectOptions, nonce: str, clock: Clock, origin: Origin = NOWHERE

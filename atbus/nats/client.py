@@ -21,10 +21,20 @@ from twisted.internet.interfaces import IDelayedCall
 from atbus.errors import SubjectError
 from atbus.nats import bounds
 from atbus.nats.accounts import OWN_SUBJECTS
-from atbus.nats.effects import Attach, Close, Connected, Detach, Effect, Subscription, Write
+from atbus.nats.authentication import User
+from atbus.nats.effects import (
+    Attach,
+    Close,
+    Connected,
+    Detach,
+    Effect,
+    Subscription,
+    Terms,
+    Write,
+)
 from atbus.nats.faults import Fault, Reason, error_line
 from atbus.nats.grammar import Publish, PublishRun
-from atbus.nats.session import Session
+from atbus.nats.renewable import RenewableSession
 from atbus.nats.write_deadline import WriteDeadline
 from atbus.node.context import Alarm
 from atbus.node.publication import Publication, PublicationRun
@@ -78,7 +88,7 @@ class Client:
         self,
         gateway: Gateway,
         wire: Wire,
-        session: Session,
+        session: RenewableSession,
         *,
         number: int,
         peer: tuple[str, int],
@@ -210,6 +220,27 @@ class Client:
         for subscription, attached in self.attached.items():
             attached.accepts = self._acceptance(subscription)
 
+    def renew(self, terms: Terms) -> None:
+        """
+        Let other terms hold for it from now on.
+
+        :param terms: They.
+        """
+        self._patience.seconds = self._gateway.settings.write_seconds
+        self.session.renew(terms, self._gateway.now)
+        self._alarm.set(self.session.deadline)
+
+    def become(self, verdict: User | Fault) -> None:
+        """
+        Go on as who it is by now, or end.
+
+        :param verdict: Its user, or what it is told before it is closed.
+        """
+        if isinstance(verdict, Fault):
+            self.refuse(verdict)
+        else:
+            self._perform(self.session.become_now(verdict))
+
     def take_account(self) -> None:
         """Use the subjects of the account of which the client is now."""
         user = self.session.user
@@ -230,12 +261,13 @@ class Client:
 
     def _attach(self, subscription: Subscription) -> None:
         try:
-            self.attached[subscription] = self._gateway.subscribe(
+            self.attached[subscription] = self._gateway.node.subscribe(
                 self.names.prefix + subscription.pattern,
-                (partial(self._deliver, subscription), partial(self._deliver_run, subscription)),
-                subscription.queue,
-                self._acceptance(subscription),
-                f"client {self.number}, {subscription.sid.decode(errors='replace')}",
+                partial(self._deliver, subscription),
+                queue=subscription.queue,
+                accepts=self._acceptance(subscription),
+                run_callback=partial(self._deliver_run, subscription),
+                name=f"client {self.number}, {subscription.sid.decode(errors='replace')}",
             )
         except SubjectError:
             # Too long only with what stands before it.
@@ -248,7 +280,7 @@ class Client:
         first = subscription.pattern.partition(".")[0]
         names = self.names
         sees_ours = not names.prefix and first in ("*", ">", OWN_SUBJECTS)
-        if session.options.echo and session.receives_freely and not sees_ours:
+        if session.options.echo and session.rights.receives_freely and not sees_ours:
             return None
 
         def accepts(publication: Publication) -> bool:
@@ -274,8 +306,8 @@ class Client:
         if self.names.prefix:
             subject, reply_to = map(self.names.for_client, (subject, reply_to))
         reply = reply_to.encode()
-        if reply and session.may_answer:
-            session.asked(reply, self._gateway.now)
+        if reply and session.rights.may_answer:
+            session.rights.asked(reply, self._gateway.now)
         self.send(
             session.deliver(
                 subscription,

@@ -16,6 +16,7 @@ class Reason(enum.Enum):
     AUTHENTICATION_TIMEOUT = "Authentication Timeout"
     AUTHENTICATION_VIOLATION = "Authentication Failure"
     AUTHENTICATION_EXPIRED = "Authentication Expired"
+    REVOKED = "Credentials Revoked"
     TLS_HANDSHAKE = "TLS Handshake Failure"
     SLOW_CONSUMER_BYTES = "Slow Consumer (Pending Bytes)"
     SLOW_CONSUMER_TIME = "Slow Consumer (Write Deadline)"
@@ -53,6 +54,7 @@ class Fault(enum.Enum):
     NOT_AUTHORIZED = ("Authorization Violation", Reason.AUTHENTICATION_VIOLATION)
     AUTHENTICATION_TIMEOUT = ("Authentication Timeout", Reason.AUTHENTICATION_TIMEOUT)
     AUTHENTICATION_EXPIRED = ("User Authentication Expired", Reason.AUTHENTICATION_EXPIRED)
+    AUTHENTICATION_REVOKED = ("User Authentication Revoked", Reason.REVOKED)
     TOO_MANY_CONNECTIONS = ("maximum connections exceeded", Reason.CONNECTIONS_MAX)
     TOO_MANY_OF_ACCOUNT = (
         "maximum account active connections exceeded",

@@ -34,19 +34,17 @@ from atbus.nats.hosts import hosts_at
 from atbus.nats.info import info_line, make_identity
 from atbus.nats.leafs import Leafs
 from atbus.nats.logins import Logins
+from atbus.nats.renewable import RenewableSession
+from atbus.nats.renewal import Renewal, Review
 from atbus.nats.routes import make_routes
-from atbus.nats.session import Session
-from atbus.nats.settings import GatewaySettings
+from atbus.nats.settings import GatewaySettings, read_gateway
 from atbus.nats.siblings import Place, Siblings
 from atbus.nats.tcp import TcpClients
-from atbus.nats.tls import make_context
+from atbus.nats.tls import NewestContext, listener_contexts
 from atbus.nats.write_deadline import taken_bytes
+from atbus.node.config import NodeConfig
 from atbus.node.life import LOST_UPSTREAM, RUNNING
 from atbus.node.node import Node
-from atbus.node.publication import Publication, PublicationRun
-from atbus.node.subscription import Subscription
-
-_STALL_SHARE = 0.75
 
 
 def wall_seconds() -> float:
@@ -70,6 +68,8 @@ class Gateway(Service):
     """
 
     name = "nats"
+    #: The options of a node that are told to it.
+    follows = frozenset({"nats"})
 
     def __init__(
         self,
@@ -89,7 +89,8 @@ class Gateway(Service):
         self.seconds: Callable[[], float] = self.timers.seconds
         self.wall_seconds = wall
         self.taken_bytes = taken
-        self.tls_context = None if settings.tls is None else make_context(settings.tls)
+        #: What connections of others are encrypted with; None for nothing.
+        self.tls = None if settings.tls is None else listener_contexts(settings.tls)
         self.clients: dict[int, Client] = {}
         #: Those that ended, the last ones.
         self.closed: deque[Client] = deque(maxlen=bounds.CLOSED_REMEMBERED)
@@ -101,13 +102,14 @@ class Gateway(Service):
         self.is_stalled = False
         #: Whether a client is being read, after which everything that waits is written.
         self.is_arriving = False
-        self.stall_bytes = int(settings.pending_bytes_max * _STALL_SHARE)
+        self.stall_bytes = settings.stall_bytes
         self.is_leaving = False
-        self.started_at = wall()
+        self.started_at = self.configured_at = wall()
         self.siblings = Siblings(node, self.timers, self.inform)
         self.identity = make_identity(settings, node.config.name)
         self.reactor = reactor
-        self._doors = Doors(reactor, self.tls_context)
+        everything = None if self.tls is None else NewestContext(lambda: self.tls_context)
+        self._doors = Doors(reactor, everything)
         self._hosts = hosts
         self._own = Place(server_id=self.identity.server_id)
         self._random = random or Random()  # noqa: S311  # moments, not secrets
@@ -122,7 +124,8 @@ class Gateway(Service):
         self._leaving: IDelayedCall | None = None
         self._gone: Deferred[None] | None = None
         self.clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
-        self._logins = Logins(settings.authentication, self.clock, self.timers, self._log)
+        self.review = Review(self)
+        self.logins = Logins(settings.authentication, self.clock, self.timers, self._log)
 
     # Life.
 
@@ -134,6 +137,7 @@ class Gateway(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._listen()
+        self.node.followers.append(self)
         if self.node.state in (RUNNING, LOST_UPSTREAM):
             self._serve()
         else:
@@ -185,6 +189,9 @@ class Gateway(Service):
         :returns: Fires when that is done; never fails.
         """
         super().stopService()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        if self in self.node.followers:
+            self.node.followers.remove(self)
+        self.review.stop()
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
@@ -226,6 +233,28 @@ class Gateway(Service):
         self.flush()
         wait = self.settings.lame_duck_seconds / max(count, 1)
         self._leaving = self.timers.callLater(wait, self._close_next, count)
+
+    def prepare(self, config: NodeConfig) -> Callable[[], object]:
+        """
+        Get ready for what the node is told now.
+
+        :param config: It.
+        :returns: Changes over; it never fails, and nothing has changed before it is called.
+        :raises ConfigurationError: Something cannot change, or cannot be used.
+        """
+        return Renewal(self, read_gateway(config)).apply
+
+    def move(self) -> None:
+        """Tell everybody what INFO says by now, and where clients can come in."""
+        if not self.is_leaving and self.siblings.own is not None:
+            self._own = self._place()
+            self.siblings.move(self._own)
+        self.inform()
+
+    @property
+    def tls_context(self) -> Any:
+        """The newest of what connections of others are encrypted with; None for nothing."""
+        return None if self.tls is None else self.tls.get()
 
     # What clients are told.
 
@@ -290,7 +319,7 @@ class Gateway(Service):
             port=port,
             client_id=client.number,
             client_ip=client.peer[0],
-            nonce=self._logins.nonce_of(client.number),
+            nonce=self.logins.nonce_of(client.number),
             urls=websocket_urls if client.kind == "websocket" else urls,
             websocket_urls=() if client.kind == "websocket" else websocket_urls,
             leaving=self.is_leaving,
@@ -323,13 +352,13 @@ class Gateway(Service):
         self.total_connections += 1
         number = self.total_connections
         settings = self.settings
-        self._logins.draw_nonce(number)
+        self.logins.draw_nonce(number)
         client = Client(
             self,
             wire,
-            Session(
-                self._terms(),
-                lambda options: self._logins.judge(client, options),
+            RenewableSession(
+                self.terms(),
+                lambda options: self.logins.judge(client, options),
                 lambda pattern: self._allows(client, pattern),
             ),
             number=number,
@@ -349,7 +378,8 @@ class Gateway(Service):
         except SubjectError:
             return True
 
-    def _terms(self) -> Terms:
+    def terms(self) -> Terms:
+        """Give what holds for clients."""
         settings = self.settings
         first = min(settings.ping_seconds, bounds.FIRST_PING_SECONDS)
         return Terms(
@@ -371,7 +401,7 @@ class Gateway(Service):
         """Note that a client is not connected any more."""
         if self.clients.pop(client.number, None) is None:
             return
-        self._logins.gone(client.number)
+        self.logins.gone(client.number)
         self.closed.append(client)
         counts = client.session.counts
         self.past.in_messages += counts.in_messages
@@ -443,31 +473,6 @@ class Gateway(Service):
             # As for one.
             if _lacks_right(error):
                 client.send(client.session.refused(raw) * len(payloads))
-
-    def subscribe(
-        self,
-        pattern: str,
-        take: tuple[Callable[[Publication], None], Callable[[PublicationRun], None]],
-        queue: str,
-        accepts: Callable[[Publication], bool] | None,
-        name: str,
-    ) -> Subscription:
-        """
-        Subscribe for a client.
-
-        :param take: What is called with each publication, and what with each run of them.
-        :param accepts: Asked before each delivery, if there is anything to ask.
-        :param name: For the log.
-        """
-        callback, run_callback = take
-        return self.node.subscribe(
-            pattern,
-            callback,
-            queue=queue,
-            accepts=accepts,
-            run_callback=run_callback,
-            name=name,
-        )
 
     def note_dirty(self, client: Client) -> None:
         """Note that something waits to be written for a client."""

@@ -123,7 +123,7 @@ class Grammar:
         line_bytes_max: int = bounds.LINE_BYTES,
     ) -> None:
         self.payload_bytes_max = payload_bytes_max
-        self._line_bytes_max = line_bytes_max
+        self.line_bytes_max = line_bytes_max
         # What is not complete, in pieces, and how many bytes are needed to go on.
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -182,7 +182,7 @@ class Grammar:
                     self._judge_begun(data[position:], found)
                 return position
             line = data[position:end]
-            if line[:4] == _PUB and len(line) <= self._line_bytes_max:
+            if line[:4] == _PUB and len(line) <= self.line_bytes_max:
                 words = line.split()
                 count = len(words)
                 size = words[-1]
@@ -223,7 +223,7 @@ class Grammar:
         for verb in _VERBS:
             if upper.startswith(verb):
                 argument = begun[len(verb) :].lstrip(_BLANKS).removesuffix(b"\r")
-                if len(argument) > self._line_bytes_max:
+                if len(argument) > self.line_bytes_max:
                     found.append(Broken(Fault.LINE_TOO_LONG))
                     return
                 if len(begun) == len(verb) or _may_follow(verb, begun[len(verb)]):
@@ -262,7 +262,7 @@ class Grammar:
             if operation is not None:
                 found.append(operation)
             return end + 1
-        if len(argument) > self._line_bytes_max:
+        if len(argument) > self.line_bytes_max:
             found.append(Broken(Fault.LINE_TOO_LONG))
             return end + 1
         if verb in (b"PUB", b"HPUB"):

@@ -54,18 +54,34 @@ def make_identity(settings: GatewaySettings, node_name: str) -> Identity:
     :param settings: What it is told.
     :param node_name: What it is called unless they say otherwise; empty for its server id.
     """
-    tls = settings.tls
     server_id = write_key(Kind.SERVER, secrets.token_bytes(_KEY_BYTES))
     return Identity(
         server_id=server_id,
         server_name=settings.name or node_name or server_id,
         software=f"atbus {__version__}",
-        payload_bytes_max=settings.payload_bytes_max,
-        needs_login=settings.authentication.needs_login,
-        tls_required=tls is not None and not tls.optional,
-        tls_verify=tls is not None and tls.verify,
-        tls_available=tls is not None and tls.optional,
+        **_read(settings),
     )
+
+
+def renew_identity(identity: Identity, settings: GatewaySettings) -> Identity:
+    """
+    Make what a gateway is for others that is told something else.
+
+    :param identity: What it has been; it keeps its id and its name.
+    :param settings: What it is told now.
+    """
+    return attrs.evolve(identity, **_read(settings))
+
+
+def _read(settings: GatewaySettings) -> dict[str, Any]:
+    tls = settings.tls
+    return {
+        "payload_bytes_max": settings.payload_bytes_max,
+        "needs_login": settings.authentication.needs_login,
+        "tls_required": tls is not None and not tls.optional,
+        "tls_verify": tls is not None and tls.verify,
+        "tls_available": tls is not None and tls.optional,
+    }
 
 
 def info_line(

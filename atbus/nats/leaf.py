@@ -6,7 +6,7 @@ Of the gateways that are told of the same remote only one serves (`atbus.nats.ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -30,7 +30,7 @@ from atbus.wire.messages import InterestEntry
 
 if TYPE_CHECKING:
     from atbus.nats.leaf_settings import Remote
-    from atbus.nats.leafs import Leafs
+    from atbus.nats.leafs import Leafs, Outfit
 
 #: Why we hang up when it is not our turn any more.
 _GIVES_WAY: Final = "another gateway serves"
@@ -219,6 +219,10 @@ class LeafLink(ServerLink):
         if self.handover is not None and self._place is not None:
             self.handover.passed(barrier)
 
+    def judge_again(self) -> None:
+        """End the connection if the leaf may not be here any more, or not as it is."""
+        self._perform(self.session.judge_again())
+
     # The dialect, and the rights.
 
     def _may_tell(self, subject: str, queue: str) -> bool:
@@ -255,24 +259,22 @@ class Solicitor(ClientFactory):
     """
     Keeps a connection to one remote, while it is this node's turn.
 
-    :param remote: Where, and with what.
-    :param tls_contexts: For each of its places what to begin TLS with.
+    :param outfit: Where, and with what.
     """
 
     noisy = False
     _log = Logger(namespace="atbus.nats")
 
-    def __init__(self, leafs: Leafs, remote: Remote, tls_contexts: Mapping[str, Any]) -> None:
-        self.remote = remote
+    def __init__(self, leafs: Leafs, outfit: Outfit) -> None:
+        self.outfit = outfit
         self.link: LeafLink | None = None
         self._leafs = leafs
-        self._tls_contexts = tls_contexts
-        self._place = remote.places[0]
+        self._place = self.remote.places[0]
         self._candidacy = Candidacy(
             leafs.node,
             leafs.timers,
             CANDIDATES,
-            "\n".join(sorted(remote.places)),
+            "\n".join(sorted(self.remote.places)),
             self.look,
             TAKES_OVER,
         )
@@ -288,6 +290,11 @@ class Solicitor(ClientFactory):
         # Who waits for our end, and for how long we wait with it.
         self._awaiting: list[Deferred[None]] = []
         self._patience: list[IDelayedCall] = []
+
+    @property
+    def remote(self) -> Remote:
+        """Where it is."""
+        return self.outfit.remote
 
     def start(self) -> None:
         """Make ourselves known as a candidate, then serve if it is our turn."""
@@ -392,8 +399,10 @@ class Solicitor(ClientFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> LeafLink:
         """Make our side of the connection."""
-        session = self._leafs.dialing(self.remote)
-        self.link = LeafLink(self._leafs, session, self._tls_contexts[self._place], self._ended)
+        session = self._leafs.dialing(self.outfit)
+        # It may have been told other places since it dialed.
+        context = self.outfit.contexts.get().get(self._place)
+        self.link = LeafLink(self._leafs, session, context, self._ended)
         self.link.has_rivals = self._has_rivals
         self._succession.prepare(self.link)
         self.link.joined = self._joined

@@ -198,6 +198,21 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         about |= {name: lists for name, side in sides.items() if (lists := write_lists(side))}
         return [Write(write_object("INFO", about)), *self._begin()]
 
+    def judge_again(self) -> list[Effect]:
+        """
+        Find out whether a leaf that was let in may stay as it is; hubs only.
+
+        One whose rights are others now comes again, and is told of them then.
+        """
+        if self.state is not State.OPEN:
+            return []
+        user = self._judge(self.peer)
+        if user is None:
+            return self._end("its credentials are not ours any more", "Authorization Violation")
+        if user.permissions != self.rights:
+            return self._end("it has other rights now")
+        return []
+
     def _begin(self) -> list[Effect]:
         if self.state is State.OPEN:
             return []

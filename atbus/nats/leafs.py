@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList
 
 from atbus import __version__
@@ -20,14 +21,43 @@ from atbus.nats.credentials import Credentials, read_credentials
 from atbus.nats.leaf import LeafDoor, LeafLink, Solicitor
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession, LeafTerms
 from atbus.nats.server_link import ServerLinks
-from atbus.nats.tls import client_context
+from atbus.nats.tls import remote_contexts
 
 if TYPE_CHECKING:
+    from atbus.nats.files import Latest
     from atbus.nats.gateway import Gateway
-    from atbus.nats.leaf_settings import Remote
+    from atbus.nats.leaf_settings import LeafSettings, Remote
 
 #: The version of NATS whose dialect between leafs we speak: neither compression nor pools.
 VERSION = "2.9.10"
+
+
+@attrs.define
+class Outfit:
+    """
+    A remote, and what a connection to it needs that is in files.
+
+    :param contexts: For each of its places what to begin TLS with.
+    :param credentials: What was read last, so that it can be dialed while its file is written.
+    """
+
+    remote: Remote
+    contexts: Latest[Mapping[str, Any]]
+    credentials: Credentials
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Which remote it is, in whatever order its places are tried."""
+        return tuple(sorted(self.remote.places))
+
+
+def equip(remote: Remote) -> Outfit:
+    """
+    Read what a remote needs.
+
+    :raises ConfigurationError: A file cannot be used.
+    """
+    return Outfit(remote, remote_contexts(remote), read_credentials(remote))
 
 
 class Leafs(ServerLinks):
@@ -42,25 +72,49 @@ class Leafs(ServerLinks):
     def __init__(self, gateway: Gateway, random: Random) -> None:
         super().__init__(gateway, random)
         self.door = LeafDoor(self)
-        self._gateway = gateway
         self._settings = gateway.settings.leafs
         self._accepted = 0
         self._loop_subject = f"{LOOP_SUBJECTS}{secrets.token_hex(11)}"
-        # What was read last for each remote, so that one can be dialed whose file is being written.
-        self._credentials = {
-            remote.places: read_credentials(remote) for remote in self._settings.remotes
-        }
-        self._solicitors = [
-            Solicitor(
-                self, remote, {place: client_context(remote, place) for place in remote.places}
-            )
-            for remote in self._settings.remotes
-        ]
+        self._solicitors = [Solicitor(self, equip(each)) for each in self._settings.remotes]
+        self._is_started = False
 
     def start(self) -> None:
         """Dial; the node is up."""
+        self._is_started = True
         for solicitor in self._solicitors:
             solicitor.start()
+
+    def renew(self, settings: LeafSettings, outfits: Sequence[Outfit]) -> None:
+        """
+        Let other settings hold: for servers that come, and for those that are there.
+
+        A remote that is configured no more is left, as when the node stops. What is shown to one
+        that stays counts from the next connection on.
+
+        :param settings: They.
+        :param outfits: The remotes in them.
+        """
+        self._settings = settings
+        for link in list(self.links):
+            if not link.session.is_spoke:
+                link.judge_again()
+        wanted = {outfit.key: outfit for outfit in outfits}
+        for solicitor in [each for each in self._solicitors if not each.is_leaving]:
+            outfit = wanted.pop(solicitor.outfit.key, None)
+            if outfit is None:
+                self._dismiss(solicitor)
+            else:
+                solicitor.outfit = outfit
+        added = [Solicitor(self, outfit) for outfit in wanted.values()]
+        self._solicitors += added
+        if self._is_started:
+            for solicitor in added:
+                solicitor.start()
+
+    def _dismiss(self, solicitor: Solicitor) -> None:
+        # While another gateway takes the server over, who stops waits for that, too.
+        left = solicitor.stop()
+        left.addCallback(lambda _: self._solicitors.remove(solicitor))
 
     def leave(self) -> Deferred[None]:
         """
@@ -93,9 +147,9 @@ class Leafs(ServerLinks):
             if link not in but:
                 link.close("the node stops")
 
-    def dialing(self, remote: Remote) -> LeafSession:
+    def dialing(self, outfit: Outfit) -> LeafSession:
         """Make our side of a connection that we dial."""
-        identity = self._gateway.identity
+        identity, remote = self._gateway.identity, outfit.remote
         about: dict[str, Any] = {
             "version": VERSION,
             "server_id": identity.server_id,
@@ -113,23 +167,24 @@ class Leafs(ServerLinks):
             is_hub=False,
             tls=True,
             needs_tls=remote.tls,
-            prove=self._newest(remote).prove,
+            prove=self._newest(outfit).prove,
             ping_seconds=self.ping_seconds,
             pings_max=self.pings_max,
         )
         return LeafSession(terms)
 
-    def _newest(self, remote: Remote) -> Credentials:
+    def _newest(self, outfit: Outfit) -> Credentials:
         try:
-            self._credentials[remote.places] = read_credentials(remote)
+            outfit.credentials = read_credentials(outfit.remote)
         except ConfigurationError as fault:
             self.log.warn("{fault}; what was there before is shown", fault=fault)
-        return self._credentials[remote.places]
+        return outfit.credentials
 
     def accepted(self) -> LeafLink:
         """Make our side of a connection that somebody has dialed."""
         self._accepted += 1
         gateway, authentication = self._gateway, self._settings.authentication
+        context = gateway.tls_context
         nonce = ""
         if authentication.needs_nonce:
             nonce = urlsafe_b64encode(secrets.token_bytes(NONCE_BYTES)).decode().rstrip("=")
@@ -148,7 +203,7 @@ class Leafs(ServerLinks):
             "leafnode_urls": [f"{host}:{port}"],
             "info_on_connect": True,
             "auth_required": authentication.needs_login,
-            "tls_required": gateway.tls_context is not None,
+            "tls_required": context is not None,
         }
         if nonce:
             about["nonce"] = nonce
@@ -158,15 +213,16 @@ class Leafs(ServerLinks):
                 options = read_options(fields, ConnectOptions())
             except ValueError:
                 return None
-            return authentication.judge(options, nonce, gateway.clock)
+            # As it is then: who was let in is judged again when it has changed.
+            return self._settings.authentication.judge(options, nonce, gateway.clock)
 
         terms = LeafTerms(
             about=about,
             is_hub=True,
-            tls=gateway.tls_context is not None,
-            needs_tls=gateway.tls_context is not None,
+            tls=context is not None,
+            needs_tls=context is not None,
             loop_subject=self._loop_subject,
             ping_seconds=self.ping_seconds,
             pings_max=self.pings_max,
         )
-        return LeafLink(self, LeafSession(terms, judge), gateway.tls_context)
+        return LeafLink(self, LeafSession(terms, judge), context)

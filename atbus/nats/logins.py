@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 
 from atbus.channels.accepting import SeldomObserver
-from atbus.nats.authentication import NONCE_BYTES, Authentication, Clock, Origin, User
+from atbus.nats.authentication import (
+    NONCE_BYTES,
+    Authentication,
+    Clock,
+    Origin,
+    Revoked,
+    User,
+)
 from atbus.nats.faults import Fault
 
 if TYPE_CHECKING:
@@ -63,24 +70,65 @@ class Logins:
         :param options: What it has said.
         :returns: As whom it is let in; otherwise what it is told, None for as always.
         """
-        origin = Origin(host=client.peer[0], kind=client.kind)
         try:
-            user = self._authentication.judge(
-                options, self.nonce_of(client.number), self._clock, origin
-            )
+            user = self._find(client, options)
         except ValueError as fault:
             self._refuse(client, str(fault))
             return None
-        issuer = "" if user is None else user.issuer
-        self._count(client.number, issuer)
-        if user is None:
-            return None
-        most = user.limits.connections
-        if most is not None and self._counts[issuer] > most:
-            self._count(client.number, "")
-            self._refuse(client, f"account {issuer} may have {most} connections")
-            return Fault.TOO_MANY_OF_ACCOUNT
+        return self.surplus(client, user) or user
+
+    def _find(self, client: Client, options: ConnectOptions) -> User | None:
+        """Find who a client is, and count it; a ValueError says why its token is not good."""
+        self._count(client.number, "")
+        origin = Origin(host=client.peer[0], kind=client.kind)
+        nonce = self.nonce_of(client.number)
+        user = self._authentication.judge(options, nonce, self._clock, origin)
+        if user is not None:
+            self._count(client.number, user.issuer)
         return user
+
+    def surplus(self, client: Client, user: User | None) -> Fault | None:
+        """
+        Find out whether a client is one more than those may be for whom its account vouches.
+
+        :param user: Who it is, counted already.
+        :returns: What it is told then, and is not counted any more.
+        """
+        most = None if user is None else user.limits.connections
+        issuer = self._issuers.get(client.number, "")
+        if most is None or self._counts[issuer] <= most:
+            return None
+        self._count(client.number, "")
+        self._refuse(client, f"account {issuer} may have {most} connections")
+        return Fault.TOO_MANY_OF_ACCOUNT
+
+    def renew(self, authentication: Authentication) -> None:
+        """Let others in from now on."""
+        self._authentication = authentication
+
+    def judge_again(self, client: Client) -> User | Fault:
+        """
+        Find out who a client is by now that was let in before; `surplus` comes behind that.
+
+        :returns: As whom it may stay; otherwise what it is told. As at nats-server, who is not
+            known any more, or of another account now, is told nothing.
+        """
+        options, before = client.session.options, client.session.user
+        account = "" if before is None else before.account
+        try:
+            user = self._find(client, options)
+        except ValueError as fault:
+            self._refuse(client, str(fault))
+            is_revoked = isinstance(fault, Revoked)
+            return Fault.AUTHENTICATION_REVOKED if is_revoked else Fault.NOT_AUTHORIZED
+        if user is not None and user.account == account:
+            return user
+        self._count(client.number, "")
+        if user is None and self._authentication.knows(options):
+            self._refuse(client, "its credentials are not good any more")
+            return Fault.NOT_AUTHORIZED
+        self._refuse(client, "its user is gone, or of another account")
+        return Fault.CLIENT_ERROR
 
     def _refuse(self, client: Client, why: str) -> None:
         self._log.warn(

@@ -114,7 +114,7 @@ class Monitor:
             "start": _time(gateway.started_at),
             "now": _time(now),
             "uptime": duration(now - gateway.started_at),
-            "config_load_time": _time(gateway.started_at),
+            "config_load_time": _time(gateway.configured_at),
             "mem": usage.ru_maxrss * 1024,
             "cores": os.cpu_count(),
             "connections": len(clients),

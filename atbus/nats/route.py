@@ -141,6 +141,10 @@ class RouteLink(ServerLink):
         """Send what is no interest and no message."""
         self._send(data)
 
+    def judge_again(self) -> None:
+        """End the route if the other side, which has dialed, does not show what is ours now."""
+        self._perform(self.session.judge_again())
+
     def give_up(self, reason: str) -> None:
         """Close at once."""
         self._give_up(reason)
@@ -253,7 +257,7 @@ class RouteDialer(ClientFactory):
         """Make our side of the route."""
         routes, context = self._routes, None
         if routes.contexts is not None:
-            context = routes.contexts.dialing(self.place, is_configured=self.is_configured)
+            context = routes.contexts.get().dialing(self.place, is_configured=self.is_configured)
         self._link = RouteLink(routes, routes.dialing(), context, self._ended, self)
         return self._link
 

@@ -99,6 +99,8 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
         self._terms = terms
         self._judge = judge
         self._is_admitted = False
+        # The CONNECT of who has dialed.
+        self._shown: dict[str, Any] = {}
 
     def _greet(self) -> list[Effect]:
         effects: list[Effect] = [StartTls()] if self._terms.tls else []
@@ -183,5 +185,11 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
             return self._end("its credentials are not ours", "Authorization Violation")
         if refused := self._compare_clusters(fields):
             return refused
-        self._is_admitted = True
+        self._is_admitted, self._shown = True, fields
         return self._begin() if self.peer else []
+
+    def judge_again(self) -> list[Effect]:
+        """Find out whether who has dialed us may stay; acceptors only."""
+        if not self._is_admitted or self.state is State.CLOSED or self._judge(self._shown):
+            return []
+        return self._end("its credentials are not ours any more", "Authorization Violation")

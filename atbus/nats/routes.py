@@ -30,9 +30,10 @@ from atbus.nats.route import RouteDialer, RouteDoor, RouteLink
 from atbus.nats.route_session import RouteSession, RouteTerms
 from atbus.nats.server_grammar import write_object
 from atbus.nats.server_link import ServerLinks
-from atbus.nats.tls import RouteContexts
+from atbus.nats.tls import RouteContexts, route_contexts
 
 if TYPE_CHECKING:
+    from atbus.nats.files import Latest
     from atbus.nats.gateway import Gateway
 
 #: Candidates for a cluster are known by the interest in this, its key, their id and server id.
@@ -56,13 +57,12 @@ class Routes(ServerLinks):
         super().__init__(gateway, random)
         self.settings = settings
         #: What routes are encrypted with; None for nothing.
-        self.contexts = RouteContexts(settings) if settings.has_tls else None
+        self.contexts = route_contexts(settings) if settings.has_tls else None
         self.door = RouteDoor(self)
         #: Who dials us again and again, and is to wait.
         self.doorstep = Doorstep(self.timers, self.log, self.admit)
         #: Those that take part, by who is at the other end.
         self.members: dict[str, RouteLink] = {}
-        self._gateway = gateway
         self._own_id = gateway.identity.server_id
         # Second routes to members, and until when the first ones are to answer.
         self._seconds: dict[str, tuple[RouteLink, IDelayedCall]] = {}
@@ -83,6 +83,28 @@ class Routes(ServerLinks):
         self._candidacy.stop()
         self._hang_up("the node stops")
         self.doorstep.clear()
+
+    def renew(self, settings: ClusterSettings, contexts: Latest[RouteContexts] | None) -> None:
+        """
+        Let other settings hold.
+
+        Routes stay that could be made now: members that are configured no more are dialed no more,
+        and who has dialed us has to show what is ours now.
+
+        :param settings: They; name and address are as they were.
+        :param contexts: What routes are encrypted with that are made from now on.
+        """
+        self.settings, self.contexts = settings, contexts
+        for link in list(self.links):
+            if link.dialer is None:
+                link.judge_again()
+        for place, dialer in list(self._dialers.items()):
+            if place in settings.routes:
+                dialer.is_configured = True
+            elif dialer.is_configured:
+                del self._dialers[place]
+                dialer.stop("it is not configured any more")
+        self._look()
 
     def next_number(self) -> int:
         """Count one more connection."""
@@ -138,7 +160,8 @@ class Routes(ServerLinks):
         if not self.serves:
             self.doorstep.refused(host)
             return None
-        return RouteLink(self, self.accepting(), self.contexts and self.contexts.accepting)
+        context = None if self.contexts is None else self.contexts.get().accepting
+        return RouteLink(self, self.accepting(), context)
 
     # Who takes part.
 
@@ -320,10 +343,10 @@ class Routes(ServerLinks):
 
     def accepting(self) -> RouteSession:
         """Make our side of a route that somebody has dialed."""
-        settings = self.settings
-        return RouteSession(
-            self._terms(), lambda fields: _shows(fields, settings.user, settings.password)
-        )
+        return RouteSession(self._terms(), self._shows)
+
+    def _shows(self, fields: dict[str, Any]) -> bool:
+        return _shows(fields, self.settings.user, self.settings.password)
 
     def _terms(self, connect: dict[str, Any] | None = None) -> RouteTerms:
         return RouteTerms(

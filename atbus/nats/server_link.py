@@ -55,13 +55,8 @@ class ServerLinks:
     def __init__(self, gateway: Gateway, random: Random) -> None:
         self.node = gateway.node
         self.beyond = gateway.node.beyond
-        #: How long the other side may take nothing of what waits for it.
-        self.write_seconds = gateway.settings.write_seconds
         self.taken_bytes = gateway.taken_bytes
-        #: When the other side is asked whether it is alive, ...
-        self.ping_seconds = min(gateway.settings.ping_seconds, bounds.LEAF_PING_SECONDS)
-        #: ... and how many of these questions may be without an answer.
-        self.pings_max = gateway.settings.pings_max
+        self._gateway = gateway
         self.reactor = gateway.reactor
         self.timers = gateway.timers
         self.random = random
@@ -72,6 +67,21 @@ class ServerLinks:
     def now(self) -> float:
         """The time on our clock, seconds."""
         return float(self.timers.seconds())
+
+    @property
+    def write_seconds(self) -> float:
+        """How long the other side may take nothing of what waits for it."""
+        return self._gateway.settings.write_seconds
+
+    @property
+    def ping_seconds(self) -> float:
+        """When the other side is asked whether it is alive, ..."""
+        return min(self._gateway.settings.ping_seconds, bounds.LEAF_PING_SECONDS)
+
+    @property
+    def pings_max(self) -> int:
+        """... and how many of these questions may be without an answer."""
+        return self._gateway.settings.pings_max
 
 
 class ServerLink(Protocol):

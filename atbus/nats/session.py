@@ -44,8 +44,8 @@ from atbus.nats.grammar import (
     Unsubscribe,
     break_long,
 )
-from atbus.nats.permissions import EVERYTHING, Permissions
 from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, quoted
+from atbus.nats.rights import Rights
 
 #: What is sent to who asked for an answer when nobody got the question, behind subject and sid.
 _NOBODY: Final = b" 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
@@ -53,9 +53,6 @@ _NOBODY: Final = b" 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
 _OK: Final = b"+OK\r\n"
 _PING: Final = b"PING\r\n"
 _PONG: Final = b"PONG\r\n"
-
-#: Rights to answer that are remembered; beyond it the oldest goes.
-_RESPONSES_MAX: Final = 4_096
 
 
 class Session:
@@ -87,13 +84,9 @@ class Session:
         self._judge = judge
         self._allows = allows
         self._grammar = Grammar(terms.payload_bytes_max, terms.line_bytes_max)
-        self._permissions: Permissions = EVERYTHING
-        self._publishes_freely = True
+        #: What it may do.
+        self.rights = Rights()
         self._limits = terms.limits
-        #: Whether each delivery has to be asked for.
-        self.receives_freely = True
-        #: Whether what is asked of the client lets it answer there.
-        self.may_answer = False
         self._awaits_login = terms.needs_login
         self._has_ponged = False
         self._news: bytes | None = None
@@ -101,7 +94,6 @@ class Session:
         self._pinged_at = 0.0
         self._next_ping = 0.0
         self._login_until: float | None = None
-        self._answerable: dict[bytes, tuple[int, float]] = {}
 
     def open(self, info: bytes, now: float) -> list[Effect]:
         """
@@ -216,7 +208,8 @@ class Session:
             counts.in_bytes += len(header)
         if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
-        if not self._publishes_freely and not self._may_publish(subject, now):
+        rights = self.rights
+        if not rights.publishes_freely and not rights.may_publish(subject, now):
             effects.append(Write(self.refused(subject)))
             return False
         if options.verbose:
@@ -229,7 +222,7 @@ class Session:
         subject, payloads = run
         if (
             options.verbose
-            or not self._publishes_freely
+            or not self.rights.publishes_freely
             or (options.pedantic and not is_literal(subject))
         ):
             # Each may have an answer of its own.
@@ -245,16 +238,6 @@ class Session:
     def refused(self, subject: bytes) -> bytes:
         """Write that the client may not publish on a subject."""
         return error_line(f"Permissions Violation for Publish to {quoted(subject)}")
-
-    def _may_publish(self, subject: bytes, now: float) -> bool:
-        if self._permissions.may_publish(subject.decode(errors="replace")):
-            return True
-        left, until = self._answerable.pop(subject, (0, 0.0))
-        if left == 0 or now > until:
-            return False
-        if left > 1 or left < 0:
-            self._answerable[subject] = (left - 1 if left > 0 else left, until)
-        return True
 
     def _obey(self, operation: Operation, now: float, effects: list[Effect]) -> None:
         if self._awaits_login and not isinstance(operation, Connect):
@@ -332,24 +315,21 @@ class Session:
 
         :param user: As whom it is let in.
         """
-        self.user = user
-        self._permissions = permissions = user.permissions
-        self._publishes_freely = permissions.publishes_freely
-        self.receives_freely = permissions.receives_freely
-        self.may_answer = bool(permissions.responses)
         # The right to answer comes from what is got with these.
-        self._answerable.clear()
+        self.user = user
+        self.rights = Rights(user.permissions)
+        self._take_limits(user)
+
+    def _take_limits(self, user: User) -> None:
         self._limits = self._terms.limits.within(user.limits)
         self._grammar.payload_bytes_max = self._limits.payload_bytes or 0
 
     def _subscribe(self, operation: Subscribe, effects: list[Effect]) -> None:
         pattern = operation.subject.decode(errors="replace")
         queue = operation.queue.decode(errors="replace")
-        if not (self._permissions.may_subscribe(pattern, queue) and self._allows(pattern)):
-            text = f"Permissions Violation for Subscription to {quoted(operation.subject)}"
-            if queue:
-                text += f" using queue {quoted(operation.queue)}"
-            effects.append(Write(error_line(text)))
+        may = self.rights.permissions.may_subscribe(pattern, queue)
+        if not (may and self._allows(pattern)):
+            effects.append(Write(error_line(violation(operation.subject, queue))))
             return
         if not self._limits.allow_another(len(self.subscriptions)):
             effects.append(Write(error_line("maximum subscriptions exceeded")))
@@ -385,7 +365,10 @@ class Session:
         """
         if self.closed or (is_own and not self.options.echo):
             return False
-        return self.receives_freely or self._permissions.may_receive(subject, subscription.queue)
+        rights = self.rights
+        return rights.receives_freely or rights.permissions.may_receive(
+            subject, subscription.queue
+        )
 
     def deliver(
         self,
@@ -447,22 +430,6 @@ class Session:
             ]
         )
 
-    def asked(self, reply: bytes, now: float) -> None:
-        """
-        Let the client answer what it is about to be asked, where it `may_answer`.
-
-        :param reply: Where the answer is awaited.
-        :param now: Seconds.
-        """
-        permissions = self._permissions
-        seconds = permissions.responses_seconds
-        if len(self._answerable) >= _RESPONSES_MAX:
-            del self._answerable[next(iter(self._answerable))]
-        self._answerable[reply] = (
-            permissions.responses,
-            now + seconds if seconds else float("inf"),
-        )
-
     def nobody_got(self, reply: bytes) -> bytes:
         """
         Write that a request had no responders.
@@ -497,3 +464,14 @@ class Session:
             if fault.text:
                 effects.append(Write(error_line(fault.text)))
             effects.append(Close(fault))
+
+
+def violation(subject: bytes, queue: str) -> str:
+    """
+    Write that a client may not subscribe.
+
+    :param subject: To this.
+    :param queue: As a member of this group; empty for none.
+    """
+    text = f"Permissions Violation for Subscription to {quoted(subject)}"
+    return f"{text} using queue {quoted(queue.encode())}" if queue else text

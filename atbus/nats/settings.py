@@ -5,7 +5,7 @@ What a gateway is told: the table ``[nats]`` of a node's configuration, read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -20,6 +20,9 @@ from atbus.nats.tokens import Chain
 
 if TYPE_CHECKING:
     from atbus.node.config import NodeConfig
+
+
+_STALL_SHARE: Final = 0.75
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +82,16 @@ class GatewaySettings:
     tls_seconds: float = bounds.TLS_SECONDS
     lame_duck_seconds: float = bounds.LAME_DUCK_SECONDS
     lame_duck_grace_seconds: float = bounds.LAME_DUCK_GRACE_SECONDS
+
+    @property
+    def stall_bytes(self) -> int:
+        """From how many bytes on that wait for a client who publishes for it is slowed down."""
+        return int(self.pending_bytes_max * _STALL_SHARE)
+
+    @property
+    def advertised(self) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+        """Where clients are told to come in, over TCP and by WebSocket."""
+        return self.advertise, self.websocket_advertise
 
 
 _ADVERTISED = ("advertise", "websocket_advertise")

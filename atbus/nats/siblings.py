@@ -116,6 +116,16 @@ class Siblings:
             return
         self._ask()
 
+    def move(self, own: Place) -> None:
+        """
+        Tell the others that we can be reached elsewhere.
+
+        :param own: Where.
+        """
+        if self.own is not None and own != self.own:
+            self.own = own
+            self._tell(own)
+
     def stop(self) -> None:
         """Say that we are gone, and forget the others."""
         if self._subscription is None or self.own is None:
@@ -133,8 +143,11 @@ class Siblings:
         """Say that nobody should come to us any more."""
         assert self.own is not None
         self.own = attrs.evolve(self.own, urls=(), websocket_urls=())
+        self._tell(self.own)
+
+    def _tell(self, own: Place) -> None:
         try:
-            self._node.publish(SUBJECT, self.own.write())
+            self._node.publish(SUBJECT, own.write())
         except AtbusError:
             # The node has stopped before; the others forget us by themselves.
             return

@@ -33,6 +33,7 @@ from atbus.nats.pace import ReadPace
 if TYPE_CHECKING:
     from atbus.nats.client import Client
     from atbus.nats.gateway import Gateway
+    from atbus.nats.settings import TlsSettings
 
 _TLS_HANDSHAKE: Final = b"\x16"
 
@@ -56,6 +57,8 @@ class TcpClient(Protocol):
         self._is_undecided = False
         self._is_greeted = False
         self._waiting: IDelayedCall | None = None
+        self._tls: TlsSettings | None = None
+        self._tls_context: Any = None
         # What bytes go to; None when they are the transport's to change or to write.
         self._socket: socket.socket | None = None
 
@@ -67,7 +70,9 @@ class TcpClient(Protocol):
         is_full = gateway.is_full
         client = self._client = gateway.new_client(self, (peer.host, peer.port))
         transport.bufferSize = self._pace.read_bytes
-        tls = gateway.settings.tls
+        # As it was when the client came: it may be told something else meanwhile.
+        tls = self._tls = gateway.settings.tls
+        self._tls_context = gateway.tls_context
         handle: Any = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         if tls is None:
             self._socket = handle
@@ -89,7 +94,7 @@ class TcpClient(Protocol):
 
     def _greet(self) -> None:
         """Say in the clear that there is TLS, and expect it, or let the client choose."""
-        client, tls = self._client, self._gateway.settings.tls
+        client, tls = self._client, self._tls
         assert client is not None
         assert tls is not None
         self._stop_waiting()
@@ -119,7 +124,7 @@ class TcpClient(Protocol):
 
     def _begin_tls(self) -> None:
         self._stop_waiting()
-        self.transport.startTLS(self._gateway.tls_context)
+        self.transport.startTLS(self._tls_context)
         self._waiting = self._gateway.timers.callLater(
             self._gateway.settings.tls_seconds, self._tls_failed
         )

@@ -1,22 +1,27 @@
 """
 TLS for clients, leafs and routes: the certificates of a gateway, made into contexts.
 
-The files are read when the gateway starts. Clients of NATS verify the gateway as browsers do, so
-these are ordinary certificates of servers, and not those with which the bus encrypts itself.
+The files are looked at for each new connection, and read again when they have changed. Clients of
+NATS verify the gateway as browsers do, so these are ordinary certificates of servers, and not those
+with which the bus encrypts itself.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet import ssl
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
+from zope.interface import implementer
 
 from atbus.errors import ConfigurationError
 from atbus.nats.cluster_settings import ClusterSettings
+from atbus.nats.files import Latest
 from atbus.nats.leaf_settings import Remote
 from atbus.nats.settings import TlsSettings
 
@@ -33,11 +38,60 @@ def make_context(settings: TlsSettings) -> Any:
     """
     try:
         own = _Own(settings.certificate_file, settings.key_file)
-        return own.accepting(_trust(settings.ca_file) if settings.verify else None)
+        context = own.accepting(_trust(settings.ca_file) if settings.verify else None)
+        # A key that is another one's is found only now.
+        context.getContext()
+        return context
     except ConfigurationError:
         raise
     except Exception as error:
         raise ConfigurationError([f"nats.certificate_file: {error!r}"]) from error
+
+
+def listener_contexts(settings: TlsSettings) -> Latest[Any]:
+    """
+    Make what connections are encrypted with that others begin, again whenever a file changes.
+
+    :raises ConfigurationError: A file cannot be used.
+    """
+    files = (settings.certificate_file, settings.key_file, settings.ca_file)
+    return Latest(files, lambda: make_context(settings))
+
+
+def remote_contexts(remote: Remote) -> Latest[Mapping[str, Any]]:
+    """
+    Make what connections to a remote are encrypted with, by place, likewise.
+
+    :raises ConfigurationError: A file cannot be used.
+    """
+    files = (remote.ca_file, remote.certificate_file, remote.key_file)
+    return Latest(files, lambda: {place: client_context(remote, place) for place in remote.places})
+
+
+def route_contexts(settings: ClusterSettings) -> Latest[RouteContexts]:
+    """
+    Make what routes are encrypted with, likewise.
+
+    :raises ConfigurationError: A file cannot be used.
+    """
+    files = (settings.certificate_file, settings.key_file, settings.ca_file)
+    return Latest(files, lambda: RouteContexts(settings))
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class NewestContext:
+    """
+    What a listener behind which everything is TLS makes each of its connections with.
+
+    :param newest: Gives the context that is the newest then.
+    """
+
+    def __init__(self, newest: Callable[[], Any]) -> None:
+        self._newest = newest
+
+    def serverConnectionForTLS(self, protocol: Any) -> Any:  # Twisted's name
+        """Make one."""
+        return self._newest().serverConnectionForTLS(protocol)
 
 
 class _Own:
@@ -127,6 +181,7 @@ class RouteContexts:
             self._trust = _trust(settings.ca_file)
             #: For those that others have dialed.
             self.accepting = self._own.accepting(self._trust)
+            self.accepting.getContext()
         except ConfigurationError:
             raise
         except Exception as error:

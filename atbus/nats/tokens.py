@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from atbus.nats.authentication import NOWHERE, Limits, Origin, User
+from atbus.nats.authentication import NOWHERE, Limits, Origin, Revoked, User
 from atbus.nats.grants import (
     GRANT_KEYS,
     UNLIMITED,
@@ -211,7 +211,7 @@ class Account:
         issued = read_moment(user.facts, "iat")
         for key in (user.subject, _ANY_KEY):
             if key in self._revoked and issued <= self._revoked[key]:
-                raise ValueError("the account has taken the token back")
+                raise Revoked("the account has taken the token back")
 
     def _gaps(self, user: Claims) -> Gaps:
         return Gaps(
@@ -277,6 +277,7 @@ class Chain:
         if not is_strict:
             trusted.add(claims.subject)
         self._separate = separate
+        self._made_of = operator, tuple(accounts), separate
         self._accounts: dict[str, Account] = {}
         for text in accounts:
             account = read_token(text, (Kind.OPERATOR,))
@@ -287,6 +288,12 @@ class Chain:
                 self._accounts[account.subject] = Account(account, own_key=not is_strict)
             except ValueError as fault:
                 raise ValueError(f"account {account.subject}: {fault}") from fault
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chain) and self._made_of == other._made_of
+
+    def __hash__(self) -> int:
+        return hash(self._made_of)
 
     def admit(
         self,
@@ -321,7 +328,8 @@ class Chain:
             grant.check(origin)
             times = [grant.ends_at(wall_seconds)]
         except ValueError as fault:
-            raise ValueError(f"user {name!r}: {fault}") from fault
+            kind = Revoked if isinstance(fault, Revoked) else ValueError
+            raise kind(f"user {name!r}: {fault}") from fault
         times += [read_moment(each.facts, "exp") for each in (claims, account.claims)]
         user = User(
             name=name,

@@ -52,7 +52,7 @@ class WriteDeadline:
     :param give_up: Called when he has not for so long.
     """
 
-    __slots__ = ("_call", "_give_up", "_moved", "_seconds", "_taken", "_timers", "_took", "_until")
+    __slots__ = ("_call", "_give_up", "_moved", "_taken", "_timers", "_took", "_until", "seconds")
 
     def __init__(
         self,
@@ -62,7 +62,8 @@ class WriteDeadline:
         give_up: Callable[[], None],
     ) -> None:
         self._timers = timers
-        self._seconds = seconds
+        #: How long he may take nothing; what is longer or shorter counts from the next look on.
+        self.seconds = seconds
         self._taken = taken
         self._give_up = give_up
         self._call: IDelayedCall | None = None
@@ -81,7 +82,7 @@ class WriteDeadline:
     def limit(self) -> None:
         """Whatever he takes, all of it has to be taken in the time that he may take nothing."""
         now = self._timers.seconds()
-        self._until = now + self._seconds
+        self._until = now + self.seconds
         self.begin()
 
     def end(self) -> None:
@@ -98,11 +99,11 @@ class WriteDeadline:
             self._call = None
 
     def _due(self) -> float:
-        due = self._moved + self._seconds
+        due = self._moved + self.seconds
         return due if self._until is None else min(due, self._until)
 
     def _wait(self, now: float) -> None:
-        seconds = min(self._due() - now, self._seconds / LOOKS)
+        seconds = min(self._due() - now, self.seconds / LOOKS)
         self._call = self._timers.callLater(seconds, self._look)
 
     def _look(self) -> None:

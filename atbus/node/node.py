@@ -26,6 +26,7 @@ from atbus.node.identity import epoch_now
 from atbus.node.interfaces import INode
 from atbus.node.messaging import Messaging
 from atbus.node.neighborhood import Neighborhood
+from atbus.node.reload import Follower
 from atbus.node.statistics import Statistics
 from atbus.node.subjects import Subjects
 
@@ -89,6 +90,11 @@ class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
     def state(self) -> str:
         """Where the node is in its life, see `atbus.node.life`."""
         return self._parts.running.life.state
+
+    @property
+    def followers(self) -> list[Follower]:
+        """Who is beside the node and told of its configuration, too; for those who are."""
+        return self._parts.followers
 
     @property
     def events(self) -> NodeEvents:

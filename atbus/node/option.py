@@ -390,6 +390,7 @@ _NATS: Final = {
     "nats": Option(
         kind="table",
         meaning="Where clients of NATS may connect, and what they may do; left out, nowhere.",
+        reloadable=True,
     ),
 }
 

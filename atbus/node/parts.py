@@ -51,6 +51,7 @@ from atbus.node.pulse import Pulse
 from atbus.node.readers import FrameReader
 from atbus.node.registrar import Registrar
 from atbus.node.rehoming import Rehoming
+from atbus.node.reload import Follower
 from atbus.node.rings import Rings
 from atbus.node.route_table import RouteTable
 from atbus.node.running import Running
@@ -102,6 +103,7 @@ class Parts:
     permits: Permits
     subjects: SubjectParts
     sources: Sources
+    followers: list[Follower] = attrs.field(init=False, factory=list)
     streams: StreamPort = attrs.field(
         init=False,
         default=attrs.Factory(

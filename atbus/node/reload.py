@@ -8,7 +8,8 @@ option that is not reloadable keeps its value until the node is made anew.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
@@ -18,6 +19,27 @@ from atbus.node.credentials import refresh
 if TYPE_CHECKING:
     from atbus.node.node import Node
     from atbus.node.parts import Parts
+
+
+#: Options that are not the node's, but those of somebody beside it.
+FOLLOWED: Final = frozenset({"nats"})
+
+
+class Follower(Protocol):
+    """Somebody beside a node who is told of its configuration: `Node.followers`."""
+
+    @property
+    def follows(self) -> frozenset[str]:
+        """The names of options that it makes something of."""
+
+    def prepare(self, config: NodeConfig) -> Callable[[], object]:
+        """
+        Get ready for another configuration.
+
+        :param config: It.
+        :returns: Changes over; this must not fail, and nothing may change before.
+        :raises ConfigurationError: It cannot; then the node keeps its configuration, too.
+        """
 
 
 @attrs.frozen
@@ -48,12 +70,14 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     """
     parts = node._parts  # noqa: SLF001  # the parts are this package's
     applied, waiting = difference(node.config, wanted)
-    fixed = applied & parts.discovering.fixed(wanted)
+    followed = frozenset().union(*(each.follows for each in parts.followers))
+    fixed = applied & (parts.discovering.fixed(wanted) | FOLLOWED - followed)
     applied, waiting = applied - fixed, waiting | fixed
     given = wanted.given()
     config = node.config.replace(**{name: given[name] for name in applied})
     rights = parts.permits.read(config)
     parts.discovering.check(config)
+    changes = [follower.prepare(config) for follower in parts.followers]
     node.config = parts.context.config = config
     if applied:
         _pass_on(parts, config, applied)
@@ -63,6 +87,8 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     parts.sources.reconfigure()
     parts.discovering.reconfigure()
     refresh(parts.channel_options.tls, parts.context.log)
+    for change in changes:
+        change()
     return Reload(applied, waiting)
 
 

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus.errors import ConfigurationError
 from atbus.nats.credentials import Credentials, read_credentials
 from atbus.nats.leaf_settings import Remote
+from atbus.nats.leafs import equip
 from atbus.nats.nkeys import Kind, is_signed, read_base64, read_key
 from tests.nats.harbor import HarborTests
 from tests.nats.signing import Key
@@ -76,6 +77,7 @@ class RenewalTests(HarborTests):
         remotes = [{"urls": ["127.0.0.1:7422"], "credentials_file": str(path)}]
         leafs = self.gateway(self.node(nats={"leaf_remotes": remotes})).leafs
         [remote] = leafs._settings.remotes
+        outfit = equip(remote)
         hello = b'INFO {"client_id":1,"leafnode_urls":[],"nonce":"drawn"}\r\n'
         for text, shown in (
             (first.credentials("a.b.first"), b"a.b.first"),
@@ -83,6 +85,6 @@ class RenewalTests(HarborTests):
             (second.credentials("a.b.second"), b"a.b.second"),
         ):
             path.write_text(text)
-            session = leafs.dialing(remote)
+            session = leafs.dialing(outfit)
             session.open(0.0)
             self.assertIn(shown, repr(list(session.receive(hello, 0.0))).encode())

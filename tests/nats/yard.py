@@ -101,8 +101,8 @@ class Yard:
             if subscription.queue:
                 served.add(subscription.queue)
             nobody = False
-            if message.reply and session.may_answer:
-                session.asked(message.reply, self.now)
+            if message.reply and session.rights.may_answer:
+                session.rights.asked(message.reply, self.now)
             self._heard[session].append(
                 session.deliver(
                     subscription,

@@ -1,0 +1,67 @@
+"""
+What is made of files, and made anew when these are others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from twisted.logger import Logger
+
+from atbus.errors import ConfigurationError
+
+T = TypeVar("T")
+
+#: When a file was written last, its size and which one it is; None where there is none.
+_Look: TypeAlias = tuple[int, int, int] | None
+
+_LOG: Final = Logger(namespace="atbus.nats")
+
+
+class Latest(Generic[T]):
+    """
+    Something that is made of files.
+
+    They are looked at whenever it is asked for. Those that cannot be used are told of in the log,
+    once, and what was made before stays in use: whoever renews a certificate and its key writes two
+    files.
+
+    :param paths: The files; empty ones are none.
+    :param make: Makes it; a ConfigurationError says why it cannot.
+    :raises ConfigurationError: It cannot be made now.
+    """
+
+    def __init__(self, paths: Iterable[str], make: Callable[[], T]) -> None:
+        self._paths = [path for path in paths if path]
+        self._make = make
+        self._looks = self._look()
+        self._made = make()
+
+    def get(self) -> T:
+        """Give what the files make by now."""
+        looks = self._look()
+        if looks != self._looks:
+            self._looks = looks
+            self._renew()
+        return self._made
+
+    def _renew(self) -> None:
+        try:
+            self._made = self._make()
+        except ConfigurationError as error:
+            _LOG.error("{faults}; what was there before is used", faults="; ".join(error.faults))
+        else:
+            _LOG.info("new files are in use: {paths}", paths=", ".join(self._paths))
+
+    def _look(self) -> list[_Look]:
+        return [_looked_at(path) for path in self._paths]
+
+
+def _looked_at(path: str) -> _Look:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
