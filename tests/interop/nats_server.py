@@ -132,6 +132,10 @@ class NatsServer:
         """
         subprocess.run([self._binary, "--signal", f"{name}={self.pid}"], check=True)
 
+    def has_said(self, text: bytes) -> bool:
+        """Tell whether something stands in its log."""
+        return any(text in line for line in list(self._log))
+
     def stop(self) -> None:
         """End it."""
         self._process.kill()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import socket
 
-from tests.processes.harness import UP, ProcessCase
+from twisted.internet.threads import deferToThread
+
+from tests.processes.harness import PATIENCE_SECONDS, UP, ProcessCase
 
 ROOT = """
 id = "0x10000"
@@ -18,6 +23,56 @@ id = "ID"
 upstream = "unix://{folder}/root.sock"
 access_tokens = ["TOKEN"]
 """
+
+
+NATS = """
+id = "0x10000"
+[nats]
+listen = "127.0.0.1:0"
+users = [{users}]
+"""
+BEFORE = ", ".join(f'{{user = "{name}", password = "p"}}' for name in ("stays", "narrow", "goes"))
+AFTER = (
+    '{user = "stays", password = "p"}, '
+    '{user = "narrow", password = "p", permissions = {subscribe = ["y"]}}'
+)
+
+
+class Client:
+    """
+    A client of NATS that has subscribed to everything below ``x``, on a blocking socket.
+
+    :param name: Its user.
+    """
+
+    def __init__(self, port: int, name: str) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.settimeout(PATIENCE_SECONDS)
+        said = {"user": name, "pass": "p", "verbose": False}
+        self.says(b"CONNECT " + json.dumps(said).encode() + b"\r\nSUB x.> 1\r\n")
+        self.hears(b"PONG\r\n")
+
+    def says(self, data: bytes) -> None:
+        """Send."""
+        self._socket.sendall(data)
+
+    def hears(self, end: bytes) -> bytes:
+        """
+        Ask whether the process is there, and give what comes until it says something, or closes.
+
+        :param end: What it says; empty for its end.
+        """
+        if end:
+            self.says(b"PING\r\n")
+        heard = b""
+        while not (end and heard.endswith(end)) and (data := self._socket.recv(65_536)):
+            # It asks the same now and then.
+            heard = (heard + data).replace(b"PING\r\n", b"")
+        return heard
+
+    def close(self) -> None:
+        """Go."""
+        self._socket.close()
 
 
 class HangupTests(ProcessCase):
@@ -69,6 +124,45 @@ class HangupTests(ProcessCase):
         await reload('id = "0x10000"\n', again)
         for not_said in ("geheim", "Traceback", "Starting factory"):
             self.assertNotIn(not_said, node.output)
+
+    async def test_clients_of_nats(self) -> None:
+        """
+        After SIGHUP a user who is gone is closed, one who has other rights is told so, and one who
+        stays gets every message; what cannot change is refused by name, and nothing is different.
+        """
+        node = self.start("node", NATS.format(users=BEFORE))
+        await node.says(UP)
+        port = int((await node.says(r"nats listen: 127\.0\.0\.1:(\d+)"))[1])
+        stays, narrow, goes = [
+            await deferToThread(Client, port, name) for name in ("stays", "narrow", "goes")
+        ]
+        for client in (stays, narrow, goes):
+            self.addCleanup(client.close)
+        goes.says(b"".join(b"PUB x.%d 1\r\n1\r\n" % number for number in range(500)))
+
+        async def reload(text: str, answer: str) -> None:
+            self.write("node.toml", text)
+            node.kill(signal.SIGHUP)
+            await node.says(answer)
+
+        fault = "nats.listen: cannot change from '127.0.0.1:0' to '127.0.0.1:1' while"
+        text = NATS.format(users=AFTER)
+        changed = text.replace("127.0.0.1:0", "127.0.0.1:1")
+        await reload(changed, f"keeps its configuration: .*{re.escape(fault)}")
+        heard = await deferToThread(goes.hears, b"PONG\r\n")
+        self.assertTrue(heard.endswith(b"PONG\r\n"))
+        await reload(text, "0x10000 runs with another nats\n")
+        self.assertEqual(await deferToThread(goes.hears, b""), b"")
+        heard = await deferToThread(narrow.hears, b"PONG\r\n")
+        told = b'-ERR \'Permissions Violation for Subscription to "x.>" (sid "1")\'\r\n'
+        self.assertTrue(heard.endswith(told + b"PONG\r\n"), heard[-200:])
+        stays.says(b"PUB x.500 1\r\n1\r\n")
+        heard = await deferToThread(stays.hears, b"PONG\r\n")
+        wanted = [b"MSG x.%d 1 1\r\n1\r\n" % number for number in range(501)]
+        self.assertEqual(heard, b"".join(wanted) + b"PONG\r\n")
+        node.kill(signal.SIGHUP)
+        await node.says("0x10000 finds nothing new in its configuration")
+        self.assertNotIn("Traceback", node.output)
 
     async def test_faults_change_nothing(self) -> None:
         """A file with faults is refused with all of them; the node goes on as it was."""
