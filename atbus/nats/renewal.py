@@ -56,13 +56,12 @@ class Renewal:
         gateway.settings, gateway.identity, gateway.tls = settings, identity, self._tls
         gateway.stall_bytes = settings.stall_bytes
         gateway.configured_at = gateway.wall_seconds()
+        gateway.logins.renew(settings.authentication)
         gateway.leafs.renew(settings.leafs, self._outfits)
         if gateway.routes is not None and settings.cluster is not None:
             gateway.routes.renew(settings.cluster, self._route_contexts)
-        gateway.logins.renew(settings.authentication)
         if settings != before:
-            judges = settings.authentication != before.authentication
-            gateway.review.begin(judges=judges)
+            gateway.review.begin(judges=settings.authentication != before.authentication)
         if is_told:
             gateway.move()
         gateway.flush()

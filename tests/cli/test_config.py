@@ -73,6 +73,21 @@ class ConfigTests(SynchronousTestCase):
         self.assertIn("tls.key: /no/key: No such file", " ".join(failure.faults))
         self.assertIs(self.config("show", str(self.path), *sets).exception, None)
 
+    def test_files_of_the_gateway(self) -> None:
+        """So are those of the gateway: for clients, for each remote, and for routes."""
+        files = "certificate_file = '/no/c'\nkey_file = '/no/k'\n"
+        cluster = f"[nats.cluster]\nname = 'c'\nlisten = '127.0.0.1:0'\n{files}"
+        remote = "[[nats.leaf_remotes]]\nurls = ['127.0.0.1:7422']\n"
+        for table, fault in (
+            (files, "nats: /no/c: No such file"),
+            (f"{remote}{files}", "nats: /no/c: No such file"),
+            (f"{remote}nkey_file = '/no/seed'\n", "/no/seed: No such file"),
+            (cluster, "nats: /no/c: No such file"),
+        ):
+            text = f"{GOOD}\n[nats]\nlisten = '127.0.0.1:0'\n{table}"
+            failure = self.failure("check", str(self.path), text=text)
+            self.assertIn(fault, failure.faults[0])
+
     def test_overrides(self) -> None:
         """``--set`` is stronger than the file, here as it is for the node."""
         result = self.config("show", str(self.path), "--set", "limits.hops=9", "-o", "json")

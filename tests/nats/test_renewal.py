@@ -66,8 +66,7 @@ class WhoTests(RenewalCase):
         gateway = self.alone(users=[ANNA, OTTO])
         anna, otto = self.anna(gateway, b"SUB a.* 1\r\n"), self.otto(gateway)
         otto.says(b"PUB a.1 1\r\n1\r\n")
-        told = self.change(gateway, users=[ANNA])
-        self.assertEqual(told.applied, {"nats"})
+        self.change(gateway, users=[ANNA])
         self.assertEqual(anna.hears(), b"MSG a.1 1 1\r\n1\r\n")
         self.assertEqual(otto.hears(), EOF)
         self.assertEqual(self.says(anna, b"PUB a.2 1\r\n2\r\n"), b"MSG a.2 1 1\r\n2\r\n")
@@ -343,8 +342,15 @@ class NumberTests(RenewalCase):
         self.assertGreater(gateway.configured_at, before + 40)
 
 
-class AllOrNothingTests(RenewalCase):
-    """What cannot be done is not done in part."""
+class ReloadTests(RenewalCase):
+    """What a node is told of it; what cannot be done is not done in part."""
+
+    def test_nats(self) -> None:
+        """A table with other users takes effect at once."""
+        gateway = self.alone(users=[ANNA])
+        told = self.change(gateway, users=[OTTO])
+        self.assertEqual((told.applied, told.waiting), ({"nats"}, frozenset()))
+        self.otto(gateway)
 
     def test_faults(self) -> None:
         """Who is refused is told of each fault, and nothing has changed."""

@@ -13,6 +13,7 @@ from atbus.node.reload import Reload, reconfigure
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from tests.interop import test_named_nodes, test_registry_reload
+from tests.nats import test_renewal
 from tests.node import test_compression, test_permits, test_sources
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING, BusTests, Keeper
 from tests.node.mail import Receiving
@@ -76,7 +77,7 @@ class DifferenceTests(ReloadCase):
         # What is about shared memory needs real memory, and is among the tests of processes; what
         # others may do, compression, and what is found, have tests of their own.
         found = (test_sources, test_named_nodes, test_registry_reload)
-        others = (test_compression, test_lanes, test_permits, *found)
+        others = (test_compression, test_lanes, test_permits, test_renewal, *found)
         names = {*dir(EffectTests), *(name for each in others for name in dir(each.ReloadTests))}
         tested = {name.removeprefix("test_") for name in names if name.startswith("test_")}
         self.assertEqual({name for name in RELOADABLE if name not in tested}, set())
