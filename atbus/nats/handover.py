@@ -14,11 +14,12 @@ and join it wherever the bus wants something:
    keeps what the bus publishes for the server as well, and tells the giver. Since it has seen that
    the other one was drawn, the giver keeps what it should pass on: that may be behind the other's.
 4. The giver sends no more, leaves the mark, and asks the server when it knows. Then it tells the
-   taker what it has kept, and the numbers of what it has sent. What it had passed on of what came
-   from the server is on the bus before that.
+   taker what it has kept, and the numbers of what it has sent, and to whom. What it had passed on
+   of what came from the server is on the bus before that.
 5. The taker asks the server as well, so that it has all that the giver had, and passes on what it
    has kept, in order: what was marked or is among what the giver has kept, and what the giver has
-   not sent. It leaves the mark, and the giver hangs up.
+   not sent, or not to the group for which the taker has it. It leaves the mark, and the giver hangs
+   up.
 
 A server that is told of the end of a subscription loses what it has matched with it and not written
 yet. So nobody ends one by which anything comes: marks come with what comes anyhow, and where the
@@ -33,6 +34,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from atbus.nats import bounds
+from atbus.nats.handover_terms import Done
 from atbus.nats.leaf_session import LOOP_SUBJECTS
 from atbus.nats.server_grammar import Interest, Message
 from atbus.subjects.duplicates import Duplicates
@@ -40,12 +42,10 @@ from atbus.subjects.duplicates import Duplicates
 if TYPE_CHECKING:
     from atbus.nats.leaf import LeafLink
     from atbus.node.publication import Passing, Publication
+    from atbus.subjects.interest import Wanted
 
 # What the server is asked for, as barriers: nobody else has negative ones.
 _IS_MARKED, _HAS_STOPPED, _HAS_JOINED, _HAS_ALL = -1, -2, -3, -4
-
-#: Of each publisher its id, its epoch, its newest number, and which before that: `Duplicates.rows`.
-Rows = Iterable[tuple[int, int, int, int]]
 
 
 class Handover(ABC):
@@ -114,8 +114,10 @@ class Giving(Handover):
         is_done: Callable[[], object],
     ) -> None:
         super().__init__(link, mark)
-        #: What was sent to the server since it began.
+        #: What was sent to the server since it began,
         self.sent = Duplicates()
+        #: and what of that its plain subscribers have got.
+        self.heard = Duplicates()
         self._is_ready, self._is_done = is_ready, is_done
         #: Whether the other one passes on what is not marked here.
         self.is_shared = False
@@ -123,17 +125,26 @@ class Giving(Handover):
         self.kept: list[Message] = []
         self._kept_bytes = 0
         self._is_keeping = self._has_stopped = self._is_over = False
+        # What the server is asked for plainly, be it for the sake of groups.
+        self._asked: set[str] = set()
+        # What it wanted plainly before the other one has asked it for anything.
+        self._wanted: frozenset[str] = frozenset()
 
     def begin(self) -> None:
         """Join, and ask for what comes but by groups."""
-        # What comes but by groups may be asked for already: that makes no difference.
-        self.link.say(
-            [
-                Interest(pattern, "" if queue else self.mark, 1)
-                for pattern, queue in self.link.asked
-            ]
-        )
+        asked = self.link.asked
+        self._asked = {pattern for pattern, queue in asked if not queue}
+        marks = [Interest(pattern, self.mark, 1) for pattern in self._asked]
+        groups = [pattern for pattern, queue in asked if queue]
+        self.link.say([*marks, *(each for pattern in groups for each in self._plainly(pattern))])
         self.link.ask(_IS_MARKED)
+
+    def _plainly(self, pattern: str) -> list[Interest]:
+        # Who is told twice counts twice, and tells the other one of it for ever.
+        if pattern in self._asked:
+            return []
+        self._asked.add(pattern)
+        return [Interest(pattern, "", 1)]
 
     def told_as(self, interest: Interest) -> list[Interest]:
         """Say what the server is told: with the mark; nothing of groups when we have left them."""
@@ -141,14 +152,19 @@ class Giving(Handover):
         if subject.startswith(LOOP_SUBJECTS):
             return [interest]
         if not queue:
-            return [Interest(subject, self.mark, weight), interest]
+            marked = Interest(subject, self.mark, weight)
+            if weight:
+                return [marked, *self._plainly(subject)]
+            self._asked.discard(subject)
+            return [marked, interest]
         if self._has_stopped:
             return []
-        return [interest, Interest(subject, "", 1)] if weight else [interest]
+        return [interest, *self._plainly(subject)] if weight else [interest]
 
     def share(self) -> None:
         """From now on the other one passes on what is not marked here."""
         self.is_shared = True
+        self._wanted = frozenset(pattern for pattern, queue in self.link.interests if not queue)
 
     def stop(self) -> None:
         """Send no more, and leave the mark and the groups."""
@@ -174,6 +190,8 @@ class Giving(Handover):
         self.link.handover = None
         self.let_go()
         self.leave()
+        wanted = {pattern for pattern, queue in self.link.asked if not queue}
+        self.link.say([Interest(pattern, "", 0) for pattern in self._asked - wanted])
 
     def passed(self, barrier: int) -> None:
         """The server knows that we have joined, or left."""
@@ -187,8 +205,23 @@ class Giving(Handover):
         """Tell whether to send a publication; what is for groups is sent as long as it comes."""
         if self._has_stopped and not passing.queues:
             return False
-        self.sent.is_new(publication.source, passing.epoch, publication.sequence)
+        wanted = self.link.wanted(publication.subject)
+        is_wanted = self._is_wanted(wanted)
+        is_for_groups = any(queue for _, queue in wanted)
+        if self.is_shared and is_for_groups and not (passing.queues or is_wanted):
+            # The other one may have to send it to a group, and only that one wants it plainly.
+            return False
+        self._note(publication.source, passing.epoch, publication.sequence, is_heard=is_wanted)
         return True
+
+    def _is_wanted(self, wanted: Iterable[Wanted]) -> bool:
+        """Tell whether the server has plain subscribers, but for the other one."""
+        return any(not queue and pattern in self._wanted for pattern, queue in wanted)
+
+    def _note(self, source: int, epoch: int, sequence: int, *, is_heard: bool) -> None:
+        self.sent.is_new(source, epoch, sequence)
+        if is_heard:
+            self.heard.is_new(source, epoch, sequence)
 
     def passes_on(self, queue: str) -> bool:
         """Tell whether the bus is to hear of it; of groups it hears from the other one."""
@@ -207,7 +240,8 @@ class Giving(Handover):
     def _put(self, message: Message, *, is_ours: bool) -> None:
         if is_ours:
             # The other one gets it as well, from the bus, and must not send it back.
-            self.sent.is_new(*self.link.put_on_bus(message, queues_only=False))
+            number = self.link.put_on_bus(message, queues_only=False)
+            self._note(*number, is_heard=self._is_wanted(self.link.wanted(message.subject)))
         else:
             super()._put(message, is_ours=False)
 
@@ -242,7 +276,7 @@ class Taking(Handover):
         self._messages: list[tuple[Message, bool]] | None = []
         self._publications: list[tuple[Publication, Passing]] | None = []
         self._kept_bytes = 0
-        self._sent = Duplicates()
+        self._sent = self._heard = Duplicates()
         self._left: Sequence[Message] = ()
 
     def begin(self) -> None:
@@ -264,18 +298,12 @@ class Taking(Handover):
         """Tell whether the bus is to hear of it, now."""
         return super().passes_on(queue) and self._has_told
 
-    def release(self, rows: Rows, inboxes: Sequence[str], kept: Sequence[Message]) -> None:
-        """
-        Pass on what was kept, as soon as all is here that the other one had: it has stopped.
-
-        :param rows: What it has sent.
-        :param inboxes: What it expects answers to, by now.
-        :param kept: What it has left to us.
-        """
-        self._sent = Duplicates.of(rows)
-        for inbox in inboxes:
+    def release(self, done: Done) -> None:
+        """Pass on what was kept, as soon as all is here that the other one had: it has stopped."""
+        self._sent, self._heard = Duplicates.of(done.sent), Duplicates.of(done.heard)
+        for inbox in done.inboxes:
             self.link.expect(inbox)
-        self._left = kept
+        self._left = done.kept
         self.link.ask(_HAS_ALL)
 
     def _go_on(self) -> None:
@@ -308,7 +336,7 @@ class Taking(Handover):
         """
         lost = len(self._publications or ())
         self._publications = []
-        self.release((), (), ())
+        self.release(Done())
         return lost
 
     def passed(self, barrier: int) -> None:
@@ -338,7 +366,8 @@ class Taking(Handover):
             if not self._sent.may_know(source, passing.epoch, sequence):
                 return True
             # The server cannot be told that plain subscribers have it.
-            return bool(passing.queues) and not self.link.wants_plainly(publication.subject)
+            is_heard = self._heard.may_know(source, passing.epoch, sequence)
+            return bool(passing.queues) and not is_heard
         if self._has_room(publication.size_bytes):
             self._publications.append((publication, passing))
         return False

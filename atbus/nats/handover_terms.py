@@ -16,6 +16,9 @@ from atbus.nats.server_grammar import Message
 BEGIN: Final = b"begin"
 FINISH: Final = b"finish"
 
+#: Of each publisher its id, its epoch, its newest number, and which before that.
+Rows = tuple[tuple[int, int, int, int], ...]
+
 
 @attrs.frozen(kw_only=True)
 class Ready:
@@ -53,22 +56,27 @@ class Done:
     The other one may go on alone.
 
     :param sent: Which publications the giver has sent: `Duplicates.rows`.
+    :param heard: Which of them the server's plain subscribers have got, likewise.
     :param kept: The messages that the other one is to pass on in its place.
     :param inboxes: What it expects answers to.
     """
 
-    sent: tuple[tuple[int, int, int, int], ...] = ()
+    sent: Rows = ()
+    heard: Rows = ()
     kept: tuple[Message, ...] = ()
     inboxes: tuple[str, ...] = ()
 
     def write(self) -> bytes:
         """Write it for the other one."""
-        sent = [[f"{number:x}" for number in row] for row in self.sent]
+        sent, heard = (
+            [[f"{number:x}" for number in row] for row in rows] for rows in (self.sent, self.heard)
+        )
         kept = [
             [each.subject, each.reply, *(_text(block) for block in (each.header, each.payload))]
             for each in self.kept
         ]
-        return json.dumps({"sent": sent, "kept": kept, "inboxes": self.inboxes}).encode()
+        facts = {"sent": sent, "heard": heard, "kept": kept, "inboxes": self.inboxes}
+        return json.dumps(facts).encode()
 
     @classmethod
     def read(cls, text: bytes) -> Done:
@@ -78,15 +86,13 @@ class Done:
         :raises ValueError: It is not readable.
         """
         facts = _facts(text)
-        sent: list[tuple[int, int, int, int]] = []
-        for row in _lists(facts.get("sent"), 4):
-            source, epoch, newest, seen = (int(number, 16) for number in row)
-            sent.append((source, epoch, newest, seen))
+        sent, heard = (_rows(facts.get(name)) for name in ("sent", "heard"))
         kept = [
             Message(subject, reply, (), b64decode(header), b64decode(payload))
             for subject, reply, header, payload in _lists(facts.get("kept"), 4)
         ]
-        return cls(sent=tuple(sent), kept=tuple(kept), inboxes=_texts(facts.get("inboxes")))
+        inboxes = _texts(facts.get("inboxes"))
+        return cls(sent=sent, heard=heard, kept=tuple(kept), inboxes=inboxes)
 
 
 def _text(block: bytes) -> str:
@@ -101,6 +107,14 @@ def _facts(text: bytes) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise ValueError("no object")  # noqa: TRY004 - whatever is wrong is wrong likewise
     return facts
+
+
+def _rows(found: Any) -> Rows:
+    rows: list[tuple[int, int, int, int]] = []
+    for row in _lists(found, 4):
+        source, epoch, newest, seen = (int(number, 16) for number in row)
+        rows.append((source, epoch, newest, seen))
+    return tuple(rows)
 
 
 def _texts(found: Any) -> tuple[str, ...]:

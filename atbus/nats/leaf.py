@@ -171,9 +171,10 @@ class LeafLink(ServerLink):
         )
         return *beyond.source, number
 
-    def wants_plainly(self, subject: str) -> bool:
-        """Tell whether the server wants a subject for more than groups."""
-        return self._place is not None and self._owner.beyond.wants_plainly(self._place, subject)
+    def wanted(self, subject: str) -> list[Wanted]:
+        """List as what the server wants a subject: the patterns and groups that match."""
+        place = self._place
+        return [] if place is None else self._owner.beyond.wanted_by(place, subject)
 
     def gave_up(self, count: int) -> None:
         """Count what was kept and is lost."""

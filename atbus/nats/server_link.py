@@ -318,6 +318,8 @@ class ServerLink(Protocol):
             for entry in message.entries
             if not entry.subject.startswith(OWN_SUBJECTS)
             and self._may_tell(entry.subject, entry.queue)
+            # A server that is told twice counts twice, and tells others for ever.
+            and not (entry.weight and not entry.queue and entry.subject in self._expected)
         ]
         for entry in message.entries:
             if not entry.queue:

@@ -205,7 +205,10 @@ class Succession:
         giving, link = self._giving, self._link
         if giving is not None and link is not None:
             done = Done(
-                sent=tuple(giving.sent.rows), kept=tuple(giving.kept), inboxes=self._inboxes
+                sent=tuple(giving.sent.rows),
+                heard=tuple(giving.heard.rows),
+                kept=tuple(giving.kept),
+                inboxes=self._inboxes,
             )
             if self._answer(done.write()):
                 giving.kept = []
@@ -270,8 +273,7 @@ class Succession:
         assert isinstance(taking, Taking)
         try:
             await self._candidacy.everywhere()
-            done = Done.read(await self._ask(FINISH))
-            taking.release(done.sent, done.inboxes, done.kept)
+            taking.release(Done.read(await self._ask(FINISH)))
         except (AtbusError, ValueError) as fault:
             lost = taking.give_up()
             link.gave_up(lost)

@@ -126,10 +126,10 @@ class Beyond:
         """Give what somebody was told of who wants what, and how often; only to be read."""
         return self._interests.told_to(place)
 
-    def wants_plainly(self, place: int, subject: str) -> bool:
-        """Tell whether somebody wants a subject for more than groups."""
+    def wanted_by(self, place: int, subject: str) -> list[Wanted]:
+        """List as what somebody wants a subject: the patterns and groups that match."""
         takers = self._interests.match(parse_subject(subject, literal_wildcards=True))
-        return any(taker.neighbor == place and not taker.wanted.queue for taker in takers)
+        return [taker.wanted for taker in takers if taker.neighbor == place]
 
     @property
     def source(self) -> tuple[int, int]:

@@ -160,6 +160,8 @@ class HandoverCase(LeafCase):
             hears.says(b"SUB %s 1\r\nSUB open.%s 2\r\nPING\r\n" % (subject, subject))
             await hears.hears(b"PONG\r\n")
             await self.says_until_heard(says, hears, b"open." + subject)
+            hears.says(b"SUB jobs workers 4\r\nSUB tasks workers 5\r\n")
+        ours.says(b"SUB tasks 6\r\n")
         theirs.says(b"SUB question 3\r\n")
         await deferLater(self.reactor, 0.1, lambda: None)
         self.count = self.read = 0
@@ -178,13 +180,14 @@ class HandoverCase(LeafCase):
             self.talking.stop()
 
     async def check(self) -> None:
-        """Everything has come once, and in order."""
+        """Everything has come once, and in order; of a group one member has got it."""
         self.end()
         (_, theirs, _), _ = self.directions
         await deferLater(self.reactor, 0.2, self.answer, theirs)
         answers = await gatherResults(self.answers)
         self.assertEqual([answer.payload for answer in answers], [b"yes"] * self.count)
         numbers = [*range(1, self.count + 1)]
+        shared = b""
         for hears, says, subject in self.directions:
             says.says(b"PUB open.%s 4\r\nlast\r\n" % subject)
             last = b"MSG open.%s 2 4\r\nlast\r\n" % subject
@@ -194,6 +197,12 @@ class HandoverCase(LeafCase):
             wrong = [each for each, count in Counter([*numbers, *got]).items() if count != 2]
             self.assertEqual(wrong, [], subject)
             self.assertEqual(got, numbers, subject)
+            shared += bytes(hears.heard)
+        wanted = [b"%s %06d" % (name, each) for name in (b"down", b"up") for each in numbers]
+        for place in (b"jobs 4", b"tasks 5", b"tasks 6"):
+            found = re.findall(rb"MSG %s \d+\r\n(\w+ \d{6})" % place, shared)
+            wrong_jobs = [each for each, n in Counter([*wanted, *found]).items() if n != 2]
+            self.assertEqual(wrong_jobs, [], place)
 
     @staticmethod
     def serves(gateway: Gateway | None) -> bool:
@@ -205,6 +214,9 @@ class HandoverCase(LeafCase):
         self.count += 1
         for _, says, subject in self.directions:
             says.says(b"PUB %s 6\r\n%06d\r\n" % (subject, self.count))
+            job = b"%s %06d" % (subject, self.count)
+            for name in (b"jobs", b"tasks"):
+                says.says(b"PUB %s %d\r\n%s\r\n" % (name, len(job), job))
         self.answers.append(self.asker.request_subject("question", b"?"))
         (_, theirs, _), _ = self.directions
         self.answer(theirs)

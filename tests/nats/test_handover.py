@@ -13,6 +13,7 @@ from atbus import limits
 from atbus.errors import Status
 from atbus.nats import bounds
 from atbus.nats.handover_terms import Done, Ready
+from atbus.nats.leaf import LeafLink
 from atbus.nats.succession import Succession
 from atbus.node.node import Node
 from atbus.testing.network import VirtualNetwork
@@ -163,6 +164,23 @@ class OrderTests(HandoverCase):
             self.assertGreater(min(map(len, heard)), self.said / 10)
             super().end()
 
+    def test_groups_and_plain_subscribers(self) -> None:
+        """Each group gets each message once, also where somebody on the bus wants it plainly."""
+        for seed in range(3):
+            self.grow(seed)
+            self.subscribe(b"SUB said workers 1\r\nSUB said others 2\r\n")
+            self.clients[3].says(b"SUB said 3\r\n")
+            self.network.settle(0.5)
+            self.change()
+            self.say_until(self.is_handed_over)
+            for _ in range(20):
+                self.say()
+            self.assertEqual(sorted(itertools.chain(*self.listen())), [*range(self.said)])
+            for sid in (2, 3):
+                numbers = re.findall(rb" %d 6\r\n(\d{6})" % sid, b"".join(self.heard))
+                self.assertEqual(sorted(map(int, numbers)), [*range(self.said)])
+            super().end()
+
     def test_answers(self) -> None:
         """Questions find their answers, in both directions."""
         self.grow()
@@ -188,6 +206,56 @@ class OrderTests(HandoverCase):
         wanted = (b"_INBOX.%s.%d" % (name, n) for name in asking for n in range(self.said))
         self.assertEqual(answers, Counter(wanted))
         super().end()
+
+
+class AgainTests(HandoverCase):
+    """A change leaves nothing behind that is in the way of the next one."""
+
+    def test_a_server_that_counts(self) -> None:
+        """nats-server tells others for ever of what it was asked for twice, so nothing is."""
+        interested = LeafLink._interested
+        stale: list[str] = []
+
+        def counts(link: LeafLink, subject: str, queue: str, weight: int) -> None:
+            is_server = link in self.gateways[self.hub].leafs.links
+            if is_server and weight and not queue and (subject, "") in link.interests:
+                stale.append(subject)
+                self.hub.subscribe(subject, lambda _: None)
+            interested(link, subject, queue, weight)
+
+        self.patch(LeafLink, "_interested", counts)
+        self.grow()
+        self.subscribe(b"SUB said workers 1\r\n")
+        self.change()
+        self.say_until(self.is_handed_over)
+        self.network.settle(1.0)
+        gone = self.gateways[self.taker].stopService()
+        self.say_until(lambda: self.serving == [SIBLING])
+        self.network.result_of(gone)
+        for _ in range(20):
+            self.say()
+        self.assertEqual(sorted(itertools.chain(*self.listen())), [*range(self.said)])
+        self.assertEqual(stale, [])
+        super().end()
+
+    def test_nobody_takes_over(self) -> None:
+        """What was asked for because of groups is not asked for any more when the taker is gone."""
+        self.grow()
+        self.subscribe(b"SUB said workers 1\r\n")
+        self.network.start(self.taker)
+        self.until(lambda: self.serving == [SIBLING, CHILD])
+        [link] = [each for each in self.hub_links if ("said", "") in each.interests]
+        self.gateways[self.taker].leafs.stop_at_once()
+        self.until(lambda: self.serving == [SIBLING])
+        self.network.settle(1.0)
+        self.assertEqual(link, *self.hub_links)
+        self.assertEqual(set(link.interests), {("said", "workers")})
+        super().end()
+
+    @property
+    def hub_links(self) -> list[Any]:
+        """The server's side of all connections."""
+        return self.gateways[self.hub].leafs.links
 
 
 class FaultTests(HandoverCase):

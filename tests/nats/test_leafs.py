@@ -174,6 +174,19 @@ class DoorTests(HarborTests):
         self.network.settle()
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
 
+    def test_an_answer_is_asked_for_once(self) -> None:
+        """Interest that is late is not told again: a server counts it, and tells it for ever."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ ask\r\n")
+        client = self.caller(gateway)
+        client.says(b"CONNECT {}\r\nPUB ask box 0\r\n\r\nSUB box 9\r\nPING\r\n")
+        self.network.settle()
+        self.assertEqual(leaf.hears().count(b"LS+ box\r\n"), 1)
+        client.says(b"UNSUB 9\r\n")
+        self.network.settle()
+        self.assertEqual(leaf.hears(), b"LS- box\r\n")
+
     def test_a_question_that_may_not_go_there(self) -> None:
         """When only a leaf wants it that may not have it, the client is told so at once."""
         user = {"user": "u", "password": "p", "permissions": {"subscribe": {"deny": ["secret.>"]}}}
