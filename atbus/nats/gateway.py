@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from atbus.errors import AtbusError, Status, SubjectError, Undeliverable
+from atbus.errors import AtbusError, SubjectError
 from atbus.nats import bounds
 from atbus.nats.accounts import Names
 from atbus.nats.authentication import Clock
@@ -41,6 +41,7 @@ from atbus.nats.settings import GatewaySettings, read_gateway
 from atbus.nats.siblings import Place, Siblings
 from atbus.nats.tcp import TcpClients
 from atbus.nats.tls import NewestContext, listener_contexts
+from atbus.nats.unpublished import complaint
 from atbus.nats.write_deadline import taken_bytes
 from atbus.node.config import NodeConfig
 from atbus.node.life import LOST_UPSTREAM, RUNNING
@@ -453,11 +454,9 @@ class Gateway(Service):
                 literal=True,
             )
         except (AtbusError, UnicodeDecodeError) as error:
-            # No subject of the bus, or a node that is not up: nobody gets it, as ever.
-            if _lacks_right(error):
-                client.send(client.session.refused(raw))
-            else:
-                client.unheard(reply)
+            # No subject of the bus, or a node that is not up: nobody gets it.
+            client.send(complaint(client.names, raw, reply, error))
+            client.unheard(reply)
 
     def publish_run(self, client: Client, run: PublishRun) -> None:
         """
@@ -471,8 +470,7 @@ class Gateway(Service):
             self.node.publish_many(subject, payloads, origin=client, literal=True)
         except (AtbusError, UnicodeDecodeError) as error:
             # As for one.
-            if _lacks_right(error):
-                client.send(client.session.refused(raw) * len(payloads))
+            client.send(complaint(client.names, raw, b"", error) * len(payloads))
 
     def note_dirty(self, client: Client) -> None:
         """Note that something waits to be written for a client."""
@@ -490,7 +488,3 @@ class Gateway(Service):
             dirty, self._dirty = self._dirty, []
             for client in dirty:
                 client.flush()
-
-
-def _lacks_right(error: Exception) -> bool:
-    return isinstance(error, Undeliverable) and error.status is Status.NO_RIGHT

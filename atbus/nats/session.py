@@ -46,6 +46,7 @@ from atbus.nats.grammar import (
 )
 from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, quoted
 from atbus.nats.rights import Rights
+from atbus.nats.unpublished import refused
 
 #: What is sent to who asked for an answer when nobody got the question, behind subject and sid.
 _NOBODY: Final = b" 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
@@ -210,7 +211,7 @@ class Session:
             effects.append(Write(error_line("Invalid Publish Subject")))
         rights = self.rights
         if not rights.publishes_freely and not rights.may_publish(subject, now):
-            effects.append(Write(self.refused(subject)))
+            effects.append(Write(refused(subject)))
             return False
         if options.verbose:
             effects.append(Write(_OK))
@@ -234,10 +235,6 @@ class Session:
         counts.in_messages += len(payloads)
         counts.in_bytes += sum(map(len, payloads))
         return True
-
-    def refused(self, subject: bytes) -> bytes:
-        """Write that the client may not publish on a subject."""
-        return error_line(f"Permissions Violation for Publish to {quoted(subject)}")
 
     def _obey(self, operation: Operation, now: float, effects: list[Effect]) -> None:
         if self._awaits_login and not isinstance(operation, Connect):

@@ -110,7 +110,10 @@ class AccountTests(HarborTests):
         self.assertEqual(self.heard(user), b"MSG news 1 1\r\nx\r\n")
         nobody = b"HMSG r 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
         told = nobody.replace(b"r 2", b"$ATBUS.accounts.a.news 1")
-        self.assertEqual(self.heard(spy), nobody * 2 + told)
+        refused = b"-ERR 'Permissions Violation for Publish %b \"$ATBUS.accounts.%b.news\"'\r\n"
+        each = [3 * (refused % (b"to", name)) + nobody for name in (b"a", b"b")]
+        wanted = [*each, refused % (b"with Reply of", b"a"), told]
+        self.assertEqual(self.heard(spy), b"".join(wanted))
 
     def test_requests_and_groups_within_an_account(self) -> None:
         """Requests find answers, or nobody; a group's members are those of the account."""
@@ -190,4 +193,7 @@ class AccountTests(HarborTests):
         client = self.enters(self.gateway_here, "a1")
         long = b".".join([b"x"] * 14)
         client.says(b"SUB %b 1\r\nPUB %b 1\r\nx\r\nSUB a 2\r\nPUB a 1\r\nx\r\n" % (long, long))
-        self.assertEqual(self.heard(client), b"-ERR 'Invalid Subject'\r\nMSG a 2 1\r\nx\r\n")
+        told = b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % long
+        self.assertEqual(
+            self.heard(client), b"-ERR 'Invalid Subject'\r\n" + told + b"MSG a 2 1\r\nx\r\n"
+        )
