@@ -294,7 +294,8 @@ BUSY_SECONDS: Final = 0.000_5
 GATHER_BYTES: Final = 8_192
 #: ... and so long at most, for a write costs as much as twenty short messages.
 GATHER_SECONDS_MAX: Final = 0.005
-#: Seconds between two looks whether what is gathered still grows, when half of it is not there yet.
+#: Seconds between two looks whether what is gathered still grows, when half of it is not there yet;
+#: what a program says of its own accord is looked at at the end of each turn, where that is told.
 GATHER_LOOK_SECONDS: Final = 0.000_5
 
 #: Frames on their way, per link; beyond it nothing more is accepted. All of them are uncertain when

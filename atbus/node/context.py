@@ -30,6 +30,7 @@ from atbus.routing.ways import Ways
 from atbus.wire.messages import Mode, NodeFlag
 
 if TYPE_CHECKING:
+    from atbus.channels.turn_ends import TurnEnds
     from atbus.node.growth import Growth
     from atbus.node.identity import Identity
     from atbus.node.observing import MessageObserver
@@ -58,28 +59,41 @@ class Turn:
 
     A busy node may put off what it has to write, from turn to turn as long as there is more of it
     each time, so that one write carries what several turns brought about.
+
+    :param ends: Where the reactor tells its turns' ends: they need no timer, and what the program
+        puts off of its own accord is looked at there.
     """
 
     _log = Logger()
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, ends: TurnEnds | None = None) -> None:
         # Grows with everything that is queued on any connection; added to with every message.
         self.queued_bytes = 0
         # Of the message before this one.
         self.last_flow: Flow | None = None
         # To be settled for `queued_bytes` to be exact, when that is looked at.
         self.unsettled: set[Growth] = set()
-        # Whether a mingled flow was joined since that was looked at.
-        self.is_joined = False
+        #: Whether this is the end of a turn in which the program did something of its own accord,
+        #: and no answer waited, and what is put off is written before the process sleeps: then it
+        #: may be put off even from who has nothing else to do, for the program goes on at once or
+        #: the process sleeps.
+        self.is_own_end = False
+        #: Whether something is put off.
+        self.is_gathering = False
         self._timers = timers
+        self._ends = ends
         self._calls: deque[Callable[[], None]] = deque()
         self._arriving = False
         self._scheduled = False
+        # Whether what arrived has something to be done at the end of this turn.
+        self._answers = False
         self._ended_at = 0.0
         self._busy = False
         self._writes = 0
         self._writes_since = 0.0
         self._gathered: list[Callable[[], None]] = []
+        # Who looks at it: the ends of turns, or a timer, which may outlive what it was set for.
+        self._ends_look = self._timer_looks = False
         self._gathering_since = 0.0
         self._queued_before = 0
         self._queued_at_last = 0
@@ -102,6 +116,7 @@ class Turn:
             return
         now = self._timers.seconds()
         if now - self._ended_at < limits.GATHER_SECONDS:
+            self._answers = True
             self._schedule()
             return
         self._ended_at = now
@@ -126,54 +141,92 @@ class Turn:
             self._writes, self._writes_since = 0, now
         return self._busy
 
-    @property
-    def is_gathering(self) -> bool:
-        """Whether something is put off."""
-        return bool(self._gathered)
-
     def gather(self, write: Callable[[], None]) -> None:
         """
         Put off a write.
 
         :param write: Called soon: after the first turn in which nothing is queued, or when enough
-            is, or after `limits.GATHER_SECONDS_MAX`.
+            is, or after `limits.GATHER_SECONDS_MAX`; and before the process sleeps, if that is
+            told and the program has put something off of its own accord.
         """
-        if not self._gathered:
+        if not self.is_gathering:
+            self.is_gathering = True
+            self._settle()
             self._gathering_since = self._timers.seconds()
             self._queued_before = self._queued_at_last = self.queued_bytes
-            # What is put off in this turn has the whole next one to grow.
+        # What is put off in this turn has the whole next one to grow.
+        if self.is_own_end and self._ends is not None:
+            self._ends_look = True
+            self._ends.deferring[self] = None
+        elif not (self._ends_look or self._timer_looks):
+            # What arrives brings more soon, for which the process sleeps meanwhile.
+            self._timer_looks = True
             self._timers.callLater(0, self._gather_on)
         self._gathered.append(write)
 
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._timers.callLater(0, self._later)
+            if self._ends is not None:
+                self._ends.calls.append(self._later)
+            else:
+                self._timers.callLater(0, self._later)
 
     def _later(self) -> None:
         self._scheduled = False
-        self._run()
+        self.is_own_end = self._ends is not None and not self._answers
+        self._answers = False
+        try:
+            self._run()
+        finally:
+            self.is_own_end = False
 
     def _gather_on(self) -> None:
-        """Let what is gathered grow for some turns more, or write it."""
-        for growth in list(self.unsettled):
-            growth.settle()
-        queued, is_joined = self.queued_bytes, self.is_joined
-        self.is_joined = False
-        grown, most = queued - self._queued_before, limits.GATHER_BYTES * len(self._gathered)
-        if (
-            (is_joined or queued != self._queued_at_last)
-            and grown < most
-            and self._timers.seconds() - self._gathering_since < limits.GATHER_SECONDS_MAX
-        ):
-            self._queued_at_last = queued
-            # A look in each turn costs as much as a message does.
-            pause = limits.GATHER_LOOK_SECONDS if grown < most // 2 else 0
-            self._timers.callLater(pause, self._gather_on)
+        """Look at what is gathered, unless that is done at the ends of turns by now."""
+        self._timer_looks = False
+        if not self.is_gathering or self._ends_look:
             return
+        if self._grows_on():
+            # A timer in each turn costs as much as a message does.
+            most = limits.GATHER_BYTES * len(self._gathered)
+            is_little = self._queued_at_last - self._queued_before < most // 2
+            pause = limits.GATHER_LOOK_SECONDS if is_little else 0
+            self._timer_looks = True
+            self._timers.callLater(pause, self._gather_on)
+        else:
+            # What it brings about may be put off in turn, with a look of its own.
+            self.do_now()
+
+    def look(self) -> None:
+        """Let what is gathered grow for some turns more, or write it."""
+        if not self._grows_on():
+            self.do_now()
+
+    def _grows_on(self) -> bool:
+        """Tell whether what is gathered has grown, is still little, and has not waited long."""
+        if self.unsettled:
+            self._settle()
+        queued, before = self.queued_bytes, self._queued_at_last
+        self._queued_at_last = queued
+        return (
+            queued != before
+            and queued - self._queued_before < limits.GATHER_BYTES * len(self._gathered)
+            and self._timers.seconds() - self._gathering_since < limits.GATHER_SECONDS_MAX
+        )
+
+    def do_now(self) -> None:
+        """Write what is gathered."""
+        if self._ends is not None:
+            self._ends.deferring.pop(self, None)
+        self.is_gathering = self._ends_look = False
         gathered, self._gathered = self._gathered, []
         self._calls.extend(gathered)
         self._run()
+
+    def _settle(self) -> None:
+        """Let what is queued be counted exactly."""
+        for growth in list(self.unsettled):
+            growth.settle()
 
     def _run(self) -> None:
         calls, self._calls = self._calls, deque()
@@ -283,8 +336,6 @@ class Context:
     former_places: FormerPlaces = attrs.field(init=False)
     #: By target the flows whose next message may join a run at once, without any question.
     open_flows: dict[int, Flow] = attrs.field(factory=dict, init=False)
-    #: Those that take turns with others, and may join as well while the node gathers.
-    mingled_flows: dict[int, Flow] = attrs.field(factory=dict, init=False)
     #: Called when a queue that was long is so no more.
     on_relief: Callable[[], None] = attrs.field(default=lambda: None, init=False)
 

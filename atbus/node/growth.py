@@ -6,13 +6,14 @@ A run grows while nothing else is queued behind it. A flow that has two messages
 once, and `Messaging.send` takes from them. What is not used comes back before anybody looks at what
 is queued or how much room there is - the run is *settled* -, so both are exact whenever they
 matter. A program that sends to many in turn is granted nothing, for it would be settled as often;
-but when the node is busy and gathers what several turns bring, a flow whose run has a second
-message is granted little, which is not asked for before the run is written.
+instead its messages join too, each of its kind and counted at once, as long as there is room: such
+a flow is *mingled*, from its first message on when the node gathers what several turns bring, from
+the second one of a run otherwise.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atbus import limits
 from atbus.node.outbox import Item, Run
@@ -28,8 +29,8 @@ _COUNT_MAX = limits.RUN_COUNT_MAX
 # A link of a node with very many has little room between two looks at the node's budget: quarters
 # of quarters of that would soon be a message each.
 _GRANTED_WHOLE_BYTES = 16 * 1024
-# What a flow gets that takes turns with others: half of what a link gathers.
-_MINGLED_BYTES = limits.GATHER_BYTES // 2
+# The kind that no message has.
+_NO_KIND: Any = object()
 
 
 class Growth:
@@ -46,7 +47,6 @@ class Growth:
         "_context",
         "_granted",
         "_growing",
-        "_mingled_flows",
         "_observer",
         "_open_flows",
         "_turn",
@@ -61,7 +61,6 @@ class Growth:
         self._context = context
         self._turn = context.turn
         self._open_flows = context.open_flows
-        self._mingled_flows = context.mingled_flows
         self._observer = context.observer
         # By target the flows that have a run here which may still grow.
         self._growing: dict[int, Flow] = {}
@@ -83,6 +82,8 @@ class Growth:
         if run is not None:
             if flow.granted_bytes:
                 self._settle(flow)
+            elif flow.mingles:
+                self._part(flow)
             if run.size_bytes + cost > self.run_bytes_max or run.count >= _COUNT_MAX:
                 run = None
         if run is None:
@@ -102,7 +103,7 @@ class Growth:
         turn.queued_bytes += cost
         if turn.last_flow is not flow:
             turn.last_flow = flow
-            if turn.is_gathering and flow.grows and run.count > 1:
+            if flow.grows and (turn.is_gathering or run.count > 1):
                 self._mingle(flow, run)
         elif flow.grows and run.count > 1:
             self._grant(flow, run)
@@ -128,26 +129,29 @@ class Growth:
                 self._turn.unsettled.add(self)
             self._granted.append(flow)
             self._open_flows[flow.target] = flow
-            flow.mingles = False
-            self._mingled_flows.pop(flow.target, None)
 
     def _mingle(self, flow: Flow, run: Run) -> None:
-        """Grant a flow that takes turns with others a little, as `_grant` does."""
-        granted = min(
-            self.run_bytes_max - run.size_bytes,
-            (_COUNT_MAX - run.count) * _ENTRY_BYTES,
-            self.room >> 2,
-            _MINGLED_BYTES,
+        """Let messages of a flow that takes turns with others join while the link has room."""
+        left = min(
+            self.run_bytes_max - run.size_bytes, (_COUNT_MAX - run.count) * _ENTRY_BYTES
         )
-        if granted > 0:
-            flow.granted_bytes = flow.left_bytes = granted
-            flow.kinds = run.kinds
-            flow.mingles = True
-            self._open_flows.pop(flow.target, None)
-            self.room -= granted
-            self._turn.queued_bytes += granted
-            self._granted.append(flow)
-            self._mingled_flows[flow.target] = flow
+        flow.left_bytes = left
+        flow.full_bytes = run.size_bytes + left
+        flow.kinds = run.kinds
+        flow.kind = _NO_KIND
+        flow.mingles = True
+        self._open_flows[flow.target] = flow
+
+    def _part(self, flow: Flow) -> None:
+        """Count in its run what has joined a mingled flow, and let nothing more join."""
+        run = flow.run
+        assert run is not None
+        if self._observer is not None:
+            self._show(run, run.count, self._observer)
+        run.size_bytes = flow.full_bytes - flow.left_bytes
+        run.count = len(run.payloads)
+        flow.left_bytes = 0
+        flow.mingles = False
 
     def _settle(self, flow: Flow) -> None:
         """Take back what a flow was granted and did not use."""
@@ -183,23 +187,23 @@ class Growth:
         """Let nothing more join the run of a flow that is queued here."""
         if flow.granted_bytes:
             self._settle(flow)
+        elif flow.mingles:
+            self._part(flow)
         flow.run = flow.on = None
         del self._growing[flow.target]
         self._open_flows.pop(flow.target, None)
-        self._mingled_flows.pop(flow.target, None)
-        flow.mingles = False
 
     def _close_runs(self) -> None:
         """Let nothing more join what is queued."""
         if self._granted:
             self.settle()
         growing, self._growing = self._growing, {}
-        open_flows, mingled_flows = self._open_flows, self._mingled_flows
+        open_flows = self._open_flows
         for target, flow in growing.items():
+            if flow.mingles:
+                self._part(flow)
             flow.run = flow.on = None
             open_flows.pop(target, None)
-            mingled_flows.pop(target, None)
-            flow.mingles = False
 
     def _begin(self, flow: Flow) -> Run:
         run = Run(

@@ -149,11 +149,11 @@ class Link(Growth):
         self._items.append(item)
 
     def _flush_or_gather(self) -> None:
-        """Write, unless it is little, the node busy, and the other side has not heard us out."""
+        """Write, unless it is little, the node busy, and the other side does not wait for it."""
         if self._granted:
             self.settle()
-        is_busy = self._turn.writes()
-        if is_busy and self._bytes_here < limits.GATHER_BYTES and not self.is_heard_out:
+        puts_off = self._turn.writes() and (self._turn.is_own_end or not self.is_heard_out)
+        if puts_off and self._bytes_here < limits.GATHER_BYTES:
             self._turn.gather(self.flush)
         else:
             self.flush()

@@ -33,7 +33,6 @@ class Messaging:
     LATER = LATER
     _parts: Parts
     _open_flows: dict[int, Flow]
-    _mingled_flows: dict[int, Flow]
     _turn: Turn
 
     @property
@@ -103,26 +102,29 @@ class Messaging:
             # Most messages join a run that is open: they are counted when it is closed. `is`, for
             # of two equal kinds one may be no int.
             flow = self._open_flows.get(target)
-            if flow is not None and type(payload) is bytes and kind is flow.kind:
+            if flow is not None and type(payload) is bytes:
                 left = flow.left_bytes - len(payload) - 8
-                if left >= 0:
+                if left >= 0 and kind is flow.kind:
                     flow.left_bytes = left
                     flow.payloads.append(payload)
                     sequence = flow.next_sequence
                     flow.next_sequence = sequence + 1
                     return sequence
-            # Of a program that sends to many in turn most join as well, kinds and all.
-            flow = self._mingled_flows.get(target)
-            if flow is not None and type(payload) is bytes and type(kind) is int:
-                left = flow.left_bytes - len(payload) - 8
-                if left >= 0 and _KIND_MIN <= kind <= _KIND_MAX:
-                    flow.left_bytes = left
-                    flow.kinds.append(kind)
-                    flow.payloads.append(payload)
-                    self._turn.is_joined = True
-                    sequence = flow.next_sequence
-                    flow.next_sequence = sequence + 1
-                    return sequence
+                # Of a program that sends to many in turn most join as well, kinds and all; they are
+                # counted at once.
+                if left >= 0 and flow.mingles and type(kind) is int:
+                    link, cost = flow.on, flow.left_bytes - left
+                    if link is not None and link.room >= cost and _KIND_MIN <= kind <= _KIND_MAX:
+                        link.room -= cost
+                        turn = self._turn
+                        turn.queued_bytes += cost
+                        turn.last_flow = flow
+                        flow.left_bytes = left
+                        flow.kinds.append(kind)
+                        flow.payloads.append(payload)
+                        sequence = flow.next_sequence
+                        flow.next_sequence = sequence + 1
+                        return sequence
             return self._parts.sender.send(target, payload, kind)
         return self._parts.sender.send_specially(
             target, payload, kind, hop_limit, exclude, no_upstream, trace

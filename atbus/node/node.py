@@ -67,7 +67,6 @@ class Node(Messaging, Subjects, Neighborhood, Choosing, Service):
         )
         NODES.add(self)
         self._open_flows = self._parts.context.open_flows
-        self._mingled_flows = self._parts.context.mingled_flows
         self._turn = self._parts.context.turn
 
     def __repr__(self) -> str:

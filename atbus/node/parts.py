@@ -19,6 +19,7 @@ from atbus.busid import BusId
 from atbus.channels.interfaces import ChannelOptions, IChannelScheme
 from atbus.channels.schemes import Channels
 from atbus.channels.timers import MonotonicTimers
+from atbus.channels.turn_ends import turn_ends_of
 from atbus.errors import Status
 from atbus.node.admin import Admin
 from atbus.node.admin_services import commands_about
@@ -134,7 +135,8 @@ def wire(
     :returns: The parts, connected, not started.
     """
     clock: Timers = MonotonicTimers(reactor) if timers is None else timers
-    context = _context(config, clock, random, epoch, log)
+    turn = Turn(clock, turn_ends_of(reactor))
+    context = _context(config, clock, turn, random, epoch, log)
     options = _channel_options(config)
     options.name = lambda: f"{context.bus_id:#x}"
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
@@ -393,11 +395,13 @@ def _connect_topology(context: Context, made: Parts) -> None:
     directs.passive.leaving = made.leaving
 
 
-def _context(config: NodeConfig, clock: Timers, random: Random, epoch: int, log: Logger) -> Context:
+def _context(
+    config: NodeConfig, clock: Timers, turn: Turn, random: Random, epoch: int, log: Logger
+) -> Context:
     return Context(
         config=config,
         timers=clock,
-        turn=Turn(clock),
+        turn=turn,
         events=NodeEvents(log),
         statistics=Statistics(),
         table=Table(BusId(config.id), config.subnets),

@@ -5,9 +5,8 @@ A flow is this node and one target: it counts sequences and remembers, under the
 routes, the link that its messages take. There are three ways, each for what the one before it does
 not take:
 
-1. A flow with a run that may grow is among the `Context.open_flows`, or among the
-   `Context.mingled_flows` if it takes turns with others: the message is appended to it, in
-   `Messaging.send` itself (`atbus.node.growth`).
+1. A flow with a run that may grow is among the `Context.open_flows`: the message is appended to
+   it, in `Messaging.send` itself (`atbus.node.growth`).
 2. A flow whose link is known: it is asked for room, and begins a run or lets one grow.
 3. Everything else, a message about which there is something special above all.
 """
@@ -68,10 +67,12 @@ class Flow:
     run: Run | None = None
     payloads: list[bytes | memoryview] = attrs.field(factory=list)
     kind: int = 0
-    #: Whether it takes turns with others; the kinds of its run, which has one of each message then.
+    #: Whether it takes turns with others; the kinds of its run, which has one of each message then,
+    #: and the bytes that its run has when no more are left.
     mingles: bool = False
     kinds: list[int] = attrs.field(factory=list)
-    #: Bytes that it was granted to grow by, and what is left of them.
+    full_bytes: int = 0
+    #: Bytes that it was granted to grow by, and what is left of them, or of a mingled flow's run.
     granted_bytes: int = 0
     left_bytes: int = 0
 
@@ -135,7 +136,6 @@ class Sender:
         """Let no message go its way without a question any more."""
         self._traffic.generation += 1
         self._context.open_flows.clear()
-        self._context.mingled_flows.clear()
 
     def reconfigure(self) -> None:
         """Accept messages as long as the configuration allows now."""
@@ -159,7 +159,7 @@ class Sender:
         if flow is not None:
             link = flow.link
             if link is not None and type(payload) is bytes:
-                if flow.left_bytes and not flow.mingles and flow.join(payload, kind):
+                if flow.granted_bytes and flow.join(payload, kind):
                     return flow.next_sequence - 1
                 size = len(payload)
                 if (
@@ -385,7 +385,6 @@ class Sender:
         if flow is not None:
             flow.link = None
             self._context.open_flows.pop(target, None)
-            self._context.mingled_flows.pop(target, None)
 
     def _is_paused(self, hop: Endpoint | Prospect, target: int) -> bool:
         return self._traffic.pressure.is_paused(hop.bus_id, target)

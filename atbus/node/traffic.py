@@ -85,7 +85,6 @@ class Traffic:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
         self.generation += 1
         self._context.open_flows.clear()
-        self._context.mingled_flows.clear()
         self._context.ways_changed()
         self.verifier.changed()
         if self.courier.parked:

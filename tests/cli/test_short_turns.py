@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from atbus.channels.turn_ends import TurnEnds, turn_ends_of
 from atbus.cli.short_turns import ShortTurns, shorten_turns
 
 
@@ -54,6 +55,28 @@ class Reader:
     def close(self) -> None:
         self._socket.close()
         self._other.close()
+
+
+class Late:
+    """
+    Somebody who has put something off.
+
+    :param ends: Of the turns of a reactor.
+    """
+
+    def __init__(self, ends: TurnEnds) -> None:
+        self.calls: list[str] = []
+        self.then: Callable[[], object] = lambda: None
+        self._ends = ends
+        ends.deferring[self] = None
+
+    def look(self) -> None:
+        self.calls.append("look")
+
+    def do_now(self) -> None:
+        self.calls.append("now")
+        del self._ends.deferring[self]
+        self.then()
 
 
 class TurnTests(SynchronousTestCase):
@@ -136,6 +159,61 @@ class TurnTests(SynchronousTestCase):
         reader.hang_up()
         reactor.iterate(0)
         self.assertEqual(seen, ["reader"])
+
+    def test_the_end_of_a_turn(self) -> None:
+        """What is asked for its end is done in the same turn, before anything is read."""
+        reactor, seen = self.shortened(), []
+        self.reader(reactor, lambda: seen.append("read"))
+        reactor.callLater(0, reactor.turn_ends.calls.append, lambda: seen.append("end"))
+        reactor.iterate(0)
+        self.assertEqual(seen, ["end", "read"])
+
+    def test_no_sleep_with_what_is_put_off(self) -> None:
+        """What is put off is done before the process sleeps, and not while there is work."""
+        reactor = self.shortened()
+        late = Late(reactor.turn_ends)
+        self.reader(reactor, lambda: None)
+        reactor.iterate(60)
+        self.assertEqual(late.calls, ["look"])
+        reactor.callLater(0, reactor.callLater, 0, lambda: None)
+        reactor.iterate(0)
+        self.assertEqual(late.calls, ["look"] * 2)
+        # What is done then sets a timer, and that is when the process wakes.
+        late.then = lambda: reactor.callLater(0, lambda: None)
+        reactor.iterate(60)
+        self.assertEqual(late.calls, ["look"] * 3 + ["now"])
+
+    def test_put_off_before_sleep(self) -> None:
+        """What is put off by what is done before the process would sleep does not wait either."""
+        reactor = self.shortened()
+        late, later = Late(reactor.turn_ends), Late(reactor.turn_ends)
+        del reactor.turn_ends.deferring[later]
+        late.then = lambda: reactor.turn_ends.deferring.setdefault(later)
+        reactor.iterate(60)
+        self.assertEqual((late.calls, later.calls), (["look", "now"], []))
+        later.then = lambda: reactor.callLater(0, lambda: None)
+        reactor.iterate(60)
+        self.assertEqual(later.calls, ["look", "now"])
+
+    def test_an_end_that_stops_the_reactor(self) -> None:
+        """Nobody waits in a reactor that was stopped at the end of a turn."""
+        reactor = self.shortened()
+
+        def stop() -> None:
+            reactor._justStopped = True
+
+        reactor.turn_ends.calls.append(stop)
+        reactor.doIteration(60)
+        reactor._justStopped = False
+        reactor.turn_ends.calls.append(lambda: reactor.turn_ends.calls.append(stop))
+        reactor.doIteration(60)
+        self.assertEqual(reactor.turn_ends.calls, [stop])
+
+    def test_who_knows_the_ends(self) -> None:
+        """A reactor with short turns tells their ends, another one nobody."""
+        self.assertIsInstance(turn_ends_of(self.shortened()), TurnEnds)
+        self.assertIsNone(turn_ends_of(self.reactor()))
+        self.assertIsNone(turn_ends_of(Clock()))
 
     def test_other_reactors(self) -> None:
         """A reactor that is not Twisted's on epoll stays as it is, and so does a short one."""

@@ -31,8 +31,8 @@ class MingledTests(MailTests):
         leaf = self.dice.choice(self.leaves)
         number = len(self.sent[leaf])
         payload, kind = b"%d" % number + bytes(size), self.dice.choice(_KINDS)
-        flow = self.top._parts.context.mingled_flows.get(leaf.bus_id)
-        self.unasked += flow is not None and flow.left_bytes >= len(payload) + 8
+        flow = self.top._parts.context.open_flows.get(leaf.bus_id)
+        self.unasked += flow is not None and flow.mingles and flow.left_bytes >= len(payload) + 8
         sequence = self.top.send(leaf.bus_id, payload, kind)
         self.sent[leaf].append(Letter(NORTH, kind, sequence, payload))
 
@@ -58,7 +58,7 @@ class MingledTests(MailTests):
         self.turns(300)
         self.check()
         self.assertGreater(self.unasked, 600)
-        self.assertEqual(self.top._parts.context.mingled_flows, {})
+        self.assertEqual(self.top._parts.context.open_flows, {})
         written = sum(len(self.data_channel(self.top, leaf).sent) for leaf in self.leaves)
         self.assertLess(written, 200)
         self.assertEqual(self.top.statistics.sent_messages, 900)
@@ -91,6 +91,73 @@ class MingledTests(MailTests):
             link = self.top.endpoints[leaf.bus_id].data_link
             assert link is not None
             self.assertEqual(link.queued_bytes, 0)
+
+    def test_only_what_joins_is_counted(self) -> None:
+        """While nobody sends twice in succession, what counts as queued is what was accepted."""
+        turn = self.top._parts.context.turn
+        self.turns(60)
+        self.network.clock.advance(0)
+        self.assertTrue(turn.is_gathering)
+        for growth in list(turn.unsettled):
+            growth.settle()
+        before, accepted = turn.queued_bytes, 0
+        for place in range(40):
+            leaf = self.leaves[place % _LEAVES]
+            payload = b"%d" % place
+            sequence = self.top.send(leaf.bus_id, payload, place)
+            self.sent[leaf].append(Letter(NORTH, place, sequence, payload))
+            accepted += len(payload) + 8
+            self.assertEqual(turn.queued_bytes - before, accepted)
+        self.check()
+
+    def test_two_flows_of_one_link(self) -> None:
+        """Two in succession beside a mingled one: all is counted as it is, and a look waits on."""
+        sender, one, other, third = self.leaves[:4]
+        turn = sender._parts.context.turn
+        before, accepted, place = turn.queued_bytes, 0, 0
+
+        def send(to: Node) -> None:
+            nonlocal accepted, place
+            payload = b"%d" % place
+            sequence = sender.send(to.bus_id, payload, place % 3)
+            self.sent[to].append(Letter(sender.bus_id, place % 3, sequence, payload))
+            accepted += len(payload) + 8
+            place += 1
+
+        def alternate(left: int) -> None:
+            send(one if left % 2 else other)
+            if left:
+                self.network.clock.callLater(0, alternate, left - 1)
+
+        alternate(100)
+        self.network.clock.advance(0)
+        self.assertTrue(turn.is_gathering)
+        link = sender.endpoints[NORTH].data_link
+        assert link is not None
+        link.flush()
+        for to in (one, third, one, other, other, other):
+            send(to)
+        self.network.clock.advance(limits.GATHER_LOOK_SECONDS)
+        self.assertEqual(turn.queued_bytes - before, accepted)
+        self.assertTrue(turn.is_gathering)
+        self.check()
+
+    def test_one_joins_in_between(self) -> None:
+        """Who sends to one, to another and to the first again has not sent twice in succession."""
+        one, other = self.leaves[0], self.leaves[1]
+        self.turns(60)
+        self.network.clock.advance(0)
+        turn, flows = self.top._parts.context.turn, self.top._parts.context.open_flows
+        self.assertTrue(turn.is_gathering)
+        link = self.top.endpoints[one.bus_id].data_link
+        assert link is not None
+        link.flush()
+        for leaf in (other, one, other, one, other, one):
+            sequence = self.top.send(leaf.bus_id, b"x", 1)
+            self.sent[leaf].append(Letter(NORTH, 1, sequence, b"x"))
+        self.assertTrue(flows[one.bus_id].mingles)
+        self.assertTrue(flows[other.bus_id].mingles)
+        self.check()
 
     def test_others_in_between(self) -> None:
         """Two in succession, options and what is no bytes have their place in the order."""
@@ -159,7 +226,7 @@ class MingledTests(MailTests):
         self.turns(40)
         self.check()
         parts.traffic.changed()
-        self.assertEqual(parts.context.mingled_flows, {})
+        self.assertEqual(parts.context.open_flows, {})
 
     def test_a_link_that_is_lost(self) -> None:
         """Of what had joined when a link died, each message is heard of once, or has arrived."""

@@ -6,8 +6,28 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.channels.turn_ends import TurnEnds
 from atbus.node.context import Turn
 from tests.node.mail import ROOT, MailTests
+
+
+class Unused:
+    """
+    Bytes that a flow was granted and has not used.
+
+    :param turn: Which counts them as queued.
+    """
+
+    def __init__(self, turn: Turn, granted_bytes: int) -> None:
+        self._turn = turn
+        self._granted_bytes = granted_bytes
+        turn.queued_bytes += granted_bytes
+        turn.unsettled.add(self)  # type: ignore[arg-type]  # what a turn asks of a growth
+
+    def settle(self) -> None:
+        """Give them back."""
+        self._turn.unsettled.discard(self)
+        self._turn.queued_bytes -= self._granted_bytes
 
 
 class TurnTests(SynchronousTestCase):
@@ -67,13 +87,11 @@ class TurnTests(SynchronousTestCase):
         self.next_turn(limits.GATHER_LOOK_SECONDS)
         self.assertEqual(self.written, ["a", "b", "b", "b"])
 
-    def test_what_has_joined(self) -> None:
-        """A message that joined a run without being counted is something new as well."""
+    def test_nothing_but_what_comes_back(self) -> None:
+        """What was granted and is not used, is nothing new when it comes back."""
+        Unused(self.turn, 100)
         self.gather("a")
-        self.turn.is_joined = True
         self.next_turn()
-        self.assertEqual(self.written, [])
-        self.next_turn(limits.GATHER_LOOK_SECONDS)
         self.assertEqual(self.written, ["a"])
 
     def test_enough_bytes(self) -> None:
@@ -96,6 +114,15 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.written, [])
         self.next_turn(limits.GATHER_SECONDS_MAX / 2)
         self.assertEqual(self.written, ["a"])
+
+    def test_put_off_by_what_is_written(self) -> None:
+        """What a write puts off is looked at once in each turn, not by the former look as well."""
+        self.gather("a")
+        for place in range(3):
+            self.turn.at_end(lambda name=str(place): self.gather(name))  # type: ignore[misc]
+            self.next_turn()
+        self.assertEqual(self.written, ["a", "0", "1"])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_one_arrival_after_another(self) -> None:
         """An answer leaves at once, and waits for the end of the turn right behind another one."""
@@ -126,6 +153,150 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.written, ["a"])
 
 
+class EndsTests(SynchronousTestCase):
+    """One node's turns, where the reactor tells their ends."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.ends = TurnEnds()
+        self.turn = Turn(self.clock, self.ends)
+        self.written: list[str] = []
+
+    def gather(self, name: str, *, is_own: bool = True) -> None:
+        """Put a write off, the program's own or what an arrival brought about."""
+        self.turn.is_own_end = is_own
+        self.turn.gather(lambda: self.written.append(name))
+        self.turn.is_own_end = False
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.ends.deferring, {})
+        self.assertEqual(self.ends.calls, [])
+
+    def test_the_end_of_a_turn(self) -> None:
+        """What is to be done at the end of a turn is done in the same one, without a timer."""
+        self.turn.at_end(lambda: self.written.append("a"))
+        self.turn.at_end(lambda: self.turn.at_end(lambda: self.written.append("b")))
+        self.ends.come()
+        self.assertEqual(self.written, ["a"])
+        self.ends.come()
+        self.assertEqual(self.written, ["a", "b"])
+
+    def test_before_sleep(self) -> None:
+        """Nothing is put off while the process sleeps."""
+        self.gather("a")
+        self.gather("b")
+        self.ends.before_sleep()
+        self.assertEqual(self.written, ["a", "b"])
+        self.assertFalse(self.turn.is_gathering)
+
+    def test_what_arrives_may_wait_asleep(self) -> None:
+        """What an arrival brought about is written when nothing more has come, by a timer."""
+        self.gather("a", is_own=False)
+        self.ends.come()
+        self.ends.before_sleep()
+        self.assertEqual(self.written, [])
+        self.turn.queued_bytes += 1
+        self.clock.advance(0)
+        self.ends.before_sleep()
+        self.assertEqual(self.written, [])
+        self.clock.advance(limits.GATHER_LOOK_SECONDS)
+        self.assertEqual(self.written, ["a"])
+
+    def test_what_arrives_beside_what_the_program_does(self) -> None:
+        """What is put off beside something of the program's own is written with it, once."""
+        for first_is_own in (False, True):
+            self.gather("a", is_own=first_is_own)
+            self.gather("b", is_own=not first_is_own)
+            self.ends.before_sleep()
+            self.assertEqual(self.written, ["a", "b"])
+            # The timer that was set for the arrival finds nothing to do.
+            self.clock.advance(0)
+            self.assertEqual(self.written, ["a", "b"])
+            self.written.clear()
+
+    def test_a_timer_that_is_late(self) -> None:
+        """A timer that was set for what is written by now leaves alone what ends look at."""
+        self.gather("a", is_own=False)
+        self.gather("b")
+        self.ends.before_sleep()
+        self.gather("c")
+        self.turn.queued_bytes += 1
+        self.clock.advance(0)
+        self.assertEqual(self.written, ["a", "b"])
+        self.ends.come()
+        self.assertEqual(self.written, ["a", "b"])
+        self.ends.come()
+        self.assertEqual(self.written, ["a", "b", "c"])
+
+    def test_as_long_as_there_is_more(self) -> None:
+        """What is put off grows from turn to turn, up to the first one that brings nothing."""
+        self.gather("a")
+        for _ in range(3):
+            self.turn.queued_bytes += 1
+            self.ends.come()
+        self.assertEqual(self.written, [])
+        self.ends.come()
+        self.assertEqual(self.written, ["a"])
+
+    def test_enough(self) -> None:
+        """Enough bytes, or a few milliseconds, end it at the end of the turn."""
+        self.gather("a")
+        self.turn.queued_bytes += limits.GATHER_BYTES
+        self.ends.come()
+        self.assertEqual(self.written, ["a"])
+        self.gather("b")
+        self.turn.queued_bytes += 1
+        self.clock.rightNow += limits.GATHER_SECONDS_MAX
+        self.ends.come()
+        self.assertEqual(self.written, ["a", "b"])
+
+    def test_whose_end_it_is(self) -> None:
+        """What arrives has an end of its own; others end what the program has done."""
+        seen: list[bool] = []
+
+        def look() -> None:
+            seen.append(self.turn.is_own_end)
+
+        self.turn.at_end(look)
+        self.ends.come()
+        self.clock.rightNow += 1.0
+        self.turn.arrival_begins()
+        self.turn.at_end(look)
+        self.turn.arrival_ends()
+        self.assertEqual(seen, [True, False])
+        self.assertFalse(self.turn.is_own_end)
+        # Right behind another one an answer waits for the end of the turn: that is its end as well.
+        self.turn.at_end(look)
+        self.turn.arrival_begins()
+        self.turn.at_end(look)
+        self.turn.arrival_ends()
+        self.ends.come()
+        self.assertEqual(seen, [True, False, False, False])
+        self.turn.at_end(look)
+        self.ends.come()
+        self.assertEqual(seen, [True, False, False, False, True])
+        seen.clear()
+        without = Turn(self.clock)
+        without.at_end(lambda: seen.append(without.is_own_end))
+        self.clock.advance(0)
+        self.assertEqual(seen, [False])
+
+    def test_one_that_fails(self) -> None:
+        """A write that fails is logged, and the others are made."""
+
+        def fail() -> None:
+            raise ValueError("broken")
+
+        self.turn.is_own_end = True
+        self.turn.gather(fail)
+        self.gather("a")
+        self.ends.before_sleep()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.ends.come()
+        self.assertEqual(self.written, ["a"])
+
+
 class GatherTests(MailTests):
     """A child that sends to its root, a message in each turn."""
 
@@ -153,3 +324,26 @@ class GatherTests(MailTests):
     def test_an_idle_node_writes_at_once(self) -> None:
         """Messages with time between them have a frame each."""
         self.assertEqual(self.send(100, 0.001), 100)
+
+    def test_who_has_nothing_else_to_do(self) -> None:
+        """What the other side waits for is put off until the process sleeps, answers are not."""
+        root, child = self.pair()
+        turn, ends = child._parts.context.turn, TurnEnds()
+        channel = self.data_channel(child, root)
+        self.patch(turn, "_ends", ends)
+        self.patch(turn, "writes", lambda: True)
+        before = len(channel.sent)
+        child.send(ROOT, b"a")
+        ends.come()
+        self.assertEqual(len(channel.sent), before)
+        ends.before_sleep()
+        self.assertEqual(len(channel.sent), before + 1)
+        self.network.settle(1)
+        turn.arrival_begins()
+        child.send(ROOT, b"b")
+        turn.arrival_ends()
+        self.assertEqual(len(channel.sent), before + 2)
+        self.network.settle(1)
+        ends.come()
+        ends.before_sleep()
+        self.assertEqual(self.mail[root].payloads, [b"a", b"b"])
