@@ -8,6 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.house import repository
 from tests.house.repository import ROOT
+from tests.security.mutate import changed, places
+from tests.security.mutations import MUTATIONS
 
 DOCUMENT = ROOT / "docs" / "design" / "security.rst"
 
@@ -36,3 +38,11 @@ class SecurityTests(SynchronousTestCase):
         for row in rows:
             self.assertEqual(len(re.split(r"\n     - ", row)), 3, row)
             self.assertIn("``test_security_", row)
+
+    def test_each_defence_can_be_taken_away(self) -> None:
+        """There is a change for each test, and each is one of a source as it is now."""
+        self.assertEqual({each.test for each in MUTATIONS}, set(places()))
+        for mutation in MUTATIONS:
+            source = ROOT / "atbus" / mutation.path
+            before = source.read_text(encoding="utf-8") if source.exists() else None
+            self.assertNotEqual(changed(mutation), before)

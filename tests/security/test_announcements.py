@@ -24,12 +24,14 @@ class AnnouncementTests(MailTests):
         """
         root, north, south = self.proxies()
         self.mail[root].letters.clear()
-        control = self.control_channel(north, root)
+        control, other_end = self.control_channel(north, root), self.control_channel(root, north)
         for make in (interest, services):
-            held, named = root.statistics.reading_held, self.errors()
+            held, named, waiting = root.statistics.reading_held, self.errors(), 0
             for number in range(400):
                 control.send([codec.encode(make(number))])
                 self.network.settle(0.01)
+                waiting = max(waiting, len(other_end._unread))
+            self.assertGreater(waiting, 10)
             self.assertIn(root.statistics.reading_held - held, range(4, 20))
             self.assertEqual(len(self.errors()) - len(named), 1)
             south.send(ROOT, b"as ever")

@@ -56,6 +56,16 @@ class LaneTests(SynchronousTestCase):
             check = zlib.crc32(bytes(min(size, lane.CHECKED_HEAD)), place + size & 0xFFFF_FFFF)
             struct.pack_into("=II", memory, HEADER_BYTES + place, size, check)
             self.assertRaises(MalformedFrame, reader.read, 1024)
+        # So is an index, even if the record that it leads to is good.
+        for beyond in (1024 + 8, -8, 2**63):
+            memory = bytearray(HEADER_BYTES + 1024)
+            reader = make_lane(memoryview(memory), bytes(16))
+            writer = join_lane(memoryview(memory), record_max_of(1024))
+            reader.read(1024)
+            writer.write([b"x" * 56])
+            place = int.from_bytes(memory[64:72], "little") - 64
+            memory[64:72] = (place + beyond).to_bytes(8, "little")
+            self.assertRaises(MalformedFrame, reader.read, 64)
 
     def test_security_doorbells(self) -> None:
         """
@@ -93,7 +103,11 @@ class LaneTests(SynchronousTestCase):
         ours.close()
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
-        for descriptor in (os.eventfd(0), writing, socket.socket().detach()):
+        stream, other = socket.socketpair()
+        self.addCleanup(other.close)
+        # One that is connected as a bell is, and one that is not.
+        sockets = (stream.detach(), socket.socket().detach())
+        for descriptor in (os.eventfd(0), writing, *sockets):
             self.assertRaises(MalformedFrame, Rope, descriptor)
             self.assertRaises(OSError, os.close, descriptor)
 

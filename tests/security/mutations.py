@@ -1,0 +1,351 @@
+"""
+How each defence is taken away: by a small change of a source, after which its test fails.
+
+Whoever moves a defence moves its change here: ``tests.house.test_security`` looks whether each
+still applies, and ``make mutate`` whether the test fails.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen
+class Mutation:
+    """
+    A defence, as a text in a source, and what is there without it.
+
+    :param test: The test that fails then, without ``test_security_``.
+    :param path: The source, in ``atbus``.
+    :param old: What is in it once; nothing for a file that there is not.
+    :param new: What takes its place.
+    """
+
+    test: str
+    path: str
+    old: str
+    new: str = "if False:"
+
+
+MUTATIONS: Final = (
+    Mutation(
+        "registering_without_right", "handshake/epilogue.py",
+        "if not verify(tokens, request.proofs, side, transcript, exporter):",
+    ),
+    Mutation(
+        "registering_without_right", "node/config.py",
+        "if address.is_tcp and not (address.is_tls or address.is_loopback):",
+    ),
+    Mutation(
+        "certificate_range", "routing/admission.py",
+        "if not applicant.allowed.contains_subnet(subnet):",
+    ),
+    Mutation(
+        "certificate_range", "node/judging.py",
+        "allowed=None if certified is None else certified.subnet,",
+        "allowed=None,",
+    ),
+    Mutation(
+        "certificate_identity", "handshake/certificate.py", "if len(ours) != 1:", "if not ours:"
+    ),
+    Mutation("certificate_identity", "handshake/certificate.py", "if identity.realm != realm:"),
+    Mutation(
+        "certificate_identity", "handshake/certificate.py",
+        'if f"{subnet.first:x}" != found["prefix"]:',
+    ),
+    Mutation(
+        "wide_certificates", "rights.py",
+        "return any(mine.contains_subnet(ids) for mine in self.ids)",
+        "return any(mine.overlaps(ids) for mine in self.ids)",
+    ),
+    Mutation(
+        "wide_certificates", "rights.py",
+        "        return any(mine.overlaps(ids) for mine in self.ids)",
+        "        return any(mine.contains_subnet(ids) for mine in self.ids)",
+    ),
+    Mutation(
+        "spoofed_source", "node/verifying.py",
+        "if table.may_speak(BusId(neighbor), BusId(source)):",
+        "if True:",
+    ),
+    Mutation("spoofed_command", "node/commands.py", "if not self._traffic.vouches(link, source):"),
+    Mutation(
+        "spoofed_publication", "node/spreading.py", "if not self._is_credible(link, message):"
+    ),
+    Mutation(
+        "route_poisoning", "routing/hearing.py",
+        "reason = self._doubtful(link, record)",
+        "reason = None",
+    ),
+    Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
+    Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
+    Mutation(
+        "amplification", "handshake/passive_stream.py",
+        "    dialogue.greet_back(message)\n",
+        "    dialogue.greet_back(message)\n    dialogue.greet_back(message)\n",
+    ),
+    Mutation(
+        "announcement_storms", "routing/saying.py",
+        "allowed_at = now if link.snapshot_at is None else link.snapshot_at + self.times.snapshot",
+        "allowed_at = now",
+    ),
+    Mutation("announcement_decoding", "node/floodgate.py", "        channel.pause_reading()\n", ""),
+    Mutation("announcement_floods", "routing/intake.py", " and now >= self._readable_at:", ":"),
+    Mutation("storms", "routing/backoff.py", "return self.refused_seconds", "return 0.25"),
+    Mutation("storms", "handshake/doorkeeper.py", "if known else math.inf", "if known else 0"),
+    Mutation(
+        "tls_storms", "node/doorway.py",
+        "self._doorkeeper.bad_handshake(origin_of(peer), self._context.now)",
+        "pass",
+    ),
+    Mutation("tls_storms", "node/doorway.py", "return refusal is None", "return True"),
+    Mutation("storms", "handshake/doorkeeper.py", "            self._network.take()\n", ""),
+    Mutation(
+        "oversized_and_malformed", "wire/framing.py",
+        "if not HEAD_SIZE <= length <= limit:",
+        "if not HEAD_SIZE <= length:",
+    ),
+    Mutation("oversized_and_malformed", "handshake/doorkeeper.py", "if now < until:"),
+    Mutation(
+        "kept_out", "node/doorway.py",
+        "self._doorkeeper.breach(origin_of(peer), self._context.now)",
+        "pass",
+    ),
+    Mutation("compression_bombs", "wire/compression.py", "if said.content_size != size or ", "if "),
+    Mutation(
+        "compression_bombs", "wire/compression.py",
+        "payload = press.decompress(data, size + 1)",
+        "payload = press.decompress(data)",
+    ),
+    Mutation("compression_bombs", "wire/compression.py", "if total > FRAME_BYTES_MAX:"),
+    Mutation(
+        "compression_bombs", "node/squeezing.py",
+        "if ratio_of(frame, restored) > bounds.COMPRESSION_RATIO_ALARM:",
+    ),
+    Mutation(
+        "slow_loris", "node/doorway.py",
+        "if len(alike) < self._context.config.pending_handshakes:",
+        "if True:",
+    ),
+    Mutation(
+        "slow_loris", "node/doorway.py",
+        "if not origin_of(peer) or len(rivals)",
+        "if True or len(rivals)",
+    ),
+    Mutation(
+        "silent_tls", "channels/tls.py",
+        "if len(self.handshakes) <= limits.PENDING_HANDSHAKES_MAX:",
+        "if True:",
+    ),
+    Mutation(
+        "silent_tls", "channels/tls.py",
+        "if not origin_of(peer) or len(rivals)",
+        "if True or len(rivals)",
+    ),
+    Mutation(
+        "unfinished_messages", "nats/grammar.py",
+        "                if len(argument) > self._line_bytes_max:",
+        "                if False:",
+    ),
+    Mutation(
+        "unfinished_requests", "nats/sites.py", "super().gotLength(0)", "super().gotLength(length)"
+    ),
+    Mutation(
+        "deep_subscriptions", "subjects/pattern.py", "if len(tokens) > limits.SUBJECT_TOKENS_MAX:"
+    ),
+    Mutation("deep_subscriptions", "subjects/pattern.py", "if size_bytes > limits.SUBJECT_BYTES:"),
+    Mutation(
+        "deep_subscriptions", "subjects/interest.py",
+        "if not before and len(neighbor.heard) >= limits.INTERESTS_PER_NEIGHBOR_MAX:",
+    ),
+    Mutation(
+        "before_registration", "handshake/machine.py",
+        "return self._give(lambda: self._machine.other(message))",
+        "return []",
+    ),
+    Mutation(
+        "slow_consumer", "node/pacing.py",
+        "                self._cut(connection)\n",
+        "                pass\n",
+    ),
+    Mutation(
+        "slow_consumer", "routing/slow_readers.py",
+        "is_kept_out = before is not None and now - before[0] < self.again_seconds",
+        "is_kept_out = False",
+    ),
+    Mutation(
+        "shared_memory", "channels/lane.py",
+        "if not size or size > self.record_max or _RECORD_HEAD_BYTES + size > unread:",
+        "if not size:",
+    ),
+    Mutation(
+        "shared_memory", "channels/lane.py",
+        "        if not 0 <= unread <= self._capacity or unread % 8:\n"
+        '            raise MalformedFrame(f"a lane of {self._capacity} bytes '
+        'has {unread} unread")\n        return unread\n\n    @property\n'
+        "    def is_quiet",
+        "        return unread\n\n    @property\n    def is_quiet",
+    ),
+    Mutation(
+        "lane_memory", "channels/incoming_lane.py",
+        "            fcntl.fcntl(self._memory_descriptor, fcntl.F_ADD_SEALS, SEALS)\n",
+        "",
+    ),
+    Mutation("lane_memory", "channels/outgoing_lane.py", "if seals & SEALS != SEALS:"),
+    Mutation("doorbells", "channels/bell.py", "if kind != (socket.AF_UNIX, socket.SOCK_DGRAM):"),
+    Mutation(
+        "doorbells", "channels/bell.py",
+        "self._socket.send(_STROKE, _RINGING)",
+        "self._socket.send(_STROKE)",
+    ),
+    Mutation(
+        "unix_sockets", "channels/unix.py",
+        "self._options.backlog, 0o600,",
+        "self._options.backlog, 0o666,",
+    ),
+    Mutation("unix_sockets", "channels/unix.py", "if uids is not None and uid not in uids:"),
+    Mutation(
+        "users_of_sockets", "channels/unix.py",
+        "greet=_greet_listener if dialled else _greet_dialler,",
+        'greet=lambda _transport: "unix:",',
+    ),
+    Mutation(
+        "token_replay", "handshake/access_token.py",
+        "text = _LABEL + side.value + transcript + exporter",
+        "text = _LABEL + side.value + exporter",
+    ),
+    Mutation(
+        "token_replay", "handshake/access_token.py",
+        "text = _LABEL + side.value + transcript + exporter",
+        "text = _LABEL + transcript + exporter",
+    ),
+    Mutation(
+        "relayed_proof", "handshake/access_token.py",
+        "text = _LABEL + side.value + transcript + exporter",
+        "text = _LABEL + side.value + transcript",
+    ),
+    Mutation(
+        "downgrade", "handshake/access_token.py",
+        "hashlib.sha256(dialler_hello + listener_hello)",
+        "hashlib.sha256(listener_hello)",
+    ),
+    Mutation(
+        "old_tls", "channels/credentials.py", "        context.set_min_proto_version(oldest)\n", ""
+    ),
+    Mutation(
+        "other_protocols", "channels/tls.py", "if connection.get_alpn_proto_negotiated() != ALPN:"
+    ),
+    Mutation(
+        "bad_tls", "channels/tls.py",
+        "            self._check_name(connection)\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "bad_certificates", "channels/credentials.py",
+        "context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _note_fault)",
+        "context.set_verify(SSL.VERIFY_PEER, lambda *_: True)",
+    ),
+    Mutation(
+        "refused_by_tls", "channels/tls.py",
+        "if not alert or not self.dialled or self.read_bytes:",
+        "if True:",
+    ),
+    Mutation(
+        "expired_or_revoked", "channels/tls.py",
+        "if self._factory.credentials.is_revoked(self.certificate):",
+    ),
+    Mutation("expired_or_revoked", "channels/tls.py", "if seconds_until(peer.expires) <= 0:"),
+    Mutation("revoked_authority", "channels/credentials.py", ", *(peer.between or ()))", ",)"),
+    Mutation(
+        "forgotten_authority", "channels/tls.py",
+        "elif self.certificate.between is None:",
+        "elif False:",
+    ),
+    Mutation(
+        "denied", "rights.py",
+        "if ids is not None and any(each.overlaps(ids) for each in self._denied):",
+    ),
+    Mutation(
+        "file_of_denied_ids", "node/permits.py",
+        "if path is not None and _stamp(path) != self._stamp:",
+    ),
+    Mutation(
+        "rights", "rights.py",
+        "is_allowed = is_allowed or allows(things)",
+        "if allows(things):\n                    return None",
+    ),
+    Mutation(
+        "right_to_register", "node/permits.py",
+        "refusal = rights.refuses_registration(who, endpoint.position)",
+        "refusal = None",
+    ),
+    Mutation(
+        "right_to_publish", "node/publishing.py",
+        "return rights.refuses_publication(rights.who(source), way.tokens)",
+        "return None",
+    ),
+    Mutation(
+        "right_to_subscribe", "node/spreading.py",
+        "return rights is None or rights.refuses_delivery(rights.who(neighbor), subject) is None",
+        "return True",
+    ),
+    Mutation(
+        "right_to_run_commands", "node/commands.py",
+        'refusal = rights.refuses_command(who, name.decode("utf-8", "replace"))',
+        "refusal = None",
+    ),
+    Mutation(
+        "stream_endpoints", "node/stream_port.py",
+        "return rights.refuses_stream(who, opening.service)",
+        "return None",
+    ),
+    Mutation(
+        "gateway_injection", "subjects/pattern.py",
+        "if not literal_wildcards and (ANY in tokens or REST in tokens):",
+    ),
+    Mutation("gateway_injection", "subjects/pattern.py", "if found is not None:"),
+    Mutation("registry_values", "discovery/documents.py", 'if self.id("id") != key.bus_id:'),
+    Mutation(
+        "registry_values", "discovery/documents.py", "if len(value) > bounds.REGISTRY_VALUE_BYTES:"
+    ),
+    Mutation(
+        "discovery_takeover", "handshake/dialogue.py",
+        "if local.expected_id not in (0, hello.source):",
+    ),
+    Mutation("admin_page", "web.py", "", ""),
+    Mutation("monitor_page", "nats/browsers.py", "if site not in _OURS:"),
+    Mutation(
+        "monitor_page", "nats/browsers.py",
+        "if asked is not None and _is_loopback(listens_at) and not _is_own_name(asked):",
+    ),
+    Mutation(
+        "pickles", "node/toml.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nimport pickle  # noqa\n",
+    ),
+    Mutation("log_injection", "errors.py", "if text.isprintable():", "if True:"),
+    Mutation(
+        "secrets", "node/config.py",
+        "hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS",
+        "hidden = False",
+    ),
+    Mutation(
+        "canaries_on_a_bus", "handshake/epilogue.py",
+        "none of which fits one of {len(tokens)} tokens",
+        "none of which fits one of {tokens}",
+    ),
+    Mutation(
+        "canaries_of_clients", "nats/session.py",
+        "        if not isinstance(user, User) or options.account or options.new_account:\n",
+        "        if not isinstance(user, User) or options.account or "
+        "options.new_account:\n"
+        "            effects.append(Write(operation.options))\n",
+    ),
+    Mutation(
+        "canaries_in_files", "node/toml.py",
+        "safe = (key for key in value if not _SECRET_NAME.search(key))",
+        "safe = value",
+    ),
+)
