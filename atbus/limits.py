@@ -464,11 +464,10 @@ PUBLICATIONS_REMEMBERED_MAX: Final = 4_096
 #: Branches that a publication names as served. A node with more peers relies on the numbers.
 SERVED_BRANCHES_MAX: Final = 64
 
-#: Patterns and groups that one neighbor may tell of. All that is behind a proxy counts: a hundred
-#: for each of ten thousand nodes. One takes 800 bytes, and one of as many tokens and bytes as there
-#: may be two kilobytes, so a hostile neighbor is not kept within a small container by this; what it
-#: announces at a time has another bound, by bytes.
-INTERESTS_PER_NEIGHBOR_MAX: Final = 1_000_000
+#: Memory for the patterns and groups that one neighbor tells of; all together may have four times
+#: as much. All that is behind a proxy counts: it is enough for 100,000 of the usual kind, of 20
+#: letters and four tokens, and for 40,000 of the dearest. A container of 256 MiB has room for it.
+INTEREST_BYTES: Final = 100_663_296
 
 #: Members of a queue group; the field on the wire has 32 bits.
 INTEREST_WEIGHT_MAX: Final = 4_294_967_295

@@ -119,6 +119,7 @@ class Beyond:
         statistics = self._context.statistics
         statistics.interest_received += 1
         statistics.interest_ignored += self._interests.heard(place, Interest(entries=(entry,)))
+        self.talk.name_full(place, "a server of NATS")
         self.changed()
         self.talk.flush_soon()
 

@@ -175,6 +175,7 @@ class NodeConfig:
     )
     queued_bytes_soft: int = attrs.field(default=limits.QUEUED_BYTES_SOFT, converter=read_integer)
     queued_bytes_hard: int = attrs.field(default=limits.QUEUED_BYTES_HARD, converter=read_integer)
+    interest_bytes: int = attrs.field(default=limits.INTEREST_BYTES, converter=read_integer)
     queued_bytes_node: int = attrs.field(default=limits.NODE_QUEUED_BYTES, converter=read_integer)
     window_bytes: int = attrs.field(default=limits.WINDOW_BYTES, converter=read_integer)
     window_count: int = attrs.field(default=limits.WINDOW_COUNT_MAX, converter=read_integer)

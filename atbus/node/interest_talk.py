@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from atbus import limits
+from atbus.busid import format_bus_id
 from atbus.errors import Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
@@ -229,6 +230,7 @@ class InterestTalk:
         faults = self._interests.heard(bus_id, message)
         if faults:
             statistics.interest_ignored += faults
+            self.name_full(bus_id, format_bus_id(bus_id))
         if message.entries or message.last:
             self._changed()
             self.flush_soon()
@@ -236,6 +238,12 @@ class InterestTalk:
             self._flush()
             effects = self._barriers.asked(bus_id, message.barrier, self._interests.neighbors)
             self._perform(effects)
+
+    def name_full(self, place: int, name: str) -> None:
+        """Say so when somebody wants more than there is memory for, once until there is again."""
+        if self._interests.names_full(place):
+            detail = f"{name} wants more subjects than may be kept, and does not get all of them"
+            self._context.events.on_error(Status.BUFFER_LIMIT, detail)
 
     def answer_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a barrier."""
@@ -353,6 +361,10 @@ class InterestTalk:
                     waiting = self._waiting.pop(ticket, None)
                     if waiting is not None:
                         waiting.callback(None)
+
+    def reconfigure(self) -> None:
+        """Keep as much of what neighbors want as the configuration allows now."""
+        self._interests.bytes_max = self._context.config.interest_bytes
 
     def open(self) -> None:
         """Begin, with the node."""

@@ -272,6 +272,11 @@ _LIMITS: Final = {
         "limits.queued_bytes_node",
         least=2 * limits.FRAME_BYTES_MIN,
     ),
+    "interest_bytes": size(
+        "Memory for the subjects that one neighbor wants; all together may have four times as "
+        "much.",
+        "limits.interest_bytes",
+    ),
     "window_bytes": size(
         "Given to the receiver and not dealt with yet, above which those who send are told to "
         "pause; at four times as much messages are refused.",

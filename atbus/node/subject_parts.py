@@ -86,6 +86,7 @@ class SubjectParts:
         """Take as long publications as the configuration allows now."""
         self.distributor.preference = Preference(self.context.config.queue_policy)
         self._look_around()
+        self.talk.reconfigure()
         self.publishing.reconfigure()
         self.spreading.reconfigure()
 
@@ -114,7 +115,7 @@ def make_subjects(
     :param endpoints: The registered remote nodes by id; shared with the registrar.
     :param sender: Knows whether anything may be sent now.
     """
-    interests = Interests()
+    interests = Interests(context.config.interest_bytes)
     subscribers = Subscribers(context, interests)
     preference = Preference(context.config.queue_policy)
     distributor = Distributor(interests, context.random.randrange, preference=preference)

@@ -51,3 +51,7 @@ ANSWERS_MAX: Final = 10_000
 #: How long it may take until a neighbor is told that a queue group has more or fewer members: while
 #: many come and go, the bus hears of it twice a second, and draws by sizes that are as old.
 SIZES_SECONDS: Final = 0.5
+
+#: How many times as much as one neighbor all of them may have of memory for what they want: two or
+#: three of a proxy's may tell of many subjects, hardly all.
+INTEREST_SHARES: Final = 4

@@ -27,6 +27,8 @@ from typing import Final, NamedTuple, TypeVar
 import attrs
 
 from atbus import limits
+from atbus.subjects import bounds
+from atbus.subjects.cost import cost_of
 from atbus.subjects.index import SubjectIndex
 from atbus.subjects.pattern import check_queue, parse_pattern
 from atbus.wire.digests import DIGEST_MODULUS, interest_digest
@@ -103,14 +105,27 @@ class _Neighbor:
     generation: int = 0
     heard_generation: int = 0
     repeated: set[Wanted] | None = None
+    # Of `heard`, about.
+    heard_bytes: int = 0
+    # Whether something was refused that was not told, and whether that was, since there was room.
+    is_full: bool = False
+    is_named: bool = False
     # The digest that the neighbor's last ping had and should not have had.
     doubt: int | None = None
 
 
 class Interests:
-    """The interest of one node and of all of its neighbors."""
+    """
+    The interest of one node and of all of its neighbors.
 
-    def __init__(self) -> None:
+    :param bytes_max: Memory for what one neighbor tells of; all of them may have
+        `bounds.INTEREST_SHARES` times as much. Others may be set at any time, and hold for what
+        comes then.
+    """
+
+    def __init__(self, bytes_max: int = limits.INTEREST_BYTES) -> None:
+        self.bytes_max = bytes_max
+        self._heard_bytes = 0
         self._sums: dict[Wanted, _Sums] = {}
         self._neighbors: dict[int, _Neighbor] = {}
         self._index: SubjectIndex[Taker] = SubjectIndex()
@@ -204,6 +219,7 @@ class Interests:
         neighbor = self._neighbors.pop(bus_id, None)
         if neighbor is not None:
             self._look_around()
+            self._heard_bytes -= neighbor.heard_bytes
             for wanted in neighbor.heard:
                 self._set_weight(bus_id, neighbor.side, wanted, 0)
 
@@ -292,8 +308,8 @@ class Interests:
         """
         Take what a neighbor tells.
 
-        :returns: How many of the entries are no patterns or groups, or more than one neighbor may
-            have; they are skipped.
+        :returns: How many of the entries are no patterns or groups, or more than there is memory
+            for; they are skipped. Of the latter `names_full` tells.
         """
         neighbor = self._neighbors[bus_id]
         if message.replay and message.generation != neighbor.heard_generation:
@@ -317,6 +333,18 @@ class Interests:
                 self._hear(bus_id, neighbor, wanted, 0)
             neighbor.repeated = None
         return faults
+
+    def names_full(self, bus_id: int) -> bool:
+        """
+        Tell, once, that something of a neighbor's was refused for want of memory.
+
+        :returns: Whether it was, since this was asked or there was room for a quarter more.
+        """
+        neighbor = self._neighbors[bus_id]
+        is_full, neighbor.is_full = neighbor.is_full, False
+        was_named = neighbor.is_named
+        neighbor.is_named = was_named or is_full
+        return is_full and not was_named
 
     # Digests.
 
@@ -354,12 +382,24 @@ class Interests:
         before = neighbor.heard.get(wanted, 0)
         if before == weight:
             return True
-        if not before and len(neighbor.heard) >= limits.INTERESTS_PER_NEIGHBOR_MAX:
-            return False
+        if not (before and weight):
+            cost_bytes = cost_of(*wanted) if weight else -cost_of(*wanted)
+            if weight and not self._has_room(neighbor, cost_bytes):
+                neighbor.is_full = True
+                return False
+            neighbor.heard_bytes += cost_bytes
+            self._heard_bytes += cost_bytes
+            if neighbor.is_named and neighbor.heard_bytes * 4 < self.bytes_max * 3:
+                neighbor.is_named = False
         neighbor.heard_digest = _exchanged(neighbor.heard_digest, wanted, before, weight)
         _put(neighbor.heard, wanted, weight)
         self._change(bus_id, wanted, weight)
         return True
+
+    def _has_room(self, neighbor: _Neighbor, cost_bytes: int) -> bool:
+        its_bytes, all_bytes = neighbor.heard_bytes + cost_bytes, self._heard_bytes + cost_bytes
+        all_max = self.bytes_max * bounds.INTEREST_SHARES
+        return its_bytes <= self.bytes_max and all_bytes <= all_max
 
     def _change(self, place: int, wanted: Wanted, weight: int) -> None:
         side = Side.BELOW if place == HERE else self._neighbors[place].side

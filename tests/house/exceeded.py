@@ -35,6 +35,7 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
             "routing.test_telling.GatheringTests.test_a_node_that_flaps_is_told_of_now_and_then"
         ),
         "DRAIN_CLOSE_SECONDS": "node.test_stop.SilenceTests.test_a_neighbor_that_is_gone",
+        "INTEREST_BYTES": "node.test_reload.EffectTests.test_interest_bytes",
         "WINDOW_BYTES": "node.test_reload.EffectTests.test_window_bytes",
     },
     "atbus.discovery.bounds": {

@@ -110,7 +110,7 @@ def full(**changes: Any) -> NodeConfig:
         "queued_bytes_soft": 1000,
         "queued_bytes_hard": 2000,
         "queued_bytes_node": 20_000,
-        "window_bytes": 3000,
+        "interest_bytes": 30_000, "window_bytes": 3000,
         "window_count": 30,
         "profile": "fast",
         "heartbeat_seconds": 2,

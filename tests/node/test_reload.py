@@ -318,6 +318,17 @@ class EffectTests(ReloadCase):
         error = self.assertRaises(Undeliverable, child.send, ROOT, bytes(10_000))
         self.assertIs(error.status, Status.BACKPRESSURE)
 
+    def test_interest_bytes(self) -> None:
+        """What neighbors want is kept as far as the new value allows; what is there stays."""
+        root, child = self.pair()
+        child.subscribe("a", lambda _publication: None)
+        self.network.settle(0.1)
+        self.change(root, interest_bytes=1)
+        child.subscribe("b", lambda _publication: None)
+        self.network.settle(0.1)
+        known = root._parts.subjects.talk.wanted_by(child.bus_id)
+        self.assertEqual([each.pattern for each in known], ["a"])
+
     def test_window_count(self) -> None:
         """Senders are asked to pause when more messages than the new value says are open."""
         self.pause_after(3, window_count=2)

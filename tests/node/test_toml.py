@@ -80,6 +80,7 @@ LINES = {
     "shm_weak_memory": "shm.weak_memory = true",
     "queued_bytes_hard": "limits.queued_bytes_hard = 3_000_000",
     "queued_bytes_node": "limits.queued_bytes_node = 30_000_000",
+    "interest_bytes": "limits.interest_bytes = 10_000_000",
     "window_bytes": "limits.window_bytes = 1_000_000",
     "window_count": "limits.window_count = 100",
     "profile": 'heartbeat.profile = "fast"',

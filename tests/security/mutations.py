@@ -146,7 +146,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "unfinished_messages", "nats/grammar.py",
-        "                if len(argument) > self._line_bytes_max:",
+        "                if len(argument) > self.line_bytes_max:",
         "                if False:",
     ),
     Mutation(
@@ -158,7 +158,7 @@ MUTATIONS: Final = (
     Mutation("deep_subscriptions", "subjects/pattern.py", "if size_bytes > limits.SUBJECT_BYTES:"),
     Mutation(
         "deep_subscriptions", "subjects/interest.py",
-        "if not before and len(neighbor.heard) >= limits.INTERESTS_PER_NEIGHBOR_MAX:",
+        "if weight and not self._has_room(neighbor, cost_bytes):",
     ),
     Mutation(
         "before_registration", "handshake/machine.py",

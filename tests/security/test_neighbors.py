@@ -19,7 +19,7 @@ from atbus.node.reload import reconfigure
 from atbus.rights import Rights, RightsRule, Who
 from atbus.routing import bounds
 from atbus.routing.sync_terms import Delayed, Ignored
-from atbus.subjects.interest import Interests, Side
+from atbus.subjects.cost import cost_of
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 from atbus.wire.compression import compression_extra, restore
 from atbus.wire.extras import pack_extras
@@ -202,12 +202,15 @@ class CostTests(MailTests):
         self.assertRaises(SubjectError, parse_pattern, "a" * 256)
         pattern = parse_pattern(".".join("*" * 16))
         self.assertTrue(matches(pattern, parse_subject(".".join("a" * 16))))
-        self.patch(limits, "INTERESTS_PER_NEIGHBOR_MAX", 10)
-        interests = Interests()
-        interests.open(5, Side.BELOW)
-        said = tuple(InterestEntry(subject=f"s{n}", queue="", weight=1) for n in range(50))
-        self.assertEqual(interests.heard(5, Interest(entries=said)), 40)
-        self.assertEqual(len(interests), 10)
+        said = tuple(InterestEntry(subject=f"s{n}", queue="", weight=1) for n in range(10, 60))
+        root, child = self.pair(interest_bytes=10 * cost_of("s10"))
+        for _ in range(2):
+            self.say(child, root, Interest(source=CHILD, entries=said), data=False)
+            self.network.settle(0.1)
+        self.assertEqual(len(root._parts.subjects.talk.wanted_by(CHILD)), 10)
+        self.assertEqual(root.statistics.interest_ignored, 80)
+        named = [each for each in self.diaries[root].errors() if each == "BUFFER_LIMIT"]
+        self.assertEqual((len(named), self.ids(root)), (1, [CHILD]))
 
     def test_security_gateway_injection(self) -> None:
         """A published subject has no wildcard, no blank and no line in it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.errors import SubjectError
+from atbus.subjects import bounds
+from atbus.subjects.cost import cost_of
 from atbus.subjects.interest import HERE, Interests, Side, Taker, Wanted
 from atbus.wire import codec
 from atbus.wire.messages import Interest, InterestEntry
@@ -203,12 +205,52 @@ class HostileTests(SynchronousTestCase):
 
     def test_too_much(self) -> None:
         """One neighbor cannot fill the memory with interest."""
-        self.patch(limits, "INTERESTS_PER_NEIGHBOR_MAX", 3)
-        interests = Interests()
+        interests = Interests(3 * cost_of("s0"))
         interests.open(5, Side.BELOW)
+        self.assertFalse(interests.names_full(5))
         self.assertEqual(hear(interests, 5, *((f"s{n}", "", 1) for n in range(5))), 2)
         self.assertEqual(len(interests), 3)
         self.assertEqual(hear(interests, 5, ("s0", "", 0), ("s9", "", 1)), 0)
+        self.assertEqual([interests.names_full(5) for _ in range(2)], [True, False])
+        self.assertEqual(hear(interests, 5, ("s1", "", 2), ("s7", "", 1)), 1)
+        self.assertFalse(interests.names_full(5), "it was named and had no room since")
+        hear(interests, 5, ("s1", "", 0), ("s2", "", 0))
+        self.assertEqual(hear(interests, 5, *((f"t{n}", "q", 1) for n in range(3))), 2)
+        self.assertTrue(interests.names_full(5))
+
+    def test_too_much_of_all(self) -> None:
+        """All neighbors together have a bound, and who goes makes room."""
+        interests = Interests(3 * cost_of("s0"))
+        places = range(5, 5 + bounds.INTEREST_SHARES + 1)
+        refused = []
+        for place in places:
+            interests.open(place, Side.BELOW)
+            refused.append(hear(interests, place, *((f"s{n}", "", 1) for n in range(3))))
+        self.assertEqual(refused, [0] * bounds.INTEREST_SHARES + [3])
+        self.assertTrue(interests.names_full(places[-1]))
+        interests.close(places[0])
+        self.assertEqual(hear(interests, places[-1], ("s0", "", 1)), 0)
+
+    def test_what_it_costs(self) -> None:
+        """What is reckoned for patterns is no less than what they take, whatever they are."""
+        texts: dict[str, Callable[[int], str]] = {
+            "short": lambda n: f"{n}",
+            "usual": lambda n: f"orders.eu.region-{n % 50}.{n}",
+            "long": lambda n: f"{n:0255}",
+            "many tokens": lambda n: ".".join(f"{n * 16 + at:015}" for at in range(16)),
+            "wide": lambda n: ".".join(f"{chr(0x10400 + n % 50) * 15}{n}{at}" for at in "abc"),
+        }
+        for name, text in texts.items():
+            interests = Interests()
+            interests.open(5, Side.BELOW)
+            tracemalloc.start()
+            for number in range(2_000):
+                hear(interests, 5, (text(number), "", 1))
+            taken, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            reckoned = sum(cost_of(*wanted) for wanted in interests.wanted_by(5))
+            self.assertTrue(taken < 1.1 * reckoned, (name, taken, reckoned))
+            self.assertTrue(reckoned < 2 * taken, (name, taken, reckoned))
 
     def test_the_longest_patterns(self) -> None:
         """What one takes is known, however many tokens of its own it has."""
@@ -227,8 +269,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_a_replay_without_end(self) -> None:
         """It is remembered of nothing but what is known, whatever it repeats or withdraws."""
-        self.patch(limits, "INTERESTS_PER_NEIGHBOR_MAX", 3)
-        interests = Interests()
+        interests = Interests(3 * cost_of("old"))
         interests.open(5, Side.BELOW)
         hear(interests, 5, ("old", "", 1))
         tracemalloc.start()
