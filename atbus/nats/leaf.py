@@ -132,7 +132,7 @@ class LeafLink(ServerLink):
 
     def ask(self, barrier: int) -> None:
         """Ask the server when it knows what it was told; `Handover.passed` hears of it."""
-        self._perform(self._session.ask(barrier))
+        self._perform(self._session.ask(barrier, self._owner.now))
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something, unless the connection ends before."""

@@ -166,7 +166,7 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
             if not self._terms.tls:
                 return self._end("it wants TLS, for which nothing is configured", is_lasting=True)
             effects.append(StartTls())
-        self._asked.append(0)
+        self._asked.append((0, self._now))
         about = {**self._terms.about, **self._terms.prove(str(fields.get("nonce", "")))}
         effects.append(Write(write_object("CONNECT", about) + PING))
         return effects

@@ -291,8 +291,9 @@ def _member(link: RouteLink, now: float, wall_seconds: float, subs: str) -> dict
     """Describe a route to a server of NATS."""
     address = link.transport.getPeer()
     age_seconds = now - link.started
+    idle_seconds, rtt_seconds = now - link.heard_at, link.session.round_trip_seconds
     wanted = {Wanted(subject, queue): weight for (subject, queue), weight in link.interests.items()}
-    return {
+    facts = {
         "rid": link.number,
         "remote_id": link.server_id,
         "remote_name": link.peer_name,
@@ -301,13 +302,20 @@ def _member(link: RouteLink, now: float, wall_seconds: float, subs: str) -> dict
         "ip": address.host,
         "port": address.port,
         "start": _time(wall_seconds - age_seconds),
+        "last_activity": _time(wall_seconds - idle_seconds),
+        "rtt": None if rtt_seconds is None else duration(rtt_seconds),
         "uptime": duration(age_seconds),
+        "idle": duration(idle_seconds),
+        "pending_size": link.waiting_bytes,
         "in_msgs": link.in_messages,
         "out_msgs": link.out_messages,
         "in_bytes": link.in_bytes,
         "out_bytes": link.out_bytes,
         "subscriptions": len(wanted),
-    } | _wanted(wanted, subs)
+    }
+    return {name: value for name, value in facts.items() if value is not None} | _wanted(
+        wanted, subs
+    )
 
 
 def _wanted(wanted: Mapping[Wanted, int], subscriptions: str) -> dict[str, Any]:

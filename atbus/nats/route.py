@@ -105,7 +105,7 @@ class RouteLink(ServerLink):
             port=place.port,
             age_seconds=round(now - self.started, 3),
             idle_seconds=round(now - self.heard_at, 3),
-            rtt_seconds=None,
+            rtt_seconds=self.session.round_trip_seconds,
             pending_bytes=self.waiting_bytes,
             in_publications=self.in_messages,
             out_publications=self.out_messages,
@@ -135,7 +135,7 @@ class RouteLink(ServerLink):
 
     def show_life(self) -> None:
         """Let the other side answer, if it is alive."""
-        self._perform(self.session.ask(_ALIVE))
+        self._perform(self.session.ask(_ALIVE, self._routes.now))
 
     def say(self, data: bytes) -> None:
         """Send what is no interest and no message."""

@@ -171,7 +171,7 @@ class RouteSession(ServerSession[Routed, Routed | Renewed | Gossip]):
     def _join(self) -> list[Effect]:
         """A dialer says who it is."""
         self.state = State.JOINING
-        self._asked.append(0)
+        self._asked.append((0, self._now))
         connect = write_object("CONNECT", self._terms.connect or {})
         return [Write(connect + write_object("INFO", self._terms.info) + PING)]
 

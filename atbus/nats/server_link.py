@@ -326,7 +326,7 @@ class ServerLink(Protocol):
                 self._expected.pop(entry.subject, None)
         self._send(b"".join(lines))
         if message.barrier:
-            self._perform(self._session.ask(message.barrier))
+            self._perform(self._session.ask(message.barrier, self._owner.now))
 
     def _told_as(self, interest: Interest) -> bytes:
         """Write what the other side is told of an interest."""

@@ -87,8 +87,11 @@ class ServerSession(ABC, Generic[T, E]):
         self._grammar = grammar
         self._patience = patience
         self._pings = 0
-        # For each PING without an answer its barrier, 0 for none.
-        self._asked: list[int] = []
+        #: How long the last PING was on its way and its answer back; None before the first answer.
+        self.round_trip_seconds: float | None = None
+        # For each PING without an answer its barrier, 0 for none, and when it was sent.
+        self._asked: list[tuple[int, float]] = []
+        self._now = 0.0
 
     @property
     def held_bytes(self) -> int:
@@ -105,6 +108,7 @@ class ServerSession(ABC, Generic[T, E]):
 
     def open(self, now: float) -> list[E | ServerEffect]:
         """Begin; the connection is there."""
+        self._now = now
         self.deadline = now + self._patience.login_seconds
         return self._greet()
 
@@ -114,6 +118,7 @@ class ServerSession(ABC, Generic[T, E]):
 
         :returns: What is to be done, in order.
         """
+        self._now = now
         effects: list[E | ServerEffect] = []
         for operation in self._grammar.feed(data):
             if self.state is State.CLOSED:
@@ -128,9 +133,9 @@ class ServerSession(ABC, Generic[T, E]):
             self.deadline = now + self._patience.ping_seconds
         return effects
 
-    def ask(self, barrier: int) -> list[E | ServerEffect]:
+    def ask(self, barrier: int, now: float) -> list[E | ServerEffect]:
         """Find out when the other side knows all that was sent to it before."""
-        self._asked.append(barrier)
+        self._asked.append((barrier, now))
         return [Write(PING)]
 
     def tick(self, now: float) -> list[E | ServerEffect]:
@@ -143,7 +148,7 @@ class ServerSession(ABC, Generic[T, E]):
             return self._end("it does not answer", "Stale Connection")
         self._pings += 1
         self.deadline = now + self._patience.ping_seconds
-        self._asked.append(0)
+        self._asked.append((0, now))
         return [Write(PING)]
 
     def end(self) -> None:
@@ -153,7 +158,10 @@ class ServerSession(ABC, Generic[T, E]):
 
     def _passed(self) -> list[E | ServerEffect]:
         """Take note of a PONG."""
-        barrier = self._asked.pop(0) if self._asked else 0
+        if not self._asked:
+            return []
+        barrier, asked_at = self._asked.pop(0)
+        self.round_trip_seconds = self._now - asked_at
         return [Answered(barrier)] if barrier else []
 
     def _end(

@@ -265,5 +265,5 @@ class HubTests(SynchronousTestCase):
     def test_a_barrier(self) -> None:
         """A barrier is answered by the PONG to its own PING."""
         session = self.joined()
-        self.assertEqual(written(session.ask(7)), b"PING\r\n")
+        self.assertEqual(written(session.ask(7, 0.0)), b"PING\r\n")
         self.assertEqual(session.receive(b"PONG\r\n", 0.0), [Answered(7)])

@@ -247,7 +247,7 @@ class OpenTests(SynchronousTestCase):
     def test_a_barrier(self) -> None:
         """The answer to the PING of a barrier tells that it is passed."""
         session = joined()
-        self.assertEqual(session.ask(7), [Write(b"PING\r\n")])
+        self.assertEqual(session.ask(7, 0.0), [Write(b"PING\r\n")])
         self.assertEqual(session.receive(b"PING\r\nPONG\r\n", 0.0)[1:], [Answered(7)])
 
     def test_what_is_not_understood(self) -> None:

@@ -35,6 +35,11 @@ def told_of(heard: bytes) -> list[dict[str, Any]]:
     return [fields for fields in lines if "ip" in fields]
 
 
+def _seconds(text: str) -> float:
+    """Read a time as monitors write it."""
+    return float(text[:-2]) / 1e6 if text.endswith("µs") else float(text[:-1])
+
+
 def urls_in(heard: bytes) -> list[list[str]]:
     """List where clients can go by each INFO."""
     lines = [json.loads(line[5:]) for line in heard.split(b"\r\n") if line.startswith(b"INFO ")]
@@ -316,6 +321,19 @@ class MonitorTests(RouteCase):
         self.assertEqual(shown["subscriptions_list"], ["a"])
         about = monitor.varz({})
         self.assertEqual((about["routes"], about["cluster"]["name"]), (1, "C1"))
+        # As of a route between servers; how long an answer takes is known when there was one.
+        self.assertNotIn("rtt", shown)
+        server.hears()
+        self.until(lambda: bool(server.writes))
+        self.assertEqual(server.hears(), b"PING\r\n")
+        self.network.settle(0.25)
+        server.says(b"PONG\r\n")
+        self.network.settle(2.0)
+        [shown] = monitor.routez({})["routes"]
+        self.assertAlmostEqual(_seconds(shown["rtt"]), 0.25, places=1)
+        self.assertAlmostEqual(_seconds(shown["idle"]), 2.0, places=1)
+        self.assertEqual(shown["pending_size"], 0)
+        self.assertIn("last_activity", shown)
         self.assertEqual(about["cluster"]["urls"], ["127.0.0.1:3"])
 
     def test_tools_are_told_of_routes(self) -> None:
