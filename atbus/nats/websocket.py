@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from h11 import ProtocolError as RequestError
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import BAD_REQUEST
@@ -42,16 +43,21 @@ def websocket_site(gateway: Gateway) -> WrappingFactory:
     :param gateway: Whose they are.
     """
     site = QuietSite(_AnyPath(WebSocketClients(gateway)), gateway.reactor)
-    return _Doors(site)  # type: ignore[no-untyped-call]  # untyped in Twisted
+    return _Doors(site, gateway)
 
 
 class _Door(ProtocolWrapper):
-    """One connection: HTTP takes what is heard, until somebody takes frames."""
+    """
+    One connection: HTTP takes what is heard, until somebody takes frames.
+
+    Until then it has as long as a login over TCP has, with TLS before it, whatever is heard.
+    """
 
     transport: Any
-    #: Who takes frames.
-    take_frames: Callable[[bytes], None] | None = None
+    _take_frames: Callable[[bytes], None] | None = None
     _last = b""
+    # Until a client is made of it.
+    _waiting: IDelayedCall | None = None
 
     @property
     def is_early(self) -> bool:
@@ -61,20 +67,48 @@ class _Door(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         """Begin, with reads as those of a client over TCP."""
         transport.bufferSize = bounds.READ_BYTES_LEAST
+        gateway = self.factory.gateway
+        settings = gateway.settings
+        seconds = settings.authentication_seconds + (settings.tls_seconds if settings.tls else 0)
+        self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]  # untyped in Twisted
 
     def dataReceived(self, data: bytes) -> None:
         """Hand on what is heard."""
-        if self.take_frames is not None:
-            self.take_frames(data)
+        if self._take_frames is not None:
+            self._take_frames(data)
             return
         self._last = (self._last + data[-len(_END) :])[-len(_END) :]
         super().dataReceived(data)  # type: ignore[no-untyped-call]  # likewise
 
 
+    def give_to(self, take_frames: Callable[[bytes], None]) -> None:
+        """
+        Have somebody take frames from now on.
+
+        :param take_frames: Gets what is heard.
+        """
+        self._take_frames = take_frames
+        self._wait_no_longer()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection has ended."""
+        self._wait_no_longer()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+    def _wait_no_longer(self) -> None:
+        if self._waiting is not None and self._waiting.active():
+            self._waiting.cancel()
+        self._waiting = None
+
+
 class _Doors(WrappingFactory):
     protocol = _Door
     noisy = False
+
+    def __init__(self, site: QuietSite, gateway: Gateway) -> None:
+        super().__init__(site)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self.gateway = gateway
 
 
 class _AnyPath(WebSocketResource):
@@ -144,7 +178,7 @@ class WebSocketClient:
             # HTTP has that, and keeps it.
             door.abortConnection()
             return
-        door.take_frames = self.received
+        door.give_to(self.received)
         is_full = gateway.is_full
         client = self._client = gateway.new_client(self, self._peer, "websocket")
         # HTTP has told the transport that it produces, and has not taken that back.

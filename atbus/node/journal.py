@@ -51,6 +51,9 @@ _STATES = {
 # Who has dialled which of our addresses, as `Connection.ends` says it.
 _SOURCE = re.compile(r"\bfrom (?P<peer>\S+) at (?P<at>[^\s:]+:\S+)")
 
+# On which connection, where its ends do not say who: that of shared memory.
+_ABOUT = re.compile(r"<[^<>]*>(?=: )")
+
 # How Twisted's publisher begins to tell the other observers of one that has failed.
 _LINE_LOST = "Temporarily disabling observer"
 
@@ -239,7 +242,10 @@ class Journal:
         level = LogLevel.error if status is Status.STOPPED else LogLevel.warn
         # Who comes has another port each time, and says what he likes.
         source = _SOURCE.search(detail)
-        peer = detail if source is None else account_of(source["peer"]) or source["at"]
+        about = _ABOUT.match(detail)
+        peer = detail if about is None else about[0]
+        if source is not None:
+            peer = account_of(source["peer"]) or source["at"]
         self.write_seldom("error", f"{status.name} {peer}", sentence, level)
 
 

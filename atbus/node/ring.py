@@ -137,6 +137,5 @@ class RingConnection(Connection):
 
     def breach(self, error: RemoteProtocolError) -> None:
         """Report that the other side broke the protocol, and end this channel; the stream stays."""
-        self._context.log.warn("protocol broken on {ring}: {error}", ring=self, error=error)
         self._context.events.on_error(error.status, f"{self}: {error}")
         self.abort(error.status, str(error))

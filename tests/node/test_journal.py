@@ -5,12 +5,21 @@ from __future__ import annotations
 import errno
 from typing import Any, cast
 
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher, formatEvent
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    LogPublisher,
+    formatEvent,
+    globalLogPublisher,
+)
 
 from atbus import limits
 from atbus.address import parse_address
+from atbus.busid import BusId
 from atbus.channels.tls_fault import TlsFault
-from atbus.errors import Status
+from atbus.errors import MalformedFrame, Status
 from atbus.node.journal import Journal
 from atbus.node.node import Node
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests
@@ -156,6 +165,23 @@ class JournalTests(BusTests):
         self.network.settle(QUIET)
         journal.write_seldom("slow", "0x1", "waits for 0x1")
         self.assertEqual(self.lines, ["0x10000 waits for 0x1"])
+
+    def test_what_is_wrong_with_shared_memory(self) -> None:
+        """Who breaks the rules of lanes has one line, in other words each time or not."""
+        root = self.root(listen=[ROOT_ADDRESS, "mem://root"])
+        child = self.child(listen=["mem://auto"])
+        self.network.start(root, child)
+        self.network.settle()
+        watch: list[LogEvent] = []
+        observer = cast("ILogObserver", watch.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.journal(root)
+        ring = root.endpoints[BusId(CHILD)].rings[0]
+        for number in range(20):
+            ring.breach(MalformedFrame(f"a record of {number} bytes"))
+        told = [each for each in watch if each["log_level"] >= LogLevel.warn]
+        self.assertEqual(([formatEvent(each) for each in told], len(self.lines)), ([], 1))
 
     def test_what_was_left_out_is_told_at_the_end(self) -> None:
         """A node that stops leaves no count behind."""

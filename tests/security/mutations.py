@@ -153,6 +153,11 @@ MUTATIONS: Final = (
         "unfinished_requests", "nats/sites.py", "super().gotLength(0)", "super().gotLength(length)"
     ),
     Mutation(
+        "late_requests", "nats/websocket.py",
+        "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)",
+        "pass",
+    ),
+    Mutation(
         "deep_subscriptions", "subjects/pattern.py", "if len(tokens) > limits.SUBJECT_TOKENS_MAX:"
     ),
     Mutation("deep_subscriptions", "subjects/pattern.py", "if size_bytes > limits.SUBJECT_BYTES:"),

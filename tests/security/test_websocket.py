@@ -65,6 +65,24 @@ class UnfinishedTests(HarborTests):
             stranger.hangs_up()
         self.assertEqual((gateway.clients, files), ({}, []))
 
+    def test_security_late_requests(self) -> None:
+        """
+        Who does not ask for frames has as long as a login over TCP has, whatever he says meanwhile;
+        who has asked stays.
+        """
+        gateway = self.alone(websocket="127.0.0.1:8080")
+        strangers = [self.stranger() for _ in range(3)]
+        strangers[2].says(UPGRADE)
+        for _ in range(int(bounds.AUTHENTICATION_SECONDS / 0.25) - 1):
+            strangers[1].says(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.network.settle(0.25)
+        self.assertEqual([each.is_gone for each in strangers], [False] * 3)
+        self.network.settle(0.3)
+        self.assertEqual([each.is_gone for each in strangers], [True, True, False])
+        self.network.settle(10)
+        self.assertEqual(len(gateway.clients), 1)
+        strangers[2].hangs_up()
+
     def stranger(self) -> Caller:
         """Connect."""
         return Caller(self.network.clock, self.quays[next(iter(self.quays))].ports[1])
