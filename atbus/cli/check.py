@@ -82,7 +82,8 @@ def cert(path: Path, realm: str, authorities: Path | None, days: float, output: 
         chain = certificates.load_certificates(path)
         faults, left_days = certificates.judge(chain, realm, authorities)
     except CommandFailed as failure:
-        return _tell(output, Verdict.UNKNOWN, failure.message)
+        # As of a configuration: no node could read it.
+        return _tell(output, Verdict.CRITICAL, failure.message)
     if faults:
         return _tell(output, Verdict.CRITICAL, f"{path}: {'; '.join(faults)}")
     verdict = Verdict.WARNING if left_days < days else Verdict.OK

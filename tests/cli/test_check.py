@@ -133,8 +133,24 @@ class FileTests(SynchronousTestCase):
         other = str(self.folder / "other.pem")
         code, said = self.cert(timedelta(days=30), "--authorities", other)
         self.assertEqual((code, "has signed it" in said), (Verdict.CRITICAL, True))
-        code, said = self.check("cert", str(self.folder / "none.pem"))
-        self.assertEqual((code, "No such file" in said), (Verdict.UNKNOWN, True))
+
+    def test_files_that_no_node_could_read(self) -> None:
+        """They are what monitoring has to be told of, whichever command is asked about them."""
+        nonsense, good = self.folder / "nonsense", self.files.options()
+        nonsense.write_bytes(b"\xff\xfe")
+        for path, why in (
+            (str(self.folder / "none"), "No such file"),
+            (str(self.folder), "Is a directory"),
+            (str(nonsense), ""),
+        ):
+            for command in (
+                ("config", path),
+                ("cert", path),
+                ("cert", good.certificate, "--realm", "test", "--authorities", path),
+            ):
+                code, said = self.check(*command)
+                self.assertEqual((code, why in said), (Verdict.CRITICAL, True), (command, said))
+                self.assertTrue(said.startswith(f"CRITICAL: {path}: ") or not why, said)
 
     def test_for_programs(self) -> None:
         """The same as JSON."""
