@@ -17,6 +17,7 @@ from typing import Final
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -57,6 +58,43 @@ class Issued:
                 file.write(text)
 
 
+    def followed_by(self, above: Iterable[x509.Certificate]) -> Issued:
+        """
+        Put those between the certificate and whom others believe behind it.
+
+        :param above: Their certificates, in order.
+        """
+        return attrs.evolve(self, certificate=b"".join((self.certificate, *map(_pem, above))))
+
+    def replace(self, certificate: Path, key: Path) -> None:
+        """
+        Write both in place of files that are there; each is the old one or the new one, whole.
+
+        The key is not touched when it is the same. If it is another, there is a moment with the new
+        key and the old certificate: a node that reads them then keeps what it has, and looks again.
+
+        :raises OSError: One of them cannot be written; nothing has changed, or the key only.
+        """
+        files = [(certificate, self.certificate, 0o644)]
+        if key.read_bytes() != self.key:
+            files.insert(0, (key, self.key, 0o600))
+        written: list[tuple[Path, Path]] = []
+        try:
+            for path, text, mode in files:
+                beside = path.with_name(f".{path.name}.new")
+                beside.unlink(missing_ok=True)
+                written.append((beside, path))
+                descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(text)
+                    os.fsync(descriptor)
+            for beside, path in written:
+                beside.replace(path)
+        finally:
+            for beside, _ in written:
+                beside.unlink(missing_ok=True)
+
+
 class Authority:
     """
     Somebody whose signature the nodes of a bus believe.
@@ -68,10 +106,7 @@ class Authority:
 
     def __init__(self, certificate: bytes, key: bytes) -> None:
         self._certificate = x509.load_pem_x509_certificate(certificate)
-        loaded = load_pem_private_key(key, None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise ValueError("not a key of an elliptic curve")  # noqa: TRY004  # of a file
-        self._key = loaded
+        self._key = _read_key(key)
         self.certificate = certificate
 
     @classmethod
@@ -104,6 +139,7 @@ class Authority:
             ExtendedKeyUsageOID.CLIENT_AUTH,
         ),
         begins_in: timedelta = timedelta(),
+        key: bytes | None = None,
     ) -> Issued:
         """
         Vouch for a node.
@@ -114,9 +150,11 @@ class Authority:
         :param uris: Other URIs than the identity's, for tests of what must be refused.
         :param purposes: What the certificate is good for.
         :param begins_in: How long until it begins, shorter than *lifetime*; for such tests as well.
+        :param key: The key that it has, in PEM; None for a new one.
         :returns: Its certificate and key.
+        :raises ValueError: The key cannot be read.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        own = ec.generate_private_key(ec.SECP256R1()) if key is None else _read_key(key)
         names: list[x509.GeneralName] = [
             x509.UniformResourceIdentifier(uri) for uri in uris or (str(identity),)
         ]
@@ -125,7 +163,7 @@ class Authority:
             _builder(
                 _name(f"atbus node {identity.subnet}"),
                 self._certificate.subject,
-                key.public_key(),
+                own.public_key(),
                 lifetime,
                 begins_in,
             )
@@ -134,7 +172,19 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
         )
-        return Issued(_pem(builder.sign(self._key, hashes.SHA256())), _key_pem(key))
+        return Issued(_pem(builder.sign(self._key, hashes.SHA256())), key or _key_pem(own))
+
+    def has_signed(self, certificate: x509.Certificate) -> bool:
+        """
+        Tell whether a certificate is one of this authority's.
+
+        :param certificate: The node's.
+        """
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
 
     def revoke(self, certificates: Iterable[bytes], lifetime: timedelta) -> bytes:
         """
@@ -176,6 +226,13 @@ def _builder(
         .not_valid_before(begins)
         .not_valid_after(now + lifetime)
     )
+
+
+def _read_key(text: bytes) -> ec.EllipticCurvePrivateKey:
+    loaded = load_pem_private_key(text, None)
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise ValueError("not a key of an elliptic curve")  # noqa: TRY004  # of a file
+    return loaded
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

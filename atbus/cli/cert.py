@@ -1,5 +1,6 @@
 """
-Certificates of a small bus: ``cert new-ca``, ``cert new-node``, ``cert show``, ``cert check``.
+Certificates of a small bus: ``cert new-ca``, ``cert new-node``, ``cert renew``, ``cert show``,
+``cert check``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from atbus.cli.output import Output
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from atbus.channels.authority import Authority
     from atbus.cli.outcome import CommandFailed
     from atbus.handshake.certificate import CertificateIdentity
 
@@ -26,6 +28,16 @@ def cert() -> None:
 
 _folder = click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 _file = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+
+
+_days = click.option(
+    "--days",
+    metavar="FLOAT",
+    type=DAYS,
+    default=365.0,
+    show_default=True,
+    help="How long the certificate is good.",
+)
 
 
 @cert.command("new-ca")
@@ -69,14 +81,7 @@ def new_ca(folder: Path, realm: str, days: float, output: Output) -> None:
     help="A name or address under which others dial it; may be repeated.",
 )
 @click.option("--realm", default="atbus", show_default=True, help="The realm of the bus.")
-@click.option(
-    "--days",
-    metavar="FLOAT",
-    type=DAYS,
-    default=365.0,
-    show_default=True,
-    help="How long the certificate is good.",
-)
+@_days
 @output_option
 def new_node(
     folder: Path,
@@ -94,22 +99,57 @@ def new_node(
     """
     from datetime import timedelta
 
-    from atbus.channels.authority import Authority
-
     identity = _identity(realm, bus_id, bits)
     try:
-        authority = Authority(
-            (folder / "authority.pem").read_bytes(), (folder / "authority.key").read_bytes()
-        )
-        issued = authority.issue(identity, hosts, timedelta(days=days))
-    except OSError as error:
-        raise _failed(f"{error.filename}: {error.strerror}") from error
+        issued = _authority_in(folder).issue(identity, hosts, timedelta(days=days))
     except ValueError as error:
         raise _failed(f"{folder}: {error}") from error
     name = f"{identity.subnet.first:#x}"
     paths = folder / f"{name}.pem", folder / f"{name}.key"
+    if paths[0].exists():
+        raise _failed(f"{paths[0]}: exists; atbus cert renew {paths[0]} makes it good for longer")
     _write(issued, *paths)
     _tell(output, paths, f"a certificate for {identity}")
+
+
+@cert.command()
+@_file
+@_days
+@click.option("--new-key", is_flag=True, help="Make another private key as well.")
+@output_option
+def renew(path: Path, days: float, new_key: bool, output: Output) -> None:
+    """
+    Make a node's certificate anew, with the authority in the folder of FILE.
+
+    It names the same ids and hosts, and has the same key beside it unless told otherwise. Files
+    are replaced as a whole, so a node that runs takes the new ones when it looks next; with
+    --new-key it may see the new key first, keep what it has, and look again.
+    """
+    from datetime import timedelta
+
+    from atbus.handshake.certificate import parse_identity
+
+    own, *above = load_certificates(path)
+    key, folder = path.with_suffix(".key"), path.parent
+    authority = _authority_in(folder)
+    try:
+        uris, hosts = _names(own)
+        if len(uris) != 1:
+            raise ValueError("it does not name the ids of one node")
+        if not authority.has_signed(own):
+            raise ValueError(f"the authority in {folder} has not signed it")
+        issued = authority.issue(
+            parse_identity(uris[0]),
+            hosts,
+            timedelta(days=days),
+            key=None if new_key else key.read_bytes(),
+        )
+        issued.followed_by(above).replace(path, key)
+    except OSError as error:
+        raise _failed(f"{error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise _failed(f"{path}: {error}") from error
+    _tell(output, (path, key), f"a certificate for {uris[0]}, for {days:g} days from now")
 
 
 @cert.command()
@@ -159,6 +199,20 @@ def _identity(realm: str, bus_id: str, bits: int) -> CertificateIdentity:
         return parse_identity(str(identity))
     except (BusIdError, ValueError) as error:
         raise CommandFailed(ExitCode.USAGE, "USAGE", str(error)) from error
+
+
+def _authority_in(folder: Path) -> Authority:
+    """Read the authority of a folder."""
+    from atbus.channels.authority import Authority
+
+    try:
+        return Authority(
+            (folder / "authority.pem").read_bytes(), (folder / "authority.key").read_bytes()
+        )
+    except OSError as error:
+        raise _failed(f"{error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise _failed(f"{folder}: {error}") from error
 
 
 def _write(issued: Any, certificate: Path, key: Path) -> None:

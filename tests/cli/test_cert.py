@@ -6,6 +6,7 @@ import base64
 import json
 import stat
 from pathlib import Path
+from unittest import mock
 
 from click import BadParameter
 from click.testing import CliRunner, Result
@@ -41,15 +42,7 @@ class CertTests(SynchronousTestCase):
     def test_a_working_set(self) -> None:
         """What the two commands make is all that a node needs for TLS."""
         path = self.node("0x12340000", "--bits", "16", "--host", "proxy.example")
-        credentials = Credentials(
-            TlsOptions(
-                certificate=str(path),
-                key=str(path.with_suffix(".key")),
-                authorities=str(self.folder / "authority.pem"),
-                realm="eu",
-            )
-        )
-        self.assertEqual(str(credentials.identity), "atbus://eu/0x12340000/16")
+        self.assertEqual(str(self.credentials(path).identity), "atbus://eu/0x12340000/16")
 
     def test_keys_are_for_their_owner(self) -> None:
         """Private keys can be read by nobody else, and nothing is overwritten."""
@@ -100,6 +93,70 @@ class CertTests(SynchronousTestCase):
             failure = self.failure("check", *words)
             self.assertEqual(failure.code, ExitCode.FAILED)
             self.assertIn(fault, " ".join(failure.faults))
+
+    def credentials(self, path: Path) -> Credentials:
+        """Read them as a node does."""
+        authorities, key = self.folder / "authority.pem", path.with_suffix(".key")
+        return Credentials(
+            TlsOptions(
+                certificate=str(path), key=str(key), authorities=str(authorities), realm="eu"
+            )
+        )
+
+    def test_renew(self) -> None:
+        """A certificate is made anew with the same names and key, and a node takes it as it is."""
+        hosts = ("--host", "proxy.example", "--host", "192.0.2.1")
+        path = self.node("0x12340000", "--bits", "16", *hosts, "--days", "1")
+        key = path.with_suffix(".key")
+        failure = self.failure("new-node", str(self.folder), "0x12340000", "--bits", "16")
+        self.assertIn(f"exists; atbus cert renew {path}", failure.message)
+        self.assertEqual(self.failure("check", str(path), "--realm", "eu").code, ExitCode.FAILED)
+        credentials = self.credentials(path)
+        before = key.stat()
+        seen: list[bool] = []
+        replace = Path.replace
+
+        def look(beside: Path, target: Path) -> Path:
+            # Before each file is replaced, and when one is and the other is not.
+            seen.append(credentials.refresh())
+            replace(beside, target)
+            seen.append(credentials.refresh())
+            self.assertEqual(str(credentials.identity), "atbus://eu/0x12340000/16")
+            return target
+
+        with mock.patch.object(Path, "replace", look):
+            self.assertIs(self.cert("renew", str(path), "--days", "30").exception, None)
+        self.assertEqual((seen, credentials.faults, key.stat()), ([False, True], [], before))
+        self.assertEqual(self.cert("check", str(path), "--realm", "eu").exception, None)
+        shown = json.loads(self.cert("show", str(path), "-o", "json").stdout)
+        self.assertEqual(shown["hosts"], ["proxy.example", "192.0.2.1"])
+        # With another key there is a moment with neither pair; what is in use stays until then.
+        seen.clear()
+        with mock.patch.object(Path, "replace", look):
+            self.assertIs(self.cert("renew", str(path), "--new-key").exception, None)
+        self.assertEqual((seen, credentials.faults), ([False, False, False, True], []))
+        self.assertNotEqual(key.stat().st_ino, before.st_ino)
+        self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
+        self.assertEqual([each.name for each in self.folder.glob(".*")], [])
+
+    def test_what_cannot_be_renewed(self) -> None:
+        """A certificate of somebody else, or without its key, stays what it is."""
+        path = self.node("0x5")
+        before, key = path.read_bytes(), path.with_suffix(".key")
+        other = Path(self.mktemp())
+        self.cert("new-ca", str(other), "--realm", "eu")
+        self.cert("new-node", str(other), "0x5", "--realm", "eu")
+        for name in ("authority.pem", "authority.key"):
+            (self.folder / name).rename(self.folder / f"our.{name}")
+            (self.folder / name).write_bytes((other / name).read_bytes())
+        self.assertIn("has not signed it", self.failure("renew", str(path)).message)
+        for name in ("authority.pem", "authority.key"):
+            (self.folder / f"our.{name}").rename(self.folder / name)
+        error = self.failure("renew", str(self.folder / "authority.pem"))
+        self.assertIn("does not name the ids", error.message)
+        key.unlink()
+        self.assertIn("No such file", self.failure("renew", str(path)).message)
+        self.assertEqual(path.read_bytes(), before)
 
     def test_a_certificate_that_cannot_be_read(self) -> None:
         """One that is damaged inside is told of in a sentence, whoever looks at it."""
