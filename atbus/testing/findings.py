@@ -33,6 +33,7 @@ class Findings:
     :param frames: How many frames were cut out of them.
     :param outcomes: How often a frame was read as what, or refused with which status.
     :param slowest_seconds: Processor time of the slowest input.
+    :param hungriest_bytes: Memory of the sampled input that took most of it.
     :param failures: What must not happen.
     """
 
@@ -40,6 +41,7 @@ class Findings:
     frames: int = 0
     outcomes: Counter[str] = attrs.field(factory=Counter)
     slowest_seconds: float = 0.0
+    hungriest_bytes: int = 0
     failures: list[Failure] = attrs.field(factory=list)
 
     def add(self, other: Findings) -> None:
@@ -52,4 +54,5 @@ class Findings:
         self.frames += other.frames
         self.outcomes += other.outcomes
         self.slowest_seconds = max(self.slowest_seconds, other.slowest_seconds)
+        self.hungriest_bytes = max(self.hungriest_bytes, other.hungriest_bytes)
         self.failures += other.failures

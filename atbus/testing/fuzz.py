@@ -230,7 +230,8 @@ def summary(findings: Findings, seed: int) -> str:
     outcomes = ", ".join(f"{name} {number:,}" for name, number in findings.outcomes.most_common())
     return (
         f"fuzz: {findings.inputs:,} inputs (seed {seed}), {findings.frames:,} frames: {outcomes}; "
-        f"slowest {findings.slowest_seconds * 1000:.1f} ms; {len(findings.failures)} failures"
+        f"slowest {findings.slowest_seconds * 1000:.1f} ms, "
+        f"hungriest {findings.hungriest_bytes / 1024:.0f} KiB; {len(findings.failures)} failures"
     )
 
 

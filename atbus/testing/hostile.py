@@ -15,7 +15,7 @@ What is asserted of all:
 
 * nothing is raised but `RemoteProtocolError`, or what the reader of a text refuses by;
 * no input takes longer than `SECONDS_MAX` of processor time at a time, and none is endless;
-* sampled frames allocate no more than a small multiple of their size;
+* sampled inputs allocate no more than `MEMORY_BYTES`, frames a small multiple of their size;
 * sampled frames are read alike by codec and schema, and what was read can be written again.
 
 An input that was worth a thought is kept as a line, its kind and its bytes in hexadecimal, and
@@ -28,6 +28,7 @@ from __future__ import annotations
 import gc
 import signal
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -62,6 +63,12 @@ again, up to `TRIES` times, and counts as slow when it is slow each time.
 
 TRIES: Final = 8
 """How often an input that seems slow is read."""
+
+MEMORY_BYTES: Final = 1 << 20
+"""
+What one input may take of memory at a time, beside itself and whoever reads it. It is that of
+Python: what libraries in C take for themselves, as OpenSSL does, is not seen.
+"""
 
 ENDLESS_SECONDS: Final = 30.0
 """Of processor time for a whole batch; the input that is being read then is called endless."""
@@ -120,18 +127,19 @@ def run_batch(seed: int, batch: int, count: int) -> Findings:
                     break
             else:
                 hostile = _frame(*frames.hostile(random), sampled=number % _SAMPLE == 0)
-            text = _try(findings, hostile)
+            text = _try(findings, hostile, sampled=number % _SAMPLE == 0)
             if text:
                 findings.failures.append(Failure(batch, number, text, hostile.kept))
     return findings
 
 
-def _try(findings: Findings, hostile: Hostile) -> str:
+def _try(findings: Findings, hostile: Hostile, *, sampled: bool = True) -> str:
     """
     Try one input.
 
     :param findings: Gets what came of it.
     :param hostile: The input.
+    :param sampled: Whether it is looked at what it takes of memory, which takes its time.
     :returns: What must not happen and did; empty for nothing.
     """
     findings.inputs += 1
@@ -144,6 +152,11 @@ def _try(findings: Findings, hostile: Hostile) -> str:
         findings.slowest_seconds = max(findings.slowest_seconds, took)
         if took > SECONDS_MAX:
             raise AssertionError(f"{took:.3f} s of processor time")
+        if sampled:
+            taken = _memory_of(hostile)
+            findings.hungriest_bytes = max(findings.hungriest_bytes, taken)
+            if taken > MEMORY_BYTES:
+                raise AssertionError(f"{taken} bytes allocated for {len(hostile.said)}")
         if then is not None:
             then()
     except Exception as error:  # noqa: BLE001 - finding any of them is what this is for
@@ -157,6 +170,16 @@ def _timed(hostile: Hostile, findings: Findings) -> tuple[float, Callable[[], No
     then = hostile.take(findings)
     took = (time.thread_time() - began) / hostile.parts
     return took if hostile.longest is None else hostile.longest(took), then
+
+
+def _memory_of(hostile: Hostile) -> int:
+    """Read an input once more; give the most that it took of memory at a time, bytes."""
+    tracemalloc.start()
+    try:
+        hostile.take(Findings())
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 # The kinds of input.

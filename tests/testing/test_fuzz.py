@@ -26,6 +26,15 @@ from atbus.wire.messages import Message, MessageType
 KINDS = ("client", "leaf", "route", "lane", "browser", "services", "handshake", "stream")
 
 
+#: An input of each kind that is no text.
+_ONE_OF_EACH = {
+    **dict.fromkeys(("client", "leaf", "route", "doorstep"), b"PING\r\n"),
+    "browser": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    **dict.fromkeys(("lane", "services", "stream", "handshake", "neighbor", "tls"), b"7"),
+    "id": b"5",
+}
+
+
 class FuzzTests(SynchronousTestCase):
     """A short run."""
 
@@ -87,6 +96,14 @@ class FuzzTests(SynchronousTestCase):
         self.patch(frame_fuzz, "_ALLOCATED_BYTES", -(2**30))
         self.assertEqual(fuzz.main(["--count", "50", "--jobs", "1"]), 1)
         self.assertIn("bytes allocated", self.printed.getvalue())
+
+    def test_hunger_of_any_kind_is_found(self) -> None:
+        """So it is with what is no frame: a text, a client, a conversation, one of each kind."""
+        for name, said in _ONE_OF_EACH.items():
+            self.assertEqual(hostile.read_again(name, said), "", name)
+        self.patch(hostile, "MEMORY_BYTES", 0)
+        for name, said in _ONE_OF_EACH.items():
+            self.assertIn(" bytes allocated for ", hostile.read_again(name, said), name)
 
     def test_what_is_found_can_be_tried_again(self) -> None:
         """What is found is kept in a file, with the command that finds it again."""
