@@ -33,6 +33,11 @@ GivenSubnet = Subnet | tuple[int | str, int]
 """A subnet taken apart, but not yet read: its prefix may be 0, or dotted."""
 
 
+_SECRET_NAME: Final = re.compile(
+    r"secret|passw|token|credential|private|(^|[_-])key$", re.IGNORECASE
+)
+
+
 @attrs.frozen
 class Unreadable:
     """
@@ -45,9 +50,18 @@ class Unreadable:
     faults: tuple[str, ...]
 
 
+def is_secret(key: str) -> bool:
+    """
+    Tell whether what stands under a key is never shown.
+
+    :param key: As a table of a configuration has it.
+    """
+    return _SECRET_NAME.search(key) is not None
+
+
 class FrozenMapping(Mapping[K, V_co]):
     """
-    A mapping that cannot change, can be hashed, copied and pickled.
+    A mapping that cannot change, can be hashed, copied and pickled; what is secret is not shown.
 
     :param items: What is in it; copied.
     """
@@ -70,7 +84,10 @@ class FrozenMapping(Mapping[K, V_co]):
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:
-        return repr(self._items)
+        shown = (
+            f"{key!r}: {'...' if is_secret(str(key)) else repr(self._items[key])}" for key in self
+        )
+        return f"{{{', '.join(shown)}}}"
 
 
 def read_boolean(value: bool) -> bool:

@@ -34,6 +34,7 @@ from atbus.busid import Subnet, format_bus_id
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
 from atbus.node.option import OPTIONS, TABLES_WITH_SECRETS, Option
+from atbus.node.reading import is_secret
 from atbus.node.reading_rights import plain_range, plain_right
 from atbus.node.reading_topology import plain_record, plain_rule
 from atbus.rights import RightsRule
@@ -154,9 +155,6 @@ _HEAD: Final = (
 # A host and a port. A time of day, which is a value of TOML, has more colons.
 _PLACE: Final = re.compile(r"(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]):\d{1,5}")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
-_SECRET_NAME: Final = re.compile(
-    r"secret|passw|token|credential|private|(^|[_-])key$", re.IGNORECASE
-)
 
 # Two options that mean the same thing: an override of one must not meet the other in the file.
 _TWINS: Final = {"upstream": "upstreams", "upstreams": "upstream"}
@@ -295,7 +293,7 @@ def _write_key(key: str) -> str:
 
 def _without_secrets(value: object) -> object:
     if isinstance(value, Mapping):
-        safe = (key for key in value if not _SECRET_NAME.search(key))
+        safe = (key for key in value if not is_secret(key))
         return {key: _without_secrets(value[key]) for key in safe}
     if isinstance(value, tuple):
         return tuple(_without_secrets(item) for item in value)

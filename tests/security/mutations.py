@@ -337,6 +337,11 @@ MUTATIONS: Final = (
         "hidden = False",
     ),
     Mutation(
+        "secrets", "node/reading.py",
+        "'...' if is_secret(str(key)) else repr(self._items[key])",
+        "repr(self._items[key])",
+    ),
+    Mutation(
         "canaries_on_a_bus", "handshake/epilogue.py",
         "none of which fits one of {len(tokens)} tokens",
         "none of which fits one of {tokens}",
@@ -350,7 +355,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "canaries_in_files", "node/toml.py",
-        "safe = (key for key in value if not _SECRET_NAME.search(key))",
+        "safe = (key for key in value if not is_secret(key))",
         "safe = value",
     ),
 )

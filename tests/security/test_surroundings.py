@@ -188,6 +188,8 @@ class ProcessTests(SynchronousTestCase):
             application="a:b",
             application_settings={"password": CANARY, "inner": {"api_key": CANARY}},
         )
+        for shown in (repr(config.etcd), repr(config.application_settings)):
+            self.assertNotIn(CANARY, shown)
         for shown in (repr(config), dump(config), json.dumps(plain_values(config)), str(config)):
             self.assertNotIn(CANARY, shown)
         error = self.assertRaises(AtbusError, NodeConfig, id=1, access_tokens=[CANARY * 200])
