@@ -10,14 +10,14 @@ BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: run test check lint docs fuzz fuzz-long mutate chaos chaos-shm simulate bench clean
+.PHONY: run test check lint docs fuzz fuzz-long chaos chaos-shm simulate bench clean
 .DEFAULT_GOAL := run
 
 run: .venv/stamp-run  ## a cross-region bus of real processes on this machine, with a verdict
 	$(BIN)/atbus demo
 
-test: .venv/stamp-dev  ## every test, in JOBS processes (JOBS=1: in this one)
-	$(BIN)/python -m twisted.trial $(if $(filter-out 1,$(JOBS)),-j$(JOBS)) tests
+test: .venv/stamp-dev  ## every test, in JOBS processes (JOBS=1: in this one; MUTATE=1: those of attacks, each without its defence)
+	$(BIN)/python -m $(if $(MUTATE),tests.security.mutate,twisted.trial $(if $(filter-out 1,$(JOBS)),-j$(JOBS)) tests)
 
 check: lint test docs  ## all that has to be clean before a change is offered; the house rules are tests
 
@@ -36,9 +36,6 @@ fuzz: .venv/stamp-dev  ## the kept inputs and COUNT hostile ones for every parse
 
 fuzz-long: .venv/stamp-dev  ## 100 M of them, of SEED: two hours; after Ctrl-C it goes on where it was
 	$(FUZZ) --count 100000000 --seed $(SEED) --progress 60 --resume build/fuzz-long.json
-
-mutate: .venv/stamp-dev  ## each defence of the table of attacks is taken away, and its test has to fail: five minutes
-	$(BIN)/python -m tests.security.mutate
 
 chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation \

@@ -1,5 +1,5 @@
 """
-A few defences are taken away, and their tests fail; ``make mutate`` does so with each of them.
+A few defences are taken away, and their tests fail; all by ``make test MUTATE=1``.
 """
 
 from __future__ import annotations

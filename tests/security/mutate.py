@@ -1,5 +1,5 @@
 """
-Takes each defence away in turn, and sees that its test fails: what ``make mutate`` runs.
+Takes each defence away in turn, and sees that its test fails: what ``make test MUTATE=1`` runs.
 
 A change is made in a copy of the tree, of hard links but for the one file, and the test is run
 there by a process of its own. A test that fails because the change makes no sense - a name that is

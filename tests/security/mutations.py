@@ -2,7 +2,7 @@
 How each defence is taken away: by a small change of a source, after which its test fails.
 
 Whoever moves a defence moves its change here: ``tests.house.test_security`` looks whether each
-still applies, and ``make mutate`` whether the test fails.
+still applies, and ``make test MUTATE=1`` whether the test fails.
 """
 
 from __future__ import annotations
