@@ -12,10 +12,7 @@ from typing import Final
 
 from atbus.errors import SubjectError
 from atbus.nats import bounds
-from atbus.subjects.pattern import inbox_owner
-
-#: The first token of subjects that clients without an account neither publish on nor get.
-OWN_SUBJECTS: Final = "$ATBUS"
+from atbus.subjects.pattern import OWN_SUBJECTS, inbox_owner
 
 #: What ``/connz`` and ``/subsz`` call the account of those who have none.
 NO_ACCOUNT: Final = "$G"

@@ -113,6 +113,10 @@ HANDOVER_GIVEN_BYTES: Final = 262_144
 #: Interests of a bus with which a server is handed over: each costs it four lines more than usual.
 HANDOVER_INTERESTS_MAX: Final = 50_000
 
+#: When two halves of a bus are joined: how long the gateway that leaves waits for the next word of
+#: the one that stays, and that one for an answer; they are some milliseconds and a grace apart.
+JOINING_SECONDS: Final = 5.0
+
 #: Connections between leafs at once, those of strangers among them; each may hold a line until it
 #: has said who it is. More servers than anybody joins to one node.
 LEAFS_MAX: Final = 256

@@ -20,7 +20,6 @@ from twisted.internet.interfaces import IDelayedCall
 
 from atbus.errors import SubjectError
 from atbus.nats import bounds
-from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.authentication import User
 from atbus.nats.effects import (
     Attach,
@@ -38,6 +37,7 @@ from atbus.nats.renewable import RenewableSession
 from atbus.nats.write_deadline import WriteDeadline
 from atbus.node.context import Alarm
 from atbus.node.publication import Publication, PublicationRun
+from atbus.subjects.pattern import OWN_SUBJECTS
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway

@@ -55,9 +55,16 @@ class Handover(ABC):
     :param mark: The group.
     """
 
+    #: Whether the server is told of no loop meanwhile, which there is over two halves.
+    hides_loops = False
+    #: Whether all that comes is ours, so that another one may begin.
+    is_alone = False
+
     def __init__(self, link: LeafLink, mark: str) -> None:
         self.mark = mark
         self.link = link
+        # What the server is asked for plainly, be it for the sake of groups.
+        self._asked: set[str] = set()
 
     @abstractmethod
     def told_as(self, interest: Interest) -> list[Interest]:
@@ -75,6 +82,10 @@ class Handover(ABC):
     def _take(self, message: Message, *, is_marked: bool) -> None:
         """Take what the server has sent, without the mark."""
 
+    def queues_of(self, passing: Passing) -> tuple[str, ...]:
+        """Name the groups that a publication is sent for."""
+        return passing.queues
+
     def passes_on(self, queue: str) -> bool:
         """Tell whether the bus is to hear that the server wants something."""
         return queue != self.mark
@@ -91,6 +102,26 @@ class Handover(ABC):
         """Put a message on the bus; one that is not ours is for its groups alone."""
         if is_ours or message.queues:
             self.link.put_on_bus(message, queues_only=not is_ours)
+
+    def join(self) -> None:
+        """Join the mark, and ask for what comes but by groups."""
+        asked = self.link.asked
+        self._asked = {pattern for pattern, queue in asked if not queue}
+        marks = [Interest(pattern, self.mark, 1) for pattern in self._asked]
+        groups = [pattern for pattern, queue in asked if queue]
+        self.link.say([*marks, *(each for pattern in groups for each in self._plainly(pattern))])
+
+    def _plainly(self, pattern: str) -> list[Interest]:
+        # Who is told twice counts twice, and tells the other one of it for ever.
+        if pattern in self._asked:
+            return []
+        self._asked.add(pattern)
+        return [Interest(pattern, "", 1)]
+
+    def forget(self) -> None:
+        """Ask no more for what was asked for the sake of groups."""
+        wanted = {pattern for pattern, queue in self.link.asked if not queue}
+        self.link.say([Interest(pattern, "", 0) for pattern in self._asked - wanted])
 
     def leave(self) -> None:
         """Leave the mark; nothing comes by it alone."""
@@ -125,26 +156,13 @@ class Giving(Handover):
         self.kept: list[Message] = []
         self._kept_bytes = 0
         self._is_keeping = self._has_stopped = self._is_over = False
-        # What the server is asked for plainly, be it for the sake of groups.
-        self._asked: set[str] = set()
-        # What it wanted plainly before the other one has asked it for anything.
+        # What the server wanted plainly before the other one has asked it for anything.
         self._wanted: frozenset[str] = frozenset()
 
     def begin(self) -> None:
-        """Join, and ask for what comes but by groups."""
-        asked = self.link.asked
-        self._asked = {pattern for pattern, queue in asked if not queue}
-        marks = [Interest(pattern, self.mark, 1) for pattern in self._asked]
-        groups = [pattern for pattern, queue in asked if queue]
-        self.link.say([*marks, *(each for pattern in groups for each in self._plainly(pattern))])
+        """Join, and ask the server when it knows."""
+        self.join()
         self.link.ask(_IS_MARKED)
-
-    def _plainly(self, pattern: str) -> list[Interest]:
-        # Who is told twice counts twice, and tells the other one of it for ever.
-        if pattern in self._asked:
-            return []
-        self._asked.add(pattern)
-        return [Interest(pattern, "", 1)]
 
     def told_as(self, interest: Interest) -> list[Interest]:
         """Say what the server is told: with the mark; nothing of groups when we have left them."""
@@ -190,8 +208,7 @@ class Giving(Handover):
         self.link.handover = None
         self.let_go()
         self.leave()
-        wanted = {pattern for pattern, queue in self.link.asked if not queue}
-        self.link.say([Interest(pattern, "", 0) for pattern in self._asked - wanted])
+        self.forget()
 
     def passed(self, barrier: int) -> None:
         """The server knows that we have joined, or left."""
@@ -271,8 +288,6 @@ class Taking(Handover):
         self._joined = joined
         # Whether the bus has been told what the server wants.
         self._has_told = False
-        #: Whether all that comes is ours.
-        self.is_alone = False
         self._messages: list[tuple[Message, bool]] | None = []
         self._publications: list[tuple[Publication, Passing]] | None = []
         self._kept_bytes = 0
@@ -352,6 +367,7 @@ class Taking(Handover):
         self.leave()
         self.is_alone = True
         self.link.tell_loops()
+        self.link.freed()
         # Until then publications may come that the other one had sent.
         self.link.later(bounds.HANDOVER_SECONDS, self._forget)
 

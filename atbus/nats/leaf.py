@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall
-from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from atbus.nats import bounds
-from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.candidacy import Candidacy
 from atbus.nats.leaf_grammar import write_interest, write_message
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession
@@ -25,18 +24,24 @@ from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_link import ServerLink
 from atbus.nats.succession import TAKES_OVER, Succession
 from atbus.subjects.interest import Side, Wanted
+from atbus.subjects.pattern import OWN_SUBJECTS
 from atbus.wire.messages import Interest as Told
 from atbus.wire.messages import InterestEntry
 
 if TYPE_CHECKING:
     from atbus.nats.leaf_settings import Remote
     from atbus.nats.leafs import Leafs, Outfit
+    from atbus.node.publication import Passing, Publication
 
 #: Why we hang up when it is not our turn any more.
 _GIVES_WAY: Final = "another gateway serves"
 
 #: Candidates for a remote are known by the interest in this, its key and their id.
 CANDIDATES: Final = f"{OWN_SUBJECTS}.nats.leafs"
+
+
+# Handovers have the ones before that.
+_BARRIERS_BEFORE: Final = -1024
 
 
 class LeafLink(ServerLink):
@@ -59,8 +64,13 @@ class LeafLink(ServerLink):
         self.has_rivals: Callable[[], bool] = lambda: False
         #: Called when it takes part.
         self.joined: Callable[[], object] = lambda: None
+        #: Called when a handover is through, and another one may begin.
+        self.freed: Callable[[], object] = lambda: None
         self._loops: dict[str, IDelayedCall] = {}
         self._later: list[IDelayedCall] = []
+        # What the server has been asked, and who waits for it.
+        self._barrier = _BARRIERS_BEFORE
+        self._asked: dict[int, Deferred[None]] = {}
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
@@ -98,10 +108,20 @@ class LeafLink(ServerLink):
             entry.weight > 0
             and entry.subject.startswith(LOOP_SUBJECTS)
             and (entry.subject, "") in self.interests
-            and self.has_rivals()
+            and (self._hides_loops or self.has_rivals())
         )
 
+    @property
+    def _hides_loops(self) -> bool:
+        return self.handover is not None and self.handover.hides_loops
+
     def _tell_loop(self, subject: str) -> None:
+        if self._hides_loops:
+            # Both gateways are connected for longer than usual.
+            self._loops[subject] = self._owner.timers.callLater(
+                bounds.LEAF_RIVAL_SECONDS, self._tell_loop, subject
+            )
+            return
         del self._loops[subject]
         if self._place is not None and self._owner.beyond.is_wanted(self._place, subject):
             self._send(self._written(Interest(subject, "", 1)))
@@ -134,10 +154,29 @@ class LeafLink(ServerLink):
         """Ask the server when it knows what it was told; `Handover.passed` hears of it."""
         self._perform(self._session.ask(barrier, self._owner.now))
 
+    def known(self) -> Deferred[None]:
+        """Ask the server when it knows what it was told; fires then, unless the connection ends."""
+        self._barrier -= 1
+        known: Deferred[None] = Deferred()
+        self._asked[self._barrier] = known
+        self.ask(self._barrier)
+        return known
+
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something, unless the connection ends before."""
         self._later = [each for each in self._later if each.active()]
         self._later.append(self._owner.timers.callLater(seconds, call))
+
+    def pause(self, seconds: float) -> Deferred[None]:
+        """Wait, unless the connection ends before."""
+        waiting: Deferred[None] = Deferred()
+        self.later(seconds, lambda: waiting.callback(None))
+        return waiting
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a handover may begin."""
+        return self.handover is None or self.handover.is_alone
 
     def may_join(self, mark: str) -> bool:
         """Tell whether the server lets us join a group wherever the bus wants something."""
@@ -150,10 +189,13 @@ class LeafLink(ServerLink):
         """Let answers come."""
         self._expect(pattern)
 
-    def put_on_bus(self, message: Message, *, queues_only: bool) -> tuple[int, int, int]:
+    def put_on_bus(
+        self, message: Message, *, queues_only: bool, served: tuple[int, ...] = ()
+    ) -> tuple[int, int, int]:
         """
         Publish what the server has sent.
 
+        :param served: The branches whose plain subscribers are not to get it.
         :returns: Who has published it, in which epoch, and its number; 0 when it is dropped.
         """
         beyond, place = self._owner.beyond, self._place
@@ -168,6 +210,7 @@ class LeafLink(ServerLink):
             header_block=header,
             queues=queues,
             queues_only=queues_only,
+            served=served,
         )
         return *beyond.source, number
 
@@ -175,6 +218,13 @@ class LeafLink(ServerLink):
         """List as what the server wants a subject: the patterns and groups that match."""
         place = self._place
         return [] if place is None else self._owner.beyond.wanted_by(place, subject)
+
+    def hand_back(self, publication: Publication, passing: Passing) -> None:
+        """Let others serve the groups that a publication is for, if that was not tried before."""
+        if passing.handed_back:
+            self.gave_up(1)
+        elif self._place is not None:
+            self._owner.beyond.hand_back(self._place, publication, passing)
 
     def gave_up(self, count: int) -> None:
         """Count what was kept and is lost."""
@@ -217,7 +267,10 @@ class LeafLink(ServerLink):
         return self.handover is None or self.handover.passes_on(queue)
 
     def _passed(self, barrier: int) -> None:
-        if self.handover is not None and self._place is not None:
+        known = self._asked.pop(barrier, None)
+        if known is not None:
+            known.callback(None)
+        elif self.handover is not None and self._place is not None:
             self.handover.passed(barrier)
 
     def judge_again(self) -> None:
@@ -234,26 +287,6 @@ class LeafLink(ServerLink):
 
     def _written(self, what: Interest | Message) -> bytes:
         return write_interest(what) if isinstance(what, Interest) else write_message(what)
-
-
-class LeafDoor(Factory):
-    """
-    Accepts leafs.
-
-    :param leafs: Whose they are.
-    """
-
-    noisy = False
-
-    def __init__(self, leafs: Leafs) -> None:
-        self._leafs = leafs
-
-    def buildProtocol(self, addr: IAddress | None) -> LeafLink | None:
-        """Make one side of a connection; None, which closes it, when there are too many."""
-        if len(self._leafs.links) >= bounds.LEAFS_MAX:
-            self._leafs.log.warn("a leaf is closed: there are {count}", count=bounds.LEAFS_MAX)
-            return None
-        return self._leafs.accepted()
 
 
 class Solicitor(ClientFactory):
@@ -407,6 +440,7 @@ class Solicitor(ClientFactory):
         self.link.has_rivals = self._has_rivals
         self._succession.prepare(self.link)
         self.link.joined = self._joined
+        self.link.freed = self.look
         return self.link
 
     def _joined(self) -> None:
@@ -414,7 +448,8 @@ class Solicitor(ClientFactory):
         self._succession.joined(self.link)
 
     def _has_rivals(self) -> bool:
-        return self._candidacy.has_rivals
+        # One that has handed over is no candidate any more, and may still be connected.
+        return self._candidacy.has_rivals or self._succession.has_others
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """Nobody is there; try the next place."""

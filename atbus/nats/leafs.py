@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
 
 from atbus import __version__
 from atbus.errors import ConfigurationError
+from atbus.nats import bounds
 from atbus.nats.authentication import NONCE_BYTES, User
 from atbus.nats.connect_options import ConnectOptions, read_options
 from atbus.nats.credentials import Credentials, read_credentials
-from atbus.nats.leaf import LeafDoor, LeafLink, Solicitor
+from atbus.nats.leaf import LeafLink, Solicitor
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession, LeafTerms
 from atbus.nats.server_link import ServerLinks
 from atbus.nats.tls import remote_contexts
@@ -58,6 +61,26 @@ def equip(remote: Remote) -> Outfit:
     :raises ConfigurationError: A file cannot be used.
     """
     return Outfit(remote, remote_contexts(remote), read_credentials(remote))
+
+
+class LeafDoor(Factory):
+    """
+    Accepts leafs.
+
+    :param leafs: Whose they are.
+    """
+
+    noisy = False
+
+    def __init__(self, leafs: Leafs) -> None:
+        self._leafs = leafs
+
+    def buildProtocol(self, addr: IAddress | None) -> LeafLink | None:
+        """Make one side of a connection; None, which closes it, when there are too many."""
+        if len(self._leafs.links) >= bounds.LEAFS_MAX:
+            self._leafs.log.warn("a leaf is closed: there are {count}", count=bounds.LEAFS_MAX)
+            return None
+        return self._leafs.accepted()
 
 
 class Leafs(ServerLinks):

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IDelayedCall
 
 from atbus.nats import bounds
-from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.candidacy import Candidacy
 from atbus.nats.cluster_settings import ClusterSettings
 from atbus.nats.doorstep import Doorstep
@@ -31,6 +30,7 @@ from atbus.nats.route_session import RouteSession, RouteTerms
 from atbus.nats.server_grammar import write_object
 from atbus.nats.server_link import ServerLinks
 from atbus.nats.tls import RouteContexts, route_contexts
+from atbus.subjects.pattern import OWN_SUBJECTS
 
 if TYPE_CHECKING:
     from atbus.nats.files import Latest

@@ -22,13 +22,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from atbus.nats import bounds
-from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.portions import Portions
 from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_session import Answered, Close, Opened, ServerSession, StartTls, Write
 from atbus.nats.write_deadline import WriteDeadline
 from atbus.node.context import Alarm
-from atbus.subjects.pattern import INBOX, inbox_owner
+from atbus.subjects.pattern import INBOX, OWN_SUBJECTS, inbox_owner
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
@@ -120,6 +119,8 @@ class ServerLink(Protocol):
         self._place: int | None = None
         #: How the server is handed over to another gateway, or by one, while that lasts.
         self.handover: Handover | None = None
+        #: The branch that is not to get what the server sends, for another gateway gives it that.
+        self.served: tuple[int, ...] = ()
         self._reason, self._is_lasting = "", False
         # What is wanted for answers only, the latest last.
         self._expected: OrderedDict[str, None] = OrderedDict()
@@ -302,7 +303,13 @@ class ServerLink(Protocol):
             self.handover.arrived(message)
             return
         self._owner.beyond.publish(
-            self._place, subject, payload, reply_to=reply, header_block=header, queues=queues
+            self._place,
+            subject,
+            payload,
+            reply_to=reply,
+            header_block=header,
+            queues=queues,
+            served=self.served,
         )
 
     # For the node.
@@ -338,8 +345,11 @@ class ServerLink(Protocol):
 
     def take(self, publication: Publication, passing: Passing) -> None:
         """Pass on a publication; what cannot be given back is given up."""
-        if self.handover is not None and not self.handover.takes(publication, passing):
-            return
+        queues = passing.queues
+        if self.handover is not None:
+            if not self.handover.takes(publication, passing):
+                return
+            queues = self.handover.queues_of(passing)
         subject, reply = publication.subject, publication.reply_to
         if passing.came_from == self._place or not self.may_have(subject):
             return
@@ -356,9 +366,7 @@ class ServerLink(Protocol):
         self.out_bytes += publication.size_bytes
         self._send(
             self._written(
-                Message(
-                    subject, reply, passing.queues, publication.header_block, publication.payload
-                )
+                Message(subject, reply, queues, publication.header_block, publication.payload)
             )
         )
 

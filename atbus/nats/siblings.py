@@ -19,8 +19,8 @@ from twisted.logger import Logger
 
 from atbus.errors import AtbusError, Undeliverable
 from atbus.nats import bounds
-from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.node.publication import Publication
+from atbus.subjects.pattern import OWN_SUBJECTS
 
 if TYPE_CHECKING:
     from atbus.node.node import Node

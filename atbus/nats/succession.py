@@ -20,9 +20,11 @@ from twisted.logger import Logger
 
 from atbus.errors import AtbusError
 from atbus.nats import bounds
-from atbus.nats.accounts import OWN_SUBJECTS
 from atbus.nats.handover import Giving, Taking
 from atbus.nats.handover_terms import BEGIN, FINISH, Done, Ready
+from atbus.nats.joining import Staying
+from atbus.nats.reunion import Reunion
+from atbus.subjects.pattern import OWN_SUBJECTS
 
 if TYPE_CHECKING:
     from atbus.nats.candidacy import Candidacy
@@ -67,6 +69,7 @@ class Succession:
         self._candidacy = candidacy
         self._dial = dial
         self._hang_up = hang_up
+        self._reunion = Reunion(node, timers, candidacy.key, hang_up)
         self._prefix = f"{SERVING}.{candidacy.key}."
         self._own = f"{self._prefix}{node.bus_id:016x}"
         # The connection that serves.
@@ -82,6 +85,11 @@ class Succession:
         self._terms: Ready | None = None
 
     @property
+    def has_others(self) -> bool:
+        """Whether another gateway serves."""
+        return any(each != self._own for each in self._serving)
+
+    @property
     def is_asking(self) -> bool:
         """Whether another gateway has been asked, and has not answered."""
         return self._asking is not None
@@ -89,12 +97,12 @@ class Succession:
     @property
     def is_asked(self) -> bool:
         """Whether another gateway has asked, and takes over."""
-        return self._giving is not None
+        return self._giving is not None or self._reunion.is_asked
 
     def is_taking_over(self, link: LeafLink) -> bool:
         """Tell whether a connection takes over from another gateway, and is not through with it."""
-        taking = link.handover
-        return link.takes_part and isinstance(taking, Taking) and not taking.is_alone
+        is_taking = isinstance(link.handover, Taking | Staying) and not link.is_free
+        return link.takes_part and is_taking
 
     # Whoever serves.
 
@@ -113,6 +121,7 @@ class Succession:
         except AtbusError as refused:
             # As a gateway that knows nothing of this.
             self._log.warn("who takes over from us hears nothing: {why}", why=str(refused))
+        self._reunion.serve(link)
 
     def ended(self) -> None:
         """Take note that there is no connection any more."""
@@ -122,6 +131,7 @@ class Succession:
         giving, self._giving, self._link = self._giving, None, None
         if giving is not None:
             giving.let_go()
+        self._reunion.ended()
         self._be_patient(None)
         asking, self._asking = self._asking, None
         if asking is not None:
@@ -134,6 +144,8 @@ class Succession:
         if not self._candidacy.has_rivals:
             return False
         first = self._candidacy.first[len(self._candidacy.prefix) :]
+        if self._reunion.waits(int(first[:_ID_DIGITS], 16)):
+            return True
         is_able = first[_ID_DIGITS:] == f".{TAKES_OVER}"
         if not is_able or self._prefix + first[:_ID_DIGITS] in self._serving:
             return False
@@ -147,6 +159,7 @@ class Succession:
         giving, self._giving = self._giving, None
         if giving is not None:
             giving.end()
+        self._reunion.stays()
 
     def _be_patient(self, seconds: float | None) -> None:
         if self._patience is not None and self._patience.active():
@@ -160,8 +173,8 @@ class Succession:
         link = self._link
         if link is None or not question.reply_to:
             return None
-        taking, giving = link.handover, self._giving
-        if isinstance(taking, Taking) and not taking.is_alone:
+        giving = self._giving
+        if giving is None and not link.is_free:
             # We have just begun ourselves.
             link.later(bounds.HANDOVER_GRACE_SECONDS, partial(self._asked, question))
             return None

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+import attrs
+
 from atbus.busid import ID_MAX
 from atbus.errors import Status, SubjectError
 from atbus.node.publication import Passing, Publication
@@ -160,12 +162,14 @@ class Beyond:
         header_block: bytes = b"",
         queues: tuple[str, ...] = (),
         queues_only: bool = False,
+        served: tuple[int, ...] = (),
     ) -> int:
         """
         Publish what somebody has sent.
 
         :param queues: The groups of which one member here is to get it.
         :param queues_only: Whether nobody else here is to get it.
+        :param served: The branches whose plain subscribers are not to get it.
         :returns: Its number among the publications of this node; 0 when it is dropped.
         """
         context, publishing = self._context, self._publishing
@@ -194,11 +198,19 @@ class Beyond:
             epoch=context.epoch,
             hop_limit=context.config.hops,
             queues=queues,
+            served=served,
             queues_only=queues_only,
             begins_here=True,
         )
         publishing.arrived(publication, passing)
         return sequence
+
+    def hand_back(self, place: int, publication: Publication, passing: Passing) -> None:
+        """Take back, from somebody who was given it, what is for groups."""
+        self._publishing.arrived(
+            publication,
+            attrs.evolve(passing, came_from=place, queues_only=True, handed_back=True),
+        )
 
     def close(self, place: int) -> None:
         """Forget somebody, and what he wants."""

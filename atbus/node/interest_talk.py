@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
+    from atbus.node.gates import Gates
     from atbus.node.link import Link
     from atbus.wire.head import Head
 
@@ -82,6 +83,8 @@ class InterestTalk:
         self._changed = changed
         self._barriers = Barriers()
         self._talks: dict[int, _Talk] = {}
+        # Set by the node, which wires its parts.
+        self.gates: Gates
         #: Neighbors that are no nodes; shared with `atbus.node.beyond`.
         self.foreign: dict[int, Foreign] = {}
         self._waiting: dict[int, Deferred[None]] = {}
@@ -101,7 +104,7 @@ class InterestTalk:
         """What this node can do, to be said in HELLO."""
         if self._context.mode is Mode.TEMPORARY:
             return Capability(0)
-        return Capability.SUBJECTS
+        return Capability.SUBJECTS | Capability.GATES
 
     # Who takes part.
 
@@ -127,6 +130,7 @@ class InterestTalk:
             self._interests.move(bus_id, _SIDES[endpoint.position])
             messages = self._interests.replay(bus_id)
         else:
+            self.gates.begin(endpoint)
             messages = self._interests.open(bus_id, _SIDES[endpoint.position])
             self._changed()
         self._talks[bus_id] = _Talk(control, endpoint.peer.epoch, deque(messages))
@@ -146,6 +150,7 @@ class InterestTalk:
         if self._talks.pop(endpoint.bus_id, None) is None:
             return
         was_above = self._has_upstream
+        self.gates.lost(endpoint.bus_id)
         self._interests.close(endpoint.bus_id)
         self._is_cut_off = self._is_cut_off or (was_above and not self._has_upstream)
         self._changed()
@@ -167,6 +172,7 @@ class InterestTalk:
 
     def _flush(self) -> None:
         self._flush_asked = False
+        self.gates.check()
         for bus_id, message in self._interests.changes(sizes=False):
             self._tell(bus_id, message)
         if not self._sizes_wait and self._interests.has_resized:
@@ -227,6 +233,7 @@ class InterestTalk:
             return
         statistics = self._context.statistics
         statistics.interest_received += max(1, len(message.entries))
+        self.gates.look(bus_id, message)
         faults = self._interests.heard(bus_id, message)
         if faults:
             statistics.interest_ignored += faults

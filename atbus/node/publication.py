@@ -127,3 +127,7 @@ class Passing:
     handed_back: bool = False
     is_sole: bool = True
     begins_here: bool = False
+
+    def for_groups_only(self) -> Passing:
+        """Give the same for its queue groups alone."""
+        return attrs.evolve(self, queues_only=True)

@@ -69,7 +69,8 @@ class Spreading:
         self._endpoints = endpoints
         self._traffic = traffic
         self._publishing = publishing
-        #: Neighbors that are no nodes; shared with `atbus.node.beyond`.
+        #: Neighbors that are no nodes, shared with `atbus.node.beyond`, and gates before those
+        #: that are (`atbus.node.gates`).
         self.foreign: dict[int, Foreign] = {}
         # Neighbors that have missed something and have not taken anything since.
         self._slow: set[int] = set()
@@ -104,6 +105,10 @@ class Spreading:
         foreign = self.foreign.get(neighbor)
         if foreign is not None:
             return foreign.may_have(".".join(subject))
+        return self.allows(neighbor, subject)
+
+    def allows(self, neighbor: int, subject: tuple[str, ...]) -> bool:
+        """Tell whether a node has the right to get what is published on a subject."""
         rights = self._context.rights
         return rights is None or rights.refuses_delivery(rights.who(neighbor), subject) is None
 
@@ -116,11 +121,15 @@ class Spreading:
         foreign = self.foreign.get(neighbor)
         if foreign is not None:
             foreign.take(publication, passing)
-            return
+        else:
+            self.pass_on(publication, passing, neighbor)
+
+    def pass_on(self, publication: Publication, passing: Passing, neighbor: int) -> None:
+        """Send a publication to a neighbor that is a node; nothing stands in its way."""
         endpoint = self._endpoints.get(neighbor)
         if endpoint is None:
             self._publishing.dropped(Status.NOT_CONNECTED)
-        elif not self.may_have(neighbor, tuple(publication.subject.split("."))):
+        elif not self.allows(neighbor, tuple(publication.subject.split("."))):
             # An answer on its way back to who asked.
             self._publishing.dropped(Status.NO_RIGHT)
         else:

@@ -12,6 +12,7 @@ from atbus.busid import BusId
 from atbus.node.admin_subjects import SubjectAdmin
 from atbus.node.beyond import Beyond
 from atbus.node.endpoint import Endpoint
+from atbus.node.gates import Gates
 from atbus.node.inquiries import Inquiries
 from atbus.node.interest_talk import InterestTalk
 from atbus.node.publish_pace import PublishPace
@@ -48,6 +49,7 @@ class SubjectParts:
     admin: SubjectAdmin
     pace: PublishPace
     beyond: Beyond
+    gates: Gates
 
     @property
     def readers(self) -> dict[int, FrameReader]:
@@ -99,6 +101,7 @@ class SubjectParts:
         """End all questions and subscriptions: the node has stopped."""
         self.inquiries.close()
         self.admin.close()
+        self.gates.close()
         self.subscribers.close()
         self.talk.close()
         self.spreading.close()
@@ -123,6 +126,8 @@ def make_subjects(
     inquiries = Inquiries(context, publishing)
     beyond = Beyond(context, interests, publishing, subscribers)
     talk = InterestTalk(context, endpoints, interests, beyond.changed)
+    talk.gates = gates = Gates(context, interests, subscribers, publishing)
+    gates.talk = talk
     subscribers.on_changed = talk.flush_soon
     subscribers.everywhere = talk.everywhere
     subscribers.answer = publishing.answer
@@ -143,4 +148,5 @@ def make_subjects(
         admin=SubjectAdmin(context, subscribers, publishing, inquiries, beyond),
         pace=PublishPace(context, endpoints),
         beyond=beyond,
+        gates=gates,
     )

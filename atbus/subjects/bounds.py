@@ -55,3 +55,24 @@ SIZES_SECONDS: Final = 0.5
 #: How many times as much as one neighbor all of them may have of memory for what they want: two or
 #: three of a proxy's may tell of many subjects, hardly all.
 INTEREST_SHARES: Final = 4
+
+#: How long a link may stay shut to interest until somebody begins to open it, seconds: it takes
+#: the gateways on both sides about 0.6. Nothing is lost as long as both are there.
+GATE_SHUT_SECONDS: Final = 20.0
+
+#: How long what would cross a gate may be held; it takes some milliseconds where nobody is busy.
+#: Who gives up says so before that.
+GATE_HELD_SECONDS: Final = 10.0
+
+#: How many bytes of it: what a fast link carries in some 20 ms. What is more is given up.
+GATE_HELD_BYTES: Final = 16_777_216
+
+#: What one publication that is held costs besides its bytes.
+GATE_HELD_COST_BYTES: Final = 512
+
+#: How long what may come late is left out behind a gate that is open.
+GATE_OPEN_SECONDS: Final = 5.0
+
+#: How long nothing crosses one when a gateway has gone before that: longer than what is published
+#: takes where it is told at once who wants it.
+GATE_LATE_SECONDS: Final = 0.05

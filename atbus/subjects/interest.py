@@ -16,12 +16,13 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
    what the replay did not repeat, so nothing stays of what was lost with an older connection.
 4. Pings carry a digest of what was heard. When it twice differs from what was told, everything is
    told anew (`Interests.heard_digest`).
+5. A neighbor may be *shut out*: then what it wants is heard and not honoured, but for what the bus
+   itself needs (`atbus.subjects.gate`). What that is for comes first in a replay.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import attrs
@@ -30,7 +31,8 @@ from atbus import limits
 from atbus.subjects import bounds
 from atbus.subjects.cost import cost_of
 from atbus.subjects.index import SubjectIndex
-from atbus.subjects.pattern import check_queue, parse_pattern
+from atbus.subjects.pattern import OWN_SUBJECTS, check_queue, parse_pattern
+from atbus.subjects.telling import batches, entry_of, exchanged, place_in_replay
 from atbus.wire.digests import DIGEST_MODULUS, interest_digest
 from atbus.wire.messages import Interest, InterestEntry
 
@@ -112,6 +114,14 @@ class _Neighbor:
     is_named: bool = False
     # The digest that the neighbor's last ping had and should not have had.
     doubt: int | None = None
+    # Whether what it wants in groups, and otherwise, is honoured (rule 5).
+    honours_groups: bool = True
+    honours_plain: bool = True
+
+    def honours(self, wanted: Wanted) -> bool:
+        """Tell whether it counts that the neighbor wants something."""
+        honoured = self.honours_groups if wanted.queue else self.honours_plain
+        return honoured or wanted.pattern.startswith(OWN_SUBJECTS)
 
 
 class Interests:
@@ -159,6 +169,15 @@ class Interests:
             for wanted in self._sums
             if not wanted.queue and wanted.pattern.startswith(prefix)
         ]
+
+    def wanted_beside(self, bus_id: int, prefix: str) -> list[str]:
+        """List the patterns that begin so and that anybody wants who is not behind a neighbor."""
+        return [each for each in self.wanted_under(prefix) if self.is_wanted_beside(bus_id, each)]
+
+    def is_wanted_beside(self, bus_id: int, pattern: str) -> bool:
+        """Tell whether anybody wants a pattern who is not behind a neighbor."""
+        sums = self._sums.get(Wanted(pattern))
+        return sums is not None and any(place != bus_id for place in sums.weights)
 
     def _look_around(self) -> None:
         self.version += 1
@@ -221,18 +240,34 @@ class Interests:
             self._look_around()
             self._heard_bytes -= neighbor.heard_bytes
             for wanted in neighbor.heard:
-                self._set_weight(bus_id, neighbor.side, wanted, 0)
+                if neighbor.honours(wanted):
+                    self._set_weight(bus_id, neighbor.side, wanted, 0)
+
+    def honour(self, bus_id: int, *, plain: bool, groups: bool) -> None:
+        """Say what counts of that which a neighbor wants; what the bus itself needs always does."""
+        neighbor = self._neighbors.get(bus_id)
+        if neighbor is None:
+            return
+        before = {wanted for wanted in neighbor.heard if neighbor.honours(wanted)}
+        neighbor.honours_plain, neighbor.honours_groups = plain, groups
+        for wanted, weight in neighbor.heard.items():
+            honoured = neighbor.honours(wanted)
+            if honoured is not (wanted in before):
+                self._set_weight(bus_id, neighbor.side, wanted, weight if honoured else 0)
 
     def move(self, bus_id: int, side: Side) -> None:
         """Take note that a neighbor that takes part is on another side of us now."""
         neighbor = self._neighbors.get(bus_id)
         if neighbor is None or neighbor.side is side:
             return
-        for wanted in neighbor.heard:
+        honoured = {
+            wanted: weight for wanted, weight in neighbor.heard.items() if neighbor.honours(wanted)
+        }
+        for wanted in honoured:
             self._set_weight(bus_id, neighbor.side, wanted, 0)
         neighbor.side = side
         self._look_around()
-        for wanted, weight in neighbor.heard.items():
+        for wanted, weight in honoured.items():
             self._set_weight(bus_id, side, wanted, weight)
         neighbor.changed.update(dict.fromkeys(self._sums))
 
@@ -253,19 +288,20 @@ class Interests:
         neighbor.changed.clear()
         neighbor.resized.clear()
         neighbor.doubt = None
-        entries = [_entry(wanted, weight) for wanted, weight in neighbor.told.items()]
+        entries = [entry_of(wanted, weight) for wanted, weight in neighbor.told.items()]
+        entries.sort(key=place_in_replay)
         for entry in entries:
             neighbor.told_digest += interest_digest(entry)
         neighbor.told_digest %= DIGEST_MODULUS
-        batches = list(_batches(entries)) or [()]
+        all_of_it = list(batches(entries)) or [()]
         return [
             Interest(
                 generation=neighbor.generation,
                 replay=True,
-                last=number == len(batches),
+                last=number == len(all_of_it),
                 entries=batch,
             )
-            for number, batch in enumerate(batches, start=1)
+            for number, batch in enumerate(all_of_it, start=1)
         ]
 
     @property
@@ -293,14 +329,14 @@ class Interests:
                 if weight and before and not sizes:
                     neighbor.resized[wanted] = None
                 elif weight != before:
-                    entries.append(_entry(wanted, weight))
-                    neighbor.told_digest = _exchanged(neighbor.told_digest, wanted, before, weight)
+                    entries.append(entry_of(wanted, weight))
+                    neighbor.told_digest = exchanged(neighbor.told_digest, wanted, before, weight)
                     _put(neighbor.told, wanted, weight)
             if entries:
                 neighbor.doubt = None
             news.extend(
                 (bus_id, Interest(generation=neighbor.generation, entries=batch))
-                for batch in _batches(entries)
+                for batch in batches(entries)
             )
         return news
 
@@ -391,7 +427,7 @@ class Interests:
             self._heard_bytes += cost_bytes
             if neighbor.is_named and neighbor.heard_bytes * 4 < self.bytes_max * 3:
                 neighbor.is_named = False
-        neighbor.heard_digest = _exchanged(neighbor.heard_digest, wanted, before, weight)
+        neighbor.heard_digest = exchanged(neighbor.heard_digest, wanted, before, weight)
         _put(neighbor.heard, wanted, weight)
         self._change(bus_id, wanted, weight)
         return True
@@ -402,8 +438,10 @@ class Interests:
         return its_bytes <= self.bytes_max and all_bytes <= all_max
 
     def _change(self, place: int, wanted: Wanted, weight: int) -> None:
-        side = Side.BELOW if place == HERE else self._neighbors[place].side
-        self._set_weight(place, side, wanted, weight)
+        if place == HERE:
+            self._set_weight(place, Side.BELOW, wanted, weight)
+        elif (neighbor := self._neighbors[place]).honours(wanted):
+            self._set_weight(place, neighbor.side, wanted, weight)
 
     def _set_weight(self, place: int, side: Side, wanted: Wanted, weight: int) -> None:
         """Count what is wanted at one place, and note who may have to be told."""
@@ -453,41 +491,8 @@ def _is_valid(wanted: Wanted) -> bool:
     return True
 
 
-def _entry(wanted: Wanted, weight: int) -> InterestEntry:
-    weight = min(weight, limits.INTEREST_WEIGHT_MAX)
-    return InterestEntry(subject=wanted.pattern, queue=wanted.queue, weight=weight)
-
-
 def _put(weights: dict[K, int], key: K, weight: int) -> None:
     if weight:
         weights[key] = weight
     else:
         weights.pop(key, None)
-
-
-def _exchanged(digest: int, wanted: Wanted, before: int, weight: int) -> int:
-    if before:
-        digest -= interest_digest(_entry(wanted, before))
-    if weight:
-        digest += interest_digest(_entry(wanted, weight))
-    return digest % DIGEST_MODULUS
-
-
-def _batches(entries: Sequence[InterestEntry]) -> Iterator[tuple[InterestEntry, ...]]:
-    """Cut what is to be told to frames: by number and by bytes."""
-    batch: list[InterestEntry] = []
-    size_bytes = 0
-    for entry in entries:
-        # u32 weight and two texts with their lengths; the texts are in bytes at most.
-        cost = 8 + len(entry.subject.encode()) + len(entry.queue.encode())
-        if len(batch) == limits.INTEREST_ENTRIES_MAX or size_bytes + cost > _BATCH_BYTES:
-            yield tuple(batch)
-            batch, size_bytes = [], 0
-        batch.append(entry)
-        size_bytes += cost
-    if batch:
-        yield tuple(batch)
-
-
-# Fits every frame that a neighbor can ask for.
-_BATCH_BYTES: Final = limits.FRAME_BYTES_MIN - 2 * limits.FRAME_HEAD_BYTES

@@ -26,6 +26,9 @@ REST: Final = ">"
 #: The first token of subjects for answers, by custom.
 INBOX: Final = "_INBOX"
 
+#: The first token of the subjects that belong to the bus itself.
+OWN_SUBJECTS: Final = "$ATBUS"
+
 # White space separates words of the NATS protocol, and control characters break lines.
 _NO_LETTERS: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 

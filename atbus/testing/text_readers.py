@@ -45,6 +45,7 @@ from atbus.nats.settings import read_gateway
 from atbus.nats.siblings import Place
 from atbus.nats.tokens import read_token
 from atbus.node.config import NodeConfig
+from atbus.node.gates import open_words, read_rows
 from atbus.node.reading_discovery import read_registries, read_service
 from atbus.node.reading_sources import read_dns, read_static
 from atbus.node.toml import parse_config
@@ -354,6 +355,7 @@ _OF_NATS: Final = (
     ),
     Reader("ready", Ready.read, (ValueError,), (Ready(mark="m", inboxes=("_INBOX.1.*",)).write(),)),
     Reader("done", Done.read, (ValueError,), (_DONE.write(), Done().write())),
+    Reader("gate", read_rows, (ValueError,), (open_words([(1, 2, 3, 4)]), open_words([]))),
 )
 
 # What the commands take from those who call them, from files and from other nodes.

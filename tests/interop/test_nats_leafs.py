@@ -183,8 +183,14 @@ class HandoverCase(LeafCase):
         """Everything has come once, and in order; of a group one member has got it."""
         self.end()
         (_, theirs, _), _ = self.directions
-        await deferLater(self.reactor, 0.2, self.answer, theirs)
-        answers = await gatherResults(self.answers)
+        answered = gatherResults(self.answers)
+
+        def is_answered() -> bool:
+            self.answer(theirs)
+            return bool(answered.called)
+
+        await self.met(is_answered)
+        answers = await answered
         self.assertEqual([answer.payload for answer in answers], [b"yes"] * self.count)
         numbers = [*range(1, self.count + 1)]
         shared = b""

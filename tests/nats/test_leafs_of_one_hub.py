@@ -11,8 +11,6 @@ from twisted.internet.error import ConnectError
 from twisted.python.failure import Failure
 
 from atbus.nats import bounds
-from atbus.node.node import Node
-from atbus.testing.network import VirtualNetwork
 from tests.nats.crossing import End, cross
 from tests.nats.harbor import DOOR, Caller, HarborTests
 from tests.nats.transcripts import QUIET
@@ -20,8 +18,6 @@ from tests.node.bus import CHILD, SIBLING
 
 HUB, PORT = 0x20001, 7422
 REMOTE = {**DOOR, "leaf_remotes": [{"urls": [f"127.0.0.1:{PORT}"]}]}
-#: The node at the lower end of the link that is cut, and a gateway below it.
-FLOOR, BELOW = 0x10100, 0x10101
 
 
 class CutTests(HarborTests):
@@ -201,93 +197,3 @@ class SeveralTests(HarborTests):
         self.ends[-1].other.loseConnection()
         self.network.settle(10 * bounds.LEAF_RETRY_SECONDS)
         self.assertIn(len(self.ports) - before, range(18, 23))
-
-
-class DeepCutTests(HarborTests):
-    """A tree that is cut above a node with children: neither gateway is at an end of that link."""
-
-    def begin(self, network: Any) -> None:
-        """Each test has a network of its own."""
-
-    def end(self) -> None:
-        """Nothing is left when a story has ended."""
-
-    def grow(self, seed: int, upper: int) -> None:
-        """
-        Start the tree, and a client at each of its nodes and at the server's.
-
-        :param upper: The gateway in the half of the root.
-        """
-        super().begin(VirtualNetwork(delay_seconds=0.0005, seed=seed, jitter_seconds=0.001))
-        hub = self.node(HUB, nats={**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"})
-        self.top = self.root(nats=DOOR)
-        address = "ipv4://10.0.0.2:1"
-        self.floor = self.child(FLOOR, listen=[address], subnets=[(0, 8)], nats=DOOR)
-        self.rivals = [
-            self.child(upper, nats=REMOTE),
-            self.node(BELOW, upstream=address, nats=REMOTE),
-        ]
-        last = self.node(BELOW + 1, upstream=address, nats=DOOR)
-        places = [hub, self.top, self.floor, *self.rivals, last]
-        for node in places:
-            self.gateway(node)
-        door = next(
-            each
-            for each in self.quays[hub].ports
-            if each.getHost().port == PORT  # type: ignore[attr-defined]  # of an address on TCP
-        )
-        for node in self.rivals:
-            self.quays[node].dial = partial(cross, self.network.clock, door.factory)
-        self.network.start(*places)
-        self.until(lambda: len(self.serving) == 1)
-        self.clients = [self.caller(self.gateways[node]) for node in places]
-        for client in self.clients:
-            client.says(QUIET + b"SUB said 1\r\n")
-        self.network.settle(0.5)
-
-    @property
-    def serving(self) -> list[Node]:
-        """Which gateways serve."""
-        return [
-            node
-            for node in self.rivals
-            if any(link.takes_part for link in self.gateways[node].leafs.links)
-        ]
-
-    def say(self, first: int) -> int:
-        """Let each client say something, and 0.5 ms pass; give what is to be said next."""
-        for number, client in enumerate(self.clients, first):
-            client.says(b"PUB said 6\r\n%06d\r\n" % number)
-        self.network.settle(0.0005)
-        return first + len(self.clients)
-
-    def test_only_what_is_said_while_both_serve_is_in_doubt(self) -> None:
-        """Whichever gateway goes on: when the other has hung up all get each message once."""
-        for seed, upper in enumerate((CHILD, 0x10201)):
-            self.grow(seed, upper)
-            self.network.split(self.top, self.floor)
-            self.until(lambda: len(self.serving) == 2, 200.0)
-            self.network.settle(0.5)
-            said = 0
-            for _ in range(20):
-                said = self.say(said)
-            self.network.heal(self.top, self.floor)
-            self.until(lambda: FLOOR in self.top.endpoints)
-            joined = said
-            while len(self.serving) == 2:
-                said = self.say(said)
-            changed = said
-            self.assertEqual([node.bus_id for node in self.serving], [min(upper, BELOW)])
-            # What was said before is still on its way.
-            for _ in range(10):
-                said = self.say(said)
-            quiet = said
-            for _ in range(50):
-                said = self.say(said)
-            self.network.settle(0.5)
-            for client in self.clients:
-                heard = Counter(map(int, re.findall(rb"MSG said 1 6\r\n(\d{6})", client.hears())))
-                sure = [*range(joined), *range(quiet, said)]
-                self.assertEqual([number for number in sure if heard[number] != 1], [])
-            self.assertLess(changed - joined, 20 * len(self.clients))
-            super().end()

@@ -138,6 +138,21 @@ class BoundTests(LeavingCase):
             self.assertLess(self.stopped[0] - began, 0.1)
             super().end()
 
+    def test_it_hangs_up_late(self) -> None:
+        """Until then there is a loop over the server, of which that is not told."""
+        self.grow()
+        self.subscribe()
+        [solicitor] = self.gateways[self.taker].leafs._solicitors
+        later = partial(self.network.clock.callLater, 0.5, solicitor.stop_at_once)
+        self.patch(solicitor, "stop_at_once", later)
+        self.patch(solicitor._succession, "_hang_up", lambda: None)
+        self.change()
+        self.until(self.is_handed_over, 2.0)
+        self.network.settle(2.0)
+        self.assertEqual(self.serving, [SIBLING])
+        self.goes_on_alone()
+        super().end()
+
     def test_it_is_told_twice(self) -> None:
         """Both are told when it is done."""
         self.grow()

@@ -123,6 +123,7 @@ class Capability(enum.IntFlag):
     DEFLATE = 0x10
     ZSTD = 0x20
     SERVICES = 0x40
+    GATES = 0x80
 
 
 class Role(enum.IntEnum):
