@@ -11,15 +11,18 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from atbus import limits
+from atbus.subjects.cost import cost_of
 from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file, speech
 from tests.chaos.memory_group import MemoryGroup
 from tests.chaos.programs import machine_seconds
+from tests.extent import extent
 from tests.processes.harness import NodeProcess
 
-RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
+RELAY, ONE, TWO, LATE, GREEDY = 0x20100, 0x20101, 0x20102, 0x20103, 0x20104
 SPARE_DESCRIPTORS = 8
 SPARE_BYTES = 48 * 2**20
 CONTAINER_BYTES = 256 * 2**20
+INTEREST_BYTES = extent(4 * 2**20, limits.INTEREST_BYTES)
 RETRY = "[retry]\ninitial_seconds = 0.05\nseconds_max = 0.2"
 
 
@@ -102,15 +105,31 @@ class MemoryTests(ChaosCase):
         self.addCleanup(group.remove)
         # Cleanups run in turn from the last: its processes have ended when it goes.
         self.addCleanup(self._end_all)
-        await self.starve(lambda relay: group.add(relay.pid))
+        await self.starve(lambda relay: group.add(relay.pid), INTEREST_BYTES)
 
-    async def starve(self, confine: Callable[[NodeProcess], None]) -> None:
-        """Have a relay that was confined meet everybody who wants its memory."""
+    async def starve(
+        self, confine: Callable[[NodeProcess], None], interest_bytes: int = 0
+    ) -> None:
+        """
+        Have a relay that was confined meet everybody who wants its memory.
+
+        :param interest_bytes: What it may keep of subjects; a neighbor wants more, unless it is 0.
+        """
         # Nobody is given up, however long the others take to fill its queue.
-        relay, one, two = await self.bring_up(*files("[heartbeat]\nseconds = 600"))
+        more = "[heartbeat]\nseconds = 600"
+        if interest_bytes:
+            more += f"\n[limits]\ninterest_bytes = {interest_bytes}"
+        relay, one, two = await self.bring_up(*files(more))
         await one.says("received ")
         await two.says("received ")
         confine(relay)
+        guests: list[NodeProcess] = []
+        if interest_bytes:
+            count = interest_bytes // cost_of(".".join(["x" * 15] * 16)) * 5 // 4
+            settings, program = f"count = {count}", "tests.chaos.greedy:want"
+            greedy = node_file("greedy", GREEDY, ["relay"], program=program, settings=settings)
+            guests += await self.bring_up(("greedy", greedy))
+            await relay.says(f"{GREEDY:#x} wants more subjects than may be kept")
         two.freeze()
         for _ in range(200):
             self.half_a_frame()
@@ -125,7 +144,7 @@ class MemoryTests(ChaosCase):
             await process.says("received ")
         await bulk_process.says("answered again")
         self.assertLess(int(self.status_of(relay, "VmHWM")) * 1024, CONTAINER_BYTES)
-        await self.stop_all(bulk_process, one, two, relay)
+        await self.stop_all(*guests, bulk_process, one, two, relay)
         self.check()
         self.check_questions("one", "two", "bulk", at_least=1)
 
