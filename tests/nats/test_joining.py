@@ -36,6 +36,9 @@ _GRACE_SECONDS = 0.02
 class JoinCase(HarborTests):
     """A tree that is cut above a node with children: neither gateway is at an end of that link."""
 
+    #: How long clients say nothing, seconds.
+    pace = 0.0005
+
     def begin(self, network: Any) -> None:
         """Each test has a network of its own."""
         self.patch(bounds, "HANDOVER_GRACE_SECONDS", _GRACE_SECONDS)
@@ -91,11 +94,11 @@ class JoinCase(HarborTests):
         ]
 
     def say(self) -> None:
-        """Let each client say something new, and 0.5 ms pass."""
+        """Let each client say something new, and a moment pass."""
         for client in self.clients:
             client.says(b"PUB said 6\r\n%06d\r\n" % self.said)
             self.said += 1
-        self.network.settle(0.0005)
+        self.network.settle(self.pace)
 
     def say_until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Let them go on until something is so."""
@@ -267,6 +270,8 @@ class OrderTests(JoinCase):
 
 class FaultTests(JoinCase):
     """Where it does not come to a good end it ends soon, and nothing comes twice."""
+
+    pace = 0.001
 
     def test_one_that_knows_nothing_of_it(self) -> None:
         """Who has a gateway of an older version beyond the link hangs up at once, as that does."""
