@@ -92,6 +92,9 @@ class LeafLink(ServerLink):
         """
         entries = [entry for entry in message.entries if not self._is_loop(entry)]
         for entry in message.entries:
+            if not entry.weight and entry.subject in self._loops:
+                # What comes later is another one.
+                self._loops.pop(entry.subject).cancel()
             if self._is_loop(entry) and entry.subject not in self._loops:
                 self._loops[entry.subject] = self._owner.timers.callLater(
                     bounds.LEAF_RIVAL_SECONDS, self._tell_loop, entry.subject

@@ -437,6 +437,15 @@ class StopTests(JoinCase):
         """That is what it does anyhow."""
         self.stops(1, 0)
 
+    def test_the_loop_of_before(self) -> None:
+        """That there was one while they were joined is not told while the server is handed over."""
+        for seconds in (0.1, 0.12, 0.14):
+            self.patch(bounds, "LEAF_RIVAL_SECONDS", seconds)
+            self.cut()
+            self.join()
+            self.say_until(self.is_joining)
+            self.stop(0, 1)
+
     def test_one_that_should_stay_stops_before(self) -> None:
         """Then the other one asks it, and stays."""
         self.cut()
