@@ -55,7 +55,7 @@ class Handover(ABC):
     :param mark: The group.
     """
 
-    #: Whether the server is told of no loop meanwhile, which there is over two connections.
+    #: Whether the server is told of no loop meanwhile, which there is over two halves.
     hides_loops = False
     #: Whether all that comes is ours, so that another one may begin.
     is_alone = False
@@ -136,8 +136,6 @@ class Giving(Handover):
     :param is_ready: Called when the other one may join,
     :param is_done: and when it may go on alone.
     """
-
-    hides_loops = True
 
     def __init__(
         self,
