@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from atbus.limits import SUBJECT_BYTES
 from atbus.nats.nkeys import Kind
+from atbus.node.reload import reconfigure
 from tests.nats.signing import UNLIMITED_ACCOUNT, Key
 from tests.nats.sockets import SocketCase, Talker
 from tests.nats.test_gateway import info_of
@@ -37,6 +39,7 @@ def _only(**rights: Any) -> dict[str, Any]:
 
 UNKNOWN: Final = "Unknown Protocol Operation"
 REFUSED: Final = "Authorization Violation"
+LONG: Final = "r" * (SUBJECT_BYTES + 1)
 
 CASES: Final = (
     Case("an unknown verb", UNKNOWN, True, QUIET + b"FOO\r\n"),
@@ -119,6 +122,12 @@ CASES: Final = (
         _only(publish=["a"]),
     ),
     Case(
+        "a reply subject that is too long",
+        f'Permissions Violation for Publish with Reply of "{LONG}"',
+        False,
+        QUIET + b"PUB a %s 2\r\nhi\r\n" % LONG.encode(),
+    ),
+    Case(
         "a subscription that is not allowed",
         'Permissions Violation for Subscription to "b"',
         False,
@@ -159,6 +168,7 @@ OTHERS: Final = (
     ("maximum connections exceeded", True),
     ("User Authentication Expired", True),
     ("maximum account active connections exceeded", True),
+    ("User Authentication Revoked", True),
 )
 
 
@@ -242,6 +252,27 @@ class FaultTests(SocketCase):
         options = {"jwt": account.token(user, "user"), "sig": user.sign(nonce)}
         talker.says(b"CONNECT %s\r\n" % json.dumps(options).encode())
         self.assertEqual(await talker.hears(EOF), told(OTHERS[2][0]) + EOF)
+
+    def test_a_token_that_is_taken_back(self) -> Deferred[None]:
+        """Whose token is revoked while he is connected is told so, and closed."""
+        return Deferred.fromCoroutine(self.a_token_that_is_taken_back())
+
+    async def a_token_that_is_taken_back(self) -> None:
+        operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
+        nats: dict[str, Any] = {"operator": operator.token(operator, "operator")}
+        gateway = await self.gateway(**nats, accounts=[operator.token(account, "account")])
+        address = gateway.address()
+        assert address is not None
+        talker = await self.talker(address[1])
+        nonce = info_of(await talker.hears(b" \r\n"))["nonce"]
+        token = account.token(user, "user", iat=100)
+        options = {"verbose": False, "jwt": token, "sig": user.sign(nonce)}
+        talker.says(b"CONNECT %s\r\nPING\r\n" % json.dumps(options).encode())
+        self.assertEqual(await talker.hears(b"PONG\r\n"), b"PONG\r\n")
+        revoked = operator.token(account, "account", revocations={user.text: 200})
+        nats |= {"listen": "127.0.0.1:0", "accounts": [revoked]}
+        reconfigure(gateway.node, gateway.node.config.replace(nats=nats))
+        self.assertEqual(await talker.hears(EOF), told(OTHERS[3][0]) + EOF)
 
     def test_a_gateway_that_stops(self) -> Deferred[None]:
         """Whose gateway stops hears the end, and no reason."""
