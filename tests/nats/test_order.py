@@ -93,6 +93,13 @@ class GatewayTests(HarborTests):
         nobody = b"HMSG r 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
         self.assertEqual(caller.hears(), b"MSG a 1 r 1\r\nx\r\n" + nobody)
 
+    def test_an_inbox_that_is_given_up_at_once(self) -> None:
+        """Who gives up its inbox in the breath in which it asks is told that nobody answers."""
+        caller = self.caller(self.alone())
+        caller.says(QUIET + b"SUB r 1\r\nPUB a r 1\r\nx\r\nUNSUB 1\r\nPING\r\n")
+        nobody = b"HMSG r 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
+        self.assertEqual(caller.hears(), nobody + b"PONG\r\n")
+
     def test_what_is_said_before_an_error_is_done(self) -> None:
         """All get what was published before a malformed line; then its client is closed."""
         gateway = self.alone()
