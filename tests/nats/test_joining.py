@@ -429,6 +429,8 @@ class FaultTests(JoinCase):
 class StopTests(JoinCase):
     """A gateway that stops in good order while halves are joined."""
 
+    pace = 0.001
+
     def test_one_that_stays_stops(self) -> None:
         """It is through with the join first, or leaves the other one the whole."""
         self.stops(0, 1)
