@@ -55,8 +55,6 @@ class Handover(ABC):
     :param mark: The group.
     """
 
-    #: Whether the server is told of no loop meanwhile, which there is over two halves.
-    hides_loops = False
     #: Whether all that comes is ours, so that another one may begin.
     is_alone = False
 
@@ -341,7 +339,7 @@ class Taking(Handover):
                 self._put(message, is_ours=True)
         for message, is_ours in ours:
             self._put(message, is_ours=is_ours)
-        link.later(bounds.HANDOVER_GRACE_SECONDS, self._end)
+        link.settled().addCallback(self._end)
 
     def give_up(self) -> int:
         """
@@ -363,7 +361,7 @@ class Taking(Handover):
         elif barrier == _HAS_ALL:
             self._go_on()
 
-    def _end(self) -> None:
+    def _end(self, _: None) -> None:
         self.leave()
         self.is_alone = True
         self.link.tell_loops()

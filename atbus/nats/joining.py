@@ -52,8 +52,6 @@ class Joining(Handover):
     :param beyond: The node at the other end of the link that joins the halves.
     """
 
-    hides_loops = True
-
     def __init__(self, link: LeafLink, mark: str, beyond: int) -> None:
         super().__init__(link, mark)
         #: What was sent to the server, to the point from which it goes over the link.

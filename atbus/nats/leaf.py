@@ -116,11 +116,12 @@ class LeafLink(ServerLink):
 
     @property
     def _hides_loops(self) -> bool:
-        return self.handover is not None and self.handover.hides_loops
+        """Whether another gateway is connected for longer than it takes to hear of this one."""
+        handover = self.handover
+        return handover is not None and (not handover.is_alone or self.has_rivals())
 
     def _tell_loop(self, subject: str) -> None:
         if self._hides_loops:
-            # Both gateways are connected for longer than usual.
             self._loops[subject] = self._owner.timers.callLater(
                 bounds.LEAF_RIVAL_SECONDS, self._tell_loop, subject
             )
@@ -175,6 +176,16 @@ class LeafLink(ServerLink):
         waiting: Deferred[None] = Deferred()
         self.later(seconds, lambda: waiting.callback(None))
         return waiting
+
+    def settled(self) -> Deferred[None]:
+        """
+        Wait until all has come that the server had matched, unless the connection ends before.
+
+        The server is asked in the end: a process that has stood still finds its clock to be late
+        before it reads what has come meanwhile.
+        """
+        waiting = self.pause(bounds.HANDOVER_GRACE_SECONDS)
+        return waiting.addCallback(lambda _: self.known())
 
     @property
     def is_free(self) -> bool:

@@ -229,13 +229,18 @@ class Reunion:
                 await self._ask(end.subject, open_words(leaving.sent.rows))
                 if self._link is link:
                     self._be_patient(None)
-                link.later(bounds.HANDOVER_GRACE_SECONDS, leaving.leave_groups)
-                link.later(2 * bounds.HANDOVER_GRACE_SECONDS, self._hang_up)
+                Deferred.fromCoroutine(self._end_in_order(link, leaving))
         except (AtbusError, ValueError) as fault:
             if self._link is link:
                 self._give_up(str(fault))
             return NO
         return DONE
+
+    async def _end_in_order(self, link: LeafLink, leaving: Leaving) -> None:
+        await link.settled()
+        leaving.leave_groups()
+        await link.settled()
+        self._hang_up()
 
     async def _begin(self, link: LeafLink, first: int, mark: str) -> bytes:
         check_queue(mark)
@@ -249,7 +254,7 @@ class Reunion:
         leaving = self._leaving = link.handover = Leaving(link, mark, end.there)
         leaving.join()
         await link.known()
-        await link.pause(bounds.HANDOVER_GRACE_SECONDS)
+        await link.settled()
         return Ready(mark=mark, inboxes=tuple(link.expected)).write()
 
     # Who stays.
@@ -329,7 +334,7 @@ class Reunion:
             words = BEGIN + f"{self._own:x} {mark}".encode()
             staying.begin(Ready.read(await self._ask(subject, words)).inboxes)
             await link.known()
-            await link.pause(bounds.HANDOVER_GRACE_SECONDS)
+            await link.settled()
             await self._ask(subject, CHOOSE)
             await self._hold(end.subject, subject)
             staying.change()
@@ -342,7 +347,8 @@ class Reunion:
             self._opened.add(end.subject)
             self._note()
             await self._ask(end.subject, open_words(staying.sent.rows))
-            await link.pause(2 * bounds.HANDOVER_GRACE_SECONDS)
+            await link.settled()
+            await link.settled()
             # Before it has hung up there is a loop over the server, which ends connections.
             await self._gone(link, other)
         except (AtbusError, ValueError) as fault:

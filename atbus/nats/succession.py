@@ -194,7 +194,7 @@ class Succession:
 
     def _is_ready(self) -> None:
         if self._link is not None:
-            self._link.later(bounds.HANDOVER_GRACE_SECONDS, self._share)
+            self._link.settled().addCallback(lambda _: self._share())
 
     def _share(self) -> None:
         if self._giving is not None:
@@ -227,7 +227,7 @@ class Succession:
                 giving.kept = []
             else:
                 giving.let_go()
-            link.later(bounds.HANDOVER_GRACE_SECONDS, self._hang_up)
+            link.settled().addCallback(lambda _: self._hang_up())
 
     @property
     def _inboxes(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from atbus.nats.succession import Succession
 from atbus.node.node import Node
 from atbus.testing.network import VirtualNetwork
 from tests.nats.crossing import End, cross
-from tests.nats.harbor import DOOR, HarborTests
+from tests.nats.harbor import DOOR, Caller, HarborTests
 from tests.nats.test_leafs_of_one_hub import HUB, PORT, REMOTE
 from tests.nats.transcripts import QUIET
 from tests.node.bus import CHILD, SIBLING
@@ -28,6 +28,9 @@ FAR = 0x10102
 
 class HandoverCase(HarborTests):
     """A root, a gateway below it that serves, one that will take over, and a server."""
+
+    #: How much time passes while each client says something.
+    pace_seconds = 0.0005
 
     def begin(self, network: Any) -> None:
         """Each test has a network of its own."""
@@ -58,14 +61,16 @@ class HandoverCase(HarborTests):
         self.network.start(self.hub, self.top, self.middle, self.giver, self.far)
         self.until(lambda: self.serving == [SIBLING])
         self.network.settle(2.0)
-        places = (self.hub, self.top, self.giver, self.far)
-        self.clients = [self.caller(self.gateways[node]) for node in places]
+        self.places = (self.hub, self.top, self.giver, self.far)
+        self.clients = [self.caller(self.gateways[node]) for node in self.places]
         self.said = 0
+        self.said_by: list[Caller] = []
         self.heard = [b""] * len(self.clients)
 
     def dial(self, node: Node, door: Any, port: int, factory: Any) -> End:
         """Connect a gateway to the server."""
-        self.ends[node].append(cross(self.network.clock, door, port, factory))
+        processes = self.network.process_of(node), self.network.process_of(self.hub)
+        self.ends[node].append(cross(self.network.clock, door, port, factory, processes))
         return self.ends[node][-1]
 
     @property
@@ -78,11 +83,14 @@ class HandoverCase(HarborTests):
         ]
 
     def say(self, subject: bytes = b"said") -> None:
-        """Let each client say something new, and 0.5 ms pass."""
-        for client in self.clients:
+        """Let each client whose node does not stand still say something new, and time pass."""
+        for client, node in zip(self.clients, self.places, strict=True):
+            if self.network.process_of(node).frozen:
+                continue
             client.says(b"PUB %s 6\r\n%06d\r\n" % (subject, self.said))
+            self.said_by.append(client)
             self.said += 1
-        self.network.settle(0.0005)
+        self.network.settle(self.pace_seconds)
 
     def say_until(self, condition: Callable[[], bool], subject: bytes = b"said") -> None:
         """Let them go on until something is so."""
@@ -145,8 +153,8 @@ class OrderTests(HandoverCase):
                 self.say()
             for heard in self.listen():
                 self.assertEqual(sorted(heard), [*range(self.said)])
-                for place in range(len(self.clients)):
-                    numbers = [each for each in heard if each % len(self.clients) == place]
+                for client in self.clients:
+                    numbers = [each for each in heard if self.said_by[each] is client]
                     self.assertEqual(numbers, sorted(numbers))
             super().end()
 
