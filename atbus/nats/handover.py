@@ -379,9 +379,11 @@ class Taking(Handover):
             source, sequence = publication.source, publication.sequence
             if not self._sent.may_know(source, passing.epoch, sequence):
                 return True
-            # The server cannot be told that plain subscribers have it.
-            is_heard = self._heard.may_know(source, passing.epoch, sequence)
-            return bool(passing.queues) and not is_heard
+            if passing.queues and self._heard.may_know(source, passing.epoch, sequence):
+                # The server cannot be told that plain subscribers have it; others have members.
+                self.link.hand_back(publication, passing)
+                return False
+            return bool(passing.queues)
         if self._has_room(publication.size_bytes):
             self._publications.append((publication, passing))
         return False

@@ -94,6 +94,47 @@ class HubOfDebianTests(LeafCase):
         await self.converse(ours, theirs)
         await self.share(ours, theirs)
 
+    def test_killed_and_back(self) -> Deferred[None]:
+        """A server that was killed and is back knows all interest again; nothing comes twice."""
+        return Deferred.fromCoroutine(self.killed_and_back())
+
+    async def killed_and_back(self) -> None:
+        gateway = await self.gateway(leaf_listen="127.0.0.1:0")
+        address = gateway.address("leaf_listen")
+        assert address is not None
+        server = self.server(LEAF, name="leaf", port=address[1], user="")
+        ours, theirs = await self.beside(gateway, server)
+        ours.says(b"SUB still.* 7\r\nPING\r\n")
+        await ours.hears(b"PONG\r\n")
+        for number in range(3):
+            await self.says_until_heard(theirs, ours, b"still.%d" % number)
+            await self.converse(ours, theirs)
+            server.stop()
+            await self.met(lambda: not gateway.leafs.links)
+            server = self.server(LEAF, name="leaf", port=address[1], user="")
+            _, theirs = await self.beside(gateway, server)
+        await self.share(ours, theirs)
+
+    def test_a_node_that_is_back(self) -> Deferred[None]:
+        """A server that has lost its hub tells it all interest again when it is back."""
+        return Deferred.fromCoroutine(self.back())
+
+    async def back(self) -> None:
+        gateway = await self.gateway(leaf_listen="127.0.0.1:0")
+        address = gateway.address("leaf_listen")
+        assert address is not None
+        server = self.server(LEAF, name="leaf", port=address[1], user="")
+        ours, theirs = await self.beside(gateway, server)
+        theirs.says(b"SUB still.* 7\r\nPING\r\n")
+        await theirs.hears(b"PONG\r\n")
+        for number in range(3):
+            await self.says_until_heard(ours, theirs, b"still.%d" % number)
+            await self.converse(ours, theirs)
+            await gateway.stopService()
+            await gateway.node.stop()
+            gateway = await self.gateway(leaf_listen=f"127.0.0.1:{address[1]}")
+            ours, _ = await self.beside(gateway, server)
+
 
 class HubOfNewerTests(HubOfDebianTests):
     """The newest nats-server as a leaf of a node."""

@@ -189,6 +189,22 @@ class OrderTests(HandoverCase):
                 self.assertEqual(sorted(map(int, numbers)), [*range(self.said)])
             super().end()
 
+    def test_plain_subscribers_of_the_server(self) -> None:
+        """A group gets on the bus what they have got already."""
+        for seed in range(3):
+            self.grow(seed)
+            self.subscribe(b"SUB said workers 1\r\n")
+            self.clients[0].says(b"SUB said 3\r\n")
+            self.network.settle(0.5)
+            self.change()
+            self.say_until(self.is_handed_over)
+            for _ in range(20):
+                self.say()
+            self.assertEqual(sorted(itertools.chain(*self.listen())), [*range(self.said)])
+            numbers = set(map(int, re.findall(rb" 3 6\r\n(\d{6})", self.heard[0])))
+            self.assertEqual(numbers, {*range(self.said)})
+            super().end()
+
     def test_answers(self) -> None:
         """Questions find their answers, in both directions."""
         self.grow()
