@@ -177,6 +177,11 @@ class Giving(Handover):
             return []
         return [interest, *self._plainly(subject)] if weight else [interest]
 
+    @property
+    def has_company(self) -> bool:
+        """Whether the other one has joined the mark."""
+        return any(queue == self.mark for _, queue in self.link.interests)
+
     def share(self) -> None:
         """From now on the other one passes on what is not marked here."""
         self.is_shared = True

@@ -41,6 +41,8 @@ TAKES_OVER: Final = "h"
 _ID_DIGITS: Final = 16
 #: What is answered when we do not hand over.
 _NO: Final = b"no"
+#: What is answered when another one is just taking over.
+_LATER: Final = b"later"
 
 
 class Succession:
@@ -108,6 +110,7 @@ class Succession:
 
     def joined(self, link: LeafLink) -> None:
         """Take note of a connection that takes part: it serves, or takes over."""
+        self._link = link
         taking = link.handover
         if isinstance(taking, Taking):
             taking.begin()
@@ -115,7 +118,6 @@ class Succession:
             self._serve(link)
 
     def _serve(self, link: LeafLink) -> None:
-        self._link = link
         try:
             self._subscription = self._node.subscribe(self._own, self._asked)
         except AtbusError as refused:
@@ -139,15 +141,19 @@ class Succession:
 
     def gives_way(self) -> bool:
         """Tell whether the gateway whose turn it is will take over from us."""
-        if self._subscription is None or self._link is None or not self._link.takes_part:
-            return False
-        if not self._candidacy.has_rivals:
+        link = self._link
+        if link is None or not (link.takes_part and self._candidacy.has_rivals):
             return False
         first = self._candidacy.first[len(self._candidacy.prefix) :]
         if self._reunion.waits(int(first[:_ID_DIGITS], 16)):
             return True
         is_able = first[_ID_DIGITS:] == f".{TAKES_OVER}"
         if not is_able or self._prefix + first[:_ID_DIGITS] in self._serving:
+            return False
+        if self.is_taking_over(link):
+            # What is kept for us nobody else has; the other one waits until we are through.
+            return True
+        if self._subscription is None:
             return False
         if self._patience is None:
             self._be_patient(bounds.HANDOVER_SECONDS)
@@ -178,6 +184,9 @@ class Succession:
             # We have just begun ourselves.
             link.later(bounds.HANDOVER_GRACE_SECONDS, partial(self._asked, question))
             return None
+        if question.payload == BEGIN and giving is not None and giving.has_company:
+            # The other one is told when it is done.
+            return _LATER
         self._reply_to = question.reply_to
         if question.payload == FINISH and giving is not None:
             giving.stop()
@@ -240,13 +249,15 @@ class Succession:
         return self._node.beyond.wanted_under(self._prefix)
 
     def asks(self) -> bool:
-        """Ask the gateway that serves to begin; tell whether there is just one."""
-        others = [each for each in self._serving if each != self._own]
-        if len(others) != 1:
+        """Ask the gateway that serves to begin; tell whether there is any."""
+        if not self._others:
             return False
-        [self._server] = others
         self._start(self._begin())
         return True
+
+    @property
+    def _others(self) -> list[str]:
+        return [each for each in self._serving if each != self._own]
 
     def _start(self, work: Any) -> None:
         self._asking = asking = Deferred.fromCoroutine(work)
@@ -267,11 +278,30 @@ class Succession:
     async def _begin(self) -> None:
         self._terms = None
         try:
-            self._terms = Ready.read(await self._ask(BEGIN))
+            text = await self._ask_in_turn()
+            if text is not None:
+                self._terms = Ready.read(text)
         except (AtbusError, ValueError) as fault:
             self._log.info("{server} does not hand over: {why}", server=self._server, why=fault)
         self._asking = None
         self._dial()
+
+    async def _ask_in_turn(self) -> bytes | None:
+        """Ask the one that serves, after another one has taken over; None if nobody serves."""
+        until = self._timers.seconds() + bounds.HANDOVER_SECONDS
+        while self._timers.seconds() < until:
+            others = self._others
+            if not others:
+                return None
+            if len(others) == 1:
+                [self._server] = others
+                text = await self._ask(BEGIN)
+                if text != _LATER:
+                    return text
+            waiting: Deferred[None] = Deferred()
+            self._timers.callLater(bounds.HANDOVER_GRACE_SECONDS, waiting.callback, None)
+            await waiting
+        return _NO
 
     def prepare(self, link: LeafLink) -> None:
         """Let a new connection take over what another gateway hands over, if one does."""

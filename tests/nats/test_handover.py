@@ -32,6 +32,9 @@ class HandoverCase(HarborTests):
     #: How much time passes while each client says something.
     pace_seconds = 0.0005
 
+    #: The ids of the two.
+    servers = (SIBLING, CHILD)
+
     def begin(self, network: Any) -> None:
         """Each test has a network of its own."""
 
@@ -45,21 +48,20 @@ class HandoverCase(HarborTests):
         address = "ipv4://10.0.0.2:1"
         self.top = self.root(nats=DOOR)
         self.middle = self.child(0x10100, listen=[address], subnets=[(0, 8)], nats=DOOR)
-        self.giver = self.child(SIBLING, nats=REMOTE)
-        self.taker = self.child(CHILD, nats=REMOTE)
+        self.giver, self.taker = (self.child(each, nats=REMOTE) for each in self.servers)
         self.far = self.node(FAR, upstream=address, nats=DOOR)
         for node in (self.hub, self.top, self.middle, self.giver, self.taker, self.far):
             self.gateway(node)
-        door = next(
+        self.door = next(
             each
             for each in self.quays[self.hub].ports
             if each.getHost().port == PORT  # type: ignore[attr-defined]  # of an address on TCP
         )
         self.ends: dict[Node, list[End]] = {self.giver: [], self.taker: []}
         for node in self.ends:
-            self.quays[node].dial = partial(self.dial, node, door.factory)
+            self.quays[node].dial = partial(self.dial, node, self.door.factory)
         self.network.start(self.hub, self.top, self.middle, self.giver, self.far)
-        self.until(lambda: self.serving == [SIBLING])
+        self.until(lambda: self.serving == [self.giver.bus_id])
         self.network.settle(2.0)
         self.places = (self.hub, self.top, self.giver, self.far)
         self.clients = [self.caller(self.gateways[node]) for node in self.places]
@@ -78,7 +80,7 @@ class HandoverCase(HarborTests):
         """Which gateways are connected."""
         return [
             node.bus_id
-            for node in (self.giver, self.taker)
+            for node in self.ends
             if any(link.takes_part for link in self.gateways[node].leafs.links)
         ]
 
