@@ -72,7 +72,7 @@ clean:  ## forget what was built; .venv stays
 	$(INSTALL) -e ".[cli,dev]"
 	touch .venv/stamp-run $@
 
-# The peers. nats-server is no Python package: without Debian's, the run says that it is absent.
+# The peers. Of nats-server the one on the PATH is measured: without it, the run says that it is absent.
 .venv/stamp-bench: setup.cfg pyproject.toml
 	test -e $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) -e ".[cli,bench]"

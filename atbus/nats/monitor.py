@@ -113,7 +113,7 @@ class Monitor:
             "write_deadline": int(settings.write_seconds * _NANOSECONDS),
             "start": _time(gateway.started_at),
             "now": _time(now),
-            "uptime": duration(now - gateway.started_at),
+            "uptime": uptime(now - gateway.started_at),
             "config_load_time": _time(gateway.configured_at),
             "mem": usage.ru_maxrss * 1024,
             "cores": os.cpu_count(),
@@ -258,7 +258,8 @@ class Monitor:
         gateway = self._gateway
         if gateway.node.state in ("running", "lost_upstream") and not gateway.is_leaving:
             return {"status": "ok"}
-        return {"status": "unavailable", "error": f"the node is {gateway.node.state}"}
+        why = "it is a lame duck" if gateway.is_leaving else f"the node is {gateway.node.state}"
+        return {"status": "unavailable", "error": why}
 
 
 def _route(peer: PeerReport, now: float) -> dict[str, Any]:
@@ -275,8 +276,8 @@ def _route(peer: PeerReport, now: float) -> dict[str, Any]:
         "start": _time(now - peer.age_seconds),
         "last_activity": _time(now - peer.idle_seconds),
         "rtt": None if peer.rtt_seconds is None else duration(peer.rtt_seconds),
-        "uptime": duration(peer.age_seconds),
-        "idle": duration(peer.idle_seconds),
+        "uptime": uptime(peer.age_seconds),
+        "idle": uptime(peer.idle_seconds),
         "pending_size": peer.pending_bytes,
         "in_msgs": peer.in_publications,
         "out_msgs": peer.out_publications,
@@ -304,8 +305,8 @@ def _member(link: RouteLink, now: float, wall_seconds: float, subs: str) -> dict
         "start": _time(wall_seconds - age_seconds),
         "last_activity": _time(wall_seconds - idle_seconds),
         "rtt": None if rtt_seconds is None else duration(rtt_seconds),
-        "uptime": duration(age_seconds),
-        "idle": duration(idle_seconds),
+        "uptime": uptime(age_seconds),
+        "idle": uptime(idle_seconds),
         "pending_size": link.waiting_bytes,
         "in_msgs": link.in_messages,
         "out_msgs": link.out_messages,
@@ -365,8 +366,8 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "stop": None if client.stopped is None else _time(client.stopped),
         "reason": None if client.stopped is None or not client.reason else client.reason.value,
         "rtt": duration(session.round_trip_seconds or 0.0),
-        "uptime": duration(ended - client.started),
-        "idle": duration(ended - client.active),
+        "uptime": uptime(ended - client.started),
+        "idle": uptime(ended - client.active),
         "pending_bytes": client.pending_bytes,
         "in_msgs": counts.in_messages,
         "out_msgs": counts.out_messages,
@@ -446,16 +447,33 @@ def _time(wall_seconds: float) -> str:
     return datetime.fromtimestamp(wall_seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def duration(seconds: float) -> str:
+def uptime(seconds: float) -> str:
     """
-    Write a length of time as Go does, to the second when it is long.
+    Write for how long something lasts, as nats-server does: whole seconds, no leading zeros.
 
     :param seconds: Not negative.
     """
-    if seconds < 1.0:
-        return f"{seconds * 1_000_000:.0f}µs" if seconds > 0 else "0s"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number) + f"{rest}s"
+    years, days = divmod(days, 365)
+    parts = [(years, "y"), (days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        del parts[0]
+    return "".join(f"{number}{unit}" for number, unit in parts)
+
+
+def duration(seconds: float) -> str:
+    """
+    Write how long something takes, as Go does; less than a millisecond in whole microseconds.
+
+    :param seconds: Less than a minute, and not negative.
+    """
+    nanoseconds = round(seconds * 1_000_000_000)
+    if nanoseconds < 1_000_000:
+        microseconds = nanoseconds // 1000
+        return f"{microseconds}µs" if microseconds else "0s"
+    size, unit = (1_000_000, "ms") if nanoseconds < 1_000_000_000 else (1_000_000_000, "s")
+    whole, rest = divmod(nanoseconds, size)
+    digits = f"{rest:0{len(str(size)) - 1}}".rstrip("0")
+    return f"{whole}.{digits}{unit}" if digits else f"{whole}{unit}"

@@ -135,6 +135,28 @@ class SignalsOfDebianTests(ProcessCase):
             self.assertEqual(numbers, [b"%06d" % each for each in range(1, self.count + 1)])
         self.assertNotIn("Traceback", self.first.output + self.second.output)
 
+    async def test_the_one_that_serves_is_killed(self) -> None:
+        """The next one takes over; what is on its way may be lost, and nothing comes twice."""
+        await self.begin_with_two()
+        talking = self.start_talking()
+        await deferLater(self.reactor, 0.2, lambda: None)
+        self.assertEqual(await self.first.stops(signal.SIGKILL), -signal.SIGKILL)
+        await self.second.says(SERVES)
+        for says, hears, subject in self.directions:
+            late = b"MSG %s 1 4\r\nlate\r\n" % subject
+            while late not in hears.heard:
+                says.says(b"PUB %s 4\r\nlate\r\n" % subject)
+                await deferLater(self.reactor, 0.02, lambda: None)
+        await deferLater(self.reactor, 0.5, self.stop_talking, talking)
+        for says, hears, subject in self.directions:
+            says.says(b"PUB %s 6\r\nlast!!\r\n" % subject)
+            heard = await hears.hears(b"last!!\r\n")
+            found = re.findall(rb"MSG %s 1 6\r\n(\d{6})" % subject, heard)
+            numbers = [int(each) for each in found]
+            self.assertEqual(numbers, sorted(set(numbers)))
+            self.assertEqual(numbers[-200:], [*range(self.count - 199, self.count + 1)])
+        self.assertNotIn("Traceback", self.second.output)
+
     async def test_the_second_signal(self) -> None:
         """Who waits for a gateway that stands still waits no longer then, also for its node."""
         await self.begin_with_two(STUBBORN)

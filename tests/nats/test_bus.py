@@ -47,6 +47,12 @@ class ThreeHopTests(HarborTests):
         caller.says(data)
         self.network.settle(0.5)
 
+    def crossings(self) -> int:
+        """Count the links that publications have crossed, each as often as that."""
+        nodes = (*self.middle, self.far_gateway.node, self.near_gateway.node)
+        ends = [end for node in nodes for end in node._parts.registrar.endpoints.values()]
+        return sum(end.out_publications for end in ends)
+
     def test_they_share_subjects(self) -> None:
         """What one client publishes the other gets, byte for byte, with reply and headers."""
         self.says(self.far, b"SUB a.* 7\r\n")
@@ -90,7 +96,9 @@ class ThreeHopTests(HarborTests):
         self.says(self.far, b"SUB a 1\r\nSUB * 2\r\n")
         other = self.enters()
         self.says(other, b"SUB > 3\r\n")
+        before = self.crossings()
         self.says(self.near, b"PUB a 2\r\nhi\r\n")
+        self.assertEqual(self.crossings() - before, 3)
         heard = self.far.hears()
         self.assertEqual(sorted(heard.split(b"\r\n")[::2]), [b"", b"MSG a 1 2", b"MSG a 2 2"])
         self.assertEqual(other.hears(), b"MSG a 3 2\r\nhi\r\n")

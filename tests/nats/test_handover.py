@@ -144,7 +144,7 @@ class OrderTests(HandoverCase):
 
     def test_plain_subscribers(self) -> None:
         """Whoever is where: each hears each other once, in order."""
-        for seed in range(5):
+        for seed in range(3):
             self.grow(seed)
             self.subscribe()
             for _ in range(20):
@@ -162,7 +162,7 @@ class OrderTests(HandoverCase):
 
     def test_groups(self) -> None:
         """One member of a group on both sides gets each message."""
-        for seed in range(5):
+        for seed in range(3):
             self.grow(seed)
             self.subscribe(b"SUB said workers 1\r\n")
             self.change()
@@ -286,6 +286,8 @@ class AgainTests(HandoverCase):
 
 class FaultTests(HandoverCase):
     """Where it does not come to a good end the server is served again soon."""
+
+    pace_seconds = 0.002
 
     def serves_alone(self, seconds: float) -> None:
         """The next one serves, and everything comes once from then on."""

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from atbus.nats import bounds, monitor
 from atbus.nats.gateway import Gateway
-from atbus.nats.monitor import duration
+from atbus.nats.monitor import duration, uptime
 from tests.nats.harbor import HarborTests
 from tests.nats.transcripts import QUIET
 
@@ -220,7 +220,8 @@ class MonitorTests(HarborTests):
         """A gateway that is leaving is not for new clients."""
         self.assertEqual(self.asks("/healthz"), (200, '{\n  "status": "ok"\n}'))
         self.one.is_leaving = True
-        self.assertEqual(self.asks("/healthz")[0], 503)
+        unwell = '{\n  "status": "unavailable",\n  "error": "%s"\n}'
+        self.assertEqual(self.asks("/healthz"), (503, unwell % "it is a lame duck"))
 
     def test_questions_that_make_no_sense(self) -> None:
         """They are told what is wrong; other pages are not there."""
@@ -243,6 +244,11 @@ class MonitorTests(HarborTests):
         self.assertTrue(self.asks("/healthz?callback=f(x)")[1].startswith("{"))
 
     def test_durations(self) -> None:
-        """As Go writes them."""
-        for seconds, text in ((0, "0s"), (0.25, "250000µs"), (62, "1m2s"), (90_061, "1d1h1m1s")):
+        """As Go writes them, and how long something lasts as nats-server writes that."""
+        lengths = {0: "0s", 0.000_000_9: "0s", 0.000_250_7: "250µs", 0.25: "250ms"}
+        lengths |= {0.001_234_567: "1.234567ms", 1.0: "1s", 1.5: "1.5s", 2.000_003: "2.000003s"}
+        for seconds, text in lengths.items():
             self.assertEqual(duration(seconds), text)
+        ages = {0.9: "0s", 62.9: "1m2s", 3600: "1h0m0s", 86_400: "1d0h0m0s", 90_061: "1d1h1m1s"}
+        for seconds, text in (ages | {366 * 86_400: "1y1d0h0m0s"}).items():
+            self.assertEqual(uptime(seconds), text)

@@ -178,6 +178,41 @@ class MeshTests(BusTests):
         self.assertEqual((self.ids(first), self.ids(second)), ([2 << 16], [1 << 16]))
 
 
+class GossipTests(BusTests):
+    """Peers that nobody was told of: what is known of them has come over the tree."""
+
+    def member(self, number: int, group: str = "a") -> Node:
+        """Make a proxy below the root that is to be connected to those of its group."""
+        labels = {"group": group}
+        return self.child(
+            ROOT + (number << 8),
+            listen=[f"ipv4://10.0.1.{number}:7000"],
+            subnets=[(0, 8)],
+            labels=labels,
+            peer_labels=labels,
+            proxy=True,
+            # By itself a proxy asks for that when it has somebody below it.
+            route_table="full",
+        )
+
+    def test_a_newcomer_is_connected_to_all(self) -> None:
+        """It is told of all of its group, and they of it; those of other groups stay apart."""
+        members = [self.member(number) for number in (1, 2, 3)]
+        stranger, newcomer = self.member(4, "b"), self.member(5)
+        self.network.start(self.root(), *members, stranger)
+        self.network.settle(10)
+        for member in members:
+            others = [each.bus_id for each in members if each is not member]
+            self.assertEqual(self.ids(member), [ROOT, *others])
+        self.network.start(newcomer)
+        self.network.settle(10)
+        group = [*members, newcomer]
+        for member in group:
+            others = [each.bus_id for each in group if each is not member]
+            self.assertEqual(self.ids(member), [ROOT, *others])
+        self.assertEqual(self.ids(stranger), [ROOT])
+
+
 class ReloadTests(PeerCase):
     """Each test is named for the option that changes."""
 

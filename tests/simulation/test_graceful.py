@@ -48,5 +48,5 @@ class DirectTests(SimulationTests):
         Scenario: K21
         """
         kinds = ["kill_proxy", "kill_leaf", "cut", "cut_one", "stall", "split", "freeze"]
-        counts = self.storms(seeds(600, 40), [*kinds, "disconnect", "stop"], direct=True)
+        counts = self.storms(seeds(600, 24), [*kinds, "disconnect", "stop"], direct=True)
         self.assertTrue(counts["delivered"] > 5_000, counts)

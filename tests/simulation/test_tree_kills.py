@@ -19,7 +19,7 @@ class TreeTests(SimulationTests):
 
         Scenario: K21, K29, I2, I10
         """
-        counts = self.storms(seeds(100, 40), ["kill_proxy"], faults=5)
+        counts = self.storms(seeds(100, 32), ["kill_proxy"], faults=5)
         self.assertTrue(counts["UNCERTAIN"] > 20 and counts["delivered"] > 5_000, counts)
         certain = {"NO_ROUTE", "NOT_CONNECTED", "CLOSING"}
         self.assertEqual(set(counts) - {"delivered", "UNCERTAIN"} - certain, set())
@@ -28,7 +28,7 @@ class TreeTests(SimulationTests):
         """Kills, power cuts, broken, stuck and split links, and processes that stand still."""
         kinds = ["kill_proxy", "kill_leaf", "kill_root", "power_off", "freeze"]
         kinds += ["cut", "cut_one", "stall", "split"]
-        counts = self.storms(seeds(200, 60), kinds)
+        counts = self.storms(seeds(200, 36), kinds)
         self.assertTrue(counts["UNCERTAIN"] > 100 and counts["delivered"] > 5_000, counts)
 
     def test_the_same_seed_is_the_same_story(self) -> None:

@@ -279,6 +279,19 @@ class DecisionTests(SynchronousTestCase):
         )
 
 
+class RememberedTests(SynchronousTestCase):
+    """What is known of where plain subscribers are."""
+
+    def test_it_is_bounded(self) -> None:
+        """However many subjects there are, not more than so many are remembered."""
+        distributor = Distributor(Interests(), lambda _: 0)
+        for number in range(3 * limits.MATCHES_REMEMBERED_MAX):
+            distributor.distribute(Incoming(subject=("a", str(number))))
+            self.assertLessEqual(
+                len(distributor._plain_places), limits.MATCHES_REMEMBERED_MAX + 1
+            )
+
+
 class SimulationTests(SynchronousTestCase):
     """Random trees with peers, subscribers that come and go, links that are cut and healed."""
 
@@ -373,6 +386,9 @@ class SimulationTests(SynchronousTestCase):
         members = {bus_id for bus_id, queue in interested if queue}
         self.assertEqual(len(got), bool(members))
         self.assertTrue(_all_in(got, members))
+        # Over each link once, in one of the two directions.
+        crossed = Counter(frozenset(ends) for ends in letters(meadow))
+        self.assertEqual(set(crossed.values()) - {1}, set())
 
 
 def _wants(pattern: str, subject: str) -> bool:
