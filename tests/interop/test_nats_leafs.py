@@ -79,17 +79,20 @@ class LeafOfNewerTests(LeafOfDebianTests):
 class HubOfDebianTests(LeafCase):
     """nats-server 2.9 as a leaf of a node."""
 
+    async def hub(self, **nats: Any) -> tuple[Gateway, int]:
+        """Start a node that takes leafs, and say on which port."""
+        gateway = await self.gateway(leaf_listen="127.0.0.1:0", **nats)
+        address = gateway.address("leaf_listen")
+        assert address is not None
+        return gateway, address[1]
+
     def test_both_ways(self) -> Deferred[None]:
         """Interest, messages, headers, requests and 503 cross in both directions, once each."""
         return Deferred.fromCoroutine(self.both_ways())
 
     async def both_ways(self) -> None:
-        gateway = await self.gateway(
-            leaf_listen="127.0.0.1:0", leaf_user="site", leaf_password="secret"
-        )
-        address = gateway.address("leaf_listen")
-        assert address is not None
-        server = self.server(LEAF, name="leaf", port=address[1], user="site:secret@")
+        gateway, port = await self.hub(leaf_user="site", leaf_password="secret")
+        server = self.server(LEAF, name="leaf", port=port, user="site:secret@")
         ours, theirs = await self.beside(gateway, server)
         await self.converse(ours, theirs)
         await self.share(ours, theirs)
@@ -99,10 +102,8 @@ class HubOfDebianTests(LeafCase):
         return Deferred.fromCoroutine(self.killed_and_back())
 
     async def killed_and_back(self) -> None:
-        gateway = await self.gateway(leaf_listen="127.0.0.1:0")
-        address = gateway.address("leaf_listen")
-        assert address is not None
-        server = self.server(LEAF, name="leaf", port=address[1], user="")
+        gateway, port = await self.hub()
+        server = self.server(LEAF, name="leaf", port=port, user="")
         ours, theirs = await self.beside(gateway, server)
         ours.says(b"SUB still.* 7\r\nPING\r\n")
         await ours.hears(b"PONG\r\n")
@@ -111,7 +112,7 @@ class HubOfDebianTests(LeafCase):
             await self.converse(ours, theirs)
             server.stop()
             await self.met(lambda: not gateway.leafs.links)
-            server = self.server(LEAF, name="leaf", port=address[1], user="")
+            server = self.server(LEAF, name="leaf", port=port, user="")
             _, theirs = await self.beside(gateway, server)
         await self.share(ours, theirs)
 
@@ -120,10 +121,8 @@ class HubOfDebianTests(LeafCase):
         return Deferred.fromCoroutine(self.back())
 
     async def back(self) -> None:
-        gateway = await self.gateway(leaf_listen="127.0.0.1:0")
-        address = gateway.address("leaf_listen")
-        assert address is not None
-        server = self.server(LEAF, name="leaf", port=address[1], user="")
+        gateway, port = await self.hub()
+        server = self.server(LEAF, name="leaf", port=port, user="")
         ours, theirs = await self.beside(gateway, server)
         theirs.says(b"SUB still.* 7\r\nPING\r\n")
         await theirs.hears(b"PONG\r\n")
@@ -132,7 +131,7 @@ class HubOfDebianTests(LeafCase):
             await self.converse(ours, theirs)
             await gateway.stopService()
             await gateway.node.stop()
-            gateway = await self.gateway(leaf_listen=f"127.0.0.1:{address[1]}")
+            gateway = await self.gateway(leaf_listen=f"127.0.0.1:{port}")
             ours, _ = await self.beside(gateway, server)
 
 
