@@ -20,6 +20,7 @@ from atbus.nats import bounds
 from atbus.nats.candidacy import Candidacy
 from atbus.nats.leaf_grammar import write_interest, write_message
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession
+from atbus.nats.loops import Loops
 from atbus.nats.server_grammar import Interest, Message
 from atbus.nats.server_link import ServerLink
 from atbus.nats.succession import TAKES_OVER, Succession
@@ -66,7 +67,7 @@ class LeafLink(ServerLink):
         self.joined: Callable[[], object] = lambda: None
         #: Called when a handover is through, and another one may begin.
         self.freed: Callable[[], object] = lambda: None
-        self._loops: dict[str, IDelayedCall] = {}
+        self._loops = Loops(self, leafs.timers)
         self._later: list[IDelayedCall] = []
         # What the server has been asked, and who waits for it.
         self._barrier = _BARRIERS_BEFORE
@@ -74,61 +75,40 @@ class LeafLink(ServerLink):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
-        for call in self._loops.values():
-            call.cancel()
-        self._loops = {}
+        self._loops.stop()
         for call in self._later:
             if call.active():
                 call.cancel()
         super().connectionLost(reason)
 
     def told(self, message: Told) -> None:
-        """
-        Pass on who wants what.
-
-        When a bus that was cut is joined, two gateways are connected to one server until the one
-        hears of the other. The server is not told at once of the loop that this is: it would end
-        both connections.
-        """
-        entries = [entry for entry in message.entries if not self._is_loop(entry)]
-        for entry in message.entries:
-            if not entry.weight and entry.subject in self._loops:
-                # What comes later is another one.
-                self._loops.pop(entry.subject).cancel()
-            if self._is_loop(entry) and entry.subject not in self._loops:
-                self._loops[entry.subject] = self._owner.timers.callLater(
-                    bounds.LEAF_RIVAL_SECONDS, self._tell_loop, entry.subject
-                )
+        """Pass on who wants what, but what finds loops as far as that is put off."""
+        entries = self._loops.sift(message.entries)
         if self.handover is not None:
             # The server tells the one gateway what the other one asks it for. So the bus seems to
             # want the answers that are expected, and then no more; but they are still to come.
             entries = [each for each in entries if each.queue or each.subject not in self._expected]
         super().told(attrs.evolve(message, entries=tuple(entries)))
 
-    def _is_loop(self, entry: InterestEntry) -> bool:
-        """Tell whether the other side would hear from us what it has told, and need not at once."""
-        return (
-            entry.weight > 0
-            and entry.subject.startswith(LOOP_SUBJECTS)
-            and (entry.subject, "") in self.interests
-            and (self._hides_loops or self.has_rivals())
-        )
-
     @property
-    def _hides_loops(self) -> bool:
+    def hides_loops(self) -> bool:
         """Whether another gateway is connected for longer than it takes to hear of this one."""
         handover = self.handover
         return handover is not None and (not handover.is_alone or self.has_rivals())
 
-    def _tell_loop(self, subject: str) -> None:
-        if self._hides_loops:
-            self._loops[subject] = self._owner.timers.callLater(
-                bounds.LEAF_RIVAL_SECONDS, self._tell_loop, subject
-            )
-            return
-        del self._loops[subject]
+    def tell_loop(self, subject: str) -> None:
+        """Tell the server now what finds a loop, if the bus still wants it."""
         if self._place is not None and self._owner.beyond.is_wanted(self._place, subject):
             self._send(self._written(Interest(subject, "", 1)))
+
+    def is_looped(self) -> None:
+        """End: what is said to the server comes back over the bus."""
+        self._perform(self.session.is_looped())
+
+    def _interested(self, subject: str, queue: str, weight: int) -> None:
+        super()._interested(subject, queue, weight)
+        if weight:
+            self._loops.heard(subject)
 
     # While the server is handed over.
 

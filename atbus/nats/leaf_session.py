@@ -6,9 +6,9 @@ it, and says CONNECT and PING. The hub judges it and says INFO again, marked ``c
 then on both tell their interest and send messages. A dialer is open when it hears that, or the
 first PONG. PINGs go out after silence; too many without an answer end the connection.
 
-Loops. A hub tells its leafs a subject of its own, ``$LDS.`` and a random word. Interest is passed
-on by everybody, so one that is told its own subject has itself behind that leaf: it says so, and
-closes. The other side waits long before it tries again.
+Loops. Both tell a subject of their own, ``$LDS.`` and a random word. Interest is passed on by
+everybody, so one that is told its own subject has itself behind the other side: it says so, and
+closes. Who has dialed waits long before it tries again.
 
 Rights. What a leaf may do is known to its hub, and told to it in the second INFO. A leaf keeps to
 that; a hub that is asked or sent what a leaf may not says so, and closes. A leaf asks for all that
@@ -107,6 +107,11 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         self.rights: Permissions = EVERYTHING
         self._terms = terms
         self._judge = judge
+
+    @property
+    def loop_subject(self) -> str:
+        """The subject by which we find loops; empty for none."""
+        return self._terms.loop_subject
 
     @property
     def is_spoke(self) -> bool:
@@ -218,19 +223,23 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
             return []
         self.state = State.OPEN
         effects: list[Effect] = [Opened()]
-        if self._terms.is_hub and self._terms.loop_subject:
+        if self._terms.loop_subject:
             effects.append(Write(write_interest(Interest(self._terms.loop_subject, "", 1))))
         return effects
 
     def _interested(self, interest: Interest) -> list[Effect]:
         if interest.subject == self._terms.loop_subject and interest.weight:
-            text = 'Loop detected for leafnode account="$G"'
-            return self._end("we are behind it ourselves", text, is_lasting=True)
+            return self.is_looped()
         if interest.subject.startswith(_SYSTEM_SUBJECTS):
             return []
         if self._terms.is_hub and interest.weight and not self._may_ask(interest):
             return self._violated("Subscription", interest.subject)
         return [interest]
+
+    def is_looped(self) -> list[Effect]:
+        """End: there is another way from the other side to us."""
+        text = 'Loop detected for leafnode account="$G"'
+        return self._end("there is a loop, we are behind it ourselves", text, is_lasting=True)
 
     def _may_ask(self, interest: Interest) -> bool:
         # By these it is found out whether there is a loop, whatever else is allowed.

@@ -23,6 +23,7 @@ from atbus.nats.connect_options import ConnectOptions, read_options
 from atbus.nats.credentials import Credentials, read_credentials
 from atbus.nats.leaf import LeafLink, Solicitor
 from atbus.nats.leaf_session import LOOP_SUBJECTS, LeafSession, LeafTerms
+from atbus.nats.loops import draw_loop_subject
 from atbus.nats.server_link import ServerLinks
 from atbus.nats.tls import remote_contexts
 
@@ -191,6 +192,7 @@ class Leafs(ServerLinks):
             tls=True,
             needs_tls=remote.tls,
             prove=self._newest(outfit).prove,
+            loop_subject=draw_loop_subject(self.node.bus_id),
             ping_seconds=self.ping_seconds,
             pings_max=self.pings_max,
         )

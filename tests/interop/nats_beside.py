@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
 
 from atbus.nats.gateway import Gateway
 from atbus.nats.settings import read_gateway
@@ -26,6 +29,15 @@ class ServerCase(SocketCase):
     def setUp(self) -> None:
         super().setUp()
         require_nats_server(self.binary)
+        #: What nodes have logged.
+        self.log: list[str] = []
+
+        @provider(ILogObserver)
+        def note(event: LogEvent) -> None:
+            self.log.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
 
     def server(self, config: str, *, takes_routes: bool = False, **values: Any) -> NatsServer:
         """Start a server; it is stopped after the test."""
@@ -69,11 +81,20 @@ class ServerCase(SocketCase):
             await deferLater(self.reactor, 0.02, lambda: None)
         self.fail("it has not come about")
 
+    async def logged(self, text: str) -> None:
+        """Wait until a node has logged something."""
+        await self.met(lambda: any(text in line for line in self.log))
+
     async def says_until_heard(self, says: Talker, hears: Talker, subject: bytes) -> None:
         """Publish until interest has come through, then until nothing is on its way."""
-        while subject not in hears.heard:
+
+        def is_heard() -> bool:
+            if subject in hears.heard:
+                return True
             says.says(b"PUB " + subject + b" 5\r\nfirst\r\n")
-            await deferLater(self.reactor, 0.02, lambda: None)
+            return False
+
+        await self.met(is_heard)
         says.says(b"PUB " + subject + b" 4\r\nlast\r\n")
         await hears.hears(b"4\r\nlast\r\n")
 
@@ -104,25 +125,27 @@ class ServerCase(SocketCase):
         asks.says(b"PUB nobody.there %s 4\r\nwhat\r\n" % inbox)
         self.assertIn(NO_RESPONDERS, await asks.hears(b"\r\n\r\n\r\n"))
 
-    async def share(self, ours: Talker, theirs: Talker) -> None:
-        """A queue group with a member on each side: each message once, and both get some."""
-        # Each hears of the other one only, not of itself.
-        marks = {ours: b"jobs.ours", theirs: b"jobs.theirs"}
+    async def share(self, *members: Talker) -> None:
+        """A queue group with a member at each place: each message once, and all get some."""
+        # Each hears of the others only, not of itself.
+        marks = {member: b"jobs.%d" % number for number, member in enumerate(members)}
         for member, mark in marks.items():
             member.says(b"SUB jobs workers 5\r\nSUB %s 6\r\nPING\r\n" % mark)
             await member.hears(b"PONG\r\n")
-        await self.says_until_heard(ours, theirs, marks[theirs])
-        await self.says_until_heard(theirs, ours, marks[ours])
+        pairs = [*permutations(members, 2)]
+        for says, hears in pairs:
+            hears.heard = b""
+            await self.says_until_heard(says, hears, marks[hears])
         count = 200
-        for publisher in (ours, theirs):
+        for publisher in members:
             publisher.says(b"".join(b"PUB jobs 4\r\n%04d\r\n" % n for n in range(count)))
-        jobs = b"MSG jobs 5 4\r\n"
-        members = (ours, theirs)
-        await self.met(lambda: sum(each.heard.count(jobs) for each in members) >= 2 * count)
+        wanted, jobs = count * len(members), b"MSG jobs 5 4\r\n"
+        await self.met(lambda: sum(each.heard.count(jobs) for each in members) >= wanted)
         # What came twice would have come before this.
-        ours.says(b"PUB %s 4\r\ndone\r\n" % marks[theirs])
-        theirs.says(b"PUB %s 4\r\ndone\r\n" % marks[ours])
-        await self.met(lambda: all(b"done\r\n" in each.heard for each in members))
+        for says, hears in pairs:
+            says.says(b"PUB %s 4\r\ndone\r\n" % marks[hears])
+        others = len(members) - 1
+        await self.met(lambda: all(each.heard.count(b"done\r\n") == others for each in members))
         got = [each.heard.count(jobs) for each in members]
-        self.assertEqual(sum(got), 2 * count)
+        self.assertEqual(sum(got), wanted)
         self.assertGreater(min(got), 0)

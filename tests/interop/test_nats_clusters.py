@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,15 +14,21 @@ from tests.interop.nats_beside import ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.nats.sockets import Talker
 
+TAKES_LEAFS = "leafnodes { host: 127.0.0.1, port: -1 }"
+
 
 class ClusterCase(ServerCase):
     """Servers of one cluster, and gateways that join it."""
 
-    def member(self, name: str, *routes: int, port: int = -1) -> NatsServer:
+    def member(
+        self, name: str, *routes: int, port: int = -1, takes_leafs: bool = False
+    ) -> NatsServer:
         """Start a server of the cluster, with routes to these ports."""
+        more = Path(self.mktemp())
+        more.write_text(TAKES_LEAFS if takes_leafs else "")
         urls = ",".join(f"nats-route://u:p@127.0.0.1:{each}" for each in routes)
         server = NatsServer(
-            *("-n", name, "--cluster_name", "C1"),
+            *("-c", str(more), "-n", name, "--cluster_name", "C1"),
             *("--cluster", f"nats://u:p@127.0.0.1:{port}"),
             *(("--routes", urls) if urls else ()),
             binary=self.binary,

@@ -37,6 +37,18 @@ class LeafCase(ServerCase):
         assert address is not None
         return await self.client(address[1]), await self.client(server.port)
 
+    async def hub(self, **nats: Any) -> tuple[Gateway, int]:
+        """Start a node that takes leafs, and say on which port."""
+        gateway = await self.gateway(leaf_listen="127.0.0.1:0", **nats)
+        return gateway, leaf_port(gateway)
+
+
+def leaf_port(gateway: Gateway) -> int:
+    """Say where a gateway takes leafs."""
+    address = gateway.address("leaf_listen")
+    assert address is not None
+    return address[1]
+
 
 class LeafOfDebianTests(LeafCase):
     """A node as a leaf of nats-server 2.9."""
@@ -78,13 +90,6 @@ class LeafOfNewerTests(LeafOfDebianTests):
 
 class HubOfDebianTests(LeafCase):
     """nats-server 2.9 as a leaf of a node."""
-
-    async def hub(self, **nats: Any) -> tuple[Gateway, int]:
-        """Start a node that takes leafs, and say on which port."""
-        gateway = await self.gateway(leaf_listen="127.0.0.1:0", **nats)
-        address = gateway.address("leaf_listen")
-        assert address is not None
-        return gateway, address[1]
 
     def test_both_ways(self) -> Deferred[None]:
         """Interest, messages, headers, requests and 503 cross in both directions, once each."""

@@ -13,8 +13,6 @@ from urllib.request import ProxyHandler, build_opener
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import provider
 
 from atbus.nats.gateway import Gateway
 from atbus.node.toml import parse_config
@@ -75,14 +73,6 @@ class PageCase(ServerCase):
             "/etc/atbus/route.key": ours.key,
             "/etc/atbus/cluster-ca.pem": authority,
         }
-        self._log: list[str] = []
-
-        @provider(ILogObserver)
-        def note(event: LogEvent) -> None:
-            self._log.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(note)
-        self.addCleanup(globalLogPublisher.removeObserver, note)
 
     def here(self, text: str, **places: int) -> str:
         """
@@ -119,10 +109,6 @@ class PageCase(ServerCase):
         _, gateway = await self.started(config)
         assert gateway is not None
         return gateway
-
-    async def logged(self, text: str) -> None:
-        """Wait until a node has logged something."""
-        await self.met(lambda: any(text in line for line in self._log))
 
     async def at(self, gateway: Gateway) -> Talker:
         """Connect a client to a gateway."""

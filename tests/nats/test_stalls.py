@@ -72,7 +72,7 @@ class StallTests(HandoverCase):
 
     def is_loop_seen(self) -> bool:
         """Tell whether the giver has heard that there is another one at the server."""
-        return any(link._loops for link in self.links(self.giver))
+        return any(link._loops.are_put_off for link in self.links(self.giver))
 
 
 class UnreadTests(HandoverCase):

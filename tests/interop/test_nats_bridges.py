@@ -1,0 +1,119 @@
+"""Servers of NATS that talk with each other through nodes, and buses that do through servers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from atbus.nats.gateway import Gateway
+from tests.interop.nats_server import NEWER_BINARY, NatsServer
+from tests.interop.test_nats_clusters import ClusterCase
+from tests.interop.test_nats_leafs import LEAF, LeafCase, leaf_port
+
+
+class BridgeCase(LeafCase, ClusterCase):
+    """Clients at several places, which are all to talk with each other."""
+
+    async def all_talk(self, places: Sequence[Gateway | NatsServer]) -> None:
+        """Publications, a queue group, requests and 503, between all, nothing twice."""
+        ports = [self.port_of(each) for each in places]
+        everybody = [await self.client(port) for port in ports]
+        await self.subscribe_all(everybody)
+        await self.each_hears_once(everybody)
+        await self.share(*everybody)
+        for one, other in combinations(ports, 2):
+            await self.converse(await self.client(one), await self.client(other))
+
+    @staticmethod
+    def port_of(place: Gateway | NatsServer) -> int:
+        """Say where clients come in."""
+        if isinstance(place, NatsServer):
+            return place.port
+        address = place.address()
+        assert address is not None
+        return address[1]
+
+    async def bus(self, *tables: dict[str, Any]) -> list[Gateway]:
+        """Start a bus of one node for each table ``[nats]``: the first is above all others."""
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        root = f"unix://{folder}/root.sock"
+        above: dict[str, Any] = {"listen": [root], "subnets": [(0, 16)]}
+        gateways = []
+        for number, table in enumerate(tables):
+            options = {"upstream": root} if number else above
+            nats = {"listen": "127.0.0.1:0", **table}
+            _, gateway = await self.node(0x10000 + number, nats=nats, **options)
+            assert gateway is not None
+            gateways.append(gateway)
+        return gateways
+
+    def leaf(self, name: str, port: int) -> NatsServer:
+        """Start a server that is a leaf of whoever takes leafs at a port."""
+        return self.server(LEAF, name=name, port=port, user="")
+
+    async def has_leafs(self, gateway: Gateway, count: int) -> None:
+        """Wait until a gateway has so many leafs."""
+        await self.met(lambda: sum(each.takes_part for each in gateway.leafs.links) == count)
+
+
+class BridgesDebianTests(BridgeCase):
+    """Servers 2.9."""
+
+    def test_two_leafs_of_a_node(self) -> Deferred[None]:
+        """Two servers that are leafs of one node talk with each other through it."""
+        return Deferred.fromCoroutine(self.two_leafs_of_a_node())
+
+    async def two_leafs_of_a_node(self) -> None:
+        gateway, port = await self.hub()
+        leafs = [self.leaf("one", port), self.leaf("two", port)]
+        await self.has_leafs(gateway, 2)
+        await self.all_talk([gateway, *leafs])
+
+    def test_leafs_of_two_nodes(self) -> Deferred[None]:
+        """Two servers that are leafs of two nodes talk with each other over their bus."""
+        return Deferred.fromCoroutine(self.leafs_of_two_nodes())
+
+    async def leafs_of_two_nodes(self) -> None:
+        door = {"leaf_listen": "127.0.0.1:0"}
+        # The two are three hops apart: both are below the first.
+        gateways = await self.bus({}, door, door)
+        leafs = [self.leaf(f"{each.node.bus_id:x}", leaf_port(each)) for each in gateways[1:]]
+        for gateway in gateways[1:]:
+            await self.has_leafs(gateway, 1)
+        await self.all_talk([*gateways, *leafs])
+
+    def test_a_leaf_of_a_member(self) -> Deferred[None]:
+        """A server that is a leaf of a member of the node's cluster talks with the bus."""
+        return Deferred.fromCoroutine(self.a_leaf_of_a_member())
+
+    async def a_leaf_of_a_member(self) -> None:
+        one = self.member("one")
+        two = self.member("two", one.route_port, takes_leafs=True)
+        gateway = await self.gateway(cluster=self.joins(one))
+        await self.beside_each(gateway, 2)
+        leaf = self.leaf("leaf", two.leaf_port)
+        await self.all_talk([gateway, leaf, two, one])
+
+    def test_two_buses_in_a_cluster(self) -> Deferred[None]:
+        """Clients of two buses and of the servers talk with each other."""
+        return Deferred.fromCoroutine(self.two_buses_in_a_cluster())
+
+    async def two_buses_in_a_cluster(self) -> None:
+        one = self.member("one")
+        two = self.member("two", one.route_port)
+        buses = [await self.bus({}, {"cluster": self.joins(one)}) for _ in range(2)]
+        for _, gateway in buses:
+            await self.beside_each(gateway, 3)
+        await self.all_talk([*buses[0], *buses[1], one, two])
+
+
+class BridgesNewerTests(BridgesDebianTests):
+    """The newest version."""
+
+    binary = NEWER_BINARY
