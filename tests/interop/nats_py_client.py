@@ -17,6 +17,8 @@ from nats.errors import MaxPayloadError, NoRespondersError
 
 PATIENCE_SECONDS = 180.0
 
+NAMES = ("one", "other")
+
 
 def say(line: str) -> None:
     """Tell the test."""
@@ -80,6 +82,7 @@ async def basics(here: str, there: str, authority: str = "") -> None:
     else:
         raise AssertionError("somebody has answered")
     await given_up(one)
+    await share(one, other)
 
     large = b"x" * one.max_payload
     received = await other.subscribe("large")
@@ -108,6 +111,24 @@ async def given_up(one: Any) -> None:
     await subscription.unsubscribe(limit=1)
     headers = await asyncio.wait_for(told, PATIENCE_SECONDS)
     assert headers == {"Status": "503"}, headers
+
+
+async def share(one: Any, other: Any) -> None:
+    """A group with a member at each gets each publication once, and both members get some."""
+    members = [await each.subscribe("jobs", queue="workers") for each in (one, other)]
+    await everywhere(one, other, "ready")
+    await everywhere(other, one, "ready")
+    for number in range(200):
+        for publisher, name in zip((one, other), NAMES, strict=True):
+            await publisher.publish("jobs", f"{name} {number}".encode())
+    await everywhere(one, other, "ready")
+    await everywhere(other, one, "ready")
+    got = [[(await each.next_msg()).data for _ in range(each.pending_msgs)] for each in members]
+    wanted = sorted(f"{name} {number}".encode() for number in range(200) for name in NAMES)
+    assert sorted(got[0] + got[1]) == wanted, got
+    assert all(got), got
+    for each in members:
+        await each.unsubscribe()
 
 
 async def drain(one: Any, other: Any) -> None:

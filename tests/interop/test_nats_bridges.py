@@ -81,7 +81,7 @@ class BridgesDebianTests(BridgeCase):
 
     async def leafs_of_two_nodes(self) -> None:
         door = {"leaf_listen": "127.0.0.1:0"}
-        # The two are three hops apart: both are below the first.
+        # The two are below the first, and no neighbors.
         gateways = await self.bus({}, door, door)
         leafs = [self.leaf(f"{each.node.bus_id:x}", leaf_port(each)) for each in gateways[1:]]
         for gateway in gateways[1:]:

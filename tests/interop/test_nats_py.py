@@ -6,12 +6,21 @@ import signal
 import sys
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.documents import DOCS
 from tests.interop.two_gateways import PAGE, PLACES, SHORT_GRACE, TwoGateways
-from tests.processes.harness import NodeProcess
+from tests.processes.harness import UP, NodeProcess
 
+#: Two gateways, and what is between them.
+FAR = {
+    "root": 'id = "0x10000"\nlisten = ["unix://{folder}/root.sock"]\nsubnets = ["0/16"]',
+    "middle": 'id = "0x10100"\nupstream = "unix://{folder}/root.sock"\n'
+    'listen = ["unix://{folder}/middle.sock"]\nsubnets = ["0/8"]',
+    "one": 'id = "0x10001"\nupstream = "unix://{folder}/root.sock"',
+    "other": 'id = "0x10101"\nupstream = "unix://{folder}/middle.sock"',
+}
+DOOR = '\n[nats]\nlisten = "127.0.0.1:0"\n'
 CLIENT = Path(__file__).with_name("nats_py_client.py")
 
 
@@ -32,6 +41,26 @@ class NatsPyTests(TwoGateways):
             client = self.run_client("basics", [root, there])
             for line in ("nobody answers", "that is too large", "passed"):
                 await client.says(line)
+            self.assertEqual(await client.ends(), 0)
+
+    def test_three_hops(self) -> Deferred[None]:
+        """All of that between two gateways that are three hops apart, in both directions."""
+        return Deferred.fromCoroutine(self.three_hops())
+
+    async def three_hops(self) -> None:
+        urls = []
+        for name, config in FAR.items():
+            ends = name in ("one", "other")
+            process = self.start(name, config + DOOR * ends)
+            told = [Deferred.fromCoroutine(process.says(UP))]
+            if ends:
+                listens = process.says(r"nats listen: (127\.0\.0\.1:\d+)")
+                told.append(Deferred.fromCoroutine(listens))
+            matches = await gatherResults(told)
+            urls += [f"nats://{match[1]}" for match in matches[1:]]
+        for here, there in (urls, urls[::-1]):
+            client = self.run_client("basics", [here, there])
+            await client.says("passed")
             self.assertEqual(await client.ends(), 0)
 
     def test_one_command(self) -> Deferred[None]:
