@@ -26,10 +26,8 @@ from tests.processes.harness import NodeProcess, ProcessCase
 TAKES_PART = r"route [\d.:]+ takes part"
 
 
-class KilledTests(ClusterCase, ProcessCase):
-    """Three servers, and two gateways of one bus that could join them."""
-
-    binary = NEWER_BINARY
+class KilledDebianTests(ClusterCase, ProcessCase):
+    """Three servers 2.9, and two gateways of one bus that could join them."""
 
     def setUp(self) -> None:
         ClusterCase.setUp(self)
@@ -58,10 +56,8 @@ class KilledTests(ClusterCase, ProcessCase):
         await self.subscribe_all(everybody)
         await self.each_hears_once(everybody)
         self.assertEqual(members(second), 0)
-        says, hears = await self.client(two.port), await self.client_of(second)
-        hears.says(b"SUB run 1\r\n")
-        await self.says_until_heard(says, hears, b"run")
-        run = Run(self.reactor, says)
+        theirs, ours = await self.client(two.port), await self.client_of(second)
+        runs = [await self.runs(theirs, ours, b"up"), await self.runs(ours, theirs, b"down")]
         # Dead, without a word to anybody.
         await first.stops(signal.SIGKILL)
         await self.beside_each(second, len(servers))
@@ -70,10 +66,21 @@ class KilledTests(ClusterCase, ProcessCase):
         await self.has_joined(again, servers)
         await self.beside_each(second, 0)
         await self.each_hears_once(everybody)
+        for run, hears in zip(runs, (ours, theirs), strict=True):
+            await self.nothing_twice(run, hears)
+
+    async def runs(self, says: Talker, hears: Talker, subject: bytes) -> Run:
+        """Let somebody hear numbered messages of somebody else, from now on."""
+        hears.says(b"SUB %s 1\r\n" % subject)
+        await self.says_until_heard(says, hears, subject)
+        return Run(self.reactor, says, subject)
+
+    async def nothing_twice(self, run: Run, hears: Talker) -> None:
+        """End a run; some of it has come, and nothing more than once."""
         run.stop()
-        says.says(b"PUB run 4\r\nlast\r\n")
+        run.speaker.says(b"PUB %s 4\r\nlast\r\n" % run.subject)
         heard = await hears.hears(b"last\r\n")
-        counted = Counter(re.findall(rb"MSG run 1 6\r\n(\d{6})", heard))
+        counted = Counter(re.findall(rb"MSG %s 1 6\r\n(\d{6})" % run.subject, heard))
         self.assertEqual([text for text, count in counted.items() if count > 1], [])
         self.assertGreater(len(counted), 0)
 
@@ -81,6 +88,12 @@ class KilledTests(ClusterCase, ProcessCase):
         """Wait until a gateway has a route to each server."""
         for _ in servers:
             await process.says(TAKES_PART)
+
+
+class KilledNewerTests(KilledDebianTests):
+    """The newest version."""
+
+    binary = NEWER_BINARY
 
 
 class Run:
@@ -92,8 +105,8 @@ class Run:
     """
 
     def __init__(self, reactor: Any, says: Talker, subject: bytes = b"run") -> None:
-        self._says = says
-        self._subject = subject
+        self.speaker = says
+        self.subject = subject
         #: How many there were.
         self.count = 0
         self._reactor = reactor
@@ -102,7 +115,7 @@ class Run:
 
     def _say(self) -> None:
         self.count += 1
-        self._says.says(b"PUB %s 6\r\n%06d\r\n" % (self._subject, self.count))
+        self.speaker.says(b"PUB %s 6\r\n%06d\r\n" % (self.subject, self.count))
         self._next = self._reactor.callLater(0.005, self._say)
 
     def stop(self) -> None:
