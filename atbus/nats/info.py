@@ -35,12 +35,14 @@ class Identity:
     :param server_id: Unique; looks like the key of a server.
     :param server_name: For people.
     :param software: What we are.
+    :param cluster: The cluster of NATS that it is a member of, or waits to be; empty for none.
     """
 
     server_id: str
     server_name: str
     software: str
     payload_bytes_max: int
+    cluster: str = ""
     needs_login: bool = False
     tls_required: bool = False
     tls_verify: bool = False
@@ -77,6 +79,7 @@ def _read(settings: GatewaySettings) -> dict[str, Any]:
     tls = settings.tls
     return {
         "payload_bytes_max": settings.payload_bytes_max,
+        "cluster": settings.cluster.name if settings.cluster is not None else "",
         "needs_login": settings.authentication.needs_login,
         "tls_required": tls is not None and not tls.optional,
         "tls_verify": tls is not None and tls.verify,
@@ -122,6 +125,7 @@ def info_line(
         "client_id": client_id,
         "client_ip": client_ip,
         "nonce": nonce,
+        "cluster": identity.cluster,
         "connect_urls": list(urls),
         "ws_connect_urls": list(websocket_urls),
         "ldm": leaving,

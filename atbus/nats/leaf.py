@@ -58,8 +58,11 @@ class LeafLink(ServerLink):
         session: LeafSession,
         tls_context: Any,
         ended: Callable[[str, bool], None] | None = None,
+        *,
+        number: int,
     ) -> None:
         super().__init__(leafs, session, tls_context, ended)
+        self.number = number
         self.session = session
         #: Tells whether another gateway may have been connected to the same server until now.
         self.has_rivals: Callable[[], bool] = lambda: False
@@ -430,7 +433,8 @@ class Solicitor(ClientFactory):
         session = self._leafs.dialing(self.outfit)
         # It may have been told other places since it dialed.
         context = self.outfit.contexts.get().get(self._place)
-        self.link = LeafLink(self._leafs, session, context, self._ended)
+        number = self._leafs.next_number()
+        self.link = LeafLink(self._leafs, session, context, self._ended, number=number)
         self.link.has_rivals = self._has_rivals
         self._succession.prepare(self.link)
         self.link.joined = self._joined

@@ -197,6 +197,10 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
         user = self._judge(fields)
         if user is None:
             return self._end("its credentials are not ours", "Authorization Violation")
+        cluster = self._terms.about.get("cluster")
+        if cluster and fields.get("cluster") == cluster:
+            text = "remote leafnode has same cluster name"
+            return self._end(f"a server of our cluster: {cluster!r}", text, is_lasting=True)
         self.rights = user.permissions
         about = self._terms.about | {"connect_info": True, "remote_account": "$G"}
         sides = {"import": self.rights.subscribe, "export": self.rights.publish}

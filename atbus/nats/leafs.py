@@ -97,7 +97,6 @@ class Leafs(ServerLinks):
         super().__init__(gateway, random)
         self.door = LeafDoor(self)
         self._settings = gateway.settings.leafs
-        self._accepted = 0
         self._loop_subject = f"{LOOP_SUBJECTS}{secrets.token_hex(11)}"
         self._solicitors = [Solicitor(self, equip(each)) for each in self._settings.remotes]
         self._is_started = False
@@ -134,6 +133,11 @@ class Leafs(ServerLinks):
         if self._is_started:
             for solicitor in added:
                 solicitor.start()
+
+    @property
+    def remotes(self) -> list[Remote]:
+        """The servers whose leaf this node is, when it is its turn."""
+        return [solicitor.remote for solicitor in self._solicitors]
 
     def _dismiss(self, solicitor: Solicitor) -> None:
         # While another gateway takes the server over, who stops waits for that, too.
@@ -207,7 +211,7 @@ class Leafs(ServerLinks):
 
     def accepted(self) -> LeafLink:
         """Make our side of a connection that somebody has dialed."""
-        self._accepted += 1
+        number = self.next_number()
         gateway, authentication = self._gateway, self._settings.authentication
         context = gateway.tls_context
         nonce = ""
@@ -224,7 +228,7 @@ class Leafs(ServerLinks):
             "port": port,
             "headers": True,
             "max_payload": gateway.identity.payload_bytes_max,
-            "client_id": self._accepted,
+            "client_id": number,
             "leafnode_urls": [f"{host}:{port}"],
             "info_on_connect": True,
             "auth_required": authentication.needs_login,
@@ -232,6 +236,9 @@ class Leafs(ServerLinks):
         }
         if nonce:
             about["nonce"] = nonce
+        if gateway.identity.cluster:
+            # Servers that are in it have routes that lead here.
+            about["cluster"] = gateway.identity.cluster
 
         def judge(fields: dict[str, Any]) -> User | None:
             try:
@@ -250,4 +257,4 @@ class Leafs(ServerLinks):
             ping_seconds=self.ping_seconds,
             pings_max=self.pings_max,
         )
-        return LeafLink(self, LeafSession(terms, judge), context)
+        return LeafLink(self, LeafSession(terms, judge), context, number=number)

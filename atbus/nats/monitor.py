@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import resource as system
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,16 +20,22 @@ from atbus.nats.accounts import NO_ACCOUNT
 from atbus.nats.browsers import refusal_of
 from atbus.nats.client import Client
 from atbus.nats.info import PROTOCOL, VERSION
+from atbus.nats.monitor_links import (
+    describe_cluster,
+    describe_leaf,
+    describe_leafs,
+    describe_peer,
+    describe_route,
+)
 from atbus.nats.pages import Arguments, BadArgument, Listed, Page
 from atbus.nats.sites import QuietSite
-from atbus.subjects.interest import Wanted
+from atbus.nats.times import duration, uptime, write_time
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
     from atbus.nats.leaf import LeafLink
     from atbus.nats.route import RouteLink
-    from atbus.node.report import PeerReport
 
 _LIMIT: Final = 1_024
 _NANOSECONDS: Final = 1_000_000_000
@@ -86,6 +91,12 @@ class Monitor:
         host, port = gateway.address() or ("", 0)
         http_host, http_port = gateway.address("monitor") or ("", 0)
         counts = [gateway.past, *(client.session.counts for client in clients.values())]
+        crossed = {
+            "in_msgs": sum(each.in_messages for each in counts),
+            "out_msgs": sum(each.out_messages for each in counts),
+            "in_bytes": sum(each.in_bytes for each in counts),
+            "out_bytes": sum(each.out_bytes for each in counts),
+        }
         usage = system.getrusage(system.RUSAGE_SELF)
         now = gateway.wall_seconds()
         return {
@@ -96,6 +107,7 @@ class Monitor:
             "go": identity.software,
             "host": host,
             "port": port,
+            "connect_urls": [*gateway.client_urls],
             "auth_required": identity.needs_login,
             "tls_required": identity.tls_required,
             "tls_verify": identity.tls_verify,
@@ -111,10 +123,10 @@ class Monitor:
             "max_payload": settings.payload_bytes_max,
             "max_pending": settings.pending_bytes_max,
             "write_deadline": int(settings.write_seconds * _NANOSECONDS),
-            "start": _time(gateway.started_at),
-            "now": _time(now),
+            "start": write_time(gateway.started_at),
+            "now": write_time(now),
             "uptime": uptime(now - gateway.started_at),
-            "config_load_time": _time(gateway.configured_at),
+            "config_load_time": write_time(gateway.configured_at),
             "mem": usage.ru_maxrss * 1024,
             "cores": os.cpu_count(),
             "connections": len(clients),
@@ -122,33 +134,19 @@ class Monitor:
             "routes": len(gateway.node.endpoints) + len(self._members),
             "remotes": len(gateway.siblings.others),
             "leafnodes": len(self._leafs),
-            "in_msgs": sum(each.in_messages for each in counts),
-            "out_msgs": sum(each.out_messages for each in counts),
-            "in_bytes": sum(each.in_bytes for each in counts),
-            "out_bytes": sum(each.out_bytes for each in counts),
+            **crossed,
+            **{name.replace("_", "_client_"): count for name, count in crossed.items()},
             "slow_consumers": gateway.slow_consumers,
             "subscriptions": sum(len(client.attached) for client in clients.values()),
             "http_req_stats": self._requests,
-            "cluster": self._cluster(),
+            "cluster": describe_cluster(gateway),
+            "leaf": describe_leafs(gateway),
         }
 
     @property
     def _members(self) -> list[RouteLink]:
         routes = self._gateway.routes
         return [] if routes is None else [*routes.members.values()]
-
-    def _cluster(self) -> dict[str, Any]:
-        """The cluster of NATS that we are a member of, or wait to be; empty for none."""
-        routes = self._gateway.routes
-        if routes is None:
-            return {}
-        host, port = self._gateway.address("cluster") or ("", 0)
-        return {
-            "name": routes.settings.name,
-            "addr": host,
-            "cluster_port": port,
-            "urls": [*routes.settings.routes],
-        }
 
     def connz(self, arguments: Arguments) -> dict[str, Any]:
         """The clients, those that ended among them if they are asked for."""
@@ -177,7 +175,7 @@ class Monitor:
         now = gateway.wall_seconds()
         return {
             "server_id": gateway.identity.server_id,
-            "now": _time(now),
+            "now": write_time(now),
             "num_connections": len(page),
             "total": len(chosen),
             "offset": offset,
@@ -194,14 +192,16 @@ class Monitor:
         now = gateway.wall_seconds()
         subscriptions = arguments.get("subs", "")
         routes = [
-            _route(each, now) | _wanted(gateway.node.wanted_by(each.id), subscriptions)
+            describe_peer(each, now, gateway.node.wanted_by(each.id), subscriptions)
             for each in gateway.node.describe_peers()
         ]
-        routes += [_member(link, gateway.now, now, subscriptions) for link in self._members]
+        routes += [
+            describe_route(link, gateway.now, now, subscriptions) for link in self._members
+        ]
         return {
             "server_id": gateway.identity.server_id,
             "server_name": gateway.identity.server_name,
-            "now": _time(now),
+            "now": write_time(now),
             "num_routes": len(routes),
             "routes": routes,
         }
@@ -213,10 +213,10 @@ class Monitor:
     def leafz(self, arguments: Arguments) -> dict[str, Any]:
         """The connections between leafs that take part, whoever has dialed."""
         gateway = self._gateway
-        leafs = [_leaf(link, arguments.get("subs", "")) for link in self._leafs]
+        leafs = [describe_leaf(link, arguments.get("subs", "")) for link in self._leafs]
         return {
             "server_id": gateway.identity.server_id,
-            "now": _time(gateway.wall_seconds()),
+            "now": write_time(gateway.wall_seconds()),
             "leafnodes": len(leafs),
             "leafs": leafs,
         }
@@ -231,7 +231,7 @@ class Monitor:
         ]
         content: dict[str, Any] = {
             "server_id": gateway.identity.server_id,
-            "now": _time(gateway.wall_seconds()),
+            "now": write_time(gateway.wall_seconds()),
             "num_subscriptions": len(found),
         }
         subject = arguments.get("test")
@@ -262,95 +262,6 @@ class Monitor:
         return {"status": "unavailable", "error": why}
 
 
-def _route(peer: PeerReport, now: float) -> dict[str, Any]:
-    """Describe a link; its number is the bus id, which stays when it is made anew."""
-    name = f"{peer.id:#x}"
-    facts = {
-        "rid": int(peer.id),
-        "remote_id": name,
-        "remote_name": name,
-        "did_solicit": peer.dialled,
-        "is_configured": peer.configured,
-        "ip": peer.ip,
-        "port": peer.port,
-        "start": _time(now - peer.age_seconds),
-        "last_activity": _time(now - peer.idle_seconds),
-        "rtt": None if peer.rtt_seconds is None else duration(peer.rtt_seconds),
-        "uptime": uptime(peer.age_seconds),
-        "idle": uptime(peer.idle_seconds),
-        "pending_size": peer.pending_bytes,
-        "in_msgs": peer.in_publications,
-        "out_msgs": peer.out_publications,
-        "in_bytes": peer.in_bytes,
-        "out_bytes": peer.out_bytes,
-        "subscriptions": peer.subscriptions,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def _member(link: RouteLink, now: float, wall_seconds: float, subs: str) -> dict[str, Any]:
-    """Describe a route to a server of NATS."""
-    address = link.transport.getPeer()
-    age_seconds = now - link.started
-    idle_seconds, rtt_seconds = now - link.heard_at, link.session.round_trip_seconds
-    wanted = {Wanted(subject, queue): weight for (subject, queue), weight in link.interests.items()}
-    facts = {
-        "rid": link.number,
-        "remote_id": link.server_id,
-        "remote_name": link.peer_name,
-        "did_solicit": link.dialer is not None,
-        "is_configured": link.dialer is not None and link.dialer.is_configured,
-        "ip": address.host,
-        "port": address.port,
-        "start": _time(wall_seconds - age_seconds),
-        "last_activity": _time(wall_seconds - idle_seconds),
-        "rtt": None if rtt_seconds is None else duration(rtt_seconds),
-        "uptime": uptime(age_seconds),
-        "idle": uptime(idle_seconds),
-        "pending_size": link.waiting_bytes,
-        "in_msgs": link.in_messages,
-        "out_msgs": link.out_messages,
-        "in_bytes": link.in_bytes,
-        "out_bytes": link.out_bytes,
-        "subscriptions": len(wanted),
-    }
-    return {name: value for name, value in facts.items() if value is not None} | _wanted(
-        wanted, subs
-    )
-
-
-def _wanted(wanted: Mapping[Wanted, int], subscriptions: str) -> dict[str, Any]:
-    """List what a neighbor wants, as far as it was asked for."""
-    if subscriptions == "detail":
-        details = [
-            {"subject": each.pattern} | ({"qgroup": each.queue} if each.queue else {})
-            for each in wanted
-        ]
-        return {"subscriptions_list_detail": details}
-    if subscriptions:
-        return {"subscriptions_list": [each.pattern for each in wanted]}
-    return {}
-
-
-def _leaf(link: LeafLink, subscriptions: str) -> dict[str, Any]:
-    peer = link.transport.getPeer()
-    content = {
-        "name": link.peer_name,
-        "is_spoke": link.session.is_spoke,
-        "account": "$G",
-        "ip": peer.host,
-        "port": peer.port,
-        "in_msgs": link.in_messages,
-        "out_msgs": link.out_messages,
-        "in_bytes": link.in_bytes,
-        "out_bytes": link.out_bytes,
-        "subscriptions": len(link.interests),
-    }
-    if subscriptions:
-        content["subscriptions_list"] = [subject for subject, _ in link.interests]
-    return content
-
-
 def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any]:
     session = client.session
     counts, options = session.counts, session.options
@@ -361,9 +272,9 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "type": client.kind,
         "ip": client.peer[0],
         "port": client.peer[1],
-        "start": _time(client.started),
-        "last_activity": _time(client.active),
-        "stop": None if client.stopped is None else _time(client.stopped),
+        "start": write_time(client.started),
+        "last_activity": write_time(client.active),
+        "stop": None if client.stopped is None else write_time(client.stopped),
         "reason": None if client.stopped is None or not client.reason else client.reason.value,
         "rtt": duration(session.round_trip_seconds or 0.0),
         "uptime": uptime(ended - client.started),
@@ -441,39 +352,3 @@ def _number(arguments: Arguments, name: str, default: int) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise BadArgument(f"Error decoding {name}: {text!r}")
     return int(text)
-
-
-def _time(wall_seconds: float) -> str:
-    return datetime.fromtimestamp(wall_seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
-def uptime(seconds: float) -> str:
-    """
-    Write for how long something lasts, as nats-server does: whole seconds, no leading zeros.
-
-    :param seconds: Not negative.
-    """
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    years, days = divmod(days, 365)
-    parts = [(years, "y"), (days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
-    while len(parts) > 1 and not parts[0][0]:
-        del parts[0]
-    return "".join(f"{number}{unit}" for number, unit in parts)
-
-
-def duration(seconds: float) -> str:
-    """
-    Write how long something takes, as Go does; less than a millisecond in whole microseconds.
-
-    :param seconds: Less than a minute, and not negative.
-    """
-    nanoseconds = round(seconds * 1_000_000_000)
-    if nanoseconds < 1_000_000:
-        microseconds = nanoseconds // 1000
-        return f"{microseconds}µs" if microseconds else "0s"
-    size, unit = (1_000_000, "ms") if nanoseconds < 1_000_000_000 else (1_000_000_000, "s")
-    whole, rest = divmod(nanoseconds, size)
-    digits = f"{rest:0{len(str(size)) - 1}}".rstrip("0")
-    return f"{whole}.{digits}{unit}" if digits else f"{whole}{unit}"

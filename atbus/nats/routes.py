@@ -68,7 +68,6 @@ class Routes(ServerLinks):
         self._seconds: dict[str, tuple[RouteLink, IDelayedCall]] = {}
         self._dialers: dict[str, RouteDialer] = {}
         self._told: bytes = b""
-        self._count = 0
         self._has_left = False
         self._candidacy = Candidacy(
             self.node, self.timers, CANDIDATES, settings.name, self._look, self._own_id
@@ -105,11 +104,6 @@ class Routes(ServerLinks):
                 del self._dialers[place]
                 dialer.stop("it is not configured any more")
         self._look()
-
-    def next_number(self) -> int:
-        """Count one more connection."""
-        self._count += 1
-        return self._count
 
     @property
     def serves(self) -> bool:

@@ -61,6 +61,12 @@ class ServerLinks:
         self.random = random
         self.links: list[Any] = []
         self.log = Logger(namespace="atbus.nats")
+        self._count = 0
+
+    def next_number(self) -> int:
+        """Count one more connection."""
+        self._count += 1
+        return self._count
 
     @property
     def now(self) -> float:

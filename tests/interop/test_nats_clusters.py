@@ -21,14 +21,19 @@ class ClusterCase(ServerCase):
     """Servers of one cluster, and gateways that join it."""
 
     def member(
-        self, name: str, *routes: int, port: int = -1, takes_leafs: bool = False
+        self,
+        name: str,
+        *routes: int,
+        port: int = -1,
+        takes_leafs: bool = False,
+        more: str = "",
     ) -> NatsServer:
         """Start a server of the cluster, with routes to these ports."""
-        more = Path(self.mktemp())
-        more.write_text(TAKES_LEAFS if takes_leafs else "")
+        config = Path(self.mktemp())
+        config.write_text(more + TAKES_LEAFS * takes_leafs)
         urls = ",".join(f"nats-route://u:p@127.0.0.1:{each}" for each in routes)
         server = NatsServer(
-            *("-c", str(more), "-n", name, "--cluster_name", "C1"),
+            *("-c", str(config), "-n", name, "--cluster_name", "C1"),
             *("--cluster", f"nats://u:p@127.0.0.1:{port}"),
             *(("--routes", urls) if urls else ()),
             binary=self.binary,

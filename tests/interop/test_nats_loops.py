@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from atbus.nats.gateway import Gateway
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.interop.test_nats_bridges import BridgeCase
+from tests.interop.test_nats_clusters import port_of
 from tests.interop.test_nats_leafs import leaf_port
 from tests.nats.sockets import Talker
 
@@ -78,6 +79,20 @@ class LoopsDebianTests(BridgeCase):
         await one.leafs.stop()
         await self.has_leafs(other, 1)
         await self.all_talk([one, other, first, second])
+
+    def test_a_member_that_would_be_a_leaf_as_well(self) -> Deferred[None]:
+        """A server of the node's own cluster is told that it is no leaf of the node."""
+        return Deferred.fromCoroutine(self.a_member_as_well())
+
+    async def a_member_as_well(self) -> None:
+        gateway = await self.gateway(cluster=self.joins(), **DOOR)
+        remote = f"nats-leaf://127.0.0.1:{leaf_port(gateway)}"
+        leafs = f'leafnodes {{ reconnect: 1, remotes: [ {{ url: "{remote}" }} ] }}'
+        server = self.member("one", port_of(gateway), more=leafs)
+        await self.met(lambda: server.has_said(b"has same cluster name"))
+        await self.beside_each(gateway, 1)
+        await self.has_leafs(gateway, 0)
+        await self.all_talk([gateway, server])
 
     def looped(self, port: int, *leaf_ports: int) -> NatsServer:
         """Start a server that takes leafs, and is a leaf of whoever takes them at some ports."""

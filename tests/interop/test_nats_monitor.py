@@ -11,8 +11,10 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 
 from tests.documents import DOCS
-from tests.interop.nats_server import NatsServer, require_nats_server
-from tests.nats.sockets import SocketCase, Talker
+from tests.interop.nats_server import NEWER_BINARY, NatsServer, require_nats_server
+from tests.interop.test_nats_bridges import BridgeCase
+from tests.interop.test_nats_leafs import leaf_port
+from tests.nats.sockets import PATIENCE_SECONDS, SocketCase, Talker
 
 ONE = (
     b'CONNECT {"verbose":false,"name":"one","lang":"x","version":"1.0","headers":true}\r\n'
@@ -28,7 +30,22 @@ DIFFERENT = {"cid", "port", "start", "last_activity", "uptime", "idle", "rtt", "
 DIFFERENT |= {"pending_bytes"}
 #: Parts of nats-server's that say only where nothing is.
 ABSENT = {"system_account", "http_base_path", "https_port", "gomaxprocs"}
+#: Tables and lists in pages.
+LISTS = {"routes", "leafs", "remotes"}
+PARTS = LISTS | {"cluster", "leaf"}
+#: There is nothing to sign, nothing is compressed, and the address stands in ``leafnode_urls``.
+ABSENT_FOR_LEAFS = {"nonce", "compression", "ip"}
 PAGES = ("/varz", "/connz?subs=1", CLOSED, "/routez", "/subsz?subs=1", "/healthz")
+
+
+async def asks(reactor: Any, port: int, page: str) -> dict[str, Any]:
+    """Ask for a page."""
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+    talker: Talker = await connectProtocol(endpoint, Talker(reactor))
+    talker.says(f"GET {page} HTTP/1.0\r\n\r\n".encode())
+    head, _, body = (await talker.hears(b"<EOF>")).partition(b"\r\n\r\n")
+    assert re.match(rb"HTTP/1\.\d 200 ", head), head
+    return dict(json.loads(body.removesuffix(b"<EOF>")))
 
 
 class MonitorTests(SocketCase):
@@ -81,20 +98,105 @@ class MonitorTests(SocketCase):
         for number in range(1, 11):
             two.says(SAID)
             await two.hears(b"PONG\r\n")
-            found = (await self.asks(monitor, "/connz"))["connections"]
+            found = (await asks(self.reactor, monitor, "/connz"))["connections"]
             counts = {each.get("name"): [each[count] for count in COUNTS] for each in found}
             self.assertEqual(counts["two"], [3 * number, 0, 6 * number, 0, 0])
             self.assertEqual(counts["one"], [0, 2 * number, 0, 5 * number, 2])
         # It is among those that ended a moment after its end.
-        while not (await self.asks(monitor, CLOSED))["connections"]:
+        while not (await asks(self.reactor, monitor, CLOSED))["connections"]:
             await deferLater(self.reactor, 0.02, lambda: None)
-        return {page: await self.asks(monitor, page) for page in PAGES}
+        return {page: await asks(self.reactor, monitor, page) for page in PAGES}
 
-    async def asks(self, port: int, page: str) -> dict[str, Any]:
-        """Ask for a page."""
-        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
-        talker: Talker = await connectProtocol(endpoint, Talker(self.reactor))
-        talker.says(f"GET {page} HTTP/1.0\r\n\r\n".encode())
-        head, _, body = (await talker.hears(b"<EOF>")).partition(b"\r\n\r\n")
-        self.assertTrue(re.match(rb"HTTP/1\.\d 200 ", head), head)
-        return dict(json.loads(body.removesuffix(b"<EOF>")))
+
+
+class LinksOfDebianTests(BridgeCase):
+    """What servers 2.9, and a gateway in the same place, tell of their routes and leafs."""
+
+    def test_the_same_is_told_of_links(self) -> Deferred[None]:
+        """Pages and INFO of a member that has a leaf have what those of a server have."""
+        return Deferred.fromCoroutine(self.the_same_is_told_of_links())
+
+    async def the_same_is_told_of_links(self) -> None:
+        server = self.member("one", more="http: 127.0.0.1:-1\n", takes_leafs=True)
+        gateway = await self.gateway(
+            cluster=self.joins(server),
+            monitor="127.0.0.1:0",
+            leaf_listen="127.0.0.1:0",
+            # Who is silent is asked, and how long the answer takes is told then.
+            ping_seconds=0.2,
+        )
+        await self.beside_each(gateway, 1)
+        leafs = [self.leaf("ours", leaf_port(gateway)), self.leaf("theirs", server.leaf_port)]
+        await self.has_leafs(gateway, 1)
+        places = [await self.client(each.port) for each in leafs]
+        await self.subscribe_all(places)
+        await self.each_hears_once(places)
+        monitor = gateway.address("monitor")
+        assert monitor is not None
+        page = (DOCS / "reference/nats.rst").read_text()
+
+        def unsaid(theirs: dict[str, Any], ours: dict[str, Any]) -> set[str]:
+            missing = {each for each in theirs.keys() - ours.keys() if f"``{each}``" not in page}
+            return missing - ABSENT
+
+        for name in (*PAGES, "/leafz?subs=1", "/routez?subs=detail"):
+            theirs, ours = await self.both(server.monitor_port, monitor[1], name)
+            self.assertEqual(unsaid(theirs, ours), set(), name)
+            # In another page a list may be the number of those in it.
+            for part in [each for each in PARTS if isinstance(theirs.get(each), list | dict)]:
+                self.assertEqual(unsaid(*self.alike(part, theirs, ours)), set(), (name, part))
+        [theirs, ours] = [await self.info(self.port_of(each)) for each in (server, gateway)]
+        self.assertEqual(unsaid(theirs, ours), set())
+        self.assertEqual(ours["cluster"], theirs["cluster"])
+        self.assertEqual({*ours["connect_urls"]}, {*theirs["connect_urls"]})
+        [theirs, ours] = [
+            await self.info(each) for each in (server.leaf_port, leaf_port(gateway))
+        ]
+        self.assertEqual(unsaid(theirs, ours) - ABSENT_FOR_LEAFS, set())
+        self.assertEqual(ours["cluster"], theirs["cluster"])
+
+    async def both(self, theirs: int, ours: int, name: str) -> tuple[dict[str, Any], ...]:
+        """Ask both for a page, until both have told how long an answer takes on each link."""
+        pages: list[dict[str, Any]] = []
+
+        async def look() -> bool:
+            pages[:] = [await asks(self.reactor, each, name) for each in (theirs, ours)]
+            lists = [each[part] for each in pages for part in LISTS if part in each]
+            rows = [row for each in lists if isinstance(each, list) for row in each]
+            return all("rtt" in row for row in rows)
+
+        for _ in range(int(PATIENCE_SECONDS * 10)):
+            if await look():
+                break
+            await deferLater(self.reactor, 0.1, lambda: None)
+        else:
+            self.fail(f"{name}: {pages}")
+        return tuple(pages)
+
+    def alike(self, part: str, *pages: dict[str, Any]) -> list[dict[str, Any]]:
+        """
+        Take a part of the same page of both, the last one in a list.
+
+        What is in both is of the same kind, unless it is not at all in one of them.
+        """
+        found = [each[part] for each in pages]
+        if part in LISTS:
+            # Of several routes between servers the last one is that of the accounts.
+            found = [each[-1] for each in found]
+        theirs, ours = found
+        for name in theirs.keys() & ours.keys():
+            kinds = {int if type(each[name]) is float else type(each[name]) for each in found}
+            self.assertEqual(len(kinds), 1, (part, name, theirs[name], ours[name]))
+        return found
+
+    async def info(self, port: int) -> dict[str, Any]:
+        """Read the first line that somebody hears."""
+        talker = await self.talker(port)
+        line = await talker.hears(b"\r\n")
+        return dict(json.loads(line.removeprefix(b"INFO ")))
+
+
+class LinksOfNewerTests(LinksOfDebianTests):
+    """The newest version."""
+
+    binary = NEWER_BINARY

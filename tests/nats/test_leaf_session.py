@@ -210,6 +210,17 @@ class HubTests(SynchronousTestCase):
         self.assertEqual(written(effects), b"-ERR 'Authorization Violation'\r\n")
         self.assertEqual(len(effects), 2)
 
+    def test_a_server_of_our_cluster(self) -> None:
+        """Who has routes that lead here is told that it is no leaf, in the words of nats-server."""
+        for cluster, is_in in (("C1", False), ("C2", True)):
+            terms = LeafTerms(about={"client_id": 1, "cluster": "C1"}, is_hub=True)
+            session = LeafSession(terms)
+            self.assertIn(b'"cluster":"C1"', written(session.open(0.0)))
+            effects = session.receive(b'CONNECT {"cluster":"%s"}\r\n' % cluster.encode(), 0.0)
+            self.assertEqual(Opened() in effects, is_in)
+            refusal = b"-ERR 'remote leafnode has same cluster name'\r\n"
+            self.assertEqual(written(effects) == refusal, not is_in)
+
     def test_nothing_counts_before_connect(self) -> None:
         """Who has not said who he is can neither ask for anything nor send."""
         for text in (b"LS+ a\r\n", b"LMSG a 0\r\n\r\n"):

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from atbus.nats import bounds, monitor
 from atbus.nats.gateway import Gateway
-from atbus.nats.monitor import duration, uptime
+from atbus.nats.times import duration, uptime
 from tests.nats.harbor import HarborTests
 from tests.nats.transcripts import QUIET
 
@@ -214,7 +214,8 @@ class MonitorTests(HarborTests):
         self.assertEqual((same.dialled, same.configured), (True, False))
         self.assertEqual((same.in_bytes, same.out_bytes), (route["out_bytes"], route["in_bytes"]))
         (route,) = self.facts("/routez?subs=detail")["routes"]
-        self.assertIn({"subject": "sums.*", "qgroup": "adders"}, route["subscriptions_list_detail"])
+        detail = {"subject": "sums.*", "cid": 0x20001, "qgroup": "adders"}
+        self.assertIn(detail, route["subscriptions_list_detail"])
 
     def test_health(self) -> None:
         """A gateway that is leaving is not for new clients."""
