@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
@@ -352,7 +353,9 @@ class Reunion:
             # Before it has hung up there is a loop over the server, which ends connections.
             await self._gone(link, other)
         except (AtbusError, ValueError) as fault:
-            self._node.publish(subject, END)
+            # Where nothing can be said the other one hears nothing for long, and hangs up as well.
+            with suppress(AtbusError):
+                self._node.publish(subject, END)
             lost = staying.end()
             link.gave_up(lost)
             self._log.warn(

@@ -214,14 +214,15 @@ class Succession:
 
     def _answer(self, text: bytes) -> bool:
         """Answer, or say that we cannot; tell which of the two it was."""
-        try:
-            self._node.publish(self._reply_to, text)
-        except AtbusError as refused:
-            # It is longer than the longest message.
-            self._log.warn("a server is not handed over in order: {why}", why=str(refused))
-            self._node.publish(self._reply_to, _NO)
-            return False
-        return True
+        for said in (text, _NO):
+            try:
+                self._node.publish(self._reply_to, said)
+            except AtbusError as refused:
+                # It is longer than the longest message, or the node publishes nothing at all.
+                self._log.warn("a server is not handed over in order: {why}", why=str(refused))
+            else:
+                return said is text
+        return False
 
     def _is_done(self) -> None:
         giving, link = self._giving, self._link

@@ -38,6 +38,7 @@ class ServerCase(SocketCase):
 
         globalLogPublisher.addObserver(note)
         self.addCleanup(globalLogPublisher.removeObserver, note)
+        self._servers: list[NatsServer] = []
 
     def server(self, config: str, *, takes_routes: bool = False, **values: Any) -> NatsServer:
         """Start a server; it is stopped after the test."""
@@ -45,8 +46,13 @@ class ServerCase(SocketCase):
         path.write_text(config.format(**values))
         server = NatsServer("-c", str(path), binary=self.binary, takes_routes=takes_routes)
         server.start()
+        self._servers.append(server)
         self.addCleanup(server.stop)
         return server
+
+    def _logs(self) -> str:
+        """Write what the servers have said, for whoever has to find out why something failed."""
+        return "\n\n".join(each.log() for each in self._servers)
 
     async def client(self, port: int) -> Talker:
         """Connect a client."""
@@ -79,7 +85,7 @@ class ServerCase(SocketCase):
             if condition():
                 return
             await deferLater(self.reactor, 0.02, lambda: None)
-        self.fail("it has not come about")
+        self.fail(f"it has not come about\n{self._logs()}")
 
     async def logged(self, text: str) -> None:
         """Wait until a node has logged something."""
@@ -87,14 +93,10 @@ class ServerCase(SocketCase):
 
     async def says_until_heard(self, says: Talker, hears: Talker, subject: bytes) -> None:
         """Publish until interest has come through, then until nothing is on its way."""
-
-        def is_heard() -> bool:
-            if subject in hears.heard:
-                return True
-            says.says(b"PUB " + subject + b" 5\r\nfirst\r\n")
-            return False
-
-        await self.met(is_heard)
+        try:
+            await says.says_until(b"PUB " + subject + b" 5\r\nfirst\r\n", hears, subject)
+        except AssertionError as fault:
+            self.fail(f"{fault}\n{self._logs()}")
         says.says(b"PUB " + subject + b" 4\r\nlast\r\n")
         await hears.hears(b"4\r\nlast\r\n")
 

@@ -96,7 +96,7 @@ class NatsServer:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._ready.wait(PATIENCE_SECONDS) or not self.port:
-            raise AssertionError(b"".join(self._log).decode(errors="replace"))
+            raise AssertionError(self.log())
 
     def _read(self) -> None:
         assert self._process.stderr is not None
@@ -135,6 +135,10 @@ class NatsServer:
     def has_said(self, text: bytes) -> bool:
         """Tell whether something stands in its log."""
         return any(text in line for line in list(self._log))
+
+    def log(self) -> str:
+        """Write what it has logged."""
+        return b"".join(list(self._log)).decode(errors="replace")
 
     def stop(self) -> None:
         """End it."""

@@ -11,7 +11,6 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from atbus import limits
@@ -164,9 +163,7 @@ class CutDebianTests(ClusterCase):
 
     async def comes_through(self, says: Talker, hears: Talker, subject: bytes) -> None:
         """Publish until it is heard; one that is slow may be cut off, and come back."""
-        while subject not in hears.heard:
-            says.says(b"PUB " + subject + b" 2\r\nhi\r\n")
-            await deferLater(self.reactor, 0.02, lambda: None)
+        await says.says_until(b"PUB " + subject + b" 2\r\nhi\r\n", hears, subject)
 
 
 class CutNewerTests(CutDebianTests):

@@ -39,6 +39,7 @@ class ClusterCase(ServerCase):
             binary=self.binary,
         )
         server.start()
+        self._servers.append(server)
         self.addCleanup(server.stop)
         return server
 

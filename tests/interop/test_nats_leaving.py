@@ -68,9 +68,7 @@ class SignalsOfDebianTests(ProcessCase):
         for says, hears, subject in self.directions:
             hears.says(b"SUB %s 1\r\nPING\r\n" % subject)
             await hears.hears(b"PONG\r\n")
-            while subject not in hears.heard:
-                says.says(b"PUB %s 4\r\nopen\r\n" % subject)
-                await deferLater(self.reactor, 0.02, lambda: None)
+            await says.says_until(b"PUB %s 4\r\nopen\r\n" % subject, hears, subject)
 
     async def gateway(self, name: str, bus_id: str, more: str = "") -> NodeProcess:
         """Start a gateway below the root, and wait until it serves."""
@@ -144,9 +142,7 @@ class SignalsOfDebianTests(ProcessCase):
         await self.second.says(SERVES)
         for says, hears, subject in self.directions:
             late = b"MSG %s 1 4\r\nlate\r\n" % subject
-            while late not in hears.heard:
-                says.says(b"PUB %s 4\r\nlate\r\n" % subject)
-                await deferLater(self.reactor, 0.02, lambda: None)
+            await says.says_until(b"PUB %s 4\r\nlate\r\n" % subject, hears, late)
         await deferLater(self.reactor, 0.5, self.stop_talking, talking)
         for says, hears, subject in self.directions:
             says.says(b"PUB %s 6\r\nlast!!\r\n" % subject)

@@ -85,7 +85,7 @@ class LoopsDebianTests(BridgeCase):
         return Deferred.fromCoroutine(self.a_member_as_well())
 
     async def a_member_as_well(self) -> None:
-        gateway = await self.gateway(cluster=self.joins(), **DOOR)
+        gateway = await self.gateway(cluster=self.joins(), leaf_listen="127.0.0.1:0")
         remote = f"nats-leaf://127.0.0.1:{leaf_port(gateway)}"
         leafs = f'leafnodes {{ reconnect: 1, remotes: [ {{ url: "{remote}" }} ] }}'
         server = self.member("one", port_of(gateway), more=leafs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -82,7 +83,8 @@ class PageCase(ServerCase):
         """
         hosts = {"first": "10.0.0.1", "second": "10.0.0.2", "ours": "10.0.1.1"}
         for old, new in (*LISTENERS, *self._files.items()):
-            text = text.replace(old, new)
+            # A port that the system has chosen may begin like one of the page.
+            text = new.join(re.split(re.escape(old) + r"(?!\d)", text))
         for name, port in places.items():
             for listener in (7422, 6222):
                 text = text.replace(f"{hosts[name]}:{listener}", f"127.0.0.1:{port}")

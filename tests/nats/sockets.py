@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -72,6 +73,21 @@ class Talker(Protocol):
     def says(self, data: bytes) -> None:
         """Send."""
         self.transport.write(data)
+
+    async def says_until(self, data: bytes, hears: Talker, mark: bytes) -> None:
+        """
+        Send the same again and again, until another client has heard of it.
+
+        :raises AssertionError: It never has, or one of both is connected no more.
+        """
+        for _ in range(int(PATIENCE_SECONDS * 50)):
+            if mark in hears.heard:
+                return
+            if self.ended_well is not None or hears.ended_well is not None:
+                break
+            self.says(data)
+            await deferLater(self._reactor, 0.02, lambda: None)
+        raise AssertionError(f"{mark!r} is not in {hears.heard!r:.200}; own: {self.heard!r:.200}")
 
 
 class SocketCase(TestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import re
 from collections import Counter
@@ -10,13 +11,14 @@ from functools import partial
 from typing import Any
 
 from atbus import limits
-from atbus.errors import Status
+from atbus.errors import Status, SubjectError
 from atbus.nats import bounds
 from atbus.nats.handover_terms import Done, Ready
 from atbus.nats.leaf import LeafLink
 from atbus.nats.leaf_session import LOOP_SUBJECTS
 from atbus.nats.succession import Succession
 from atbus.node.node import Node
+from atbus.subjects.pattern import INBOX
 from atbus.testing.network import VirtualNetwork
 from tests.nats.crossing import End, cross
 from tests.nats.harbor import DOOR, Caller, HarborTests
@@ -336,6 +338,24 @@ class FaultTests(HandoverCase):
             self.assertLess(self.network.clock.seconds(), 10.0)
             self.goes_on()
             super().end()
+
+    def test_a_giver_that_can_say_nothing(self) -> None:
+        """It hangs up, and is waited for no longer than one that does not answer."""
+        self.grow()
+        self.subscribe()
+        publish = Node.publish
+
+        def refuse(node: Node, subject: str, *rest: Any, **options: Any) -> object:
+            if node is self.giver and subject.startswith(INBOX):
+                raise SubjectError(subject, "it cannot")
+            return publish(node, subject, *rest, **options)
+
+        self.patch(Node, "publish", refuse)
+        self.network.start(self.taker)
+        self.until(lambda: self.serving == [], 2.0)
+        self.serves_alone(bounds.HANDOVER_SECONDS + 2.0)
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_one_that_does_not_come(self) -> None:
         """Whose turn it is, and who does not take over, is waited for no longer than so."""

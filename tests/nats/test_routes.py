@@ -37,7 +37,9 @@ def told_of(heard: bytes) -> list[dict[str, Any]]:
 
 def _seconds(text: str) -> float:
     """Read a time as monitors write it."""
-    return float(text[:-2]) / 1e6 if text.endswith("µs") else float(text[:-1])
+    units = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
+    unit = next(each for each in units if text.endswith(each))
+    return float(text.removesuffix(unit)) * units[unit]
 
 
 def urls_in(heard: bytes) -> list[list[str]]:

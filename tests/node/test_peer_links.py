@@ -32,6 +32,23 @@ class PeerLinkTests(GardenTests):
             },
         )
 
+    def test_who_accepted_does_not_dial(self) -> None:
+        """Who has dialed because of its configuration comes again; the other one waits for that."""
+        static = {"addresses": [address_of(RIGHT)], "use": "peers"}
+        _, right = self.plant(TOP, RIGHT)
+        left = self.plant(LEFT, static=static)[0]
+        self.settle()
+        self.assertIn(LEFT, right.endpoints)
+        for end in (self.kill, self.power_off):
+            end(left)
+            self.settle(120.0)
+            self.assertNotIn(LEFT, right.endpoints)
+            self.assertNotIn(address_of(LEFT), map(str, self.network.dials))
+            left = self.plant(LEFT, static=static)[0]
+            self.settle(5.0)
+            self.assertIn(LEFT, right.endpoints)
+        self.assertGreater([*map(str, self.network.dials)].count(address_of(RIGHT)), 2)
+
     def test_what_went_each_way(self) -> None:
         """Publications are counted where they leave and where they arrive, runs among them."""
         top, left = self.plant(TOP, LEFT)
