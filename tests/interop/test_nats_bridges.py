@@ -83,7 +83,7 @@ class BridgesDebianTests(BridgeCase):
         door = {"leaf_listen": "127.0.0.1:0"}
         # The two are below the first, and no neighbors.
         gateways = await self.bus({}, door, door)
-        leafs = [self.leaf(f"{each.node.bus_id:x}", leaf_port(each)) for each in gateways[1:]]
+        leafs = [self.leaf(f"leaf{each.node.bus_id:x}", leaf_port(each)) for each in gateways[1:]]
         for gateway in gateways[1:]:
             await self.has_leafs(gateway, 1)
         await self.all_talk([*gateways, *leafs])
