@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     :param arguments: Its words; None: those of the process.
     :raises SystemExit: Always.
     """
-    # Until a reactor runs: what does not run one is over soon.
+    # Until a reactor runs: what runs none is over soon, or waits for processes of its own.
     put_off_collecting()
     fill_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -10,8 +10,6 @@ from atbus.cli.lasting_objects import collect_from_now_on, put_off_collecting
 
 put_off_collecting()
 try:
-    from atbus.cli.twistd import Options, makeService
+    from atbus.cli.twistd import Options, makeService  # noqa: F401  # their names are looked up
 finally:
     collect_from_now_on()
-
-__all__ = ["Options", "makeService"]
