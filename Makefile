@@ -10,6 +10,9 @@ BIN := .venv/bin
 # A default editable install hides twisted/plugins behind a finder, and `twistd atbus` would not be found.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
+# Tests and the demo start hundreds of processes, and each would compile all that it imports: half as much time again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test check lint docs fuzz fuzz-long chaos chaos-shm simulate bench clean
 .DEFAULT_GOAL := run
 

@@ -18,6 +18,7 @@ from atbus import __version__
 from atbus.cli import cert, check, config, foreground, inspect, registry, shm, subjects, talk
 from atbus.cli.bench.command import bench
 from atbus.cli.demo.command import demo
+from atbus.cli.lasting_objects import put_off_collecting
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.cli.output import JSON, TABLE, Output
 
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     :param arguments: Its words; None: those of the process.
     :raises SystemExit: Always.
     """
+    # Until a reactor runs: what runs none is over soon, or waits for processes of its own.
+    put_off_collecting()
     fill_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(int(run(words)))

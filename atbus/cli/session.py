@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from atbus.address import parse_address
 from atbus.channels.timers import MonotonicTimers
+from atbus.cli.lasting_objects import collect_from_now_on
 from atbus.cli.options import Via
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.errors import ConfigurationError, Status, Undeliverable
@@ -300,6 +301,7 @@ def run(start: Callable[[Any], Deferred[T]]) -> T:
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     reactor.callWhenRunning(_take_signals, interrupt)
     reactor.callWhenRunning(begin)
+    collect_from_now_on()
     reactor.run()
     for number, handler in before.items():
         signal.signal(number, handler)

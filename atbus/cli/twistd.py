@@ -33,7 +33,6 @@ from atbus.cli.lasting_objects import set_aside_lasting_objects
 from atbus.cli.short_turns import shorten_turns
 from atbus.cli.signals import Signals
 from atbus.errors import ConfigurationError, ListenFailed
-from atbus.nats.settings import read_gateway
 from atbus.node.application import load_application
 from atbus.node.config import NodeConfig
 from atbus.node.credentials import credentials_of
@@ -42,7 +41,6 @@ from atbus.node.node import Node
 from atbus.node.reading_sources import NOBODY_ASSIGNS
 from atbus.node.service import NodeService
 from atbus.node.toml import load_config, parse_config
-from atbus.testing.node_record import NodeRecord
 
 if TYPE_CHECKING:
     from atbus.nats.gateway import Gateway
@@ -151,7 +149,11 @@ class Options(UsageOptions):
         if config.application is not None:
             load_application(config.application)
         credentials_of(config)
-        read_gateway(config)
+        if config.nats:
+            # What a gateway needs is loaded by those who have one.
+            from atbus.nats.settings import read_gateway
+
+            read_gateway(config)
         return config
 
     def _parse(self, overrides: list[str]) -> NodeConfig:
@@ -250,6 +252,8 @@ class NodeProcess(MultiService):
         errors: list[str] = []
         watching = node.events.on_error.observe(lambda _, detail: errors.append(detail))
         if config.record_events is not None:
+            from atbus.testing.node_record import NodeRecord
+
             try:
                 NodeRecord(node, config.record_events)
             except OSError as error:
@@ -270,11 +274,14 @@ class NodeProcess(MultiService):
 
     def _let_clients_in(self, node: Node) -> None:
         """Make the gateway for clients of NATS, if there is to be one; it stops before the node."""
+        if not node.config.nats:
+            return
+        # As above: HTTP and more.
+        from atbus.nats.gateway import Gateway
+        from atbus.nats.settings import read_gateway
+
         settings = read_gateway(node.config)
         if settings is not None:
-            # HTTP and more are loaded by those who use them.
-            from atbus.nats.gateway import Gateway
-
             self._gateway = Gateway(node, settings, self._reactor)
             self._gateway.setServiceParent(self)  # type: ignore[no-untyped-call]  # untyped
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -20,9 +20,12 @@ from atbus.discovery.interfaces import IRecordReceiver, IRecordWatcher
 from atbus.errors import DiscoveryConflict
 from atbus.node.context import Context
 from atbus.node.identity import is_process_alive
-from atbus.node.reading_discovery import EtcdSettings, Places
-from atbus.node.reading_zookeeper import ZooKeeperSettings
+from atbus.node.reading_discovery import Places
 from atbus.routing.record import Record
+
+if TYPE_CHECKING:
+    from atbus.node.reading_etcd import EtcdSettings
+    from atbus.node.reading_zookeeper import ZooKeeperSettings
 
 BUS: Final = "bus"
 """The name of the bus itself among registries."""
@@ -246,9 +249,11 @@ def check_files(places: Places) -> None:
     :param places: What the configuration says of it.
     :raises ConfigurationError: One cannot; names the option.
     """
+    # As above.
+    from atbus.node.reading_etcd import EtcdSettings  # noqa: PLC0415
+
     first = places[0]
     if isinstance(first, EtcdSettings):
-        # As above.
         from atbus.discovery.etcd.connections import ClientFiles  # noqa: PLC0415
 
         ClientFiles(first.cluster.tls)

@@ -40,8 +40,7 @@ from atbus.discovery.interfaces import (
 )
 from atbus.discovery.precedence import Precedence
 from atbus.errors import ConfigurationError, DiscoveryConflict, DiscoveryError
-from atbus.node.reading_discovery import EtcdSettings, Places, read_registries, read_service
-from atbus.node.reading_zookeeper import ZooKeeperSettings
+from atbus.node.reading_discovery import Places, read_registries, read_service
 from atbus.routing import bounds
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     from atbus.node.config import NodeConfig
     from atbus.node.context import Context
     from atbus.node.directory import RegistryPlaces
+    from atbus.node.reading_etcd import EtcdSettings
+    from atbus.node.reading_zookeeper import ZooKeeperSettings
     from atbus.node.service_talk import ServiceTalk
     from atbus.node.topology import Topology
 
@@ -188,6 +189,7 @@ class Discovering:
         """Begin with some registries."""
         # A node without a registry does not load what registries need.
         from atbus.node.directory import EtcdPlaces, ZooKeeperPlaces  # noqa: PLC0415
+        from atbus.node.reading_etcd import EtcdSettings  # noqa: PLC0415
 
         self._openings += 1
         for group in groups:

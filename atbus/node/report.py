@@ -9,10 +9,10 @@ addresses are written as people write them.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_origin
 
 import attrs
-from cattrs import Converter
 
 from atbus.address import Address
 from atbus.busid import BusId, Subnet, format_bus_id
@@ -20,6 +20,9 @@ from atbus.channels.tls_fault import TlsFault
 from atbus.errors import Status
 from atbus.node.statistics import Statistics
 from atbus.routing.relation import Relation
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 
 @attrs.frozen(kw_only=True)
@@ -281,7 +284,7 @@ def plain(value: object) -> Any:
     :param value: An instance of one of these classes, a list of them, or what is plain already.
     :returns: The same in dicts, lists, texts, numbers and None.
     """
-    return _CONVERTER.unstructure(value)
+    return _converter().unstructure(value)
 
 
 def _subnet(subnet: Subnet | None) -> str:
@@ -297,7 +300,11 @@ def _counter(counter: Counter[Status] | Counter[TlsFault]) -> dict[str, int]:
     return {key.name: count for key, count in sorted(counter.items())}
 
 
-def _make_converter() -> Converter:
+@cache
+def _converter() -> Converter:
+    # Loaded by nodes that are asked.
+    from cattrs import Converter  # noqa: PLC0415
+
     converter = Converter()
     converter.register_unstructure_hook(BusId, format_bus_id)
     converter.register_unstructure_hook(Subnet, str)
@@ -306,6 +313,3 @@ def _make_converter() -> Converter:
     converter.register_unstructure_hook(Status, lambda status: status.name)
     converter.register_unstructure_hook_func(_is_counter, _counter)
     return converter
-
-
-_CONVERTER: Final = _make_converter()

@@ -17,11 +17,8 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
-    IStreamClientEndpointStringParserWithReactor,
     IStreamServerEndpoint,
-    IStreamServerEndpointStringParser,
 )
-from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from atbus.busid import check_bus_id, format_bus_id, parse_bus_id
@@ -33,8 +30,6 @@ from atbus.routing.answers import check_seconds
 from atbus.stream import bounds
 from atbus.stream.endpoints import BusClientEndpoint, BusServerEndpoint
 from atbus.stream.station import check_service
-
-PREFIX: Final = "atbus"
 
 # By file the node that was started with it.
 _started: Final[dict[Path, Node]] = {}
@@ -140,59 +135,49 @@ class _Client:
         return await endpoint.connect(factory)
 
 
-@implementer(IPlugin, IStreamServerEndpointStringParser)
-class ServerParser:
-    """Reads ``atbus:SERVICE[:node=ID | :config=FILE]``."""
+def read_server(
+    reactor: Any, service: str, *, node: str = "", config: str = ""
+) -> IStreamServerEndpoint:
+    """
+    Make the endpoint of ``atbus:SERVICE[:node=ID | :config=FILE]``.
 
-    prefix = PREFIX
-
-    def parseStreamServer(  # Twisted's name
-        self, reactor: Any, *args: Any, **kwargs: Any
-    ) -> IStreamServerEndpoint:
-        """
-        Make the endpoint of a text.
-
-        :raises TypeError: There is too little, too much, or something else.
-        :raises ValueError: It is none.
-        """
-        return self._read(reactor, *args, **kwargs)
-
-    @staticmethod
-    def _read(reactor: Any, service: str, *, node: str = "", config: str = "") -> _Server:
-        check_service(service)
-        return _Server(_Finder(reactor, node, config), service)
+    :param reactor: For a node that is started.
+    :param service: What is offered.
+    :param node: Whose service it is; empty for the only node.
+    :param config: A file to start the node with.
+    :returns: The endpoint.
+    :raises TypeError: There is too little, too much, or something else.
+    :raises ValueError: It is none.
+    """
+    check_service(service)
+    return _Server(_Finder(reactor, node, config), service)
 
 
-@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
-class ClientParser:
-    """Reads ``atbus:ID:SERVICE[:timeout=SECONDS][:node=ID | :config=FILE]``."""
+def read_client(
+    reactor: Any,
+    target: str,
+    service: str,
+    *,
+    timeout: str = str(bounds.OPEN_SECONDS),
+    node: str = "",
+    config: str = "",
+) -> IStreamClientEndpoint:
+    """
+    Make the endpoint of ``atbus:ID:SERVICE[:timeout=SECONDS][:node=ID | :config=FILE]``.
 
-    prefix = PREFIX
-
-    def parseStreamClient(  # Twisted's name
-        self, reactor: Any, *args: Any, **kwargs: Any
-    ) -> IStreamClientEndpoint:
-        """
-        Make the endpoint of a text.
-
-        :raises TypeError: There is too little, too much, or something else.
-        :raises ValueError: It is none.
-        """
-        return self._read(reactor, *args, **kwargs)
-
-    @staticmethod
-    def _read(
-        reactor: Any,
-        target: str,
-        service: str,
-        *,
-        timeout: str = str(bounds.OPEN_SECONDS),
-        node: str = "",
-        config: str = "",
-    ) -> _Client:
-        bus_id = parse_bus_id(target)
-        check_bus_id(bus_id)
-        check_service(service)
-        seconds = float(timeout)
-        check_seconds(seconds)
-        return _Client(_Finder(reactor, node, config), bus_id, service, seconds)
+    :param reactor: For a node that is started.
+    :param target: Who offers the service.
+    :param service: What is wanted.
+    :param timeout: How long an answer may take, in seconds.
+    :param node: From where it is reached; empty for the only node.
+    :param config: A file to start that node with.
+    :returns: The endpoint.
+    :raises TypeError: There is too little, too much, or something else.
+    :raises ValueError: It is none.
+    """
+    bus_id = parse_bus_id(target)
+    check_bus_id(bus_id)
+    check_service(service)
+    seconds = float(timeout)
+    check_seconds(seconds)
+    return _Client(_Finder(reactor, node, config), bus_id, service, seconds)

@@ -10,7 +10,8 @@ from atbus.discovery import bounds
 from atbus.discovery.etcd.options import WatcherOptions
 from atbus.errors import ConfigurationError
 from atbus.node.config import NodeConfig
-from atbus.node.reading_discovery import read_etcd, read_service
+from atbus.node.reading_discovery import read_service
+from atbus.node.reading_etcd import read_etcd
 from atbus.node.toml import dump, parse_config
 
 ENDPOINTS = ["http://10.0.0.1:2379", "https://etcd.example:2379/"]

@@ -10,4 +10,4 @@ from __future__ import annotations
 
 from twisted.application.service import ServiceMaker
 
-atbus = ServiceMaker("atbus", "atbus.cli.twistd", "a message bus node", "atbus")
+atbus = ServiceMaker("atbus", "atbus.cli.plugin", "a message bus node", "atbus")
