@@ -28,7 +28,7 @@ from atbus.wire.messages import InterestEntry
 if TYPE_CHECKING:
     from atbus.nats.leaf import LeafLink
 
-_RANDOM_BYTES: Final = 4
+_RANDOM_BYTES: Final = 8
 
 
 def draw_loop_subject(bus_id: int) -> str:
