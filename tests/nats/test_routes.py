@@ -338,6 +338,13 @@ class MonitorTests(RouteCase):
         self.assertIn("last_activity", shown)
         self.assertEqual(about["cluster"]["urls"], ["127.0.0.1:3"])
 
+    def test_clients_are_told_of_the_cluster(self) -> None:
+        """INFO names it, for clients and for leafs."""
+        gateway = self.open(routes=[])
+        about = self.caller(gateway, greeted=False).hears()
+        self.assertIn(b'"cluster":"C1"', about)
+        self.assertEqual(gateway.leafs.accepted().session._terms.about["cluster"], "C1")
+
     def test_tools_are_told_of_routes(self) -> None:
         """What ``atbus routes --peers`` lists are nodes, and servers behind them."""
         root = self.root()
