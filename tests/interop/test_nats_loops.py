@@ -80,6 +80,25 @@ class LoopsDebianTests(BridgeCase):
         await self.has_leafs(other, 1)
         await self.all_talk([one, other, first, second])
 
+    def test_a_member_and_a_leaf_of_one_cluster(self) -> Deferred[None]:
+        """A gateway is no leaf of a server in whose cluster another gateway is a member."""
+        return Deferred.fromCoroutine(self.a_member_and_a_leaf())
+
+    async def a_member_and_a_leaf(self) -> None:
+        first = self.member("first")
+        second = self.member("second", first.route_port, takes_leafs=True)
+        remotes = {"leaf_remotes": [{"urls": [f"127.0.0.1:{second.leaf_port}"]}]}
+        one, other = await self.bus({"cluster": self.joins(first)}, remotes)
+        early = await self.talks_early(one, other)
+        await self.found(one, other)
+        await self.beside_each(one, 2)
+        await self.has_leafs(other, 0)
+        await self.goes_once(early, [one, other, first, second])
+        assert one.routes is not None
+        one.routes.stop()
+        await self.has_leafs(other, 1)
+        await self.all_talk([one, other, first, second])
+
     def test_a_member_that_would_be_a_leaf_as_well(self) -> Deferred[None]:
         """A server of the node's own cluster is told that it is no leaf of the node."""
         return Deferred.fromCoroutine(self.a_member_as_well())
