@@ -2,11 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+_DIRECTIVE = re.compile(r" *\.\. code-block:: (\w+)")
+_OPTION = re.compile(r" +:(\w+): (.*)")
+
+
+class Block(NamedTuple):
+    """A code block of a document."""
+
+    line: int
+    """Where it begins."""
+
+    language: str
+
+    caption: str
+    """Its name; most often that of a file. Empty: it has none."""
+
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """What stands after each ``$``; a command that is broken into lines is one."""
+        lines = re.sub(r"\\\n *", "", self.text).splitlines()
+        return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def blocks_of(name: str) -> list[Block]:
+    """
+    Read all code blocks of a document.
+
+    :param name: The document, relative to ``docs``.
+    :returns: They, in order.
+    """
+    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
+    found: list[Block] = []
+    for place, line in enumerate(lines):
+        directive = _DIRECTIVE.fullmatch(line)
+        if directive is None:
+            continue
+        margin = len(line) - len(line.lstrip())
+        rest = lines[place + 1 :]
+        body = list(takewhile(lambda text: _is_deeper(text, margin), rest))
+        options = dict(match.groups() for match in map(_OPTION.fullmatch, takewhile(str.strip, body)) if match)
+        text = textwrap.dedent("\n".join(body[len(options) :])).strip("\n") + "\n"
+        found.append(Block(place + 1, directive[1], options.get("caption", ""), text))
+    return found
+
+
+def _is_deeper(text: str, margin: int) -> bool:
+    """Tell whether a line belongs to what is indented so far."""
+    return not text.strip() or len(text) - len(text.lstrip()) > margin
 
 
 def captioned_blocks(name: str) -> dict[str, str]:
@@ -16,19 +68,10 @@ def captioned_blocks(name: str) -> dict[str, str]:
     :param name: The document, relative to ``docs``.
     :returns: Text by caption, which is a file name; several with one caption follow one another.
     """
-    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
     found: dict[str, str] = {}
-    for place, line in enumerate(lines):
-        if ":caption:" not in line:
-            continue
-        caption = line.split(":caption:")[1].strip()
-        body: list[str] = []
-        for text in lines[place + 1 :]:
-            if text.strip() and not text.startswith("   "):
-                break
-            if not text.strip().startswith(":") or body:
-                body.append(text)
-        found[caption] = found.get(caption, "") + textwrap.dedent("\n".join(body)).strip() + "\n"
+    for block in blocks_of(name):
+        if block.caption:
+            found[block.caption] = found.get(block.caption, "") + block.text
     return found
 
 
@@ -58,13 +101,7 @@ def code_blocks(name: str, language: str) -> list[str]:
     :param language: That.
     :returns: Their texts, in order.
     """
-    found: list[str] = []
-    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
-    for place, line in enumerate(lines):
-        if line.strip() == f".. code-block:: {language}":
-            body = takewhile(lambda text: not text.strip() or text[0] == " ", lines[place + 1 :])
-            found.append(textwrap.dedent("\n".join(body)).strip() + "\n")
-    return found
+    return [block.text for block in blocks_of(name) if block.language == language]
 
 
 def commands(name: str) -> list[str]:
@@ -74,5 +111,4 @@ def commands(name: str) -> list[str]:
     :param name: The document, relative to ``docs``.
     :returns: What stands after each ``$``, in order.
     """
-    lines = "".join(code_blocks(name, "console")).splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return [command for block in blocks_of(name) for command in block.commands]
