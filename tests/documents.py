@@ -45,20 +45,19 @@ def blocks_of(name: str) -> list[Block]:
     found: list[Block] = []
     for place, line in enumerate(lines):
         directive = _DIRECTIVE.fullmatch(line)
-        if directive is None:
-            continue
-        margin = len(line) - len(line.lstrip())
-        rest = lines[place + 1 :]
-        body = list(takewhile(lambda text: _is_deeper(text, margin), rest))
-        options = dict(match.groups() for match in map(_OPTION.fullmatch, takewhile(str.strip, body)) if match)
-        text = textwrap.dedent("\n".join(body[len(options) :])).strip("\n") + "\n"
-        found.append(Block(place + 1, directive[1], options.get("caption", ""), text))
+        if directive is not None:
+            body = _below(line, lines[place + 1 :])
+            head = list(takewhile(_OPTION.fullmatch, body))
+            options = dict(option.groups() for text in head if (option := _OPTION.fullmatch(text)))
+            text = textwrap.dedent("\n".join(body[len(head) :])).strip("\n") + "\n"
+            found.append(Block(place + 1, directive[1], options.get("caption", ""), text))
     return found
 
 
-def _is_deeper(text: str, margin: int) -> bool:
-    """Tell whether a line belongs to what is indented so far."""
-    return not text.strip() or len(text) - len(text.lstrip()) > margin
+def _below(head: str, lines: list[str]) -> list[str]:
+    """Give the lines that are indented more than the one before them."""
+    margin = len(head) - len(head.lstrip())
+    return list(takewhile(lambda text: not text[: margin + 1].strip(), lines))
 
 
 def captioned_blocks(name: str) -> dict[str, str]:

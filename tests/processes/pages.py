@@ -20,7 +20,7 @@ class PageCase(ProcessCase):
 
     def setUp(self) -> None:
         super().setUp()
-        #: What stands on the page, and what is here in its place.
+        #: What stands on the page, and what is here in its place; each is replaced in this order.
         self.places: dict[str, str] = {}
         self._exports: list[str] = []
         programs = self.folder / "bin"
