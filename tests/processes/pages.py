@@ -20,6 +20,8 @@ class PageCase(ProcessCase):
 
     def setUp(self) -> None:
         super().setUp()
+        #: What is read now: that page, until it is another one.
+        self.page = self.PAGE
         #: What stands on the page, and what is here in its place; each is replaced in this order.
         self.places: dict[str, str] = {}
         self._exports: list[str] = []
@@ -44,7 +46,7 @@ class PageCase(ProcessCase):
 
     def block(self, caption: str) -> str:
         """Give the text of a block of the page, as it has to be here."""
-        return self.here(captioned_blocks(self.PAGE)[caption])
+        return self.here(captioned_blocks(self.page)[caption])
 
     def make(self, *captions: str) -> None:
         """Make files of the page."""
@@ -62,7 +64,7 @@ class PageCase(ProcessCase):
 
     def command(self, beginning: str) -> str:
         """Look the command up that begins so; there is one."""
-        (command,) = [each for each in commands(self.PAGE) if each.startswith(beginning)]
+        (command,) = [each for each in commands(self.page) if each.startswith(beginning)]
         return self.here(command)
 
     def shell(self, command: str) -> NodeProcess:
