@@ -63,8 +63,11 @@ class PageCase(ProcessCase):
         return self.shell(self.command(beginning))
 
     def command(self, beginning: str) -> str:
-        """Look the command up that begins so; there is one."""
-        (command,) = [each for each in commands(self.page) if each.startswith(beginning)]
+        """Look the command up: there is one that begins so, or it is all of one."""
+        given = commands(self.page)
+        if beginning in given:
+            return self.here(beginning)
+        (command,) = [each for each in given if each.startswith(beginning)]
         return self.here(command)
 
     def shell(self, command: str) -> NodeProcess:
