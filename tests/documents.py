@@ -11,7 +11,7 @@ from typing import NamedTuple
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 _DIRECTIVE = re.compile(r" *\.\. code-block:: (\w+)")
-_OPTION = re.compile(r" +:(\w+): (.*)")
+_OPTION = re.compile(r" +:\w+:.*")
 
 
 class Block(NamedTuple):
@@ -46,16 +46,22 @@ def blocks_of(name: str) -> list[Block]:
     for place, line in enumerate(lines):
         directive = _DIRECTIVE.fullmatch(line)
         if directive is not None:
-            body = _below(line, lines[place + 1 :])
+            body = below(line, lines[place + 1 :])
             head = list(takewhile(_OPTION.fullmatch, body))
-            options = dict(option.groups() for text in head if (option := _OPTION.fullmatch(text)))
+            captions = re.findall(r":caption: (.*)", "\n".join(head))
             text = textwrap.dedent("\n".join(body[len(head) :])).strip("\n") + "\n"
-            found.append(Block(place + 1, directive[1], options.get("caption", ""), text))
+            found.append(Block(place + 1, directive[1], "".join(captions), text))
     return found
 
 
-def _below(head: str, lines: list[str]) -> list[str]:
-    """Give the lines that are indented more than the one before them."""
+def below(head: str, lines: list[str]) -> list[str]:
+    """
+    Find what belongs to a line.
+
+    :param head: It.
+    :param lines: What follows it.
+    :returns: Those at once after it that are indented more than it is.
+    """
     margin = len(head) - len(head.lstrip())
     return list(takewhile(lambda text: not text[: margin + 1].strip(), lines))
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from atbus.errors import Status, Undeliverable
+from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
 from atbus.testing.virtual_bus import VirtualBus
 from tests.documents import captioned_blocks
@@ -35,6 +37,7 @@ print(look().blocks[0] - before)
 """
 
 
+@implementer(IMessageReceiver)
 class Taker:
     """Keeps what it is sent, in order."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.documents import Block, blocks_of
+from tests.documents import below, blocks_of
 from tests.house import repository
 from tests.house.repository import ROOT
 
@@ -82,7 +82,7 @@ def _literal_blocks(page: str) -> Iterator[str]:
     lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
     for place, line in enumerate(lines):
         if line.endswith("::") and not line.strip().startswith(".."):
-            body = Block(place + 1, "", "", tuple(lines[place + 1 :])).text
+            body = "\n".join(below(line, lines[place + 1 :]))
             if "=" in body or "$" in body:
                 yield textwrap.shorten(body, 80)
 

@@ -30,7 +30,7 @@ class FindPageTests(PageCase):
         """Start two proxies behind one name, each at an address of its own."""
         server.records[b"bus.example"] = [dns.Record_A(host) for host in HOSTS]
         asks = f'servers = ["{server.place[0]}:{server.place[1]}"]\nrefresh_seconds = 0.2'
-        self.places["proxies.bus.svc.cluster.local\""] = f'bus.example"\n{asks}'
+        self.places['proxies.bus.svc.cluster.local"'] = f'bus.example"\n{asks}'
         for _ in range(_ATTEMPTS):
             (port,) = free_ports(1)
             self.places["7000"] = str(port)
@@ -72,7 +72,8 @@ class FindPageTests(PageCase):
 
     async def test_from_a_file(self) -> None:
         """A node goes through the list and the file until somebody takes it."""
-        root = self.start("root", 'id = "0x1"\nlisten = ["ipv4://127.0.0.1:0"]\nsubnets = ["0/8"]\n')
+        top = 'id = "0x1"\nlisten = ["ipv4://127.0.0.1:0"]\nsubnets = ["0/8"]\n'
+        root = self.start("root", top)
         port = (await root.says(r"ipv4://127\.0\.0\.1:(\d+)"))[1]
         self.places = {
             "10.0.0.1:7000": "127.0.0.1:9",

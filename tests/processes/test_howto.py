@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import signal
 
+from atbus.node.toml import parse_config
 from tests.documents import captioned_blocks, shown_output
 from tests.processes.harness import UP, NodeProcess
 from tests.processes.pages import PageCase
@@ -52,6 +54,26 @@ class PageTests(PageCase):
             self.assertNotIn("Traceback", process.output)
         printed = await self.does("python -m atbus.testing.checker .")
         self.assertTrue(printed.startswith("verdict: ok\n"), printed)
+
+    async def test_the_unit(self) -> None:
+        """What the unit tells systemd to do does what it shall; the node has time for its end."""
+        self.places = {"/opt/bus/bin/": "", "/etc/atbus": str(self.folder), "$MAINPID": "%d"}
+        unit = configparser.ConfigParser(interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read_string(self.block("atbus-proxy.service"))
+        service = unit["Service"]
+        self.make("root.toml", "proxy.toml")
+        config = parse_config(self.block("proxy.toml"))
+        self.assertGreater(float(service["TimeoutStopSec"]), config.drain_seconds)
+        await self.types("twistd -n --pidfile= atbus --config root.toml").says(UP)
+        proxy = self.shell(service["ExecStart"])
+        await proxy.says("is registered with its upstream 0x10000")
+        more = self.block("more of root.toml")
+        self.write("proxy.toml", self.block("proxy.toml") + more)
+        program, *words = (service["ExecReload"] % proxy.pid).split()
+        self.assertEqual(await self.run_program("reload", program, *words).ends(), 0)
+        await proxy.says("runs with another access_tokens")
+        self.assertEqual(await proxy.stops(), -signal.SIGTERM)
 
 
 class ProxiesPageTests(PageCase):
