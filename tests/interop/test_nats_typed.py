@@ -187,3 +187,22 @@ class CheckTests(TypedCase):
             check = self.shell("atbus check config gateway.toml")
             self.assertEqual(await check.ends(), code, check.output)
         self.assertIn("is a hash", check.output)
+
+    async def test_in_the_clear(self) -> None:
+        """Without TLS a site, and a member of a cluster, have to say that they want it so."""
+        clear = {
+            "site.toml": ("tls = true\n", "ca_file = "),
+            "member.toml": ("certificate_file = ", "key_file = ", "ca_file = "),
+        }
+        for caption, lines in clear.items():
+            text = "".join(
+                line
+                for line in self.block(caption).splitlines(keepends=True)
+                if not line.startswith(lines)
+            )
+            allowed = text.replace("[nats]\n", "[nats]\nallow_insecure = true\n")
+            for file, verdict in ((text, Verdict.CRITICAL), (allowed, Verdict.OK)):
+                self.write(caption, file)
+                check = self.shell(f"atbus check config {caption}")
+                self.assertEqual(await check.ends(), verdict, check.output)
+                self.assertEqual("allow_insecure" in check.output, verdict is Verdict.CRITICAL)
