@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.documents import DOCS, shown_output
-from tests.processes.harness import UP
+from tests.processes.harness import ROOT, UP
 from tests.processes.pages import PageCase
 
 PAGE = "howto/run-a-protocol-over-the-bus.rst"
@@ -43,6 +43,23 @@ class PageTests(PageCase):
         await hub.stops()
         for process in (hub, web):
             self.assertNotIn("Traceback", process.output)
+
+    async def test_the_readme(self) -> None:
+        """What the README says of ``twistd web`` is enough, but for what is to be served."""
+        given = "twistd web --listen atbus:web:config=node.toml"
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        self.assertIn(f"`{given}`", readme)
+        self.write("node.toml", self.block("web.toml"))
+        hub = self.types("twistd -n --pidfile= atbus --config hub.toml")
+        await hub.says(UP)
+        # In the foreground, so that it ends with the test.
+        command = given.replace("twistd", "twistd -n --pidfile=")
+        web = self.shell(f"{command} --path pages")
+        await web.says("Starting factory")
+        fetched = await self.does("python fetch.py http://web/hello.txt")
+        self.assertEqual(fetched, "200 hello over the bus\n")
+        for process in (web, hub):
+            await process.stops()
 
     async def test_a_text_that_means_no_node(self) -> None:
         """A program without a node is told what it lacks, and ends."""
