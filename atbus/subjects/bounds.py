@@ -56,6 +56,15 @@ SIZES_SECONDS: Final = 0.5
 #: three of a proxy's may tell of many subjects, hardly all.
 INTEREST_SHARES: Final = 4
 
+#: How much more one neighbor, and all of them, may have for what the bus itself needs (``$ATBUS``):
+#: a hundred gateways and tools are known also behind who wants more subjects than may be kept.
+OWN_INTEREST_BYTES: Final = 131_072
+
+#: Differences that are passed over before the next replay to a neighbor that has no memory for all
+#: of it. Two pings in a heartbeat's time: it is told everything anew every 17 minutes, if it does
+#: not say that it has room.
+REPLAYS_PASSED_OVER_MAX: Final = 255
+
 #: How long a link may stay shut to interest until somebody begins to open it, seconds: it takes
 #: the gateways on both sides about 0.6. Nothing is lost as long as both are there.
 GATE_SHUT_SECONDS: Final = 20.0
