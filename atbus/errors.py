@@ -232,7 +232,8 @@ class SubscriptionRefused(Undeliverable):
 
     It may get what is published on this side of that node. ``gave_up_at`` is the node, ``status``
     and ``detail`` say why: ``BUFFER_LIMIT``, it has no memory for more that its neighbor wants;
-    ``NO_RIGHT``, by its rights that neighbor does not get all of it.
+    ``NO_RIGHT``, by its rights that neighbor does not get all of it; ``BACKPRESSURE``, it is asked
+    of too many subscriptions at once.
 
     :param pattern: What was subscribed to.
     :param queue: The queue group; empty for none.

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.busid import format_bus_id
-from atbus.errors import Status, SubscriptionRefused, Undeliverable
+from atbus.errors import RemoteProtocolError, Status, SubscriptionRefused, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.routing.table import Position
@@ -257,8 +257,11 @@ class InterestTalk:
         # Links keep their order: this is what the neighbor has told before it asked.
         digest = self._interests.digest_of(bus_id)
         refusal = self._refusal(bus_id, question)
-        answer = Answer(bus_id, question.barrier, question.generation, digest, refusal)
         wanted = tuple(Wanted(entry.subject, entry.queue) for entry in question.entries)
+        if refusal is None and not self._barriers.may_ask(bus_id, wanted):
+            detail = f"{format_bus_id(bus_id)} asks of too much at once"
+            refusal = InterestRefusal(Status.BACKPRESSURE, self._context.bus_id, detail)
+        answer = Answer(bus_id, question.barrier, question.generation, digest, refusal)
         self._flush()
         self._perform(self._barriers.asked(answer, self._interests.neighbors, wanted))
 
@@ -292,13 +295,19 @@ class InterestTalk:
         bus_id = self._talking(link)
         if not isinstance(message, InterestAck) or not bus_id:
             return
-        refusal = read_refused(message.extras)
-        if self._interests.answered(bus_id, message) and refusal is None:
-            # It has missed something else. The answer counts when it has been told that, too.
-            self._repair(bus_id)
-            self._perform(self._barriers.again(bus_id))
+        try:
+            refusal = read_refused(message.extras)
+        except RemoteProtocolError as error:
+            link.unreadable(head, error)
             return
-        self._perform(self._barriers.answered(bus_id, message.barrier, refusal))
+        has_missed = self._interests.answered(bus_id, message)
+        if has_missed:
+            self._repair(bus_id)
+        if refusal is not None or not has_missed:
+            self._perform(self._barriers.answered(bus_id, message.barrier, refusal))
+        if has_missed:
+            # What it answers counts when it has been told what it has missed.
+            self._perform(self._barriers.again(bus_id))
 
     def _talking(self, link: Link) -> int:
         """Give the neighbor at the other end, 0 if what it says does not count any more."""
@@ -353,7 +362,8 @@ class InterestTalk:
         :param within_reach: Whether that is what can be reached at this moment; otherwise an
             upstream that is away is waited for.
         :returns: Fires then; fails with `SubscriptionRefused` when a node does not keep *wanted*,
-            or gives nothing of it to its neighbor, and with `Undeliverable` when this one stops.
+            or gives not all of it to its neighbor, and with `Undeliverable` when one is asked of
+            too much at once, or this one stops.
         """
         if not self._is_open:
             return fail(Undeliverable(Status.NOT_STARTED, 0, 0, self._context.bus_id))
@@ -401,7 +411,7 @@ class InterestTalk:
         self._context.events.on_resumed()
 
     def _not_resumed(self, _: Failure) -> None:
-        """The node has stopped before."""
+        """The node has stopped before, or not everybody could be asked."""
         self._resuming = None
 
     def _perform(self, effects: list[Effect]) -> None:
@@ -425,12 +435,13 @@ class InterestTalk:
         waiting, wanted = self._waiting.pop(ticket, (None, None))
         if waiting is None:
             return
-        if refusal is None or wanted is None:
+        if refusal is None:
             waiting.callback(None)
-        else:
-            waiting.errback(
-                SubscriptionRefused(refusal.status, 0, 0, refusal.node, refusal.detail, *wanted)
-            )
+            return
+        why = (refusal.status, 0, 0, refusal.node, refusal.detail)
+        waiting.errback(
+            Undeliverable(*why) if wanted is None else SubscriptionRefused(*why, *wanted)
+        )
 
     def reconfigure(self) -> None:
         """Keep as much of what neighbors want as the configuration allows now."""

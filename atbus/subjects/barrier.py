@@ -15,11 +15,13 @@ waited for. What else somebody does not keep is no matter of that question.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
+from atbus.subjects import bounds
 from atbus.subjects.interest import ONWARD, Side, Wanted
+from atbus.subjects.neighbor import put
 from atbus.wire.messages import InterestRefusal
 
 
@@ -76,10 +78,16 @@ class Barriers:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Question] = {}
+        # How much each neighbor asks at once.
+        self._asked: dict[int, int] = {}
 
     def __len__(self) -> int:
         """Count the questions that wait for answers."""
         return len(self._open)
+
+    def may_ask(self, bus_id: int, wanted: Collection[Wanted]) -> bool:
+        """Tell whether a neighbor's question about something is not too much at once."""
+        return self._asked.get(bus_id, 0) + 1 + len(wanted) <= bounds.QUESTIONS_MAX
 
     def ask(
         self, ticket: int, neighbors: Mapping[int, Side], wanted: tuple[Wanted, ...] = ()
@@ -126,7 +134,7 @@ class Barriers:
             return []
         if refusal is None:
             return self._remove(by, barrier, question)
-        del self._open[barrier]
+        self._end(barrier)
         return [attrs.evolve(question.done, refusal=refusal)]
 
     def check(self, bus_id: int) -> list[Effect]:
@@ -150,7 +158,7 @@ class Barriers:
         effects: list[Effect] = []
         for barrier, question in list(self._open.items()):
             if isinstance(question.done, Answer) and question.done.neighbor == bus_id:
-                del self._open[barrier]
+                self._end(barrier)
             elif bus_id in question.waiting:
                 effects += self._remove(bus_id, barrier, question)
         return effects
@@ -159,7 +167,7 @@ class Barriers:
         """Wait no more for answers that nobody wants."""
         for barrier, question in list(self._open.items()):
             if question.done == Known(ticket):
-                del self._open[barrier]
+                self._end(barrier)
 
     def _pass_on(
         self, done: Answer | Known, wanted: tuple[Wanted, ...], beyond: Iterable[int]
@@ -169,11 +177,20 @@ class Barriers:
             return [done]
         barrier = next(self._numbers)
         self._open[barrier] = _Question(done, wanted, waiting)
+        if isinstance(done, Answer):
+            by = done.neighbor
+            self._asked[by] = self._asked.get(by, 0) + 1 + len(wanted)
         return [Ask(bus_id, barrier, wanted) for bus_id in sorted(waiting)]
 
     def _remove(self, by: int, barrier: int, question: _Question) -> list[Effect]:
         question.waiting.discard(by)
         if question.waiting:
             return []
-        del self._open[barrier]
+        self._end(barrier)
         return [question.done]
+
+    def _end(self, barrier: int) -> None:
+        question = self._open.pop(barrier)
+        if isinstance(question.done, Answer):
+            by = question.done.neighbor
+            put(self._asked, by, self._asked[by] - 1 - len(question.wanted))

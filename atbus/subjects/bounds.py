@@ -13,6 +13,10 @@ WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 #: Questions on subjects that are open at once; each costs about 1 KiB.
 INQUIRIES_MAX: Final = 65_536
 
+#: Questions of one neighbor whether all know what it wants, and what they are about, that have no
+#: answer yet: one from each of some ten thousand nodes behind it, when they are back all at once.
+QUESTIONS_MAX: Final = 65_536
+
 #: Publications, asked for by callbacks of publications, that are delivered before the reactor runs.
 NESTED_PER_TURN: Final = 1_000
 

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from atbus.busid import format_bus_id
-from atbus.errors import Status, SubscriptionRefused
+from atbus.errors import Status, SubscriptionRefused, Undeliverable
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.subjects import bounds
@@ -15,8 +15,8 @@ from atbus.subjects.barrier import Answer
 from atbus.subjects.cost import cost_of
 from atbus.subjects.interest import Wanted
 from atbus.testing.network import VirtualNetwork
-from atbus.wire.messages import Interest
-from tests.node.bus import BusTests
+from atbus.wire.messages import Extra, ExtraType, Interest, InterestAck
+from tests.node.bus import CHILD, BusTests
 from tests.node.garden import (
     LEFT,
     LEFT_LEAF,
@@ -27,6 +27,7 @@ from tests.node.garden import (
     GardenTests,
     address_of,
 )
+from tests.node.mail import MailTests
 
 
 def room_for(count: int) -> int:
@@ -152,6 +153,25 @@ class RefusedTests(GardenTests):
         # It is passed on to others.
         self.network.result_of(self.listen(nodes[4], "secret.a").everywhere())
 
+    def test_too_many_questions_at_once(self) -> None:
+        """Who asks more than may be open is refused that, and may ask again."""
+        self.patch(bounds, "QUESTIONS_MAX", 4)
+        nodes = self.plant(TOP, LEFT, RIGHT)
+        channels = self.network.between(nodes[0], nodes[2])
+        for channel in channels:
+            channel.stall()
+        subscriptions = [self.listen(nodes[1], pattern) for pattern in "abc"]
+        asked = [subscription.everywhere() for subscription in subscriptions]
+        error = self.refusal_of(asked[2])
+        self.assertEqual((error.gave_up_at, error.status), (TOP, Status.BACKPRESSURE))
+        in_general = nodes[1]._parts.subjects.talk.everywhere()
+        self.assertIs(self.failure_of(in_general, Undeliverable).status, Status.BACKPRESSURE)
+        for channel in channels:
+            channel.resume()
+        self.settle()
+        for waiting in (*asked[:2], subscriptions[2].everywhere()):
+            self.network.result_of(waiting)
+
     def test_a_link_that_joins_later(self) -> None:
         """Who comes while it is asked is no part of that; asked again, it refuses."""
         nodes = self.plant(TOP, LEFT, RIGHT)
@@ -193,6 +213,21 @@ class RefusedTests(GardenTests):
             self.network.result_of(self.listen(nodes[3], pattern).everywhere())
         repairs = [node.statistics.interest_repairs for node in nodes]
         self.assertEqual(repairs[:2] + repairs[3:], [0] * 5)
+
+
+class NonsenseTests(MailTests):
+    """A neighbor that says what makes no sense."""
+
+    def test_a_refusal_that_is_none(self) -> None:
+        """It is counted and counts for nothing; the third one ends the link."""
+        root, child = self.pair()
+        nonsense = InterestAck(source=CHILD, barrier=1, extras=(Extra(ExtraType.REFUSED, b"x"),))
+        for count in (1, 2, 3):
+            self.assertEqual(self.ids(root), [CHILD])
+            self.say(child, root, nonsense, data=False)
+            self.network.settle(0.1)
+            self.assertEqual(root.statistics.undecodable_frames, count)
+        self.assertEqual(self.diaries[root].removed(), [(CHILD, "MALFORMED_FRAME")])
 
 
 class CrossedTests(BusTests):

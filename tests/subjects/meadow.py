@@ -167,13 +167,16 @@ class MeadowNode:
 
     def _answered(self, came_from: int, answer: InterestAck) -> None:
         refusal = read_refused(answer.extras)
-        if self.interests.answered(came_from, answer) and refusal is None:
+        has_missed = self.interests.answered(came_from, answer)
+        if has_missed:
             self.repairs += 1
             for message in self.interests.replay(came_from):
                 self._meadow.send(self.bus_id, came_from, message)
-            self._perform(self.barriers.check(came_from) + self.barriers.again(came_from))
-        else:
+            self._perform(self.barriers.check(came_from))
+        if refusal is not None or not has_missed:
             self._perform(self.barriers.answered(came_from, answer.barrier, refusal))
+        if has_missed:
+            self._perform(self.barriers.again(came_from))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import Status
+from atbus.subjects import bounds
 from atbus.subjects.barrier import Answer, Ask, Barriers, Known
 from atbus.subjects.cost import cost_of
 from atbus.subjects.interest import Side, Wanted
@@ -117,6 +118,29 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(barriers.again(1), [Ask(1, 1, (A,))])
         self.assertEqual(barriers.answered(1, 1), [])
         self.assertEqual(barriers.again(1), [])
+
+
+class BoundTests(SynchronousTestCase):
+    def test_questions_at_once(self) -> None:
+        """A neighbor has so many, with what they are about, and others as many of their own."""
+        barriers = Barriers()
+        count = bounds.QUESTIONS_MAX // 3
+        for barrier in range(count):
+            self.assertTrue(barriers.may_ask(4, (A, B)))
+            barriers.asked(Answer(4, barrier), SIDES, (A, B))
+        self.assertTrue(barriers.may_ask(4, ()))
+        self.assertFalse(barriers.may_ask(4, (A,)))
+        self.assertTrue(barriers.may_ask(5, (A,)))
+        # Answered, refused: each makes room.
+        for place in (1, 2, 5):
+            barriers.answered(place, 1)
+        self.assertTrue(barriers.may_ask(4, (A, B)))
+        barriers.asked(Answer(4, count), SIDES, (A, B))
+        self.assertFalse(barriers.may_ask(4, (A, B)))
+        barriers.answered(1, 2, FULL)
+        self.assertTrue(barriers.may_ask(4, (A, B)))
+        barriers.lost(4)
+        self.assertEqual((len(barriers), barriers._asked), (0, {}))
 
 
 class RowTests(SynchronousTestCase):
