@@ -128,7 +128,7 @@ class INode(Interface):
         By keyword: ``queue``, a group of which one member gets each publication; ``accepts``, asked
         before each delivery; ``waiting_count_max`` and ``waiting_bytes_max``, how much may wait
         before publications are missed; ``everywhere``, whether ``async with`` begins, or ``await``
-        ends, when the whole bus knows; ``name``, for the log.
+        ends, when the whole bus knows, or fails with `SubscriptionRefused`; ``name``, for the log.
 
         :returns: A `Subscription`: ``unsubscribe(after=None)``, ``drain()``, ``everywhere()``,
             ``within_reach()``, ``taken``, ``dropped``, ``waiting_count``, ``waiting_bytes``,
