@@ -59,7 +59,11 @@ class INode(Interface):
         """
 
     def pause() -> None:
-        """Take no messages until `resume`: those who send are asked to pause."""
+        """
+        Take no messages until `resume`: those who send are asked to pause.
+
+        What came in one frame with the message for which a receiver pauses is still given to it.
+        """
 
     def resume() -> None:
         """Take messages again, first those that were held, in order."""
