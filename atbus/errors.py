@@ -226,6 +226,30 @@ class Undeliverable(AtbusError):
 
 
 @attrs.define(slots=False, eq=False)
+class SubscriptionRefused(Undeliverable):
+    """
+    Not all the bus knows of a subscription: a node on the way does not keep it, or may not.
+
+    It may get what is published on this side of that node. ``gave_up_at`` is the node, ``status``
+    and ``detail`` say why: ``BUFFER_LIMIT``, it has no memory for more that its neighbor wants;
+    ``NO_RIGHT``, by its rights that neighbor does not get all of it; ``BACKPRESSURE``, it is asked
+    of too many subscriptions at once.
+
+    :param pattern: What was subscribed to.
+    :param queue: The queue group; empty for none.
+    """
+
+    pattern: str = ""
+    queue: str = ""
+
+    def __str__(self) -> str:
+        group = f" in group {_quoted(self.queue)}" if self.queue else ""
+        where = f" at {self.gave_up_at:#x}" if self.gave_up_at else ""
+        what = f"subscription to {_quoted(self.pattern)}{group} refused{where}"
+        return f"{what}: {_sentence(self.status, self.detail)}"
+
+
+@attrs.define(slots=False, eq=False)
 class ChannelClosed(AtbusError):
     """
     The channel was closed on this side, so nothing can be sent over it.

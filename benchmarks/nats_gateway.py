@@ -219,6 +219,14 @@ def absence() -> str:
     return "" if _BINARY else "there is no program nats-server (Debian: nats-server)"
 
 
+def version() -> str:
+    """Say which nats-server is measured, such as "2.9.10"; empty when there is none."""
+    if not _BINARY:
+        return ""
+    said = subprocess.run([_BINARY, "--version"], capture_output=True, text=True, check=True)
+    return said.stdout.strip().rpartition("v")[2]
+
+
 def measure(rounds: int, *, quick: bool = False) -> list[Figures]:
     """
     Measure both servers.
@@ -290,8 +298,10 @@ def main() -> int:
         return 0
     found = measure(1 if options.quick else options.rounds, quick=options.quick)
     print("\n".join(lines_of(found)))
+    print(f"beside nats-server {version()}")
     Path("build").mkdir(exist_ok=True)
-    text = json.dumps([attrs.asdict(figures) for figures in found], indent=1)
+    written = [{**attrs.asdict(figures), "nats_server": version()} for figures in found]
+    text = json.dumps(written, indent=1)
     Path("build/nats.json").write_text(f"{text}\n", encoding="utf-8")
     return 0
 

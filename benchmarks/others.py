@@ -29,10 +29,12 @@ class Others:
     What was found.
 
     :param gateway: Beside nats-server; may be empty.
+    :param nats_server: Its version.
     :param costs: Of a publication, by the number of subscriptions; may be empty.
     """
 
     gateway: list[Figures] = attrs.field(factory=list)
+    nats_server: str = ""
     costs: list[subjects.Cost] = attrs.field(factory=list)
 
     @property
@@ -42,7 +44,8 @@ class Others:
 
     def gateway_rows(self) -> Rows:
         """Give the rows of a table, its head first; none when nothing was measured."""
-        head = ("work", "payload", "gateway", _THEIRS, "ratio", "aim", "", "processor time")
+        theirs = f"{_THEIRS} {self.nats_server}".rstrip()
+        head = ("work", "payload", "gateway", theirs, "ratio", "aim", "", "processor time")
         rows = [_row(figures) for figures in self.gateway]
         return [head, *rows] if rows else []
 
@@ -65,7 +68,12 @@ class Others:
     def entries(self) -> Iterator[Mapping[str, object]]:
         """Give what ``bench.json`` has of it."""
         for figures in self.gateway:
-            about = {"channel": "tcp", "workload": figures.name, "payload": figures.size}
+            about = {
+                "channel": "tcp",
+                "workload": figures.name,
+                "payload": figures.size,
+                "nats_server": self.nats_server,
+            }
             sides = ((_OURS, figures.ours), (_THEIRS, figures.theirs))
             for system, runs in sides:
                 found = spread(runs)
@@ -119,7 +127,8 @@ def measure(rounds: int, *, quick: bool, only: str = "") -> tuple[Others, dict[s
             absent[f"the {GATEWAY} beside nats-server"] = missing
         else:
             gateway = nats_gateway.measure(rounds, quick=quick)
-    return Others(gateway=gateway, costs=costs), absent
+    server = nats_gateway.version() if gateway else ""
+    return Others(gateway=gateway, nats_server=server, costs=costs), absent
 
 
 def _row(figures: Figures) -> tuple[str, ...]:

@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+_DIRECTIVE = re.compile(r" *\.\. code-block:: (\w+)")
+_OPTION = re.compile(r" +:\w+:.*")
+
+
+class Block(NamedTuple):
+    """A code block of a document."""
+
+    line: int
+    """Where it begins."""
+
+    language: str
+
+    caption: str
+    """Its name; most often that of a file. Empty: it has none."""
+
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """What stands after each ``$``; a command that is broken into lines is one."""
+        lines = re.sub(r"\\\n *", "", self.text).splitlines()
+        return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def blocks_of(name: str) -> list[Block]:
+    """
+    Read all code blocks of a document.
+
+    :param name: The document, relative to ``docs``.
+    :returns: They, in order.
+    """
+    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
+    found: list[Block] = []
+    for place, line in enumerate(lines):
+        directive = _DIRECTIVE.fullmatch(line)
+        if directive is not None:
+            body = below(line, lines[place + 1 :])
+            head = list(takewhile(_OPTION.fullmatch, body))
+            captions = re.findall(r":caption: (.*)", "\n".join(head))
+            text = textwrap.dedent("\n".join(body[len(head) :])).strip("\n") + "\n"
+            found.append(Block(place + 1, directive[1], "".join(captions), text))
+    return found
+
+
+def below(head: str, lines: list[str]) -> list[str]:
+    """
+    Find what belongs to a line.
+
+    :param head: It.
+    :param lines: What follows it.
+    :returns: Those at once after it that are indented more than it is.
+    """
+    margin = len(head) - len(head.lstrip())
+    return list(takewhile(lambda text: not text[: margin + 1].strip(), lines))
 
 
 def captioned_blocks(name: str) -> dict[str, str]:
@@ -16,19 +73,10 @@ def captioned_blocks(name: str) -> dict[str, str]:
     :param name: The document, relative to ``docs``.
     :returns: Text by caption, which is a file name; several with one caption follow one another.
     """
-    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
     found: dict[str, str] = {}
-    for place, line in enumerate(lines):
-        if ":caption:" not in line:
-            continue
-        caption = line.split(":caption:")[1].strip()
-        body: list[str] = []
-        for text in lines[place + 1 :]:
-            if text.strip() and not text.startswith("   "):
-                break
-            if not text.strip().startswith(":") or body:
-                body.append(text)
-        found[caption] = found.get(caption, "") + textwrap.dedent("\n".join(body)).strip() + "\n"
+    for block in blocks_of(name):
+        if block.caption:
+            found[block.caption] = found.get(block.caption, "") + block.text
     return found
 
 
@@ -58,13 +106,7 @@ def code_blocks(name: str, language: str) -> list[str]:
     :param language: That.
     :returns: Their texts, in order.
     """
-    found: list[str] = []
-    lines = (DOCS / name).read_text(encoding="utf-8").splitlines()
-    for place, line in enumerate(lines):
-        if line.strip() == f".. code-block:: {language}":
-            body = takewhile(lambda text: not text.strip() or text[0] == " ", lines[place + 1 :])
-            found.append(textwrap.dedent("\n".join(body)).strip() + "\n")
-    return found
+    return [block.text for block in blocks_of(name) if block.language == language]
 
 
 def commands(name: str) -> list[str]:
@@ -74,5 +116,4 @@ def commands(name: str) -> list[str]:
     :param name: The document, relative to ``docs``.
     :returns: What stands after each ``$``, in order.
     """
-    lines = "".join(code_blocks(name, "console")).splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return [command for block in blocks_of(name) for command in block.commands]

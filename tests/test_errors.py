@@ -31,6 +31,7 @@ from atbus.errors import (
     RemoteProtocolError,
     Status,
     SubjectError,
+    SubscriptionRefused,
     Undeliverable,
     UnknownMandatory,
     printable,
@@ -60,6 +61,10 @@ SENTENCES: list[tuple[AtbusError, str]] = [
     (
         Undeliverable(Status.HOP_LIMIT, 0x5, 7, 0x9, "16 hops"),
         "message 7 for 0x5 at 0x9: HOP_LIMIT: 16 hops",
+    ),
+    (
+        SubscriptionRefused(Status.NO_RIGHT, 0, 0, 0x9, "a rule", "a.>", "g"),
+        "subscription to 'a.>' in group 'g' refused at 0x9: NO_RIGHT: a rule",
     ),
     (ChannelClosed(), "channel closed"),
     (ChannelBroken("connection reset"), "channel broken: connection reset"),
@@ -179,6 +184,7 @@ class ExceptionTests(SynchronousTestCase):
             RemoteProtocolError(Status.NOT_ATBUS, hostile),
             RegistrationRefused(Status.NOT_ADMITTED, hostile, by_peer=True),
             Undeliverable(Status.NO_ROUTE, 1, detail=hostile),
+            SubscriptionRefused(Status.NO_RIGHT, 0, 0, 1, hostile, hostile, hostile),
             ConnectFailed(hostile, hostile),
             ConfigurationError([hostile]),
             AddressError(hostile, hostile),

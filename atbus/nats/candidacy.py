@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from atbus.errors import AtbusError
+from atbus.errors import AtbusError, SubscriptionRefused
 from atbus.nats import bounds
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Candidacy:
     :param mark: A token that tells the others more of us; empty for none.
     """
 
+    _log = Logger(namespace="atbus.nats")
+
     def __init__(
         self,
         node: Node,
@@ -57,7 +60,7 @@ class Candidacy:
         self._changed = changed
         self._mark = f".{mark}" if mark else ""
         self._subscription: Subscription | None = None
-        self._is_known = False
+        self._is_known = self._is_refused = False
         self._next: IDelayedCall | None = None
 
     @property
@@ -118,10 +121,10 @@ class Candidacy:
         self.leave()
 
     def everywhere(self) -> Deferred[None]:
-        """Wait until all within reach know all interest of this node; as in `Subscription`."""
+        """Wait until all within reach have heard all interest of this node."""
         if self._subscription is None:
             return fail(CancelledError())
-        return self._subscription.within_reach()
+        return self._node.beyond.within_reach()
 
     def _look(self) -> None:
         self._changed()
@@ -132,9 +135,13 @@ class Candidacy:
             self._subscription.within_reach().addCallbacks(self._known, self._unknown)
 
     def _known(self, _: None) -> None:
-        self._is_known = True
+        self._is_known, self._is_refused = True, False
         self._changed()
 
     def _unknown(self, failure: Failure) -> None:
         failure.trap(AtbusError)
+        if failure.check(SubscriptionRefused) and not self._is_refused:
+            # Somebody beyond might serve as well, and each of us would bring everything.
+            self._is_refused = True
+            self._log.warn("not all know of this gateway: {why}", why=failure.value)
         self._next = self._timers.callLater(bounds.LEAF_RETRY_SECONDS, self._find_out)

@@ -48,7 +48,8 @@ from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, qu
 from atbus.nats.rights import Rights
 from atbus.nats.unpublished import refused
 
-#: What is sent to who asked for an answer when nobody got the question, behind subject and sid.
+#: What is sent to who asked for an answer when nobody got the question, behind subject and sid; as
+#: of the version that INFO says. Since 2.12 servers name the subject of the question in a header.
 _NOBODY: Final = b" 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
 
 _OK: Final = b"+OK\r\n"

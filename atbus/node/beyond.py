@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from atbus.busid import ID_MAX
 from atbus.errors import Status, SubjectError
@@ -147,6 +148,10 @@ class Beyond:
         """Describe those that are linked as nodes are with each other."""
         found = [each.report() for each in self.foreign.values()]
         return [each for each in found if each is not None]
+
+    def within_reach(self) -> Deferred[None]:
+        """Wait until all that can be reached has heard all interest of this node, kept or not."""
+        return self.talk.everywhere(within_reach=True)
 
     def answered(self, place: int, barrier: int) -> None:
         """Take note that somebody knows all that he was told before a barrier."""

@@ -11,6 +11,8 @@ control connections.
    here, in order, so that a large replay does not hold up the pings. That somebody wants something,
    or nobody any more, is told at once; how many members a group has, now and then.
 3. A ping's digest is compared only when everything has left that the neighbor was to be told.
+4. A question is passed on with what it is about as this node has told it, so whoever has missed
+   just that learns of it with the question.
 """
 
 from __future__ import annotations
@@ -25,14 +27,16 @@ from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.busid import format_bus_id
-from atbus.errors import Status, Undeliverable
+from atbus.errors import RemoteProtocolError, Status, SubscriptionRefused, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.routing.table import Position
 from atbus.subjects import bounds
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
 from atbus.subjects.interest import Interests, Side, Wanted
-from atbus.wire.messages import Capability, Interest, InterestAck, Mode
+from atbus.subjects.pattern import parse_pattern
+from atbus.wire.extras import read_refused, refused_extra
+from atbus.wire.messages import Capability, Interest, InterestAck, InterestRefusal, Mode
 
 if TYPE_CHECKING:
     from atbus.node.beyond import Foreign
@@ -87,7 +91,8 @@ class InterestTalk:
         self.gates: Gates
         #: Neighbors that are no nodes; shared with `atbus.node.beyond`.
         self.foreign: dict[int, Foreign] = {}
-        self._waiting: dict[int, Deferred[None]] = {}
+        # Who waits here, and for what in particular.
+        self._waiting: dict[int, tuple[Deferred[None], Wanted | None]] = {}
         # Those that wait for all the bus, not for what can be reached of it.
         self._whole: set[int] = set()
         # Whether the upstream is gone, and the rest of the bus with it.
@@ -135,6 +140,8 @@ class InterestTalk:
             self._changed()
         self._talks[bus_id] = _Talk(control, endpoint.peer.epoch, deque(messages))
         self._feed(bus_id)
+        # What it was asked over the connection before may be lost.
+        self._perform(self._barriers.again(bus_id))
         self.flush_soon()
         self._is_upstream_back()
 
@@ -178,6 +185,8 @@ class InterestTalk:
         if not self._sizes_wait and self._interests.has_resized:
             self._sizes_wait = True
             self._sizes_alarm.set(self._context.now + bounds.SIZES_SECONDS)
+        for bus_id in self._interests.with_room():
+            self._tell(bus_id, InterestAck(digest=self._interests.digest_of(bus_id)))
 
     def _tell_sizes(self) -> None:
         self._sizes_wait = False
@@ -242,9 +251,37 @@ class InterestTalk:
             self._changed()
             self.flush_soon()
         if message.barrier:
-            self._flush()
-            effects = self._barriers.asked(bus_id, message.barrier, self._interests.neighbors)
-            self._perform(effects)
+            self._asked(bus_id, message)
+
+    def _asked(self, bus_id: int, question: Interest) -> None:
+        # Links keep their order: this is what the neighbor has told before it asked.
+        digest = self._interests.digest_of(bus_id)
+        refusal = self._refusal(bus_id, question)
+        wanted = tuple(Wanted(entry.subject, entry.queue) for entry in question.entries)
+        if refusal is None and not self._barriers.may_ask(bus_id, wanted):
+            detail = f"{format_bus_id(bus_id)} asks of too much at once"
+            refusal = InterestRefusal(Status.BACKPRESSURE, self._context.bus_id, detail)
+        answer = Answer(bus_id, question.barrier, question.generation, digest, refusal)
+        self._flush()
+        self._perform(self._barriers.asked(answer, self._interests.neighbors, wanted))
+
+    def _refusal(self, bus_id: int, question: Interest) -> InterestRefusal | None:
+        """Say why something of what a neighbor asks of does not come to it from here."""
+        here, rights = self._context.bus_id, self._context.rights
+        name = format_bus_id(bus_id)
+        status = self._interests.missed(bus_id, question)
+        if status is not None:
+            detail = f"{name} wants more subjects than may be kept"
+            if status is not Status.BUFFER_LIMIT:
+                detail = f"{name} wants what is no pattern here"
+            return InterestRefusal(status, here, detail)
+        if rights is None:
+            return None
+        for entry in question.entries:
+            refusal = rights.refuses_subscription(rights.who(bus_id), parse_pattern(entry.subject))
+            if refusal is not None:
+                return InterestRefusal(Status.NO_RIGHT, here, refusal)
+        return None
 
     def name_full(self, place: int, name: str) -> None:
         """Say so when somebody wants more than there is memory for, once until there is again."""
@@ -256,8 +293,21 @@ class InterestTalk:
         """Take the answer to a barrier."""
         message = link.read(frame, head)
         bus_id = self._talking(link)
-        if isinstance(message, InterestAck) and bus_id:
-            self._perform(self._barriers.answered(bus_id, message.barrier))
+        if not isinstance(message, InterestAck) or not bus_id:
+            return
+        try:
+            refusal = read_refused(message.extras)
+        except RemoteProtocolError as error:
+            link.unreadable(head, error)
+            return
+        has_missed = self._interests.answered(bus_id, message)
+        if has_missed:
+            self._repair(bus_id)
+        if refusal is not None or not has_missed:
+            self._perform(self._barriers.answered(bus_id, message.barrier, refusal))
+        if has_missed:
+            # What it answers counts when it has been told what it has missed.
+            self._perform(self._barriers.again(bus_id))
 
     def _talking(self, link: Link) -> int:
         """Give the neighbor at the other end, 0 if what it says does not count any more."""
@@ -291,26 +341,36 @@ class InterestTalk:
         talk = self._talks.get(bus_id)
         if talk is None or talk.unsent or not self._interests.heard_digest(bus_id, digest):
             return
+        self._repair(bus_id)
+
+    def _repair(self, bus_id: int) -> None:
         self._context.statistics.interest_repairs += 1
         for message in self._interests.replay(bus_id):
             self._tell(bus_id, message)
+        self._perform(self._barriers.check(bus_id))
 
     # The whole bus.
 
-    def everywhere(self, *, within_reach: bool = False) -> Deferred[None]:
+    def everywhere(
+        self, wanted: Wanted | None = None, *, within_reach: bool = False
+    ) -> Deferred[None]:
         """
-        Wait until the whole bus knows of all interest of this node.
+        Wait until the whole bus has heard of all interest of this node.
 
+        :param wanted: What everybody is to keep, of that; None: whether anything is kept is no
+            matter.
         :param within_reach: Whether that is what can be reached at this moment; otherwise an
             upstream that is away is waited for.
-        :returns: Fires then; fails with `Undeliverable` when the node stops.
+        :returns: Fires then; fails with `SubscriptionRefused` when a node does not keep *wanted*,
+            or gives not all of it to its neighbor, and with `Undeliverable` when one is asked of
+            too much at once, or this one stops.
         """
         if not self._is_open:
             return fail(Undeliverable(Status.NOT_STARTED, 0, 0, self._context.bus_id))
         self._tickets += 1
         ticket = self._tickets
         waiting: Deferred[None] = Deferred(lambda _: self._give_up(ticket))
-        self._waiting[ticket] = waiting
+        self._waiting[ticket] = waiting, wanted
         if not within_reach:
             self._whole.add(ticket)
         self._ask(ticket)
@@ -319,8 +379,10 @@ class InterestTalk:
     def _ask(self, ticket: int) -> None:
         if ticket in self._whole and self._is_cut_off:
             return
+        _, wanted = self._waiting[ticket]
         self._flush()
-        self._perform(self._barriers.ask(ticket, self._interests.neighbors))
+        question = () if wanted is None else (wanted,)
+        self._perform(self._barriers.ask(ticket, self._interests.neighbors, question))
 
     def _give_up(self, ticket: int) -> None:
         self._waiting.pop(ticket, None)
@@ -349,29 +411,42 @@ class InterestTalk:
         self._context.events.on_resumed()
 
     def _not_resumed(self, _: Failure) -> None:
-        """The node has stopped before."""
+        """The node has stopped before, or not everybody could be asked."""
         self._resuming = None
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Ask(neighbor=neighbor, barrier=barrier):
+                case Ask(neighbor=neighbor, barrier=barrier) if neighbor not in self._talks:
+                    # One that is no node has been told all that it can be told.
                     self._tell(neighbor, Interest(barrier=barrier))
-                case Answer(neighbor=neighbor, barrier=barrier):
-                    digest = self._interests.digest_of(neighbor)
-                    self._tell(neighbor, InterestAck(barrier=barrier, digest=digest))
-                case Known(ticket=ticket) if ticket in self._whole and self._is_cut_off:
-                    # Known to those who are left; it is asked again.
-                    continue
-                case Known(ticket=ticket):
-                    self._whole.discard(ticket)
-                    waiting = self._waiting.pop(ticket, None)
-                    if waiting is not None:
-                        waiting.callback(None)
+                case Ask(neighbor=neighbor, barrier=barrier, wanted=wanted):
+                    self._tell(neighbor, self._interests.question(neighbor, barrier, wanted))
+                case Answer(neighbor=neighbor):
+                    self._tell(neighbor, _written(effect))
+                case Known(ticket=ticket, refusal=refusal):
+                    self._known(ticket, refusal)
+
+    def _known(self, ticket: int, refusal: InterestRefusal | None) -> None:
+        if refusal is None and ticket in self._whole and self._is_cut_off:
+            # Known to those who are left; it is asked again.
+            return
+        self._whole.discard(ticket)
+        waiting, wanted = self._waiting.pop(ticket, (None, None))
+        if waiting is None:
+            return
+        if refusal is None:
+            waiting.callback(None)
+            return
+        why = (refusal.status, 0, 0, refusal.node, refusal.detail)
+        waiting.errback(
+            Undeliverable(*why) if wanted is None else SubscriptionRefused(*why, *wanted)
+        )
 
     def reconfigure(self) -> None:
         """Keep as much of what neighbors want as the configuration allows now."""
         self._interests.bytes_max = self._context.config.interest_bytes
+        self.flush_soon()
 
     def open(self) -> None:
         """Begin, with the node."""
@@ -384,13 +459,23 @@ class InterestTalk:
         self._sizes_alarm.set(None)
         self._whole.clear()
         waiting, self._waiting = self._waiting, {}
-        for ticket, each in waiting.items():
+        for ticket, (each, _) in waiting.items():
             self._barriers.forget(ticket)
             each.errback(Undeliverable(Status.CLOSING, 0, 0, self._context.bus_id))
 
 
+def _written(answer: Answer) -> InterestAck:
+    refusal = answer.refusal
+    return InterestAck(
+        generation=answer.generation,
+        barrier=answer.barrier,
+        digest=answer.digest,
+        extras=() if refusal is None else (refused_extra(refusal),),
+    )
+
+
 def _size_bytes(message: Interest | InterestAck) -> int:
     if isinstance(message, InterestAck) or not message.entries:
-        return 2 * limits.FRAME_HEAD_BYTES
+        return 2 * limits.FRAME_HEAD_BYTES + sum(len(extra.value) for extra in message.extras)
     texts = sum(len(entry.subject) + len(entry.queue) + _ENTRY_BYTES for entry in message.entries)
     return 2 * limits.FRAME_HEAD_BYTES + texts

@@ -59,7 +59,11 @@ class INode(Interface):
         """
 
     def pause() -> None:
-        """Take no messages until `resume`: those who send are asked to pause."""
+        """
+        Take no messages until `resume`: those who send are asked to pause.
+
+        What came in one frame with the message for which a receiver pauses is still given to it.
+        """
 
     def resume() -> None:
         """Take messages again, first those that were held, in order."""
@@ -128,7 +132,7 @@ class INode(Interface):
         By keyword: ``queue``, a group of which one member gets each publication; ``accepts``, asked
         before each delivery; ``waiting_count_max`` and ``waiting_bytes_max``, how much may wait
         before publications are missed; ``everywhere``, whether ``async with`` begins, or ``await``
-        ends, when the whole bus knows; ``name``, for the log.
+        ends, when the whole bus knows, or fails with `SubscriptionRefused`; ``name``, for the log.
 
         :returns: A `Subscription`: ``unsubscribe(after=None)``, ``drain()``, ``everywhere()``,
             ``within_reach()``, ``taken``, ``dropped``, ``waiting_count``, ``waiting_bytes``,

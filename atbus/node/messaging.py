@@ -60,6 +60,7 @@ class Messaging:
         Take no messages until `resume`: those who send to this node are asked to pause.
 
         What is on its way is held, up to a bound; beyond it messages are refused `BUFFER_LIMIT`.
+        What came in one frame with the message for which a receiver pauses is still given to it.
         Replies to requests of this node still come, unless they would overtake a message.
         """
         self._parts.inbox.pause()

@@ -151,7 +151,8 @@ class Subjects:
             the callback's Deferred has not fired. What is more is missed, see `Subscription`.
         :param waiting_bytes_max: And how many bytes.
         :param everywhere: Whether ``async with`` begins, and an ``await`` of the subscription ends,
-            only when the whole bus knows; see `Subscription.everywhere`.
+            only when the whole bus knows; see `Subscription.everywhere`. When that fails, with
+            `SubscriptionRefused`, the subscription ends.
         :param run_callback: Called instead of *callback* with publications on one subject that came
             together, for who can do something with them all at once. *accepts* is then asked once.
         :param name: What it is called in the log and in events, by default its pattern and queue.

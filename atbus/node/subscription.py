@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from atbus.errors import LocalProtocolError
 from atbus.node.answering import as_deferred, check_callable
 from atbus.node.publication import Publication, PublicationRun
+from atbus.subjects.interest import Wanted
 
 if TYPE_CHECKING:
     from atbus.node.subscribers import Subscribers
@@ -41,7 +42,7 @@ class Subscription:
     :param waiting_bytes_max: And how many bytes.
     :param accepts: Asked before each delivery; one that is not accepted was never for it.
     :param everywhere: Whether ``async with`` begins, and ``await`` ends, only when the whole bus
-        knows of it.
+        knows of it. When that fails, the subscription ends.
     :param run_callback: Takes publications that came together, instead of *callback*; only who
         never lets anything wait has one.
     """
@@ -125,11 +126,15 @@ class Subscription:
         While the upstream is away that is waited for. Where a connection is cut further away,
         those beyond learn of it when they are back.
 
+        A node without memory for it (``limits.interest_bytes``) and one that by its rights does not
+        pass on all of it make this fail. The subscription goes on: it gets what comes otherwise.
+
         :returns: Fires when every publication that is published from then on, wherever on the bus,
-            comes here; fails with `Undeliverable` when the node stops. Nodes that join later learn
-            of it as they join.
+            comes here; fails with `SubscriptionRefused`, which names the node that does not pass
+            it on, and with `Undeliverable` when this node stops. Nodes that join later learn of it
+            as they join.
         """
-        return self._subscribers.everywhere()
+        return self._subscribers.everywhere(Wanted(self.pattern, self.queue))
 
     def within_reach(self) -> Deferred[None]:
         """
@@ -137,14 +142,20 @@ class Subscription:
 
         :returns: As of `everywhere`, but an upstream that is away is not waited for.
         """
-        return self._subscribers.everywhere(within_reach=True)
+        wanted = Wanted(self.pattern, self.queue)
+        return self._subscribers.everywhere(wanted, within_reach=True)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
         if self._everywhere:
-            await self.everywhere()
+            try:
+                await self.everywhere()
+            except BaseException:
+                # Nobody else has it to end it: there is no block, nothing was returned.
+                self.unsubscribe()
+                raise
         return self
 
     async def __aexit__(

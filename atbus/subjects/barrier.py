@@ -6,39 +6,58 @@ I have told". It is passed on to whom the interest is told, each with a number o
 and answered when they all have answered. Links keep their order, so whoever has a barrier has all
 the interest before it. A neighbor that is lost does not hold up the others: what is beyond it is no
 part of the bus, and will be told everything anew when it is again.
+
+A question may be about something in particular that is wanted. Then whoever does not keep that, or
+may not pass it on, answers with a *refusal*; it goes back to who asked as it is, and others are not
+waited for. What else somebody does not keep is no matter of that question.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
-from atbus.subjects.interest import ONWARD, Side
+from atbus.subjects import bounds
+from atbus.subjects.interest import ONWARD, Side, Wanted
+from atbus.subjects.neighbor import put
+from atbus.wire.messages import InterestRefusal
 
 
 @attrs.frozen
 class Ask:
-    """Send an INTEREST with this barrier to a neighbor."""
+    """Send an INTEREST with this barrier, about something in particular or not, to a neighbor."""
 
     neighbor: int
     barrier: int
+    wanted: tuple[Wanted, ...] = ()
 
 
 @attrs.frozen
 class Answer:
-    """Send an INTEREST_ACK with this barrier to a neighbor."""
+    """
+    Send an INTEREST_ACK to a neighbor.
+
+    :param barrier: From its question, as is the
+    :param generation: number of its last replay.
+    :param digest: Of what was known from it when it asked.
+    :param refusal: Why not everybody knows what it asked of.
+    """
 
     neighbor: int
     barrier: int
+    generation: int = 0
+    digest: int = 0
+    refusal: InterestRefusal | None = None
 
 
 @attrs.frozen
 class Known:
-    """Tell who asked here, with this ticket, that the whole bus knows."""
+    """Tell who asked here, with this ticket, that the whole bus knows, or why not."""
 
     ticket: int
+    refusal: InterestRefusal | None = None
 
 
 Effect = Ask | Answer | Known
@@ -46,9 +65,10 @@ Effect = Ask | Answer | Known
 
 @attrs.define(eq=False)
 class _Question:
-    """One barrier that waits for answers: who asked, and who has not answered."""
+    """One barrier that waits for answers: who asked, of what, and who has not answered."""
 
     done: Answer | Known
+    wanted: tuple[Wanted, ...]
     waiting: set[int] = attrs.field(factory=set)
 
 
@@ -58,44 +78,76 @@ class Barriers:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Question] = {}
+        # How much each neighbor asks at once.
+        self._asked: dict[int, int] = {}
 
     def __len__(self) -> int:
         """Count the questions that wait for answers."""
         return len(self._open)
 
-    def ask(self, ticket: int, neighbors: Mapping[int, Side]) -> list[Effect]:
+    def may_ask(self, bus_id: int, wanted: Collection[Wanted]) -> bool:
+        """Tell whether a neighbor's question about something is not too much at once."""
+        return self._asked.get(bus_id, 0) + 1 + len(wanted) <= bounds.QUESTIONS_MAX
+
+    def ask(
+        self, ticket: int, neighbors: Mapping[int, Side], wanted: tuple[Wanted, ...] = ()
+    ) -> list[Effect]:
         """
         Ask whether the whole bus knows of the interest told so far.
 
-        :param ticket: What `Known` will have.
+        :param ticket: What `Known` will have; not 0.
         :param neighbors: Those who take part.
+        :param wanted: What it is about in particular.
         :returns: What to send; `Known` at once when there is nobody to ask.
         """
-        return self._pass_on(Known(ticket), neighbors)
+        return self._pass_on(Known(ticket), wanted, neighbors)
 
-    def asked(self, by: int, barrier: int, neighbors: Mapping[int, Side]) -> list[Effect]:
+    def asked(
+        self, answer: Answer, neighbors: Mapping[int, Side], wanted: tuple[Wanted, ...] = ()
+    ) -> list[Effect]:
         """
         Pass a neighbor's question on.
 
-        :param by: Who asks.
-        :param barrier: Its number.
+        :param answer: What it will be answered, if nobody refuses; with a refusal, at once.
         :param neighbors: Those who take part.
+        :param wanted: What it is about in particular.
         :returns: What to send; the answer at once when nobody is beyond.
         """
+        if answer.refusal is not None:
+            return [answer]
+        by = answer.neighbor
         onward = ONWARD[neighbors[by]]
         beyond = [bus_id for bus_id, side in neighbors.items() if bus_id != by and side in onward]
-        return self._pass_on(Answer(by, barrier), beyond)
+        return self._pass_on(answer, wanted, beyond)
 
-    def answered(self, by: int, barrier: int) -> list[Effect]:
+    def answered(
+        self, by: int, barrier: int, refusal: InterestRefusal | None = None
+    ) -> list[Effect]:
         """
         Take an answer.
 
+        :param refusal: Why somebody there does not know.
         :returns: What follows; nothing for an answer that nobody waits for.
         """
         question = self._open.get(barrier)
         if question is None or by not in question.waiting:
             return []
-        return self._remove(by, barrier, question)
+        if refusal is None:
+            return self._remove(by, barrier, question)
+        self._end(barrier)
+        return [attrs.evolve(question.done, refusal=refusal)]
+
+    def check(self, bus_id: int) -> list[Effect]:
+        """Ask one neighbor only, for the digest in its answer; `Known` has ticket 0 then."""
+        return self._pass_on(Known(0), (), (bus_id,))
+
+    def again(self, bus_id: int) -> list[Effect]:
+        """Ask a neighbor anew what it has not answered: it has been told everything anew."""
+        return [
+            Ask(bus_id, barrier, question.wanted)
+            for barrier, question in self._open.items()
+            if bus_id in question.waiting
+        ]
 
     def lost(self, bus_id: int) -> list[Effect]:
         """
@@ -106,7 +158,7 @@ class Barriers:
         effects: list[Effect] = []
         for barrier, question in list(self._open.items()):
             if isinstance(question.done, Answer) and question.done.neighbor == bus_id:
-                del self._open[barrier]
+                self._end(barrier)
             elif bus_id in question.waiting:
                 effects += self._remove(bus_id, barrier, question)
         return effects
@@ -115,19 +167,30 @@ class Barriers:
         """Wait no more for answers that nobody wants."""
         for barrier, question in list(self._open.items()):
             if question.done == Known(ticket):
-                del self._open[barrier]
+                self._end(barrier)
 
-    def _pass_on(self, done: Answer | Known, beyond: Iterable[int]) -> list[Effect]:
+    def _pass_on(
+        self, done: Answer | Known, wanted: tuple[Wanted, ...], beyond: Iterable[int]
+    ) -> list[Effect]:
         waiting = set(beyond)
         if not waiting:
             return [done]
         barrier = next(self._numbers)
-        self._open[barrier] = _Question(done, waiting)
-        return [Ask(bus_id, barrier) for bus_id in sorted(waiting)]
+        self._open[barrier] = _Question(done, wanted, waiting)
+        if isinstance(done, Answer):
+            by = done.neighbor
+            self._asked[by] = self._asked.get(by, 0) + 1 + len(wanted)
+        return [Ask(bus_id, barrier, wanted) for bus_id in sorted(waiting)]
 
     def _remove(self, by: int, barrier: int, question: _Question) -> list[Effect]:
         question.waiting.discard(by)
         if question.waiting:
             return []
-        del self._open[barrier]
+        self._end(barrier)
         return [question.done]
+
+    def _end(self, barrier: int) -> None:
+        question = self._open.pop(barrier)
+        if isinstance(question.done, Answer):
+            by = question.done.neighbor
+            put(self._asked, by, self._asked[by] - 1 - len(question.wanted))

@@ -13,6 +13,10 @@ WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 #: Questions on subjects that are open at once; each costs about 1 KiB.
 INQUIRIES_MAX: Final = 65_536
 
+#: Questions of one neighbor whether all know what it wants, and what they are about, that have no
+#: answer yet: one from each of some ten thousand nodes behind it, when they are back all at once.
+QUESTIONS_MAX: Final = 65_536
+
 #: Publications, asked for by callbacks of publications, that are delivered before the reactor runs.
 NESTED_PER_TURN: Final = 1_000
 
@@ -55,6 +59,15 @@ SIZES_SECONDS: Final = 0.5
 #: How many times as much as one neighbor all of them may have of memory for what they want: two or
 #: three of a proxy's may tell of many subjects, hardly all.
 INTEREST_SHARES: Final = 4
+
+#: How much more one neighbor, and all of them, may have for what the bus itself needs (``$ATBUS``):
+#: a hundred gateways and tools are known also behind who wants more subjects than may be kept.
+OWN_INTEREST_BYTES: Final = 131_072
+
+#: Differences that are passed over before the next replay to a neighbor that has no memory for all
+#: of it. Two pings in a heartbeat's time: it is told everything anew every 17 minutes, if it does
+#: not say that it has room.
+REPLAYS_PASSED_OVER_MAX: Final = 255
 
 #: How long a link may stay shut to interest until somebody begins to open it, seconds: it takes
 #: the gateways on both sides about 0.6. Nothing is lost as long as both are there.

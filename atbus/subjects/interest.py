@@ -14,8 +14,8 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
    more or fewer members than before, but some, may be told later: it changes nobody's way.
 3. When a connection opens, everything is told anew as a numbered *replay*. The other side drops
    what the replay did not repeat, so nothing stays of what was lost with an older connection.
-4. Pings carry a digest of what was heard. When it twice differs from what was told, everything is
-   told anew (`Interests.heard_digest`).
+4. Pings, and answers to barriers, carry a digest of what was heard. When it shows that something
+   was lost, everything is told anew (`atbus.subjects.doubt`).
 5. A neighbor may be *shut out*: then what it wants is heard and not honoured, but for what the bus
    itself needs (`atbus.subjects.gate`). What that is for comes first in a replay.
 """
@@ -23,20 +23,19 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple, TypeVar
-
-import attrs
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from atbus import limits
+from atbus.errors import Status
 from atbus.subjects import bounds
 from atbus.subjects.cost import cost_of
 from atbus.subjects.index import SubjectIndex
+from atbus.subjects.neighbor import Neighbor, Sums, is_valid, put
 from atbus.subjects.pattern import OWN_SUBJECTS, check_queue, parse_pattern
 from atbus.subjects.telling import batches, entry_of, exchanged, place_in_replay
 from atbus.wire.digests import DIGEST_MODULUS, interest_digest
-from atbus.wire.messages import Interest, InterestEntry
-
-K = TypeVar("K")
+from atbus.wire.messages import Interest, InterestAck, InterestEntry
 
 #: The place of this node's own subscribers among the neighbors.
 HERE: Final = 0
@@ -80,50 +79,6 @@ class Taker(NamedTuple):
     wanted: Wanted
 
 
-@attrs.define(eq=False)
-class _Sums:
-    """What is known of one pattern or group: how many there are, and behind whom."""
-
-    everywhere: int = 0
-    #: Of these, here, below and outside: what is told upwards and to peers.
-    below: int = 0
-    #: Of these, outside: what is not told there.
-    outside: int = 0
-    weights: dict[int, int] = attrs.field(factory=dict)
-
-
-@attrs.define(eq=False)
-class _Neighbor:
-    """What was heard from a neighbor, and what it was told."""
-
-    side: Side
-    heard: dict[Wanted, int] = attrs.field(factory=dict)
-    heard_digest: int = 0
-    told: dict[Wanted, int] = attrs.field(factory=dict)
-    told_digest: int = 0
-    changed: dict[Wanted, None] = attrs.field(factory=dict)
-    # Groups of which only the size is another, to be told when sizes are.
-    resized: dict[Wanted, None] = attrs.field(factory=dict)
-    generation: int = 0
-    heard_generation: int = 0
-    repeated: set[Wanted] | None = None
-    # Of `heard`, about.
-    heard_bytes: int = 0
-    # Whether something was refused that was not told, and whether that was, since there was room.
-    is_full: bool = False
-    is_named: bool = False
-    # The digest that the neighbor's last ping had and should not have had.
-    doubt: int | None = None
-    # Whether what it wants in groups, and otherwise, is honoured (rule 5).
-    honours_groups: bool = True
-    honours_plain: bool = True
-
-    def honours(self, wanted: Wanted) -> bool:
-        """Tell whether it counts that the neighbor wants something."""
-        honoured = self.honours_groups if wanted.queue else self.honours_plain
-        return honoured or wanted.pattern.startswith(OWN_SUBJECTS)
-
-
 class Interests:
     """
     The interest of one node and of all of its neighbors.
@@ -136,8 +91,8 @@ class Interests:
     def __init__(self, bytes_max: int = limits.INTEREST_BYTES) -> None:
         self.bytes_max = bytes_max
         self._heard_bytes = 0
-        self._sums: dict[Wanted, _Sums] = {}
-        self._neighbors: dict[int, _Neighbor] = {}
+        self._sums: dict[Wanted, Sums] = {}
+        self._neighbors: dict[int, Neighbor] = {}
         self._index: SubjectIndex[Taker] = SubjectIndex()
         #: Grows when somebody begins or ends to want something, or to take part.
         self.version = 0
@@ -229,7 +184,7 @@ class Interests:
         """
         assert bus_id != HERE
         self.close(bus_id)
-        self._neighbors[bus_id] = _Neighbor(side)
+        self._neighbors[bus_id] = Neighbor(side)
         self._look_around()
         return self.replay(bus_id)
 
@@ -287,7 +242,7 @@ class Interests:
         neighbor.told_digest = 0
         neighbor.changed.clear()
         neighbor.resized.clear()
-        neighbor.doubt = None
+        neighbor.doubt.replayed()
         entries = [entry_of(wanted, weight) for wanted, weight in neighbor.told.items()]
         entries.sort(key=place_in_replay)
         for entry in entries:
@@ -331,9 +286,9 @@ class Interests:
                 elif weight != before:
                     entries.append(entry_of(wanted, weight))
                     neighbor.told_digest = exchanged(neighbor.told_digest, wanted, before, weight)
-                    _put(neighbor.told, wanted, weight)
+                    put(neighbor.told, wanted, weight)
             if entries:
-                neighbor.doubt = None
+                neighbor.doubt.told()
             news.extend(
                 (bus_id, Interest(generation=neighbor.generation, entries=batch))
                 for batch in batches(entries)
@@ -354,7 +309,7 @@ class Interests:
         faults = 0
         for entry in message.entries:
             wanted = Wanted(entry.subject, entry.queue)
-            if not _is_valid(wanted):
+            if not is_valid(wanted):
                 faults += 1
                 continue
             faults += not self._hear(bus_id, neighbor, wanted, entry.weight)
@@ -397,42 +352,95 @@ class Interests:
         """
         Compare what a neighbor says it heard from us with what it was told.
 
-        One difference may be a message on its way. Two in a row, with the same digest and nothing
-        told between them, are a loss.
-
         :param digest: From its ping or pong.
         :returns: Whether it has to be told everything anew, with `replay`.
         """
         neighbor = self._neighbors.get(bus_id)
-        if neighbor is None or digest == neighbor.told_digest:
-            if neighbor is not None:
-                neighbor.doubt = None
-            return False
-        is_certain = neighbor.doubt == digest
-        neighbor.doubt = digest
-        return is_certain
+        return neighbor is not None and neighbor.doubt.pinged(digest, neighbor.told_digest)
+
+    # Questions.
+
+    def question(self, bus_id: int, barrier: int, wanted: Iterable[Wanted]) -> Interest:
+        """
+        Ask a neighbor whether everybody beyond it knows what it was told.
+
+        :param wanted: What it is to say of in particular; only what it was told counts.
+        """
+        neighbor = self._neighbors[bus_id]
+        neighbor.doubt.asked(neighbor.generation, barrier, neighbor.told_digest)
+        return Interest(
+            generation=neighbor.generation,
+            barrier=barrier,
+            entries=tuple(
+                entry_of(each, weight) for each in wanted if (weight := neighbor.told.get(each, 0))
+            ),
+        )
+
+    def missed(self, bus_id: int, message: Interest) -> Status | None:
+        """
+        Say why not all is kept that a neighbor asks of, although it has just told it.
+
+        :returns: None when all is.
+        """
+        heard = self._neighbors[bus_id].heard
+        for entry in message.entries:
+            wanted = Wanted(entry.subject, entry.queue)
+            if entry.weight and wanted not in heard:
+                return Status.BUFFER_LIMIT if is_valid(wanted) else Status.MALFORMED_FRAME
+        return None
+
+    def answered(self, bus_id: int, answer: InterestAck) -> bool:
+        """
+        Take the answer to a question.
+
+        :returns: Whether the neighbor has to be told everything anew, with `replay`.
+        """
+        doubt = self._neighbors[bus_id].doubt
+        if not answer.barrier:
+            return doubt.has_room()
+        return doubt.answered(answer.generation, answer.barrier, answer.digest)
+
+    def with_room(self) -> list[int]:
+        """
+        Name neighbors for whom there is room again after something of theirs was refused.
+
+        :returns: Each once, when a quarter of what it may have is free.
+        """
+        bound = self.bytes_max * 3
+        if self._heard_bytes * 4 >= bound * bounds.INTEREST_SHARES:
+            return []
+        found = [
+            bus_id
+            for bus_id, neighbor in self._neighbors.items()
+            if neighbor.has_missed and neighbor.heard_bytes * 4 < bound
+        ]
+        for bus_id in found:
+            self._neighbors[bus_id].has_missed = False
+        return found
 
     # Inside.
 
-    def _hear(self, bus_id: int, neighbor: _Neighbor, wanted: Wanted, weight: int) -> bool:
+    def _hear(self, bus_id: int, neighbor: Neighbor, wanted: Wanted, weight: int) -> bool:
         before = neighbor.heard.get(wanted, 0)
         if before == weight:
             return True
         if not (before and weight):
             cost_bytes = cost_of(*wanted) if weight else -cost_of(*wanted)
-            if weight and not self._has_room(neighbor, cost_bytes):
-                neighbor.is_full = True
+            if weight and not self._has_room(neighbor, wanted, cost_bytes):
+                neighbor.is_full = neighbor.has_missed = True
                 return False
             neighbor.heard_bytes += cost_bytes
             self._heard_bytes += cost_bytes
             if neighbor.is_named and neighbor.heard_bytes * 4 < self.bytes_max * 3:
                 neighbor.is_named = False
         neighbor.heard_digest = exchanged(neighbor.heard_digest, wanted, before, weight)
-        _put(neighbor.heard, wanted, weight)
+        put(neighbor.heard, wanted, weight)
         self._change(bus_id, wanted, weight)
         return True
 
-    def _has_room(self, neighbor: _Neighbor, cost_bytes: int) -> bool:
+    def _has_room(self, neighbor: Neighbor, wanted: Wanted, cost_bytes: int) -> bool:
+        if wanted.pattern.startswith(OWN_SUBJECTS):
+            cost_bytes -= bounds.OWN_INTEREST_BYTES
         its_bytes, all_bytes = neighbor.heard_bytes + cost_bytes, self._heard_bytes + cost_bytes
         all_max = self.bytes_max * bounds.INTEREST_SHARES
         return its_bytes <= self.bytes_max and all_bytes <= all_max
@@ -447,9 +455,9 @@ class Interests:
         """Count what is wanted at one place, and note who may have to be told."""
         sums = self._sums.get(wanted)
         if sums is None:
-            sums = self._sums[wanted] = _Sums()
+            sums = self._sums[wanted] = Sums()
         before = sums.weights.get(place, 0)
-        _put(sums.weights, place, weight)
+        put(sums.weights, place, weight)
         sums.everywhere += weight - before
         onward = ONWARD[side]
         if Side.ABOVE in onward:
@@ -467,7 +475,7 @@ class Interests:
             if bus_id != place and neighbor.side in onward:
                 neighbor.changed[wanted] = None
 
-    def _weight_for(self, bus_id: int, neighbor: _Neighbor, wanted: Wanted) -> int:
+    def _weight_for(self, bus_id: int, neighbor: Neighbor, wanted: Wanted) -> int:
         """Sum up what a neighbor is to know of one pattern or group (rule 1)."""
         sums = self._sums.get(wanted)
         if sums is None:
@@ -479,20 +487,3 @@ class Interests:
         else:
             weight = sums.below
         return weight if wanted.queue else min(weight, 1)
-
-
-def _is_valid(wanted: Wanted) -> bool:
-    try:
-        parse_pattern(wanted.pattern)
-        if wanted.queue:
-            check_queue(wanted.queue)
-    except ValueError:
-        return False
-    return True
-
-
-def _put(weights: dict[K, int], key: K, weight: int) -> None:
-    if weight:
-        weights[key] = weight
-    else:
-        weights.pop(key, None)

@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
+from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMandatory
 from atbus.limits import EXTRAS_BYTES, FRAME_BYTES_MAX
 from atbus.wire.head import HEAD_SIZE, body_start, peek
-from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType
+from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType, InterestRefusal
+from atbus.wire.rules import cut_detail
 
 _ENTRY: Final = struct.Struct("<HH")
 _LENGTH: Final = struct.Struct("<I")
@@ -23,6 +24,7 @@ _EXTRAS_LENGTH: Final = struct.Struct("<H")
 _ID: Final = struct.Struct("<Q")
 _SIZE: Final = struct.Struct("<I")
 _PLACE: Final = struct.Struct("<II")
+_REFUSED: Final = struct.Struct("<HQ")
 _KNOWN: Final = frozenset(map(int, ExtraType))
 
 
@@ -142,6 +144,45 @@ def read_header_size(extras: Iterable[Extra]) -> int:
         raise MalformedFrame(f"HEADER_SIZE of {len(value)} bytes")
     size: int = _SIZE.unpack(value)[0]
     return size
+
+
+def refused_extra(refusal: InterestRefusal) -> Extra:
+    """
+    Say why not everybody knows what an INTEREST has asked of.
+
+    :param refusal: Its status is not `Status.OK`; of its words as many travel as may.
+    :returns: The extra.
+    :raises LocalProtocolError: When the node is no bus id.
+    """
+    try:
+        head = _REFUSED.pack(refusal.status, refusal.node)
+    except struct.error:
+        raise LocalProtocolError(f"{refusal.node} is no unsigned 64-bit number") from None
+    return Extra(ExtraType.REFUSED, head + cut_detail(refusal.detail).encode())
+
+
+def read_refused(extras: Iterable[Extra]) -> InterestRefusal | None:
+    """
+    Read why not everybody knows what an INTEREST has asked of.
+
+    :param extras: Where to look.
+    :returns: None when nobody has refused it.
+    :raises MalformedFrame: When the extra is too short, its words are no text, or nothing is wrong.
+    """
+    value = find_extra(extras, ExtraType.REFUSED)
+    if value is None:
+        return None
+    if len(value) < _REFUSED.size:
+        raise MalformedFrame(f"REFUSED of {len(value)} bytes")
+    number, node = _REFUSED.unpack_from(value)
+    status = Status.from_wire(number)
+    if status is Status.OK:
+        raise MalformedFrame("REFUSED with nothing wrong")
+    try:
+        detail = value[_REFUSED.size :].decode()
+    except UnicodeDecodeError:
+        raise MalformedFrame("REFUSED with words that are no UTF-8") from None
+    return InterestRefusal(status, node, cut_detail(detail))
 
 
 def piece_extra(offset: int, total: int) -> Extra:

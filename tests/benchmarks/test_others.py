@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import nats_gateway, others, report, subjects
 from benchmarks.nats_gateway import Figures
 from benchmarks.others import Others
+from tests.interop.nats_server import require_nats_server
 
 
 def _figures(size: int, aim: float, *pairs: tuple[float, float], is_trip: bool = False) -> Figures:
@@ -34,6 +35,7 @@ class OthersTests(SynchronousTestCase):
     def test_aims_are_met_or_open(self) -> None:
         """A rate is to be so many times nats-server's, a round trip at most half as long again."""
         found = Others(
+            nats_server="2.9.10",
             gateway=[
                 _figures(16, 0.1, *[(20.0, 100.0)] * 6),
                 _figures(1_024, 0.0, *[(1.0, 2.0)] * 6),
@@ -47,6 +49,8 @@ class OthersTests(SynchronousTestCase):
         self.assertEqual(rows[3][2:6], ("120 us", "100 us", "0.83 (0.83-0.83)", "0.67"))
         text, entries = self.written(found)
         self.assertIn("What is aimed at for clients of NATS, 6 pairs each", text)
+        self.assertIn("nats-server 2.9.10", text)
+        self.assertEqual({entry["nats_server"] for entry in entries}, {"2.9.10"})
         ratios = [entry for entry in entries if entry["unit"] == "times better"]
         self.assertEqual([entry["at_least"] for entry in ratios], [0.1, None, 1.0, *[1 / 1.5] * 2])
 
@@ -59,6 +63,18 @@ class OthersTests(SynchronousTestCase):
         """A tenth at 16 bytes, level from 16 KiB on."""
         self.assertEqual(nats_gateway.SHARES, {16: 0.1, 16_384: 1.0, 65_536: 1.0})
         self.assertEqual(round(1 / nats_gateway.TRIP_SHARE, 9), 1.5)
+
+    def test_sizes(self) -> None:
+        """Small and large messages are measured, those of the aims among them."""
+        self.assertEqual([*nats_gateway.COUNTS], [16, 1_024, 16_384, 65_536])
+        self.assertLessEqual(set(nats_gateway.SHARES), set(nats_gateway.COUNTS))
+
+    def test_the_version(self) -> None:
+        """The server that is measured says which one it is; without one there is no version."""
+        require_nats_server(nats_gateway._BINARY)
+        self.assertRegex(nats_gateway.version(), r"^\d+\.\d+\.\d+$")
+        self.patch(nats_gateway, "_BINARY", None)
+        self.assertEqual(nats_gateway.version(), "")
 
     def test_what_subjects_cost(self) -> None:
         """For each number of subscriptions there is a line, also at a hundred thousand."""

@@ -20,7 +20,7 @@ from atbus.discovery.zookeeper.records import ZooKeeperRecordWatcher
 from atbus.discovery.zookeeper.session import Session
 from atbus.testing.discovery import RecordingReceiver
 from tests.chaos.case import ChaosCase, node_file, speech
-from tests.documents import code_blocks, commands
+from tests.documents import captioned_blocks, commands
 from tests.interop.etcd_server import require_etcd, start_etcd
 from tests.interop.zookeeper_server import require_zookeeper, start_zookeeper
 from tests.processes.harness import ROOT, NodeProcess
@@ -48,7 +48,7 @@ class PageTests(ChaosCase):
         self.addCleanup(self.zookeeper.kill)
         self.timers = MonotonicTimers(self.reactor)
         self.addCleanup(self.timers.stop)
-        (self.both,) = map(self.here, code_blocks(PAGE, "toml"))
+        self.both = self.here(captioned_blocks(PAGE)["both tables"])
         place = self.both.index("[discovery.zookeeper]")
         self.tables = self.both[:place], self.both, self.both[place:]
 
@@ -101,8 +101,11 @@ class PageTests(ChaosCase):
 
     async def look(self) -> None:
         """Give the commands of the page: each node is in both lists."""
-        given = commands(PAGE)
-        self.assertEqual(len(given), 2)
+        given = [
+            "atbus discovery list --endpoint http://10.0.0.1:2379",
+            "atbus discovery list --zookeeper 10.0.0.1:2181",
+        ]
+        self.assertEqual(given, commands(PAGE))
         for command in map(self.here, given):
             atbus, *words = command.split()
             self.assertEqual(atbus, "atbus")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 
+import click
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.cli.main import atbus
 from tests.house import repository
 from tests.house.repository import ROOT
 
 TARGETS_MAX = 12
 MADE = r"(?:^ *\$ |``?|\bstep \w+ )make ([a-z]+(?:-[a-z]+)*)"
+
+GIVEN = r"(?:``|\$ )atbus ([a-z][^`\n]*)"
 
 # Spelled with brackets, so that this file does not contain what it looks for.
 UNFINISHED = re.compile(r"\b(?:T[O]DO|F[I]XME|X[X]X)\b")
@@ -28,6 +32,16 @@ class CommandTests(SynchronousTestCase):
             text = document.read_text(encoding="utf-8")
             told = set(re.findall(MADE, text, re.MULTILINE))
             self.assertEqual(told - targets, set(), repository.name(document))
+
+    def test_the_words_of_atbus_exist(self) -> None:
+        """Each ``atbus`` command of a document is one, with the options that it has there."""
+        unknown = [
+            f"{repository.name(document)}: atbus {command}"
+            for document in repository.written_files(".md", ".rst")
+            for command in re.findall(GIVEN, document.read_text(encoding="utf-8"))
+            if not _is_command(command.split())
+        ]
+        self.assertFalse(unknown, "\n".join(unknown))
 
     def test_the_readme_tells_how_to_begin(self) -> None:
         """The README shows the two commands that a newcomer needs."""
@@ -87,6 +101,20 @@ class FinishedTests(SynchronousTestCase):
                 if UNFINISHED.search(line):
                     marks.append(f"{repository.name(path)}:{number}: {line.strip()}")
         self.assertEqual(marks, [])
+
+
+def _is_command(words: list[str]) -> bool:
+    """Tell whether ``atbus`` understands these words: names of commands, then of options."""
+    command: click.Command = atbus
+    while isinstance(command, click.Group) and words and words[0] in command.commands:
+        command = command.commands[words[0]]
+        words = words[1:]
+    options = {name for each in command.params for name in each.opts}
+    given = {word for word in words if re.fullmatch("--?[A-Za-z][a-z-]*", word)}
+    if isinstance(command, click.Group):
+        return command is not atbus and not words
+    # "atbus node run" passes its options on.
+    return given <= options or bool(command.context_settings.get("ignore_unknown_options"))
 
 
 def _makefile() -> str:

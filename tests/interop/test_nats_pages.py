@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from twisted.internet.defer import Deferred
@@ -16,13 +17,18 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from atbus.nats.gateway import Gateway
+from atbus.nats.nkeys import Kind
+from atbus.node.config import NodeConfig
+from atbus.node.reload import reconfigure
 from atbus.node.toml import parse_config
 from tests.channels.certificates import Files
 from tests.documents import captioned_blocks, commands
 from tests.interop.nats_beside import HELLO, ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.interop.test_nats_clusters import members
+from tests.nats.signing import UNLIMITED_ACCOUNT, Key
 from tests.nats.sockets import Talker
+from tests.nats.transcripts import EOF
 
 BRIDGE = "howto/bridge-two-sites-over-nats.rst"
 REPLACE = "howto/replace-a-nats-cluster.rst"
@@ -44,11 +50,18 @@ authorization { users: [
   { user: "clerk", password: "..." }
 ] }
 """
+OPERATOR = """
+operator: {operator}
+resolver: MEMORY
+resolver_preload: {{ {account}: {token} }}
+"""
+MONITOR = "http: 8222"
 #: Clients of these tests know no TLS.
 IN_THE_CLEAR = "[nats]\ntls_optional = true\n"
 #: Where things listen on the pages; here the system chooses.
 LISTENERS = (
     ("port: 7422", "host: 127.0.0.1, port: -1"),
+    ("http: 8222", 'http: "127.0.0.1:-1"'),
     ("127.0.0.1:4222", "127.0.0.1:0"),
     ("0.0.0.0:4222", "127.0.0.1:0"),
     ("127.0.0.1:8222", "127.0.0.1:0"),
@@ -107,10 +120,22 @@ class PageCase(ServerCase):
 
     async def gateway_of(self, text: str, bus_id: int = 0x10001, **places: int) -> Gateway:
         """Start a node with a configuration of a page; it has an id besides."""
-        config = parse_config(f'id = "{bus_id:#x}"\n' + self.here(text, **places))
-        _, gateway = await self.started(config)
+        _, gateway = await self.started(self.config_of(text, bus_id, **places))
         assert gateway is not None
         return gateway
+
+    def config_of(self, text: str, bus_id: int = 0x10001, **places: int) -> NodeConfig:
+        """Read a configuration of a page; it has an id besides."""
+        return parse_config(f'id = "{bus_id:#x}"\n' + self.here(text, **places))
+
+    async def shown(self, command: str, server: NatsServer) -> dict[str, Any]:
+        """Give a command of the pages, with which one looks at a server; what that tells."""
+        self.assertIn(command, commands(BRIDGE) + commands(REPLACE))
+        return await self.told(command.replace("10.0.0.1:8222", f"127.0.0.1:{server.monitor_port}"))
+
+    async def told(self, command: str) -> dict[str, Any]:
+        """Give a command, and read what comes."""
+        return dict(json.loads(await deferToThread(said_by, shlex.split(command))))
 
     async def at(self, gateway: Gateway) -> Talker:
         """Connect a client to a gateway."""
@@ -127,14 +152,16 @@ class DebianTests(PageCase):
         return Deferred.fromCoroutine(self.two_sites())
 
     async def two_sites(self) -> None:
-        one, other, server = await self.bridge()
+        one, other, (first, second) = await self.bridge()
+        shown = await self.shown("curl -s http://10.0.0.1:8222/leafz", first)
+        self.assertEqual(shown["leafnodes"], 2)
         await self.converse(one, other)
-        await self.converse(await self.client(server.port), other)
+        await self.converse(await self.client(second.port), other)
 
-    async def bridge(self) -> tuple[Talker, Talker, NatsServer]:
-        """Start two sites over a cluster; give a client of each, and the second server."""
+    async def bridge(self) -> tuple[Talker, Talker, tuple[NatsServer, NatsServer]]:
+        """Start two sites over a cluster; give a client of each, and the servers."""
         files = captioned_blocks(BRIDGE)
-        first, second = self.two_servers(files["hub.conf"])
+        first, second = self.two_servers(files["hub.conf"], MONITOR)
         places = {"first": first.leaf_port, "second": second.leaf_port}
         sites = [await self.gateway_of(files["site.toml"], **places)]
         await self.logged(f"leaf 127.0.0.1:{first.leaf_port} takes part")
@@ -143,7 +170,30 @@ class DebianTests(PageCase):
             lambda: all(any(link.takes_part for link in each.leafs.links) for each in sites)
         )
         one, other = [await self.at(each) for each in sites]
-        return one, other, second
+        return one, other, (first, second)
+
+    def test_a_site_with_a_token(self) -> Deferred[None]:
+        """A site for which the operator of the cluster vouches is let in with his file."""
+        return Deferred.fromCoroutine(self.a_site_with_a_token())
+
+    async def a_site_with_a_token(self) -> None:
+        operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
+        files = captioned_blocks(BRIDGE)
+        # A cluster with an operator has no passwords.
+        [login] = [line for line in files["hub.conf"].splitlines() if "authorization" in line]
+        trusts = OPERATOR.format(
+            operator=operator.token(operator, "operator"),
+            account=account.text,
+            token=operator.token(account, "account", limits=UNLIMITED_ACCOUNT),
+        )
+        server = self.written(files["hub.conf"].replace(login, ""), trusts)
+        vouched = user.credentials(account.token(user, "user", subs=-1, data=-1, payload=-1))
+        path = self.folder / "site.creds"
+        path.write_text(vouched)
+        self._files["/etc/atbus/site.creds"] = str(path)
+        places = {"first": server.leaf_port, "second": server.leaf_port}
+        await self.gateway_of(files["credentials.toml"], **places)
+        await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
 
     def test_a_server_as_a_leaf(self) -> Deferred[None]:
         """A server that is the leaf of a node gets news, and brings orders."""
@@ -168,7 +218,7 @@ class DebianTests(PageCase):
         return Deferred.fromCoroutine(self.a_member())
 
     async def a_member(self) -> None:
-        first, second = self.two_servers()
+        first, second = self.two_servers(MONITOR)
         places = {"first": first.route_port, "second": second.route_port}
         text = captioned_blocks(BRIDGE)["member.toml"]
         gateway = await self.gateway_of(text, ours=0, **places)
@@ -176,6 +226,9 @@ class DebianTests(PageCase):
         for name in ("first", "second"):
             await self.logged(f" takes part: '{name}'")
         self.assertEqual(members(gateway), 2)
+        shown = await self.shown("curl -s http://10.0.0.1:8222/routez", first)
+        # A newer server has several routes to each of its own kind.
+        self.assertEqual(len({route["remote_id"] for route in shown["routes"]}), 2)
         ours = await self.at(gateway)
         for server in (first, second):
             await self.converse(ours, await self.client(server.port))
@@ -186,7 +239,7 @@ class DebianTests(PageCase):
 
     async def replacing(self) -> None:
         files = captioned_blocks(REPLACE)
-        first, second = self.two_servers(files["hub.conf"], USERS)
+        first, second = self.two_servers(files["hub.conf"], USERS, MONITOR)
         places = {"first": first.leaf_port, "second": second.leaf_port}
         beside = files["gateway.toml"].replace("[nats]\n", IN_THE_CLEAR)
         alone = beside.partition("[[nats.leaf_remotes]]")[0]
@@ -201,11 +254,16 @@ class DebianTests(PageCase):
         await self.orders(shop, await self.enters(second.port, "clerk"))
         shop.says(b"PUB private 2\r\nhi\r\n")
         await shop.hears(b'Permissions Violation for Publish to "private"\'\r\n')
-        await gateway.stopService()
-        await gateway.node.stop()
-        gateway = await self.gateway_of(alone + clerk)
-        address = gateway.address()
-        assert address is not None
+        shop.transport.loseConnection()
+        await shop.hears(EOF)
+        for server, count in ((second, 1), (first, 0)):
+            shown = await self.shown("curl -s http://10.0.0.1:8222/connz", server)
+            # Newer servers list leafs as well, and say so.
+            kinds = [each.get("kind") for each in shown["connections"]]
+            self.assertEqual(len(kinds) - kinds.count("Leafnode"), count, kinds)
+        # This is what SIGHUP does.
+        reconfigure(gateway.node, self.config_of(alone + clerk))
+        await self.met(lambda: not gateway.leafs.links)
         first.stop()
         second.stop()
         await self.orders(
@@ -225,13 +283,13 @@ class DebianTests(PageCase):
         """Look who is there, as both pages say."""
         monitor = gateway.address("monitor")
         assert monitor is not None
+        command = "curl -s 'http://127.0.0.1:8222/connz?subs=1'"
         for page in (JOIN, REPLACE):
-            [command] = [each for each in commands(page) if each.startswith("curl ")]
-            words = shlex.split(command.replace(":8222/", f":{monitor[1]}/"))
-            shown = json.loads(await deferToThread(said_by, words))
-            [client] = shown["connections"]
-            self.assertEqual(client["authorized_user"], user)
-            self.assertEqual(client["subscriptions_list"], [])
+            self.assertIn(command, commands(page))
+        shown = await self.told(command.replace(":8222/", f":{monitor[1]}/"))
+        [client] = shown["connections"]
+        self.assertEqual(client["authorized_user"], user)
+        self.assertEqual(client["subscriptions_list"], [])
 
     async def orders(self, asks: Talker, answers: Talker) -> None:
         """Ask until the question is known to be wanted; the answer comes then."""

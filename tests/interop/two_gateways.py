@@ -59,7 +59,9 @@ class TwoGateways(ProcessCase):
         """
         processes, urls = [], []
         if doors != ("nats",):
-            lines += ('websocket = "127.0.0.1:0"',)
+            text = captioned_blocks(PAGE)["node.toml with a door for browsers"]
+            [line] = [line for line in text.splitlines() if line.startswith("websocket = ")]
+            lines += (line.replace(PLACES["ws"], "127.0.0.1:0"),)
         for name, config, more in (("root", ROOT, lines), ("child", CHILD, lines + child)):
             process = self.start(name, config + "\n".join(more))
             # In any order.

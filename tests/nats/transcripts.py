@@ -1,5 +1,5 @@
 """
-What nats-server 2.9 answers, as it was heard: scripts of clients and every byte that came back.
+What nats-server answers, as it was heard of 2.9: scripts of clients and every byte that came back.
 
 A script is what one client sends after INFO has come; the answer is all that follows INFO. Those
 that end with `EOF` were closed by the server.
@@ -65,6 +65,14 @@ TRANSCRIPTS: Final = (
         b"MSG a 1 0\r\n\r\nPONG\r\n"),
     Transcript("a negative size", QUIET + b"PUB a -1\r\n\r\n", EOF),
     Transcript("a size of ten digits", QUIET + b"PUB a 1234567890\r\n", EOF),
+    Transcript("zeros in front are digits", QUIET + b"PUB a 0000000002\r\n", EOF),
+    Transcript("a size with a sign", QUIET + b"PUB a +2\r\n", EOF),
+    Transcript("UNSUB after a number with a zero",
+        QUIET + b"SUB a 1\r\nUNSUB 1 02\r\n" + 3 * b"PUB a 0\r\n\r\n" + b"PING\r\n",
+        b"MSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\nPONG\r\n"),
+    Transcript("a sid with a zero is another one",
+        QUIET + b"SUB a 01\r\nUNSUB 1\r\nPUB a 0\r\n\r\nPING\r\n",
+        b"MSG a 01 0\r\n\r\nPONG\r\n"),
     Transcript("a size that is too large", QUIET + b"PUB a 2000000\r\n",
         b"-ERR 'Maximum Payload Violation'\r\n" + EOF),
     Transcript("PUB of one word", QUIET + b"PUB  2\r\nhi\r\nPING\r\n", EOF),
@@ -168,3 +176,10 @@ TRANSCRIPTS: Final = (
         BARE + b"SUB a 1\r\nPUB a 2\r\nhi\r\nHPUB a 12 12\r\n" + HEADER + b"\r\n",
         b"MSG a 1 2\r\nhi\r\n" + EOF),
 )
+
+#: What a server repeats as it was written, and a gateway writes without the zeros.
+ZEROS: Final = Transcript("zeros in front of sizes",
+    QUIET + b"SUB a 1\r\nPUB a 02\r\nhi\r\nPUB a 000000002\r\nhi\r\nPUB a 00\r\n\r\n"
+    b"HPUB a 012 014\r\n" + HEADER + b"hi\r\nPING\r\n",
+    b"MSG a 1 02\r\nhi\r\nMSG a 1 000000002\r\nhi\r\nMSG a 1 00\r\n\r\n"
+    b"HMSG a 1 012 014\r\n" + HEADER + b"hi\r\nPONG\r\n")

@@ -2,84 +2,81 @@
 
 from __future__ import annotations
 
-import io
-import os
+import configparser
 import re
 import signal
-import sys
-import textwrap
-from contextlib import redirect_stdout
 
-from twisted.internet.utils import getProcessOutputAndValue
-
-from atbus.testing import checker
-from tests.documents import DOCS, captioned_blocks
-from tests.processes.harness import ROOT, UP, NodeProcess, ProcessCase
+from atbus.node.toml import parse_config
+from tests.documents import captioned_blocks, shown_output
+from tests.processes.harness import UP, NodeProcess
+from tests.processes.pages import PageCase
 
 PAGE = "howto/run-a-tree-with-twistd.rst"
 
 
-class PageTests(ProcessCase):
+class PageTests(PageCase):
     """A reader with a folder and four terminals."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.page = (DOCS / PAGE).read_text(encoding="utf-8")
-        self.blocks = captioned_blocks(PAGE)
-        for name, text in self.blocks.items():
-            if name.endswith((".toml", ".py")) and " " not in name:
-                self.write(name, text)
+    PAGE = PAGE
 
     async def logs(self, process: NodeProcess, title: str) -> None:
         """Wait for the lines that the page shows, in their order."""
-        for line in self.blocks[title].splitlines():
+        for line in self.block(title).splitlines():
             await process.says(rf"\] {re.escape(line)}\n")
-
-    def command(self, name: str) -> NodeProcess:
-        """Start one of the commands of the page."""
-        words = rf"twistd (.*--config {name}\.toml)$"
-        found = re.search(rf"^   \$ (?:PYTHONPATH=\. )?{words}", self.page, re.MULTILINE)
-        assert found is not None, name
-        return self.run_twistd(name, *found[1].split())
 
     async def look(self) -> None:
         """Give the commands of the fifth terminal; what the page shows is the end of what comes."""
-        (url,) = re.findall(r"^   \$ export ATBUS_URL=(.*)$", self.page, re.MULTILINE)
-        shown = re.findall(r"^   \$ atbus (.*)\n((?:   [^$].*\n)*)", self.page, re.MULTILINE)
-        self.assertEqual(len(shown), 3)
-        env = {**os.environ, "ATBUS_URL": url, "PYTHONPATH": str(ROOT)}
-        for words, output in shown:
-            printed, said, code = await getProcessOutputAndValue(
-                sys.executable, ["-m", "atbus", *words.split()], env, str(self.folder)
-            )
-            self.assertEqual(code, 0, said)
-            self.assertTrue(printed.decode().endswith(textwrap.dedent(output)), printed)
+        self.exports("export ATBUS_URL=")
+        for command in ("atbus nodes", "atbus trace 0x10000", "atbus request 0x10101 reader"):
+            printed = await self.does(command)
+            shown = "".join(f"{line}\n" for line in shown_output(self.PAGE, command))
+            self.assertTrue(printed.endswith(shown), printed)
 
     async def test_the_page(self) -> None:
         """The tree runs, survives its proxy, changes its tokens, and loses nothing."""
-        names = ("root", "proxy", "greeter", "caller")
-        root, proxy, greeter, caller = (self.command(name) for name in names)
+        self.make("root.toml", "proxy.toml", "greeter.toml", "caller.toml", "conversation.py")
+        root = self.types("twistd -n --pidfile= atbus --config root.toml")
+        proxy = self.types("twistd -n --pidfile= atbus --config proxy.toml")
+        greeter = self.types("PYTHONPATH=. twistd -n --pidfile= atbus --config greeter.toml")
+        caller = self.types("PYTHONPATH=. twistd -n --pidfile= atbus --config caller.toml")
         await self.logs(caller, "the log of caller")
         await self.look()
         self.assertEqual(await proxy.stops(signal.SIGINT), -signal.SIGINT)
         await self.logs(caller, "the log of caller without the proxy")
-        proxy = self.command("proxy")
+        proxy = self.types("twistd -n --pidfile= atbus --config proxy.toml")
         await caller.says("hello, world")
-        more = self.blocks["more of root.toml"]
-        self.write("root.toml", self.blocks["root.toml"] + more)
+        self.write("root.toml", self.block("root.toml") + self.block("more of root.toml"))
         root.kill(signal.SIGHUP)
         await self.logs(root, "the log of root")
         await caller.says("hello, world")
         for process in (caller, greeter, proxy, root):
             self.assertEqual(await process.stops(), -signal.SIGTERM)
             self.assertNotIn("Traceback", process.output)
-        self.assertIn("$ python -m atbus.testing.checker .", self.page)
-        with redirect_stdout(io.StringIO()) as printed:
-            self.assertEqual(checker.main([str(self.folder)]), 0)
-        self.assertTrue(printed.getvalue().startswith("verdict: ok\n"), printed.getvalue())
+        printed = await self.does("python -m atbus.testing.checker .")
+        self.assertTrue(printed.startswith("verdict: ok\n"), printed)
+
+    async def test_the_unit(self) -> None:
+        """What the unit tells systemd to do does what it shall; the node has time for its end."""
+        self.places = {"/opt/bus/bin/": "", "/etc/atbus": str(self.folder), "$MAINPID": "%d"}
+        unit = configparser.ConfigParser(interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read_string(self.block("atbus-proxy.service"))
+        service = unit["Service"]
+        self.make("root.toml", "proxy.toml")
+        config = parse_config(self.block("proxy.toml"))
+        self.assertGreater(float(service["TimeoutStopSec"]), config.drain_seconds)
+        await self.types("twistd -n --pidfile= atbus --config root.toml").says(UP)
+        proxy = self.shell(service["ExecStart"])
+        await proxy.says("is registered with its upstream 0x10000")
+        more = self.block("more of root.toml")
+        self.write("proxy.toml", self.block("proxy.toml") + more)
+        program, *words = (service["ExecReload"] % proxy.pid).split()
+        self.assertEqual(await self.run_program("reload", program, *words).ends(), 0)
+        await proxy.says("runs with another access_tokens")
+        self.assertEqual(await proxy.stops(), -signal.SIGTERM)
 
 
-class ProxiesPageTests(ProcessCase):
+class ProxiesPageTests(PageCase):
     """docs/howto/add-and-remove-proxies.rst, with sockets of the test's folder."""
 
     PAGE = "howto/add-and-remove-proxies.rst"
@@ -123,16 +120,8 @@ class ProxiesPageTests(ProcessCase):
         service = self.start("service")
         await service.says(r"is registered with its upstream 0x11\b")
         await leaving.says(r"knows 0x111 as downstream")
-        page = (DOCS / self.PAGE).read_text(encoding="utf-8")
-        (words,) = re.findall(r"^   \$ atbus (drain .*)$", page, re.MULTILINE)
-        words = words.replace("/run/atbus", str(self.folder))
-        printed, said, code = await getProcessOutputAndValue(
-            sys.executable,
-            ["-m", "atbus", *words.split()],
-            {**os.environ, "PYTHONPATH": str(ROOT)},
-            str(self.folder),
-        )
-        self.assertEqual(code, 0, (printed, said))
+        self.places["/run/atbus"] = str(self.folder)
+        await self.does("atbus drain 0x11 --via unix:///run/atbus/proxy.sock")
         await service.says(r"is registered with its upstream 0x12\b")
         await leaving.says(r"is drained after [\d.]+ s: 1 nodes have moved")
         for process in (leaving, service, staying, root):

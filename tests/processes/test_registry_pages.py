@@ -7,7 +7,7 @@ import signal
 import sys
 
 from atbus.cli.outcome import ExitCode
-from tests.documents import code_blocks, commands
+from tests.documents import captioned_blocks, commands
 from tests.interop.etcd_server import require_etcd, start_etcd
 from tests.interop.zookeeper_server import require_zookeeper, start_zookeeper
 from tests.processes.harness import UP, NodeProcess, ProcessCase
@@ -46,7 +46,7 @@ class PageCase(ProcessCase):
 
     def chooses(self, count: int) -> str:
         """Say to a node to choose when it knows so many services."""
-        (code,) = code_blocks(ETCD_PAGE, "python")
+        code = captioned_blocks(ETCD_PAGE)["choosing.py"]
         path = self.write("chooses.py", code)
         return (
             '\n[application]\ncallable = "tests.processes.chooser:choose"\n'
@@ -73,8 +73,9 @@ class PageCase(ProcessCase):
         for name in ("battle-1", "battle-2"):
             await taker.has_said_last(f"received {name}", "nothing")
 
-    def export(self, line: str) -> None:
-        """Set what the page tells to set."""
+    def export(self, line: str, beginning: str) -> None:
+        """Set what the page tells to set; the line begins so."""
+        self.assertTrue(line.startswith(beginning), line)
         name, value = line.removeprefix("export ").split("=", 1)
         self.environment[name] = self.here(value)
 
@@ -105,7 +106,9 @@ class EtcdPageTests(PageCase):
             "http://10.0.0.2:2379": "http://127.0.0.1:9",
             "http://10.0.0.3:2379": "http://127.0.0.2:9",
         }
-        self.battle, self.proxy, self.gateway = code_blocks(ETCD_PAGE, "toml")
+        files = captioned_blocks(ETCD_PAGE)
+        self.battle, self.proxy = files["battle.toml"], files["proxy.toml"]
+        self.gateway = files["several.toml"]
 
     async def test_nodes(self) -> None:
         """
@@ -117,7 +120,7 @@ class EtcdPageTests(PageCase):
         await other.says("ID_CONFLICT.*battle-1")
         self.assertNotEqual(await other.ends(), 0)
         export, *given = commands(ETCD_PAGE)
-        self.export(export)
+        self.export(export, "export ATBUS_ETCD=")
         keys = ("/atbus/topology/0x10001", "/atbus/service/battle-1-0x10001")
         shown: dict[str, tuple[str, ...]] = {
             "atbus discovery list": ("battle-1", "battle-2"),
@@ -179,10 +182,11 @@ class ZooKeeperPageTests(PageCase):
         Nodes with the page's file find and choose each other, the commands show them, and what a
         user has written where only he may look nobody else can read.
         """
-        battle, guarded = code_blocks(ZOOKEEPER_PAGE, "toml")
+        files = captioned_blocks(ZOOKEEPER_PAGE)
+        battle, guarded = files["battle.toml"], files["guarded.toml"]
         await self.choose_each_other(battle)
         export, *given = commands(ZOOKEEPER_PAGE)
-        self.export(export)
+        self.export(export, "export ATBUS_ZOOKEEPER=")
         shown: dict[str, tuple[str, ...]] = {
             "atbus discovery list": ("battle-1", "battle-2"),
             "atbus discovery watch": ("record 0x10001", "service 0x10002"),

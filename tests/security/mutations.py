@@ -163,7 +163,7 @@ MUTATIONS: Final = (
     Mutation("deep_subscriptions", "subjects/pattern.py", "if size_bytes > limits.SUBJECT_BYTES:"),
     Mutation(
         "deep_subscriptions", "subjects/interest.py",
-        "if weight and not self._has_room(neighbor, cost_bytes):",
+        "if weight and not self._has_room(neighbor, wanted, cost_bytes):",
     ),
     Mutation(
         "before_registration", "handshake/machine.py",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from atbus.errors import Undeliverable
 from atbus.node.node import Node
 from atbus.node.publication import Publication
@@ -43,6 +46,8 @@ class Field:
         self.random = bus.random
         self.upstream: dict[int, int] = {TOP: 0}
         self.subscriptions: dict[int, dict[Subscription, list[Publication]]] = {TOP: {}}
+        #: For each node, who waits until the whole bus knows of him; of its life as it is.
+        self.asked: dict[int, list[tuple[Subscription, Deferred[None]]]] = {}
         self.peers: list[tuple[int, int]] = []
         self.faults: list[str] = []
         self._seen: Counter[tuple[object, ...]] = Counter()
@@ -82,6 +87,7 @@ class Field:
         bus_id = node.config.id
         former = list(self.subscriptions[bus_id])
         self.subscriptions[bus_id].clear()
+        self.asked[bus_id] = []
         for each in former:
             self._subscribe(node, each.pattern, each.queue)
 
@@ -137,6 +143,10 @@ class Field:
 
         subscription = node.subscribe(pattern, take, queue=queue)
         self.subscriptions[node.config.id][subscription] = got
+        if node.state == "running":
+            self.asked.setdefault(node.config.id, []).append(
+                (subscription, subscription.everywhere())
+            )
 
     def _note(self, subscription: Subscription, publication: Publication) -> None:
         """Nobody may get anything twice, ever."""
@@ -208,6 +218,17 @@ class Field:
             if found != wanted:
                 lost = set(wanted) - set(found)
                 self.faults.append(f"group {queue} got {len(found)} of {len(wanted)}: {lost}")
+
+    def check_confirmations(self) -> None:
+        """Look whether everybody has heard that all the bus knows of him: nobody has refused."""
+        for asked in self.asked.values():
+            for subscription, waiting in asked:
+                if not waiting.called:
+                    self.faults.append(f"{subscription} is not confirmed")
+                waiting.addErrback(self._refused, subscription)
+
+    def _refused(self, failure: Failure, subscription: Subscription) -> None:
+        self.faults.append(f"{subscription}: {failure.value}")
 
     def check_interest(self) -> None:
         """

@@ -67,6 +67,7 @@ def _live(bus: VirtualBus, weather: Weather) -> list[str]:
     field.mend()
     bus.run(20)
     field.check_interest()
+    field.check_confirmations()
     field.check()
     if not any(field.subscriptions.values()):
         field.faults.append("there is nobody")

@@ -9,12 +9,15 @@ from typing import Protocol
 
 import attrs
 
+from atbus import limits
+from atbus.errors import Status
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
 from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
-from atbus.subjects.interest import HERE, Interests, Side
+from atbus.subjects.interest import HERE, Interests, Side, Wanted
 from atbus.subjects.pattern import parse_subject
-from atbus.wire.messages import Interest, InterestAck
+from atbus.wire.extras import read_refused, refused_extra
+from atbus.wire.messages import Interest, InterestAck, InterestRefusal
 
 _OTHER_END = {
     Side.ABOVE: Side.BELOW,
@@ -56,6 +59,8 @@ class MeadowNode:
         self.queued: list[tuple[int, int, str]] = []
         self.unserved: list[tuple[int, int, str]] = []
         self.known: list[int] = []
+        self.refused: list[tuple[int, int, Status]] = []
+        self.repairs = 0
         self.published = 0
         self.repeated = 0
         self._meadow = meadow
@@ -75,10 +80,10 @@ class MeadowNode:
         self.interests.unsubscribe(pattern, queue)
         self.flush()
 
-    def ask(self, ticket: int) -> None:
-        """Ask whether all the bus knows."""
+    def ask(self, ticket: int, *wanted: Wanted) -> None:
+        """Ask whether all the bus knows, of something in particular or in general."""
         self.flush()
-        self._perform(self.barriers.ask(ticket, self.interests.neighbors))
+        self._perform(self.barriers.ask(ticket, self.interests.neighbors, wanted))
 
     def publish(self, subject: str) -> tuple[int, int]:
         """Publish; gives what the diaries will show."""
@@ -91,14 +96,13 @@ class MeadowNode:
         """Take what a neighbor sent."""
         match parcel:
             case Interest():
-                assert self.interests.heard(came_from, parcel) == 0
+                faults = self.interests.heard(came_from, parcel)
+                assert faults == 0 or self.interests.bytes_max < limits.INTEREST_BYTES
                 self.flush()
                 if parcel.barrier:
-                    self._perform(
-                        self.barriers.asked(came_from, parcel.barrier, self.interests.neighbors)
-                    )
+                    self._asked(came_from, parcel)
             case InterestAck():
-                self._perform(self.barriers.answered(came_from, parcel.barrier))
+                self._answered(came_from, parcel)
             case Letter():
                 self._take_letter(came_from, parcel)
 
@@ -153,15 +157,48 @@ class MeadowNode:
             self.bus_id, came_from, Letter(*number, subject, back, what, handed_back=True)
         )
 
+    def _asked(self, came_from: int, question: Interest) -> None:
+        digest = self.interests.digest_of(came_from)
+        status = self.interests.missed(came_from, question)
+        refusal = None if status is None else InterestRefusal(status, self.bus_id)
+        answer = Answer(came_from, question.barrier, question.generation, digest, refusal)
+        wanted = tuple(Wanted(entry.subject, entry.queue) for entry in question.entries)
+        self._perform(self.barriers.asked(answer, self.interests.neighbors, wanted))
+
+    def _answered(self, came_from: int, answer: InterestAck) -> None:
+        refusal = read_refused(answer.extras)
+        has_missed = self.interests.answered(came_from, answer)
+        if has_missed:
+            self.repairs += 1
+            for message in self.interests.replay(came_from):
+                self._meadow.send(self.bus_id, came_from, message)
+            self._perform(self.barriers.check(came_from))
+        if refusal is not None or not has_missed:
+            self._perform(self.barriers.answered(came_from, answer.barrier, refusal))
+        if has_missed:
+            self._perform(self.barriers.again(came_from))
+
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Ask(neighbor=neighbor, barrier=barrier):
-                    self._meadow.send(self.bus_id, neighbor, Interest(barrier=barrier))
-                case Answer(neighbor=neighbor, barrier=barrier):
-                    self._meadow.send(self.bus_id, neighbor, InterestAck(barrier=barrier))
-                case Known(ticket=ticket):
-                    self.known.append(ticket)
+                case Ask(neighbor=neighbor, barrier=barrier, wanted=wanted):
+                    question = self.interests.question(neighbor, barrier, wanted)
+                    self._meadow.send(self.bus_id, neighbor, question)
+                case Answer(neighbor=neighbor, refusal=refusal):
+                    answer = InterestAck(
+                        generation=effect.generation,
+                        barrier=effect.barrier,
+                        digest=effect.digest,
+                        extras=() if refusal is None else (refused_extra(refusal),),
+                    )
+                    self._meadow.send(self.bus_id, neighbor, answer)
+                case Known(ticket=ticket, refusal=refusal):
+                    if not ticket:
+                        continue
+                    if refusal is None:
+                        self.known.append(ticket)
+                    else:
+                        self.refused.append((ticket, refusal.node, refusal.status))
 
     def connected(self, neighbor: int, side: Side) -> None:
         """Tell a new neighbor everything."""

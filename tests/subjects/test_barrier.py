@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.errors import Status
+from atbus.subjects import bounds
 from atbus.subjects.barrier import Answer, Ask, Barriers, Known
-from atbus.subjects.interest import Side
+from atbus.subjects.cost import cost_of
+from atbus.subjects.interest import Side, Wanted
+from atbus.wire.messages import Interest, InterestAck, InterestEntry, InterestRefusal
 from tests.subjects.meadow import Meadow
 
+A, B = Wanted("a"), Wanted("b", "q")
+FULL = InterestRefusal(Status.BUFFER_LIMIT, 9, "full")
 SIDES = {1: Side.ABOVE, 2: Side.BESIDE, 4: Side.BELOW, 5: Side.BELOW}
 
 
@@ -30,17 +36,18 @@ class BarrierTests(SynchronousTestCase):
     def test_the_way_of_a_question(self) -> None:
         """It goes where interest goes: from below to all others, from above and beside down."""
         for by, others in ((4, [1, 2, 5]), (1, [4, 5]), (2, [4, 5])):
-            self.assertEqual(Barriers().asked(by, 9, SIDES), [Ask(bus_id, 1) for bus_id in others])
+            effects = Barriers().asked(Answer(by, 9), SIDES)
+            self.assertEqual(effects, [Ask(bus_id, 1) for bus_id in others])
 
     def test_nobody_beyond(self) -> None:
         """A leaf answers at once."""
-        self.assertEqual(Barriers().asked(1, 9, {1: Side.ABOVE}), [Answer(1, 9)])
+        self.assertEqual(Barriers().asked(Answer(1, 9), {1: Side.ABOVE}), [Answer(1, 9)])
 
     def test_a_neighbor_that_is_lost(self) -> None:
         """It holds up nobody, and its own questions are forgotten."""
         barriers = Barriers()
         barriers.ask(7, {1: Side.ABOVE, 4: Side.BELOW})
-        barriers.asked(4, 9, SIDES)
+        barriers.asked(Answer(4, 9), SIDES)
         self.assertEqual(barriers.answered(1, 1), [])
         self.assertEqual(barriers.lost(4), [Known(7)])
         self.assertEqual(len(barriers), 0)
@@ -74,3 +81,188 @@ class BarrierTests(SynchronousTestCase):
         self.assertEqual(node.known, [5])
         self.assertEqual(sorted(node.plain), sorted(sent))
         self.assertEqual(len(sent), 6)
+
+
+class RefusalTests(SynchronousTestCase):
+    def test_what_it_is_about_goes_along(self) -> None:
+        """A question is passed on with what it is about."""
+        barriers = Barriers()
+        self.assertEqual(barriers.ask(7, {1: Side.ABOVE}, (A, B)), [Ask(1, 1, (A, B))])
+        effects = barriers.asked(Answer(1, 9), SIDES, (A,))
+        self.assertEqual(effects, [Ask(4, 2, (A,)), Ask(5, 2, (A,))])
+
+    def test_refused_here(self) -> None:
+        """Who refuses answers at once and asks nobody."""
+        barriers = Barriers()
+        answer = Answer(4, 9, refusal=FULL)
+        self.assertEqual((barriers.asked(answer, SIDES, (A,)), len(barriers)), ([answer], 0))
+
+    def test_refused_beyond(self) -> None:
+        """A refusal is passed on as it is; others are not waited for, what they say is too late."""
+        barriers = Barriers()
+        barriers.asked(Answer(4, 9, generation=3, digest=77), SIDES, (A,))
+        effects = barriers.answered(2, 1, FULL)
+        self.assertEqual(effects, [Answer(4, 9, generation=3, digest=77, refusal=FULL)])
+        self.assertEqual((barriers.answered(1, 1), len(barriers)), ([], 0))
+        barriers.ask(7, SIDES, (A,))
+        self.assertEqual(barriers.answered(1, 2, FULL), [Known(7, FULL)])
+        self.assertEqual(barriers.answered(2, 2, FULL), [])
+
+    def test_asked_again(self) -> None:
+        """Who may not have got the questions gets those that it has not answered."""
+        barriers = Barriers()
+        barriers.ask(7, {1: Side.ABOVE, 2: Side.BESIDE}, (A,))
+        barriers.ask(8, {1: Side.ABOVE})
+        barriers.ask(9, {2: Side.BESIDE})
+        barriers.answered(1, 2)
+        self.assertEqual(barriers.again(1), [Ask(1, 1, (A,))])
+        self.assertEqual(barriers.answered(1, 1), [])
+        self.assertEqual(barriers.again(1), [])
+
+
+class BoundTests(SynchronousTestCase):
+    def test_questions_at_once(self) -> None:
+        """A neighbor has so many, with what they are about, and others as many of their own."""
+        barriers = Barriers()
+        count = bounds.QUESTIONS_MAX // 3
+        for barrier in range(count):
+            self.assertTrue(barriers.may_ask(4, (A, B)))
+            barriers.asked(Answer(4, barrier), SIDES, (A, B))
+        self.assertTrue(barriers.may_ask(4, ()))
+        self.assertFalse(barriers.may_ask(4, (A,)))
+        self.assertTrue(barriers.may_ask(5, (A,)))
+        # Answered, refused: each makes room.
+        for place in (1, 2, 5):
+            barriers.answered(place, 1)
+        self.assertTrue(barriers.may_ask(4, (A, B)))
+        barriers.asked(Answer(4, count), SIDES, (A, B))
+        self.assertFalse(barriers.may_ask(4, (A, B)))
+        barriers.answered(1, 2, FULL)
+        self.assertTrue(barriers.may_ask(4, (A, B)))
+        barriers.lost(4)
+        self.assertEqual((len(barriers), barriers._asked), (0, {}))
+
+
+class RowTests(SynchronousTestCase):
+    """A row of four nodes, each below the one before; the first keeps little."""
+
+    def row(self, count: int) -> Meadow:
+        """Let the first node have room for so many patterns with names of one letter."""
+        meadow = Meadow(seed=5)
+        for bus_id in (1, 2, 3, 4):
+            meadow.add(bus_id, bus_id - 1 or None)
+        meadow.nodes[1].interests.bytes_max = count * cost_of("a") + 5
+        meadow.settle()
+        return meadow
+
+    def test_three_hops_away(self) -> None:
+        """The refusal comes back with the name of who refused; what is known is not refused."""
+        meadow = self.row(2)
+        node = meadow.nodes[4]
+        for ticket, pattern in enumerate(("a", "b", "c"), start=1):
+            node.subscribe(pattern)
+            node.ask(ticket, Wanted(pattern))
+        meadow.settle()
+        self.assertEqual(node.known, [1, 2])
+        self.assertEqual(node.refused, [(3, 1, Status.BUFFER_LIMIT)])
+
+    def test_a_part_of_what_is_told_at_once(self) -> None:
+        """Of many that are told together only those that are refused are not confirmed."""
+        meadow = self.row(3)
+        node = meadow.nodes[4]
+        names = "abcdefgh"
+        for name in names:
+            node.interests.subscribe(name)
+        for ticket, name in enumerate(names, start=1):
+            node.ask(ticket, Wanted(name))
+        meadow.settle()
+        self.assertEqual(sorted(names[ticket - 1] for ticket in node.known), list("abc"))
+        self.assertEqual(sorted(names[ticket - 1] for ticket, _, _ in node.refused), list("defgh"))
+
+    def test_somebody_else_wants_too_much(self) -> None:
+        """That others' patterns are refused is no matter of a question about one that is known."""
+        meadow = self.row(3)
+        meadow.nodes[3].subscribe("a")
+        for name in "bcdefgh":
+            meadow.nodes[4].subscribe(name)
+        meadow.settle()
+        meadow.nodes[3].ask(7, Wanted("a"))
+        # ... and what somebody else has told before, and was refused, is refused also to this one.
+        meadow.nodes[3].subscribe("h")
+        meadow.nodes[3].ask(8, Wanted("h"))
+        meadow.settle()
+        self.assertEqual(meadow.nodes[3].known, [7])
+        self.assertEqual(meadow.nodes[3].refused, [(8, 1, Status.BUFFER_LIMIT)])
+
+    def test_asked_again_when_there_is_room(self) -> None:
+        """The question brings what it is about, so the second one is enough."""
+        meadow = self.row(1)
+        node = meadow.nodes[4]
+        node.subscribe("a")
+        node.subscribe("b")
+        node.ask(1, Wanted("b"))
+        meadow.settle()
+        node.unsubscribe("a")
+        node.ask(2, Wanted("b"))
+        meadow.settle()
+        self.assertEqual((node.known, [ticket for ticket, _, _ in node.refused]), ([2], [1]))
+        self.assertTrue(meadow.nodes[1].interests.match(("b",)))
+
+    def test_what_is_no_pattern_to_somebody(self) -> None:
+        """Who cannot read what it is asked of says so."""
+        meadow = self.row(9)
+        interests = meadow.nodes[1].interests
+        question = Interest(barrier=3, entries=(entry("a..b"),))
+        interests.heard(2, question)
+        self.assertIs(interests.missed(2, question), Status.MALFORMED_FRAME)
+        # What is withdrawn meanwhile is not missed.
+        question = Interest(barrier=3, entries=(entry("a", 0),))
+        self.assertIs(interests.missed(2, question), None)
+
+    def test_a_loss_is_repaired_before_the_answer(self) -> None:
+        """What a link has lost is told anew on the next answer; that counts when it is known."""
+        for name in "ab":
+            meadow = self.row(9)
+            node = meadow.nodes[3]
+            node.subscribe("a")
+            meadow.lose(3, 2)
+            node.subscribe("b")
+            generation = node.interests.replay(4)[0].generation
+            node.ask(1, *([Wanted(name)] if name == "b" else []))
+            answers: list[bool] = []
+
+            def look(meadow: Meadow = meadow, answers: list[bool] = answers) -> None:
+                if meadow.nodes[3].known and not answers:
+                    answers.append(bool(meadow.nodes[1].interests.match(("a",))))
+
+            meadow.settle(look)
+            self.assertEqual((node.known, answers, node.repairs), ([1], [True], 1))
+            self.assertEqual(node.interests.replay(4)[0].generation, generation + 1)
+            self.assertEqual(meadow.nodes[2].repairs, 0)
+
+    def test_a_repair_that_does_not_help(self) -> None:
+        """Who refuses is told anew once, however often it is asked; then its answers count."""
+        meadow = self.row(1)
+        node = meadow.nodes[2]
+        node.subscribe("a")
+        node.subscribe("b")
+        for ticket in range(1, 50):
+            node.ask(ticket)
+            node.ask(ticket + 100, Wanted("b"))
+            meadow.settle()
+        self.assertEqual(node.known, list(range(1, 50)))
+        self.assertEqual(len(node.refused), 49)
+        self.assertEqual(node.repairs, 1)
+
+    def test_an_answer_of_an_earlier_release(self) -> None:
+        """It has generation 0, and its digest says nothing, for it may be of any moment."""
+        meadow = self.row(9)
+        interests = meadow.nodes[2].interests
+        interests.question(1, 5, ())
+        self.assertFalse(interests.answered(1, InterestAck(barrier=5, digest=1)))
+        self.assertTrue(interests.answered(1, InterestAck(generation=1, barrier=5, digest=1)))
+
+
+def entry(pattern: str, weight: int = 1) -> InterestEntry:
+    """Write what is wanted."""
+    return InterestEntry(subject=pattern, weight=weight)

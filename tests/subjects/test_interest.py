@@ -231,6 +231,51 @@ class HostileTests(SynchronousTestCase):
         interests.close(places[0])
         self.assertEqual(hear(interests, places[-1], ("s0", "", 1)), 0)
 
+    def test_what_the_bus_itself_needs(self) -> None:
+        """Who is full is still heard on what belongs to the bus, and that has a bound as well."""
+        interests = Interests(bytes_max=2 * cost_of("a"))
+        interests.open(5, Side.BELOW)
+        for name in "abc":
+            hear(interests, 5, (name, "", 1))
+        own = [f"$ATBUS.{number:04}" for number in range(1_000)]
+        refused = sum(hear(interests, 5, (name, "", 1)) for name in own)
+        kept = [wanted for wanted in interests.wanted_by(5) if wanted.pattern.startswith("$ATBUS")]
+        self.assertEqual(len(kept), bounds.OWN_INTEREST_BYTES // cost_of(own[0]))
+        self.assertEqual(refused, len(own) - len(kept))
+
+    def test_room_again(self) -> None:
+        """Who was refused something is named once when a quarter of its memory is free."""
+        interests = Interests(bytes_max=4 * cost_of("a"))
+        interests.open(5, Side.BELOW)
+        interests.open(6, Side.BELOW)
+        for name in "abcd":
+            hear(interests, 5, (name, "", 1))
+            hear(interests, 6, (name, "", 1))
+        self.assertEqual(interests.with_room(), [])
+        hear(interests, 5, ("e", "", 1))
+        self.assertEqual(interests.with_room(), [])
+        hear(interests, 5, ("a", "", 0))
+        self.assertEqual(interests.with_room(), [])
+        hear(interests, 5, ("b", "", 0))
+        hear(interests, 6, ("a", "", 0))
+        hear(interests, 6, ("b", "", 0))
+        self.assertEqual((interests.with_room(), interests.with_room()), ([5], []))
+
+    def test_room_again_of_all(self) -> None:
+        """Nobody is named while all together have too much."""
+        interests = Interests(bytes_max=4 * cost_of("a"))
+        places = range(5, 6 + bounds.INTEREST_SHARES)
+        for place in places:
+            interests.open(place, Side.BELOW)
+            for name in "abcd":
+                hear(interests, place, (name, "", 1))
+        hear(interests, places[-1], ("a", "", 1))
+        self.assertEqual(interests.with_room(), [])
+        interests.close(places[0])
+        self.assertEqual(interests.with_room(), [])
+        interests.close(places[1])
+        self.assertEqual(interests.with_room(), [places[-1]])
+
     def test_what_it_costs(self) -> None:
         """What is reckoned for patterns is no less than what they take, whatever they are."""
         texts: dict[str, Callable[[int], str]] = {

@@ -16,7 +16,7 @@ from atbus.errors import Undeliverable
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
 from atbus.testing.virtual_bus import VirtualBus
-from tests.documents import captioned_blocks
+from tests.documents import captioned_blocks, commands
 from tests.simulation.case import seeds
 
 ROOT, PROXIES = 0x10000, (0x10100, 0x10200)
@@ -146,8 +146,10 @@ class HowToTests(SynchronousTestCase):
         """What the how-to shows is a test that passes."""
         folder = Path(tempfile.mkdtemp(prefix="atbus-docs-"))
         self.addCleanup(shutil.rmtree, folder)
-        for name, text in captioned_blocks("howto/test-with-a-virtual-bus.rst").items():
-            (folder / name).write_text(text, encoding="utf-8")
+        page = "howto/test-with-a-virtual-bus.rst"
+        for name in ("shop.py", "test_shop.py"):
+            (folder / name).write_text(captioned_blocks(page)[name], encoding="utf-8")
+        self.assertEqual(commands(page), ["trial test_shop"])
         done = subprocess.run(
             [sys.executable, "-m", "twisted.trial", "test_shop"],
             cwd=folder,

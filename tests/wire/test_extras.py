@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
-from atbus.errors import LocalProtocolError, MalformedFrame, UnknownMandatory
+from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMandatory
 from atbus.testing.strategies import extras as any_extras
 from atbus.wire import codec, schema
 from atbus.wire.extras import (
@@ -19,11 +21,13 @@ from atbus.wire.extras import (
     read_header_size,
     read_number,
     read_piece,
+    read_refused,
     read_trace,
+    refused_extra,
     trace_extra,
     unpack_extras,
 )
-from atbus.wire.messages import Data, Extra, ExtraType, Flags, Ping
+from atbus.wire.messages import Data, Extra, ExtraType, Flags, InterestRefusal, Ping
 
 
 def traced(*ids: int) -> bytes:
@@ -162,6 +166,34 @@ class PublicationTests(SynchronousTestCase):
         self.assertEqual(read_piece((piece_extra(5, 2**32 - 1),)), (5, 2**32 - 1))
         self.assertIs(read_piece(()), None)
         self.assertRaises(MalformedFrame, read_piece, (Extra(ExtraType.PIECE, bytes(4)),))
+
+
+class RefusalTests(SynchronousTestCase):
+    """Why not everybody knows what is wanted."""
+
+    def test_round_trip(self) -> None:
+        """Status, node and words come out as they went in; of many words the beginning does."""
+        for detail in ("", "no room für more"):
+            refusal = InterestRefusal(Status.BUFFER_LIMIT, 2**64 - 1, detail)
+            self.assertEqual(read_refused((refused_extra(refusal),)), refusal)
+        long = InterestRefusal(Status.NO_RIGHT, 1, "ü" * limits.DETAIL_BYTES)
+        found = read_refused((refused_extra(long),))
+        assert found is not None
+        self.assertEqual(found.detail, "ü" * (limits.DETAIL_BYTES // 2))
+        self.assertIs(read_refused(()), None)
+
+    def test_a_status_of_later_releases(self) -> None:
+        """A status that is not known yet keeps its kind."""
+        value = struct.pack("<HQ", 90, 5)
+        found = read_refused((Extra(ExtraType.REFUSED, value),))
+        self.assertEqual(found, InterestRefusal(Status.NO_ROUTE, 5))
+
+    def test_what_is_none(self) -> None:
+        """Too few bytes, success, words that are no text, and a node that has no id."""
+        for value in (bytes(9), bytes(10), struct.pack("<HQ", 38, 5) + b"\xff"):
+            self.assertRaises(MalformedFrame, read_refused, (Extra(ExtraType.REFUSED, value),))
+        nobody = InterestRefusal(Status.NO_RIGHT, 2**64)
+        self.assertRaises(LocalProtocolError, refused_extra, nobody)
 
 
 class BufferTests(SynchronousTestCase):

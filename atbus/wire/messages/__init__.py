@@ -70,7 +70,13 @@ from atbus.wire.messages.streams import (
     StreamOpen,
     StreamReset,
 )
-from atbus.wire.messages.subjects import Interest, InterestAck, InterestEntry, Publish
+from atbus.wire.messages.subjects import (
+    Interest,
+    InterestAck,
+    InterestEntry,
+    InterestRefusal,
+    Publish,
+)
 
 MESSAGE_CLASSES: Mapping[MessageType, type[Message]] = MappingProxyType(
     {
@@ -149,6 +155,7 @@ __all__ = [
     "Interest",
     "InterestAck",
     "InterestEntry",
+    "InterestRefusal",
     "LaneAccept",
     "LaneOffer",
     "LaneRetire",

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import attrs
 
+from atbus.errors import Status
 from atbus.wire.messages.envelope import Message
 from atbus.wire.messages.numbers import MessageType
 
@@ -25,6 +26,21 @@ class InterestEntry:
     weight: int = 1
 
 
+@attrs.frozen
+class InterestRefusal:
+    """
+    Why not everybody knows what an INTEREST with a barrier has asked of (the extra REFUSED).
+
+    :param status: The reason.
+    :param node: The bus id of the node that refused it.
+    :param detail: The reason in words, for people.
+    """
+
+    status: Status
+    node: int
+    detail: str = ""
+
+
 @attrs.frozen(kw_only=True)
 class Interest(Message):
     """
@@ -33,7 +49,8 @@ class Interest(Message):
     :param generation: Number of the replay this belongs to; grows with each replay.
     :param replay: Whether this is a part of a replay.
     :param last: Whether the replay is complete: what it did not repeat is withdrawn.
-    :param barrier: Not 0: answer with INTEREST_ACK when this is known everywhere beyond.
+    :param barrier: Not 0: answer with INTEREST_ACK when this is known everywhere beyond, or at once
+        when one of the entries is refused.
     :param entries: To be applied in this order.
     """
 
@@ -52,8 +69,8 @@ class InterestAck(Message):
     The answer to an INTEREST with a barrier (wire protocol, section 7.19).
 
     :param generation: From the INTEREST.
-    :param barrier: From the INTEREST.
-    :param digest: Digest of the interest now known from the receiver of this answer.
+    :param barrier: From the INTEREST; 0: no answer, there is room again for what was refused.
+    :param digest: Digest of the interest that was known from the receiver of this when it asked.
     """
 
     message_type: ClassVar[MessageType] = MessageType.INTEREST_ACK

@@ -1,0 +1,79 @@
+"""What is kept of one neighbor, and of one pattern or group; see `atbus.subjects.interest`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+
+from atbus.subjects.doubt import Doubt
+from atbus.subjects.pattern import OWN_SUBJECTS, check_queue, parse_pattern
+
+if TYPE_CHECKING:
+    from atbus.subjects.interest import Side, Wanted
+
+K = TypeVar("K")
+
+
+@attrs.define(eq=False)
+class Sums:
+    """What is known of one pattern or group: how many there are, and behind whom."""
+
+    everywhere: int = 0
+    #: Of these, here, below and outside: what is told upwards and to peers.
+    below: int = 0
+    #: Of these, outside: what is not told there.
+    outside: int = 0
+    weights: dict[int, int] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class Neighbor:
+    """What was heard from a neighbor, and what it was told."""
+
+    side: Side
+    heard: dict[Wanted, int] = attrs.field(factory=dict)
+    heard_digest: int = 0
+    told: dict[Wanted, int] = attrs.field(factory=dict)
+    told_digest: int = 0
+    changed: dict[Wanted, None] = attrs.field(factory=dict)
+    #: Groups of which only the size is another, to be told when sizes are.
+    resized: dict[Wanted, None] = attrs.field(factory=dict)
+    generation: int = 0
+    heard_generation: int = 0
+    repeated: set[Wanted] | None = None
+    #: Of `heard`, about.
+    heard_bytes: int = 0
+    #: Whether something was refused that was not told, and whether that was, since there was room.
+    is_full: bool = False
+    is_named: bool = False
+    #: Whether something was refused, since the neighbor was told that there was room.
+    has_missed: bool = False
+    doubt: Doubt = attrs.field(factory=Doubt)
+    #: Whether what it wants in groups, and otherwise, is honoured.
+    honours_groups: bool = True
+    honours_plain: bool = True
+
+    def honours(self, wanted: Wanted) -> bool:
+        """Tell whether it counts that the neighbor wants something."""
+        honoured = self.honours_groups if wanted.queue else self.honours_plain
+        return honoured or wanted.pattern.startswith(OWN_SUBJECTS)
+
+
+def is_valid(wanted: Wanted) -> bool:
+    """Tell whether something is a pattern, and if need be a queue group."""
+    try:
+        parse_pattern(wanted.pattern)
+        if wanted.queue:
+            check_queue(wanted.queue)
+    except ValueError:
+        return False
+    return True
+
+
+def put(weights: dict[K, int], key: K, weight: int) -> None:
+    """Set how much something is wanted; what is not wanted has no entry."""
+    if weight:
+        weights[key] = weight
+    else:
+        weights.pop(key, None)
