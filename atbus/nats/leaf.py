@@ -94,6 +94,11 @@ class LeafLink(ServerLink):
         super().told(attrs.evolve(message, entries=tuple(entries)))
 
     @property
+    def cluster(self) -> int:
+        """The number of the cluster of a server that is our leaf; 0 for none."""
+        return self.session.cluster
+
+    @property
     def hides_loops(self) -> bool:
         """Whether another gateway is connected for longer than it takes to hear of this one."""
         handover = self.handover

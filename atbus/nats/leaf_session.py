@@ -17,6 +17,7 @@ is behind it: it may ask for more than it may have, and gets what it may have of
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -64,6 +65,18 @@ _SYSTEM_SUBJECTS: Final = "$SYS."
 _LASTING: Final = ("loop detected", "same cluster", "permissions violation")
 
 Effect: TypeAlias = Interest | Message | ServerEffect
+
+
+def cluster_number(name: str) -> int:
+    """
+    Make the number by which a bus knows a cluster of servers (wire protocol, 7.20).
+
+    :param name: The cluster's.
+    :returns: 64 bits, of which the first is set: it is no id that a node draws for itself.
+    """
+    # JSON has texts that are no UTF-8.
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) | 1 << 63
 
 
 @attrs.frozen(kw_only=True)
@@ -117,6 +130,12 @@ class LeafSession(ServerSession[Interest | Message, Interest | Message]):
     def is_spoke(self) -> bool:
         """Whether we have dialed, and the other side is the hub."""
         return not self._terms.is_hub
+
+    @property
+    def cluster(self) -> int:
+        """The number of the cluster of a server that has dialed us; 0 for none."""
+        name = "" if self.is_spoke else self.peer.get("cluster")
+        return cluster_number(name) if isinstance(name, str) and name else 0
 
     def may_tell(self, subject: str, queue: str) -> bool:
         """Tell whether the other side may be told that somebody wants something."""

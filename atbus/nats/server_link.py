@@ -160,6 +160,11 @@ class ServerLink(Protocol):
         return True
 
     @property
+    def cluster(self) -> int:
+        """The number of the cluster whose servers serve each other; 0 for none."""
+        return 0
+
+    @property
     def takes_part(self) -> bool:
         """Whether publications cross."""
         return self._place is not None
@@ -273,7 +278,9 @@ class ServerLink(Protocol):
         return str(name)
 
     def _take_part(self) -> None:
-        self._place = self._owner.beyond.open(self, self.side)
+        self._place = self._owner.beyond.open(self, self.side, self.cluster)
+        if self.cluster:
+            self.served = (self.cluster,)
         self._owner.log.info(
             "{kind} {name} takes part: {peer!r:.80}",
             kind=self.kind,

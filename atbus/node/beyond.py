@@ -97,17 +97,18 @@ class Beyond:
         takers = self._interests.match(parse_subject(subject, literal_wildcards=True))
         return any(taker.neighbor != place for taker in takers)
 
-    def open(self, foreign: Foreign, side: Side) -> int:
+    def open(self, foreign: Foreign, side: Side, cluster: int = 0) -> int:
         """
         Let somebody take part; he is told at once what is wanted.
 
         :param side: Where he stands.
+        :param cluster: The number of his cluster, 0 for none; its members serve each other.
         :returns: His place.
         """
         place = self._places
         self._places += 1
         self.foreign[place] = foreign
-        for message in self._interests.open(place, side):
+        for message in self._interests.open(place, side, cluster):
             foreign.told(message)
         self.changed()
         return place
@@ -174,7 +175,8 @@ class Beyond:
 
         :param queues: The groups of which one member here is to get it.
         :param queues_only: Whether nobody else here is to get it.
-        :param served: The branches whose plain subscribers are not to get it.
+        :param served: The branches, and clusters of servers, whose plain subscribers are not to
+            get it.
         :returns: Its number among the publications of this node; 0 when it is dropped.
         """
         context, publishing = self._context, self._publishing

@@ -18,7 +18,10 @@ The rules (wire protocol, 6.6 and 7.20):
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
    such subscribers; and where it has none, it also gets what somebody else outside has sent for a
    group of which nobody else is a member any more.
-6. Who may not have it by his rights is no branch: a group goes to another member, and where nobody
+6. Servers of one cluster give each other what they publish. So what one of them has sent names the
+   cluster as a branch that is served: no other one gets it, on whatever node, but for a group that
+   has no other member.
+7. Who may not have it by his rights is no branch: a group goes to another member, and where nobody
    else wants it, nobody has it.
 """
 
@@ -52,7 +55,7 @@ class Incoming:
     :param subject: Its tokens.
     :param came_from: Which neighbor it came from; `HERE` when it begins here.
     :param queues: The groups to serve; where it begins they are not known yet.
-    :param served: The branches that others have served.
+    :param served: The branches, and clusters of servers, that others have served.
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups, to this node or to one before.
     :param ours: Whether it began here, also when it comes back; what comes from outside does.
@@ -153,7 +156,8 @@ class Distributor:
         sides = self._interests.neighbors
         takers = self._interests.match(incoming.subject)
         allowed = _allowed(incoming, sides)
-        here, plain = self._plain(incoming, takers, allowed)
+        allies = self._interests.clusters.among(incoming.served)
+        here, plain = self._plain(incoming, takers, allowed - allies)
         alone = _takers_of_groups_alone(takers, sides)
         served = _served(incoming, plain, sides)
         barred = self._barred({taker.neighbor for taker in takers} & allowed, incoming.subject)
@@ -174,7 +178,9 @@ class Distributor:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            place = self._choose(members, allowed)
+            place = self._choose(members, allowed - allies)
+            if place is None and allies:
+                place = self._choose(members, allowed)
             if place is None and sides.get(incoming.came_from) is Side.OUTSIDE:
                 place = self._choose(members, alone - {incoming.came_from})
             if place is None:
@@ -221,12 +227,15 @@ class Distributor:
         sides = self._interests.neighbors
         came_from = incoming.came_from
         onward = _onward(incoming, sides)
+        avoided = incoming.served
+        if avoided:
+            avoided = (*avoided, *self._interests.clusters.among(avoided))
         chosen = [
             place
             for place in places
             if place not in (HERE, came_from)
             and sides[place] in onward
-            and place not in incoming.served
+            and place not in avoided
         ]
         served = _served(incoming, chosen, sides)
         barred = self._barred(chosen, incoming.subject)
@@ -244,7 +253,7 @@ class Distributor:
         )
 
     def _barred(self, places: Collection[int], subject: tuple[str, ...]) -> frozenset[int]:
-        """Find those who may not have it (rule 6)."""
+        """Find those who may not have it (rule 7)."""
         may_have = self.may_have
         if may_have is None:
             return frozenset()

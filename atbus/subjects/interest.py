@@ -31,7 +31,7 @@ from atbus.errors import Status
 from atbus.subjects import bounds
 from atbus.subjects.cost import cost_of
 from atbus.subjects.index import SubjectIndex
-from atbus.subjects.neighbor import Neighbor, Sums, is_valid, put
+from atbus.subjects.neighbor import Clusters, Neighbor, Sums, is_valid, put
 from atbus.subjects.pattern import OWN_SUBJECTS, check_queue, parse_pattern
 from atbus.subjects.telling import batches, entry_of, exchanged, place_in_replay
 from atbus.wire.digests import DIGEST_MODULUS, interest_digest
@@ -93,6 +93,8 @@ class Interests:
         self._heard_bytes = 0
         self._sums: dict[Wanted, Sums] = {}
         self._neighbors: dict[int, Neighbor] = {}
+        #: Who belongs to one cluster of servers.
+        self.clusters = Clusters()
         self._index: SubjectIndex[Taker] = SubjectIndex()
         #: Grows when somebody begins or ends to want something, or to take part.
         self.version = 0
@@ -176,15 +178,18 @@ class Interests:
 
     # Neighbors.
 
-    def open(self, bus_id: int, side: Side) -> list[Interest]:
+    def open(self, bus_id: int, side: Side, cluster: int = 0) -> list[Interest]:
         """
         Begin to talk with a neighbor that takes part.
 
+        :param cluster: The number of its cluster of servers, who give each other what they want
+            and are told nothing of each other; 0 for none.
         :returns: The replay for it. What an earlier connection was told is forgotten.
         """
         assert bus_id != HERE
         self.close(bus_id)
-        self._neighbors[bus_id] = Neighbor(side)
+        self._neighbors[bus_id] = Neighbor(side, cluster)
+        self.clusters.join(cluster, bus_id)
         self._look_around()
         return self.replay(bus_id)
 
@@ -193,6 +198,7 @@ class Interests:
         neighbor = self._neighbors.pop(bus_id, None)
         if neighbor is not None:
             self._look_around()
+            self.clusters.leave(neighbor.cluster, bus_id)
             self._heard_bytes -= neighbor.heard_bytes
             for wanted in neighbor.heard:
                 if neighbor.honours(wanted):
@@ -481,7 +487,10 @@ class Interests:
         if sums is None:
             return 0
         if neighbor.side is Side.BELOW:
-            weight = sums.everywhere - sums.weights.get(bus_id, 0)
+            weight = sums.everywhere - sum(
+                sums.weights.get(each, 0)
+                for each in self.clusters.beside(neighbor.cluster, bus_id)
+            )
         elif neighbor.side is Side.OUTSIDE:
             weight = sums.everywhere - sums.outside
         else:

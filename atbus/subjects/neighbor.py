@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -32,6 +33,8 @@ class Neighbor:
     """What was heard from a neighbor, and what it was told."""
 
     side: Side
+    #: The cluster of servers that it belongs to; 0 for none.
+    cluster: int = 0
     heard: dict[Wanted, int] = attrs.field(factory=dict)
     heard_digest: int = 0
     told: dict[Wanted, int] = attrs.field(factory=dict)
@@ -58,6 +61,36 @@ class Neighbor:
         """Tell whether it counts that the neighbor wants something."""
         honoured = self.honours_groups if wanted.queue else self.honours_plain
         return honoured or wanted.pattern.startswith(OWN_SUBJECTS)
+
+
+class Clusters:
+    """Which neighbors belong together, and give each other what they publish."""
+
+    def __init__(self) -> None:
+        self._members: dict[int, set[int]] = {}
+
+    def join(self, cluster: int, place: int) -> None:
+        """Take a neighbor in; 0 is no cluster."""
+        if cluster:
+            self._members.setdefault(cluster, set()).add(place)
+
+    def leave(self, cluster: int, place: int) -> None:
+        """Forget a neighbor."""
+        members = self._members.get(cluster)
+        if members is not None:
+            members.discard(place)
+            if not members:
+                del self._members[cluster]
+
+    def beside(self, cluster: int, place: int) -> Collection[int]:
+        """Name all members of a cluster, or just *place*, which is in none."""
+        return self._members.get(cluster) or (place,)
+
+    def among(self, served: Iterable[int]) -> frozenset[int]:
+        """Name the members of those clusters that are among what has been served."""
+        if not self._members:
+            return frozenset()
+        return frozenset().union(*(self._members.get(each, ()) for each in served))
 
 
 def is_valid(wanted: Wanted) -> bool:

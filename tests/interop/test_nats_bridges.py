@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,7 +28,7 @@ class BridgeCase(LeafCase, ClusterCase):
         await self.subscribe_all(everybody)
         await self.each_hears_once(everybody)
         await self.share(*everybody)
-        for one, other in combinations(ports, 2):
+        for one, other in itertools.combinations(ports, 2):
             await self.converse(await self.client(one), await self.client(other))
 
     @staticmethod
@@ -56,6 +58,36 @@ class BridgeCase(LeafCase, ClusterCase):
     def leaf(self, name: str, port: int) -> NatsServer:
         """Start a server that is a leaf of whoever takes leafs at a port."""
         return self.server(LEAF, name=name, port=port, user="")
+
+    def cluster_of_leafs(self, *ports: int) -> list[NatsServer]:
+        """Start servers of one cluster that are leafs of whoever takes leafs at these ports."""
+        servers: list[NatsServer] = []
+        for number, port in enumerate(ports):
+            remote = f'url: "nats-leaf://127.0.0.1:{port}"'
+            more = f"leafnodes {{ reconnect: 1, remotes: [ {{ {remote} }} ] }}\n"
+            routes = [each.route_port for each in servers[:1]]
+            servers.append(self.member(f"s{number}", *routes, more=more))
+        return servers
+
+    async def serve_each_other(
+        self, gateways: Sequence[Gateway], servers: Sequence[NatsServer]
+    ) -> None:
+        """What clients of a cluster publish gets to all others once, over routes or the bus."""
+        places: list[Gateway | NatsServer] = [*gateways, *servers]
+        everybody = [await self.client(self.port_of(each)) for each in places]
+        await self.subscribe_all(everybody)
+        await self.each_hears_once(everybody)
+        # What the bus gives to a server as well is on its way before this.
+        for says, number in itertools.product(everybody, range(len(everybody))):
+            says.says(b"PUB only.%d 6\r\nbehind\r\n" % number)
+        for hears in everybody:
+            await self.met(
+                lambda hears=hears: hears.heard.count(b"behind\r\n") >= len(everybody)
+            )
+            found = Counter(re.findall(rb"MSG all 1 4\r\n(\d{4})\r\n", hears.heard))
+            self.assertEqual(len(found), 100 * len(everybody))
+            self.assertEqual(set(found.values()), {1})
+        await self.share(*everybody)
 
     async def has_leafs(self, gateway: Gateway, count: int) -> None:
         """Wait until a gateway has so many leafs."""
@@ -99,6 +131,28 @@ class BridgesDebianTests(BridgeCase):
         await self.beside_each(gateway, 2)
         leaf = self.leaf("leaf", two.leaf_port)
         await self.all_talk([gateway, leaf, two, one])
+
+    def test_a_cluster_of_leafs(self) -> Deferred[None]:
+        """Servers of one cluster are leafs of one node: nothing comes over both ways."""
+        return Deferred.fromCoroutine(self.a_cluster_of_leafs())
+
+    async def a_cluster_of_leafs(self) -> None:
+        gateway, port = await self.hub()
+        servers = self.cluster_of_leafs(port, port, port)
+        await self.has_leafs(gateway, 3)
+        await self.serve_each_other([gateway], servers)
+
+    def test_a_cluster_of_leafs_of_two_nodes(self) -> Deferred[None]:
+        """They are leafs of two nodes of one bus: likewise."""
+        return Deferred.fromCoroutine(self.a_cluster_of_leafs_of_two_nodes())
+
+    async def a_cluster_of_leafs_of_two_nodes(self) -> None:
+        door = {"leaf_listen": "127.0.0.1:0"}
+        gateways = await self.bus({}, door, door)
+        servers = self.cluster_of_leafs(*map(leaf_port, gateways[1:]))
+        for gateway in gateways[1:]:
+            await self.has_leafs(gateway, 1)
+        await self.serve_each_other(gateways, servers)
 
     def test_two_buses_in_a_cluster(self) -> Deferred[None]:
         """Clients of two buses and of the servers talk with each other."""

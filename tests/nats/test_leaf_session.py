@@ -202,6 +202,25 @@ class HubTests(SynchronousTestCase):
         self.assertIn(Opened(), effects)
         self.assertIn(b'"connect_info":true', written(effects))
 
+    def test_its_cluster(self) -> None:
+        """It is known by a number that is the same on all nodes; without a name there is none."""
+        numbers = []
+        for name in (b'"C1"', b'"C1"', b'"C2"', rb'"\ud800"', b'""', b"7", b"null"):
+            session = hub()
+            session.open(0.0)
+            session.receive(b'CONNECT {"cluster":%s}\r\n' % name, 0.0)
+            self.assertIs(session.state, State.OPEN)
+            numbers.append(session.cluster)
+        self.assertEqual(numbers[0], 0xFD23ACF170358CE5)
+        self.assertEqual(numbers[0], numbers[1])
+        self.assertEqual(len({*numbers[:4]}), 3)
+        self.assertTrue(all(1 << 63 <= each < 1 << 64 for each in numbers[:4]))
+        self.assertEqual(numbers[4:], [0, 0, 0])
+        session = dialer()
+        session.open(0.0)
+        session.receive(HELLO[:-3] + b',"cluster":"C1"}\r\n', 0.0)
+        self.assertEqual(session.cluster, 0)
+
     def test_wrong_credentials(self) -> None:
         """Who cannot show what he must is told so."""
         session = hub(admits=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -277,6 +278,64 @@ class DecisionTests(SynchronousTestCase):
             distributor.distribute(incoming).branches,
             (Branch(neighbor=5, queues=("q",), served=(5,)[:0], queues_only=True),),
         )
+
+
+class ClusterTests(SynchronousTestCase):
+    """Servers of one cluster serve each other."""
+
+    CLUSTER = 1 << 63 | 7
+
+    def distributor(self, *entries: InterestEntry) -> Distributor:
+        """Start a node below 1, with two servers of one cluster and another server below it."""
+        interests = Interests()
+        interests.open(1, Side.ABOVE)
+        for place, cluster in ((5, self.CLUSTER), (6, self.CLUSTER), (7, 0)):
+            interests.open(place, Side.BELOW, cluster)
+            message = Interest(generation=1, replay=True, last=True, entries=entries)
+            interests.heard(place, message)
+        return Distributor(interests, random.Random(0).randrange)
+
+    def test_plain_subscribers(self) -> None:
+        """What one server has sent gets to no other one of its cluster, also from elsewhere."""
+        groups = ((), (InterestEntry(subject="a", queue="q", weight=1),))
+        for came_from, further in itertools.product((5, 1), groups):
+            distributor = self.distributor(InterestEntry(subject="a"), *further)
+            incoming = Incoming(subject=("a",), came_from=came_from, served=(self.CLUSTER,))
+            self.assertEqual(
+                [branch.neighbor for branch in distributor.distribute(incoming).branches], [7]
+            )
+            for branch in distributor.distribute(incoming).branches:
+                self.assertEqual(branch.served, (self.CLUSTER,))
+
+    def test_everybody_else(self) -> None:
+        """What comes from others gets to each server."""
+        distributor = self.distributor(InterestEntry(subject="a"))
+        for came_from, places in ((1, [5, 6, 7]), (7, [5, 6])):
+            found = distributor.distribute(Incoming(subject=("a",), came_from=came_from))
+            self.assertEqual([branch.neighbor for branch in found.branches], places)
+
+    def test_groups(self) -> None:
+        """A group is served elsewhere, if there is any member."""
+        distributor = self.distributor(InterestEntry(subject="a", queue="q", weight=1))
+        incoming = Incoming(
+            subject=("a",), came_from=1, queues=("q",), served=(self.CLUSTER,), queues_only=True
+        )
+        for _ in range(20):
+            [branch] = distributor.distribute(incoming).branches
+            self.assertEqual((branch.neighbor, branch.queues), (7, ("q",)))
+        distributor._interests.close(7)
+        [branch] = distributor.distribute(incoming).branches
+        self.assertIn(branch.neighbor, (5, 6))
+        self.assertEqual((branch.queues, branch.queues_only), (("q",), True))
+
+    def test_one_that_has_left(self) -> None:
+        """A cluster that is gone is forgotten; its place belongs to nobody's."""
+        distributor = self.distributor(InterestEntry(subject="a"))
+        interests = distributor._interests
+        for place in (5, 6):
+            interests.close(place)
+            self.assertNotIn(place, interests.clusters.among((self.CLUSTER,)))
+        self.assertEqual(interests.clusters.beside(self.CLUSTER, 5), (5,))
 
 
 class RememberedTests(SynchronousTestCase):

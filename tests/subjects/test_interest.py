@@ -117,6 +117,27 @@ class TellingTests(SynchronousTestCase):
         interests.subscribe("a", "q")
         self.assertEqual(told(interests.changes()), [(4, "a", "q", 4), (5, "a", "q", 3)])
 
+    def test_servers_of_one_cluster(self) -> None:
+        """None is told what only others of its cluster want, for they tell each other."""
+        interests = Interests()
+        for place, cluster in ((4, 9), (5, 9), (6, 8), (7, 0), (8, 0)):
+            interests.open(place, Side.BELOW, cluster)
+        hear(interests, 4, ("a", "", 1), ("a", "q", 2))
+        news = told(interests.changes())
+        self.assertEqual({bus_id for bus_id, *_ in news}, {6, 7, 8})
+        hear(interests, 7, ("a", "", 1), ("a", "q", 3))
+        news = [each for each in told(interests.changes()) if each[0] in (4, 5)]
+        self.assertEqual(
+            sorted(news), [(4, "a", "", 1), (4, "a", "q", 3), (5, "a", "", 1), (5, "a", "q", 3)]
+        )
+        [everything] = interests.open(10, Side.BELOW, 9)
+        self.assertEqual(
+            {(entry.queue, entry.weight) for entry in everything.entries}, {("", 1), ("q", 3)}
+        )
+        interests.close(4)
+        news = [each for each in told(interests.changes()) if each[0] in (5, 10)]
+        self.assertEqual(news, [])
+
     def test_subscribing_to_what_is_none(self) -> None:
         """A fault is told to whoever subscribes, and changes nothing."""
         interests = Interests()
