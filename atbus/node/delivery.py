@@ -12,16 +12,17 @@ the same in the first case, and held here in the second; beyond a bound it is re
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import attrs
 from twisted.python.failure import Failure
 
 from atbus import limits
 from atbus.errors import MalformedFrame, RemoteProtocolError, Status, UnknownMandatory
 from atbus.node.answering import Answering, Special
 from atbus.node.context import Alarm
+from atbus.node.current import Delivery
+from atbus.node.held import HeldFrame, HeldFrames
 from atbus.node.outbox import Custody, Routed
 from atbus.node.squeezing import Restorer
 from atbus.routing.fragments import Lost, Outcome, Reassembly, Whole
@@ -42,29 +43,8 @@ if TYPE_CHECKING:
 _FLUSH = int(MessageType.FLUSH)
 _FRAGMENT = int(MessageType.FRAGMENT)
 _COMPRESSED = int(Flags.COMPRESSED)
+_NOTHING: Iterator[object] = iter(())
 _SPECIAL = int(Flags.ANSWER | Flags.REQUEST | Flags.REPLY)
-
-
-@attrs.frozen(kw_only=True)
-class Delivery:
-    """
-    What is known of the message that is being delivered.
-
-    :param source: Bus id of the sender.
-    :param epoch: The sender's incarnation.
-    :param sequence: Of a request, what `Node.reply` wants; else of the first message that came in
-        the same frame.
-    :param hops: How many nodes passed it on, as far as this can be told from the hop limit.
-    :param path: Sender and relays in order, when the sender asked for a trace; else empty.
-    :param neighbor: Bus id of the node that it came from; our own id for a message to ourselves.
-    """
-
-    source: int
-    epoch: int
-    sequence: int
-    hops: int
-    path: tuple[int, ...]
-    neighbor: int
 
 
 class Inbox:
@@ -81,9 +61,13 @@ class Inbox:
         self.stream_received: FrameReader
         self._context = context
         # Frames that wait for `resume`.
-        self._held: deque[tuple[Link, Frame, Head]] = deque()
-        self._held_bytes = 0
+        self._held = HeldFrames()
         self._releasing = False
+        # What the program is to get of the frame that is being delivered, and what it does not get
+        # because it has paused.
+        self._rest = _NOTHING
+        self._left = 0
+        self._is_stopped = False
         self._to_self: deque[Special] = deque()
         self._frame: Frame = b""
         self._head: Head | None = None
@@ -152,14 +136,14 @@ class Inbox:
         if head[2] & _COMPRESSED:
             frame = self._restorer.restore(link, joined(frame))
             head = peek(frame)
-        if self.window.closed or self._held:
+        if self.window.closed or self._held.frames:
             self._receive_too_much(link, frame, head)
         elif self._is_special(head):
-            self._receive(link, frame, head)
+            self._receive(HeldFrame(link, frame, head))
         else:
             kinds, payloads = messages_of(frame)
-            self._run(kinds, payloads, frame, head, link, None)
-            link.discharge(head[9])
+            if self._run(kinds, payloads, link, frame, head):
+                link.discharge(head[9])
 
     def _is_special(self, head: Head) -> bool:
         """Tell whether there is more to do with a frame than to deliver a run, as with most."""
@@ -172,11 +156,15 @@ class Inbox:
             or self.answering.receiver is None
         )
 
-    def _receive(self, link: Link, frame: Frame, head: Head) -> None:
-        custody = Custody(link, head[9])
+    def _receive(self, held: HeldFrame) -> None:
+        """Deliver what the program has not got of a frame."""
+        link, frame, head, start, custody = held
+        if custody is None:
+            custody = Custody(link, head[9])
+            held = held._replace(custody=custody)
         if head[1] == _FRAGMENT:
             for outcome in self._reassemble(frame, head):
-                self._reassembled(outcome, frame, head, custody)
+                self._reassembled(outcome, held)
         else:
             if head[11]:
                 self._understand(self._extras(frame, head))
@@ -184,18 +172,19 @@ class Inbox:
             if self._reassembly:
                 # Between the fragments of a message nothing of its flow may come.
                 for lost in self._reassembly.interrupt((head[5], head[6], head[8])):
-                    self._reassembled(lost, frame, head, custody)
+                    self._reassembled(lost, held)
             if head[0] > self._reassembly.message_bytes_max:
-                self._run_checked(kinds, payloads, frame, head, custody)
+                self._run_checked(kinds[start:], payloads[start:], held)
             else:
-                self._run(kinds, payloads, frame, head, link, custody)
+                self._run(kinds[start:], payloads[start:], *held)
         custody.discharge()
 
     # While the program wants nothing.
 
     def pause(self) -> None:
-        """Give the program nothing until `resume`."""
-        self.window.shut = True
+        """Give the program nothing until `resume`, nor what is left of the frame on the stack."""
+        self.window.shut = self._is_stopped = True
+        self._left += sum(1 for _ in self._rest)
 
     def resume(self) -> None:
         """Give the program what was held, at the end of this turn, and let others go on."""
@@ -206,25 +195,27 @@ class Inbox:
     @property
     def held(self) -> int:
         """How many frames wait for the program."""
-        return len(self._held)
+        return len(self._held.frames)
 
     def _may_overtake(self, head: Head) -> bool:
         """Tell whether a frame is a reply that overtakes nothing of the same sender."""
         if not head[2] & Flags.REPLY:
             return False
-        return all(other[5] != head[5] for _, _, other in self._held)
+        return not self._held.has_from(head[5])
 
     def _receive_too_much(self, link: Link, frame: Frame, head: Head) -> None:
         """Take what was on its way when its senders were asked to pause, or ask them now."""
-        if self.window.shut or self._held:
+        if self.window.shut or self._held.frames:
             if self._may_overtake(head):
-                self._receive(link, frame, head)
+                self._receive(HeldFrame(link, frame, head))
+            elif self._held.has_room(len(frame), self.window):
+                self._held.add(HeldFrame(link, frame, head))
             else:
-                self._hold(link, frame, head)
+                self.traffic.refuse(link, head, Status.BUFFER_LIMIT)
         elif self.window.is_full and self._is_refusable(frame, head):
             self.traffic.refuse(link, head, Status.BUFFER_LIMIT)
         else:
-            self._receive(link, frame, head)
+            self._receive(HeldFrame(link, frame, head))
         self.traffic.pressure.fed(link)
 
     @staticmethod
@@ -234,26 +225,14 @@ class Inbox:
             return False
         return head[1] != _FRAGMENT or is_first_part(frame, head)
 
-    def _hold(self, link: Link, frame: Frame, head: Head) -> None:
-        window = self.window
-        most = window.bytes_max * limits.WINDOW_HARD_FACTOR
-        count_max = window.count_max * limits.WINDOW_HARD_FACTOR
-        if self._held_bytes + len(frame) > most or len(self._held) >= count_max:
-            self.traffic.refuse(link, head, Status.BUFFER_LIMIT)
-        else:
-            self._held.append((link, frame, head))
-            self._held_bytes += len(frame)
-
     def _release(self) -> None:
         """Deliver what was held, in order, until the program pauses again."""
         if self._releasing:
             return
         self._releasing = True
         try:
-            while self._held and not self.window.shut:
-                link, frame, head = self._held.popleft()
-                self._held_bytes -= len(frame)
-                self._receive_late(link, frame, head)
+            while self._held.frames and not self.window.shut:
+                self._receive_late(self._held.take())
         finally:
             self._releasing = False
         if not self.window.shut:
@@ -261,9 +240,10 @@ class Inbox:
         if not self.window.closed:
             self.answering.on_window_opened()
 
-    def _receive_late(self, link: Link, frame: Frame, head: Head) -> None:
+    def _receive_late(self, held: HeldFrame) -> None:
+        link, _, head, *_ = held
         try:
-            self._receive(link, frame, head)
+            self._receive(held)
         except RemoteProtocolError as error:
             try:
                 self.traffic.refuse_unreadable(link, head, error)
@@ -293,51 +273,68 @@ class Inbox:
         return number
 
     def _run_checked(
-        self,
-        kinds: Sequence[int],
-        payloads: Sequence[bytes],
-        frame: Frame,
-        head: Head,
-        custody: Custody,
+        self, kinds: Sequence[int], payloads: Sequence[bytes], held: HeldFrame
     ) -> None:
         """Deliver a run in which messages may be longer than we take; those are refused."""
         limit = self._reassembly.message_bytes_max
+        self._is_stopped = False
         for place, (kind, payload) in enumerate(zip(kinds, payloads, strict=True)):
-            own_head = (*head[:7], head[7] + place, *head[8:])
+            one = held._replace(start=held.start + place)
+            if self._is_stopped:
+                self._put_back(one)
+                return
             if len(payload) > limit:
-                self._refuse_run(own_head, 1, custody, Status.MESSAGE_TOO_LARGE)
+                self._refuse_run(one, 1, Status.MESSAGE_TOO_LARGE)
             else:
-                self._run((kind,), (payload,), frame, own_head, custody.link, custody)
+                self._run((kind,), (payload,), *one)
+
+    def _put_back(self, held: HeldFrame) -> None:
+        """Keep what the program has not got of a frame; the frame is not discharged before that."""
+        custody = held.custody
+        shared = Custody(held.link, held.head[9]) if custody is None else custody.share()
+        self._held.put_back(held._replace(custody=shared))
 
     def _run(
         self,
         kinds: Sequence[int],
         payloads: Sequence[bytes],
+        link: Link,
         frame: Frame,
         head: Head,
-        link: Link,
-        custody: Custody | None,
-    ) -> None:
-        """Deliver a run; without a custody it must be one that somebody takes."""
+        start: int = 0,
+        custody: Custody | None = None,
+    ) -> bool:
+        """
+        Deliver a run; without a custody it must be one that somebody takes.
+
+        :param start: Where it begins in its frame.
+        :returns: Whether the program has got all of it; what is left is held.
+        """
         context = self._context
         seconds = context.timers.seconds
         started = seconds()
         receiver = self.answering.receiver
         flags = head[2]
         if receiver is None and custody is not None and not flags & _SPECIAL:
-            self._refuse_run(head, len(payloads), custody, Status.NO_RESPONDERS)
-            return
-        self._frame, self._head = frame, head
+            held = HeldFrame(link, frame, head, start, custody)
+            self._refuse_run(held, len(payloads), Status.NO_RESPONDERS)
+            return True
+        own = (*head[:7], head[7] + start, *head[8:]) if start else head
+        self._frame, self._head = frame, own
         self._neighbor = link.connection.bus_id
         context.calling += 1
         try:
             if flags & _SPECIAL:
-                self._run_special(kinds, payloads, frame, head, custody)
+                self._run_special(kinds, payloads, frame, own, custody)
             elif receiver is not None:
-                self._run_plain(receiver, kinds, payloads, head)
+                self._run_plain(receiver, kinds, payloads, own)
         finally:
             context.calling -= 1
-            self._head = None
+            self._head, self._rest = None, _NOTHING
+            left, self._left = self._left, 0
+        if left:
+            payloads = payloads[:-left]
+            self._put_back(HeldFrame(link, frame, head, start + len(payloads), custody))
         context.statistics.received_messages += len(payloads)
         context.statistics.received_bytes += sum(map(len, payloads))
         spent = seconds() - started
@@ -345,6 +342,7 @@ class Inbox:
             context.events.on_lag(spent, f"{receiver!r}.message_received")
         if self._to_self and not context.calling:
             self.run_self_soon()
+        return not left
 
     def _run_plain(
         self,
@@ -358,7 +356,9 @@ class Inbox:
         sequence = head[7]
         source = head[5]
         sequences = range(sequence, sequence + len(payloads))
-        for sequence, kind, payload in zip(sequences, kinds, payloads, strict=True):
+        # `pause` takes the rest.
+        self._rest = rest = zip(sequences, kinds, payloads, strict=True)
+        for sequence, kind, payload in rest:
             try:
                 result = receive(source, kind, sequence, payload)
                 if result is not None:
@@ -368,7 +368,8 @@ class Inbox:
         observer = self._context.observer
         if observer is not None:
             messages = list(zip(kinds, payloads, strict=True))
-            observer.received(source, head[8], head[7], messages, self._hops_of(head))
+            got = messages[: len(messages) - self._left]
+            observer.received(source, head[8], head[7], got, self._hops_of(head))
 
     def _run_special(
         self,
@@ -380,7 +381,8 @@ class Inbox:
     ) -> None:
         """Deliver a run about which somebody wants to know something."""
         in_reply_to = self._in_reply_to(frame, head) if head[2] & Flags.REPLY else 0
-        for place, (kind, payload) in enumerate(zip(kinds, payloads, strict=True)):
+        self._rest = rest = enumerate(zip(kinds, payloads, strict=True))
+        for place, (kind, payload) in rest:
             self.answering.take(
                 Special(
                     source=head[5],
@@ -395,10 +397,12 @@ class Inbox:
                 )
             )
 
-    def _refuse_run(self, head: Head, count: int, custody: Custody, status: Status) -> None:
-        """Answer messages that nobody here takes, all at once."""
+    def _refuse_run(self, held: HeldFrame, count: int, status: Status) -> None:
+        """Answer messages that nobody here takes, all at once; there is a custody."""
+        head, shared = held.head, held.custody and held.custody.share()
         self._context.statistics.refused[status] += count
-        self.traffic.respond(custody.share(), head[5], head[6], head[7], count, head[8], status)
+        first = head[7] + held.start
+        self.traffic.respond(shared, head[5], head[6], first, count, head[8], status)
 
     # Fragments and flushes.
 
@@ -418,10 +422,10 @@ class Inbox:
         self._alarm.set(self._reassembly.deadline)
         return outcomes
 
-    def _reassembled(self, outcome: Outcome, frame: Frame, head: Head, custody: Custody) -> None:
+    def _reassembled(self, outcome: Outcome, held: HeldFrame) -> None:
         match outcome:
             case Whole(kind=kind, payload=payload):
-                self._run((kind,), (payload,), frame, head, custody.link, custody)
+                self._run((kind,), (payload,), *held)
             case Lost():
                 self._lost(outcome)
 

@@ -59,11 +59,7 @@ class INode(Interface):
         """
 
     def pause() -> None:
-        """
-        Take no messages until `resume`: those who send are asked to pause.
-
-        What came in one frame with the message for which a receiver pauses is still given to it.
-        """
+        """Take no messages until `resume`, from this one on: who sends is asked to pause."""
 
     def resume() -> None:
         """Take messages again, first those that were held, in order."""

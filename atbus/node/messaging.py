@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from atbus import limits
 from atbus.errors import LocalProtocolError
 from atbus.node.answering import LATER, Responder, check_callable
-from atbus.node.delivery import Delivery
+from atbus.node.current import Delivery
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.outlet import Outlet
@@ -59,8 +59,8 @@ class Messaging:
         """
         Take no messages until `resume`: those who send to this node are asked to pause.
 
-        What is on its way is held, up to a bound; beyond it messages are refused `BUFFER_LIMIT`.
-        What came in one frame with the message for which a receiver pauses is still given to it.
+        A receiver may call it for any message, and is given no other one. What is on its way is
+        held, up to a bound; beyond it messages are refused `BUFFER_LIMIT`.
         Replies to requests of this node still come, unless they would overtake a message.
         """
         self._parts.inbox.pause()

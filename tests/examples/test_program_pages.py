@@ -169,5 +169,5 @@ class ReceiverPageTests(SynchronousTestCase):
         self.assertEqual(self.given(0.1), [JOBS[:10], JOBS[10:20], JOBS[20:]])
 
     def test_jobs_that_come_together(self) -> None:
-        """What comes in one frame is given to it, though it pauses in the middle."""
-        self.assertEqual(self.given(0), [JOBS, [], []])
+        """Likewise when all come in one frame, and it pauses in the middle of that."""
+        self.assertEqual(self.given(0), [JOBS[:10], JOBS[10:20], JOBS[20:]])

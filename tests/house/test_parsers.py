@@ -48,7 +48,6 @@ OURS = {
     ("atbus/routing/fragments.py", "split"): "cuts what we send",
     ("atbus/node/connection.py", "Machine.receive"): "says what others do",
     ("atbus/node/courier.py", "_read_response"): "asks the codec, of what is for others",
-    ("atbus/node/delivery.py", "Inbox._receive_late"): "asks the codec, after the end",
     ("atbus/node/delivery.py", "Inbox._receive_too_much"): "asks the codec, and refuses",
 }
 

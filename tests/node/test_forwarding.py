@@ -7,7 +7,7 @@ from typing import Any
 
 from atbus import limits
 from atbus.errors import Status
-from atbus.node.delivery import Delivery
+from atbus.node.current import Delivery
 from atbus.node.node import Node
 from atbus.wire import codec
 from atbus.wire.head import peek
