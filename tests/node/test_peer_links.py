@@ -94,6 +94,9 @@ class RouteRuleTests(GardenTests):
         self.settle()
         self.assertEqual(self.got, {2 << 16: [b"x"], 3 << 16: []})
         self.assertEqual(last.statistics.publications_repeated, 0)
+        # Nor was it sent on, and refused there.
+        self.assertEqual(middle.endpoints[3 << 16].out_publications, 0)
+        self.assertEqual(sum(last.statistics.publications_dropped.values()), 0)
 
     def test_two_routes_deliver_once(self) -> None:
         """Two that have each other in their configuration share one link, kept by both."""

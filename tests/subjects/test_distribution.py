@@ -86,18 +86,42 @@ class RuleTests(SynchronousTestCase):
     def test_what_a_peer_sent_goes_down_only(self) -> None:
         """Peers are one hop: neither the upstream nor another peer gets it from there."""
         meadow = Meadow()
-        for bus_id in (1, 2, 3):
+        for bus_id in (1, 3, 20):
             meadow.add(bus_id)
+        meadow.add(2, upstream=20)
         meadow.add(21, upstream=2)
         meadow.peer(1, 2)
         meadow.peer(2, 3)
-        for bus_id in (3, 21):
+        for bus_id in (3, 20, 21):
             meadow.nodes[bus_id].subscribe(">")
         meadow.settle()
         what = meadow.nodes[1].publish("a")
         meadow.settle()
         self.assertEqual(meadow.nodes[21].plain, [what])
         self.assertEqual(meadow.nodes[3].plain, [])
+        self.assertEqual(meadow.nodes[20].plain, [])
+        # Nor is it sent there, and left out by them.
+        crossed = {(left, right) for left, right in letters(meadow)}
+        self.assertEqual(crossed, {(1, 2), (2, 21)})
+
+    def test_what_a_peer_wants_is_told_below_only(self) -> None:
+        """Neither to the upstream nor to another peer, at once and in the replay of a new link."""
+        meadow = Meadow()
+        for bus_id in (1, 3, 4, 20):
+            meadow.add(bus_id)
+        meadow.add(2, upstream=20)
+        meadow.add(21, upstream=2)
+        meadow.peer(1, 2)
+        meadow.peer(2, 3)
+        meadow.nodes[1].subscribe("a")
+        meadow.nodes[1].subscribe("b", "workers")
+        meadow.settle()
+        meadow.peer(2, 4)
+        meadow.settle()
+        told = {
+            bus_id: len(meadow.nodes[2].interests.told_to(bus_id)) for bus_id in (1, 3, 4, 20, 21)
+        }
+        self.assertEqual(told, {1: 0, 3: 0, 4: 0, 20: 0, 21: 2})
 
     def test_only_where_it_is_wanted(self) -> None:
         """A publication takes no link behind which nobody wants it."""
