@@ -21,8 +21,7 @@ class LastPublicationTests(BusTests):
         """Fetch everything."""
 
         async def fetch() -> None:
-            async for publication in subscription:
-                found.append(publication.payload)
+            found.extend([each.payload async for each in subscription])
 
         return Deferred.fromCoroutine(fetch())
 
