@@ -6,7 +6,9 @@ it to the subscribers here and to the neighbors that are named, and hands back o
 finds nobody. Who asks a question that nobody can answer is told by the last node that knows:
 
 1. A question that goes to one branch only, and to nobody before, is marked as *sole*.
-2. Whoever gets such a one and finds nobody says so to who asked, in its own name.
+2. Whoever gets such a one and finds nobody says so to who asked, in its own name. Of one that went
+   to several branches that were all left in that moment nobody says so; its deadline ends it. That
+   the interest is gone now proves nothing: who drains wants nothing more and answers still.
 3. An answer for which there is no interest yet goes back the way that the question came: interest
    and questions travel on two connections, and the question may be first.
 """
