@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from atbus import limits
 from atbus.errors import Status, Undeliverable
+from atbus.node.node import Node
 from atbus.node.publication import Publication
 from tests.node.garden import (
     LEFT,
@@ -42,31 +44,103 @@ class NobodyTests(GardenTests):
             gone = self.far.subscribe("q", lambda _: b"")
             self.settle()
 
-    def test_several_ways_end_with_the_deadline(self) -> None:
-        """
-        That several branches have lost everybody in the moment of a question nobody says.
+    def leave(self, subject: str, *nodes: Node, queues: Sequence[str] = ()) -> None:
+        """Let nodes listen on a subject, and leave when all know of it."""
+        groups = queues or [""] * len(nodes)
+        gone = [
+            node.subscribe(subject, lambda _: b"", queue=queue)
+            for node, queue in zip(nodes, groups, strict=True)
+        ]
+        self.settle()
+        for each in gone:
+            each.unsubscribe()
 
-        The deadline of who asked ends it, whether the ways part where it begins or further on, and
-        ``unheard`` is not called. Once the interest is gone, whoever asks next is told at once.
-        """
-        for asker in (self.top, self.left, self.other):
-            gone = [node.subscribe("q", lambda _: b"") for node in (self.near, self.far)]
-            gone.append(self.right.subscribe("q", lambda _: b""))
-            self.settle()
-            for each in gone:
-                each.unsubscribe()
+    def test_several_ways_are_counted(self) -> None:
+        """A question is sent several ways at once: when each end has said so, nobody is there."""
+        for asker in (self.top, self.left):
+            self.leave("q", self.near, self.far)
             unheard: list[int] = []
             began = self.network.clock.seconds()
             asker.publish("q", b"", reply_to="box", unheard=partial(unheard.append, 1))
             asking: list[Deferred[Any]] = [asker.request_subject("q"), asker.request_many("q")]
             for answer in asking:
                 error = self.failure_of(answer, Undeliverable)
-                self.assertIs(error.status, Status.TIMEOUT)
-            waited = self.network.clock.seconds() - began
-            self.assertAlmostEqual(waited, limits.REQUEST_SECONDS, delta=0.1)
+                self.assertIs(error.status, Status.NO_RESPONDERS)
+            self.assertLess(self.network.clock.seconds() - began, 1)
+            self.assertEqual(unheard, [1])
+
+    def test_groups_of_which_all_have_left(self) -> None:
+        """All members of two groups have left: each branch hands its group back, and counts."""
+        self.leave("q", self.near, self.far, queues=("one", "two"))
+        began = self.network.clock.seconds()
+        error = self.failure_of(self.top.request_subject("q"), Undeliverable)
+        self.assertIs(error.status, Status.NO_RESPONDERS)
+        self.assertLess(self.network.clock.seconds() - began, 1)
+
+    def test_somebody_has_it(self) -> None:
+        """One of several ways has ended in vain: who has the question on another may take long."""
+        waiting: list[Deferred[bytes]] = []
+
+        def take(_: Publication) -> Deferred[bytes]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        for holder, leaver in ((self.far, self.near), (self.near, self.far), (self.top, self.far)):
+            held = holder.subscribe("q", take)
+            self.leave("q", leaver)
+            unheard: list[int] = []
+            asking = self.top.request_subject("q")
+            self.top.publish("q", b"", reply_to="box", unheard=partial(unheard.append, 1))
+            self.settle(0.1)
+            held.unsubscribe()
+            self.settle(limits.REQUEST_SECONDS - 1)
+            self.assertNoResult(asking)
+            waiting[0].callback(b"late")
+            self.assertEqual(self.network.result_of(asking).payload, b"late")
+            self.settle(2)
             self.assertEqual(unheard, [])
-            error = self.failureResultOf(asker.request_subject("q"), Undeliverable).value
-            self.assertIs(error.status, Status.NO_RESPONDERS)
+            waiting.pop().callback(b"")
+            waiting.clear()
+
+    def test_one_that_says_it_twice(self) -> None:
+        """The same node's word counts once, and what nobody asked is nothing."""
+        for node in (self.left, self.right):
+            node.subscribe("q", lambda _: None)
+        self.settle()
+        unheard: list[int] = []
+        call = partial(unheard.append, 1)
+        number = self.top.publish("q", b"", reply_to="box", unheard=call)
+        publishing = self.top._parts.subjects.publishing
+        for said, sayer in ((number, LEFT), (number, LEFT), (number + 1, RIGHT)):
+            publishing.unheard(said, sayer)
+        self.assertEqual(unheard, [])
+        publishing.unheard(number, RIGHT)
+        publishing.unheard(number, RIGHT)
+        self.assertEqual(unheard, [1])
+
+    def test_ways_that_part_further_on_end_with_the_deadline(self) -> None:
+        """
+        A question parts where it did not begin, and all there have left in that moment.
+
+        Nobody says so: the deadline of who asked ends it, and ``unheard`` is not called. Once the
+        interest is gone, whoever asks next is told at once.
+        """
+        self.leave("q", self.near, self.far)
+        unheard: list[int] = []
+        began = self.network.clock.seconds()
+        self.other.publish("q", b"", reply_to="box", unheard=partial(unheard.append, 1))
+        asking: list[Deferred[Any]] = [
+            self.other.request_subject("q"),
+            self.other.request_many("q"),
+        ]
+        for answer in asking:
+            error = self.failure_of(answer, Undeliverable)
+            self.assertIs(error.status, Status.TIMEOUT)
+        waited = self.network.clock.seconds() - began
+        self.assertAlmostEqual(waited, limits.REQUEST_SECONDS, delta=0.1)
+        self.assertEqual(unheard, [])
+        error = self.failureResultOf(self.other.request_subject("q"), Undeliverable).value
+        self.assertIs(error.status, Status.NO_RESPONDERS)
 
     def test_who_drains_still_answers(self) -> None:
         """
