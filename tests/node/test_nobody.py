@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,6 +13,7 @@ from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.node.publication import Publication
+from atbus.node.subscription import Subscription
 from tests.node.garden import (
     LEFT,
     LEFT_LEAF,
@@ -141,6 +143,32 @@ class NobodyTests(GardenTests):
         self.assertEqual(unheard, [])
         error = self.failureResultOf(self.other.request_subject("q"), Undeliverable).value
         self.assertIs(error.status, Status.NO_RESPONDERS)
+
+    def test_whatever_comes_and_goes(self) -> None:
+        """Where members come and go at random, nobody is missing who has got a question."""
+        lots = Random(7)
+        taken: set[bytes] = set()
+        missed: set[bytes] = set()
+        members: list[Subscription] = []
+
+        def take(question: Publication) -> None:
+            taken.add(question.payload)
+
+        for number in range(600):
+            if members and lots.random() < 0.6:
+                members.pop(lots.randrange(len(members))).unsubscribe()
+            else:
+                queue = lots.choice(("", "one", "two"))
+                members.append(lots.choice(self.nodes).subscribe("q", take, queue=queue))
+            asked = b"%d" % number
+            lots.choice(self.nodes).publish(
+                "q", asked, reply_to="box", unheard=partial(missed.add, asked)
+            )
+            self.settle(lots.choice((0, 0.001, 0.01)))
+        self.settle()
+        self.assertEqual(taken & missed, set())
+        self.assertGreater(len(missed), 20)
+        self.assertGreater(len(taken), 200)
 
     def test_who_drains_still_answers(self) -> None:
         """
