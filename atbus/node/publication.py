@@ -114,7 +114,7 @@ class Passing:
     :param served: The branches that others have served.
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups.
-    :param is_sole: Whether nobody else has got it.
+    :param is_sole: Whether nobody on this branch has got it before.
     :param begins_here: Whether it is new to the bus, although a neighbor brought it.
     """
 

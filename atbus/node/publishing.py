@@ -5,8 +5,11 @@ Whom it is for is decided in `atbus.subjects.distribution`. This checks what the
 it to the subscribers here and to the neighbors that are named, and hands back or gives up what
 finds nobody. Who asks a question that nobody can answer is told by the last node that knows:
 
-1. A question that goes to one branch only, and to nobody before, is marked as *sole*.
-2. Whoever gets such a one and finds nobody says so to who asked, in its own name.
+1. A question that nobody has got where it begins is marked as *sole* on each branch that it goes
+   to. Further on it stays so while it goes to one branch only, and nobody has got it.
+2. Whoever gets such a one and finds nobody says so to who asked, in its own name; who asked counts
+   them (`atbus.node.unheard`). Of one that has parted further on nobody says so; its deadline ends
+   it. That the interest is gone proves nothing: who drains wants nothing more and answers still.
 3. An answer for which there is no interest yet goes back the way that the question came: interest
    and questions travel on two connections, and the question may be first.
 """
@@ -24,7 +27,7 @@ from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.publication import Passing, Publication, PublicationRun
 from atbus.node.subscribers import Subscribers, Way
-from atbus.routing.answers import Expectations
+from atbus.node.unheard import Tallies, Unheard
 from atbus.subjects import bounds
 from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
@@ -37,9 +40,6 @@ if TYPE_CHECKING:
     from atbus.node.spreading import Spreading
 
 _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
-
-#: Called, at most once, when it turns out that nobody gets a publication.
-Unheard = Callable[[], object]
 
 
 class Publishing:
@@ -73,7 +73,7 @@ class Publishing:
         self._entrusted = Duplicates()
         # By the reply subject of a question: which neighbor it came from.
         self._askers: OrderedDict[str, int] = OrderedDict()
-        self._unheard: Expectations[int, Unheard] = Expectations(bounds.INQUIRIES_MAX)
+        self._unheard = Tallies()
         self._alarm = Alarm(context.timers, self._expire)
 
     def reconfigure(self) -> None:
@@ -216,17 +216,15 @@ class Publishing:
             heard = self._subscribers.deliver(publication, way.plain)
             if not heard and unheard is not None:
                 # All who are interested have refused it.
-                self._unheard.add(publication.sequence, unheard, started)
                 self.dropped(Status.NO_RESPONDERS)
-                self.unheard(publication.sequence)
+                self._tell(unheard)
         else:
             passing = Passing(epoch=context.epoch, hop_limit=context.config.hops)
             if unheard is not None:
                 self._unheard.add(publication.sequence, unheard, started + limits.REQUEST_SECONDS)
-            sole = self._spread(way, publication, passing)
-            if unheard is not None and not sole:
-                self._unheard.resolve(publication.sequence)
+            branches = self._spread(way, publication, passing)
             if unheard is not None:
+                self._tell(self._unheard.went(publication.sequence, branches))
                 self._alarm.set(self._unheard.deadline)
         spent = self._seconds() - started
         if spent > limits.LAG_SECONDS:
@@ -362,15 +360,16 @@ class Publishing:
         if len(self._askers) > bounds.ASKERS_REMEMBERED_MAX:
             self._askers.popitem(last=False)
 
-    def _spread(self, way: Way, publication: Publication, passing: Passing) -> bool:
+    def _spread(self, way: Way, publication: Publication, passing: Passing) -> int:
         """
         Give a publication to everybody it is for.
 
-        :returns: Whether it went to one branch, and nobody has it for certain.
+        :returns: How many branches will say so when nobody there has got it; 0 when that is no
+            matter, because somebody has it, or nobody was found.
         """
         if way.owner:
             self._to_inbox(way.owner, publication, passing)
-            return False
+            return 0
         what = self._distributor.distribute(
             Incoming(
                 subject=way.tokens,
@@ -395,13 +394,14 @@ class Publishing:
             branches += self._towards_asker(publication, passing)
         if branches and passing.hop_limit <= 0:
             self.dropped(Status.HOP_LIMIT)
-            return False
-        sole = passing.is_sole and not heard and len(branches) == 1
+            return 0
+        counts = passing.came_from == HERE or len(branches) == 1
+        sole = passing.is_sole and not heard and counts
         for branch in branches:
             self._send(publication, passing, branch, sole=sole)
         if not heard and not branches and passing.is_sole:
             self._nobody(publication, passing)
-        return sole
+        return len(branches) if sole else 0
 
     def _send(
         self, publication: Publication, passing: Passing, branch: Branch, *, sole: bool
@@ -455,9 +455,11 @@ class Publishing:
         elif publication.reply_to:
             self.spreading.tell_nobody(publication, passing.epoch)
 
-    def unheard(self, sequence: int) -> None:
-        """Take the news that nobody has got a publication of ours."""
-        call = self._unheard.resolve(sequence)
+    def unheard(self, sequence: int, node: int = HERE) -> None:
+        """Take the news, of a node, that nobody has got a publication of ours on one branch."""
+        self._tell(self._unheard.said(sequence, node))
+
+    def _tell(self, call: Unheard | None) -> None:
         if call is not None:
             try:
                 call()

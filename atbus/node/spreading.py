@@ -435,7 +435,7 @@ class Spreading:
             and context.is_own_epoch(message.origin_epoch)
             and message.status is Status.NO_RESPONDERS
         ):
-            self._publishing.unheard(message.first_sequence)
+            self._publishing.unheard(message.first_sequence, head[5])
 
     # The end.
 

@@ -18,7 +18,7 @@ from atbus.wire.headers import Headers, pack_headers
 if TYPE_CHECKING:
     from atbus.node.beyond import Beyond
     from atbus.node.parts import Parts
-    from atbus.node.publishing import Unheard
+    from atbus.node.unheard import Unheard
 
 
 class Subjects:
@@ -53,7 +53,8 @@ class Subjects:
         :param headers: Names and values, or a whole header block as it travels.
         :param origin: What subscribers at this node find in `Publication.origin`.
         :param unheard: Called once when it turns out that nobody gets it: before this returns, or
-            later, when the last node that knows has said so.
+            later, when the last node that knows has said so. Not when it has parted on its way, and
+            all there have left at that moment: nobody knows that.
         :param literal: Whether tokens ``*`` and ``>`` mean themselves, as in NATS, instead of being
             taken for a mistake.
         :returns: Its number among the publications of this node, never 0.
@@ -200,7 +201,8 @@ class Subjects:
         :param headers: As for `publish`.
         :param timeout: Seconds.
         :returns: Fires with the answer, or fails with `Undeliverable`: at once `NO_RESPONDERS` when
-            nobody listens there, `TIMEOUT` when nobody answers. It always ends; cancelling it stops
+            nobody listens there, `TIMEOUT` when nobody answers, also when the question has parted
+            on its way and all there have left at that moment. It always ends; cancelling it stops
             the waiting only.
         :raises SubjectError: *subject* is no subject.
         :raises LocalProtocolError: The payload, the kind, a header or the timeout is none.

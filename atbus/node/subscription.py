@@ -244,11 +244,15 @@ class Subscription:
             self._drop()
             return False
         self.taken += 1
-        if self.taken == self.last:
-            self._close()
         callback = self._callback
         if callback is None:
-            self._keep(publication)
+            # First: whoever waits for it would else find that it ended with nothing to fetch.
+            self._enter(publication.size_bytes)
+            self._kept.append(publication)
+        if self.taken == self.last:
+            self._close()
+        if callback is None:
+            self._wake()
             return True
         try:
             result = callback(publication)
@@ -281,9 +285,7 @@ class Subscription:
             self._subscribers.failed(self, run.first, Failure())
         return len(run)
 
-    def _keep(self, publication: Publication) -> None:
-        self._enter(publication.size_bytes)
-        self._kept.append(publication)
+    def _wake(self) -> None:
         if self._fetching is not None and not self._fetching.called:
             self._fetching.callback(None)
 
@@ -335,5 +337,4 @@ class Subscription:
             return
         self.closed = True
         self._subscribers.remove(self)
-        if self._fetching is not None and not self._fetching.called:
-            self._fetching.callback(None)
+        self._wake()

@@ -93,6 +93,15 @@ class Expectations(Generic[K, T]):
         """Whether no more answers can be awaited."""
         return len(self._awaited) >= self.count_max
 
+    def get(self, key: K) -> T | None:
+        """
+        Look at what waits for an answer, and let it wait.
+
+        :returns: The token, or None when nobody waits.
+        """
+        entry = self._awaited.get(key)
+        return None if entry is None else entry[1]
+
     def resolve(self, key: K) -> T | None:
         """
         Take out what waits for an answer that came.

@@ -299,3 +299,26 @@ class AddressTests(HarborTests):
     def test_not_at_all(self) -> None:
         """A gateway may keep to itself where it is."""
         self.assertEqual(self.urls({"listen": "127.0.0.1:4223", "advertise": []}), [])
+
+
+class SeveralWaysTests(HarborTests):
+    """A gateway between two nodes."""
+
+    def test_all_who_answer_leave_at_once(self) -> None:
+        """A client whose request goes to both, and finds both have left, hears 503 from them."""
+        hub = self.root(nats={"listen": "127.0.0.1:4222"})
+        others = [self.child(bus_id) for bus_id in (0x10100, 0x10200)]
+        gateway = self.gateway(hub)
+        self.network.start(hub, *others)
+        self.network.settle(2.0)
+        client = self.caller(gateway)
+        client.says(INFORMED + b"SUB r 2\r\nPING\r\n")
+        gone = [node.subscribe("sum", lambda _: b"") for node in others]
+        self.network.settle(0.5)
+        client.hears()
+        for each in gone:
+            each.unsubscribe()
+        client.says(b"PUB sum r 2\r\nhi\r\n")
+        self.assertEqual(client.hears(), b"")
+        self.network.settle(0.5)
+        self.assertEqual(client.hears(), b"HMSG r 2 16 16\r\nNATS/1.0 503\r\n\r\n\r\n")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
 from twisted.internet.defer import Deferred
 
 from atbus import limits
@@ -10,7 +15,8 @@ from atbus.node.node import Node
 from atbus.subjects.interest import Wanted
 from atbus.testing.channel import VirtualChannel
 from atbus.testing.network import VirtualNetwork
-from atbus.wire.messages import Interest, InterestEntry
+from atbus.wire.head import peek
+from atbus.wire.messages import Interest, InterestEntry, MessageType
 from tests.node.garden import (
     LEFT,
     LEFT_LEAF,
@@ -313,6 +319,53 @@ class ReconnectTests(GardenTests):
             self.assertTrue(clock.seconds() - began <= longest)
             error = self.failureResultOf(top.request_subject("ghost"), Undeliverable).value
             self.assertIs(error.status, Status.NO_RESPONDERS)
+
+    def test_what_was_never_told_is_told(self) -> None:
+        """
+        A link on which a word of interest was lost is told everything anew within one interval of
+        pings, whenever that was; until then nobody there hears what is published.
+        """
+        top, left = self.plant(TOP, LEFT)
+        self.settle()
+        clock, interval = self.network.clock, top.config.heartbeat_seconds
+        longest = interval * (1 + limits.HEARTBEAT_JITTER) + 0.1
+        known = top._parts.subjects.talk.wanted_by(LEFT)
+        for number in range(1, 21):
+            self.settle(interval * number / 20)
+            subject = f"a.{number}"
+            with self.deaf(top, left) as lost:
+                self.listen(left, subject)
+                self.settle(0.01)
+            self.assertEqual(len(lost), 1)
+            top.publish(subject, b"early")
+            self.settle(0.01)
+            began = clock.seconds()
+            clock.run_until(partial(known.__contains__, Wanted(subject)), longest)
+            self.assertTrue(clock.seconds() - began <= longest)
+            self.assertEqual(left.statistics.interest_repairs, number)
+            top.publish(subject, b"late")
+            self.settle(0.01)
+            self.assertEqual(self.got[LEFT], [b"late"] * number)
+
+    @contextmanager
+    def deaf(self, one: Node, other: Node) -> Iterator[list[bytes]]:
+        """Lose every word of interest between two nodes, for a while, and give those lost."""
+        lost: list[bytes] = []
+        patches = [
+            self.patch(channel, "send", partial(self._lose, channel.send, lost))
+            for near in self.network.between(one, other)
+            for channel in (near, near.other)
+        ]
+        yield lost
+        for patch in patches:
+            patch.restore()
+
+    @staticmethod
+    def _lose(send: Callable[..., Any], lost: list[bytes], frames: Iterable[bytes]) -> Any:
+        kept: list[bytes] = []
+        for frame in frames:
+            (lost if peek(frame)[1] == MessageType.INTEREST else kept).append(frame)
+        return send(kept)
 
     def test_quiet_links_are_not_repaired(self) -> None:
         """Where nothing is lost nothing is told anew, whatever comes and goes."""

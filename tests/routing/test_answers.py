@@ -28,6 +28,12 @@ class ExpectationsTests(SynchronousTestCase):
         self.assertEqual(waiting.resolve(0), "a")
         self.assertEqual((len(waiting), waiting.deadline), (0, None))
 
+    def test_who_waits_is_looked_at(self) -> None:
+        """Whoever is looked at waits on."""
+        waiting = expecting(5.0)
+        self.assertEqual((waiting.get(0), waiting.get(0), waiting.get(1)), ("a", "a", None))
+        self.assertEqual((len(waiting), waiting.deadline), (1, 5.0))
+
     def test_each_wait_ends_at_its_own_deadline(self) -> None:
         """Waits of different length end at their time, the shortest first."""
         waiting = expecting(5.0, 3.0, 4.0, 3.0)

@@ -6,6 +6,7 @@ from collections import Counter, deque
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
 from atbus.subjects.interest import Interests, Side
 from atbus.wire.messages import Interest
 
@@ -62,6 +63,36 @@ class Bus:
     def _flush(self, bus_id: int) -> None:
         for neighbor, message in self.nodes[bus_id].changes():
             self._under_way.append((bus_id, neighbor, message))
+
+    def ask(self, *askers: int) -> Counter[tuple[int, int]]:
+        """
+        Let nodes ask at once whether all the bus knows what they want.
+
+        :returns: How many messages of it each link carries, each way.
+        """
+        barriers = {bus_id: Barriers() for bus_id in self.nodes}
+        under_way: deque[tuple[int, Effect]] = deque()
+        for bus_id in askers:
+            effects = barriers[bus_id].ask(1, self.nodes[bus_id].neighbors)
+            under_way.extend((bus_id, effect) for effect in effects)
+        told: Counter[tuple[int, int]] = Counter()
+        known = []
+        while under_way:
+            sender, effect = under_way.popleft()
+            if isinstance(effect, Known):
+                known.append(sender)
+                continue
+            receiver = effect.neighbor
+            told[sender, receiver] += 1
+            if isinstance(effect, Ask):
+                answer = Answer(sender, effect.barrier)
+                effects = barriers[receiver].asked(answer, self.nodes[receiver].neighbors)
+            else:
+                effects = barriers[receiver].answered(sender, effect.barrier)
+            under_way.extend((receiver, each) for each in effects)
+        assert sorted(known) == sorted(askers), known
+        assert not any(map(len, barriers.values())), "somebody still waits"
+        return told
 
     def count(self) -> int:
         """Count the messages since the last time, none of them told twice on one link."""
@@ -128,3 +159,26 @@ class ScaleTests(SynchronousTestCase):
         bus.nodes[9_001].subscribe("jobs", "workers")
         bus.settle()
         self.assertEqual(bus.count(), links)
+
+    def test_what_is_asked(self) -> None:
+        """
+        ``everywhere()`` takes one question and one answer on each link, wherever it is asked.
+
+        A proxy comes back, and all below it ask, for each of them has lost its upstream: each
+        question goes its own way, so that is as many on each link and no more.
+        """
+        bus = Bus()
+        links = len(bus.above)
+        for asker in (ROOT, 5_000, 5_001):
+            told = bus.ask(asker)
+            self.assertEqual((told.total(), max(told.values())), (2 * links, 1))
+
+        # A tenth of those who would ask: what it costs grows with them, and nothing else.
+        bus.cut(5_000)
+        bus.settle()
+        bus.connect(5_000)
+        bus.settle()
+        askers = range(5_001, 5_001 + LEAVES // 10)
+        told = bus.ask(*askers)
+        self.assertLessEqual(told.total(), len(askers) * 2 * links)
+        self.assertLessEqual(max(told.values()), len(askers))
