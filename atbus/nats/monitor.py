@@ -88,7 +88,7 @@ class Monitor:
         """The gateway as a whole."""
         gateway = self._gateway
         settings, identity, clients = gateway.settings, gateway.identity, gateway.clients
-        host, port = gateway.address() or ("", 0)
+        host, port = gateway.told_address
         http_host, http_port = gateway.address("monitor") or ("", 0)
         counts = [gateway.past, *(client.session.counts for client in clients.values())]
         crossed = {
