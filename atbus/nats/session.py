@@ -85,7 +85,9 @@ class Session:
         self._terms = terms
         self._judge = judge
         self._allows = allows
-        self._grammar = Grammar(terms.payload_bytes_max, terms.line_bytes_max)
+        self._grammar = Grammar(
+            terms.payload_bytes_max, terms.line_bytes_max, awaits_connect=terms.needs_login
+        )
         #: What it may do.
         self.rights = Rights()
         self._limits = terms.limits
@@ -170,10 +172,10 @@ class Session:
         operations = self._grammar.feed(data)
         for operation in operations:
             goes = False
-            if type(operation) is Publish and not self._awaits_login:
+            if type(operation) is Publish:
                 self.heard_at = now
                 goes = self._publish(operation, now, effects)
-            elif type(operation) is PublishRun and not self._awaits_login:
+            elif type(operation) is PublishRun:
                 self.heard_at = now
                 goes = self._publish_run(operation, now, effects)
             else:
@@ -188,9 +190,6 @@ class Session:
             # What came of them may have ended it, too.
             if self.closed:
                 return
-        if self._awaits_login and self._grammar.begun not in (b"", b"C", b"c"):
-            self._close(Fault.NOT_AUTHORIZED, effects)
-            yield from effects
 
     def _publish(self, message: Publish, now: float, effects: list[Effect]) -> bool:
         """
@@ -238,9 +237,6 @@ class Session:
         return True
 
     def _obey(self, operation: Operation, now: float, effects: list[Effect]) -> None:
-        if self._awaits_login and not isinstance(operation, Connect):
-            self._close(Fault.NOT_AUTHORIZED, effects)
-            return
         if not isinstance(operation, Pong):
             self.heard_at = now
         match operation:

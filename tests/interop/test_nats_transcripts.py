@@ -13,7 +13,7 @@ from tests.interop.nats_server import BINARY, NEWER_BINARY, NatsServer, require_
 from tests.nats.leaf_transcripts import LEAF_TRANSCRIPTS, stripped
 from tests.nats.sockets import SocketCase
 from tests.nats.test_gateway import info_of
-from tests.nats.transcripts import EOF, TRANSCRIPTS, ZEROS, Transcript
+from tests.nats.transcripts import EOF, LOGIN_TRANSCRIPTS, TRANSCRIPTS, ZEROS, Transcript
 
 _NOBODY = re.compile(rb" \d+ \d+\r\nNATS/1\.0 503\r\nNats-Subject: (?:a|nobody)\r\n\r\n")
 #: What two servers cannot have in common, and what only says which software it is.
@@ -23,10 +23,10 @@ DIFFERENT = {"server_id", "server_name", "version", "go", "port", "client_id"}
 class TranscriptTests(SocketCase):
     """Every transcript, on real sockets."""
 
-    def serves(self, binary: str | None = BINARY) -> int:
+    def serves(self, binary: str | None = BINARY, *arguments: str) -> int:
         """Start a server; gives its port."""
         require_nats_server(binary)
-        server = NatsServer(binary=binary)
+        server = NatsServer(*arguments, binary=binary)
         server.start()
         self.addCleanup(server.stop)
         return server.port
@@ -50,6 +50,21 @@ class TranscriptTests(SocketCase):
         assert address is not None
         plain = re.sub(rb" 0+(?=\d)", b" ", ZEROS.hears)
         await self.replay_one(address[1], ZEROS._replace(hears=plain))
+
+    def test_before_the_login(self) -> Deferred[None]:
+        """Both servers and a gateway answer alike to who has to say who he is, and says else."""
+        return Deferred.fromCoroutine(self.before_the_login())
+
+    async def before_the_login(self) -> None:
+        config = Path(self.mktemp())
+        config.write_text("authorization { user: u, password: p }")
+        gateway = await self.gateway(user="u", password="p")  # noqa: S106
+        address = gateway.address()
+        assert address is not None
+        ports = [self.serves(each, "-c", str(config)) for each in (BINARY, NEWER_BINARY)]
+        for port in (*ports, address[1]):
+            for transcript in LOGIN_TRANSCRIPTS:
+                await self.replay_one(port, transcript)
 
     def test_a_gateway_answers_so(self) -> Deferred[None]:
         """A gateway of ours answers each of them with the same bytes."""

@@ -120,7 +120,10 @@ class LoginTests(SynchronousTestCase):
 
     def test_nothing_before_the_login(self) -> None:
         """Whoever begins with anything but CONNECT is not authorized, at the first letter."""
-        for says in (b"PING\r\n", b"P", b"FOO\r\n", b"SUB a 1\r\n" + QUIET):
+        for says in (
+            *(b"PING\r\n", b"P", b"FOO\r\n", b"SUB a 1\r\n" + QUIET),
+            *(b"INFO {}\r\n" + QUIET, b"+OK\r\n" + QUIET, b"-", b"\r\n"),
+        ):
             client = self.yard.client()
             self.yard.says(client, says)
             refused = b"-ERR 'Authorization Violation'\r\n" + EOF
