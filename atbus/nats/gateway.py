@@ -270,7 +270,7 @@ class Gateway(Service):
 
     @property
     def told_address(self) -> tuple[str, int]:
-        """Where this gateway says that it is: the first one of ``advertise``, or where it listens."""
+        """Where we say that we are: the first one of ``advertise``, or where we listen."""
         if not self.settings.advertise:
             return self._doors.place("listen")
         host, _, port = self.settings.advertise[0].rpartition(":")

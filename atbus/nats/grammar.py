@@ -236,7 +236,7 @@ class Grammar:
                 if verb not in _ENDLESS and len(argument) > self.line_bytes_max:
                     found.append(Broken(Fault.LINE_TOO_LONG))
                 return
-            elif verb.startswith(upper):
+            if verb.startswith(upper):
                 return
         found.append(Broken(Fault.UNKNOWN_OPERATION))
 

@@ -56,12 +56,11 @@ class TranscriptTests(SocketCase):
         return Deferred.fromCoroutine(self.before_the_login())
 
     async def before_the_login(self) -> None:
-        config = Path(self.mktemp())
-        config.write_text("authorization { user: u, password: p }")
-        gateway = await self.gateway(user="u", password="p")  # noqa: S106
+        gateway = await self.gateway(user="u", password="p")
         address = gateway.address()
         assert address is not None
-        ports = [self.serves(each, "-c", str(config)) for each in (BINARY, NEWER_BINARY)]
+        login = ("--user", "u", "--pass", "p")
+        ports = [self.serves(each, *login) for each in (BINARY, NEWER_BINARY)]
         for port in (*ports, address[1]):
             for transcript in LOGIN_TRANSCRIPTS:
                 await self.replay_one(port, transcript)

@@ -286,12 +286,12 @@ class BoundTests(SynchronousTestCase):
                     self.assertEqual(read(Grammar(), line, [cut]), whole, (verb, cut))
 
     def test_what_stands_behind_ping_is_not_held(self) -> None:
-        """What has no argument may have anything behind it, in any length; nothing of it is kept."""
+        """What has no argument may have anything behind it, and nothing of that is kept."""
         for verb, found in ((b"PING", [Ping()]), (b"pong ", [Pong()]), (b"+OK\t", [])):
             grammar = Grammar()
             self.assertEqual(grammar.feed(verb), [])
-            for _ in range(100):
-                self.assertEqual(grammar.feed(b"x" * 1_000), [])
+            for _ in range(20):
+                self.assertEqual(grammar.feed(b"x" * 5_000), [])
             self.assertEqual(grammar._held, [verb[: len(verb.strip())]])
             self.assertEqual(grammar.feed(b"\r\nPING\r\n"), [*found, Ping()])
             self.assertEqual(Grammar().feed(verb + b"x" * 100_000 + b"\r\n"), found)
