@@ -148,6 +148,16 @@ TRANSCRIPTS: Final = (
         b"-ERR 'maximum control line exceeded'\r\n" + EOF),
     Transcript("a line that is too long, not ended", QUIET + b"SUB " + b"a" * 5000,
         b"-ERR 'maximum control line exceeded'\r\n" + EOF),
+    *(Transcript(f"a name that is no text: {name!r}",
+        b'CONNECT {"verbose":false,"name":"' + name + b'","' + name + b'":1}\r\nPING\r\n', b"PONG\r\n")
+        for name in (b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80")),
+    *(Transcript(f"CONNECT with {value!r}", b'CONNECT {"x":' + value + b"}\r\n", EOF)
+        for value in (b"NaN", b"Infinity", b"-Infinity", b"\xff", b"1}\xff")),
+    Transcript("CONNECT behind a mark", b"CONNECT \xef\xbb\xbf{}\r\n", EOF),
+    Transcript("a protocol beyond all numbers", b'CONNECT {"protocol":9223372036854775808}\r\n',
+        EOF),
+    Transcript("the last protocol", b'CONNECT {"protocol":9223372036854775807}\r\n',
+        b"-ERR 'invalid client protocol'\r\n" + EOF),
     *(Transcript(f"{verb} of any length",
         QUIET + verb.encode() + b" " + b"x" * 5000 + b"\r\nPING\r\n", hears)
         for verb, hears in (("PING", b"PONG\r\nPONG\r\n"), ("PONG", b"PONG\r\n"),
