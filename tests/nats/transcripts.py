@@ -149,7 +149,8 @@ TRANSCRIPTS: Final = (
     Transcript("a line that is too long, not ended", QUIET + b"SUB " + b"a" * 5000,
         b"-ERR 'maximum control line exceeded'\r\n" + EOF),
     *(Transcript(f"a name that is no text: {name!r}",
-        b'CONNECT {"verbose":false,"name":"' + name + b'","' + name + b'":1}\r\nPING\r\n', b"PONG\r\n")
+        b'CONNECT {"verbose":false,"name":"' + name + b'","' + name + b'":1}\r\nPING\r\n',
+        b"PONG\r\n")
         for name in (b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80")),
     *(Transcript(f"CONNECT with {value!r}", b'CONNECT {"x":' + value + b"}\r\n", EOF)
         for value in (b"NaN", b"Infinity", b"-Infinity", b"\xff", b"1}\xff")),
