@@ -76,7 +76,8 @@ class Session:
         self.user: User | None = None
         self.subscriptions: dict[bytes, Subscription] = {}
         self.counts = Counts()
-        #: The last round trip, seconds; None before the first.
+        #: The last round trip, seconds; until there was one, how long CONNECT took to come, and
+        #: None before that.
         self.round_trip_seconds: float | None = None
         #: When something was last heard of the client that was more than a PONG.
         self.heard_at = 0.0
@@ -96,6 +97,8 @@ class Session:
         self._news: bytes | None = None
         self._pings_out = 0
         self._pinged_at = 0.0
+        self._is_measured = False
+        self._opened_at = 0.0
         self._next_ping = 0.0
         self._login_until: float | None = None
 
@@ -106,7 +109,7 @@ class Session:
         :param info: The INFO line; empty when it has been sent already, in front of TLS.
         :param now: Seconds.
         """
-        self.heard_at = now
+        self.heard_at = self._opened_at = now
         self._next_ping = now + min(self._terms.first_ping_seconds, self._terms.ping_seconds)
         if self._awaits_login:
             self._login_until = now + self._terms.login_seconds
@@ -144,7 +147,7 @@ class Session:
             self._close(Fault.AUTHENTICATION_EXPIRED, effects)
         elif now >= self._next_ping:
             self._next_ping = now + self._terms.ping_seconds
-            if self.round_trip_seconds is None or now - self.heard_at >= self._terms.ping_seconds:
+            if not self._is_measured or now - self.heard_at >= self._terms.ping_seconds:
                 self._ping(now, effects)
         return effects
 
@@ -245,12 +248,15 @@ class Session:
             case Pong():
                 if self._pings_out:
                     self.round_trip_seconds = now - self._pinged_at
+                    self._is_measured = True
                 self._pings_out = 0
             case Subscribe():
                 self._subscribe(operation, effects)
             case Unsubscribe():
                 self._unsubscribe(operation, effects)
             case Connect():
+                if self.round_trip_seconds is None:
+                    self.round_trip_seconds = now - self._opened_at
                 self._connect(operation, effects)
             case Broken():
                 self._close(operation.fault, effects)
