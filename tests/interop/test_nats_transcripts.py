@@ -107,6 +107,20 @@ class TranscriptTests(SocketCase):
         """INFO of the newest server has no field more than those that the manual names."""
         return Deferred.fromCoroutine(self.compare_newer(self.serves(NEWER_BINARY)))
 
+    def test_what_is_advertised(self) -> Deferred[None]:
+        """Where an address is advertised, INFO of both servers and of a gateway has that one."""
+        return Deferred.fromCoroutine(self.what_is_advertised())
+
+    async def what_is_advertised(self) -> None:
+        gateway = await self.gateway(advertise=["bus.example:4333"])
+        address = gateway.address()
+        assert address is not None
+        told = ("--client_advertise", "bus.example:4333")
+        ports = [self.serves(each, *told) for each in (BINARY, NEWER_BINARY)]
+        for port in (*ports, address[1]):
+            info = info_of(await (await self.talker(port)).hears(b" \r\n"))
+            self.assertEqual((info["host"], info["port"]), ("bus.example", 4333))
+
     async def compare(self, port: int) -> None:
         theirs, ours = await self.infos(port)
         self.assertEqual(list(ours), list(theirs))
