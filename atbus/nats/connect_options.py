@@ -53,6 +53,11 @@ _FIELDS: Final = {
     for field in attrs.fields(ConnectOptions)
 }
 _TYPES: Final = {"bool": bool, "int": int, "str": str}
+_INTEGER_BITS: Final = 63
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def read_connect(text: bytes, before: ConnectOptions) -> ConnectOptions:
@@ -65,7 +70,8 @@ def read_connect(text: bytes, before: ConnectOptions) -> ConnectOptions:
     :raises ValueError: It is not readable.
     """
     try:
-        document = json.loads(text)
+        # As Go reads it: what is no UTF-8 stands for a letter, which is none outside of a text.
+        document = json.loads(text.decode(errors="replace"), parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if document is None:
@@ -90,5 +96,7 @@ def read_options(document: dict[str, Any], before: ConnectOptions) -> ConnectOpt
             continue
         if type(value) is not _TYPES[str(field.type)]:
             raise ValueError(f"{key} is of the wrong type")
+        if type(value) is int and not -1 << _INTEGER_BITS <= value < 1 << _INTEGER_BITS:
+            raise ValueError(f"{key} is too large")
         changes[field.name] = value
     return attrs.evolve(before, **changes)

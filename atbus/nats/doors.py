@@ -28,6 +28,7 @@ class Doors:
         self._reactor = reactor
         self._tls_context = tls_context
         self._ports: dict[str, Any] = {}
+        self._places: dict[str, tuple[str, int]] = {}
         self._log = Logger(namespace="atbus.nats")
 
     def open(self, name: str, place: str, factory: Any, *, tls: bool = False) -> None:
@@ -53,6 +54,7 @@ class Doors:
             raise ListenFailed(f"nats.{name} = {place}", str(error.socketError)) from error
         self._ports[name] = listening
         bound = listening.getHost()
+        self._places[name] = bound.host, bound.port
         self._log.info("nats {name}: {host}:{port}", name=name, host=bound.host, port=bound.port)
 
     def address(self, name: str) -> tuple[str, int] | None:
@@ -62,11 +64,16 @@ class Doors:
         :param name: The option.
         :returns: Host and port; None when it is closed.
         """
-        port = self._ports.get(name)
-        if port is None:
-            return None
-        bound = port.getHost()
-        return bound.host, bound.port
+        return self._places[name] if name in self._ports else None
+
+    def place(self, name: str) -> tuple[str, int]:
+        """
+        Say where a door is, or was until it was closed.
+
+        :param name: The option.
+        :returns: Host and port; none, and 0, where there never was one.
+        """
+        return self._places.get(name, ("", 0))
 
     def hold(self) -> None:
         """Let those who come wait."""

@@ -268,6 +268,14 @@ class Gateway(Service):
         """
         return self._doors.address(name)
 
+    @property
+    def told_address(self) -> tuple[str, int]:
+        """Where we say that we are: the first one of ``advertise``, or where we listen."""
+        if not self.settings.advertise:
+            return self._doors.place("listen")
+        host, _, port = self.settings.advertise[0].rpartition(":")
+        return host.strip("[]"), int(port)
+
     def _place(self) -> Place:
         return Place(
             server_id=self.identity.server_id,
@@ -307,8 +315,8 @@ class Gateway(Service):
 
         :param client: Whom it is for.
         """
-        name = "websocket" if client.kind == "websocket" else "listen"
-        host, port = self.address(name) or ("", 0)
+        is_web = client.kind == "websocket"
+        host, port = self._doors.place("websocket") if is_web else self.told_address
         members = () if self.routes is None else self.routes.client_urls
         is_alone = not (self.siblings.others or members)
         places = () if is_alone else self._places

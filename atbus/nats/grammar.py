@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from atbus.nats import bounds
 from atbus.nats.faults import Fault
+from atbus.nats.words import split, split_publication
 
 
 class Publish(NamedTuple):
@@ -115,15 +116,19 @@ class Grammar:
 
     :param payload_bytes_max: The most that a payload may have, with its headers.
     :param line_bytes_max: The most that a control line may have behind its verb.
+    :param awaits_connect: Whether anything but CONNECT is a fault until that has come.
     """
 
     def __init__(
         self,
         payload_bytes_max: int = bounds.PAYLOAD_BYTES,
         line_bytes_max: int = bounds.LINE_BYTES,
+        *,
+        awaits_connect: bool = False,
     ) -> None:
         self.payload_bytes_max = payload_bytes_max
         self.line_bytes_max = line_bytes_max
+        self.awaits_connect = awaits_connect
         # What is not complete, in pieces, and how many bytes are needed to go on.
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -131,11 +136,6 @@ class Grammar:
         self._broken = False
         #: Whether a portion has ended, and there is more to read.
         self.is_unread = False
-
-    @property
-    def begun(self) -> bytes:
-        """How an operation begins that is not complete; empty when there is none."""
-        return self._held[0][:1] if self._held else b""
 
     def feed(self, data: bytes) -> list[Operation]:
         """
@@ -156,13 +156,19 @@ class Grammar:
             data = b"".join(self._held)
             self._held = []
         found: list[Operation] = []
+        if self.awaits_connect and data[:1] not in (b"C", b"c"):
+            self._broken = True
+            return [Broken(Fault.NOT_AUTHORIZED)]
         position = self._read(data, found)
         if found and type(found[-1]) is Broken:
             self._broken = True
             self.is_unread = False
         elif position < len(data):
-            self._held = [data[position:]]
-            self._held_bytes = len(data) - position
+            rest = data[position:]
+            if not self.is_unread and not self._needed_bytes:
+                rest = _without_end(rest)
+            self._held = [rest]
+            self._held_bytes = len(rest)
             self._needed_bytes -= position
         return found
 
@@ -183,7 +189,9 @@ class Grammar:
                 return position
             line = data[position:end]
             if line[:4] == _PUB and len(line) <= self.line_bytes_max:
-                words = line.split()
+                # What `split_publication` does, without a call: this is what there is most of.
+                is_odd = 11 in line or 12 in line or 13 in line[:-1]
+                words = split_publication(line) if is_odd else line.split()
                 count = len(words)
                 size = words[-1]
                 if not 3 <= count <= 4 or not size.isdigit() or len(size) > _SIZE_DIGITS_MAX:
@@ -222,13 +230,13 @@ class Grammar:
         upper = begun[: len(b"CONNECT")].upper()
         for verb in _VERBS:
             if upper.startswith(verb):
+                if len(begun) > len(verb) and not _may_follow(verb, begun[len(verb)]):
+                    break
                 argument = begun[len(verb) :].lstrip(_BLANKS).removesuffix(b"\r")
-                if len(argument) > self.line_bytes_max:
+                if verb not in _ENDLESS and len(argument) > self.line_bytes_max:
                     found.append(Broken(Fault.LINE_TOO_LONG))
-                    return
-                if len(begun) == len(verb) or _may_follow(verb, begun[len(verb)]):
-                    return
-            elif verb.startswith(upper):
+                return
+            if verb.startswith(upper):
                 return
         found.append(Broken(Fault.UNKNOWN_OPERATION))
 
@@ -256,18 +264,21 @@ class Grammar:
         if verb is None or not _may_follow(verb, data[position + len(verb)]):
             found.append(Broken(Fault.UNKNOWN_OPERATION))
             return end + 1
-        argument = line[len(verb) :].lstrip(_BLANKS).removesuffix(b"\r")
-        if verb in _SIMPLE:
-            operation = _SIMPLE[verb]
-            if operation is not None:
-                found.append(operation)
+        if verb in _ENDLESS:
+            found += _ENDLESS[verb]
             return end + 1
-        if len(argument) > self.line_bytes_max:
+        argument = line[len(verb) :].lstrip(_BLANKS)
+        if len(argument.removesuffix(b"\r")) > self.line_bytes_max:
             found.append(Broken(Fault.LINE_TOO_LONG))
             return end + 1
         if verb in (b"PUB", b"HPUB"):
-            return self._read_publish(data, position, end, argument.split(), verb, found)
-        found.append(_READERS[verb](argument))
+            words = split_publication(argument)
+            return self._read_publish(data, position, end, words, verb, found)
+        if verb == b"INFO":
+            return end + 1
+        found.append(_READERS[verb](argument.removesuffix(b"\r")))
+        # If it was awaited it is this one, for nothing else has come this far.
+        self.awaits_connect = False
         return end + 1
 
     def _read_publish(
@@ -340,18 +351,22 @@ def _read_alike(
 
 _NEED_BLANK: Final = frozenset({b"PUB", b"HPUB", b"SUB", b"UNSUB", b"-ERR"})
 
-# What needs no argument; anything may stand behind it.
-_SIMPLE: Final[dict[bytes, Operation | None]] = {
-    b"PING": Ping(),
-    b"PONG": Pong(),
-    b"+OK": None,
-    b"INFO": None,
-    b"-ERR": Broken(Fault.CLIENT_ERROR),
+# What has no argument; anything may stand behind it, in any length, and is not kept.
+_ENDLESS: Final[dict[bytes, tuple[Operation, ...]]] = {
+    b"PING": (Ping(),),
+    b"PONG": (Pong(),),
+    b"+OK": (),
 }
 
 
 def _may_follow(verb: bytes, letter: int) -> bool:
     return verb not in _NEED_BLANK or letter in _BLANKS
+
+
+def _without_end(begun: bytes) -> bytes:
+    """Leave out what stands behind a verb that has no argument, in a line that is not complete."""
+    upper = begun[: len(b"PING")].upper()
+    return next((begun[: len(verb)] for verb in _ENDLESS if upper.startswith(verb)), begun)
 
 
 def _read_size(word: bytes) -> int:
@@ -362,7 +377,7 @@ def _read_size(word: bytes) -> int:
 
 
 def _read_subscribe(argument: bytes) -> Operation:
-    match argument.split():
+    match split(argument):
         case [subject, sid]:
             return Subscribe(subject, b"", sid)
         case [subject, queue, sid]:
@@ -371,7 +386,7 @@ def _read_subscribe(argument: bytes) -> Operation:
 
 
 def _read_unsubscribe(argument: bytes) -> Operation:
-    match argument.split():
+    match split(argument):
         case [sid]:
             return Unsubscribe(sid, 0)
         case [sid, most]:
@@ -384,4 +399,5 @@ _READERS: Final[dict[bytes, Callable[[bytes], Operation]]] = {
     b"SUB": _read_subscribe,
     b"UNSUB": _read_unsubscribe,
     b"CONNECT": Connect,
+    b"-ERR": lambda _: Broken(Fault.CLIENT_ERROR),
 }

@@ -102,7 +102,7 @@ def info_line(
     """
     Write an INFO line, its fields in the order in which nats-server has them.
 
-    :param host: Where the client came in.
+    :param host: Where the gateway says that it is.
     :param nonce: What it is to sign; empty for nothing.
     :param urls: Where else on the bus it could come in.
     :param leaving: Whether this gateway will soon be gone.

@@ -27,18 +27,30 @@ from atbus.nats.monitor_links import (
     describe_peer,
     describe_route,
 )
-from atbus.nats.pages import Arguments, BadArgument, Listed, Page
+from atbus.nats.pages import Listed, Page
+from atbus.nats.questions import (
+    DETAIL,
+    Arguments,
+    BadArgument,
+    read_flag,
+    read_number,
+    read_range,
+    read_subscriptions,
+)
+from atbus.nats.raw_subjects import is_literal
 from atbus.nats.sites import QuietSite
 from atbus.nats.times import duration, uptime, write_time
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 
 if TYPE_CHECKING:
+    from atbus.nats.effects import Subscription
     from atbus.nats.gateway import Gateway
     from atbus.nats.leaf import LeafLink
     from atbus.nats.route import RouteLink
 
-_LIMIT: Final = 1_024
 _NANOSECONDS: Final = 1_000_000_000
+#: What of a server's health may be left out, all of which is not here.
+_PARTS_OF_HEALTH: Final = ("js-enabled", "js-enabled-only", "js-server-only")
 
 
 def monitor_site(gateway: Gateway) -> Site:
@@ -88,7 +100,7 @@ class Monitor:
         """The gateway as a whole."""
         gateway = self._gateway
         settings, identity, clients = gateway.settings, gateway.identity, gateway.clients
-        host, port = gateway.address() or ("", 0)
+        host, port = gateway.told_address
         http_host, http_port = gateway.address("monitor") or ("", 0)
         counts = [gateway.past, *(client.session.counts for client in clients.values())]
         crossed = {
@@ -151,7 +163,10 @@ class Monitor:
     def connz(self, arguments: Arguments) -> dict[str, Any]:
         """The clients, those that ended among them if they are asked for."""
         gateway = self._gateway
-        state = arguments.get("state", "open")
+        state = arguments.get("state", "").lower() or "open"
+        subscriptions = read_subscriptions(arguments, has_details=True)
+        # Whether users are told, which they always are here.
+        read_flag(arguments, "auth")
         chosen: list[Client] = []
         if state not in ("open", "closed", "any", "all"):
             raise BadArgument(f"Invalid state {state!r}")
@@ -159,18 +174,20 @@ class Monitor:
             chosen += gateway.clients.values()
         if state != "open":
             chosen += gateway.closed
-        if "cid" in arguments:
-            number = _number(arguments, "cid", 0)
+        number = read_number(arguments, "cid")
+        if number < 0:
+            raise BadArgument(f"Error decoding cid: {number}")
+        if number:
             chosen = [client for client in chosen if client.number == number]
         if "user" in arguments:
             chosen = [each for each in chosen if _user(each) == arguments["user"]]
         if "acc" in arguments:
             chosen = [each for each in chosen if _account(each) == arguments["acc"]]
-        by = arguments.get("sort", "cid")
+        by = arguments.get("sort", "") or "cid"
         if by in ("stop", "reason") and state != "closed":
             raise BadArgument(f"sort by {by} only valid on closed connections")
         chosen = _sorted(chosen, by)
-        offset, limit = _number(arguments, "offset", 0), _number(arguments, "limit", _LIMIT)
+        offset, limit = read_range(arguments)
         page = chosen[offset : offset + limit]
         now = gateway.wall_seconds()
         return {
@@ -182,7 +199,7 @@ class Monitor:
             "limit": limit,
             "connections": Listed(
                 page,
-                lambda client: _connection(client, now, arguments.get("subs", "")),
+                lambda client: _connection(client, now, subscriptions),
             ),
         }
 
@@ -190,7 +207,7 @@ class Monitor:
         """The links to other nodes, which are what routes are elsewhere, and routes themselves."""
         gateway = self._gateway
         now = gateway.wall_seconds()
-        subscriptions = arguments.get("subs", "")
+        subscriptions = read_subscriptions(arguments, has_details=True)
         routes = [
             describe_peer(each, now, gateway.node.wanted_by(each.id), subscriptions)
             for each in gateway.node.describe_peers()
@@ -213,7 +230,8 @@ class Monitor:
     def leafz(self, arguments: Arguments) -> dict[str, Any]:
         """The connections between leafs that take part, whoever has dialed."""
         gateway = self._gateway
-        leafs = [describe_leaf(link, arguments.get("subs", "")) for link in self._leafs]
+        subscriptions = read_subscriptions(arguments)
+        leafs = [describe_leaf(link, subscriptions) for link in self._leafs]
         return {
             "server_id": gateway.identity.server_id,
             "now": write_time(gateway.wall_seconds()),
@@ -224,6 +242,7 @@ class Monitor:
     def subsz(self, arguments: Arguments) -> dict[str, Any]:
         """The subscriptions; with ``test=SUBJECT`` those that would get something published."""
         gateway = self._gateway
+        (offset, limit), is_listed = read_range(arguments), read_subscriptions(arguments)
         found = [
             (client, subscription)
             for client in gateway.clients.values()
@@ -234,15 +253,10 @@ class Monitor:
             "now": write_time(gateway.wall_seconds()),
             "num_subscriptions": len(found),
         }
-        subject = arguments.get("test")
-        if subject is not None:
-            try:
-                tokens = parse_subject(subject, literal_wildcards=True)
-            except ValueError as fault:
-                raise BadArgument(f"Invalid test subject: {fault}") from fault
-            found = [pair for pair in found if matches(parse_pattern(pair[1].pattern), tokens)]
-        if subject is not None or arguments.get("subs"):
-            offset, limit = _number(arguments, "offset", 0), _number(arguments, "limit", _LIMIT)
+        subject = arguments.get("test", "")
+        if subject:
+            found = _matching(found, subject)
+        if subject or is_listed:
             content |= {
                 "total": len(found),
                 "offset": offset,
@@ -253,13 +267,29 @@ class Monitor:
             }
         return content
 
-    def healthz(self, _: Arguments) -> dict[str, Any]:
+    def healthz(self, arguments: Arguments) -> dict[str, Any]:
         """Whether clients are served, and the node is up."""
+        for name in _PARTS_OF_HEALTH:
+            read_flag(arguments, name)
         gateway = self._gateway
         if gateway.node.state in ("running", "lost_upstream") and not gateway.is_leaving:
             return {"status": "ok"}
         why = "it is a lame duck" if gateway.is_leaving else f"the node is {gateway.node.state}"
         return {"status": "unavailable", "error": why}
+
+
+def _matching(
+    found: list[tuple[Client, Subscription]], subject: str
+) -> list[tuple[Client, Subscription]]:
+    """Choose those who would get something published on a subject."""
+    if not is_literal(subject.encode(errors="replace")):
+        raise BadArgument(f"invalid test subject, must be valid publish subject: {subject}")
+    try:
+        tokens = parse_subject(subject)
+    except ValueError:
+        # What is no subject of the bus nobody gets.
+        return []
+    return [pair for pair in found if matches(parse_pattern(pair[1].pattern), tokens)]
 
 
 def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any]:
@@ -293,7 +323,7 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "authorized_user": _user(client) or None,
         "account": _account(client),
     }
-    if subscriptions == "detail":
+    if subscriptions == DETAIL:
         facts["subscriptions_list_detail"] = [
             _subscription(client, each) for each in client.attached
         ]
@@ -343,12 +373,3 @@ def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
     if by not in keys:
         raise BadArgument(f'Invalid sorting option: "{by}"')
     return sorted(clients, key=keys[by])
-
-
-def _number(arguments: Arguments, name: str, default: int) -> int:
-    text = arguments.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or len(text) > 9:
-        raise BadArgument(f"Error decoding {name}: {text!r}")
-    return int(text)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from atbus.nats import bounds
+from atbus.nats.questions import DETAIL
 from atbus.nats.times import duration, uptime, write_time
 from atbus.subjects.interest import Wanted
 
@@ -141,7 +142,7 @@ def describe_route(
 
 def _wanted(wanted: Mapping[Wanted, int], subscriptions: str, number: int) -> dict[str, Any]:
     """List what a neighbor wants, as far as it was asked for."""
-    if subscriptions == "detail":
+    if subscriptions == DETAIL:
         details = [
             {"subject": each.pattern, "cid": number}
             | ({"qgroup": each.queue} if each.queue else {})

@@ -17,12 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from atbus.nats import bounds
 from atbus.nats.browsers import seal
-
-Arguments = dict[str, str]
-
-
-class BadArgument(ValueError):
-    """Something was asked that cannot be answered; the text says what."""
+from atbus.nats.questions import Arguments, BadArgument
 
 
 @attrs.frozen

@@ -37,6 +37,7 @@ class RenewableSession(Session):
         self._take_limits(self.user or User())
         if self._awaits_login and not terms.needs_login:
             self._awaits_login, self._login_until = False, None
+            self._grammar.awaits_connect = False
 
     def become_now(self, user: User) -> list[Effect]:
         """

@@ -16,6 +16,7 @@ from json import JSONDecodeError
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from atbus.nats import bounds
+from atbus.nats.words import split
 
 
 class Info(NamedTuple):
@@ -148,7 +149,7 @@ class ServerGrammar(Generic[T]):
         try:
             if verb in _COMMON_VERBS:
                 return _read_common(verb, argument), end + 1
-            return self._read_own(verb, argument.split(), data, end + 1)
+            return self._read_own(verb, split(argument), data, end + 1)
         except (ValueError, RecursionError) as error:
             is_known = isinstance(error, _MalformedError | JSONDecodeError)
             return Broken(line[: bounds.LINE_BYTES], is_known), end + 1

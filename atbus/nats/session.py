@@ -76,7 +76,8 @@ class Session:
         self.user: User | None = None
         self.subscriptions: dict[bytes, Subscription] = {}
         self.counts = Counts()
-        #: The last round trip, seconds; None before the first.
+        #: The last round trip, seconds; until there was one, how long CONNECT took to come, and
+        #: None before that.
         self.round_trip_seconds: float | None = None
         #: When something was last heard of the client that was more than a PONG.
         self.heard_at = 0.0
@@ -85,7 +86,9 @@ class Session:
         self._terms = terms
         self._judge = judge
         self._allows = allows
-        self._grammar = Grammar(terms.payload_bytes_max, terms.line_bytes_max)
+        self._grammar = Grammar(
+            terms.payload_bytes_max, terms.line_bytes_max, awaits_connect=terms.needs_login
+        )
         #: What it may do.
         self.rights = Rights()
         self._limits = terms.limits
@@ -94,6 +97,8 @@ class Session:
         self._news: bytes | None = None
         self._pings_out = 0
         self._pinged_at = 0.0
+        self._is_measured = False
+        self._opened_at = 0.0
         self._next_ping = 0.0
         self._login_until: float | None = None
 
@@ -104,7 +109,7 @@ class Session:
         :param info: The INFO line; empty when it has been sent already, in front of TLS.
         :param now: Seconds.
         """
-        self.heard_at = now
+        self.heard_at = self._opened_at = now
         self._next_ping = now + min(self._terms.first_ping_seconds, self._terms.ping_seconds)
         if self._awaits_login:
             self._login_until = now + self._terms.login_seconds
@@ -142,7 +147,7 @@ class Session:
             self._close(Fault.AUTHENTICATION_EXPIRED, effects)
         elif now >= self._next_ping:
             self._next_ping = now + self._terms.ping_seconds
-            if self.round_trip_seconds is None or now - self.heard_at >= self._terms.ping_seconds:
+            if not self._is_measured or now - self.heard_at >= self._terms.ping_seconds:
                 self._ping(now, effects)
         return effects
 
@@ -170,10 +175,10 @@ class Session:
         operations = self._grammar.feed(data)
         for operation in operations:
             goes = False
-            if type(operation) is Publish and not self._awaits_login:
+            if type(operation) is Publish:
                 self.heard_at = now
                 goes = self._publish(operation, now, effects)
-            elif type(operation) is PublishRun and not self._awaits_login:
+            elif type(operation) is PublishRun:
                 self.heard_at = now
                 goes = self._publish_run(operation, now, effects)
             else:
@@ -188,9 +193,6 @@ class Session:
             # What came of them may have ended it, too.
             if self.closed:
                 return
-        if self._awaits_login and self._grammar.begun not in (b"", b"C", b"c"):
-            self._close(Fault.NOT_AUTHORIZED, effects)
-            yield from effects
 
     def _publish(self, message: Publish, now: float, effects: list[Effect]) -> bool:
         """
@@ -238,9 +240,6 @@ class Session:
         return True
 
     def _obey(self, operation: Operation, now: float, effects: list[Effect]) -> None:
-        if self._awaits_login and not isinstance(operation, Connect):
-            self._close(Fault.NOT_AUTHORIZED, effects)
-            return
         if not isinstance(operation, Pong):
             self.heard_at = now
         match operation:
@@ -249,12 +248,15 @@ class Session:
             case Pong():
                 if self._pings_out:
                     self.round_trip_seconds = now - self._pinged_at
+                    self._is_measured = True
                 self._pings_out = 0
             case Subscribe():
                 self._subscribe(operation, effects)
             case Unsubscribe():
                 self._unsubscribe(operation, effects)
             case Connect():
+                if self.round_trip_seconds is None:
+                    self.round_trip_seconds = now - self._opened_at
                 self._connect(operation, effects)
             case Broken():
                 self._close(operation.fault, effects)

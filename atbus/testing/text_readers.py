@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import attrs
 import click
@@ -40,6 +41,7 @@ from atbus.nats.connect_options import ConnectOptions, read_connect
 from atbus.nats.handover_terms import Done, Ready
 from atbus.nats.nkeys import Kind, read_key
 from atbus.nats.permissions import read_entry
+from atbus.nats.questions import BadArgument, read_number, read_range, read_subscriptions
 from atbus.nats.server_grammar import Message
 from atbus.nats.settings import read_gateway
 from atbus.nats.siblings import Place
@@ -332,6 +334,13 @@ _DONE: Final = Done(
     sent=((1, 2, 3, 1),), kept=(Message("a.b", "", (), b"", b"!"),), inboxes=("_INBOX.1.*",)
 )
 
+
+def _read_question(text: str) -> object:
+    arguments = dict(parse_qsl(text, keep_blank_values=True))
+    how_much = read_subscriptions(arguments, has_details=True)
+    return how_much, read_range(arguments), read_number(arguments, "cid")
+
+
 _OF_NATS: Final = (
     Reader("nkey", _text(partial(read_key, kind=Kind.ACCOUNT)), (ValueError,), (_ACCOUNT,)),
     Reader(
@@ -355,6 +364,12 @@ _OF_NATS: Final = (
     ),
     Reader("ready", Ready.read, (ValueError,), (Ready(mark="m", inboxes=("_INBOX.1.*",)).write(),)),
     Reader("done", Done.read, (ValueError,), (_DONE.write(), Done().write())),
+    Reader(
+        "question",
+        _text(_read_question),
+        (BadArgument,),
+        (b"subs=detail&limit=10&offset=-2", b"cid=5&subs=1", b"limit=&subs=F"),
+    ),
     Reader("gate", read_rows, (ValueError,), (open_words([(1, 2, 3, 4)]), open_words([]))),
 )
 

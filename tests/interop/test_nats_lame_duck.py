@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -90,6 +91,11 @@ def urls_in(talker: Talker) -> list[str]:
     """Say where else a client could go, as it was told last."""
     *_, news = re.findall(rb"INFO (\{.*?\}) \r\n", talker.heard)
     return list(json.loads(news)["connect_urls"])
+
+
+def infos_in(talker: Talker) -> list[dict[str, Any]]:
+    """Give all that INFO has told so far."""
+    return [json.loads(each) for each in re.findall(rb"INFO (\{.*?\}) \r\n", talker.heard)]
 
 
 class LameDuckCase(ServerCase):
@@ -230,6 +236,26 @@ class DebianTests(LameDuckCase):
         for each in streams:
             self.assertEqual(await each.end(self), [])
         await self.passes(ours, theirs)
+
+    def test_a_client(self) -> Deferred[None]:
+        """INFO of a server that goes is its first one with one field more; so is ours."""
+        return Deferred.fromCoroutine(self.a_client())
+
+    async def a_client(self) -> None:
+        server, gateway = self.server(SERVER, name="one"), await self.gateway()
+        address = gateway.address()
+        assert address is not None
+        both = [await self.listener(port) for port in (server.port, address[1])]
+        await self.met(lambda: all(b"PONG\r\n" in each.heard for each in both))
+        # The newest server says more behind the first PONG, which is not of this.
+        first = [infos_in(each)[0] for each in both]
+        server.signal("ldm")
+        gateway.lame_duck()
+        await self.met(lambda: all(infos_in(each)[-1].get("ldm") for each in both))
+        for talker, info in zip(both, first, strict=True):
+            last = infos_in(talker)[-1]
+            self.assertEqual(last, {**info, "ldm": True})
+        await self.met(lambda: server.has_ended)
 
 
 class NewerTests(DebianTests):

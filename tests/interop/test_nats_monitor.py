@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 
 from tests.documents import DOCS
-from tests.interop.nats_server import NEWER_BINARY, NatsServer, require_nats_server
+from tests.interop.nats_server import BINARY, NEWER_BINARY, NatsServer, require_nats_server
 from tests.interop.test_nats_bridges import BridgeCase
 from tests.interop.test_nats_leafs import leaf_port
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase, Talker
@@ -24,6 +25,29 @@ TWO = b'CONNECT {"verbose":false,"pedantic":false,"name":"two"}\r\nPING\r\n'
 SAID = b"PUB a.b 2\r\nhi\r\nPUB b 3\r\nyes\r\nPUB nobody 1\r\nx\r\nPING\r\n"
 COUNTS = ("in_msgs", "out_msgs", "in_bytes", "out_bytes", "subscriptions")
 CLOSED = "/connz?state=closed"
+#: Questions that make no sense or look so, by their page; and whether all answer them.
+QUESTIONS = {
+    "/connz": (
+        *("subs=x", "subs=1", "subs=t", "subs=TRUE", "subs=tRue", "subs=Detail", "subs=", "subs=F"),
+        *("limit=-1", "limit=0", "limit=", "limit=x", "limit=1.5", "limit=%201", "limit=1_0"),
+        *("limit=0x1", "limit=%2B1", "limit=01", "limit=%D9%A1", f"limit={2**63 - 1}"),
+        *(f"limit={2**63}", "offset=-1", "offset=-0", "offset=x", "offset=1", "offset=999"),
+        *(f"offset=-{2**63}", f"offset=-{2**63 + 1}", "limit=-1&offset=1", "limit=1&offset=-5"),
+        *("cid=", "cid=0", "cid=x", "cid=-1", "state=", "state=x", "state=OPEN", "state=Open"),
+        *("sort=", "sort=x", "sort=stop", "sort=reason", "sort=CID", "auth=x", "auth=1", "auth="),
+        *("sort=stop&state=closed", "sort=stop&state=any", "state=closed&subs=x"),
+    ),
+    "/subsz": (
+        *("subs=x", "subs=detail", "subs=tRue", "subs=0", "limit=x", "limit=-1", "limit=1.5"),
+        *("subs=1&limit=-1", "subs=1&limit=0", "subs=1&offset=-1", f"subs=1&limit={2**63 - 1}"),
+        *("offset=x", f"limit={2**63}", "test=", "test=foo.%3E", "test=foo.*", "test=*"),
+        *("test=%3E", "test=foo.%3E.x", "test=foo.", "test=.foo", "test=a..b", "test=a%20b"),
+        *("test=foo*", f"test={'x' * 300}", f"test={'.'.join('x' * 20)}", "test=a%00b"),
+    ),
+    "/routez": ("subs=x", "subs=detail", "subs=DETAIL", "subs=1", "subs="),
+    "/leafz": ("subs=x", "subs=detail", "subs=T", "subs=f", "subs="),
+    "/healthz": ("js-enabled=x", "js-enabled-only=x", "js-server-only=x", "js-enabled=1"),
+}
 #: What says who it is, and when.
 DIFFERENT = {"cid", "port", "start", "last_activity", "uptime", "idle", "rtt", "stop"}
 #: What a server counts in that has written its last words or has not.
@@ -39,13 +63,21 @@ PAGES = ("/varz", "/connz?subs=1", CLOSED, "/routez", "/subsz?subs=1", "/healthz
 
 
 async def asks(reactor: Any, port: int, page: str) -> dict[str, Any]:
-    """Ask for a page."""
+    """Ask for a page that is there."""
+    status, body = await page_at(reactor, port, page)
+    assert status == HTTPStatus.OK, body
+    return dict(json.loads(body))
+
+
+async def page_at(reactor: Any, port: int, page: str) -> tuple[int, bytes]:
+    """Ask for a page; give the status and the text of the answer."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
     talker: Talker = await connectProtocol(endpoint, Talker(reactor))
     talker.says(f"GET {page} HTTP/1.0\r\n\r\n".encode())
     head, _, body = (await talker.hears(b"<EOF>")).partition(b"\r\n\r\n")
-    assert re.match(rb"HTTP/1\.\d 200 ", head), head
-    return dict(json.loads(body.removesuffix(b"<EOF>")))
+    told = re.match(rb"HTTP/1\.\d (\d+) ", head)
+    assert told is not None, head
+    return int(told[1]), body.removesuffix(b"<EOF>")
 
 
 class MonitorTests(SocketCase):
@@ -77,10 +109,48 @@ class MonitorTests(SocketCase):
             ):
                 self.assertEqual(left.keys() - right.keys(), set())
                 for each in (left, right):
+                    # Who has said CONNECT has been measured by that.
+                    self.assertEqual(each["rtt"] == "0s", "name" not in each, name)
                     # A server has no order in them.
                     each["subscriptions_list"] = sorted(each.get("subscriptions_list", []))
                 same = left.keys() - DIFFERENT
                 self.assertEqual({n: right[n] for n in same}, {n: left[n] for n in same})
+
+    def test_bad_questions(self) -> Deferred[None]:
+        """Both servers and a gateway refuse the same ones, and show the same part of a list."""
+        for binary in (BINARY, NEWER_BINARY):
+            require_nats_server(binary)
+        return Deferred.fromCoroutine(self.bad_questions())
+
+    async def bad_questions(self) -> None:
+        gateway = await self.gateway(monitor="127.0.0.1:0")
+        places = [(gateway.address(), gateway.address("monitor"))]
+        for binary in (BINARY, NEWER_BINARY):
+            server = NatsServer("-m", "-1", binary=binary)
+            server.start()
+            self.addCleanup(server.stop)
+            places.append((("", server.port), ("", server.monitor_port)))
+        for place, _ in places:
+            assert place is not None
+            for _ in range(3):
+                talker = await self.talker(place[1])
+                talker.says(TWO)
+                await talker.hears(b"PONG\r\n")
+        for page, questions in QUESTIONS.items():
+            for each in questions:
+                answers = []
+                for _, monitor in places:
+                    assert monitor is not None
+                    answers.append(await self.answer(monitor[1], f"{page}?{each}"))
+                self.assertEqual(answers[1:], answers[:1] * 2, f"{page}?{each}")
+
+    async def answer(self, port: int, question: str) -> tuple[int, list[Any]]:
+        """Ask; give the status, and of a list of clients which part it is."""
+        status, body = await page_at(self.reactor, port, question)
+        if status != HTTPStatus.OK or not question.startswith("/connz"):
+            return status, []
+        content = json.loads(body)
+        return status, [content[each] for each in ("offset", "limit", "num_connections")]
 
     async def tells(self, port: int, monitor: int) -> dict[str, dict[str, Any]]:
         """Let three clients come, of which one goes; ask for all pages."""

@@ -13,7 +13,7 @@ from tests.interop.nats_server import BINARY, NEWER_BINARY, NatsServer, require_
 from tests.nats.leaf_transcripts import LEAF_TRANSCRIPTS, stripped
 from tests.nats.sockets import SocketCase
 from tests.nats.test_gateway import info_of
-from tests.nats.transcripts import EOF, TRANSCRIPTS, ZEROS, Transcript
+from tests.nats.transcripts import EOF, LOGIN_TRANSCRIPTS, TRANSCRIPTS, ZEROS, Transcript
 
 _NOBODY = re.compile(rb" \d+ \d+\r\nNATS/1\.0 503\r\nNats-Subject: (?:a|nobody)\r\n\r\n")
 #: What two servers cannot have in common, and what only says which software it is.
@@ -23,10 +23,10 @@ DIFFERENT = {"server_id", "server_name", "version", "go", "port", "client_id"}
 class TranscriptTests(SocketCase):
     """Every transcript, on real sockets."""
 
-    def serves(self, binary: str | None = BINARY) -> int:
+    def serves(self, binary: str | None = BINARY, *arguments: str) -> int:
         """Start a server; gives its port."""
         require_nats_server(binary)
-        server = NatsServer(binary=binary)
+        server = NatsServer(*arguments, binary=binary)
         server.start()
         self.addCleanup(server.stop)
         return server.port
@@ -50,6 +50,20 @@ class TranscriptTests(SocketCase):
         assert address is not None
         plain = re.sub(rb" 0+(?=\d)", b" ", ZEROS.hears)
         await self.replay_one(address[1], ZEROS._replace(hears=plain))
+
+    def test_before_the_login(self) -> Deferred[None]:
+        """Both servers and a gateway answer alike to who has to say who he is, and says else."""
+        return Deferred.fromCoroutine(self.before_the_login())
+
+    async def before_the_login(self) -> None:
+        gateway = await self.gateway(user="u", password="p")
+        address = gateway.address()
+        assert address is not None
+        login = ("--user", "u", "--pass", "p")
+        ports = [self.serves(each, *login) for each in (BINARY, NEWER_BINARY)]
+        for port in (*ports, address[1]):
+            for transcript in LOGIN_TRANSCRIPTS:
+                await self.replay_one(port, transcript)
 
     def test_a_gateway_answers_so(self) -> Deferred[None]:
         """A gateway of ours answers each of them with the same bytes."""
@@ -92,6 +106,20 @@ class TranscriptTests(SocketCase):
     def test_what_newer_ones_say_besides(self) -> Deferred[None]:
         """INFO of the newest server has no field more than those that the manual names."""
         return Deferred.fromCoroutine(self.compare_newer(self.serves(NEWER_BINARY)))
+
+    def test_what_is_advertised(self) -> Deferred[None]:
+        """Where an address is advertised, INFO of both servers and of a gateway has that one."""
+        return Deferred.fromCoroutine(self.what_is_advertised())
+
+    async def what_is_advertised(self) -> None:
+        gateway = await self.gateway(advertise=["bus.example:4333"])
+        address = gateway.address()
+        assert address is not None
+        told = ("--client_advertise", "bus.example:4333")
+        ports = [self.serves(each, *told) for each in (BINARY, NEWER_BINARY)]
+        for port in (*ports, address[1]):
+            info = info_of(await (await self.talker(port)).hears(b" \r\n"))
+            self.assertEqual((info["host"], info["port"]), ("bus.example", 4333))
 
     async def compare(self, port: int) -> None:
         theirs, ours = await self.infos(port)

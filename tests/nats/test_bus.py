@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atbus.nats import bounds
+from atbus.nats.monitor import Monitor
 from atbus.nats.siblings import SUBJECT, Place
 from atbus.node.node import Node
 from atbus.node.publication import Publication
@@ -280,6 +281,20 @@ class AddressTests(HarborTests):
         """Where it is said what clients are to be told, they are told that."""
         urls = self.urls({"listen": "0.0.0.0:4223", "advertise": ["bus.example:4222"]})
         self.assertEqual(urls, ["bus.example:4222"])
+
+    def test_the_first_one_is_ours(self) -> None:
+        """INFO and ``/varz`` have the first address that is advertised, or where we listen."""
+        for advertise, wanted in (
+            (["bus.example:4222", "b:2"], ("bus.example", 4222)),
+            (["[fd00::2]:4222"], ("fd00::2", 4222)),
+            ([], ("127.0.0.1", 4222)),
+            (None, ("127.0.0.1", 4222)),
+        ):
+            gateway = self.alone(**({} if advertise is None else {"advertise": advertise}))
+            info = info_of(self.caller(gateway, greeted=False).hears())
+            varz = Monitor(gateway).varz({})
+            self.assertEqual((info["host"], info["port"]), wanted)
+            self.assertEqual((varz["host"], varz["port"]), wanted)
 
     def test_websocket_inside_only(self) -> None:
         """Where it is said only what clients over TCP are told, the others are told nothing."""

@@ -28,8 +28,18 @@ class ConnectTests(SynchronousTestCase):
         for wrong in (
             *(b"", b"x", b"[]", b"1", b'{"verbose":1}', b'{"protocol":"1"}', b'{"protocol":1.5}'),
             *(b'{"name":5}', b"\xff", b"[" * 4000, b'{"protocol":true}'),
+            *(b'{"x":NaN}', b'{"x":[Infinity]}', b'{"x":-Infinity}', b"\xef\xbb\xbf{}"),
+            *(b'{"x":\xff}', b"{}\xff", '{"verbose":true}'.encode("utf-16")),
+            *(b'{"protocol":9223372036854775808}', b'{"protocol":-9223372036854775809}'),
         ):
             self.assertRaises(ValueError, read_connect, wrong, ConnectOptions())
+
+    def test_what_is_no_text(self) -> None:
+        """In a name there are letters that nobody knows where it is no UTF-8, as in Go."""
+        options = read_connect(b'{"name":"a\xff\xfeb","\xff":1}', ConnectOptions())
+        self.assertEqual(options.name, "a\ufffd\ufffdb")
+        most = read_connect(b'{"protocol":9223372036854775807}', ConnectOptions())
+        self.assertEqual(most.protocol, 9223372036854775807)
 
     @given(st.binary(max_size=60))
     @settings(deadline=None)

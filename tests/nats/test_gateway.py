@@ -99,14 +99,16 @@ class LifeTests(HarborTests):
     def test_a_lame_duck(self) -> None:
         """Clients are told to go, then closed one by one; nobody new comes in."""
         gateway = self.alone(lame_duck_grace_seconds=10.0, lame_duck_seconds=20.0)
-        callers = [self.caller(gateway) for _ in range(2)]
+        callers = [self.caller(gateway, greeted=False) for _ in range(2)]
+        first = [info_of(caller.hears()) for caller in callers]
         for caller in callers:
             caller.says(INFORMED + b"PING\r\n")
             self.assertEqual(caller.hears(), b"PONG\r\n")
         gateway.lame_duck()
         self.assertEqual(self.quays[gateway.node].ports, [])
-        for caller in callers:
-            self.assertTrue(info_of(caller.hears())["ldm"])
+        for caller, info in zip(callers, first, strict=True):
+            # Where it is no longer is said as well, as servers do.
+            self.assertEqual(info_of(caller.hears()), {**info, "ldm": True})
             caller.says(b"PONG\r\n")
         self.network.settle(9.0)
         self.assertFalse(callers[0].is_gone)

@@ -132,7 +132,7 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(grammar.feed(b"x"), [])
         self.assertTrue(len(grammar._held) > size)
         self.assertEqual(grammar.feed(b"\r\n"), [Publish(b"a", b"", None, b"x" * size)])
-        self.assertEqual(grammar.begun, b"")
+        self.assertEqual(grammar._held, [])
 
 
 class PortionTests(SynchronousTestCase):
@@ -194,6 +194,61 @@ class PortionTests(SynchronousTestCase):
         self.assertEqual(grammar.feed(b"PING\r\n"), [])
 
 
+class WordTests(SynchronousTestCase):
+    """What separates the words of a line."""
+
+    def test_blanks_and_tabs(self) -> None:
+        """Nothing else does, whatever it is in a text."""
+        for byte in (b"\v", b"\f", b"\x1c", b"\x85", b"\xa0", b"\0"):
+            word = b"a" + byte + b"b"
+            for says, wanted in (
+                (b"SUB %b 1\r\n", Subscribe(word, b"", b"1")),
+                (b"SUB \t a %b  1\t\r\n", Subscribe(b"a", word, b"1")),
+                (b"UNSUB %b\r\n", Unsubscribe(word, 0)),
+                (b"PUB %b 2\r\nhi\r\n", Publish(word, b"", None, b"hi")),
+                (b"PUB \ta\t%b 2 \nhi\r\n", Publish(b"a", word, None, b"hi")),
+                (b"HPUB %b 1 2\r\nhi\r\n", Publish(word, b"", b"h", b"i")),
+                (b"PUB a 2%b\r\nhi\r\n", Broken(Fault.MALFORMED)),
+            ):
+                self.assertEqual(Grammar().feed(says % word), [wanted], says)
+
+    def test_returns(self) -> None:
+        """A CR inside separates the words of SUB and UNSUB, and belongs to those of PUB."""
+        for says, wanted in (
+            (b"SUB a\r1\r\r\n", Subscribe(b"a", b"", b"1")),
+            (b"SUB a\v\r1\r\n", Subscribe(b"a\v", b"", b"1")),
+            (b"UNSUB 1\r2\r\n", Unsubscribe(b"1", 2)),
+            (b"PUB a b\r 2\r\nhi\r\n", Publish(b"a", b"b\r", None, b"hi")),
+            (b"PUB a\r2\r\nhi\r\n", Broken(Fault.MALFORMED)),
+            (b"PUB a 2\r\r\nhi\r\n", Broken(Fault.MALFORMED)),
+            (b"HPUB a 1 2\r\r\nhi\r\n", Broken(Fault.MALFORMED)),
+        ):
+            self.assertEqual(Grammar().feed(says), [wanted], says)
+
+
+class ConnectFirstTests(SynchronousTestCase):
+    """Who has to say who he is."""
+
+    def test_one_letter_is_enough(self) -> None:
+        """What does not begin as CONNECT is not allowed; what does and is none is no verb."""
+        for says, fault in (
+            *((each, Fault.NOT_AUTHORIZED) for each in (b"P", b"INFO {}\r\n", b"+OK\r\n", b"\n")),
+            (b"CX", Fault.UNKNOWN_OPERATION),
+            (b"coPING\r\n", Fault.UNKNOWN_OPERATION),
+            (b"CONNECT " + b"x" * 5_000, Fault.LINE_TOO_LONG),
+        ):
+            for sizes in ([], [1], [1] * len(says)):
+                found = read(Grammar(awaits_connect=True), says, sizes)
+                self.assertEqual(found, [Broken(fault)], says)
+
+    def test_behind_it_everything_is_allowed(self) -> None:
+        """One CONNECT is enough, in the same piece as well."""
+        said = b"connect {}\r\n+OK\r\nPING\r\n"
+        for sizes in ([], [1] * len(said)):
+            found = read(Grammar(awaits_connect=True), said, sizes)
+            self.assertEqual(found, [Connect(b"{}"), Ping()])
+
+
 class BoundTests(SynchronousTestCase):
     """What one client may make us hold."""
 
@@ -211,13 +266,35 @@ class BoundTests(SynchronousTestCase):
 
     def test_lines_without_an_end_are_refused(self) -> None:
         """Of no verb is more than the limit held, however little comes at a time."""
-        for verb in (b"PUB ", b"SUB ", b"CONNECT ", b"PING", b"INFO ", b"-ERR "):
+        for verb in (b"PUB ", b"SUB ", b"CONNECT ", b"INFO ", b"-ERR "):
             grammar = Grammar()
             grammar.feed(verb)
             found: list[Operation] = []
             for _ in range(bounds.LINE_BYTES + 10):
                 found = found or grammar.feed(b"x")
             self.assertEqual(found, [Broken(Fault.LINE_TOO_LONG)], verb)
+
+    def test_cuts_do_not_matter_for_the_limit(self) -> None:
+        """Whether a line is too long is the same for one that comes at once and for one in two."""
+        for verb in (b"PUB ", b"HPUB ", b"SUB ", b"UNSUB ", b"CONNECT ", b"INFO ", b"-ERR "):
+            for count in (bounds.LINE_BYTES, bounds.LINE_BYTES + 1):
+                line = verb + b"x" * count + b"\r\n"
+                whole = Grammar().feed(line)
+                is_long = whole == [Broken(Fault.LINE_TOO_LONG)]
+                self.assertEqual(is_long, count > bounds.LINE_BYTES, verb)
+                for cut in range(len(verb), len(line), 501):
+                    self.assertEqual(read(Grammar(), line, [cut]), whole, (verb, cut))
+
+    def test_what_stands_behind_ping_is_not_held(self) -> None:
+        """What has no argument may have anything behind it, and nothing of that is kept."""
+        for verb, found in ((b"PING", [Ping()]), (b"pong ", [Pong()]), (b"+OK\t", [])):
+            grammar = Grammar()
+            self.assertEqual(grammar.feed(verb), [])
+            for _ in range(20):
+                self.assertEqual(grammar.feed(b"x" * 5_000), [])
+            self.assertEqual(grammar._held, [verb[: len(verb.strip())]])
+            self.assertEqual(grammar.feed(b"\r\nPING\r\n"), [*found, Ping()])
+            self.assertEqual(Grammar().feed(verb + b"x" * 100_000 + b"\r\n"), found)
 
     def test_nonsense_is_refused_at_once(self) -> None:
         """What no verb begins with is refused before its line ends."""

@@ -12,6 +12,7 @@ SAID = [
     (b'INFO {"client_id":4}\r\n', Info({"client_id": 4})),
     (b"LS+ a.*\r\n", Interest("a.*", "", 1)),
     (b"LS+ a.> q 3\r\n", Interest("a.>", "q", 3)),
+    (b"LS+ a\vb q\f 3\r\n", Interest("a\vb", "q\f", 3)),
     (b"LS- a.*\r\n", Interest("a.*", "", 0)),
     (b"LS- a.> q\r\n", Interest("a.>", "q", 0)),
     (b"LMSG a 2\r\nok\r\n", Message("a", "", (), b"", b"ok")),

@@ -227,9 +227,29 @@ class MonitorTests(HarborTests):
     def test_questions_that_make_no_sense(self) -> None:
         """They are told what is wrong; other pages are not there."""
         questions = ("sort=x", "limit=x", "state=x", "sort=stop", "sort=reason&state=any")
-        for path in [*(f"/connz?{each}" for each in questions), "/subsz?test=a..b"]:
+        pages = ("connz", "subsz", "routez", "leafz")
+        for path in [
+            *(f"/connz?{each}" for each in (*questions, "cid=-1", "auth=x")),
+            *(f"/subsz?{each}" for each in ("test=a..b", "test=a.%3E", "test=*", "offset=x")),
+            *(f"/{each}?subs=x" for each in pages),
+            *(f"/{each}?subs=detail" for each in ("subsz", "leafz")),
+            *(f"/subsz?limit={each}" for each in ("1.5", "%201", "1_0", "0x1", "%D9%A1", 2**63)),
+            "/healthz?js-enabled=x",
+        ]:
             self.assertEqual(self.asks(path)[0], 400, path)
         self.assertEqual(self.asks("/jsz")[0], 404)
+
+    def test_questions_that_have_a_usual_answer(self) -> None:
+        """What is less than nothing, or empty, is as if it had not been asked for."""
+        wanted = self.facts("/connz")["connections"]
+        for each in ("limit=-1", "limit=0", "limit=", "offset=-1", "cid=0", "cid=", "state=",
+            "sort=", "state=OPEN", "subs=F", "subs=", f"limit=%2B{2**63 - 1}"):
+            self.assertEqual(self.facts(f"/connz?{each}")["connections"], wanted, each)
+        for each in ("test=", "subs=0"):
+            self.assertNotIn("subscriptions_list", self.facts(f"/subsz?{each}"))
+        self.assertEqual(self.facts("/subsz?test=a%20b")["subscriptions_list"], [])
+        [one, _] = self.facts("/connz?subs=DETAIL")["connections"]
+        self.assertEqual(one["subscriptions_list_detail"][0]["subject"], "a.*")
 
     def test_headers_that_are_no_text(self) -> None:
         """A browser whose host or site are bytes of anything is refused as one of another."""

@@ -61,6 +61,22 @@ class LifeTests(SynchronousTestCase):
         self.assertNotIn(b"-ERR", yard.hears(client))
         self.assertEqual(client.round_trip_seconds, 0.0)
 
+    def test_the_first_estimate(self) -> None:
+        """Until a PING is answered a round trip is taken to be what CONNECT took to come."""
+        yard = Yard(Terms(ping_seconds=10.0, first_ping_seconds=2.0))
+        client = yard.client()
+        self.assertIsNone(client.round_trip_seconds)
+        yard.passes(0.25)
+        yard.says(client, QUIET)
+        yard.passes(0.5)
+        yard.says(client, QUIET)
+        self.assertEqual(client.round_trip_seconds, 0.25)
+        yard.passes(1.25)
+        self.assertEqual(yard.hears(client), b"PING\r\n")
+        yard.passes(0.125)
+        yard.says(client, b"PONG\r\n" + QUIET)
+        self.assertEqual(client.round_trip_seconds, 0.125)
+
     def test_a_busy_client_is_not_asked(self) -> None:
         """Who has just sent something is alive; it is asked once, for the round trip."""
         yard = Yard(Terms(ping_seconds=10.0, first_ping_seconds=2.0))
@@ -120,7 +136,10 @@ class LoginTests(SynchronousTestCase):
 
     def test_nothing_before_the_login(self) -> None:
         """Whoever begins with anything but CONNECT is not authorized, at the first letter."""
-        for says in (b"PING\r\n", b"P", b"FOO\r\n", b"SUB a 1\r\n" + QUIET):
+        for says in (
+            *(b"PING\r\n", b"P", b"FOO\r\n", b"SUB a 1\r\n" + QUIET),
+            *(b"INFO {}\r\n" + QUIET, b"+OK\r\n" + QUIET, b"-", b"\r\n"),
+        ):
             client = self.yard.client()
             self.yard.says(client, says)
             refused = b"-ERR 'Authorization Violation'\r\n" + EOF

@@ -19,6 +19,10 @@ BARE: Final = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
 STRICT: Final = b'CONNECT {"verbose":true,"pedantic":true}\r\n'
 
 UNKNOWN: Final = b"-ERR 'Unknown Protocol Operation'\r\n" + EOF
+TOO_LONG: Final = b"-ERR 'maximum control line exceeded'\r\n" + EOF
+NOT_ALLOWED: Final = b"-ERR 'Authorization Violation'\r\n" + EOF
+#: Where somebody has to say who he is.
+LOGIN: Final = b'CONNECT {"verbose":false,"user":"u","pass":"p"}\r\n'
 HEADER: Final = b"NATS/1.0\r\n\r\n"
 
 
@@ -144,6 +148,34 @@ TRANSCRIPTS: Final = (
         b"-ERR 'maximum control line exceeded'\r\n" + EOF),
     Transcript("a line that is too long, not ended", QUIET + b"SUB " + b"a" * 5000,
         b"-ERR 'maximum control line exceeded'\r\n" + EOF),
+    *(Transcript(f"a name that is no text: {name!r}",
+        b'CONNECT {"verbose":false,"name":"' + name + b'","' + name + b'":1}\r\nPING\r\n',
+        b"PONG\r\n")
+        for name in (b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80")),
+    *(Transcript(f"CONNECT with {value!r}", b'CONNECT {"x":' + value + b"}\r\n", EOF)
+        for value in (b"NaN", b"Infinity", b"-Infinity", b"\xff", b"1}\xff")),
+    Transcript("CONNECT behind a mark", b"CONNECT \xef\xbb\xbf{}\r\n", EOF),
+    Transcript("a protocol beyond all numbers", b'CONNECT {"protocol":9223372036854775808}\r\n',
+        EOF),
+    Transcript("the last protocol", b'CONNECT {"protocol":9223372036854775807}\r\n',
+        b"-ERR 'invalid client protocol'\r\n" + EOF),
+    *(Transcript(f"{verb} of any length",
+        QUIET + verb.encode() + b" " + b"x" * 5000 + b"\r\nPING\r\n", hears)
+        for verb, hears in (("PING", b"PONG\r\nPONG\r\n"), ("PONG", b"PONG\r\n"),
+            ("+OK", b"PONG\r\n"))),
+    *(Transcript(f"{verb} that is too long{name}",
+        QUIET + verb.encode() + b" " + b"x" * 5000 + end, TOO_LONG)
+        for verb in ("INFO", "-ERR") for name, end in (("", b"\r\n"), (", not ended", b""))),
+    Transcript("no -ERR, in any length", QUIET + b"-ERR" + b"x" * 5000, UNKNOWN),
+    Transcript("a form feed in a sid", QUIET + b"SUB a x\fy\r\nPUB a 0\r\n\r\nPING\r\n",
+        b"MSG a x\fy 0\r\n\r\nPONG\r\n"),
+    Transcript("a vertical tab behind a sid",
+        QUIET + b"SUB a 1\r\nUNSUB 1\v\r\nPUB a 0\r\n\r\nPING\r\n", b"MSG a 1 0\r\n\r\nPONG\r\n"),
+    Transcript("a form feed behind a size", QUIET + b"PUB a 0\f\r\n\r\n", EOF),
+    Transcript("a CR in front of a size", QUIET + b"PUB a\r0\r\n\r\n", EOF),
+    Transcript("a CR behind a size", QUIET + b"PUB a 0\r\r\n\r\n", EOF),
+    Transcript("a CR in front of a sid", QUIET + b"SUB a\r1\r\nPUB a 0\r\n\r\nPING\r\n",
+        b"MSG a 1 0\r\n\r\nPONG\r\n"),
     Transcript("a queue of two patterns",
         QUIET + b"SUB w.* g 1\r\nSUB w.x g 1\r\nPUB w.x 0\r\n\r\nPING\r\n",
         b"MSG w.x 1 0\r\n\r\nPONG\r\n"),
@@ -175,6 +207,21 @@ TRANSCRIPTS: Final = (
     Transcript("what was published before headers that are not known",
         BARE + b"SUB a 1\r\nPUB a 2\r\nhi\r\nHPUB a 12 12\r\n" + HEADER + b"\r\n",
         b"MSG a 1 2\r\nhi\r\n" + EOF),
+)
+
+#: The same of a server where everybody has to say that he is "u" with the password "p".
+LOGIN_TRANSCRIPTS: Final = (
+    *(Transcript(f"{begin.decode(errors='replace').strip()} first", begin + LOGIN, NOT_ALLOWED)
+        for begin in (b"INFO {}\r\n", b"+OK\r\n", b"-ERR\r\n", b"PING\r\n", b"FOO\r\n", b"\r\n")),
+    Transcript("one letter", b"P", NOT_ALLOWED),
+    Transcript("no CONNECT", b"CX", UNKNOWN),
+    Transcript("no CONNECT, but a PING", b"COPING\r\n", UNKNOWN),
+    Transcript("a CONNECT that is too long", b"CONNECT " + b"x" * 5000 + b"\r\n", TOO_LONG),
+    Transcript("a CONNECT that is too long, not ended", b"CONNECT " + b"x" * 5000, TOO_LONG),
+    Transcript("a CONNECT that is no JSON", b"CONNECT {bad\r\n", EOF),
+    Transcript("a CONNECT of nobody", b"CONNECT {}\r\nPING\r\n", NOT_ALLOWED),
+    Transcript("what servers say, behind it", LOGIN + b"+OK\r\nINFO {}\r\nPING\r\n", b"PONG\r\n"),
+    Transcript("no verb, behind it", LOGIN + b"PING\r\nCX", b"PONG\r\n" + UNKNOWN),
 )
 
 #: What a server repeats as it was written, and a gateway writes without the zeros.

@@ -146,7 +146,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "unfinished_messages", "nats/grammar.py",
-        "                if len(argument) > self.line_bytes_max:",
+        "                if verb not in _ENDLESS and len(argument) > self.line_bytes_max:",
         "                if False:",
     ),
     Mutation(
