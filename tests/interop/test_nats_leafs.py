@@ -151,7 +151,7 @@ class HubOfNewerTests(HubOfDebianTests):
     binary = NEWER_BINARY
 
 
-class TwoGatewaysTests(LeafCase):
+class TwoGatewaysDebianTests(LeafCase):
     """Two nodes of one bus that are told of the same server."""
 
     def test_one_serves_and_the_other_takes_over(self) -> Deferred[None]:
@@ -183,6 +183,12 @@ class TwoGatewaysTests(LeafCase):
         first.leafs.stop()
         await self.beside(second, server)
         await self.converse(far, theirs)
+
+
+class TwoGatewaysNewerTests(TwoGatewaysDebianTests):
+    """The same at the newest nats-server."""
+
+    binary = NEWER_BINARY
 
 
 class HandoverCase(LeafCase):
