@@ -160,11 +160,11 @@ class ServerCase(SocketCase):
     async def want_still(self, ours: Talker, theirs: Talker) -> None:
         """What was wanted before is heard once from a server that is back, and all else works."""
         await self.says_until_heard(theirs, ours, b"still")
-        theirs.says(b"".join(b"PUB still 3\r\n%03d\r\n" % number for number in range(100)))
+        told = [b"3\r\n%03d\r\n" % number for number in range(100)]
+        theirs.says(b"".join(b"PUB still %sPUB jobs %s" % (each, each) for each in told))
         theirs.says(b"PUB still 3\r\nend\r\n")
-        wanted = [b"MSG still 3 3\r\n%03d\r\n" % number for number in range(100)]
-        heard = await ours.hears(b"end\r\n")
-        self.assertEqual(heard, b"".join([*wanted, b"MSG still 3 3\r\nend\r\n"]))
+        wanted = b"".join(b"MSG still 3 %sMSG jobs 5 %s" % (each, each) for each in told)
+        self.assertEqual(await ours.hears(b"end\r\n"), wanted + b"MSG still 3 3\r\nend\r\n")
         # The server has told of all its interest by now.
         await self.nothing_is_left(ours)
         await self.converse(ours, theirs)
