@@ -121,14 +121,22 @@ class RowTests(RouteCase):
         """What a link does not take is told of in both."""
         self.cross()
         self.server.is_deaf = True
+        # One end of each connection to the peer is ours.
+        ends = self.network.between(self.middle, self.peer)
+        for end in ends:
+            end.stall()
         client = self.caller(self.door)
         client.says(b"CONNECT {}\r\n")
         for _ in range(3):
             client.says(b"PUB c.0 200\r\n%b\r\n" % bytes(200))
+            client.says(b"PUB b.0 200\r\n%b\r\n" % bytes(200))
             self.network.settle(0.1)
         listed, _ = self.alike()
-        self.assertGreater(listed[-1]["pending_bytes"], 200)
+        waiting = [row["pending_bytes"] > 200 for row in listed]
+        self.assertEqual(waiting, [False, True, True], [row["pending_bytes"] for row in listed])
         self.server.listens()
+        for end in ends:
+            end.resume()
 
     def test_every_field_is_compared(self) -> None:
         """No list has a field that is not compared, but those that the other cannot have."""
