@@ -84,4 +84,5 @@ class WrongDoorTests(SocketCase):
         connecting = other.connect(f"ipv4://127.0.0.1:{self.for_clients}")
         refused: RegistrationRefused = await self.assertFailure(connecting, RegistrationRefused)
         self.assertEqual(refused.status, Status.NOT_ATBUS)
+        self.assertIn("a NATS server's INFO", refused.detail)
         self.assertEqual(dict(self.one.endpoints), {})
