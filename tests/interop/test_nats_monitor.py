@@ -210,7 +210,7 @@ class LinksOfDebianTests(BridgeCase):
         lists = [row.get("subscriptions_list_detail", []) for row in page["routes"]]
         details = itertools.chain(*lists)
         [found] = [each for each in details if each["subject"] == WANTED["subject"]]
-        return found
+        return dict(found)
 
     async def both(self, theirs: int, ours: int, name: str) -> tuple[dict[str, Any], ...]:
         """Ask both for a page, until both have told how long an answer takes on each link."""
