@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from atbus.cli.outcome import ExitCode
+from atbus.nats.gateway import Gateway
+from atbus.nats.monitor import Monitor
+from atbus.nats.settings import read_gateway
 from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from tests.cli.bus_case import BusTestCase
+from tests.nats.test_route_rows import SAME
 
 
 class InspectTests(BusTestCase):
@@ -76,6 +82,29 @@ class InspectTests(BusTestCase):
         self.assertEqual(ended.out.split()[:4], ["ID", "HOSTNAME", "IP", "PORT"])
         ended = await self.atbus("routes", "--peers", "--to", "0x10101")
         self.assertEqual(ended.code, ExitCode.USAGE)
+
+    async def test_peer_links_are_routes(self) -> None:
+        """``--peers`` prints what ``/routez`` of the same node has, under the names of the bus."""
+        await self.start_bus()
+        node = self.nodes[1]
+        settings = read_gateway(node.config.replace(nats={"listen": "127.0.0.1:0"}))
+        assert settings is not None
+        gateway = Gateway(node, settings, self.reactor)
+        gateway.startService()
+        self.addCleanup(gateway.stopService)
+        node.subscribe("up", lambda _: None)
+        heard: Deferred[object] = Deferred()
+        subscription = self.nodes[2].subscribe("down.*", heard.callback)
+        await subscription.within_reach()
+        node.publish("down.a", b"some")
+        await heard
+        ended = await self.atbus("routes", "--peers", "-o", "json", via=0x10100)
+        told = Monitor(gateway).routez({})["routes"]
+        self.assertEqual([row["out_msgs"] for row in told], [0, 1])
+        self.assertEqual(
+            [{name: row[name] for name in SAME} for row in ended.json],
+            [{name: row[same] for name, same in SAME.items()} for row in told],
+        )
 
     async def test_one_route(self) -> None:
         """``--to`` tells the next hop and the rule; a refusal is told and is the exit code."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+import re
+from collections.abc import Sequence
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Any
 
@@ -127,27 +129,75 @@ class ServerCase(SocketCase):
         asks.says(b"PUB nobody.there %s 4\r\nwhat\r\n" % inbox)
         self.assertIn(NO_RESPONDERS, await asks.hears(b"\r\n\r\n\r\n"))
 
-    async def share(self, *members: Talker) -> None:
-        """A queue group with a member at each place: each message once, and all get some."""
+    async def want_before(self, ours: Talker, theirs: Talker) -> None:
+        """Let both want something, alone and in a group, before the server of one is killed."""
+        ours.says(b"SUB still 3\r\nSUB jobs workers 5\r\nPING\r\n")
+        await ours.hears(b"PONG\r\n")
+        await self.want_there(ours, theirs)
+
+    async def want_there(self, ours: Talker, theirs: Talker) -> None:
+        """Let the one at a server want something that nobody else does, and be in the group."""
+        theirs.says(b"SUB ghost 4\r\nSUB jobs workers 5\r\nSUB gone 6\r\nPING\r\n")
+        await theirs.hears(b"PONG\r\n")
+        await self.says_until_heard(theirs, ours, b"still")
+        # The node has been told of all the server has been told of before this one.
+        await self.says_until_heard(ours, theirs, b"gone")
+
+    async def nothing_is_left(self, asks: Talker) -> None:
+        """What only clients of a server wanted that is away is wanted by nobody, at once."""
+        ask = b"SUB _INBOX.ghost 8\r\nPUB ghost _INBOX.ghost 4\r\nwhat\r\nUNSUB 8\r\nPING\r\n"
+        asks.says(ask)
+        nobody = b"HMSG _INBOX.ghost 8 16 16\r\n%s\r\n\r\n\r\nPONG\r\n" % NO_RESPONDERS
+        self.assertEqual(await asks.hears(b"PONG\r\n"), nobody)
+
+    async def is_a_lone_member(self, member: Talker) -> None:
+        """Of a group that had a member at a server that is away, the other one gets it all."""
+        jobs = [b"4\r\n%04d\r\n" % number for number in range(100)]
+        member.says(b"".join(b"PUB jobs " + job for job in jobs) + b"PING\r\n")
+        wanted = b"".join(b"MSG jobs 5 " + job for job in jobs)
+        self.assertEqual(await member.hears(b"PONG\r\n"), wanted + b"PONG\r\n")
+
+    async def want_still(self, ours: Talker, theirs: Talker) -> None:
+        """What was wanted before is heard once from a server that is back, and all else works."""
+        await self.says_until_heard(theirs, ours, b"still")
+        told = [b"3\r\n%03d\r\n" % number for number in range(100)]
+        theirs.says(b"".join(b"PUB still %sPUB jobs %s" % (each, each) for each in told))
+        theirs.says(b"PUB still 3\r\nend\r\n")
+        wanted = b"".join(b"MSG still 3 %sMSG jobs 5 %s" % (each, each) for each in told)
+        self.assertEqual(await ours.hears(b"end\r\n"), wanted + b"MSG still 3 3\r\nend\r\n")
+        # The server has told of all its interest by now.
+        await self.nothing_is_left(ours)
+        await self.converse(ours, theirs)
+        await self.share(ours, theirs, earlier=[ours])
+
+    async def share(self, *members: Talker, earlier: Sequence[Talker] = ()) -> None:
+        """
+        A queue group with a member at each place: each message once, and all get some.
+
+        :param earlier: Which of them have been in it for some time.
+        """
         # Each hears of the others only, not of itself.
         marks = {member: b"jobs.%d" % number for number, member in enumerate(members)}
         for member, mark in marks.items():
-            member.says(b"SUB jobs workers 5\r\nSUB %s 6\r\nPING\r\n" % mark)
+            if member not in earlier:
+                member.says(b"SUB jobs workers 5\r\n")
+            member.says(b"SUB %s 6\r\nPING\r\n" % mark)
             await member.hears(b"PONG\r\n")
         pairs = [*permutations(members, 2)]
         for says, hears in pairs:
             hears.heard = b""
             await self.says_until_heard(says, hears, marks[hears])
         count = 200
-        for publisher in members:
-            publisher.says(b"".join(b"PUB jobs 4\r\n%04d\r\n" % n for n in range(count)))
-        wanted, jobs = count * len(members), b"MSG jobs 5 4\r\n"
-        await self.met(lambda: sum(each.heard.count(jobs) for each in members) >= wanted)
+        jobs = [[b"%d%03d" % (who, n) for n in range(count)] for who in range(len(members))]
+        for publisher, own in zip(members, jobs, strict=True):
+            publisher.says(b"".join(b"PUB jobs 4\r\n%s\r\n" % job for job in own))
+        wanted, head = count * len(members), b"MSG jobs 5 4\r\n"
+        await self.met(lambda: sum(each.heard.count(head) for each in members) >= wanted)
         # What came twice would have come before this.
         for says, hears in pairs:
             says.says(b"PUB %s 4\r\ndone\r\n" % marks[hears])
         others = len(members) - 1
         await self.met(lambda: all(each.heard.count(b"done\r\n") == others for each in members))
-        got = [each.heard.count(jobs) for each in members]
-        self.assertEqual(sum(got), wanted)
-        self.assertGreater(min(got), 0)
+        got = [re.findall(head + rb"(\d{4})\r\n", each.heard) for each in members]
+        self.assertEqual(sorted(chain(*got)), sorted(chain(*jobs)))
+        self.assertTrue(all(got), [len(each) for each in got])

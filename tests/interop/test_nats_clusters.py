@@ -153,7 +153,7 @@ class MemberOfDebianTests(ClusterCase):
         await self.each_hears_once(everybody)
 
     def test_killed_and_back(self) -> Deferred[None]:
-        """A server that was killed and is back knows all interest again."""
+        """A server that was killed leaves no ghost, and knows all interest when it is back."""
         return Deferred.fromCoroutine(self.killed_and_back())
 
     async def killed_and_back(self) -> None:
@@ -161,14 +161,15 @@ class MemberOfDebianTests(ClusterCase):
         port = server.route_port
         gateway = await self.gateway(cluster=self.joins(server))
         await self.beside_each(gateway, 1)
-        ours = await self.client_of(gateway)
-        ours.says(b"SUB still 1\r\nPING\r\n")
-        await ours.hears(b"PONG\r\n")
-        await self.says_until_heard(await self.client(server.port), ours, b"still")
+        ours, theirs = await self.client_of(gateway), await self.client(server.port)
+        await self.want_before(ours, theirs)
         server.stop()
         await self.beside_each(gateway, 0)
+        await self.nothing_is_left(ours)
+        await self.is_a_lone_member(ours)
         again = self.member("one", port=port)
-        await self.says_until_heard(await self.client(again.port), ours, b"still")
+        await self.beside_each(gateway, 1)
+        await self.want_still(ours, await self.client(again.port))
 
     def test_two_that_dial_each_other(self) -> Deferred[None]:
         """A server and a node that are told of each other have one route, which stays."""

@@ -65,7 +65,7 @@ class LeafOfDebianTests(LeafCase):
         await self.share(ours, theirs)
 
     def test_killed_and_back(self) -> Deferred[None]:
-        """A server that was killed and is back knows all interest again."""
+        """A server that was killed leaves no ghost, and knows all interest when it is back."""
         return Deferred.fromCoroutine(self.killed_and_back())
 
     async def killed_and_back(self) -> None:
@@ -73,13 +73,14 @@ class LeafOfDebianTests(LeafCase):
         place = server.leaf_port
         gateway = await self.gateway(leaf_remotes=[{"urls": [f"127.0.0.1:{place}"]}])
         ours, theirs = await self.beside(gateway, server)
-        ours.says(b"SUB still 1\r\nPING\r\n")
-        await ours.hears(b"PONG\r\n")
-        await self.says_until_heard(theirs, ours, b"still")
+        await self.want_before(ours, theirs)
         server.stop()
         await self.met(lambda: not gateway.leafs.links)
+        await self.nothing_is_left(ours)
+        await self.is_a_lone_member(ours)
         again = self.server(HUB, name="hub", port=place)
-        await self.says_until_heard(await self.client(again.port), ours, b"still")
+        _, theirs = await self.beside(gateway, again)
+        await self.want_still(ours, theirs)
 
 
 class LeafOfNewerTests(LeafOfDebianTests):
@@ -103,7 +104,7 @@ class HubOfDebianTests(LeafCase):
         await self.share(ours, theirs)
 
     def test_killed_and_back(self) -> Deferred[None]:
-        """A server that was killed and is back knows all interest again; nothing comes twice."""
+        """A server that was killed leaves no ghost, and knows all interest when it is back."""
         return Deferred.fromCoroutine(self.killed_and_back())
 
     async def killed_and_back(self) -> None:
@@ -112,14 +113,18 @@ class HubOfDebianTests(LeafCase):
         ours, theirs = await self.beside(gateway, server)
         ours.says(b"SUB still.* 7\r\nPING\r\n")
         await ours.hears(b"PONG\r\n")
+        await self.want_before(ours, theirs)
         for number in range(3):
+            await self.want_there(ours, theirs)
             await self.says_until_heard(theirs, ours, b"still.%d" % number)
             await self.converse(ours, theirs)
             server.stop()
             await self.met(lambda: not gateway.leafs.links)
+            await self.nothing_is_left(ours)
+            await self.is_a_lone_member(ours)
             server = self.server(LEAF, name="leaf", port=port, user="")
             _, theirs = await self.beside(gateway, server)
-        await self.share(ours, theirs)
+        await self.want_still(ours, theirs)
 
     def test_a_node_that_is_back(self) -> Deferred[None]:
         """A server that has lost its hub tells it all interest again when it is back."""
@@ -146,7 +151,7 @@ class HubOfNewerTests(HubOfDebianTests):
     binary = NEWER_BINARY
 
 
-class TwoGatewaysTests(LeafCase):
+class TwoGatewaysDebianTests(LeafCase):
     """Two nodes of one bus that are told of the same server."""
 
     def test_one_serves_and_the_other_takes_over(self) -> Deferred[None]:
@@ -178,6 +183,12 @@ class TwoGatewaysTests(LeafCase):
         first.leafs.stop()
         await self.beside(second, server)
         await self.converse(far, theirs)
+
+
+class TwoGatewaysNewerTests(TwoGatewaysDebianTests):
+    """The same at the newest nats-server."""
+
+    binary = NEWER_BINARY
 
 
 class HandoverCase(LeafCase):

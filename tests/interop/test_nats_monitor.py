@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from http import HTTPStatus
@@ -59,6 +60,19 @@ LISTS = {"routes", "leafs", "remotes"}
 PARTS = LISTS | {"cluster", "leaf"}
 #: There is nothing to sign, nothing is compressed, and the address stands in ``leafnode_urls``.
 ABSENT_FOR_LEAFS = {"nonce", "compression", "ip"}
+#: How times are written.
+_MOMENT, _LASTS, _TAKES = (
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
+    r"(?:\d+[ydhm])*\d+s",
+    r"0s|\d+(?:\.\d+)?(?:µs|ms|s)",
+)
+SHAPES = {"start": _MOMENT, "last_activity": _MOMENT, "rtt": _TAKES}
+SHAPES |= dict.fromkeys(("uptime", "idle"), _LASTS)
+#: What a route has for itself, and a link between nodes has not, or for each message.
+ONLY_SERVERS = {"account", "compression"}
+WANTED = {"subject": "wanted.*", "qgroup": "some"}
+#: A ping now and then, so that it is known how long an answer takes.
+QUICK: dict[str, Any] = {"heartbeat_seconds": 0.5}
 PAGES = ("/varz", "/connz?subs=1", CLOSED, "/routez", "/subsz?subs=1", "/healthz")
 
 
@@ -224,6 +238,49 @@ class LinksOfDebianTests(BridgeCase):
         ]
         self.assertEqual(unsaid(theirs, ours) - ABSENT_FOR_LEAFS, set())
         self.assertEqual(ours["cluster"], theirs["cluster"])
+
+    def test_a_peer_is_told_of_as_a_server_is(self) -> Deferred[None]:
+        """A link between nodes has the fields of a route between servers, of the same kinds."""
+        return Deferred.fromCoroutine(self.a_peer_is_told_of_as_a_server_is())
+
+    async def a_peer_is_told_of_as_a_server_is(self) -> None:
+        one = self.member("one", more="http: 127.0.0.1:-1\n")
+        two = self.member("two", one.route_port)
+        nats = {"listen": "127.0.0.1:0", "monitor": "127.0.0.1:0"}
+        node, gateway = await self.node(0x10001, listen=["ipv4://127.0.0.1:0"], nats=nats, **QUICK)
+        peer, _ = await self.node(0x20001, **QUICK)
+        await peer.connect(node.addresses[0])
+        assert gateway is not None
+        monitor = gateway.address("monitor")
+        assert monitor is not None
+        peer.subscribe("wanted.*", lambda _: None, queue="some")
+        hears, says = await self.client(two.port), await self.client(one.port)
+        hears.says(b"SUB wanted.* some 1\r\n")
+        await self.says_until_heard(says, hears, b"wanted.a")
+        await self.met(lambda: node.wanted_by(0x20001))
+        for name in ("/routez", "/routez?subs=1", "/routez?subs=detail"):
+            pages = await self.both(one.monitor_port, monitor[1], name)
+            theirs, ours = self.alike("routes", *pages)
+            self.assertEqual(theirs.keys() - ours.keys() - ONLY_SERVERS, set(), name)
+            # An older server has no name to tell.
+            self.assertEqual(ours.keys() - theirs.keys() - {"remote_name"}, set(), name)
+            for row in (theirs, ours):
+                for field, shape in SHAPES.items():
+                    self.assertRegex(row[field], f"^(?:{shape})$", field)
+        theirs, ours = [self.wanted(page) for page in pages]
+        self.assertEqual(theirs.keys() - ours.keys() - {"account"}, {"sid", "msgs"})
+        self.assertEqual({name: ours[name] for name in WANTED}, WANTED)
+        self.assertEqual({name: theirs[name] for name in WANTED}, WANTED)
+        self.assertEqual([type(each["cid"]) for each in (theirs, ours)], [int, int])
+
+    @staticmethod
+    def wanted(page: dict[str, Any]) -> dict[str, Any]:
+        """Take what is told of the one subscription, on whichever route it is."""
+        # A server has several routes to another one, on some of which nothing is wanted.
+        lists = [row.get("subscriptions_list_detail", []) for row in page["routes"]]
+        details = itertools.chain(*lists)
+        [found] = [each for each in details if each["subject"] == WANTED["subject"]]
+        return dict(found)
 
     async def both(self, theirs: int, ours: int, name: str) -> tuple[dict[str, Any], ...]:
         """Ask both for a page, until both have told how long an answer takes on each link."""

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.interop.nats_beside import HELLO
-from tests.interop.nats_server import NatsServer
+from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.interop.test_nats_leafs import LeafCase
 from tests.nats.sockets import Talker
 
@@ -33,7 +33,7 @@ LOGIN = HELLO.replace(b"{", b'{"user":"shop","pass":"geheim",')
 _ATTEMPTS = 10
 
 
-class ReplacingTests(LeafCase):
+class ReplacingDebianTests(LeafCase):
     """What the how-to tells: beside the cluster, then clients one by one, then alone."""
 
     def cluster(self) -> tuple[NatsServer, NatsServer]:
@@ -87,3 +87,9 @@ class ReplacingTests(LeafCase):
         answers.says(b"SUB alone 1\r\nPING\r\n")
         await answers.hears(b"PONG\r\n")
         await self.question(asks, answers, b"alone")
+
+
+class ReplacingNewerTests(ReplacingDebianTests):
+    """The same with servers of the newest version."""
+
+    binary = NEWER_BINARY
