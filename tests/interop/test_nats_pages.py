@@ -50,6 +50,12 @@ authorization { users: [
   { user: "clerk", password: "..." }
 ] }
 """
+ACCOUNTS = """
+accounts {
+  SHOP { users: [ { user: "clerk", password: "..." } ] }
+  OTHER { users: [ { user: "stranger", password: "..." } ] }
+}
+"""
 OPERATOR = """
 operator: {operator}
 resolver: MEMORY
@@ -179,14 +185,12 @@ class DebianTests(PageCase):
     async def a_site_with_a_token(self) -> None:
         operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
         files = captioned_blocks(BRIDGE)
-        # A cluster with an operator has no passwords.
-        [login] = [line for line in files["hub.conf"].splitlines() if "authorization" in line]
         trusts = OPERATOR.format(
             operator=operator.token(operator, "operator"),
             account=account.text,
             token=operator.token(account, "account", limits=UNLIMITED_ACCOUNT),
         )
-        server = self.written(files["hub.conf"].replace(login, ""), trusts)
+        server = self.written(files["hub-of-operator.conf"], trusts)
         vouched = user.credentials(account.token(user, "user", subs=-1, data=-1, payload=-1))
         path = self.folder / "site.creds"
         path.write_text(vouched)
@@ -194,6 +198,24 @@ class DebianTests(PageCase):
         places = {"first": server.leaf_port, "second": server.leaf_port}
         await self.gateway_of(files["credentials.toml"], **places)
         await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
+
+    def test_a_site_in_an_account(self) -> Deferred[None]:
+        """A site is in the account that the hub names, and talks with its users only."""
+        return Deferred.fromCoroutine(self.a_site_in_an_account())
+
+    async def a_site_in_an_account(self) -> None:
+        files = captioned_blocks(BRIDGE)
+        server = self.written(files["hub-of-accounts.conf"], ACCOUNTS)
+        places = {"first": server.leaf_port, "second": server.leaf_port}
+        ours = await self.at(await self.gateway_of(files["site.toml"], **places))
+        await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
+        await self.orders(ours, await self.enters(server.port, "clerk"))
+        stranger = await self.enters(server.port, "stranger")
+        stranger.says(b"SUB orders.* 1\r\nPING\r\n")
+        await stranger.hears(b"PONG\r\n")
+        await self.orders(ours, await self.enters(server.port, "clerk"))
+        stranger.says(b"PING\r\n")
+        self.assertEqual(await stranger.hears(b"PONG\r\n"), b"PONG\r\n")
 
     def test_a_server_as_a_leaf(self) -> Deferred[None]:
         """A server that is the leaf of a node gets news, and brings orders."""
