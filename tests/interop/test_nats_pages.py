@@ -26,6 +26,7 @@ from tests.documents import captioned_blocks, commands
 from tests.interop.nats_beside import HELLO, ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.interop.test_nats_clusters import members
+from tests.interop.test_nats_lame_duck import NEWS, Stream, urls_in
 from tests.nats.signing import UNLIMITED_ACCOUNT, Key
 from tests.nats.sockets import Talker
 from tests.nats.transcripts import EOF
@@ -62,6 +63,11 @@ resolver: MEMORY
 resolver_preload: {{ {account}: {token} }}
 """
 MONITOR = "http: 8222"
+#: How a server lets its clients go without much ado.
+SOON = """
+lame_duck_grace_period: "200ms"
+lame_duck_duration: "30s"
+"""
 #: Clients of these tests know no TLS.
 IN_THE_CLEAR = "[nats]\ntls_optional = true\n"
 #: Where things listen on the pages; here the system chooses.
@@ -291,6 +297,37 @@ class DebianTests(PageCase):
         await self.orders(
             await self.enters(address[1], "shop"), await self.enters(address[1], "clerk")
         )
+
+    def test_a_restart(self) -> Deferred[None]:
+        """Clients of a server that is to take leafs go to another one, and others miss nothing."""
+        return Deferred.fromCoroutine(self.a_restart())
+
+    async def a_restart(self) -> None:
+        files, pid_file = captioned_blocks(REPLACE), self.folder / "server.pid"
+        first, second = self.two_servers(SOON)
+        moves = await self.talker(first.port)
+        moves.says(NEWS)
+        await self.met(lambda: b"PONG\r\n" in moves.heard)
+        stays = Stream(await self.client(second.port), await self.client(second.port), b"stays")
+        await stays.begin(self)
+        pid_file.write_text(str(first.pid))
+        [command] = [each for each in commands(REPLACE) if each.startswith("nats-server --signal")]
+        _, *words = shlex.split(command.replace("/run/nats-server.pid", str(pid_file)))
+        assert self.binary is not None
+        await deferToThread(subprocess.check_call, [self.binary, *words])
+        await self.met(lambda: first.has_ended and moves.ended_well is not None)
+        self.assertIn(b'"ldm":true', moves.heard)
+        self.assertIn(f"127.0.0.1:{second.port}", urls_in(moves))
+        moved = await self.client(second.port)
+        route = f'"nats-route://bus:secret@127.0.0.1:{second.route_port}"'
+        again = CLUSTER.format(name="first", routes=route)
+        server = self.written(files["hub.conf"], again, takes_routes=True)
+        places = {"first": server.leaf_port, "second": server.leaf_port}
+        beside = files["gateway.toml"].replace("[nats]\n", IN_THE_CLEAR)
+        await self.gateway_of(beside, **places)
+        await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
+        await self.converse(await self.client(server.port), moved)
+        self.assertEqual(await stays.end(self), [])
 
     async def enters(self, port: int, user: str) -> Talker:
         """Connect somebody, in the clear."""
