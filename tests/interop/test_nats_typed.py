@@ -66,6 +66,7 @@ class JoinTests(TypedCase):
     def setUp(self) -> None:
         super().setUp()
         self.places[UPSTREAM] = f"unix://{self.folder}/root.sock"
+        self.places["ipv4://127.0.0.1:7000"] = f"unix://{self.folder}/node.sock"
 
     async def begin(self, file: str) -> tuple[NodeProcess, str]:
         """
@@ -78,13 +79,18 @@ class JoinTests(TypedCase):
         await self.start("root", root).says(UP)
         self.write("node.toml", file)
         node = self.types("twistd -n --pidfile node.pid ")
+        port = await self.serves(node)
+        await node.says("is registered with its upstream 0x10000")
+        return node, port
+
+    async def serves(self, node: NodeProcess) -> str:
+        """Wait until somebody can come; the port for clients."""
         port, monitor = [
             (await node.says(rf"nats {which}: 127\.0\.0\.1:(\d+)"))[1]
             for which in ("listen", "monitor")
         ]
         self.places["127.0.0.1:8222"] = f"127.0.0.1:{monitor}"
-        await node.says("is registered with its upstream 0x10000")
-        return node, port
+        return port
 
     async def seen(self) -> dict[str, list[str]]:
         """Look who is there, and what each has subscribed to."""
@@ -103,6 +109,28 @@ class JoinTests(TypedCase):
         self.assertEqual(await talker.hears(b"PONG\r\n"), b"MSG a 1 2\r\nhi\r\nPONG\r\n")
         self.assertEqual(await self.seen(), {"": ["a"]})
         self.assertEqual(await node.stops(), -signal.SIGTERM)
+
+    async def test_a_node_alone(self) -> None:
+        """What the first command starts takes clients, is asked by ``atbus``, and shows them."""
+        node = self.types("twistd -n atbus --id auto ")
+        adder = await self.talker(await self.serves(node))
+        adder.says(HELLO + b"SUB sum adders 1\r\nPING\r\n")
+        self.assertEqual(await adder.hears(b"PONG\r\n"), b"PONG\r\n")
+        asking = self.types("atbus req --via ")
+        asked = await adder.hears(b" 3\r\n3 4\r\n")
+        adder.says(b"PUB %s 1\r\n7\r\n" % asked.split()[3])
+        self.assertEqual(await asking.ends(), 0)
+        self.assertEqual(asking.output, "7\n")
+        self.assertEqual(await self.seen(), {"": ["sum"]})
+
+    async def test_an_application(self) -> None:
+        """The program for nodes answers as a part of one, to clients and to ``atbus``."""
+        self.make("sums.py")
+        _, port = await self.begin(self.block("node.toml") + self.block("the end of node.toml"))
+        self.assertEqual(await self.does("atbus req --via "), "7\n")
+        talker = await self.talker(port)
+        talker.says(HELLO + b"SUB box 1\r\nPUB sum box 4\r\n30 5\r\n")
+        self.assertEqual(await talker.hears(b"35\r\n"), b"MSG box 1 2\r\n35\r\n")
 
     async def changes(self, node: NodeProcess, file: str, says: str) -> None:
         """Change the file, look at it, tell the process; what it says of that."""
@@ -147,7 +175,7 @@ class JoinTests(TypedCase):
         exec(self.block("sums.py"), names)
         root = await self.node(0x10000, subnets=[(0, 16)], listen=[self.places[UPSTREAM]])
         child = await self.node(0x10001, upstream=self.places[UPSTREAM])
-        names["answer"](root)
+        names["answer"](root, {})
         await root.subscribe("known", lambda _: None).everywhere()
         with redirect_stdout(StringIO()) as printed:
             await Deferred.fromCoroutine(names["ask"](child))
