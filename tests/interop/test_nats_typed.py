@@ -20,6 +20,7 @@ from tests.channels.certificates import Files
 from tests.chaos.case import need
 from tests.documents import captioned_blocks
 from tests.interop.nats_beside import HELLO
+from tests.interop.nats_server import NatsServer, require_nats_server
 from tests.interop.test_nats_pages import BRIDGE, IN_THE_CLEAR, JOIN, LISTENERS, REPLACE
 from tests.nats.sockets import Talker
 from tests.nats.transcripts import EOF
@@ -38,6 +39,8 @@ class TypedCase(PageCase):
         for name in ("gateway", "route"):
             self.places[f"/etc/atbus/{name}.pem"] = ours.certificate
             self.places[f"/etc/atbus/{name}.key"] = ours.key
+        self.places["/etc/nats/server.pem"] = ours.certificate
+        self.places["/etc/nats/server.key"] = ours.key
         self.places["/etc/atbus/cluster-ca.pem"] = str(self.folder / "authority.pem")
         self.places |= dict(LISTENERS)
 
@@ -195,10 +198,23 @@ class CheckTests(TypedCase):
     PAGE = BRIDGE
 
     async def test_a_site(self) -> None:
-        """The file is found to be good, and what is wrong in it is found by name."""
+        """The file is good and makes a leaf; what is wrong in one is found by name."""
+        require_nats_server()
+        file = self.write("hub.conf", self.block("hub.conf"))
+        hub = NatsServer("-c", str(file))
+        hub.start()
+        self.addCleanup(hub.stop)
+        for there in ("10.0.0.1:7422", "10.0.0.2:7422"):
+            self.places[there] = f"127.0.0.1:{hub.leaf_port}"
+        self.places["ipv4://10.0.1.9:7000"] = f"unix://{self.folder}/root.sock"
         good = self.block("site.toml")
         self.write("site.toml", good)
         self.assertTrue((await self.does("atbus check config site.toml")).startswith("OK: "))
+        root = f'id = "0x10000"\nsubnets = ["0/16"]\nlisten = ["unix://{self.folder}/root.sock"]\n'
+        await self.start("root", root).says(UP)
+        node = self.types("twistd -n --pidfile= atbus --config site.toml")
+        await node.says(f"leaf 127.0.0.1:{hub.leaf_port} takes part")
+        self.assertEqual(await node.stops(), -signal.SIGTERM)
         self.write("site.toml", good.replace('user = "bus"', 'usr = "bus"'))
         check = self.types("atbus check config site.toml")
         self.assertEqual(await check.ends(), Verdict.CRITICAL, check.output)
