@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from atbus.nats.nkeys import Kind
 from tests.chaos.case import need
-from tests.interop.two_gateways import SHORT_GRACE, TwoGateways
+from tests.documents import captioned_blocks, commands
+from tests.interop.two_gateways import PAGE, SHORT_GRACE, TwoGateways
 from tests.nats.signing import Key
 from tests.processes.harness import NodeProcess
 
@@ -114,17 +115,31 @@ class NatsJavaScriptTests(TwoGateways):
 
     async def the_page(self) -> None:
         _, (root, child, by_websocket, _) = await self.begin(doors=("nats", "ws"))
-        # A module looks for packages beside itself.
-        packages = self.environment["NODE_PATH"]
-        (self.folder / "node_modules").symlink_to(packages)
-        program = self.from_page("adder.mjs", child)
-        node = str(shutil.which("node"))
-        await self.adds(root, lambda: self.run_program("adder", node, program))
-        program = self.from_page("asker.mjs", by_websocket)
-        browser = self.write("browser.js", 'globalThis.WebSocket = require("ws");\n')
-        asker = self.run_program("asker", node, "--require", str(browser), program)
+        # Only what the page has installed shall be found.
+        del self.environment["NODE_PATH"]
+        self.environment["npm_config_ignore_scripts"] = "true"
+        self.from_page("adder.mjs", child)
+        await self.installs("npm install nats@2")
+        await self.adds(root, lambda: self.types("node adder.mjs"))
+        self.from_page("asker.mjs", by_websocket)
+        self.write("websocket.cjs", captioned_blocks(PAGE)["websocket.cjs"])
+        await self.installs("npm install nats.ws@1 ws@8")
+        asker = self.types("node --require ./websocket.cjs asker.mjs")
         await asker.says("^7\n")
         self.assertEqual(await asker.ends(), 0)
+
+    def types(self, command: str) -> NodeProcess:
+        """Give a command of the page to a shell."""
+        self.assertIn(command, commands(PAGE))
+        return self.run_program(command, "/bin/sh", "-c", f"exec {command}")
+
+    async def installs(self, command: str) -> None:
+        """Give one that asks the registry."""
+        for _ in range(_ATTEMPTS):
+            npm = self.types(command)
+            if await npm.ends() == 0:
+                return
+        need(False, f"the packages of npm: {npm.output}")
 
     def test_a_gateway_dies(self) -> Deferred[None]:
         """A client goes on at the other gateway, which it has never been told of by its user."""

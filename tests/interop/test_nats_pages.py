@@ -22,10 +22,11 @@ from atbus.node.config import NodeConfig
 from atbus.node.reload import reconfigure
 from atbus.node.toml import parse_config
 from tests.channels.certificates import Files
-from tests.documents import captioned_blocks, commands
+from tests.documents import DOCS, captioned_blocks, commands
 from tests.interop.nats_beside import HELLO, ServerCase
 from tests.interop.nats_server import NEWER_BINARY, NatsServer
 from tests.interop.test_nats_clusters import members
+from tests.interop.test_nats_lame_duck import NEWS, Stream, urls_in
 from tests.nats.signing import UNLIMITED_ACCOUNT, Key
 from tests.nats.sockets import Talker
 from tests.nats.transcripts import EOF
@@ -50,12 +51,24 @@ authorization { users: [
   { user: "clerk", password: "..." }
 ] }
 """
+ACCOUNTS = """
+accounts {
+  SHOP { users: [ { user: "clerk", password: "..." } ] }
+  OTHER { users: [ { user: "stranger", password: "..." } ] }
+}
+"""
 OPERATOR = """
 operator: {operator}
 resolver: MEMORY
 resolver_preload: {{ {account}: {token} }}
 """
 MONITOR = "http: 8222"
+#: How a server lets its clients go without much ado.
+SOON = """
+lame_duck_grace_period: "200ms"
+lame_duck_duration: "30s"
+"""
+SITE_ID = 'id = "0x10001"\n'
 #: Clients of these tests know no TLS.
 IN_THE_CLEAR = "[nats]\ntls_optional = true\n"
 #: Where things listen on the pages; here the system chooses.
@@ -77,6 +90,8 @@ class PageCase(ServerCase):
         self.addCleanup(shutil.rmtree, self.folder)
         ours = Files(self.folder).options()
         authority = str(self.folder / "authority.pem")
+        #: The nodes at the top of sites that run.
+        self._roots: set[int] = set()
         self._files = {
             "/etc/nats/server.pem": ours.certificate,
             "/etc/nats/server.key": ours.key,
@@ -126,7 +141,20 @@ class PageCase(ServerCase):
 
     def config_of(self, text: str, bus_id: int = 0x10001, **places: int) -> NodeConfig:
         """Read a configuration of a page; it has an id besides."""
-        return parse_config(f'id = "{bus_id:#x}"\n' + self.here(text, **places))
+        head = f'id = "{bus_id:#x}"\n'
+        if SITE_ID in text:
+            text, head = text.replace(SITE_ID, head), ""
+        return parse_config(head + self.here(text, **places))
+
+    async def site(self, bus_id: int = 0x10001, **places: int) -> Gateway:
+        """Start a node of a site, below another one, which is there already for the second."""
+        root = bus_id & ~0xFFFF
+        path = f"unix://{self.folder}/{root:#x}.sock"
+        if root not in self._roots:
+            await self.node(root, subnets=[(0, 16)], listen=[path])
+            self._roots.add(root)
+        text = captioned_blocks(BRIDGE)["site.toml"].replace("ipv4://10.0.1.9:7000", path)
+        return await self.gateway_of(text, bus_id, **places)
 
     async def shown(self, command: str, server: NatsServer) -> dict[str, Any]:
         """Give a command of the pages, with which one looks at a server; what that tells."""
@@ -155,6 +183,8 @@ class DebianTests(PageCase):
         one, other, (first, second) = await self.bridge()
         shown = await self.shown("curl -s http://10.0.0.1:8222/leafz", first)
         self.assertEqual(shown["leafnodes"], 2)
+        names = {leaf.get("name") for leaf in shown["leafs"]}
+        self.assertEqual(names, self.names_of("site-1"))
         await self.converse(one, other)
         await self.converse(await self.client(second.port), other)
 
@@ -163,14 +193,39 @@ class DebianTests(PageCase):
         files = captioned_blocks(BRIDGE)
         first, second = self.two_servers(files["hub.conf"], MONITOR)
         places = {"first": first.leaf_port, "second": second.leaf_port}
-        sites = [await self.gateway_of(files["site.toml"], **places)]
+        sites = [await self.site(**places)]
         await self.logged(f"leaf 127.0.0.1:{first.leaf_port} takes part")
-        sites.append(await self.gateway_of(files["site.toml"], 0x20001, **places))
+        sites.append(await self.site(0x20001, **places))
         await self.met(
             lambda: all(any(link.takes_part for link in each.leafs.links) for each in sites)
         )
         one, other = [await self.at(each) for each in sites]
         return one, other, (first, second)
+
+    def names_of(self, *names: str) -> set[str | None]:
+        """Say which names a server tells: this version none."""
+        return {None for _ in names}
+
+    def test_two_nodes_of_a_site(self) -> Deferred[None]:
+        """The one with the lower id is the leaf, and the other one when that is gone."""
+        return Deferred.fromCoroutine(self.two_nodes_of_a_site())
+
+    async def two_nodes_of_a_site(self) -> None:
+        server = self.written(captioned_blocks(BRIDGE)["hub.conf"])
+        places = {"first": server.leaf_port, "second": server.leaf_port}
+        # The file says what is to be changed for the second node.
+        self.assertIn('``"0x10002"``', (DOCS / BRIDGE).read_text(encoding="utf-8"))
+        second = await self.site(0x10002, **places)
+        await self.met(lambda: any(link.takes_part for link in second.leafs.links))
+        first = await self.site(**places)
+        await self.met(lambda: any(link.takes_part for link in first.leafs.links))
+        await self.met(lambda: not second.leafs.links)
+        ours, theirs = await self.at(second), await self.client(server.port)
+        await self.converse(ours, theirs)
+        await first.stopService()
+        await first.node.stop()
+        await self.met(lambda: any(link.takes_part for link in second.leafs.links))
+        await self.converse(ours, theirs)
 
     def test_a_site_with_a_token(self) -> Deferred[None]:
         """A site for which the operator of the cluster vouches is let in with his file."""
@@ -179,14 +234,12 @@ class DebianTests(PageCase):
     async def a_site_with_a_token(self) -> None:
         operator, account, user = Key(Kind.OPERATOR), Key(Kind.ACCOUNT), Key(Kind.USER)
         files = captioned_blocks(BRIDGE)
-        # A cluster with an operator has no passwords.
-        [login] = [line for line in files["hub.conf"].splitlines() if "authorization" in line]
         trusts = OPERATOR.format(
             operator=operator.token(operator, "operator"),
             account=account.text,
             token=operator.token(account, "account", limits=UNLIMITED_ACCOUNT),
         )
-        server = self.written(files["hub.conf"].replace(login, ""), trusts)
+        server = self.written(files["hub-of-operator.conf"], trusts)
         vouched = user.credentials(account.token(user, "user", subs=-1, data=-1, payload=-1))
         path = self.folder / "site.creds"
         path.write_text(vouched)
@@ -195,13 +248,31 @@ class DebianTests(PageCase):
         await self.gateway_of(files["credentials.toml"], **places)
         await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
 
+    def test_a_site_in_an_account(self) -> Deferred[None]:
+        """A site is in the account that the hub names, and talks with its users only."""
+        return Deferred.fromCoroutine(self.a_site_in_an_account())
+
+    async def a_site_in_an_account(self) -> None:
+        files = captioned_blocks(BRIDGE)
+        server = self.written(files["hub-of-accounts.conf"], ACCOUNTS)
+        places = {"first": server.leaf_port, "second": server.leaf_port}
+        ours = await self.at(await self.site(**places))
+        await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
+        await self.orders(ours, await self.enters(server.port, "clerk"))
+        stranger = await self.enters(server.port, "stranger")
+        stranger.says(b"SUB orders.* 1\r\nPING\r\n")
+        await stranger.hears(b"PONG\r\n")
+        await self.orders(ours, await self.enters(server.port, "clerk"))
+        stranger.says(b"PING\r\n")
+        self.assertEqual(await stranger.hears(b"PONG\r\n"), b"PONG\r\n")
+
     def test_a_server_as_a_leaf(self) -> Deferred[None]:
         """A server that is the leaf of a node gets news, and brings orders."""
         return Deferred.fromCoroutine(self.a_server_as_a_leaf())
 
     async def a_server_as_a_leaf(self) -> None:
         files = captioned_blocks(BRIDGE)
-        text = files["hub.toml"].replace("[nats]\n", IN_THE_CLEAR + 'listen = "127.0.0.1:0"\n')
+        text = files["hub.toml"].replace("[nats]\n", IN_THE_CLEAR)
         gateway = await self.gateway_of(text, ours=0)
         address = gateway.address("leaf_listen")
         assert address is not None
@@ -221,6 +292,7 @@ class DebianTests(PageCase):
         first, second = self.two_servers(MONITOR)
         places = {"first": first.route_port, "second": second.route_port}
         text = captioned_blocks(BRIDGE)["member.toml"]
+        text = 'name = "site-1"\n' + text.replace("[nats]\n", '[nats]\nmonitor = "127.0.0.1:0"\n')
         gateway = await self.gateway_of(text, ours=0, **places)
         # A server that was told of the node may have dialed it before it was dialed.
         for name in ("first", "second"):
@@ -228,10 +300,17 @@ class DebianTests(PageCase):
         self.assertEqual(members(gateway), 2)
         shown = await self.shown("curl -s http://10.0.0.1:8222/routez", first)
         # A newer server has several routes to each of its own kind.
-        self.assertEqual(len({route["remote_id"] for route in shown["routes"]}), 2)
-        ours = await self.at(gateway)
+        ids = {route["remote_id"] for route in shown["routes"]}
+        self.assertEqual(len(ids), 2)
+        monitor = gateway.address("monitor")
+        assert monitor is not None
+        ours = await self.told(f"curl -s http://127.0.0.1:{monitor[1]}/varz")
+        self.assertIn(ours["server_id"], ids)
+        names = {route.get("remote_name") for route in shown["routes"]}
+        self.assertEqual(names, self.names_of("second", "site-1"))
+        asks = await self.at(gateway)
         for server in (first, second):
-            await self.converse(ours, await self.client(server.port))
+            await self.converse(asks, await self.client(server.port))
 
     def test_replacing(self) -> Deferred[None]:
         """The same user asks from a gateway what a client of the cluster answers, then without."""
@@ -270,6 +349,37 @@ class DebianTests(PageCase):
             await self.enters(address[1], "shop"), await self.enters(address[1], "clerk")
         )
 
+    def test_a_restart(self) -> Deferred[None]:
+        """Clients of a server that is to take leafs go to another one, and others miss nothing."""
+        return Deferred.fromCoroutine(self.a_restart())
+
+    async def a_restart(self) -> None:
+        files, pid_file = captioned_blocks(REPLACE), self.folder / "server.pid"
+        first, second = self.two_servers(SOON)
+        moves = await self.talker(first.port)
+        moves.says(NEWS)
+        await self.met(lambda: b"PONG\r\n" in moves.heard)
+        stays = Stream(await self.client(second.port), await self.client(second.port), b"stays")
+        await stays.begin(self)
+        pid_file.write_text(str(first.pid))
+        [command] = [each for each in commands(REPLACE) if each.startswith("nats-server --signal")]
+        _, *words = shlex.split(command.replace("/run/nats-server.pid", str(pid_file)))
+        assert self.binary is not None
+        await deferToThread(subprocess.check_call, [self.binary, *words])
+        await self.met(lambda: first.has_ended and moves.ended_well is not None)
+        self.assertIn(b'"ldm":true', moves.heard)
+        self.assertIn(f"127.0.0.1:{second.port}", urls_in(moves))
+        moved = await self.client(second.port)
+        route = f'"nats-route://bus:secret@127.0.0.1:{second.route_port}"'
+        again = CLUSTER.format(name="first", routes=route)
+        server = self.written(files["hub.conf"], again, takes_routes=True)
+        places = {"first": server.leaf_port, "second": server.leaf_port}
+        beside = files["gateway.toml"].replace("[nats]\n", IN_THE_CLEAR)
+        await self.gateway_of(beside, **places)
+        await self.logged(f"leaf 127.0.0.1:{server.leaf_port} takes part")
+        await self.converse(await self.client(server.port), moved)
+        self.assertEqual(await stays.end(self), [])
+
     async def enters(self, port: int, user: str) -> Talker:
         """Connect somebody, in the clear."""
         talker = await self.talker(port)
@@ -307,6 +417,10 @@ class NewerTests(DebianTests):
     """The newest version."""
 
     binary = NEWER_BINARY
+
+    def names_of(self, *names: str) -> set[str | None]:
+        """Say which names a server tells: all."""
+        return {*names}
 
     def test_a_group_at_both_sites(self) -> Deferred[None]:
         """Members at both sites share what is published at either, and nothing is lost."""

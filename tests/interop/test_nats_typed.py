@@ -20,6 +20,7 @@ from tests.channels.certificates import Files
 from tests.chaos.case import need
 from tests.documents import captioned_blocks
 from tests.interop.nats_beside import HELLO
+from tests.interop.nats_server import NatsServer, require_nats_server
 from tests.interop.test_nats_pages import BRIDGE, IN_THE_CLEAR, JOIN, LISTENERS, REPLACE
 from tests.nats.sockets import Talker
 from tests.nats.transcripts import EOF
@@ -38,6 +39,8 @@ class TypedCase(PageCase):
         for name in ("gateway", "route"):
             self.places[f"/etc/atbus/{name}.pem"] = ours.certificate
             self.places[f"/etc/atbus/{name}.key"] = ours.key
+        self.places["/etc/nats/server.pem"] = ours.certificate
+        self.places["/etc/nats/server.key"] = ours.key
         self.places["/etc/atbus/cluster-ca.pem"] = str(self.folder / "authority.pem")
         self.places |= dict(LISTENERS)
 
@@ -66,6 +69,7 @@ class JoinTests(TypedCase):
     def setUp(self) -> None:
         super().setUp()
         self.places[UPSTREAM] = f"unix://{self.folder}/root.sock"
+        self.places["ipv4://127.0.0.1:7000"] = f"unix://{self.folder}/node.sock"
 
     async def begin(self, file: str) -> tuple[NodeProcess, str]:
         """
@@ -78,13 +82,18 @@ class JoinTests(TypedCase):
         await self.start("root", root).says(UP)
         self.write("node.toml", file)
         node = self.types("twistd -n --pidfile node.pid ")
+        port = await self.serves(node)
+        await node.says("is registered with its upstream 0x10000")
+        return node, port
+
+    async def serves(self, node: NodeProcess) -> str:
+        """Wait until somebody can come; the port for clients."""
         port, monitor = [
             (await node.says(rf"nats {which}: 127\.0\.0\.1:(\d+)"))[1]
             for which in ("listen", "monitor")
         ]
         self.places["127.0.0.1:8222"] = f"127.0.0.1:{monitor}"
-        await node.says("is registered with its upstream 0x10000")
-        return node, port
+        return port
 
     async def seen(self) -> dict[str, list[str]]:
         """Look who is there, and what each has subscribed to."""
@@ -103,6 +112,28 @@ class JoinTests(TypedCase):
         self.assertEqual(await talker.hears(b"PONG\r\n"), b"MSG a 1 2\r\nhi\r\nPONG\r\n")
         self.assertEqual(await self.seen(), {"": ["a"]})
         self.assertEqual(await node.stops(), -signal.SIGTERM)
+
+    async def test_a_node_alone(self) -> None:
+        """What the first command starts takes clients, is asked by ``atbus``, and shows them."""
+        node = self.types("twistd -n atbus --id auto ")
+        adder = await self.talker(await self.serves(node))
+        adder.says(HELLO + b"SUB sum adders 1\r\nPING\r\n")
+        self.assertEqual(await adder.hears(b"PONG\r\n"), b"PONG\r\n")
+        asking = self.types("atbus req --via ")
+        asked = await adder.hears(b" 3\r\n3 4\r\n")
+        adder.says(b"PUB %s 1\r\n7\r\n" % asked.split()[3])
+        self.assertEqual(await asking.ends(), 0)
+        self.assertEqual(asking.output, "7\n")
+        self.assertEqual(await self.seen(), {"": ["sum"]})
+
+    async def test_an_application(self) -> None:
+        """The program for nodes answers as a part of one, to clients and to ``atbus``."""
+        self.make("sums.py")
+        _, port = await self.begin(self.block("node.toml") + self.block("the end of node.toml"))
+        self.assertEqual(await self.does("atbus req --via "), "7\n")
+        talker = await self.talker(port)
+        talker.says(HELLO + b"SUB box 1\r\nPUB sum box 4\r\n30 5\r\n")
+        self.assertEqual(await talker.hears(b"35\r\n"), b"MSG box 1 2\r\n35\r\n")
 
     async def changes(self, node: NodeProcess, file: str, says: str) -> None:
         """Change the file, look at it, tell the process; what it says of that."""
@@ -147,7 +178,7 @@ class JoinTests(TypedCase):
         exec(self.block("sums.py"), names)
         root = await self.node(0x10000, subnets=[(0, 16)], listen=[self.places[UPSTREAM]])
         child = await self.node(0x10001, upstream=self.places[UPSTREAM])
-        names["answer"](root)
+        names["answer"](root, {})
         await root.subscribe("known", lambda _: None).everywhere()
         with redirect_stdout(StringIO()) as printed:
             await Deferred.fromCoroutine(names["ask"](child))
@@ -167,10 +198,23 @@ class CheckTests(TypedCase):
     PAGE = BRIDGE
 
     async def test_a_site(self) -> None:
-        """The file is found to be good, and what is wrong in it is found by name."""
+        """The file is good and makes a leaf; what is wrong in one is found by name."""
+        require_nats_server()
+        file = self.write("hub.conf", self.block("hub.conf"))
+        hub = NatsServer("-c", str(file))
+        hub.start()
+        self.addCleanup(hub.stop)
+        for there in ("10.0.0.1:7422", "10.0.0.2:7422"):
+            self.places[there] = f"127.0.0.1:{hub.leaf_port}"
+        self.places["ipv4://10.0.1.9:7000"] = f"unix://{self.folder}/root.sock"
         good = self.block("site.toml")
         self.write("site.toml", good)
         self.assertTrue((await self.does("atbus check config site.toml")).startswith("OK: "))
+        root = f'id = "0x10000"\nsubnets = ["0/16"]\nlisten = ["unix://{self.folder}/root.sock"]\n'
+        await self.start("root", root).says(UP)
+        node = self.types("twistd -n --pidfile= atbus --config site.toml")
+        await node.says(f"leaf 127.0.0.1:{hub.leaf_port} takes part")
+        self.assertEqual(await node.stops(), -signal.SIGTERM)
         self.write("site.toml", good.replace('user = "bus"', 'usr = "bus"'))
         check = self.types("atbus check config site.toml")
         self.assertEqual(await check.ends(), Verdict.CRITICAL, check.output)
