@@ -44,9 +44,16 @@ from atbus.nats.grammar import (
     Unsubscribe,
     break_long,
 )
-from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, quoted
+from atbus.nats.raw_subjects import (
+    is_answer_of_servers,
+    is_literal,
+    is_of_servers,
+    is_subscribable,
+    matches_raw,
+    quoted,
+)
 from atbus.nats.rights import Rights
-from atbus.nats.unpublished import refused
+from atbus.nats.unpublished import refused, refused_reply
 
 #: What is sent to who asked for an answer when nobody got the question, behind subject and sid; as
 #: of the version that INFO says. Since 2.12 servers name the subject of the question in a header.
@@ -200,7 +207,7 @@ class Session:
         :returns: Whether it is to be carried out.
         """
         counts, options = self.counts, self.options
-        subject, _, header, payload = message
+        subject, reply, header, payload = message
         counts.in_messages += 1
         counts.in_bytes += len(payload)
         if header is not None:
@@ -211,8 +218,13 @@ class Session:
         if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
         rights = self.rights
-        if not rights.publishes_freely and not rights.may_publish(subject, now):
+        if is_of_servers(subject) or not (
+            rights.publishes_freely or rights.may_publish(subject, now)
+        ):
             effects.append(Write(refused(subject)))
+            return False
+        if reply and is_answer_of_servers(reply):
+            effects.append(Write(refused_reply(reply)))
             return False
         if options.verbose:
             effects.append(Write(_OK))
@@ -225,6 +237,7 @@ class Session:
         if (
             options.verbose
             or not self.rights.publishes_freely
+            or is_of_servers(subject)
             or (options.pedantic and not is_literal(subject))
         ):
             # Each may have an answer of its own.

@@ -31,13 +31,18 @@ def complaint(names: Names, subject: bytes, reply: bytes, error: Exception) -> b
         return b""
     if _is_good(names, subject):
         # Then it is the other one.
-        return error_line(f"Permissions Violation for Publish with Reply of {quoted(reply)}")
+        return refused_reply(reply)
     return b"" if b"" in subject.split(b".") else refused(subject)
 
 
 def refused(subject: bytes) -> bytes:
     """Write that a client may not publish on a subject."""
     return error_line(f"Permissions Violation for Publish to {quoted(subject)}")
+
+
+def refused_reply(reply: bytes) -> bytes:
+    """Write that a client may not have answers sent to a reply subject."""
+    return error_line(f"Permissions Violation for Publish with Reply of {quoted(reply)}")
 
 
 def _is_good(names: Names, subject: bytes) -> bool:
