@@ -51,6 +51,12 @@ def is_subscribable(pattern: bytes, queue: bytes) -> bool:
     return True
 
 
+def is_pattern(pattern: bytes) -> bool:
+    """Tell whether a nats-server takes it for a pattern: any bytes, but with tokens in order."""
+    tokens = pattern.split(b".")
+    return b"" not in tokens and b">" not in tokens[:-1]
+
+
 def matches_raw(pattern: bytes, subject: bytes) -> bool:
     """Tell whether a pattern stands for a subject."""
     if pattern == subject:

@@ -50,10 +50,9 @@ from atbus.nats.raw_subjects import (
     is_of_servers,
     is_subscribable,
     matches_raw,
-    quoted,
 )
 from atbus.nats.rights import Rights
-from atbus.nats.unpublished import refused, refused_reply
+from atbus.nats.unpublished import refused, refused_reply, unsubscribable, violation
 
 #: What is sent to who asked for an answer when nobody got the question, behind subject and sid; as
 #: of the version that INFO says. Since 2.12 servers name the subject of the question in a header.
@@ -347,7 +346,7 @@ class Session:
             return
         if operation.sid not in self.subscriptions:
             if not is_subscribable(operation.subject, operation.queue):
-                effects.append(Write(error_line("Invalid Subject")))
+                effects.append(Write(unsubscribable(operation.subject, queue)))
                 return
             subscription = Subscription(operation.sid, pattern, queue, operation.subject)
             self.subscriptions[operation.sid] = subscription
@@ -475,14 +474,3 @@ class Session:
             if fault.text:
                 effects.append(Write(error_line(fault.text)))
             effects.append(Close(fault))
-
-
-def violation(subject: bytes, queue: str) -> str:
-    """
-    Write that a client may not subscribe.
-
-    :param subject: To this.
-    :param queue: As a member of this group; empty for none.
-    """
-    text = f"Permissions Violation for Subscription to {quoted(subject)}"
-    return f"{text} using queue {quoted(queue.encode())}" if queue else text
