@@ -8,6 +8,7 @@ whole messages, and a message may be as long as somebody who is not known yet sa
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from twisted.web.websocket import WebSocketResource, WebSocketTransport
 from zope.interface import implementer
 
 from atbus.nats import bounds
+from atbus.nats.farewell import keep_socket, let_go
 from atbus.nats.faults import Fault, Reason
 from atbus.nats.frames import Frames, framed
 from atbus.nats.pace import ReadPace
@@ -166,6 +168,8 @@ class WebSocketClient:
         # Whether the client is to be read later; and when it is, since there was much in one read.
         self._is_paused = False
         self._rest: IDelayedCall | None = None
+        # What is left of a connection that is given up, until Twisted has closed it.
+        self._kept: socket.socket | None = None
 
     def negotiationStarted(self, transport: WebSocketTransport) -> None:
         """Twisted has taken the connection over from HTTP."""
@@ -255,6 +259,8 @@ class WebSocketClient:
     def connectionLost(self, reason: Failure) -> None:
         """The connection has ended."""
         self._is_closed = True
+        kept, self._kept = self._kept, None
+        let_go(kept, self._gateway.settings.write_seconds)
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
@@ -276,8 +282,9 @@ class WebSocketClient:
         self._door.loseConnection()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once; only what the kernel has can still be read."""
         self._is_closed = True
+        self._kept = keep_socket(self._door)
         self._door.abortConnection()
 
     def taken_bytes(self) -> int:
