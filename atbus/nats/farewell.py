@@ -36,7 +36,7 @@ def keep_socket(transport: Any) -> socket.socket | None:
     if not isinstance(transport, Connection) or not transport.connected:
         return None
     try:
-        return transport.socket.dup()  # type: ignore[no-any-return]  # untyped in Twisted
+        return transport.socket.dup()
     except OSError:
         return None
 

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import BAD_REQUEST
+from twisted.web.http import BAD_REQUEST, NOT_FOUND
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 #: How a request ends that may be answered with frames.
 _END: Final = b"\r\n\r\n"
+
+#: How paths end at which servers expect somebody else, who is not told that he is a client.
+_OTHERS: Final = (b"/leafnode", b"/mqtt")
 
 
 def websocket_site(gateway: Gateway) -> WrappingFactory:
@@ -114,7 +117,7 @@ class _Doors(WrappingFactory):
 
 
 class _AnyPath(WebSocketResource):
-    """Clients may ask for any path."""
+    """Clients may ask for any path but those of other protocols."""
 
     isLeaf = True
 
@@ -124,6 +127,9 @@ class _AnyPath(WebSocketResource):
 
     def render_GET(self, request: Request) -> bytes | int:
         """Begin with messages, if what the client says of them can be read."""
+        if request.path.endswith(_OTHERS):
+            request.setResponseCode(NOT_FOUND)
+            return b"only clients of NATS are served here"
         try:
             return super().render_GET(request)
         except (RequestError, UnicodeError):

@@ -19,6 +19,12 @@ from tests.nats.sockets import PATIENCE_SECONDS, SocketCase
 from tests.nats.test_gateway import info_of
 from tests.nats.transcripts import EOF, QUIET
 
+#: A request for WebSocket at a path.
+UPGRADE = (
+    b"GET %b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
 
 class Browser:
     """A client that sends and hears messages."""
@@ -118,6 +124,29 @@ class WebSocketTests(BrowserCase):
             browser.transport.sendBytesMessage(said[place : place + 7])
         self.assertEqual(await browser.hears(b"PONG\r\n"), b"MSG a 1 5\r\nhello\r\nPONG\r\n")
         self.assertEqual(gateway.clients[1].kind, "websocket")
+
+    def test_paths_of_others(self) -> Deferred[None]:
+        """Leafs and MQTT are not taken for clients; what only looks like their path is served."""
+        return Deferred.fromCoroutine(self.paths_of_others())
+
+    async def paths_of_others(self) -> None:
+        gateway = await self.gateway(websocket="127.0.0.1:0")
+        address = gateway.address("websocket")
+        assert address is not None
+        for path, is_served in (
+            (b"/leafnode", False),
+            (b"/mqtt", False),
+            (b"/any/mqtt?x=1", False),
+            (b"/leafnodes", True),
+            (b"/mqtt/", True),
+            (b"/?/mqtt", True),
+        ):
+            talker = await self.talker(address[1])
+            talker.says(UPGRADE % path)
+            heard = await talker.hears(b" \r\n" if is_served else b" served here")
+            status = b"HTTP/1.1 101 " if is_served else b"HTTP/1.1 404 "
+            self.assertTrue(heard.startswith(status), (path, heard))
+        self.assertEqual(len(gateway.clients), 3)
 
     def test_both_kinds_meet(self) -> Deferred[None]:
         """A client over TCP and one over WebSocket hear each other, large payloads as well."""
