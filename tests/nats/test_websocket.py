@@ -15,15 +15,10 @@ from twisted.web.websocket import WebSocketClientEndpoint, WebSocketTransport
 
 from atbus.nats.gateway import Gateway
 from tests.channels.certificates import Files
+from tests.nats.frames import UPGRADE, frame
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase
 from tests.nats.test_gateway import info_of
 from tests.nats.transcripts import EOF, QUIET
-
-#: A request for WebSocket at a path.
-UPGRADE = (
-    b"GET %b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 class Browser:
@@ -142,11 +137,33 @@ class WebSocketTests(BrowserCase):
             (b"/?/mqtt", True),
         ):
             talker = await self.talker(address[1])
-            talker.says(UPGRADE % path)
+            talker.says(UPGRADE.replace(b"/any", path))
             heard = await talker.hears(b" \r\n" if is_served else b" served here")
             status = b"HTTP/1.1 101 " if is_served else b"HTTP/1.1 404 "
             self.assertTrue(heard.startswith(status), (path, heard))
         self.assertEqual(len(gateway.clients), 3)
+
+    def test_who_is_too_slow(self) -> Deferred[None]:
+        """He is not reset: he reads what his socket has, and the end."""
+        return Deferred.fromCoroutine(self.who_is_too_slow())
+
+    async def who_is_too_slow(self) -> None:
+        limits: dict[str, Any] = {"pending_bytes_max": 200_000, "payload_bytes_max": 200_000}
+        gateway = await self.gateway(websocket="127.0.0.1:0", write_seconds=60.0, **limits)
+        ports = gateway.address(), gateway.address("websocket")
+        publisher, slow = [await self.talker((port or ("", 0))[1]) for port in ports]
+        slow.says(UPGRADE)
+        await slow.hears(b" \r\n")
+        slow.says(frame(QUIET + b"SUB a 1\r\nPING\r\n"))
+        await slow.hears(b"PONG\r\n")
+        slow.transport.pauseProducing()
+        while gateway.slow_consumers == 0:
+            publisher.says(b"PUB a 90000\r\n" + b"x" * 90_000 + b"\r\nPING\r\n")
+            await publisher.hears(b"PONG\r\n")
+        slow.transport.resumeProducing()
+        heard = await slow.hears(EOF)
+        self.assertTrue(slow.ended_well)
+        self.assertTrue(len(heard) > 90_000, len(heard))
 
     def test_both_kinds_meet(self) -> Deferred[None]:
         """A client over TCP and one over WebSocket hear each other, large payloads as well."""
