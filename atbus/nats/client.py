@@ -31,9 +31,10 @@ from atbus.nats.effects import (
     Terms,
     Write,
 )
-from atbus.nats.faults import Fault, Reason, error_line
+from atbus.nats.faults import Fault, Reason
 from atbus.nats.grammar import Publish, PublishRun
 from atbus.nats.renewable import RenewableSession
+from atbus.nats.unpublished import unsubscribable
 from atbus.nats.write_deadline import WriteDeadline
 from atbus.node.context import Alarm
 from atbus.node.publication import Publication, PublicationRun
@@ -272,7 +273,7 @@ class Client:
         except SubjectError:
             # Too long only with what stands before it.
             self.session.subscriptions.pop(subscription.sid, None)
-            self.send(error_line("Invalid Subject"))
+            self.send(unsubscribable(subscription.raw_pattern, subscription.queue))
 
     def _acceptance(self, subscription: Subscription) -> Callable[[Publication], bool] | None:
         """Give what is to be asked before each delivery; None when there is nothing to ask."""

@@ -91,9 +91,16 @@ class Permissions:
         return not self.subscribe.deny
 
     def may_publish(self, subject: str) -> bool:
-        """Tell whether something may be published on a subject."""
+        """
+        Tell whether something may be published on a subject.
+
+        One with an empty token is in no list, as at a nats-server, so that it is allowed only where
+        there is no list of what is.
+        """
         tokens = tuple(subject.split("."))
         allow, deny = self.publish.allow, self.publish.deny
+        if "" in tokens:
+            return allow is None
         if allow is not None and not any(matches(entry.pattern, tokens) for entry in allow):
             return False
         return not any(matches(entry.pattern, tokens) for entry in deny)

@@ -4,8 +4,30 @@ Subjects as clients write them: bytes, which need not be any subject at all.
 
 from __future__ import annotations
 
+from typing import Final
+
 from atbus.errors import SubjectError
 from atbus.subjects.pattern import ANY, REST, check_queue, parse_pattern
+
+#: How subjects begin on which servers let no client publish: answers on their way between clusters.
+_OF_SERVERS: Final = b"_GR_."
+#: How reply subjects begin that they take from no client: those, answers of services of other
+#: accounts, and what is acknowledged to a stream.
+_ANSWERS_OF_SERVERS: Final = (b"_GR_.", b"_R_.", b"$JS.ACK.")
+#: The one of them that need not go on behind that.
+_WHOLE: Final = b"_R_."
+
+
+def is_of_servers(subject: bytes) -> bool:
+    """Tell whether a subject is one on which no client may publish, whatever its rights."""
+    return subject.startswith(_OF_SERVERS) and subject != _OF_SERVERS
+
+
+def is_answer_of_servers(reply: bytes) -> bool:
+    """Tell whether a reply subject is one that no client may name, whatever its rights."""
+    return reply.startswith(_ANSWERS_OF_SERVERS) and (
+        reply == _WHOLE or reply not in _ANSWERS_OF_SERVERS
+    )
 
 
 def is_literal(subject: bytes) -> bool:
@@ -27,6 +49,12 @@ def is_subscribable(pattern: bytes, queue: bytes) -> bool:
     except (SubjectError, UnicodeDecodeError):
         return False
     return True
+
+
+def is_pattern(pattern: bytes) -> bool:
+    """Tell whether a nats-server takes it for a pattern: any bytes, but with tokens in order."""
+    tokens = pattern.split(b".")
+    return b"" not in tokens and b">" not in tokens[:-1]
 
 
 def matches_raw(pattern: bytes, subject: bytes) -> bool:

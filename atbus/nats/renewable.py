@@ -10,7 +10,8 @@ from atbus.nats.authentication import User
 from atbus.nats.effects import Connected, Detach, Effect, Subscription, Terms, Write
 from atbus.nats.faults import Fault, error_line
 from atbus.nats.rights import Rights
-from atbus.nats.session import Session, violation
+from atbus.nats.session import Session
+from atbus.nats.unpublished import violation
 
 
 class RenewableSession(Session):

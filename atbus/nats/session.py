@@ -44,9 +44,15 @@ from atbus.nats.grammar import (
     Unsubscribe,
     break_long,
 )
-from atbus.nats.raw_subjects import is_literal, is_subscribable, matches_raw, quoted
+from atbus.nats.raw_subjects import (
+    is_answer_of_servers,
+    is_literal,
+    is_of_servers,
+    is_subscribable,
+    matches_raw,
+)
 from atbus.nats.rights import Rights
-from atbus.nats.unpublished import refused
+from atbus.nats.unpublished import refused, refused_reply, unsubscribable, violation
 
 #: What is sent to who asked for an answer when nobody got the question, behind subject and sid; as
 #: of the version that INFO says. Since 2.12 servers name the subject of the question in a header.
@@ -202,7 +208,7 @@ class Session:
         :returns: Whether it is to be carried out.
         """
         counts, options = self.counts, self.options
-        subject, _, header, payload = message
+        subject, reply, header, payload = message
         counts.in_messages += 1
         counts.in_bytes += len(payload)
         if header is not None:
@@ -213,8 +219,13 @@ class Session:
         if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
         rights = self.rights
-        if not rights.publishes_freely and not rights.may_publish(subject, now):
+        if is_of_servers(subject) or not (
+            rights.publishes_freely or rights.may_publish(subject, now)
+        ):
             effects.append(Write(refused(subject)))
+            return False
+        if reply and is_answer_of_servers(reply):
+            effects.append(Write(refused_reply(reply)))
             return False
         if options.verbose:
             effects.append(Write(_OK))
@@ -227,6 +238,7 @@ class Session:
         if (
             options.verbose
             or not self.rights.publishes_freely
+            or is_of_servers(subject)
             or (options.pedantic and not is_literal(subject))
         ):
             # Each may have an answer of its own.
@@ -336,7 +348,7 @@ class Session:
             return
         if operation.sid not in self.subscriptions:
             if not is_subscribable(operation.subject, operation.queue):
-                effects.append(Write(error_line("Invalid Subject")))
+                effects.append(Write(unsubscribable(operation.subject, queue)))
                 return
             subscription = Subscription(operation.sid, pattern, queue, operation.subject)
             self.subscriptions[operation.sid] = subscription
@@ -464,14 +476,3 @@ class Session:
             if fault.text:
                 effects.append(Write(error_line(fault.text)))
             effects.append(Close(fault))
-
-
-def violation(subject: bytes, queue: str) -> str:
-    """
-    Write that a client may not subscribe.
-
-    :param subject: To this.
-    :param queue: As a member of this group; empty for none.
-    """
-    text = f"Permissions Violation for Subscription to {quoted(subject)}"
-    return f"{text} using queue {quoted(queue.encode())}" if queue else text

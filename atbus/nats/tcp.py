@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from atbus.nats import bounds
+from atbus.nats.farewell import keep_socket, let_go
 from atbus.nats.faults import Fault, Reason
 from atbus.nats.pace import ReadPace
 
@@ -61,6 +62,8 @@ class TcpClient(Protocol):
         self._tls_context: Any = None
         # What bytes go to; None when they are the transport's to change or to write.
         self._socket: socket.socket | None = None
+        # What is left of a connection that is given up, until Twisted has closed it.
+        self._kept: socket.socket | None = None
 
     def connectionMade(self) -> None:
         """Greet the client, or begin TLS."""
@@ -162,6 +165,8 @@ class TcpClient(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection has ended."""
         self._stop_waiting()
+        kept, self._kept = self._kept, None
+        let_go(kept, self._gateway.settings.write_seconds)
         if self._client is not None:
             self._client.lost()
 
@@ -189,7 +194,8 @@ class TcpClient(Protocol):
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once; only what the kernel has can still be read."""
+        self._kept = keep_socket(self.transport)
         self.transport.abortConnection()
 
     def taken_bytes(self) -> int:

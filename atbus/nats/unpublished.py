@@ -1,5 +1,5 @@
 """
-What a client is told whose publication the bus cannot carry.
+What a client is told whose publication, or subscription, the bus cannot carry.
 
 Clients take most errors for the end of everything, and go on after one that begins as those about
 rights do. nats-server has words of that kind for a subject, and for a reply subject.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from atbus.errors import Status, SubjectError, Undeliverable
 from atbus.nats.accounts import Names
 from atbus.nats.faults import error_line
-from atbus.nats.raw_subjects import quoted
+from atbus.nats.raw_subjects import is_pattern, quoted
 from atbus.subjects.pattern import parse_subject
 
 
@@ -31,13 +31,42 @@ def complaint(names: Names, subject: bytes, reply: bytes, error: Exception) -> b
         return b""
     if _is_good(names, subject):
         # Then it is the other one.
-        return error_line(f"Permissions Violation for Publish with Reply of {quoted(reply)}")
+        return refused_reply(reply)
     return b"" if b"" in subject.split(b".") else refused(subject)
 
 
 def refused(subject: bytes) -> bytes:
     """Write that a client may not publish on a subject."""
     return error_line(f"Permissions Violation for Publish to {quoted(subject)}")
+
+
+def refused_reply(reply: bytes) -> bytes:
+    """Write that a client may not have answers sent to a reply subject."""
+    return error_line(f"Permissions Violation for Publish with Reply of {quoted(reply)}")
+
+
+def violation(subject: bytes, queue: str) -> str:
+    """
+    Write that a client may not subscribe.
+
+    :param subject: To this.
+    :param queue: As a member of this group; empty for none.
+    """
+    text = f"Permissions Violation for Subscription to {quoted(subject)}"
+    return f"{text} using queue {quoted(queue.encode())}" if queue else text
+
+
+def unsubscribable(subject: bytes, queue: str) -> bytes:
+    """
+    Write what a client is told who may subscribe, but to what no bus carries.
+
+    What is no pattern anywhere is called that, as by nats-server, after which clients close. What
+    is one there is refused in its words for what is not allowed, after which they go on.
+
+    :param subject: What it has asked for.
+    :param queue: As a member of this group; empty for none.
+    """
+    return error_line(violation(subject, queue) if is_pattern(subject) else "Invalid Subject")
 
 
 def _is_good(names: Names, subject: bytes) -> bool:

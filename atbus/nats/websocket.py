@@ -8,6 +8,7 @@ whole messages, and a message may be as long as somebody who is not known yet sa
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +17,14 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.http import BAD_REQUEST
+from twisted.web.http import BAD_REQUEST, NOT_FOUND
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from twisted.web.websocket import WebSocketResource, WebSocketTransport
 from zope.interface import implementer
 
 from atbus.nats import bounds
+from atbus.nats.farewell import keep_socket, let_go
 from atbus.nats.faults import Fault, Reason
 from atbus.nats.frames import Frames, framed
 from atbus.nats.pace import ReadPace
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 #: How a request ends that may be answered with frames.
 _END: Final = b"\r\n\r\n"
+
+#: How paths end at which servers expect somebody else, who is not told that he is a client.
+_OTHERS: Final = (b"/leafnode", b"/mqtt")
 
 
 def websocket_site(gateway: Gateway) -> WrappingFactory:
@@ -112,7 +117,7 @@ class _Doors(WrappingFactory):
 
 
 class _AnyPath(WebSocketResource):
-    """Clients may ask for any path."""
+    """Clients may ask for any path but those of other protocols."""
 
     isLeaf = True
 
@@ -122,6 +127,9 @@ class _AnyPath(WebSocketResource):
 
     def render_GET(self, request: Request) -> bytes | int:
         """Begin with messages, if what the client says of them can be read."""
+        if request.path.endswith(_OTHERS):
+            request.setResponseCode(NOT_FOUND)
+            return b"only clients of NATS are served here"
         try:
             return super().render_GET(request)
         except (RequestError, UnicodeError):
@@ -166,6 +174,8 @@ class WebSocketClient:
         # Whether the client is to be read later; and when it is, since there was much in one read.
         self._is_paused = False
         self._rest: IDelayedCall | None = None
+        # What is left of a connection that is given up, until Twisted has closed it.
+        self._kept: socket.socket | None = None
 
     def negotiationStarted(self, transport: WebSocketTransport) -> None:
         """Twisted has taken the connection over from HTTP."""
@@ -255,6 +265,8 @@ class WebSocketClient:
     def connectionLost(self, reason: Failure) -> None:
         """The connection has ended."""
         self._is_closed = True
+        kept, self._kept = self._kept, None
+        let_go(kept, self._gateway.settings.write_seconds)
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
@@ -276,8 +288,9 @@ class WebSocketClient:
         self._door.loseConnection()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once; only what the kernel has can still be read."""
         self._is_closed = True
+        self._kept = keep_socket(self._door)
         self._door.abortConnection()
 
     def taken_bytes(self) -> int:

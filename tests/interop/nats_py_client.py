@@ -52,7 +52,8 @@ async def connect(url: str, authority: str) -> Any:
 
 
 async def basics(here: str, there: str, authority: str = "") -> None:
-    """Publish, subscribe, groups, requests, headers, what nobody answers, and drain."""
+    """Publish, subscribe, groups, requests, headers, what is refused or not answered, and drain."""
+    await refused(here, authority)
     one, other = await connect(here, authority), await connect(there, authority)
     await everywhere(one, other, "ready")
 
@@ -94,6 +95,31 @@ async def basics(here: str, there: str, authority: str = "") -> None:
     except MaxPayloadError:
         say("that is too large")
     await drain(one, other)
+
+
+async def refused(url: str, authority: str) -> None:
+    """Go on after everything that a server would carry, and the bus does not."""
+    told: list[str] = []
+
+    async def note(error: Exception) -> None:
+        told.append(str(error))
+
+    client = await nats.connect(
+        url, connect_timeout=PATIENCE_SECONDS, tls=believe(authority), error_cb=note
+    )
+    deep, long = ".".join("t" * 17), "s" * 256
+    for subject in (deep, long, "a\x7fb"):
+        await client.subscribe(subject)
+        await client.publish(subject, b"")
+        await client.publish("a", b"", reply=subject)
+    await client.subscribe("a", queue=long)
+    subscription = await client.subscribe("a")
+    await client.publish("a", b"still")
+    message = await subscription.next_msg(PATIENCE_SECONDS)
+    assert message.data == b"still", message
+    assert len(told) == 10, told
+    assert all("permissions violation" in each.lower() for each in told), told
+    await client.close()
 
 
 async def given_up(one: Any) -> None:

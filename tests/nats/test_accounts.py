@@ -193,7 +193,10 @@ class AccountTests(HarborTests):
         client = self.enters(self.gateway_here, "a1")
         long = b".".join([b"x"] * 14)
         client.says(b"SUB %b 1\r\nPUB %b 1\r\nx\r\nSUB a 2\r\nPUB a 1\r\nx\r\n" % (long, long))
-        told = b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % long
+        told = b"-ERR 'Permissions Violation for %b to \"%b\"'\r\n"
         self.assertEqual(
-            self.heard(client), b"-ERR 'Invalid Subject'\r\n" + told + b"MSG a 2 1\r\nx\r\n"
+            self.heard(client),
+            told % (b"Subscription", long)
+            + told % (b"Publish", long)
+            + b"MSG a 2 1\r\nx\r\n",
         )

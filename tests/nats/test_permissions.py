@@ -29,6 +29,14 @@ class PermissionTests(SynchronousTestCase):
         self.assertTrue(permissions.may_publish("a.x"))
         self.assertFalse(permissions.may_publish("a.secret"))
 
+    def test_empty_tokens(self) -> None:
+        """What has one is in no list, whatever wildcards there are, of neither kind."""
+        permissions = Permissions(publish=rules(["a.*", "b.>", ">"]))
+        for subject in ("a.", "b.", "b..x", ".a", ".", "", "b.x."):
+            self.assertFalse(permissions.may_publish(subject), subject)
+            denied = Permissions(publish=rules(None, ["a.*", "b.>", ">"]))
+            self.assertTrue(denied.may_publish(subject), subject)
+
     def test_an_empty_list_allows_nothing(self) -> None:
         """A list is a list, also without entries."""
         self.assertFalse(Permissions(publish=rules([])).may_publish("a"))

@@ -1,4 +1,4 @@
-"""What the bus cannot carry is told to who has published it."""
+"""What the bus cannot carry is told to who has published it, or has asked for it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,36 @@ from tests.nats.transcripts import QUIET
 
 DEEP = b".".join([b"t"] * (limits.SUBJECT_TOKENS_MAX + 1))
 LONG = b"s" * (limits.SUBJECT_BYTES + 1)
+#: What a server carries, and the bus does not.
+KINDS = (
+    DEEP,
+    LONG,
+    b"\xff",
+    b"a\xed\xa0\x80",
+    *(b"a%cb" % control for control in (0, 1, 8, 0x0E, 0x1C, 0x1F, 0x7F)),
+    *(
+        f"a{blank}b".encode()
+        for blank in "\x85\xa0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000"
+    ),
+)
+#: What it does carry, though it looks alike.
+OTHERS = (
+    b".".join([b"t"] * limits.SUBJECT_TOKENS_MAX),
+    b"s" * limits.SUBJECT_BYTES,
+    *(f"a{letter}b".encode() for letter in "\x80\x9f\xad\u200b\u2060\ufeff\ufffd\U0001f68c"),
+)
 NOBODY = b"HMSG r.%b 9 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"
 
 
 def refused(subject: bytes, what: bytes = b"") -> bytes:
     """Write what a client is told."""
     return b"-ERR 'Permissions Violation for Publish %b \"%b\"'\r\n" % (what or b"to", subject)
+
+
+def not_subscribed(subject: bytes, queue: bytes = b"") -> bytes:
+    """Write what a client is told."""
+    group = b' using queue "%b"' % queue if queue else b""
+    return b"-ERR 'Permissions Violation for Subscription to \"%b\"%b'\r\n" % (subject, group)
 
 
 class UnpublishedTests(HarborTests):
@@ -32,7 +56,7 @@ class UnpublishedTests(HarborTests):
         self.network.settle(0.1)
         heard = caller.hears()
         self.assertIn(b"PONG\r\n", heard)
-        return heard.replace(b"PONG\r\n", b"")
+        return heard.replace(b"PONG\r\n", b"").replace(b"PING\r\n", b"")
 
     def test_subjects(self) -> None:
         """One that is too long, too deep or no text is named, for each publication."""
@@ -71,3 +95,40 @@ class UnpublishedTests(HarborTests):
         caller = self.enters(login, user="u", password="p", account="x")
         subject = b".".join([b"t"] * (limits.SUBJECT_TOKENS_MAX - 1))
         self.assertEqual(self.hears(caller, b"PUB %b 0\r\n\r\n" % subject), refused(subject))
+
+    def test_each_kind(self) -> None:
+        """Whatever there is no room for, each use of it is named, and the client stays."""
+        caller = self.enters()
+        for kind in KINDS:
+            named = kind.decode(errors="replace").encode()
+            heard = self.hears(caller, b"PUB %b 0\r\n\r\n" % kind)
+            self.assertEqual(heard, refused(named), kind)
+            heard = self.hears(caller, b"PUB a %b 0\r\n\r\n" % kind)
+            self.assertEqual(heard.partition(b"HMSG")[0], refused(named, b"with Reply of"), kind)
+            heard = self.hears(caller, b"SUB %b 1\r\n" % kind)
+            self.assertEqual(heard, not_subscribed(named), kind)
+        self.assertEqual(self.hears(caller, b"PUB a 0\r\n\r\n"), b"MSG a 9 0\r\n\r\n")
+
+    def test_queue_groups(self) -> None:
+        """The name of a group has the same letters and bytes; tokens are not counted in it."""
+        caller = self.enters()
+        for kind in KINDS[1:]:
+            heard = self.hears(caller, b"SUB a %b 1\r\n" % kind)
+            named = kind.decode(errors="replace").encode()
+            self.assertEqual(heard, not_subscribed(b"a", named), kind)
+        for sid, name in enumerate((DEEP, *OTHERS, b"a..b", b">", b"*", b"."), 1):
+            self.assertEqual(self.hears(caller, b"SUB q %b %d\r\n" % (name, sid)), b"", name)
+
+    def test_what_is_no_pattern_anywhere(self) -> None:
+        """That is called so, as by nats-server, also when it is too long besides."""
+        caller = self.enters()
+        for wrong in (b"a..b", b".", b">.a", b"%b." % DEEP, b"a.>.%b" % LONG):
+            heard = self.hears(caller, b"SUB %b 1\r\n" % wrong)
+            self.assertEqual(heard, b"-ERR 'Invalid Subject'\r\n", wrong)
+
+    def test_what_is_carried(self) -> None:
+        """As much as there is room for, and every other letter, visible or not."""
+        for kind in OTHERS:
+            caller = self.enters(subject=kind)
+            heard = self.hears(caller, b"PUB %b 0\r\n\r\n" % kind)
+            self.assertEqual(heard, b"MSG %b 9 0\r\n\r\n" % kind, kind)

@@ -15,6 +15,7 @@ from twisted.web.websocket import WebSocketClientEndpoint, WebSocketTransport
 
 from atbus.nats.gateway import Gateway
 from tests.channels.certificates import Files
+from tests.nats.frames import UPGRADE, frame
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase
 from tests.nats.test_gateway import info_of
 from tests.nats.transcripts import EOF, QUIET
@@ -118,6 +119,51 @@ class WebSocketTests(BrowserCase):
             browser.transport.sendBytesMessage(said[place : place + 7])
         self.assertEqual(await browser.hears(b"PONG\r\n"), b"MSG a 1 5\r\nhello\r\nPONG\r\n")
         self.assertEqual(gateway.clients[1].kind, "websocket")
+
+    def test_paths_of_others(self) -> Deferred[None]:
+        """Leafs and MQTT are not taken for clients; what only looks like their path is served."""
+        return Deferred.fromCoroutine(self.paths_of_others())
+
+    async def paths_of_others(self) -> None:
+        gateway = await self.gateway(websocket="127.0.0.1:0")
+        address = gateway.address("websocket")
+        assert address is not None
+        for path, is_served in (
+            (b"/leafnode", False),
+            (b"/mqtt", False),
+            (b"/any/mqtt?x=1", False),
+            (b"/leafnodes", True),
+            (b"/mqtt/", True),
+            (b"/?/mqtt", True),
+        ):
+            talker = await self.talker(address[1])
+            talker.says(UPGRADE.replace(b"/any", path))
+            heard = await talker.hears(b" \r\n" if is_served else b" served here")
+            status = b"HTTP/1.1 101 " if is_served else b"HTTP/1.1 404 "
+            self.assertTrue(heard.startswith(status), (path, heard))
+        self.assertEqual(len(gateway.clients), 3)
+
+    def test_who_is_too_slow(self) -> Deferred[None]:
+        """He is not reset: he reads what his socket has, and the end."""
+        return Deferred.fromCoroutine(self.who_is_too_slow())
+
+    async def who_is_too_slow(self) -> None:
+        limits: dict[str, Any] = {"pending_bytes_max": 200_000, "payload_bytes_max": 200_000}
+        gateway = await self.gateway(websocket="127.0.0.1:0", write_seconds=60.0, **limits)
+        ports = gateway.address(), gateway.address("websocket")
+        publisher, slow = [await self.talker((port or ("", 0))[1]) for port in ports]
+        slow.says(UPGRADE)
+        await slow.hears(b" \r\n")
+        slow.says(frame(QUIET + b"SUB a 1\r\nPING\r\n"))
+        await slow.hears(b"PONG\r\n")
+        slow.transport.pauseProducing()
+        while gateway.slow_consumers == 0:
+            publisher.says(b"PUB a 90000\r\n" + b"x" * 90_000 + b"\r\nPING\r\n")
+            await publisher.hears(b"PONG\r\n")
+        slow.transport.resumeProducing()
+        heard = await slow.hears(EOF)
+        self.assertTrue(slow.ended_well)
+        self.assertTrue(len(heard) > 90_000, len(heard))
 
     def test_both_kinds_meet(self) -> Deferred[None]:
         """A client over TCP and one over WebSocket hear each other, large payloads as well."""
