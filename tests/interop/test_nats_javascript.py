@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import signal
 import subprocess
@@ -36,15 +37,10 @@ class NatsJavaScriptTests(TwoGateways):
         folder = self._installed
         if folder is None:
             folder = type(self)._installed = Path(tempfile.mkdtemp(prefix="atbus-npm-"))
+            # Trial knows no end of a class.
+            atexit.register(shutil.rmtree, folder)
             self._install(str(npm), folder)
         self.environment["NODE_PATH"] = str(folder / "node_modules")
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Forget the packages."""
-        if cls._installed is not None:
-            shutil.rmtree(cls._installed)
-            cls._installed = None
 
     @staticmethod
     def _install(npm: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ KINDS = (
     LONG,
     b"\xff",
     b"a\xed\xa0\x80",
-    *(b"a%cb" % control for control in (0, 1, 8, 0x0E, 0x1C, 0x1F, 0x7F)),
+    *(b"a%cb" % control for control in (0, 1, 8, 0x0B, 0x0C, 0x0E, 0x1C, 0x1F, 0x7F)),
     *(
         f"a{blank}b".encode()
         for blank in "\x85\xa0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000"
