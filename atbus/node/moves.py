@@ -139,15 +139,18 @@ class Moves:
         """
         Take note that what takes an endpoint from now on overtakes nothing that went another way.
 
-        That way alone was flushed. A target may have come below the endpoint meanwhile, and what
-        went to its former place is flushed when the first message takes the endpoint.
+        The way to the endpoint itself was flushed, and nothing else. A target beyond it may have
+        come to be known there after the FLUSH had gone, or have moved there from a place to which
+        the same neighbor leads: what is still on its way to it is flushed when the first message
+        takes the endpoint.
 
         :param left: Where the way until now led through; None when nobody knows it any more.
         """
         for target in self._ways.destinations:
             if self._traffic.hop_to(target) is endpoint:
                 last = self._ways.last(target)
-                if last is None or last == left or not self.owes(last, target):
+                flushed = last == left and target == endpoint.bus_id
+                if last is None or flushed or not self.owes(last, target):
                     self._ways.settle(target, endpoint.bus_id)
 
     def forget(self, endpoint: Endpoint) -> None:

@@ -4,8 +4,9 @@ Opening the way to an endpoint, and keeping a data connection to it.
 A sibling that becomes reachable directly was reached through the upstream before. What is still on
 that way must not be overtaken: a FLUSH goes down it, addressed to the sibling itself, and until the
 sibling answers nothing is sent to it or through it; messages wait. One FLUSH per new link serves
-every flow that will take it, our own and those that pass through. When the sibling leaves, or is
-left, it is the same the other way round.
+every flow to the sibling, our own and those that pass through; what is for others beyond it may
+have gone elsewhere, and is looked at one by one (`atbus.node.moves`). When the sibling leaves, or
+is left, it is the same the other way round.
 
 A relay that has no way to the sibling drops the FLUSH, and an answer may be lost: as in
 `atbus.node.moves`, the way opens as soon as the FLUSH and all that went before it is acknowledged.

@@ -10,6 +10,7 @@ Proxies that come and go under load, judged by the checker.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from zope.interface import implementer
@@ -97,6 +98,19 @@ class ProxyBus:
         except KeyError:
             return False
         return node.state == "running" and not node.draining
+
+    def late_words(self, proxy: int, seconds: float) -> None:
+        """Let a proxy's words to the one above it, but not its data, be late again and again."""
+        bus, at = self.bus, 0.0
+        while at < seconds:
+            lasts_seconds = bus.random.uniform(0.05, 0.17)
+            bus.later(at, proxy, partial(self._delay_words, seconds=lasts_seconds))
+            at += lasts_seconds + bus.random.uniform(0.01, 0.1)
+
+    def _delay_words(self, node: Node, seconds: float) -> None:
+        control = self.bus.network.between(node, self.bus[CROSS])[0]
+        control.stall()
+        self.bus.network.clock.callLater(seconds, control.resume)
 
     def talk(self, seconds: float, pause_seconds: float = 0.02) -> None:
         """Let every leaf send to all others, a burst at a time, from now on."""

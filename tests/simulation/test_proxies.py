@@ -43,6 +43,29 @@ class PlannedTests(SynchronousTestCase):
                 self.assertEqual({proxies.upstream_of(leaf) for leaf in LEAVES}, {PROXIES[3]})
                 self.check(proxies)
 
+    def test_words_of_moves_come_late(self) -> None:
+        """
+        Leaves move below a proxy that has just come and connects to the others because of them.
+
+        The one above hears of the moves when it has data of those who moved: that waits there,
+        and nothing that takes a new connection between two proxies overtakes it.
+        """
+        policy = [{"name": "home", "action": "allow", "own_proxy": True}]
+        for seed in seeds(933, 4):
+            with VirtualBus(seed, delay_seconds=0.001) as bus:
+                proxies = ProxyBus(
+                    bus, direct_connections=True, policy=policy, upstream_return_seconds=1.0
+                )
+                proxies.start(PROXIES[:2])
+                proxies.talk(seconds=6)
+                bus.run(1)
+                for added in PROXIES[2:]:
+                    proxies.add(added)
+                    proxies.late_words(added, seconds=2)
+                    bus.run(2.5)
+                    self.assertEqual(bus[added].endpoints[PROXIES[0]].position.value, "peer")
+                self.check(proxies)
+
     def test_a_rolling_restart(self) -> None:
         """Each proxy is stopped and started again, one after the other."""
         for seed in seeds(920, 2):
