@@ -28,7 +28,9 @@ _ENTRY_BYTES = 8
 _COUNT_MAX = limits.RUN_COUNT_MAX
 # A link of a node with very many has little room between two looks at the node's budget: quarters
 # of quarters of that would soon be a message each.
-_GRANTED_WHOLE_BYTES = 16 * 1024
+_GRANTED_WHOLE_BYTES = 32 * 1024
+# How many messages of a run show that more will follow.
+_IN_SUCCESSION = 2
 # The kind that no message has.
 _NO_KIND: Any = object()
 
@@ -69,6 +71,10 @@ class Growth:
 
     def _enqueue(self, item: Item) -> None:
         """Queue an item whose bytes are counted elsewhere."""
+        raise NotImplementedError
+
+    def _widen(self) -> None:
+        """Have more room where there is little only because very many share the budget."""
         raise NotImplementedError
 
     def append(self, flow: Flow, kind: int, payload: bytes, size_bytes: int) -> None:
@@ -114,8 +120,12 @@ class Growth:
 
         They are counted as queued at once. Others find room beside them: a quarter is granted; or
         all of it when that is little, for who finds none looks, and what is not used comes back.
+        Where it is little because very many share the budget, more is held ahead at once.
         """
         room = self.room
+        if room < _GRANTED_WHOLE_BYTES and run.count == _IN_SUCCESSION:
+            self._widen()
+            room = self.room
         granted = min(
             self.run_bytes_max - run.size_bytes,
             (_COUNT_MAX - run.count) * _ENTRY_BYTES,

@@ -96,19 +96,16 @@ class Link(Growth):
         self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
         self.sluice = Sluice(takes_runs=IRunChannel.providedBy(connection.channel))
         self.pace = Pace()
-        self.is_long = False
         # What `room` was reckoned from: it, the bytes that were queued here and those that were
         # queued in all, and what could be queued besides, at that time.
         self._room_measured = self._bytes_measured = self._queued_measured = self._spare_bytes = 0
-        self.closed = self.muted = self.finished = False
+        self.is_long = self.closed = self.muted = self.finished = False
         self._account = context.budget.open()
         self._data_reader, self._publication_reader = data_reader, publication_reader
-        self._readers = readers
-        self._pass_on = pass_on
+        self._readers, self._pass_on = readers, pass_on
         self._outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
-        self._incoming = IncomingLedger()
+        self._incoming, self._ack_heard = IncomingLedger(), 0
         self._items: list[Item] = []
-        self._ack_heard = 0
         self._acking = Acking(context, self._incoming, self._tell_acks)
         self._unreadable = 0
         self._reading = False
@@ -254,12 +251,16 @@ class Link(Growth):
         self.measure()
         if size_bytes <= self._spare_bytes:
             if self._items:
-                # It grows in this turn: what is held ahead is given back when it is written.
-                room = self.room + self._account.hold_ahead()
-                self.room = self._room_measured = min(self._spare_bytes, room)
+                self._widen()
             return True
         takes_more = self._spare_bytes > 0 and not self.is_long
         return takes_more and self._account.has_room(size_bytes)
+
+    def _widen(self) -> None:
+        # What is queued grows in this turn: what is held ahead is given back when it is written.
+        room = min(self._spare_bytes, self._room_measured + self._account.hold_ahead())
+        self.room += room - self._room_measured
+        self._room_measured = room
 
     def has_room_for_answer(self, size_bytes: int) -> bool:
         """Tell whether an answer can be queued: it may go past the window and the node's budget."""
@@ -340,8 +341,8 @@ class Link(Growth):
     @property
     def idle(self) -> bool:
         """Tell whether nothing is queued, unacknowledged, or arrived and not yet discharged."""
-        waits = self._items or self.sluice.backlog
-        return not (waits or self._outgoing or self._incoming.outstanding)
+        outgoing, incoming = self._outgoing, self._incoming.outstanding
+        return not (self._items or self.sluice.backlog or outgoing or incoming)
 
     def owes(self, target: int) -> bool:
         """Tell whether anything for a destination is queued here, or not acknowledged."""
