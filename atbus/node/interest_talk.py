@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from twisted.internet.defer import Deferred, fail
@@ -33,7 +33,7 @@ from atbus.node.outbox import Notice
 from atbus.routing.table import Position
 from atbus.subjects import bounds
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
-from atbus.subjects.interest import Interests, Side, Wanted
+from atbus.subjects.interest import Interests, Row, Side, Wanted
 from atbus.subjects.pattern import parse_pattern
 from atbus.wire.extras import read_refused, refused_extra
 from atbus.wire.messages import Capability, Interest, InterestAck, InterestRefusal, Mode
@@ -52,6 +52,8 @@ _SIDES = {
     Position.PEER: Side.BESIDE,
     Position.DOWNSTREAM: Side.BELOW,
 }
+#: Nodes with the same value of this label are near each other.
+ZONE_LABEL: Final = "zone"
 # Of an entry its weight and the lengths of two texts.
 _ENTRY_BYTES = 8
 
@@ -109,7 +111,7 @@ class InterestTalk:
         """What this node can do, to be said in HELLO."""
         if self._context.mode is Mode.TEMPORARY:
             return Capability(0)
-        return Capability.SUBJECTS | Capability.GATES
+        return Capability.SUBJECTS | Capability.GATES | Capability.ZONES
 
     # Who takes part.
 
@@ -118,7 +120,7 @@ class InterestTalk:
         """Those who take part, and where they stand."""
         return self._interests.neighbors
 
-    def wanted_by(self, bus_id: int) -> dict[Wanted, int]:
+    def wanted_by(self, bus_id: int) -> dict[Row, int]:
         """Give what a neighbor wants, for itself and for those behind it; only to be read."""
         return self._interests.wanted_by(bus_id)
 
@@ -136,7 +138,8 @@ class InterestTalk:
             messages = self._interests.replay(bus_id)
         else:
             self.gates.begin(endpoint)
-            messages = self._interests.open(bus_id, _SIDES[endpoint.position])
+            side, zone = _SIDES[endpoint.position], _zone_of(endpoint)
+            messages = self._interests.open(bus_id, side, zone=zone)
             self._changed()
         self._talks[bus_id] = _Talk(control, endpoint.peer.epoch, deque(messages))
         self._feed(bus_id)
@@ -243,7 +246,11 @@ class InterestTalk:
         statistics = self._context.statistics
         statistics.interest_received += max(1, len(message.entries))
         self.gates.look(bus_id, message)
-        faults = self._interests.heard(bus_id, message)
+        try:
+            faults = self._interests.heard(bus_id, message)
+        except RemoteProtocolError as error:
+            link.unreadable(head, error)
+            return
         if faults:
             statistics.interest_ignored += faults
             self.name_full(bus_id, format_bus_id(bus_id))
@@ -445,7 +452,7 @@ class InterestTalk:
 
     def reconfigure(self) -> None:
         """Keep as much of what neighbors want as the configuration allows now."""
-        self._interests.bytes_max = self._context.config.interest_bytes
+        self._interests.room.bytes_max = self._context.config.interest_bytes
         self.flush_soon()
 
     def open(self) -> None:
@@ -464,6 +471,13 @@ class InterestTalk:
             each.errback(Undeliverable(Status.CLOSING, 0, 0, self._context.bus_id))
 
 
+def _zone_of(endpoint: Endpoint) -> str | None:
+    """Say in which zone everybody behind a neighbor is; None if it tells that itself."""
+    if endpoint.peer.capabilities & Capability.ZONES:
+        return None
+    return dict(endpoint.peer.request.labels).get(ZONE_LABEL, "")
+
+
 def _written(answer: Answer) -> InterestAck:
     refusal = answer.refusal
     return InterestAck(
@@ -475,7 +489,8 @@ def _written(answer: Answer) -> InterestAck:
 
 
 def _size_bytes(message: Interest | InterestAck) -> int:
-    if isinstance(message, InterestAck) or not message.entries:
-        return 2 * limits.FRAME_HEAD_BYTES + sum(len(extra.value) for extra in message.extras)
+    size_bytes = 2 * limits.FRAME_HEAD_BYTES + sum(len(extra.value) for extra in message.extras)
+    if isinstance(message, InterestAck):
+        return size_bytes
     texts = sum(len(entry.subject) + len(entry.queue) + _ENTRY_BYTES for entry in message.entries)
-    return 2 * limits.FRAME_HEAD_BYTES + texts
+    return size_bytes + texts

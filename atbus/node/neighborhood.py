@@ -20,6 +20,7 @@ from atbus.routing.drain import Drained
 from atbus.routing.record import Record
 from atbus.routing.relation import Relation
 from atbus.subjects.interest import Wanted
+from atbus.subjects.neighbor import wholes
 
 if TYPE_CHECKING:
     from atbus.node.parts import Parts
@@ -45,7 +46,7 @@ class Neighborhood:
 
         :returns: Each pattern and queue group, with the number of its members.
         """
-        return MappingProxyType(self._parts.subjects.talk.wanted_by(bus_id))
+        return MappingProxyType(wholes(self._parts.subjects.talk.wanted_by(bus_id)))
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -125,8 +125,7 @@ _CONNECTIONS: Final = {
         kind="text",
         meaning='Which member of a queue group gets what is published here or passes: "uniform" '
         '(each as often as any other), "local" (one at this node if there is any), or "nearest" '
-        '(one here, else one behind a neighbor with our label "zone", else any). Of who is further '
-        "away only the number is known.",
+        '(one here, else one anywhere at a node with our label "zone", else any).',
         key="subjects.queue_policy",
         reloadable=True,
     ),

@@ -14,6 +14,7 @@ from atbus.busid import BusId
 from atbus.errors import AddressError
 from atbus.node.report import PeerReport
 from atbus.routing.table import Position
+from atbus.subjects.neighbor import wholes
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -64,7 +65,7 @@ class PeerLinks:
             out_publications=endpoint.out_publications,
             in_bytes=endpoint.in_publication_bytes,
             out_bytes=endpoint.out_publication_bytes,
-            subscriptions=len(self._talk.wanted_by(endpoint.bus_id)),
+            subscriptions=len(wholes(self._talk.wanted_by(endpoint.bus_id))),
         )
 
 

@@ -114,6 +114,7 @@ class Passing:
     :param served: The branches that others have served.
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups.
+    :param zone: Which zone's members of the groups are to be preferred; empty for none.
     :param is_sole: Whether nobody on this branch has got it before.
     :param begins_here: Whether it is new to the bus, although a neighbor brought it.
     """
@@ -125,6 +126,7 @@ class Passing:
     served: tuple[int, ...] = ()
     queues_only: bool = False
     handed_back: bool = False
+    zone: str = ""
     is_sole: bool = True
     begins_here: bool = False
 

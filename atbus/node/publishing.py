@@ -380,6 +380,7 @@ class Publishing:
                 handed_back=passing.handed_back,
                 ours=publication.source == self._context.bus_id,
                 absent=way.absent(publication),
+                zone=passing.zone,
             )
         )
         if what.barred:
@@ -417,6 +418,7 @@ class Publishing:
             served=branch.served,
             queues_only=branch.queues_only,
             handed_back=passing.handed_back or back,
+            zone=branch.zone,
             is_sole=sole and bool(publication.reply_to),
         )
         self.spreading.send(publication, onward, branch.neighbor)
@@ -426,7 +428,11 @@ class Publishing:
         """Hand groups back that found nobody, unless they were handed back before."""
         if passing.came_from == HERE or passing.handed_back:
             return []
-        return [Branch(neighbor=passing.came_from, queues=unserved, queues_only=True)]
+        return [
+            Branch(
+                neighbor=passing.came_from, queues=unserved, queues_only=True, zone=passing.zone
+            )
+        ]
 
     def _towards_asker(self, publication: Publication, passing: Passing) -> list[Branch]:
         """Find the way back to who asked, for an answer that nobody seems to want."""

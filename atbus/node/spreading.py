@@ -10,7 +10,6 @@ counted. A neighbor of this process is given the objects themselves, beside the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from atbus import limits
@@ -19,6 +18,15 @@ from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint
 from atbus.node.outbox import Spread
 from atbus.node.publication import Passing, Publication, PublicationRun
+from atbus.node.publish_frames import (
+    HANDED_BACK,
+    OVERHEAD_BYTES,
+    QUEUES_ONLY,
+    cuts,
+    flags_of,
+    names_bytes,
+    passing_of,
+)
 from atbus.node.publishing import Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
 from atbus.wire import codec
@@ -27,10 +35,10 @@ from atbus.wire.extras import (
     piece_extra,
     read_header_size,
     read_piece,
+    zone_extra,
 )
 from atbus.wire.loose import Frame, LoosePublication, joined
-from atbus.wire.messages import Capability, DataResponse, Flags, Publish
-from atbus.wire.runs import TABLE_ENTRY
+from atbus.wire.messages import Capability, DataResponse, Publish
 
 if TYPE_CHECKING:
     from atbus.node.beyond import Foreign
@@ -39,14 +47,6 @@ if TYPE_CHECKING:
     from atbus.node.traffic import Traffic
     from atbus.wire.head import Head
     from atbus.wire.messages import Message
-
-# As plain numbers, which are quicker.
-_QUEUES_ONLY, _HANDED_BACK, _REQUEST = map(
-    int, (Flags.QUEUES_ONLY, Flags.HANDED_BACK, Flags.REQUEST)
-)
-# What a frame has besides its payload, its subjects, groups and branches: head, lengths, an entry
-# of the table, two extras.
-_OVERHEAD_BYTES = limits.FRAME_HEAD_BYTES + 8 + 8 + 8 + 12
 
 _Made: TypeAlias = bytes | LoosePublication
 
@@ -150,9 +150,8 @@ class Spreading:
         if endpoint is None:
             self._publishing.dropped(Status.NOT_CONNECTED, len(run))
             return
-        names_bytes = 2 + len(run.subject.encode()) + 8 * len(passing.served)
-        room = endpoint.frame_bytes_max - _OVERHEAD_BYTES - names_bytes
-        for start, stop in _cuts(run.payloads, room):
+        room = endpoint.frame_bytes_max - OVERHEAD_BYTES - names_bytes(passing, run.subject)
+        for start, stop in cuts(run.payloads, room):
             if stop - start == 1:
                 self._submit(endpoint, run.publications[start], passing, 0)
                 continue
@@ -229,14 +228,18 @@ class Spreading:
         self, publication: Publication, passing: Passing, owner: int, endpoint: Endpoint
     ) -> list[_Made]:
         """Make the frames of a publication, or take those of the branch before."""
-        flags, frame_bytes_max = _flags(passing), endpoint.frame_bytes_max
+        flags, frame_bytes_max = flags_of(passing), endpoint.frame_bytes_max
         is_loose = _takes_objects(endpoint)
-        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose)
+        can = bool(endpoint.peer.capabilities & Capability.ZONES)
+        zone = passing.zone if can and passing.queues else ""
+        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose, zone)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
         headers, size_bytes = publication.header_block, publication.size_bytes
         extras = (header_size_extra(len(headers)),) if headers else ()
-        room = frame_bytes_max - _OVERHEAD_BYTES - _names_bytes(publication, passing)
+        extras = (*extras, zone_extra(zone)) if zone else extras
+        names = (publication.subject, publication.reply_to)
+        room = frame_bytes_max - OVERHEAD_BYTES - names_bytes(passing, *names)
         whole = size_bytes <= room
         pieces: list[tuple[int, bytes | memoryview]]
         if whole and is_loose:
@@ -300,11 +303,12 @@ class Spreading:
         try:
             headers_bytes = read_header_size(message.extras)
             piece = read_piece(message.extras)
+            passing = passing_of(endpoint.bus_id, message)
         except RemoteProtocolError as error:
             link.unreadable(head, error)
             return
         if len(message.messages) > 1 and self._is_run(message, headers_bytes, piece):
-            self._run_arrived(endpoint, message)
+            self._run_arrived(endpoint, message, passing)
             return
         for place, (kind, body) in enumerate(message.messages):
             whole: bytes | None = body
@@ -313,12 +317,13 @@ class Spreading:
             if whole is None:
                 continue
             if headers is not None:
-                self._arrived(endpoint, message, place, kind, whole, headers)
+                self._arrived(endpoint, message, passing, place, kind, whole, headers)
             elif headers_bytes > len(whole):
                 self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
             else:
                 payload = whole[headers_bytes:] if headers_bytes else whole
-                self._arrived(endpoint, message, place, kind, payload, whole[:headers_bytes])
+                block = whole[:headers_bytes]
+                self._arrived(endpoint, message, passing, place, kind, payload, block)
 
     def _is_run(
         self, message: Publish, headers_bytes: int, piece: tuple[int, int] | None
@@ -332,7 +337,7 @@ class Spreading:
             and all(each == kind for each, _ in message.messages)
         )
 
-    def _run_arrived(self, endpoint: Endpoint, message: Publish) -> None:
+    def _run_arrived(self, endpoint: Endpoint, message: Publish, passing: Passing) -> None:
         config = self._context.config
         payloads = [payload for _, payload in message.messages]
         if max(map(len, payloads)) > config.message_bytes_max:
@@ -347,11 +352,11 @@ class Spreading:
             message.sequence,
             hops=max(0, config.hops - message.hop_limit),
         )
-        self._publishing.run_arrived(run, _passing(endpoint, message))
+        self._publishing.run_arrived(run, passing)
 
     def _is_credible(self, link: Link, message: Publish) -> bool:
         """Tell whether a neighbor may pass a publication on, or may return it."""
-        if message.flags & _HANDED_BACK and self._publishing.has_entrusted(
+        if message.flags & HANDED_BACK and self._publishing.has_entrusted(
             message.source, message.epoch, message.sequence
         ):
             return True
@@ -361,6 +366,7 @@ class Spreading:
         self,
         endpoint: Endpoint,
         message: Publish,
+        passing: Passing,
         place: int,
         kind: int,
         payload: bytes,
@@ -382,13 +388,13 @@ class Spreading:
             None,
             max(0, context.config.hops - message.hop_limit),
         )
-        self._publishing.arrived(publication, _passing(endpoint, message))
+        self._publishing.arrived(publication, passing)
 
     def _reassemble(
         self, neighbor: int, message: Publish, piece: tuple[int, int], kind: int, body: bytes
     ) -> bytes | None:
         """Put a publication together; None while it is not whole."""
-        way = message.flags & (_QUEUES_ONLY | _HANDED_BACK)
+        way = message.flags & (QUEUES_ONLY | HANDED_BACK)
         offset, total = piece
         try:
             outcomes = self._reassembly.add(
@@ -454,46 +460,3 @@ def _takes_objects(endpoint: Endpoint) -> bool:
     """Tell whether what goes to a neighbor now goes through memory, as it is."""
     link = endpoint.open_link
     return link is not None and link.sluice.takes_runs
-
-
-def _flags(passing: Passing) -> int:
-    return (
-        (_QUEUES_ONLY if passing.queues_only else 0)
-        | (_HANDED_BACK if passing.handed_back else 0)
-        | (_REQUEST if passing.is_sole else 0)
-    )
-
-
-def _passing(endpoint: Endpoint, message: Publish) -> Passing:
-    """Read what publications bring along."""
-    flags = int(message.flags)
-    return Passing(
-        came_from=endpoint.bus_id,
-        epoch=message.epoch,
-        hop_limit=message.hop_limit - 1,
-        queues=message.queues,
-        served=message.served,
-        queues_only=bool(flags & _QUEUES_ONLY),
-        handed_back=bool(flags & _HANDED_BACK),
-        is_sole=bool(flags & _REQUEST),
-    )
-
-
-def _cuts(payloads: Sequence[bytes], room: int) -> Iterator[tuple[int, int]]:
-    """Cut a run into frames: where each begins and ends; what is too long for one stands alone."""
-    start = 0
-    size_bytes = 0
-    for place, payload in enumerate(payloads):
-        cost = TABLE_ENTRY.size + len(payload)
-        if place > start and (size_bytes + cost > room or place - start == limits.RUN_COUNT_MAX):
-            yield start, place
-            start, size_bytes = place, 0
-        size_bytes += cost
-    yield start, len(payloads)
-
-
-def _names_bytes(publication: Publication, passing: Passing) -> int:
-    """Count what subjects, groups and branches take."""
-    names = (publication.subject, publication.reply_to, *passing.queues)
-    texts = sum(2 + len(name.encode()) for name in names)
-    return texts + 8 * len(passing.served)

@@ -14,7 +14,7 @@ from atbus.node.beyond import Beyond
 from atbus.node.endpoint import Endpoint
 from atbus.node.gates import Gates
 from atbus.node.inquiries import Inquiries
-from atbus.node.interest_talk import InterestTalk
+from atbus.node.interest_talk import ZONE_LABEL, InterestTalk
 from atbus.node.publish_pace import PublishPace
 from atbus.node.publishing import Publishing
 from atbus.node.spreading import Spreading
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from atbus.node.readers import FrameReader
     from atbus.node.sending import Sender
     from atbus.node.traffic import Traffic
-
-# Nodes with the same value of this label are near each other.
-_ZONE = "zone"
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -67,15 +64,8 @@ class SubjectParts:
         self._look_around()
 
     def _look_around(self) -> None:
-        """Note who is near, and whose members our upstream tells us of as well."""
+        """Note whose members our upstream tells us of as well."""
         context, distributor = self.context, self.distributor
-        zone = context.config.labels.get(_ZONE)
-        if zone is not None or distributor.zone:
-            distributor.zone = {
-                bus_id
-                for bus_id, endpoint in self.endpoints.items()
-                if zone is not None and dict(endpoint.peer.request.labels).get(_ZONE) == zone
-            }
         beside = [bus_id for bus_id, side in self.talk.sides.items() if side is Side.BESIDE]
         if beside or distributor.siblings:
             distributor.siblings = {
@@ -118,10 +108,13 @@ def make_subjects(
     :param endpoints: The registered remote nodes by id; shared with the registrar.
     :param sender: Knows whether anything may be sent now.
     """
-    interests = Interests(context.config.interest_bytes)
+    zone = context.config.labels.get(ZONE_LABEL, "")
+    interests = Interests(context.config.interest_bytes, zone)
     subscribers = Subscribers(context, interests)
     preference = Preference(context.config.queue_policy)
-    distributor = Distributor(interests, context.random.randrange, preference=preference)
+    distributor = Distributor(
+        interests, context.random.randrange, preference=preference, zone=zone
+    )
     publishing = Publishing(context, subscribers, distributor, sender)
     inquiries = Inquiries(context, publishing)
     beyond = Beyond(context, interests, publishing, subscribers)

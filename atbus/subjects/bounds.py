@@ -56,6 +56,14 @@ ANSWERS_MAX: Final = 10_000
 #: many come and go, the bus hears of it twice a second, and draws by sizes that are as old.
 SIZES_SECONDS: Final = 0.5
 
+#: Zones of one queue group that a neighbor is told of, so that a group costs no more than so many
+#: others: there are three to six in a region. Members in further ones count as being in none.
+ZONES_TOLD_MAX: Final = 16
+
+#: Up to which part of its memory for interest something about zones is kept: who wants something
+#: gets it first, then it is known how near he is.
+ZONES_SHARE_MAX: Final = 0.5
+
 #: How many times as much as one neighbor all of them may have of memory for what they want: two or
 #: three of a proxy's may tell of many subjects, hardly all.
 INTEREST_SHARES: Final = 4

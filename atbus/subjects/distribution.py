@@ -23,6 +23,9 @@ The rules (wire protocol, 6.6 and 7.20):
    has no other member.
 7. Who may not have it by his rights is no branch: a group goes to another member, and where nobody
    else wants it, nobody has it.
+8. Who prefers what is near takes a member here, else one in his zone, wherever it is. He names the
+   zone, and every branch that gets groups is told. Who is told of a zone takes a member in it if
+   any is known, and does not ask what he prefers himself.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ class Preference(enum.Enum):
     UNIFORM = "uniform"
     #: One at this node if there is any, else as often as any other.
     LOCAL = "local"
-    #: One at this node, else one behind a neighbor of our zone, else any.
+    #: One at this node, else one in our zone, else any.
     NEAREST = "nearest"
 
 
@@ -60,6 +63,8 @@ class Incoming:
     :param handed_back: Whether a branch has returned the groups, to this node or to one before.
     :param ours: Whether it began here, also when it comes back; what comes from outside does.
     :param absent: The groups of which no member at this node takes it.
+    :param zone: Which zone's members of the groups are to be preferred, as somebody before has
+        chosen; empty for none.
     """
 
     subject: tuple[str, ...]
@@ -70,6 +75,7 @@ class Incoming:
     handed_back: bool = False
     ours: bool = False
     absent: tuple[str, ...] = ()
+    zone: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,12 +86,14 @@ class Branch:
     :param queues: The groups to serve there.
     :param served: What to write as *served*.
     :param queues_only: Whether plain subscribers there have it already, or there are none.
+    :param zone: Which zone's members of the groups are to be preferred there.
     """
 
     neighbor: int
     queues: tuple[str, ...] = ()
     served: tuple[int, ...] = ()
     queues_only: bool = False
+    zone: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -119,8 +127,9 @@ class Distributor:
     :param interests: What is known.
     :param draw: Gives a random number from 0 to below its argument.
     :param preference: Which member of a group is to be taken.
-    :param zone: The neighbors that are near, for `Preference.NEAREST`; it may change.
-    :param siblings: The peers that have our upstream, whose members it counts as well; likewise.
+    :param zone: Where we are, for `Preference.NEAREST`; empty for nowhere in particular.
+    :param siblings: The peers that have our upstream, whose members it counts as well; they may
+        change.
     """
 
     def __init__(
@@ -129,7 +138,7 @@ class Distributor:
         draw: Callable[[int], int],
         *,
         preference: Preference = Preference.UNIFORM,
-        zone: Collection[int] = frozenset(),
+        zone: str = "",
         siblings: Collection[int] = frozenset(),
     ) -> None:
         self.preference = preference
@@ -172,17 +181,18 @@ class Distributor:
             if taker.wanted.queue:
                 groups.setdefault(taker.wanted.queue, []).append(taker)
         wanted = tuple(groups) if incoming.came_from == HERE else incoming.queues
+        zone = self._zone(incoming)
         queues: dict[int, list[str]] = {}
         unserved: list[str] = []
         for queue in wanted:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            place = self._choose(members, allowed - allies)
+            place = self._choose(members, allowed - allies, incoming)
             if place is None and allies:
-                place = self._choose(members, allowed)
+                place = self._choose(members, allowed, incoming)
             if place is None and sides.get(incoming.came_from) is Side.OUTSIDE:
-                place = self._choose(members, alone - {incoming.came_from})
+                place = self._choose(members, alone - {incoming.came_from}, incoming)
             if place is None:
                 unserved.append(queue)
             else:
@@ -197,6 +207,7 @@ class Distributor:
                     queues=tuple(queues.get(neighbor, ())),
                     served=tuple(bus_id for bus_id in served if bus_id != neighbor),
                     queues_only=neighbor not in plain,
+                    zone=zone if neighbor in queues else "",
                 )
                 for neighbor in dict.fromkeys((*plain, *queues))
             ),
@@ -271,19 +282,22 @@ class Distributor:
         served = frozenset(incoming.served)
         return here, {place: None for place in places if place in allowed and place not in served}
 
-    def _choose(self, takers: Sequence[Taker], allowed: Collection[int]) -> int | None:
+    def _zone(self, incoming: Incoming) -> str:
+        """Say which zone is preferred (rule 8); empty for none."""
+        return incoming.zone or (self.zone if self.preference is Preference.NEAREST else "")
+
+    def _choose(
+        self, takers: Sequence[Taker], allowed: Collection[int], incoming: Incoming
+    ) -> int | None:
         """Draw the place of the one member of a group that gets it; None when there is none."""
-        weights: dict[int, int] = {}
-        for taker in takers:
-            if taker.neighbor == HERE or taker.neighbor in allowed:
-                weight = self._interests.weight(taker)
-                weights[taker.neighbor] = weights.get(taker.neighbor, 0) + weight
-        self._count_once(weights)
-        if self.preference is not Preference.UNIFORM and HERE in weights:
+        takers = [each for each in takers if each.neighbor == HERE or each.neighbor in allowed]
+        weights = self._weights(takers)
+        if not incoming.zone and self.preference is not Preference.UNIFORM and HERE in weights:
             return HERE
-        if self.preference is Preference.NEAREST:
-            near = {place: weight for place, weight in weights.items() if place in self.zone}
-            weights = near or weights
+        zone = self._zone(incoming)
+        if zone:
+            near = self._weights(takers, zone)
+            weights = near if any(near.values()) else weights
         total = sum(weights.values())
         if not total:
             return None
@@ -293,6 +307,15 @@ class Distributor:
             if drawn < 0:
                 return place
         raise AssertionError("a number was drawn that is not below the sum of all weights")
+
+    def _weights(self, takers: Sequence[Taker], zone: str = "") -> dict[int, int]:
+        """Count the members of a group at each place, all of them or those in one zone."""
+        weights: dict[int, int] = {}
+        for taker in takers:
+            weight = self._interests.weight(taker, zone)
+            weights[taker.neighbor] = weights.get(taker.neighbor, 0) + weight
+        self._count_once(weights)
+        return weights
 
     def _count_once(self, weights: dict[int, int]) -> None:
         """Take off what our upstream tells of what our siblings have told us themselves."""

@@ -18,24 +18,29 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
    was lost, everything is told anew (`atbus.subjects.doubt`).
 5. A neighbor may be *shut out*: then what it wants is heard and not honoured, but for what the bus
    itself needs (`atbus.subjects.gate`). What that is for comes first in a replay.
+6. How many members of a group are in one zone is interest of its own (`atbus.subjects.zones`), told
+   to neighbors that know of zones. Nothing matches it, and it is kept in what others leave over.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
+
+import attrs
 
 from atbus import limits
 from atbus.errors import Status
-from atbus.subjects import bounds
-from atbus.subjects.cost import cost_of
 from atbus.subjects.index import SubjectIndex
-from atbus.subjects.neighbor import Clusters, Neighbor, Sums, is_valid, put
-from atbus.subjects.pattern import OWN_SUBJECTS, check_queue, parse_pattern
-from atbus.subjects.telling import batches, entry_of, exchanged, place_in_replay
-from atbus.wire.digests import DIGEST_MODULUS, interest_digest
-from atbus.wire.messages import Interest, InterestAck, InterestEntry
+from atbus.subjects.neighbor import Clusters, Neighbor, Sums, is_valid, put, wholes
+from atbus.subjects.pattern import check_queue, parse_pattern
+from atbus.subjects.room import Room
+from atbus.subjects.telling import digest_of, entry_of, exchanged, place_in_replay, written
+from atbus.subjects.zones import Part, Zones
+from atbus.wire.digests import DIGEST_MODULUS
+from atbus.wire.extras import read_zone
+from atbus.wire.messages import Interest, InterestAck
 
 #: The place of this node's own subscribers among the neighbors.
 HERE: Final = 0
@@ -66,6 +71,15 @@ class Wanted(NamedTuple):
     pattern: str
     queue: str = ""
 
+    @property
+    def zone(self) -> str:
+        """Of which zone the members are: of all, and of none."""
+        return ""
+
+
+#: What is told, as a whole or zone by zone.
+Row: TypeAlias = Wanted | Part
+
 
 class Taker(NamedTuple):
     """
@@ -83,25 +97,26 @@ class Interests:
     """
     The interest of one node and of all of its neighbors.
 
-    :param bytes_max: Memory for what one neighbor tells of; all of them may have
-        `bounds.INTEREST_SHARES` times as much. Others may be set at any time, and hold for what
-        comes then.
+    :param bytes_max: Memory for what one neighbor tells of, as in `Room`.
+    :param zone: In which zone this node is; empty for none.
     """
 
-    def __init__(self, bytes_max: int = limits.INTEREST_BYTES) -> None:
-        self.bytes_max = bytes_max
-        self._heard_bytes = 0
-        self._sums: dict[Wanted, Sums] = {}
+    def __init__(self, bytes_max: int = limits.INTEREST_BYTES, zone: str = "") -> None:
+        #: For what neighbors want.
+        self.room = Room(bytes_max)
+        self._sums: dict[Row, Sums] = {}
         self._neighbors: dict[int, Neighbor] = {}
         #: Who belongs to one cluster of servers.
         self.clusters = Clusters()
+        self._zones = Zones()
+        self._zones.of[HERE] = zone
         self._index: SubjectIndex[Taker] = SubjectIndex()
         #: Grows when somebody begins or ends to want something, or to take part.
         self.version = 0
         self._sides: dict[int, Side] = {}
 
     def __len__(self) -> int:
-        """Count the patterns and groups that anybody wants."""
+        """Count the patterns and groups that anybody wants, and the zones of groups."""
         return len(self._sums)
 
     @property
@@ -109,15 +124,15 @@ class Interests:
         """Those who take part, and where they stand; only to be read."""
         return self._sides
 
-    def wanted_by(self, bus_id: int) -> dict[Wanted, int]:
+    def wanted_by(self, bus_id: int) -> dict[Row, int]:
         """Give what a neighbor has told that it wants, and how often; only to be read."""
         neighbor = self._neighbors.get(bus_id)
         return {} if neighbor is None else neighbor.heard
 
     def told_to(self, bus_id: int) -> dict[Wanted, int]:
-        """Give what a neighbor was told that is wanted, and how often; only to be read."""
+        """Give what a neighbor was told that is wanted, and how often, but for zones."""
         neighbor = self._neighbors.get(bus_id)
-        return {} if neighbor is None else neighbor.told
+        return {} if neighbor is None else wholes(neighbor.told)
 
     def wanted_under(self, prefix: str) -> list[str]:
         """List the patterns that begin so and that anybody wants, in no queue group."""
@@ -149,9 +164,14 @@ class Interests:
         """
         return self._index.match(subject)
 
-    def weight(self, taker: Taker) -> int:
-        """Count the members of a group at one place; 1 for plain interest, 0 for none."""
-        sums = self._sums.get(taker.wanted)
+    def weight(self, taker: Taker, zone: str = "") -> int:
+        """
+        Count the members of a group at one place; 1 for plain interest, 0 for none.
+
+        :param zone: Only those of this zone; empty for all.
+        """
+        wanted = taker.wanted
+        sums = self._sums.get(Part(*wanted, zone) if zone else wanted)
         return 0 if sums is None else sums.weights.get(taker.neighbor, 0)
 
     # This node's own subscribers.
@@ -178,17 +198,22 @@ class Interests:
 
     # Neighbors.
 
-    def open(self, bus_id: int, side: Side, cluster: int = 0) -> list[Interest]:
+    def open(
+        self, bus_id: int, side: Side, cluster: int = 0, zone: str | None = ""
+    ) -> list[Interest]:
         """
         Begin to talk with a neighbor that takes part.
 
         :param cluster: The number of its cluster of servers, who give each other what they want
             and are told nothing of each other; 0 for none.
+        :param zone: In which zone everybody behind it is taken to be, empty for none; None: it
+            tells that itself.
         :returns: The replay for it. What an earlier connection was told is forgotten.
         """
         assert bus_id != HERE
         self.close(bus_id)
-        self._neighbors[bus_id] = Neighbor(side, cluster)
+        self._neighbors[bus_id] = Neighbor(side, cluster, tells_zones=zone is None)
+        self._zones.of[bus_id] = zone or ""
         self.clusters.join(cluster, bus_id)
         self._look_around()
         return self.replay(bus_id)
@@ -199,10 +224,11 @@ class Interests:
         if neighbor is not None:
             self._look_around()
             self.clusters.leave(neighbor.cluster, bus_id)
-            self._heard_bytes -= neighbor.heard_bytes
+            self.room.give_all_back(neighbor)
             for wanted in neighbor.heard:
                 if neighbor.honours(wanted):
                     self._set_weight(bus_id, neighbor.side, wanted, 0)
+            del self._zones.of[bus_id]
 
     def honour(self, bus_id: int, *, plain: bool, groups: bool) -> None:
         """Say what counts of that which a neighbor wants; what the bus itself needs always does."""
@@ -245,24 +271,15 @@ class Interests:
             for wanted in self._sums
             if (weight := self._weight_for(bus_id, neighbor, wanted))
         }
-        neighbor.told_digest = 0
+        neighbor.told_digest = sum(digest_of(*each) for each in neighbor.told.items())
+        neighbor.told_digest %= DIGEST_MODULUS
         neighbor.changed.clear()
         neighbor.resized.clear()
         neighbor.doubt.replayed()
-        entries = [entry_of(wanted, weight) for wanted, weight in neighbor.told.items()]
-        entries.sort(key=place_in_replay)
-        for entry in entries:
-            neighbor.told_digest += interest_digest(entry)
-        neighbor.told_digest %= DIGEST_MODULUS
-        all_of_it = list(batches(entries)) or [()]
+        told = sorted(neighbor.told.items(), key=lambda each: place_in_replay(each[0]))
+        messages = written(told, neighbor.generation) or [Interest(generation=neighbor.generation)]
         return [
-            Interest(
-                generation=neighbor.generation,
-                replay=True,
-                last=number == len(all_of_it),
-                entries=batch,
-            )
-            for number, batch in enumerate(all_of_it, start=1)
+            attrs.evolve(message, replay=True, last=message is messages[-1]) for message in messages
         ]
 
     @property
@@ -283,22 +300,19 @@ class Interests:
             if sizes:
                 changed |= neighbor.resized
                 neighbor.resized = {}
-            entries: list[InterestEntry] = []
+            told: list[tuple[Row, int]] = []
             for wanted in changed:
                 weight = self._weight_for(bus_id, neighbor, wanted)
                 before = neighbor.told.get(wanted, 0)
                 if weight and before and not sizes:
                     neighbor.resized[wanted] = None
                 elif weight != before:
-                    entries.append(entry_of(wanted, weight))
+                    told.append((wanted, weight))
                     neighbor.told_digest = exchanged(neighbor.told_digest, wanted, before, weight)
                     put(neighbor.told, wanted, weight)
-            if entries:
+            if told:
                 neighbor.doubt.told()
-            news.extend(
-                (bus_id, Interest(generation=neighbor.generation, entries=batch))
-                for batch in batches(entries)
-            )
+            news += [(bus_id, message) for message in written(told, neighbor.generation)]
         return news
 
     def heard(self, bus_id: int, message: Interest) -> int:
@@ -307,14 +321,19 @@ class Interests:
 
         :returns: How many of the entries are no patterns or groups, or more than there is memory
             for; they are skipped. Of the latter `names_full` tells.
+        :raises MalformedFrame: It is about a zone that is none.
         """
+        zone = read_zone(message.extras)
         neighbor = self._neighbors[bus_id]
+        if zone and not neighbor.tells_zones:
+            return len(message.entries)
         if message.replay and message.generation != neighbor.heard_generation:
             neighbor.heard_generation = message.generation
             neighbor.repeated = set()
         faults = 0
         for entry in message.entries:
-            wanted = Wanted(entry.subject, entry.queue)
+            names = entry.subject, entry.queue
+            wanted: Row = Part(*names, zone) if zone else Wanted(*names)
             if not is_valid(wanted):
                 faults += 1
                 continue
@@ -332,16 +351,8 @@ class Interests:
         return faults
 
     def names_full(self, bus_id: int) -> bool:
-        """
-        Tell, once, that something of a neighbor's was refused for want of memory.
-
-        :returns: Whether it was, since this was asked or there was room for a quarter more.
-        """
-        neighbor = self._neighbors[bus_id]
-        is_full, neighbor.is_full = neighbor.is_full, False
-        was_named = neighbor.is_named
-        neighbor.is_named = was_named or is_full
-        return is_full and not was_named
+        """Tell, once, that something of a neighbor's was refused: see `Room.names_full`."""
+        return self.room.names_full(self._neighbors[bus_id])
 
     # Digests.
 
@@ -407,61 +418,38 @@ class Interests:
         return doubt.answered(answer.generation, answer.barrier, answer.digest)
 
     def with_room(self) -> list[int]:
-        """
-        Name neighbors for whom there is room again after something of theirs was refused.
-
-        :returns: Each once, when a quarter of what it may have is free.
-        """
-        bound = self.bytes_max * 3
-        if self._heard_bytes * 4 >= bound * bounds.INTEREST_SHARES:
-            return []
-        found = [
-            bus_id
-            for bus_id, neighbor in self._neighbors.items()
-            if neighbor.has_missed and neighbor.heard_bytes * 4 < bound
-        ]
-        for bus_id in found:
-            self._neighbors[bus_id].has_missed = False
-        return found
+        """Name neighbors for whom there is room again, each once: see `Room.again`."""
+        return self.room.again(self._neighbors)
 
     # Inside.
 
-    def _hear(self, bus_id: int, neighbor: Neighbor, wanted: Wanted, weight: int) -> bool:
+    def _hear(self, bus_id: int, neighbor: Neighbor, wanted: Row, weight: int) -> bool:
         before = neighbor.heard.get(wanted, 0)
         if before == weight:
             return True
-        if not (before and weight):
-            cost_bytes = cost_of(*wanted) if weight else -cost_of(*wanted)
-            if weight and not self._has_room(neighbor, wanted, cost_bytes):
-                neighbor.is_full = neighbor.has_missed = True
-                return False
-            neighbor.heard_bytes += cost_bytes
-            self._heard_bytes += cost_bytes
-            if neighbor.is_named and neighbor.heard_bytes * 4 < self.bytes_max * 3:
-                neighbor.is_named = False
+        rows = wanted, self._zones.part(bus_id, wanted)
+        if not before and not self.room.take(neighbor, *rows):
+            return False
+        if not weight:
+            self.room.give_back(neighbor, *rows)
         neighbor.heard_digest = exchanged(neighbor.heard_digest, wanted, before, weight)
         put(neighbor.heard, wanted, weight)
         self._change(bus_id, wanted, weight)
         return True
 
-    def _has_room(self, neighbor: Neighbor, wanted: Wanted, cost_bytes: int) -> bool:
-        if wanted.pattern.startswith(OWN_SUBJECTS):
-            cost_bytes -= bounds.OWN_INTEREST_BYTES
-        its_bytes, all_bytes = neighbor.heard_bytes + cost_bytes, self._heard_bytes + cost_bytes
-        all_max = self.bytes_max * bounds.INTEREST_SHARES
-        return its_bytes <= self.bytes_max and all_bytes <= all_max
-
-    def _change(self, place: int, wanted: Wanted, weight: int) -> None:
+    def _change(self, place: int, wanted: Row, weight: int) -> None:
         if place == HERE:
             self._set_weight(place, Side.BELOW, wanted, weight)
         elif (neighbor := self._neighbors[place]).honours(wanted):
             self._set_weight(place, neighbor.side, wanted, weight)
 
-    def _set_weight(self, place: int, side: Side, wanted: Wanted, weight: int) -> None:
+    def _set_weight(self, place: int, side: Side, wanted: Row, weight: int) -> None:
         """Count what is wanted at one place, and note who may have to be told."""
         sums = self._sums.get(wanted)
         if sums is None:
             sums = self._sums[wanted] = Sums()
+            if isinstance(wanted, Part):
+                self._zones.appeared(wanted)
         before = sums.weights.get(place, 0)
         put(sums.weights, place, weight)
         sums.everywhere += weight - before
@@ -470,7 +458,7 @@ class Interests:
             sums.below += weight - before
         if side is Side.OUTSIDE:
             sums.outside += weight - before
-        if bool(weight) != bool(before):
+        if bool(weight) != bool(before) and isinstance(wanted, Wanted):
             self.version += 1
             tokens = tuple(wanted.pattern.split("."))
             change = self._index.add if weight else self._index.remove
@@ -480,11 +468,20 @@ class Interests:
         for bus_id, neighbor in self._neighbors.items():
             if bus_id != place and neighbor.side in onward:
                 neighbor.changed[wanted] = None
+        if part := self._zones.part(place, wanted):
+            self._set_weight(place, side, part, weight)
+        if isinstance(wanted, Part) and not sums.weights and (other := self._zones.gone(wanted)):
+            for neighbor in self._neighbors.values():
+                neighbor.changed[other] = None
 
-    def _weight_for(self, bus_id: int, neighbor: Neighbor, wanted: Wanted) -> int:
+    def _weight_for(self, bus_id: int, neighbor: Neighbor, wanted: Row) -> int:
         """Sum up what a neighbor is to know of one pattern or group (rule 1)."""
         sums = self._sums.get(wanted)
         if sums is None:
+            return 0
+        if isinstance(wanted, Part) and not (
+            neighbor.tells_zones and self._zones.is_told(wanted)
+        ):
             return 0
         if neighbor.side is Side.BELOW:
             weight = sums.everywhere - sum(

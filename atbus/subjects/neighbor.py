@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from atbus.subjects.doubt import Doubt
 from atbus.subjects.pattern import OWN_SUBJECTS, check_queue, parse_pattern
+from atbus.subjects.zones import Part
 
 if TYPE_CHECKING:
-    from atbus.subjects.interest import Side, Wanted
+    from atbus.subjects.interest import Row, Side, Wanted
 
 K = TypeVar("K")
 
@@ -35,16 +36,18 @@ class Neighbor:
     side: Side
     #: The cluster of servers that it belongs to; 0 for none.
     cluster: int = 0
-    heard: dict[Wanted, int] = attrs.field(factory=dict)
+    #: Whether it tells of zones, and is told of them.
+    tells_zones: bool = False
+    heard: dict[Row, int] = attrs.field(factory=dict)
     heard_digest: int = 0
-    told: dict[Wanted, int] = attrs.field(factory=dict)
+    told: dict[Row, int] = attrs.field(factory=dict)
     told_digest: int = 0
-    changed: dict[Wanted, None] = attrs.field(factory=dict)
+    changed: dict[Row, None] = attrs.field(factory=dict)
     #: Groups of which only the size is another, to be told when sizes are.
-    resized: dict[Wanted, None] = attrs.field(factory=dict)
+    resized: dict[Row, None] = attrs.field(factory=dict)
     generation: int = 0
     heard_generation: int = 0
-    repeated: set[Wanted] | None = None
+    repeated: set[Row] | None = None
     #: Of `heard`, about.
     heard_bytes: int = 0
     #: Whether something was refused that was not told, and whether that was, since there was room.
@@ -57,7 +60,7 @@ class Neighbor:
     honours_groups: bool = True
     honours_plain: bool = True
 
-    def honours(self, wanted: Wanted) -> bool:
+    def honours(self, wanted: Row) -> bool:
         """Tell whether it counts that the neighbor wants something."""
         honoured = self.honours_groups if wanted.queue else self.honours_plain
         return honoured or wanted.pattern.startswith(OWN_SUBJECTS)
@@ -93,15 +96,20 @@ class Clusters:
         return frozenset().union(*(self._members.get(each, ()) for each in served))
 
 
-def is_valid(wanted: Wanted) -> bool:
+def is_valid(wanted: Row) -> bool:
     """Tell whether something is a pattern, and if need be a queue group."""
     try:
         parse_pattern(wanted.pattern)
-        if wanted.queue:
+        if wanted.queue or wanted.zone:
             check_queue(wanted.queue)
     except ValueError:
         return False
     return True
+
+
+def wholes(rows: Mapping[Row, int]) -> dict[Wanted, int]:
+    """Leave out what is told of zones."""
+    return {row: weight for row, weight in rows.items() if not isinstance(row, Part)}
 
 
 def put(weights: dict[K, int], key: K, weight: int) -> None:

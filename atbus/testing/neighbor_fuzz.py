@@ -3,13 +3,13 @@ Hostile neighbors of a whole node, for `atbus.testing.hostile`.
 
 An input is what a registered neighbor, below or above a node, says to it: frames of every type,
 whole and damaged, that bear its own id or that of others, and their news of routes, interest,
-lanes, fragments, streams, commands and services. Whatever it is, nothing of the node fails: no
-exception gets as far as a log, and another neighbor is answered as before.
+lanes, fragments, streams, commands, services and zones. Whatever it is, nothing of the node fails:
+no exception gets as far as a log, and another neighbor is answered as before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from random import Random
 from typing import Any, Final
@@ -25,7 +25,17 @@ from atbus.testing.stranger import Stranger
 from atbus.testing.text_readers import compressed_frames
 from atbus.wire import codec
 from atbus.wire.compression import ALGORITHMS, is_there
-from atbus.wire.messages import Capability, CommandRequest, RegisterRequest, Role
+from atbus.wire.extras import zone_extra
+from atbus.wire.messages import (
+    Capability,
+    CommandRequest,
+    Interest,
+    InterestEntry,
+    Message,
+    Publish,
+    RegisterRequest,
+    Role,
+)
 
 _OURS, _THEIRS, _GOOD, _ABOVE = 0x10000, 0x10001, 0x10002, 0x1
 _ADDRESS: Final = "ipv4://10.0.0.1:1"
@@ -40,6 +50,7 @@ _WORDS: Final = (
     *(b"", b"0x10002", b"0x10000", b"5", b"-1", b"1e9", b"nan", b"inf", b"a.>", b"a..b", b"9" * 30),
     *(b"\xff\xfe", b"{}", b"name=value", b"*", b" ", b"\0", b"0x5/0", b"true"),
 )
+_ZONE: Final = "eu"
 _FRAMES_MAX: Final = 8
 _WORDS_MAX: Final = 4
 _SECONDS: Final = 0.2
@@ -61,6 +72,8 @@ class Neighborhood:
             "listen": [_ADDRESS],
             "subnets": [(0, 16)],
             "compression": algorithms if random.random() < 0.8 else [],
+            "labels": {"zone": _ZONE},
+            "queue_policy": "nearest",
         }
         if random.random() < 0.3:
             self._id = _ABOVE
@@ -79,6 +92,7 @@ class Neighborhood:
             terms = make_terms(_THEIRS, capabilities=capabilities, role=Role.DATA)
             self._says.append(Stranger(network, terms).dial(_ADDRESS))
         self._good = self._make(_GOOD, upstream=_ADDRESS)
+        self._good.subscribe("jobs.>", lambda _: None, queue="workers")
         self._frames = [self._frame() for _ in range(random.randint(1, _FRAMES_MAX))]
 
     def _make(self, bus_id: int, **options: Any) -> Node:
@@ -154,4 +168,22 @@ def hostile_registered(random: Random) -> tuple[bytes, Callable[[], str]]:
 
 @cache
 def _frames() -> Sequence[bytes]:
-    return [*map(codec.encode, example_messages().values()), *compressed_frames()]
+    messages = [*example_messages().values(), *_zoned()]
+    return [*map(codec.encode, messages), *compressed_frames()]
+
+
+def _zoned() -> Iterator[Message]:
+    """Make messages about members of a group in one zone."""
+    extras = (zone_extra(_ZONE),)
+    entries = (InterestEntry(subject="jobs.>", queue="workers", weight=2),)
+    yield Interest(entries=entries)
+    yield Interest(entries=entries, extras=extras)
+    yield Publish(
+        sequence=3,
+        epoch=3,
+        hop_limit=9,
+        subject="jobs.resize",
+        queues=("workers",),
+        messages=((0, b"one"),),
+        extras=extras,
+    )

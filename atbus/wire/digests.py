@@ -47,25 +47,20 @@ def stamp_digest(bus_id: int, epoch: int, seq: int) -> int:
     return _shorten(_STAMP.pack(bus_id, epoch, seq))
 
 
-def interest_digest(entry: InterestEntry) -> int:
+def interest_digest(entry: InterestEntry, zone: str = "") -> int:
     """
     Compute what one entry adds to the digest of interest.
 
     :param entry: All of it matters.
+    :param zone: In which zone the members are; empty if all of them are counted.
     :returns: An unsigned 64-bit number.
     """
-    subject, queue = entry.subject.encode(), entry.queue.encode()
-    return _shorten(
-        b"".join(
-            (
-                _NUMBER.pack(entry.weight),
-                _LENGTH.pack(len(subject)),
-                subject,
-                _LENGTH.pack(len(queue)),
-                queue,
-            )
-        )
-    )
+    texts = (entry.subject, entry.queue, zone) if zone else (entry.subject, entry.queue)
+    parts = [_NUMBER.pack(entry.weight)]
+    for text in texts:
+        encoded = text.encode()
+        parts += (_LENGTH.pack(len(encoded)), encoded)
+    return _shorten(b"".join(parts))
 
 
 def _shorten(text: bytes) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMandatory
-from atbus.limits import EXTRAS_BYTES, FRAME_BYTES_MAX
+from atbus.limits import EXTRAS_BYTES, FRAME_BYTES_MAX, LABELS_BYTES
 from atbus.wire.head import HEAD_SIZE, body_start, peek
 from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType, InterestRefusal
 from atbus.wire.rules import cut_detail
@@ -211,6 +211,35 @@ def read_piece(extras: Iterable[Extra]) -> tuple[int, int] | None:
         raise MalformedFrame(f"PIECE of {len(value)} bytes")
     offset, total = _PLACE.unpack(value)
     return offset, total
+
+
+def zone_extra(zone: str) -> Extra:
+    """
+    Say of members in which zone there is talk.
+
+    :param zone: The label; as long as labels may be.
+    :returns: The extra.
+    """
+    return Extra(ExtraType.ZONE, zone.encode())
+
+
+def read_zone(extras: Iterable[Extra]) -> str:
+    """
+    Read of members in which zone there is talk.
+
+    :param extras: Where to look.
+    :returns: The label; empty when of all members.
+    :raises MalformedFrame: When it is empty, too long, or no text.
+    """
+    value = find_extra(extras, ExtraType.ZONE)
+    if value is None:
+        return ""
+    if not 0 < len(value) <= LABELS_BYTES:
+        raise MalformedFrame(f"ZONE of {len(value)} bytes")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise MalformedFrame("ZONE that is no UTF-8") from None
 
 
 def trace_extra(ids: Iterable[int]) -> Extra:

@@ -130,6 +130,45 @@ class ThreeHopTests(HarborTests):
         self.assertIn(b"NATS/1.0 503", self.near.hears())
 
 
+class ZoneTests(HarborTests):
+    """Gateways in two zones, of which one prefers what is near."""
+
+    def test_a_group_of_clients(self) -> None:
+        """Clients at a gateway in the zone, three links away, get it before those of another."""
+        nodes = [self.root(), self.child(0x10100, listen=[WEST], subnets=[(0, 8)])]
+        for bus_id, zone, upstream in (
+            (0x10101, "x", WEST),
+            (0x10002, "y", "ipv4://10.0.0.1:1"),
+            (0x10003, "x", "ipv4://10.0.0.1:1"),
+        ):
+            nodes.append(
+                self.node(
+                    bus_id,
+                    upstream=upstream,
+                    nats={"listen": f"127.0.0.1:{4222 + len(nodes)}"},
+                    labels={"zone": zone},
+                    queue_policy="nearest",
+                )
+            )
+        gateways = [self.gateway(node) for node in nodes[2:]]
+        self.network.start(*nodes)
+        self.network.settle(2.0)
+        far, other, near = (self.caller(gateway) for gateway in gateways)
+        for caller in (far, other, near):
+            caller.says(INFORMED + b"PING\r\n")
+            caller.hears()
+        for caller in (far, other):
+            caller.says(b"SUB w g 1\r\n")
+        self.network.settle(0.5)
+        for ending, expected in ((b"", (100, 0)), (b"UNSUB 1\r\n", (0, 100))):
+            far.says(ending)
+            self.network.settle(0.5)
+            near.says(b"PUB w 1\r\nx\r\n" * 100)
+            self.network.settle(0.5)
+            found = tuple(caller.hears().count(b"MSG w 1 1\r\n") for caller in (far, other))
+            self.assertEqual(found, expected)
+
+
 class SiblingTests(HarborTests):
     """Gateways know of each other, and clients of all."""
 

@@ -162,8 +162,8 @@ MUTATIONS: Final = (
     ),
     Mutation("deep_subscriptions", "subjects/pattern.py", "if size_bytes > limits.SUBJECT_BYTES:"),
     Mutation(
-        "deep_subscriptions", "subjects/interest.py",
-        "if weight and not self._has_room(neighbor, wanted, cost_bytes):",
+        "deep_subscriptions", "subjects/room.py",
+        "if not self._has_room(neighbor, wanted, cost_bytes):",
     ),
     Mutation(
         "before_registration", "handshake/machine.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -39,10 +40,12 @@ class Field:
     A random tree with some links between peers, and subscribers that come and go.
 
     :param bus: Its nodes, and all lots.
+    :param zones: The zones that nodes are in, in turn; then they prefer what is near.
     """
 
-    def __init__(self, bus: VirtualBus) -> None:
+    def __init__(self, bus: VirtualBus, zones: Sequence[str] = ()) -> None:
         self.bus = bus
+        self.zones = zones
         self.random = bus.random
         self.upstream: dict[int, int] = {TOP: 0}
         self.subscriptions: dict[int, dict[Subscription, list[Publication]]] = {TOP: {}}
@@ -73,7 +76,13 @@ class Field:
                 self.peers.append((one, other))
         self.mend()
 
+    def zone_of(self, bus_id: int) -> str:
+        """Say in which zone a node is: brothers are in different ones."""
+        return self.zones[sum(bus_id.to_bytes(8)) % len(self.zones)] if self.zones else ""
+
     def _node(self, bus_id: int, **options: object) -> Node:
+        if zone := self.zone_of(bus_id):
+            options |= {"labels": {"zone": zone}, "queue_policy": "nearest"}
         return self.bus.node(
             bus_id,
             listen=[address_of(bus_id)],
@@ -211,6 +220,7 @@ class Field:
     ) -> None:
         for queue in filter(None, set(GROUPS)):
             members = [pair for pair in everybody if pair[0].queue == queue]
+            self._check_near(members)
             wanted = sorted(
                 p for s, p in published if any(_is_for(member, s) for member, _ in members)
             )
@@ -218,6 +228,17 @@ class Field:
             if found != wanted:
                 lost = set(wanted) - set(found)
                 self.faults.append(f"group {queue} got {len(found)} of {len(wanted)}: {lost}")
+
+    def _check_near(self, members: list[tuple[Subscription, list[Publication]]]) -> None:
+        """Nobody further away gets what somebody in the zone of who publishes could get."""
+        homes = {each: home for home, mine in self.subscriptions.items() for each in mine}
+        for member, got in members if self.zones else ():
+            for publication in got:
+                source, zone = publication.source, self.zone_of(publication.source)
+                known = [homes[each] for each, _ in members if _is_for(each, publication.subject)]
+                near = [home for home in known if self.zone_of(home) == zone]
+                if homes[member] not in ({source} if source in known else near or known):
+                    self.faults.append(f"{member} got {publication.payload!r}, and is not near")
 
     def check_confirmations(self) -> None:
         """Look whether everybody has heard that all the bus knows of him: nobody has refused."""
@@ -250,12 +271,13 @@ class Field:
                 if self.upstream[bus_id] == neighbor:
                     behind = set(self.upstream) - self._below(bus_id)
                 members = Counter(
-                    (each.pattern, each.queue)
+                    (each.pattern, each.queue, zone)
                     for other in behind
                     for each in self.subscriptions[other]
+                    for zone in {"", self.zone_of(other) if each.queue else ""}
                 )
                 heard = interests._neighbors[neighbor].heard
-                found = {(each.pattern, each.queue): weight for each, weight in heard.items()}
+                found = {(*each[:2], each.zone): weight for each, weight in heard.items()}
                 wanted = {each: count if each[1] else 1 for each, count in members.items()}
                 if self.peers:
                     found, wanted = dict.fromkeys(found, 0), dict.fromkeys(wanted, 0)

@@ -25,11 +25,13 @@ class Weather:
     :param kinds: Which faults.
     :param peers: How many links there are beside the tree.
     :param faults: How many faults.
+    :param zones: In which zones nodes are.
     """
 
     kinds: tuple[str, ...]
     peers: int
     faults: int = 8
+    zones: tuple[str, ...] = ()
 
 
 #: A seed has one of these, in turn.
@@ -38,6 +40,7 @@ WEATHERS = (
     Weather(FAULTS, peers=0),
     Weather(FAULTS, peers=3),
     Weather(("cut", "half_cut", "clog"), peers=3, faults=20),
+    Weather(FAULTS, peers=3, zones=("x", "y", "z")),
 )
 
 
@@ -59,7 +62,7 @@ def tell(seed: int, weather: Weather | None = None) -> str:
 
 
 def _live(bus: VirtualBus, weather: Weather) -> list[str]:
-    field = Field(bus)
+    field = Field(bus, weather.zones)
     field.plant(count=9, peers=weather.peers)
     field.live(seconds=6, often=3)
     bus.weather(seconds=6, faults=weather.faults, kinds=weather.kinds)

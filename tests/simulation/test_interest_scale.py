@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,9 +16,14 @@ ROOT = 1
 
 
 class Bus:
-    """A root, proxies below it, and leaves below those; what is told arrives in order."""
+    """
+    A root, proxies below it, and leaves below those; what is told arrives in order.
 
-    def __init__(self) -> None:
+    :param zones: In which zones the nodes are, in turn.
+    """
+
+    def __init__(self, zones: Sequence[str] = ("",)) -> None:
+        self.zones = zones
         self.nodes: dict[int, Interests] = {ROOT: Interests()}
         self.above: dict[int, int] = {}
         self.told: Counter[tuple[int, int]] = Counter()
@@ -32,7 +38,7 @@ class Bus:
 
     def add(self, bus_id: int, above: int) -> None:
         """Register a node below another one."""
-        self.nodes[bus_id] = Interests()
+        self.nodes[bus_id] = Interests(zone=self.zones[bus_id % len(self.zones)])
         self.above[bus_id] = above
         self.connect(bus_id)
 
@@ -40,7 +46,7 @@ class Bus:
         """Connect a node with its upstream."""
         above = self.above[bus_id]
         for one, other, side in ((bus_id, above, Side.ABOVE), (above, bus_id, Side.BELOW)):
-            for message in self.nodes[one].open(other, side):
+            for message in self.nodes[one].open(other, side, zone=None):
                 self._under_way.append((one, other, message))
 
     def cut(self, bus_id: int) -> None:
@@ -159,6 +165,27 @@ class ScaleTests(SynchronousTestCase):
         bus.nodes[9_001].subscribe("jobs", "workers")
         bus.settle()
         self.assertEqual(bus.count(), links)
+
+    def test_what_zones_cost(self) -> None:
+        """Zones cost one entry more for each change of a group, and nothing for all the rest."""
+        bus = Bus(("x", "y", "z"))
+        links = len(bus.above)
+        bus.count()
+        bus.nodes[1_001].subscribe("prices.eu")
+        bus.settle()
+        self.assertEqual((bus.entries, bus.count()), (links, links))
+        for member in (1_001, 9_001, 9_002):
+            bus.nodes[member].subscribe("jobs", "workers")
+            bus.settle()
+            self.assertEqual(bus.entries, 2 * links)
+            bus.entries = 0
+        # What there is, once per link: a pattern, the whole of the group, and its two zones.
+        bus.cut(5_000)
+        bus.settle()
+        bus.entries = 0
+        bus.connect(5_000)
+        bus.settle()
+        self.assertLessEqual(bus.entries, 4 * (LEAVES + 1))
 
     def test_what_is_asked(self) -> None:
         """

@@ -20,10 +20,17 @@ class WeatherTests(SynchronousTestCase):
     """
 
     def storms(
-        self, which: Iterable[int], kinds: tuple[str, ...], *, peers: int, faults: int = 8
+        self,
+        which: Iterable[int],
+        kinds: tuple[str, ...],
+        *,
+        peers: int,
+        faults: int = 8,
+        zones: tuple[str, ...] = (),
     ) -> None:
         """Let many seeds happen."""
-        told = [text for seed in which if (text := tell(seed, Weather(kinds, peers, faults)))]
+        weather = Weather(kinds, peers, faults, zones)
+        told = [text for seed in which if (text := tell(seed, weather))]
         if told:
             self.fail("\n\n".join(told))
 
@@ -42,3 +49,7 @@ class WeatherTests(SynchronousTestCase):
     def test_cuts(self) -> None:
         """Connections are cut again and again."""
         self.storms(seeds(400, 4), ("cut", "half_cut", "clog"), peers=3, faults=20)
+
+    def test_zones(self) -> None:
+        """In three zones all that is for a group stays in the zone where somebody of it is."""
+        self.storms(seeds(500, 3), FAULTS, peers=3, zones=("x", "y", "z"))

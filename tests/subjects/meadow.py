@@ -47,14 +47,20 @@ Parcel = Interest | InterestAck | Letter
 
 
 class MeadowNode:
-    """One node: tables, and a diary of what its subscribers got."""
+    """
+    One node: tables, and a diary of what its subscribers got.
 
-    def __init__(self, meadow: Meadow, bus_id: int) -> None:
+    :param zone: Where it is; None for a node of an earlier release, which knows of no zones.
+    """
+
+    def __init__(self, meadow: Meadow, bus_id: int, zone: str | None = "") -> None:
         self.bus_id = bus_id
-        self.interests = Interests()
+        self.tells_zones = zone is not None
+        self.zone = zone or ""
+        self.interests = Interests(zone=self.zone)
         self.barriers = Barriers()
         self.duplicates = Duplicates()
-        self.distributor = Distributor(self.interests, meadow.random.randrange)
+        self.distributor = Distributor(self.interests, meadow.random.randrange, zone=self.zone)
         self.plain: list[tuple[int, int]] = []
         self.queued: list[tuple[int, int, str]] = []
         self.unserved: list[tuple[int, int, str]] = []
@@ -97,7 +103,7 @@ class MeadowNode:
         match parcel:
             case Interest():
                 faults = self.interests.heard(came_from, parcel)
-                assert faults == 0 or self.interests.bytes_max < limits.INTEREST_BYTES
+                assert faults == 0 or self.interests.room.bytes_max < limits.INTEREST_BYTES
                 self.flush()
                 if parcel.barrier:
                     self._asked(came_from, parcel)
@@ -132,6 +138,7 @@ class MeadowNode:
             queues_only=branch.queues_only,
             handed_back=letter.handed_back,
             ours=letter.source == self.bus_id,
+            zone=branch.zone if self.tells_zones else "",
         )
         self._go(letter.subject, incoming, (letter.source, letter.sequence), letter.what)
 
@@ -152,7 +159,12 @@ class MeadowNode:
         if came_from == HERE or incoming.handed_back or sides[came_from] is Side.OUTSIDE:
             self.unserved += [(*what, queue) for queue in decided.unserved]
             return
-        back = Branch(neighbor=came_from, queues=decided.unserved, queues_only=True)
+        back = Branch(
+            neighbor=came_from,
+            queues=decided.unserved,
+            queues_only=True,
+            zone=incoming.zone,
+        )
         self._meadow.send(
             self.bus_id, came_from, Letter(*number, subject, back, what, handed_back=True)
         )
@@ -202,7 +214,9 @@ class MeadowNode:
 
     def connected(self, neighbor: int, side: Side) -> None:
         """Tell a new neighbor everything."""
-        for message in self.interests.open(neighbor, side):
+        other = self._meadow.nodes.get(neighbor)
+        tells_zones = self.tells_zones and other is not None and other.tells_zones
+        for message in self.interests.open(neighbor, side, zone=None if tells_zones else ""):
             self._meadow.send(self.bus_id, neighbor, message)
 
     def disconnected(self, neighbor: int) -> None:
@@ -238,9 +252,11 @@ class Meadow:
         self.crossings: list[tuple[int, int, Parcel]] = []
         self._links: dict[tuple[int, int], deque[Parcel]] = {}
 
-    def add(self, bus_id: int, upstream: int | None = None) -> MeadowNode:
+    def add(
+        self, bus_id: int, upstream: int | None = None, zone: str | None = ""
+    ) -> MeadowNode:
         """Add a node, below another one."""
-        node = self.nodes[bus_id] = MeadowNode(self, bus_id)
+        node = self.nodes[bus_id] = MeadowNode(self, bus_id, zone)
         if upstream is not None:
             self.upstream[bus_id] = upstream
             self.link(bus_id, upstream, Side.ABOVE)

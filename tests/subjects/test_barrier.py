@@ -151,7 +151,7 @@ class RowTests(SynchronousTestCase):
         meadow = Meadow(seed=5)
         for bus_id in (1, 2, 3, 4):
             meadow.add(bus_id, bus_id - 1 or None)
-        meadow.nodes[1].interests.bytes_max = count * cost_of("a") + 5
+        meadow.nodes[1].interests.room.bytes_max = count * cost_of("a") + 5
         meadow.settle()
         return meadow
 

@@ -175,11 +175,15 @@ class GroupTests(SynchronousTestCase):
         return {node.bus_id: len(node.queued) for node in meadow.nodes.values() if node.queued}
 
     def star(self) -> Meadow:
-        """Make a root, 1, with members of a group below it: 1 at 2, 3 at 3, none at 4."""
+        """
+        Make a root, 1, with members of a group below it: 1 at 2, 3 at 3, none at 4.
+
+        The root and 2 are in one zone.
+        """
         meadow = Meadow()
-        meadow.add(1)
+        meadow.add(1, zone="x")
         for bus_id in (2, 3, 4):
-            meadow.add(bus_id, upstream=1)
+            meadow.add(bus_id, upstream=1, zone="x" if bus_id == 2 else "y")
         for bus_id in (2, 3, 3, 3):
             meadow.nodes[bus_id].subscribe("jobs.*", "workers")
         meadow.settle()
@@ -208,7 +212,7 @@ class GroupTests(SynchronousTestCase):
         """With preference for the zone, members there get everything while there are any."""
         meadow = self.star()
         root = meadow.nodes[1].distributor
-        root.preference, root.zone = Preference.NEAREST, {2}
+        root.preference = Preference.NEAREST
         for _ in range(100):
             meadow.nodes[1].publish("jobs.a")
         meadow.settle()

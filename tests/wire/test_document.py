@@ -14,6 +14,7 @@ from atbus import limits
 from atbus.errors import Status
 from atbus.handshake import access_token
 from atbus.wire import bounds, codec, digests, schema
+from atbus.wire.extras import read_zone
 from atbus.wire.messages import (
     MESSAGE_CLASSES,
     Capability,
@@ -94,6 +95,12 @@ class VectorTests(SynchronousTestCase):
                         self.assertIn(f"{digests.record_digest(record):#018x}", document.text())
                     case Interest(entries=(_, entry)):
                         self.assertIn(f"{digests.interest_digest(entry):#018x}", document.text())
+                        zoned = section.vectors[1].message
+                        assert isinstance(zoned, Interest)
+                        digest = digests.interest_digest(
+                            zoned.entries[0], read_zone(zoned.extras)
+                        )
+                        self.assertIn(f"{digest:#018x}", document.text())
 
 
 class CompletenessTests(SynchronousTestCase):

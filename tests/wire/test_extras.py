@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMandatory
 from atbus.testing.strategies import extras as any_extras
+from atbus.testing.strategies import texts
 from atbus.wire import codec, schema
 from atbus.wire.extras import (
     append_trace,
@@ -23,9 +25,11 @@ from atbus.wire.extras import (
     read_piece,
     read_refused,
     read_trace,
+    read_zone,
     refused_extra,
     trace_extra,
     unpack_extras,
+    zone_extra,
 )
 from atbus.wire.messages import Data, Extra, ExtraType, Flags, InterestRefusal, Ping
 
@@ -194,6 +198,34 @@ class RefusalTests(SynchronousTestCase):
             self.assertRaises(MalformedFrame, read_refused, (Extra(ExtraType.REFUSED, value),))
         nobody = InterestRefusal(Status.NO_RIGHT, 2**64)
         self.assertRaises(LocalProtocolError, refused_extra, nobody)
+
+
+class ZoneTests(SynchronousTestCase):
+    """In which zone members are."""
+
+    @settings(deadline=None, max_examples=100)
+    @given(texts(limits.LABELS_BYTES).filter(bool))
+    def test_round_trip(self, zone: str) -> None:
+        """Each label is read as it was written; without the extra there is none."""
+        self.assertEqual(read_zone((Extra(9, b"x"), zone_extra(zone))), zone)
+        self.assertEqual(read_zone(()), "")
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.binary(max_size=4) | st.binary(min_size=limits.LABELS_BYTES - 1, max_size=600))
+    def test_any_bytes(self, value: bytes) -> None:
+        """Any bytes are a label or a breach."""
+        try:
+            zone = read_zone((Extra(ExtraType.ZONE, value),))
+        except MalformedFrame:
+            zone = ""
+        self.assertIn(zone.encode(), (value, b""))
+
+    def test_what_is_none(self) -> None:
+        """An empty label, one longer than labels may be, and one that is no text are breaches."""
+        most = limits.LABELS_BYTES
+        for value in (b"", b"x" * (most + 1), b"\xff"):
+            self.assertRaises(MalformedFrame, read_zone, (Extra(ExtraType.ZONE, value),))
+        self.assertEqual(read_zone((Extra(ExtraType.ZONE, b"x" * most),)), "x" * most)
 
 
 class BufferTests(SynchronousTestCase):
