@@ -9,7 +9,7 @@ still, and can take another way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -26,13 +26,28 @@ if TYPE_CHECKING:
 #: Takes what a lane has discharged: up to a number, and the ranges beyond it.
 TellAck = Callable[[int, Ranges], None]
 
+# Earlier releases count from 1 and take any number they know for a lane that they read.
+_NUMBERS_BEGIN: Final = 0x8000_0000
+
+
+def number_of(count: int, reader: int, writer: int) -> int:
+    """
+    Number a lane so that no lane of the other direction has the same number.
+
+    :param count: How many lanes the reader has offered with this one, to anybody.
+    :param reader: The bus id of who reads it.
+    :param writer: The bus id of who writes it.
+    :returns: An odd number from the smaller id, an even one from the larger (wire protocol, 7.12).
+    """
+    return _NUMBERS_BEGIN | (2 * count + (reader < writer)) & (_NUMBERS_BEGIN - 1)
+
 
 @attrs.define(eq=False)
 class Lane:
     """
     A lane of this node, seen from its end.
 
-    :param number: The reader's for it, on *stream*.
+    :param number: The reader's for it: no other lane of *stream* has it, in either direction.
     :param stream: Over which it was offered.
     :param endpoint: At its other end.
     :param channel: Our end of it.

@@ -31,7 +31,7 @@ from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.channels.shm import why_unavailable
 from atbus.errors import MalformedFrame, RemoteProtocolError, Status
 from atbus.node.context import Alarm
-from atbus.node.lane_link import Lane, LaneLink
+from atbus.node.lane_link import Lane, LaneLink, number_of
 from atbus.node.outbox import Notice
 from atbus.node.ring import Direction, RingConnection
 from atbus.wire.messages import (
@@ -165,7 +165,8 @@ class Lanes:
             self._banned.add(endpoint)
             self._close_fence()
             return
-        lane = Lane(next(self._numbers), stream, endpoint, channel, self._context.now)
+        number = number_of(next(self._numbers), self._context.bus_id, endpoint.bus_id)
+        lane = Lane(number, stream, endpoint, channel, self._context.now)
         self._lanes.append(lane)
         self._context.statistics.lanes_offered += 1
         offer = LaneOffer(
@@ -213,7 +214,7 @@ class Lanes:
         message = link.read(frame, head)
         if not isinstance(message, LaneAccept):
             return
-        lane = self._find(link, message.lane, is_read=True)
+        lane = self._find(link.connection, message.lane)
         if lane is None or lane.ring is not None or not isinstance(lane.channel, IncomingLane):
             self._context.statistics.late_frames += 1
             return
@@ -303,7 +304,7 @@ class Lanes:
         descriptors: list[int],
     ) -> tuple[Lane | None, Status]:
         address = self._address_of(endpoint)
-        refusal = self._why_refused(endpoint, offer, descriptors, address)
+        refusal = self._why_refused(stream, endpoint, offer, descriptors, address)
         opening = None
         if refusal is None and address is not None:
             opening = self._rings.begin(endpoint, address)
@@ -338,6 +339,7 @@ class Lanes:
 
     def _why_refused(
         self,
+        stream: Connection,
         endpoint: Endpoint,
         offer: LaneOffer,
         descriptors: list[int],
@@ -346,8 +348,10 @@ class Lanes:
         taken = [lane for lane in self._lanes if lane.endpoint is endpoint and not lane.is_read]
         if not self._may_share(endpoint) or self.why_not or taken or address is None:
             return Status.POLICY_DENIED
-        if len(descriptors) != 2 or offer.size_bytes > limits.LANE_BYTES_MAX:
-            error = MalformedFrame(f"{offer} with {len(descriptors)} descriptors")
+        is_number = offer.lane and self._find(stream, offer.lane) is None
+        if not is_number or len(descriptors) != 2 or offer.size_bytes > limits.LANE_BYTES_MAX:
+            number = "a new" if is_number else "no new"
+            error = MalformedFrame(f"{offer} with {len(descriptors)} descriptors, {number} number")
             self._context.events.on_error(error.status, str(error))
             return error.status
         return None
@@ -366,9 +370,9 @@ class Lanes:
         if not message.lane:
             link.acknowledged_early(message.early)
             return
-        lane = self._find(link, message.lane, is_read=False)
+        lane = self._find(link.connection, message.lane)
         written = None if lane is None or lane.ring is None else lane.ring.link
-        if lane is None or lane.ring is None or not isinstance(written, LaneLink):
+        if lane is None or lane.is_read or lane.ring is None or not isinstance(written, LaneLink):
             return
         try:
             written.acknowledged(head[12], message.early)
@@ -397,15 +401,15 @@ class Lanes:
         message = link.read(frame, head)
         if not isinstance(message, LaneRetire):
             return
-        lane = self._find(link, message.lane, is_read=True)
-        if lane is not None:
+        lane = self._find(link.connection, message.lane)
+        if lane is None:
+            return
+        if lane.is_read:
             lane.retired = True
             self._end(lane, message.status)
+        elif lane.ring is None:
             return
-        lane = self._find(link, message.lane, is_read=False)
-        if lane is None or lane.ring is None:
-            return
-        if message.status in _ORDERLY and lane.ring.link is not None:
+        elif message.status in _ORDERLY and lane.ring.link is not None:
             lane.retiring = lane.ring.retiring = True
             self._go_on_retiring(lane)
         else:
@@ -474,9 +478,9 @@ class Lanes:
         self._heard.pop(endpoint, None)
         self._banned.discard(endpoint)
 
-    def _find(self, link: Link, number: int, *, is_read: bool) -> Lane | None:
+    def _find(self, stream: Connection, number: int) -> Lane | None:
         for lane in self._lanes:
-            if (lane.stream, lane.number, lane.is_read) == (link.connection, number, is_read):
+            if lane.number == number and lane.stream is stream:
                 return lane
         return None
 

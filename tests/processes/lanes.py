@@ -58,6 +58,13 @@ class LaneCase(SocketTests):
             await self.until(lambda: self.used(child) == "shm")
         return root, child
 
+    async def pair_both_ways(self) -> tuple[Node, Node]:
+        """Start a root and a child with a lane each way."""
+        root, child = await self.pair()
+        lanes_of(child)._offer(child.endpoints[BusId(ROOT)])
+        await self.until(lambda: self.used(root, CHILD) == "shm")
+        return root, child
+
     def offer(self, root: Node) -> None:
         """Offer a lane without waiting for traffic."""
         lanes_of(root)._offer(root.endpoints[BusId(CHILD)])

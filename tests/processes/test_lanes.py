@@ -80,9 +80,7 @@ class LaneTests(LaneCase):
         """
         # Whatever this machine does meanwhile, no order is given up.
         self.patch(limits, "FLUSH_SECONDS", 600.0)
-        root, child = await self.pair()
-        lanes_of(child)._offer(child.endpoints[BusId(ROOT)])
-        await self.until(lambda: self.used(root, CHILD) == "shm")
+        root, child = await self.pair_both_ways()
         ways = [(root, CHILD), (child, ROOT)]
         ends = [node.endpoints[BusId(other)] for node, other in ways]
         rings = [end.ring for end in ends]
