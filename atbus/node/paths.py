@@ -49,9 +49,12 @@ _SWITCH = 1 << 63
 # What stands for the stream among the numbers of rings.
 _STREAM = 0
 
+# A channel of an endpoint: its bus id, and the number of a ring or what stands for the stream.
+_Channel = tuple[int, int]
 
-def _number(ring: RingConnection | None) -> int:
-    return _STREAM if ring is None else ring.number
+
+def _channel(endpoint: Endpoint, ring: RingConnection | None) -> _Channel:
+    return endpoint.bus_id, _STREAM if ring is None else ring.number
 
 
 class Paths:
@@ -76,8 +79,8 @@ class Paths:
         self._changes: PathChanges[int, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
-        # Between the channels of one endpoint: the stream is 0, a ring its number.
-        self._switches: PathChanges[int, None] = PathChanges(
+        # Between the channels of one endpoint.
+        self._switches: PathChanges[_Channel, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
         # The way that a FLUSH to a destination has taken.
@@ -187,7 +190,7 @@ class Paths:
 
         :param ring: None for the stream.
         """
-        old, new = _number(endpoint.ring), _number(ring)
+        old, new = _channel(endpoint, endpoint.ring), _channel(endpoint, ring)
         now = self._context.now
         if endpoint.gate is Gate.CHANGING:
             self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, now))
@@ -201,14 +204,28 @@ class Paths:
             # Nothing has gone there directly yet.
             endpoint.ring = ring
 
-    def channel_lost(self, endpoint: Endpoint, number: int) -> None:
-        """Learn that a ring, or the stream, is gone."""
-        if number != _STREAM and number == _number(endpoint.ring):
+    def channel_lost(self, endpoint: Endpoint, ring: RingConnection | None) -> None:
+        """
+        Learn that a channel of an endpoint is gone.
+
+        :param ring: None for the stream.
+        """
+        was_used = ring is not None and ring is endpoint.ring
+        if was_used:
             endpoint.ring = None
             self._traffic.changed()
-        self._obey_switch(self._switches.lost(number))
+        self._obey_switch(self._switches.lost(_channel(endpoint, ring)))
+        if was_used:
+            # What the ring has not taken is sent again before anybody hears of it.
+            self._context.turn.at_end(lambda: self._tell_broken(endpoint))
 
-    def _obey_switch(self, effects: list[Effect[int, None]]) -> None:
+    def _tell_broken(self, endpoint: Endpoint) -> None:
+        """Say that the stream has taken the place of a ring, unless more has happened since."""
+        link = endpoint.stream_link
+        if endpoint.ring is None and link is not None and endpoint.removed is None:
+            self._context.events.on_channel_changed(endpoint, link.connection)
+
+    def _obey_switch(self, effects: list[Effect[_Channel, None]]) -> None:
         for effect in effects:
             endpoint = self._registrar.endpoints.get(effect.destination)
             match effect:
@@ -218,7 +235,7 @@ class Paths:
                         self._obey_switch(self._switches.lost(effect.path))
                     else:
                         link.put(Routed.of(self._flush(effect.destination, token | _SWITCH)))
-                case OpenPath(path=number):
+                case OpenPath(path=(_, number)):
                     if not effect.order_kept:
                         order_given_up(self._context, effect)
                     if endpoint is not None and endpoint.gate is Gate.CHANGING:
@@ -268,7 +285,7 @@ class Paths:
         self._registrar.look_where(endpoint)
         if endpoint.gate is Gate.CHANGING:
             # Nothing has left the channel used until now, so the order holds on it.
-            stay = _number(endpoint.ring)
+            stay = _channel(endpoint, endpoint.ring)
             self._obey_switch(self._switches.begin(bus_id, stay, stay, self._context.now))
         other = self._traffic.hop_to(bus_id, exclude=(bus_id,))
         if (
@@ -303,7 +320,7 @@ class Paths:
 
     def stream_lost(self, endpoint: Endpoint) -> None:
         """End the changes that led to or away from the stream of an endpoint."""
-        self.channel_lost(endpoint, _STREAM)
+        self.channel_lost(endpoint, None)
 
     def flush_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a flush of ours; pass other nodes' answers on."""

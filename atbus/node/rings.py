@@ -244,7 +244,7 @@ class Rings:
         if ring.direction is Direction.WRITING:
             if not ring.retiring:
                 self._remember(ring)
-            self._paths.channel_lost(endpoint, ring.number)
+            self._paths.channel_lost(endpoint, ring)
             self.choose(endpoint)
 
     def sweep(self) -> None:

@@ -8,6 +8,8 @@ from atbus import limits
 from atbus.address import Address, Scheme, parse_address
 from atbus.busid import BusId
 from atbus.errors import ConnectFailed, ListenFailed, Status
+from atbus.node.connection import Connection
+from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.node.ring import Direction, RingConnection
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests, Keeper
@@ -243,6 +245,69 @@ class MemoryRingTests(BusTests):
         self.assertEqual(used(child, ROOT), "ipv4")
         self.assertEqual(root.receiver.payloads[-1:], [b"after"])
         self.assertEqual(len(root.receiver.payloads), 11)
+
+    def test_a_change_that_was_not_wanted_is_told(self) -> None:
+        """
+        When the ring that data takes breaks an event names the stream, after what the ring had not
+        taken was sent again: what the program sends then overtakes nothing.
+        """
+        root, child = self.pair()
+        root.receiver = Keeper()
+        told: list[str] = []
+
+        def changed(_: object, connection: Connection) -> None:
+            told.append(connection.address.scheme.value)
+            child.send(ROOT, b"told")
+
+        child.events.on_channel_changed.observe(changed)
+        [ring] = rings(child, ROOT)
+        child.send(ROOT, b"waits")
+        ring.abort(Status.LINK_LOST, "broken")
+        self.network.settle()
+        self.assertEqual((told, used(child, ROOT)), (["ipv4"], "ipv4"))
+        self.assertEqual(root.receiver.payloads, [b"waits", b"told"])
+        self.network.settle(limits.REFUSED_SECONDS + 5)
+        self.assertEqual((told, used(child, ROOT)), (["ipv4", "mem"], "mem"))
+
+    def test_one_that_is_not_used_breaks(self) -> None:
+        """Nothing is told of a ring that data does not take, nor when the node goes with it."""
+        _, child = self.pair()
+        self.shared(child)
+        changes = self.diaries[child].of("on_channel_changed")
+        [unused] = [r for r in rings(child, ROOT) if r.address.scheme is Scheme.SHM]
+        unused.abort(Status.LINK_LOST, "broken")
+        self.network.settle()
+        child.disconnect(ROOT)
+        self.network.settle()
+        self.assertEqual(self.diaries[child].of("on_channel_changed"), changes)
+
+    def test_streams_of_others_break(self) -> None:
+        """
+        A change of channel towards one node goes on when another node's stream breaks: what was
+        sent before it is not overtaken, and it is not called off.
+        """
+        root = self.root(listen=[ROOT_ADDRESS, MEMORY])
+        children = [self.child(CHILD + n, listen=["mem://auto"]) for n in range(2)]
+        self.network.start(root, *children)
+        self.network.settle()
+        children[0].receiver = Keeper()
+        endpoint, other = (root.endpoints[BusId(CHILD + n)] for n in range(2))
+        [ring] = rings(root, CHILD)
+        schemes = []
+        for number, channel in enumerate((None, ring)):
+            root.send(CHILD, b"%d before" % number)
+            root._parts.paths.change_channel(endpoint, channel)
+            self.assertIs(endpoint.gate, Gate.CHANGING)
+            [stream] = other.data
+            stream.abort(Status.LINK_LOST, "broken")
+            self.network.settle(0)
+            root.send(CHILD, b"%d behind" % number)
+            self.network.settle(5)
+            schemes.append(used(root, CHILD))
+        self.assertEqual(schemes, ["ipv4", "mem"])
+        self.assertEqual(root.statistics.order_given_up, 0)
+        expected = [b"0 before", b"0 behind", b"1 before", b"1 behind"]
+        self.assertEqual(children[0].receiver.payloads, expected)
 
     def test_the_stream_goes_and_comes(self) -> None:
         """While the data stream is dialled again, data travels the ring; nothing is lost."""
