@@ -43,9 +43,13 @@ def show(ctx: click.Context, peer: int, target: int | None, output: Output) -> N
     """
     Show all that is known of the lanes between a node and its neighbor PEER.
 
-    ID is the node that is asked; without it, the node at --via answers.
+    ID is the node that is asked; without it, the node at --via answers. As JSON that is a list of
+    lanes, one for each direction at most, and an empty one where there is none.
     """
     found = [lane for lane in _lanes(ctx, target) if int(lane["id"], 16) == peer]
+    if output.is_json:
+        output.value(found)
+        return
     for lane in found:
         output.fields(lane)
     if not found:

@@ -25,10 +25,12 @@ class ShmTests(BusTestCase):
         self.assertEqual((listed.code, listed.json), (ExitCode.DONE, []))
         shown = await self.atbus("shm", "show", "0x10001")
         self.assertEqual((shown.code, shown.out), (ExitCode.DONE, ""))
+        shown = await self.atbus("shm", "show", "0x10001", "-o", "json")
+        self.assertEqual((shown.code, shown.json, shown.err), (ExitCode.DONE, [], ""))
 
     async def test_a_lane(self) -> None:
         """
-        Both ends of a lane are listed and shown: who is there, which way data goes, how large it is
+        Both ends of a lane are listed and shown, as JSON as a list of one: who is there, which way data goes, how large it is
         and how much is in it; of a neighbor without one there is nothing.
         """
         # However long the commands take, the lane stays.
@@ -58,5 +60,7 @@ class ShmTests(BusTestCase):
             self.assertEqual(shown.code, ExitCode.DONE)
             for word in (direction, "attached", "4 MiB", "pid="):
                 self.assertIn(word, shown.out)
+            [known] = (await self.atbus("shm", "show", peer, target, "-o", "json")).json
+            self.assertEqual((known["id"], known["direction"]), (peer, direction))
         shown = await self.atbus("shm", "show", "0x10777")
         self.assertEqual((shown.code, shown.out), (ExitCode.DONE, ""))
