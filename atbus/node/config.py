@@ -35,6 +35,7 @@ from atbus.busid import (
 )
 from atbus.errors import BusIdError, ConfigurationError
 from atbus.node import bounds
+from atbus.node.counts import count_faults
 from atbus.node.credentials import TLS_FILES, tls_faults
 from atbus.node.option import OPTIONS, RELOADABLE, TABLES_WITH_SECRETS
 from atbus.node.reading import (
@@ -181,8 +182,8 @@ class NodeConfig:
     window_count: int = attrs.field(default=limits.WINDOW_COUNT_MAX, converter=read_integer)
     shm_lanes_max: int = attrs.field(default=limits.LANES_MAX, converter=read_integer)
     shm_lane_bytes: int = attrs.field(default=limits.LANE_BYTES, converter=read_integer)
-    shm_bytes_max: int = attrs.field(
-        default=limits.LANES_MAX * limits.LANE_BYTES, converter=read_integer
+    _shm_bytes_max: int | None = attrs.field(
+        default=None, converter=read_integer_or_none, eq=False
     )
     shm_weak_memory: bool = attrs.field(default=False, converter=read_boolean)
     # liveness
@@ -227,6 +228,7 @@ class NodeConfig:
     heartbeat_seconds: float = attrs.field(init=False)
     heartbeat_tolerance: int = attrs.field(init=False)
     direct_notice: bool = attrs.field(init=False)
+    shm_bytes_max: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         faults: list[str] = []
@@ -245,13 +247,14 @@ class NodeConfig:
         faults.extend(self._settle_identity())
         faults.extend(self._settle_subnets())
         faults.extend(self._settle_heartbeat())
+        faults.extend(self._settle_memory())
         self._set("frame_bytes_max", self._frame_bytes_max or limits.FRAME_BYTES_NEAR)
         self._set("frame_bytes_far", self._frame_bytes_max or limits.FRAME_BYTES)
         faults.extend(self._settle_upstreams())
         faults.extend(self._settle_topology())
         faults.extend(registry_faults(self))
         faults.extend(self._faults_in_addresses())
-        faults.extend(self._faults_in_counts())
+        faults.extend(count_faults(self))
         faults.extend(tls_faults(self))
         faults.extend(self._faults_between())
         if faults:
@@ -287,7 +290,7 @@ class NodeConfig:
         Copy with changes.
 
         What depended on something that changes follows it: subnets of prefix 0 a new id, the
-        heartbeat a new profile unless it was given itself.
+        heartbeat a new profile and the memory of all lanes their number unless given themselves.
 
         :param changes: Options and their new values, written as for the class.
         :returns: The copy.
@@ -374,6 +377,12 @@ class NodeConfig:
         self._set("heartbeat_seconds", seconds if given[0] is None else given[0])
         self._set("heartbeat_tolerance", tolerance if given[1] is None else given[1])
 
+    def _settle_memory(self) -> Iterator[str]:
+        given, lane_bytes = self._shm_bytes_max, self.shm_lane_bytes
+        self._set("shm_bytes_max", self.shm_lanes_max * lane_bytes if given is None else given)
+        if given is not None and self.shm_lanes_max and given < lane_bytes:
+            yield f"shm_bytes_max: {given} bytes are less than one lane of {lane_bytes} bytes"
+
     def _settle_upstreams(self) -> Iterator[str]:
         if self._upstream is not None and self._upstreams:
             yield "upstream: give either upstream or upstreams"
@@ -409,25 +418,6 @@ class NodeConfig:
                     f"listen[{index}]: {address} takes connections from other hosts without TLS; "
                     f"use tls+{address}, or say allow_insecure = true if that is meant"
                 )
-
-    def _faults_in_counts(self) -> Iterator[str]:
-        for name, most in (
-            ("listen", limits.ADDRESSES_MAX),
-            ("subnets", limits.SUBNETS_MAX),
-            ("access_tokens", limits.ACCESS_TOKENS_MAX),
-            ("labels", limits.LABELS_MAX),
-        ):
-            count = len(getattr(self, name))
-            if count > most:
-                yield f"{name}: {count} are more than {most}"
-        for index, token in _readable(self.access_tokens):
-            if len(token) > limits.ACCESS_TOKEN_BYTES:
-                yield f"access_tokens[{index}]: longer than {limits.ACCESS_TOKEN_BYTES} bytes"
-        size = sum(len(text.encode()) for pair in self.labels.items() for text in pair)
-        if size > limits.LABELS_BYTES:
-            yield f"labels: {size} bytes are more than {limits.LABELS_BYTES}"
-        if not 0 < len(self.hostname.encode()) <= limits.HOST_BYTES:
-            yield f"hostname: must have 1 to {limits.HOST_BYTES} bytes"
 
     def _faults_between(self) -> Iterator[str]:
         if self.mode is Mode.AUTO and not self.has_upstream:

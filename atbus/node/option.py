@@ -297,7 +297,11 @@ _LIMITS: Final = {
         least=limits.LANE_BYTES_MIN,
         most=limits.LANE_BYTES_MAX,
     ),
-    "shm_bytes_max": size("The size of all lanes offered together.", "shm.bytes_max"),
+    "shm_bytes_max": size(
+        "The size of all lanes offered together, at least that of one; left out: that of "
+        "shm.lanes_max lanes.",
+        "shm.bytes_max",
+    ),
     "shm_weak_memory": attrs.evolve(
         switch(
             "Use shared memory also on processors whose memory order is weaker than x86's.",

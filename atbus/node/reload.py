@@ -55,6 +55,10 @@ class Reload:
     waiting: frozenset[str]
 
 
+# Left out, they follow other options: another way to give them is kept though they do not change.
+_FOLLOWING: Final = frozenset({"heartbeat_seconds", "heartbeat_tolerance", "shm_bytes_max"})
+
+
 def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     """
     Let a node run with another configuration, as far as this is possible while it runs.
@@ -74,7 +78,7 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     fixed = applied & (parts.discovering.fixed(wanted) | FOLLOWED - followed)
     applied, waiting = applied - fixed, waiting | fixed
     given = wanted.given()
-    config = node.config.replace(**{name: given[name] for name in applied})
+    config = node.config.replace(**{name: given[name] for name in applied | _FOLLOWING - fixed})
     rights = parts.permits.read(config)
     parts.discovering.check(config)
     changes = [follower.prepare(config) for follower in parts.followers]

@@ -39,7 +39,7 @@ class ReferenceTests(SynchronousTestCase):
         """A default of the reference, written into a file, changes nothing."""
         for name, (key, _, default, _, _) in self.rows.items():
             if NodeConfig().given()[name] is None:
-                self.assertIn(default, {"none", "by profile", "by channel"})
+                self.assertIn(default, {"none", "by profile", "by channel", "by lanes"})
             elif name != "application_settings":
                 self.assertEqual(parse_config(f"{key} = {default}"), NodeConfig(), name)
 

@@ -259,9 +259,18 @@ class LaneTests(LaneCase):
 
     async def test_budget_of_bytes(self) -> None:
         """A lane that is larger than what is left of the budget is not offered."""
-        root, _ = await self.pair(offered=False, shm_bytes_max=100_000)
-        self.offer(root)
-        self.assertEqual(list(lanes_of(root)), [])
+        size_bytes = limits.LANE_BYTES_MIN
+        budget = {"shm_lanes_max": 2, "shm_bytes_max": 2 * size_bytes - 1}
+        root, child = await self.pair(shm_lane_bytes=size_bytes, **budget)
+        other = await self.node(CHILD + 1, upstream=str(child.config.upstream))
+        await self.until(lambda: other.next_hop(ROOT).connection)
+        endpoint = root.endpoints[BusId(CHILD + 1)]
+        await self.until(lambda: endpoint.available)
+        lanes_of(root)._offer(endpoint)
+        self.assertEqual(len(list(lanes_of(root))), 1)
+        reconfigure(root, root.config.replace(shm_bytes_max=2 * size_bytes))
+        lanes_of(root)._offer(endpoint)
+        self.assertEqual(len(list(lanes_of(root))), 2)
 
     async def test_a_neighbor_that_knows_no_lanes(self) -> None:
         """No lane is offered to a node that did not say that it can take one."""
@@ -347,13 +356,34 @@ class ReloadTests(LaneCase):
         await self.reloaded({"shm_lanes_max": 0}, {"shm_lanes_max": 1})
 
     async def test_shm_bytes_max(self) -> None:
-        """The new budget of bytes counts for the next offer."""
-        await self.reloaded({"shm_bytes_max": 100_000}, {"shm_bytes_max": 10_000_000})
+        """
+        The new budget of bytes counts for the next offer; left out, it follows the number of lanes.
+        """
+        path = f"unix://{self.directory}/root.sock"
+        root, _ = await self.pair()
+        other = await self.node(CHILD + 1, upstream=path, listen=["shm://auto"])
+        await self.until(lambda: other.next_hop(ROOT).connection)
+        endpoint = root.endpoints[BusId(CHILD + 1)]
+        await self.until(lambda: endpoint.available)
+        size_bytes = root.config.shm_lane_bytes
+        for changes, lanes in (
+            ({"shm_lanes_max": 2, "shm_bytes_max": size_bytes}, 1),
+            ({"shm_lanes_max": 2}, 2),
+        ):
+            reconfigure(root, root.config.replace(**({"shm_bytes_max": None} | changes)))
+            lanes_of(root)._offer(endpoint)
+            self.assertEqual(len(list(lanes_of(root))), lanes)
+        await self.until(lambda: self.used(other) == "shm")
 
     async def test_shm_lane_bytes(self) -> None:
-        """The next lane has the new size, which fits the budget where the old one did not."""
-        budget = limits.LANE_BYTES_MIN
-        await self.reloaded({"shm_bytes_max": budget}, {"shm_lane_bytes": budget})
+        """The next lane has the new size."""
+        root, child = await self.pair(offered=False)
+        size_bytes = limits.LANE_BYTES_MIN
+        reconfigure(root, root.config.replace(shm_lane_bytes=size_bytes))
+        self.offer(root)
+        await self.until(lambda: self.used(child) == "shm")
+        [lane] = lanes_of(root)
+        self.assertEqual(lane.channel.size_bytes, size_bytes)
 
 
 def _is_mapped() -> bool:
