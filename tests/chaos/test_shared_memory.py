@@ -12,10 +12,21 @@ import signal
 from tests.chaos import test_freeze, test_kill, test_stop
 from tests.chaos.case import PROGRAMS, ChaosCase, node_file, speech
 from tests.chaos.test_kill import ONE, RELAY, TWO
+from tests.chaos.test_stop import NORTH, ROOT, SOUTH, A, B, C
 from tests.extent import extent
 from tests.processes.harness import NodeProcess
 
-SHM = "[shm]\nlanes_max = 16\nbytes_max = 67108864\n"
+SHM = "[shm]\nlanes_max = 16\n"
+
+# With whom each node of `test_stop` has lanes, one each way.
+NEIGHBORS = {
+    "root": (NORTH, SOUTH),
+    "north": (ROOT, A, B),
+    "south": (ROOT, C),
+    "a": (NORTH,),
+    "b": (NORTH,),
+    "c": (SOUTH,),
+}
 
 
 def shared(text: str) -> str:
@@ -24,6 +35,8 @@ def shared(text: str) -> str:
         text = text.replace("listen = [", 'listen = ["shm://auto", ')
     else:
         text = text.replace("record_events", 'listen = ["shm://auto"]\nrecord_events', 1)
+    # Enough for a lane each way, however large the messages are.
+    text = text.replace("rate = 200", "rate = 600")
     text = text.replace("[application]", f"{SHM}[application]")
     return text.replace(f'"{PROGRAMS}:', '"tests.chaos.sharing:')
 
@@ -35,10 +48,12 @@ class SharingCase(ChaosCase):
         """Start a process that shares memory."""
         return super().start(name, None if config is None else shared(config), *arguments)
 
-    async def takes_memory(self, *processes: NodeProcess) -> None:
-        """Wait until what nodes send takes shared memory."""
+    async def takes_memory(self, *processes: NodeProcess, to: int | None = None) -> None:
+        """Wait until what nodes send, to anybody or to one neighbor, takes shared memory."""
+        peer = "0x" if to is None else f"{to:#x}$"
         for process in processes:
-            await process.has_said_last("data takes shm", "data takes unix|has lost 0x")
+            wanted, other = f"(?m:data takes shm to {peer})", f"(?m:data takes unix to {peer})"
+            await process.has_said_last(wanted, f"{other}|has lost {peer[:-1]}")
 
     async def is_answered(self, process: NodeProcess) -> None:
         """Wait until a node is answered, and what it sends takes shared memory again."""
@@ -58,9 +73,11 @@ class GracefulTests(SharingCase, test_stop.GracefulTests):
     """Whoever is told to stop loses nothing of what is in its lanes, those of both ways."""
 
     async def begin(self) -> dict[str, NodeProcess]:
-        """Start everything and wait until data takes shared memory."""
+        """Start everything and wait until there is a lane each way between all neighbors."""
         running = await super().begin()
-        await self.takes_memory(*running.values())
+        for name, neighbors in NEIGHBORS.items():
+            for bus_id in neighbors:
+                await self.takes_memory(running[name], to=bus_id)
         return running
 
     def judge_all(self) -> None:

@@ -30,8 +30,9 @@ class ShmTests(BusTestCase):
 
     async def test_a_lane(self) -> None:
         """
-        Both ends of a lane are listed and shown, as JSON as a list of one: who is there, which way data goes, how large it is
-        and how much is in it; of a neighbor without one there is nothing.
+        Both ends of a lane are listed and shown, as JSON as a list of one: who is there, which way
+        data goes, how large it is and how much is in it; of a neighbor without one there is
+        nothing.
         """
         # However long the commands take, the lane stays.
         self.patch(lanes_module, "LANE_IDLE_SECONDS", 3600.0)
