@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -78,3 +80,11 @@ class LaneCase(SocketTests):
         """Give what a node has received."""
         assert isinstance(node.receiver, Keeper)
         return node.receiver.payloads
+
+
+def spawn(test: LaneCase, role: str, path: str) -> subprocess.Popen[bytes]:
+    """Start the other node of a test; it ends with it."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.processes.sharer", role, path])
+    test.addCleanup(process.wait)
+    test.addCleanup(process.kill)
+    return process

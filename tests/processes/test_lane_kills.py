@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 from atbus.errors import Status, Undeliverable
 from tests.extent import is_soon
 from tests.node.bus import CHILD, ROOT, Keeper
-from tests.processes.lanes import LaneCase, lanes_of
+from tests.processes.lanes import LaneCase, lanes_of, spawn
 
 FREE_SECONDS = 0.5
 """Within this time after a death its lanes are free."""
@@ -17,13 +15,6 @@ FREE_SECONDS = 0.5
 
 class KillTests(LaneCase):
     """The other node is a process."""
-
-    def spawn(self, role: str, path: str) -> subprocess.Popen[bytes]:
-        """Start the other node."""
-        process = subprocess.Popen([sys.executable, "-m", "tests.processes.sharer", role, path])
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
 
     async def test_the_writer_is_killed(self) -> None:
         """
@@ -34,7 +25,7 @@ class KillTests(LaneCase):
         path = f"unix://{self.directory}/root.sock"
         root = await self.node(ROOT, listen=[path, "shm://auto"], subnets=[(0, 16)])
         root.receiver = Keeper()
-        process = self.spawn("write", path)
+        process = spawn(self, "write", path)
         await self.until(lambda: any(lane.channel.moved_bytes for lane in lanes_of(root)))
         await self.until(lambda: len(self.received(root)) > 1000)
         process.kill()
@@ -52,7 +43,7 @@ class KillTests(LaneCase):
         """
         self.diaries = {}
         path = f"unix://{self.directory}/root.sock"
-        process = self.spawn("read", path)
+        process = spawn(self, "read", path)
         child = await self.node(CHILD, upstream=path, listen=["shm://auto"])
         fates: list[Any] = []
         child.events.on_forward_response.observe(fates.append)
@@ -66,7 +57,7 @@ class KillTests(LaneCase):
         killed = self.reactor.seconds()
         await self.until(lambda: not list(lanes_of(child)))
         self.assertTrue(is_soon(self.reactor.seconds() - killed, FREE_SECONDS))
-        self.spawn("read", path)
+        spawn(self, "read", path)
         fate = None
         while fate is None:
             try:

@@ -153,29 +153,6 @@ class LaneTests(LaneCase):
         await self.until(lambda: b"still here" in self.received(root))
         self.assertEqual(self.used(child), "unix")
 
-    async def test_a_reader_that_gives_up(self) -> None:
-        """
-        When the reader gives a lane up, what was in it is uncertain and what had no room is not
-        lost: it takes the stream.
-        """
-        root, child = await self.pair(shm_lane_bytes=131_072)
-        fates: list[tuple[Any, ...]] = []
-        child.events.on_forward_response.observe(lambda fate: fates.append((fate.status,)))
-        [read] = lanes_of(root)
-        read.channel.pause_reading()
-        for number in range(400):
-            child.send(ROOT, b"%03d" % number + FRAME)
-        [written] = lanes_of(child)
-        await self.until(lambda: written.channel.unread_bytes > 131_072 // 2)
-        assert read.ring is not None
-        read.ring.abort(Status.OVERLOADED, "enough")
-        await self.until(lambda: self.received(root) and not list(lanes_of(child)))
-        await self.until(lambda: self.received(root)[-1][:3] == b"399")
-        arrived = [int(payload[:3]) for payload in self.received(root)]
-        self.assertEqual(arrived, list(range(arrived[0], 400)))
-        self.assertTrue(0 < arrived[0] < 200, arrived[0])
-        self.assertEqual({status for (status,) in fates}, {Status.UNCERTAIN})
-
     async def test_a_full_lane_is_flow_control(self) -> None:
         """
         While its reader stands still a lane fills, and what is sent waits or is refused; one frame

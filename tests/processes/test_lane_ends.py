@@ -1,0 +1,152 @@
+"""What becomes of messages when a lane, its stream or the process at its other end is gone."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from atbus.errors import Status
+from atbus.node import lanes as lanes_module
+from atbus.node.events import Fate
+from atbus.node.node import Node
+from atbus.node.readers import FrameReader
+from atbus.wire.messages import MessageType
+from tests.extent import is_soon
+from tests.node.bus import CHILD, ROOT, Keeper
+from tests.processes.lanes import LaneCase, lanes_of, spawn
+
+FRAME = b"x" * 1000
+SOON_SECONDS = 0.5
+
+
+def uncertain(node: Node) -> Counter[Status]:
+    """Count the messages of a node that have ended badly, from now on."""
+    ended: Counter[Status] = Counter()
+
+    def told(fate: Fate) -> None:
+        ended[fate.status] += fate.count
+
+    node.events.on_forward_response.observe(told)
+    return ended
+
+
+def _is_mapped() -> bool:
+    return "memfd:atbus" in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
+class EndTests(LaneCase):
+    """A root that reads and a child that writes."""
+
+    async def test_a_reader_that_gives_up(self) -> None:
+        """
+        When the reader gives a lane up, each message that was in it is uncertain, however many
+        frames they were in, and what had no room is not lost: it takes the stream.
+        """
+        root, child = await self.pair(shm_lane_bytes=131_072)
+        ended = uncertain(child)
+        [read] = lanes_of(root)
+        read.channel.pause_reading()
+        for number in range(400):
+            child.send(ROOT, b"%03d" % number + FRAME)
+            if number % 10 == 0:
+                await self.pause()
+        [written] = lanes_of(child)
+        await self.until(lambda: written.channel.unread_bytes > 131_072 // 2)
+        assert written.ring is not None
+        assert written.ring.link is not None
+        self.assertGreater(written.ring.link.sight.open_frames, 3)
+        assert read.ring is not None
+        read.ring.abort(Status.OVERLOADED, "enough")
+        await self.until(lambda: self.received(root) and not list(lanes_of(child)))
+        await self.until(lambda: self.received(root)[-1][:3] == b"399")
+        arrived = [int(payload[:3]) for payload in self.received(root)]
+        self.assertEqual(arrived, list(range(arrived[0], 400)))
+        self.assertTrue(0 < arrived[0] < 200, arrived[0])
+        self.assertEqual(ended, {Status.UNCERTAIN: arrived[0]})
+
+    async def test_what_was_committed_is_read(self) -> None:
+        """What stands in a lane when its stream breaks is delivered before the lane is freed."""
+        root, child = await self.pair()
+        [read] = lanes_of(root)
+        [written] = lanes_of(child)
+        read.channel.pause_reading()
+        for number in range(100):
+            child.send(ROOT, b"%d" % number)
+            if number % 10 == 0:
+                await self.pause()
+        assert written.ring is not None
+        link = written.ring.link
+        await self.until(lambda: link is not None and not link.queued_bytes)
+        self.assertEqual(self.received(root), [])
+        read.stream.abort(Status.LINK_LOST, "broken")
+        await self.until(lambda: not list(lanes_of(root)))
+        self.assertEqual(self.received(root), [b"%d" % number for number in range(100)])
+
+    async def test_an_offer_that_nobody_answers(self) -> None:
+        """
+        LANE_OFFER_SECONDS: a lane that was offered and not taken is taken back, its memory given
+        back, and no other one offered; the stream stays in use, and a late answer is nothing.
+        """
+        root, child = await self.pair(offered=False)
+        readers = child._parts.registrar.readers
+        late: list[Callable[[], None]] = []
+
+        def later(read: FrameReader) -> FrameReader:
+            return lambda *received: late.append(partial(read, *received))
+
+        for kind in (MessageType.LANE_OFFER, MessageType.LANE_RETIRE):
+            readers[kind] = later(readers[kind])
+        # For as long as a busy machine needs.
+        self.patch(lanes_module, "LANE_OFFER_SECONDS", 3600.0)
+        self.offer(root)
+        await self.until(lambda: late)
+        self.assertEqual(len(list(lanes_of(root))), 1)
+        lanes_of(root).sweep()
+        self.assertEqual(len(list(lanes_of(root))), 1)
+        self.patch(lanes_module, "LANE_OFFER_SECONDS", 0.0)
+        await self.until(lambda: not list(lanes_of(root)))
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+        self.assertFalse(_is_mapped())
+        await self.until(lambda: len(late) == 2)
+        offered, taken_back = late
+        offered()
+        self.assertEqual(len(list(lanes_of(child))), 1)
+        taken_back()
+        await self.until(lambda: root.statistics.late_frames and not list(lanes_of(child)))
+        self.assertFalse(_is_mapped())
+        child.send(ROOT, b"after")
+        await self.until(lambda: self.received(root) == [b"after"])
+        self.assertEqual(self.used(child), "unix")
+
+    async def test_another_writer_is_not_delayed(self) -> None:
+        """
+        A writer that stands still in the middle of its work, and is killed then, holds up nobody:
+        what another one writes to its own lane arrives all the while.
+
+        Scenario: E7
+        """
+        self.diaries = {}
+        path = f"unix://{self.directory}/root.sock"
+        options = {"listen": [path, "shm://auto"], "subnets": [(0, 16)], "shm_lanes_max": 2}
+        root = await self.node(ROOT, **options)
+        root.receiver = Keeper()
+        process = spawn(self, "write", path)
+        await self.until(lambda: any(lane.channel.moved_bytes for lane in lanes_of(root)))
+        other = await self.node(CHILD + 1, upstream=path)
+        await self.until(lambda: CHILD + 1 in root.endpoints)
+        endpoint = root.endpoints[other.bus_id]
+        await self.until(lambda: endpoint.available)
+        lanes_of(root)._offer(endpoint)
+        await self.until(lambda: self.used(other) == "shm")
+        for step in (signal.SIGSTOP, signal.SIGKILL):
+            process.send_signal(step)
+            began = self.reactor.seconds()
+            for _ in range(50):
+                self.assertIs((await other.deliver(ROOT, FRAME)).status, Status.OK)
+            self.assertTrue(is_soon(self.reactor.seconds() - began, SOON_SECONDS))
+            self.assertEqual(self.used(other), "shm")
+        await self.until(lambda: len(list(lanes_of(root))) == 1)
