@@ -52,7 +52,7 @@ def why_unavailable(*, weak_memory: bool) -> str:
     if not (weak_memory or has_strong_order()):
         return (
             f"a processor of type {platform.machine()} may show stores in another order than they"
-            " were made; shm_weak_memory uses shared memory all the same"
+            " were made; shm.weak_memory = true shares memory all the same"
         )
     if not (hasattr(os, "memfd_create") and hasattr(os, "eventfd")):
         return "this system has no memory without a name (memfd) or no fences (eventfd)"

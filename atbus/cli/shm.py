@@ -30,7 +30,9 @@ def list_(ctx: click.Context, target: int | None, output: Output) -> None:
 
     ID is the node that is asked; without it, the node at --via answers.
     """
-    output.rows(_lanes(ctx, target), _LANES)
+    lanes, state = _lanes(ctx, target)
+    output.rows(lanes, _LANES)
+    _say(output, state)
 
 
 @shm.command()
@@ -46,7 +48,8 @@ def show(ctx: click.Context, peer: int, target: int | None, output: Output) -> N
     ID is the node that is asked; without it, the node at --via answers. As JSON that is a list of
     lanes, one for each direction at most, and an empty one where there is none.
     """
-    found = [lane for lane in _lanes(ctx, target) if int(lane["id"], 16) == peer]
+    lanes, state = _lanes(ctx, target)
+    found = [lane for lane in lanes if int(lane["id"], 16) == peer]
     if output.is_json:
         output.value(found)
         return
@@ -54,12 +57,24 @@ def show(ctx: click.Context, peer: int, target: int | None, output: Output) -> N
         output.fields(lane)
     if not found:
         output.say(f"no lanes to or from {peer:#x}")
+        _say(output, state)
 
 
-def _lanes(ctx: click.Context, target: int | None) -> Any:
+def _say(output: Output, state: str) -> None:
+    if state not in ("", "on"):
+        output.say(f"shared memory: {state}")
+
+
+def _lanes(ctx: click.Context, target: int | None) -> tuple[Any, str]:
+    """Ask for the lanes of a node, and, if there are none, whether it shares memory."""
     from atbus.cli import session
 
-    async def question(conversation: session.Conversation) -> Any:
-        return await conversation.ask(target or 0, "atbus.shm")
+    async def question(conversation: session.Conversation) -> tuple[Any, str]:
+        lanes = await conversation.ask(target or 0, "atbus.shm")
+        if lanes:
+            return lanes, ""
+        status = await conversation.ask(target or 0, "atbus.status")
+        # Nodes of earlier releases do not say.
+        return lanes, str(status.get("shared_memory", ""))
 
     return session.ask(via_of(ctx), question)

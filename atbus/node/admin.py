@@ -113,6 +113,7 @@ class Admin:
             process=context.identity.process,
             subnets=context.table.own_subnets,
             labels=dict(context.config.labels),
+            shared_memory=self.lanes.sharing.state,
             lag=self._lag(),
             statistics=context.statistics,
         )

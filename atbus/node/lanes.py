@@ -34,6 +34,7 @@ from atbus.node.context import Alarm
 from atbus.node.lane_link import Lane, LaneLink, number_of
 from atbus.node.outbox import Notice
 from atbus.node.ring import Direction, RingConnection
+from atbus.node.sharing import Sharing
 from atbus.wire.messages import (
     Capability,
     LaneAccept,
@@ -55,9 +56,6 @@ if TYPE_CHECKING:
 
 #: Between two looks for a wake-up that was missed. It is never needed while fences hold.
 LANE_LOOK_SECONDS: Final = 0.05
-
-#: Traffic from one neighbor in a second that makes a lane worth its memory.
-LANE_WORTH_BYTES: Final = 65_536
 
 #: A lane that nobody wrote to for so long is given back.
 LANE_IDLE_SECONDS: Final = 10.0
@@ -86,10 +84,11 @@ class Lanes:
         options: ChannelOptions,
         reactor: Any,
     ) -> None:
-        self.why_not = "this node has no reactor"
+        why_not = "this node has no reactor"
         if reactor is not None:
-            self.why_not = why_unavailable(weak_memory=options.shm_weak_memory)
-        if not self.why_not:
+            why_not = why_unavailable(weak_memory=options.shm_weak_memory)
+        self.sharing = Sharing(context, why_not)
+        if not why_not:
             dialer.capabilities |= Capability.LANES
         self._context = context
         self._registrar = registrar
@@ -102,7 +101,6 @@ class Lanes:
         self._numbers = itertools.count(1)
         # Those that have broken the rules of a lane, or refused one; none is offered to them.
         self._banned: set[Endpoint] = set()
-        self._heard: dict[Endpoint, tuple[float, int]] = {}
         self._alarm = Alarm(context.timers, self._look)
 
     def __iter__(self) -> Iterator[Lane]:
@@ -114,7 +112,7 @@ class Lanes:
         """Offer lanes to those who deserve them, and take back what is idle or unanswered."""
         now = self._context.now
         for endpoint in list(self._registrar.endpoints.values()):
-            if not self.why_not and self._deserves(endpoint, now):
+            if not self.sharing.why_not and self.sharing.deserves(endpoint, now):
                 self._offer(endpoint)
         for lane in list(self._lanes):
             if not lane.is_read:
@@ -124,19 +122,6 @@ class Lanes:
             elif lane.ring is not None:
                 self._judge_idle(lane, now)
 
-    def _deserves(self, endpoint: Endpoint, now: float) -> bool:
-        """Tell whether what an endpoint sends us over its streams is worth a lane."""
-        heard = sum(
-            connection.channel.read_bytes
-            for connection in endpoint.data
-            if IDescriptorChannel.providedBy(connection.channel)
-        )
-        since, before = self._heard.setdefault(endpoint, (now, heard))
-        if now - since < 1.0:
-            return False
-        self._heard[endpoint] = (now, heard)
-        return heard - before >= LANE_WORTH_BYTES * (now - since)
-
     def _offer(self, endpoint: Endpoint) -> None:
         address = next((a for a in self._addresses if a.scheme is Scheme.SHM), None)
         stream = self._stream_of(endpoint)
@@ -144,12 +129,13 @@ class Lanes:
         config = self._context.config
         channels = [each.channel for each in mine]
         used = sum(each.size_bytes for each in channels if isinstance(each, IncomingLane))
+        if address is None or not (self._may_share(endpoint) and config.shm_lanes_max):
+            return
+        if stream is None or stream.link is None:
+            self.sharing.has_no_stream(endpoint)
+            return
         if (
-            address is None
-            or stream is None
-            or stream.link is None
-            or not self._may_share(endpoint)
-            or any(lane.endpoint is endpoint for lane in mine)
+            any(lane.endpoint is endpoint for lane in mine)
             or len(mine) >= config.shm_lanes_max
             or used + config.shm_lane_bytes > config.shm_bytes_max
         ):
@@ -169,6 +155,7 @@ class Lanes:
         lane = Lane(number, stream, endpoint, channel, self._context.now)
         self._lanes.append(lane)
         self._context.statistics.lanes_offered += 1
+        self.sharing.offered(endpoint)
         offer = LaneOffer(
             source=self._context.bus_id,
             destination=endpoint.bus_id,
@@ -346,7 +333,7 @@ class Lanes:
         address: Address | None,
     ) -> Status | None:
         taken = [lane for lane in self._lanes if lane.endpoint is endpoint and not lane.is_read]
-        if not self._may_share(endpoint) or self.why_not or taken or address is None:
+        if not self._may_share(endpoint) or self.sharing.why_not or taken or address is None:
             return Status.POLICY_DENIED
         is_number = offer.lane and self._find(stream, offer.lane) is None
         if not is_number or len(descriptors) != 2 or offer.size_bytes > limits.LANE_BYTES_MAX:
@@ -475,7 +462,7 @@ class Lanes:
 
     def forget(self, endpoint: Endpoint) -> None:
         """Keep nothing of an endpoint that is gone."""
-        self._heard.pop(endpoint, None)
+        self.sharing.forget(endpoint)
         self._banned.discard(endpoint)
 
     def _find(self, stream: Connection, number: int) -> Lane | None:

@@ -44,7 +44,11 @@ class LagReport:
 
 @attrs.frozen(kw_only=True)
 class NodeReport:
-    """A node, by itself."""
+    """
+    A node, by itself.
+
+    :param shared_memory: ``on``, or ``off`` and why it is although it was asked for.
+    """
 
     id: BusId
     name: str
@@ -54,6 +58,7 @@ class NodeReport:
     process: str
     subnets: tuple[Subnet, ...]
     labels: dict[str, str]
+    shared_memory: str
     lag: LagReport
     statistics: Statistics
 

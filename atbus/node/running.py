@@ -109,9 +109,9 @@ class Running:
         self._parts.pulse.start()
         self._parts.route_table.open()
         self._parts.subjects.talk.open()
-        config = self._context.config
+        places = self._parts.lanes.sharing.places()
         listening = DeferredList(
-            [self._dialer.listen(address) for address in config.listen], consumeErrors=True
+            [self._dialer.listen(address) for address in places], consumeErrors=True
         )
         listening.addCallback(self._listening)
         return started

@@ -47,13 +47,13 @@ class Case(SocketTests):
             size_bytes=size_bytes,
             record_max=lane.record_max,
         )
-        for channel in (lane, ends):
-            self.addCleanup(lambda channel=channel: Deferred.fromCoroutine(self.end_of(channel)))
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.end(lane, ends)))
         return lane, ends
 
-    async def end_of(self, channel: IncomingLane | OutgoingLane) -> None:
-        """End a channel, and let that be told."""
-        channel.abort("the test is over")
+    async def end(self, *channels: IncomingLane | OutgoingLane) -> None:
+        """End channels, and let that be told."""
+        for channel in channels:
+            channel.abort("the test is over")
         turn: Deferred[None] = Deferred()
         self.reactor.callLater(0, turn.callback, None)
         await turn
@@ -130,7 +130,7 @@ class FenceTests(Case):
         frame = frame_of(100)
         self.ends.send([frame])
         await receiver.received(1)
-        sleeping = []
+        sleeping: list[int] = []
 
         def commits() -> None:
             if not sleeping:

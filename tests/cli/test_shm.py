@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 from twisted.internet.task import deferLater
 
 from atbus import limits
@@ -65,3 +67,20 @@ class ShmTests(BusTestCase):
             self.assertEqual((known["id"], known["direction"]), (peer, direction))
         shown = await self.atbus("shm", "show", "0x10777")
         self.assertEqual((shown.code, shown.out), (ExitCode.DONE, ""))
+
+    async def test_why_there_are_none(self) -> None:
+        """
+        A node that was asked to share memory where it cannot be had runs, and its status and the
+        list of its lanes say why there are none.
+        """
+        self.patch(platform, "machine", lambda: "aarch64")
+        await self.start_node(0x10000, listen=[self.address(0x10000), "shm://auto"])
+        for words in (("list",), ("show", "0x10001")):
+            listed = await self.atbus("shm", *words)
+            self.assertEqual(listed.code, ExitCode.DONE)
+            self.assertIn("shared memory: off: a processor of type aarch64", listed.err)
+            self.assertIn("shm.weak_memory = true", listed.err)
+        listed = await self.atbus("shm", "list", "-o", "json")
+        self.assertEqual((listed.json, listed.err), ([], ""))
+        status = (await self.atbus("status", "-o", "json")).json
+        self.assertIn("shm.weak_memory = true", status["shared_memory"])

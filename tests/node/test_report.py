@@ -47,6 +47,7 @@ class PlainTests(SynchronousTestCase):
             process="1.2/3",
             subnets=(Subnet(ID, 8),),
             labels={"region": "eu"},
+            shared_memory="off",
             lag=LagReport(
                 looks=9, p50_seconds=0.001, p99_seconds=0.02, p999_seconds=0.02, worst_seconds=0.02
             ),
@@ -68,6 +69,7 @@ class PlainTests(SynchronousTestCase):
                 "process": "1.2/3",
                 "subnets": ["0x12340000/8"],
                 "labels": {"region": "eu"},
+                "shared_memory": "off",
                 "lag": {
                     "looks": 9,
                     "p50_seconds": 0.001,

@@ -237,8 +237,9 @@ class LaneTests(LaneCase):
     async def test_budget_of_bytes(self) -> None:
         """A lane that is larger than what is left of the budget is not offered."""
         size_bytes = limits.LANE_BYTES_MIN
-        budget = {"shm_lanes_max": 2, "shm_bytes_max": 2 * size_bytes - 1}
-        root, child = await self.pair(shm_lane_bytes=size_bytes, **budget)
+        root, child = await self.pair(
+            shm_lane_bytes=size_bytes, shm_lanes_max=2, shm_bytes_max=2 * size_bytes - 1
+        )
         other = await self.node(CHILD + 1, upstream=str(child.config.upstream))
         await self.until(lambda: other.next_hop(ROOT).connection)
         endpoint = root.endpoints[BusId(CHILD + 1)]
@@ -265,7 +266,7 @@ class LaneTests(LaneCase):
     async def test_a_refused_lane(self) -> None:
         """A writer that cannot use a lane says why; no other one is offered to it."""
         root, child = await self.pair(offered=False)
-        lanes_of(child).why_not = "not here"
+        lanes_of(child).sharing.why_not = "not here"
         self.offer(root)
         await self.until(lambda: root.statistics.lanes_refused)
         self.assertIn("POLICY_DENIED", self.diaries[root].errors())
