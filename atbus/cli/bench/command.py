@@ -42,7 +42,7 @@ def _measured(default_count: int) -> Callable[[Command], Command]:
                     type=click.Choice(list(CHANNELS)),
                     default="unix",
                     show_default=True,
-                    help="What the processes are connected by.",
+                    help="What data takes between the processes; with mem all are one process.",
                 ),
                 click.option(
                     "--size",

@@ -5,19 +5,23 @@ The course of a measurement: start everybody, let the sender go, ask what came, 
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import signal
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import attrs
 
 from atbus.cli.bench.arrivals import Times
+from atbus.cli.bench.certificates import write_certificates
 from atbus.cli.bench.task import Task, Wishes, read_line, tasks
 from atbus.cli.outcome import CommandFailed, ExitCode
 
@@ -41,6 +45,8 @@ def measure(wishes: Wishes) -> dict[str, Any]:
     processes: list[PartyProcess] = []
     with _interruptible(), tempfile.TemporaryDirectory(prefix="atbus-bench-") as folder:
         try:
+            if wishes.channel == "tls":
+                write_certificates(Path(folder))
             reports = _run(tasks(wishes, folder), processes)
         finally:
             for process in processes:
@@ -53,6 +59,34 @@ def measure(wishes: Wishes) -> dict[str, Any]:
 def _run(
     party: Sequence[Task], processes: list[PartyProcess]
 ) -> list[tuple[Task, Mapping[str, Any]]]:
+    members = _started(party, processes)
+    (sender,) = [member for member in members if member.task.role == "sender"]
+    sender.say({})
+    sent = sender.hear(_PATIENCE_SECONDS)
+    targets = [member for member in members if member.task.role == "target"]
+    for member in targets:
+        member.say({"sent": sent["sent"][str(member.task.bus_id)]})
+    came = [(member.task, member.hear(_REPORT_SECONDS)) for member in targets]
+    # A relay is asked last: it has passed on everything then.
+    passed = []
+    for member in members:
+        if member.task.role == "relay":
+            member.say({})
+            passed.append((member.task, member.hear(_REPORT_SECONDS)))
+    return [(sender.task, sent), *passed, *came]
+
+
+def _started(party: Sequence[Task], processes: list[PartyProcess]) -> list[Member]:
+    """Start everybody, each in a process, or all in one where they share its memory."""
+    if party[0].wishes.channel == "mem":
+        # It is a socket, whose name is known before.
+        above = party[0].listen
+        told = [party[0], *(attrs.evolve(task, upstream=above) for task in party[1:])]
+        processes.append(PartyProcess(*told))
+        members = [Member(processes[0], place) for place in range(len(told))]
+        for member in members:
+            member.hear(_START_SECONDS)
+        return members
     address = ""
     for task in party:
         processes.append(PartyProcess(attrs.evolve(task, upstream=address)))
@@ -61,33 +95,60 @@ def _run(
             (address,) = processes[0].hear(_START_SECONDS)["addresses"]
     for process in processes[1:]:
         process.hear(_START_SECONDS)
-    (sender,) = [process for process in processes if process.task.role == "sender"]
-    sender.say({})
-    sent = sender.hear(_PATIENCE_SECONDS)
-    targets = [process for process in processes if process.task.role == "target"]
-    for process in targets:
-        process.say({"sent": sent["sent"][str(process.task.bus_id)]})
-    came = [(process.task, process.hear(_REPORT_SECONDS)) for process in targets]
-    # A relay is asked last: it has passed on everything then.
-    passed = []
-    for process in processes:
-        if process.task.role == "relay":
-            process.say({})
-            passed.append((process.task, process.hear(_REPORT_SECONDS)))
-    return [(sender.task, sent), *passed, *came]
+    return [Member(process, 0) for process in processes]
+
+
+@attrs.frozen(eq=False)
+class Member:
+    """
+    One of those who take part, and how to speak with it.
+
+    :param process: In which it is.
+    :param place: Which one it is there.
+    """
+
+    process: PartyProcess
+    place: int
+
+    @property
+    def task(self) -> Task:
+        """What it does."""
+        return self.process.tasks[self.place]
+
+    def say(self, values: Mapping[str, Any]) -> None:
+        """
+        Tell it something.
+
+        :param values: What.
+        :raises CommandFailed: It has ended.
+        """
+        self.process.say({"place": self.place, **values})
+
+    def hear(self, seconds: float) -> dict[str, Any]:
+        """
+        Wait for what it says.
+
+        :param seconds: How long, from what another one in its process says on.
+        :returns: It.
+        :raises CommandFailed: It has ended, or says nothing, or what is no report.
+        """
+        return self.process.hear(seconds, self.place)
 
 
 class PartyProcess:
     """
     One process, and how to speak with it.
 
-    :param task: What it does.
+    :param tasks: What it does; several who share its memory.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, *tasks: Task) -> None:
+        self.tasks = tasks
+        # What was said by others than who was listened to, by their places.
+        self._heard: dict[int, deque[dict[str, Any]]] = defaultdict(deque)
+        self._said = b""
         self._process = subprocess.Popen(  # noqa: S603  # a list of words, no shell
-            [sys.executable, "-m", "atbus.cli.bench.party", task.to_json()],
+            [sys.executable, "-m", "atbus.cli.bench.party", *(task.to_json() for task in tasks)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -108,20 +169,32 @@ class PartyProcess:
         except BrokenPipeError:
             raise self._ended() from None
 
-    def hear(self, seconds: float) -> dict[str, Any]:
+    def hear(self, seconds: float, place: int = 0) -> dict[str, Any]:
         """
         Wait for what it says.
 
         :param seconds: How long.
+        :param place: Who of those in it is listened to.
         :returns: It.
         :raises CommandFailed: It has ended, or says nothing, or what is no report.
         """
+        while not self._heard[place]:
+            values = self._read(seconds)
+            self._heard[values.get("place", 0)].append(values)
+        return self._heard[place].popleft()
+
+    def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            line = self._process.stdout.readline() if selector.select(seconds) else ""
-        if not line:
-            raise self._ended()
+            while b"\n" not in self._said:
+                # Not through the pipe's buffer, in which a second line is there unseen.
+                is_there = selector.select(seconds)
+                said = os.read(self._process.stdout.fileno(), 65_536) if is_there else b""
+                if not said:
+                    raise self._ended()
+                self._said += said
+        line, _, self._said = self._said.partition(b"\n")
         try:
             return read_line(line)
         except ValueError:
@@ -150,7 +223,7 @@ class PartyProcess:
         self._process.stdin = None
         _, errors = self._process.communicate()
         why = errors.strip().rpartition("\n")[2] or otherwise
-        return CommandFailed(ExitCode.FAILED, "FAILED", f"{self.task.name}: {why}")
+        return CommandFailed(ExitCode.FAILED, "FAILED", f"{self.tasks[0].name}: {why}")
 
 
 def summary(wishes: Wishes, reports: Sequence[tuple[Task, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """
-One process of a measurement: ``python -m atbus.cli.bench.party TASK``.
+One process of a measurement: ``python -m atbus.cli.bench.party TASK...``.
 
-It speaks with the command that started it in lines of JSON: it says when it is up, and the address
-that it listens at; a sender is told to go, and says what it sent; everybody else is told how many
-messages there were for it, waits for them, and says what came. When its stdin ends, so does it.
+Usually it has one task; with several, as nodes that share the memory of one process have, each line
+says which it is about. It speaks with the command that started it in lines of JSON: it says when it
+is up, and the address that it listens at; a sender is told to go, and says what it sent; everybody
+else is told how many messages there were for it, waits for them, and says what came. When its stdin
+ends, so does it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -16,18 +19,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
+from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus.busid import format_bus_id
 from atbus.cli.bench.arrivals import Arrivals, Messages, Times
-from atbus.cli.bench.task import TOP, Task, read_line
-from atbus.errors import Status, Undeliverable
+from atbus.cli.bench.certificates import tls_options
+from atbus.cli.bench.task import ONE_WAY, TOP, Task, read_line
+from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.config import NodeConfig
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
@@ -43,6 +50,10 @@ _BURST_MAX: Final = 500
 # A full queue is tried again after this, and so is a rate that has no message due.
 _PAUSE_SECONDS: Final = 0.001
 _LINE_BYTES_MAX: Final = 1 << 26
+# Memory is given to who sends 64 KiB in a second: so much every so often, for so long at most.
+_WARM_BYTES: Final = 8_192
+_WARM_SECONDS: Final = 0.05
+_WARM_SECONDS_MAX: Final = 120
 
 
 class Party:
@@ -59,23 +70,37 @@ class Party:
         self.reactor = reactor
         self.messages = Messages(wishes.size)
         usual = NodeConfig()
+        listen = [task.listen] if task.listen else []
+        if wishes.channel in ONE_WAY:
+            listen.append(f"{wishes.channel}://auto")
         self.node = Node(
             NodeConfig(
                 id=task.bus_id,
-                listen=[task.listen] if task.listen else [],
+                listen=listen,
+                # One from each of the others.
+                shm_lanes_max=wishes.targets + 1,
                 upstream=task.upstream or None,
                 subnets=[(0, 16)] if task.bus_id == TOP else [],
                 # What is to go through a relay must not find a shorter way.
                 direct_notice=False,
+                **tls_options(task),
                 message_bytes_max=max(wishes.size, usual.message_bytes_max),
             ),
             reactor,
         )
         self._used_before = 0.0
+        self._forwarded_before = 0
+        self.node.on_command(self._commanded)
 
     def begin(self) -> None:
-        """Count the processor time from here."""
+        """Count processor time, and what passes, from here."""
         self._used_before = _used_seconds()
+        self._forwarded_before = self.node.statistics.forwarded_messages
+
+    def _commanded(self, _source: int, _words: tuple[bytes, ...]) -> list[bytes]:
+        """Begin when the sender does."""
+        self.begin()
+        return []
 
     def told(self, line: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         """
@@ -90,7 +115,7 @@ class Party:
         """Say what this process has done."""
         return {
             "process": os.getpid(),
-            "forwarded": self.node.statistics.forwarded_messages,
+            "forwarded": self.node.statistics.forwarded_messages - self._forwarded_before,
             "cpu_seconds": _used_seconds() - self._used_before,
             "peak_bytes": _peak_bytes(),
         }
@@ -116,6 +141,10 @@ class Target(Party):
             self._take(payload)
             if self.arrivals.received == self._expected:
                 self._finish()
+        elif payload and self.task.wishes.work == "request":
+            # Answers have memory of their own, which is given to who sends much.
+            with contextlib.suppress(Undeliverable):
+                self.node.send(source, payload, _FIRST)
 
     def _asked(self, _source: int, payload: bytes) -> bytes:
         # The first question only makes the way.
@@ -153,11 +182,13 @@ class Target(Party):
         return super().report() | self.arrivals.report()
 
 
+@implementer(IMessageReceiver)
 class Sender(Party):
     """Offers messages in turn to all targets."""
 
     def __init__(self, task: Task, reactor: Any) -> None:
         super().__init__(task, reactor)
+        self.node.receiver = self
         self.node.events.on_forward_response.observe(self._heard)
         self._sent = dict.fromkeys(task.targets, 0)
         self._place = 0
@@ -167,19 +198,64 @@ class Sender(Party):
         self._say: Callable[[dict[str, Any]], None] = lambda _: None
         self._began_ns = self._moved_ns = self._ended_ns = 0
 
+    def message_received(self, source: int, kind: int, sequence: int, payload: bytes) -> None:
+        """Take no note: what comes back only makes the way."""
+
     def told(self, line: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         """Make the ways, then go."""
         self._say = say
-        node, asks = self.node, self.task.wishes.work == "request"
-        first: Callable[[int, bytes, int], Deferred[Any]] = node.request if asks else node.deliver
-        waiting = [first(target, b"", _FIRST) for target in self.task.targets]
-        DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallbacks(
-            lambda _: self._go(), self._broken
+        Deferred.fromCoroutine(self._make_ways()).addCallbacks(lambda _: self._go(), self._broken)
+
+    async def _make_ways(self) -> None:
+        """Let each target confirm a message; wait until data takes the memory it is to take."""
+        node, wishes = self.node, self.task.wishes
+        first: Callable[[int, bytes, int], Deferred[Any]] = (
+            node.request if wishes.work == "request" else node.deliver
         )
+        for target in self.task.targets:
+            await first(target, b"", _FIRST)
+        if wishes.channel in ONE_WAY:
+            await self._fill_memory(first)
+        # What it costs to make the ways is not measured.
+        for other in (*self.task.targets, *([TOP] if wishes.work == "relay" else [])):
+            await node.command(other, b"begin")
+
+    async def _fill_memory(self, first: Callable[[int, bytes, int], Deferred[Any]]) -> None:
+        """Send until data takes the memory that it is to take; nothing of that is left then."""
+        node, wishes = self.node, self.task.wishes
+        status = json.loads(b"".join(await node.command(node.bus_id, b"atbus.status")))
+        if wishes.channel == "shm" and status["shared_memory"] != "on":
+            raise LocalProtocolError(status["shared_memory"])
+        until_ns = time.monotonic_ns() + _WARM_SECONDS_MAX * 10**9
+        while not await self._takes_memory():
+            if time.monotonic_ns() > until_ns:
+                raise Undeliverable(Status.TIMEOUT, self.task.targets[0])
+            with contextlib.suppress(Undeliverable):
+                for target in self.task.targets:
+                    node.send(target, bytes(_WARM_BYTES), _FIRST)
+            await deferLater(self.reactor, _WARM_SECONDS)
+        # Behind everything that was sent before.
+        for target in self.task.targets:
+            await first(target, b"", _FIRST)
+
+    async def _takes_memory(self) -> bool:
+        """Ask all who send something whether it takes memory."""
+        wishes, channel = self.task.wishes, self.task.wishes.channel
+        tellers = {
+            "relay": (self.node.bus_id, TOP),
+            "request": (self.node.bus_id, *self.task.targets),
+        }
+        for teller in tellers.get(wishes.work, (self.node.bus_id,)):
+            answer = await self.node.command(teller, b"atbus.links")
+            links = json.loads(b"".join(answer))
+            used = {each["id"] for each in links if each["used"] and each["channel"] == channel}
+            neighbors = self.task.targets if teller == TOP else (TOP,)
+            if not used.issuperset(format_bus_id(neighbor) for neighbor in neighbors):
+                return False
+        return True
 
     def _broken(self, failure: Failure) -> None:
-        first: Any = failure.value
-        error = first.subFailure.value
+        error: Any = failure.value
         self._fail(error.status.name if isinstance(error, Undeliverable) else str(error))
         self._done()
 
@@ -296,18 +372,19 @@ class Lines(LineOnlyReceiver):
     """
     The process that started this one, at stdin and stdout.
 
-    :param party: Does what it says.
+    :param parties: Do what it says.
     """
 
     delimiter = b"\n"
     MAX_LENGTH = _LINE_BYTES_MAX
 
-    def __init__(self, party: Party) -> None:
-        self._party = party
+    def __init__(self, *parties: Party) -> None:
+        self._parties = parties
 
     def connectionMade(self) -> None:  # Twisted's name
-        """Start the node, and say so."""
-        self._party.node.start().addCallbacks(self._up, self._down)
+        """Start the nodes, and say so."""
+        for place, party in enumerate(self._parties):
+            party.node.start().addCallbacks(self._up, self._down, (place,))
 
     def lineReceived(self, line: bytes) -> None:  # Twisted's name
         """Do what a line says."""
@@ -316,24 +393,28 @@ class Lines(LineOnlyReceiver):
         except ValueError as error:
             self._down(Failure(error))
             return
-        self._party.told(values, self._say)
+        place = values.get("place", 0)
+        self._parties[place].told(values, partial(self._say, place))
 
     def connectionLost(self, reason: Failure | None = None) -> None:  # Twisted's name
         """End this process; nobody is left to hear of it."""
-        reactor = self._party.reactor
+        reactor = self._parties[0].reactor
         if reactor.running:
             reactor.stop()
 
-    def _up(self, _: object) -> None:
-        self._party.begin()
-        self._say({"addresses": [str(address) for address in self._party.node.addresses]})
+    def _up(self, _: object, place: int) -> None:
+        party = self._parties[place]
+        party.begin()
+        addresses = [str(each) for each in party.node.addresses if each.is_duplex]
+        self._say(place, {"addresses": addresses})
 
     def _down(self, failure: Failure) -> None:
         print(failure.getErrorMessage(), file=sys.stderr, flush=True)
-        self._party.reactor.stop()
+        self._parties[0].reactor.stop()
 
-    def _say(self, values: dict[str, Any]) -> None:
-        self.sendLine(json.dumps(values).encode("ascii"))  # type: ignore[no-untyped-call]
+    def _say(self, place: int, values: dict[str, Any]) -> None:
+        line = json.dumps({"place": place, **values})
+        self.sendLine(line.encode("ascii"))  # type: ignore[no-untyped-call]
 
 
 def make(task: Task, reactor: Any) -> Party:
@@ -344,7 +425,8 @@ def make(task: Task, reactor: Any) -> Party:
     :param reactor: The process's.
     :returns: It, with a node that is not started.
     """
-    return {"sender": Sender, "target": Target}.get(task.role, Party)(task, reactor)
+    kinds: dict[str, type[Party]] = {"sender": Sender, "target": Target}
+    return kinds.get(task.role, Party)(task, reactor)
 
 
 def _used_seconds() -> float:
@@ -366,7 +448,8 @@ def main() -> None:
 
     # An interrupt from the keyboard is for the command, which ends its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    StandardIO(Lines(make(Task.from_json(sys.argv[1]), reactor)), reactor=reactor)
+    parties = [make(Task.from_json(text), reactor) for text in sys.argv[1:]]
+    StandardIO(Lines(*parties), reactor=reactor)
     the_reactor: Any = reactor
     the_reactor.run(installSignalHandlers=False)
 

@@ -19,10 +19,22 @@ TOP: Final = 0x10000
 _SENDER_BELOW: Final = TOP + 1
 _FIRST_TARGET: Final = TOP + 0x100
 
+_SOCKET: Final = "unix://{folder}/bench.sock"
+
 CHANNELS: Final = MappingProxyType(
-    {"unix": "unix://{folder}/bench.sock", "tcp": "ipv4://127.0.0.1:0", "tcp6": "ipv6://[::1]:0"}
+    {
+        "unix": _SOCKET,
+        "tcp": "ipv4://127.0.0.1:0",
+        "tcp6": "ipv6://[::1]:0",
+        "tls": "tls+ipv4://127.0.0.1:0",
+        "shm": _SOCKET,
+        "mem": _SOCKET,
+    }
 )
 """What can be measured, each with the address to listen at."""
+
+ONE_WAY: Final = frozenset({"shm", "mem"})
+"""Memory goes one way: each node has its own, and is registered over a socket."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +71,7 @@ class Task:
     :param listen: The address to listen at; empty for the processes that dial.
     :param upstream: The address to dial; empty for the process that listens.
     :param targets: Whom the sender sends to.
+    :param folder: Where certificates are, for a channel that needs some.
     :param wishes: What is measured.
     """
 
@@ -68,6 +81,7 @@ class Task:
     listen: str = ""
     upstream: str = ""
     targets: tuple[int, ...] = ()
+    folder: str = ""
     wishes: Wishes
 
     def to_json(self) -> str:
@@ -121,14 +135,18 @@ def tasks(wishes: Wishes, folder: str) -> list[Task]:
         bus_id=_SENDER_BELOW if relayed else TOP,
         listen="" if relayed else listen,
         targets=ids,
+        folder=folder,
         wishes=wishes,
     )
-    relay = Task(role="relay", name="relay", bus_id=TOP, listen=listen, wishes=wishes)
+    relay = Task(
+        role="relay", name="relay", bus_id=TOP, listen=listen, folder=folder, wishes=wishes
+    )
     receivers = [
         Task(
             role="target",
             name="target" if len(ids) == 1 else f"target {place}",
             bus_id=bus_id,
+            folder=folder,
             wishes=wishes,
         )
         for place, bus_id in enumerate(ids, 1)

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from atbus.cli.bench.task import CHANNELS
 from atbus.cli.outcome import ExitCode
 from tests.cli.bus_case import ROOT, BusTestCase
 
@@ -43,6 +44,20 @@ class BenchTests(BusTestCase):
                 self.assertGreater(ended.json[name], 0, name)
             received = [party["received"] for party in ended.json["parties"]]
             self.assertEqual(received[-2:], [100, 100])
+
+    async def test_every_channel(self) -> None:
+        """Over each channel every message is counted, one way and with an answer."""
+        for channel in CHANNELS:
+            for work in ("relay", "request"):
+                words = ("--channel", channel, "--count", "100", "--targets", "2", "-ojson")
+                ended = await self.atbus("bench", work, *words)
+                self.assertEqual((ended.code, ended.err), (ExitCode.DONE, ""), (channel, work))
+                self.assert_clean(ended.json, 100)
+                forwarded = [party["forwarded"] for party in ended.json["parties"]]
+                if work == "relay":
+                    self.assertEqual(forwarded, [None, 100, None, None])
+                processes = {party["process"] for party in ended.json["parties"]}
+                self.assertEqual(len(processes) == 1, channel == "mem")
 
     async def test_large_messages_over_tcp(self) -> None:
         """Messages that travel in pieces are checked to the last byte."""
