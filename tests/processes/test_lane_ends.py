@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from atbus import limits
 from atbus.errors import Status
 from atbus.node import lanes as lanes_module
 from atbus.node.events import Fate
@@ -66,6 +67,26 @@ class EndTests(LaneCase):
         self.assertEqual(arrived, list(range(arrived[0], 400)))
         self.assertTrue(0 < arrived[0] < 200, arrived[0])
         self.assertEqual(ended, {Status.UNCERTAIN: arrived[0]})
+
+    async def test_a_reader_that_reads_nothing(self) -> None:
+        """
+        A full lane from which nothing is read for WRITE_DEADLINE_SECONDS ends, though its reader
+        lives: what is in it is uncertain, and what waited takes the stream.
+        """
+        self.patch(limits, "WRITE_DEADLINE_SECONDS", 0.5)
+        root, child = await self.pair(shm_lane_bytes=131_072)
+        ended = uncertain(child)
+        [read] = lanes_of(root)
+        read.channel.pause_reading()
+        for number in range(400):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await self.until(lambda: not (list(lanes_of(child)) or list(lanes_of(root))))
+        await self.until(lambda: self.received(root)[-1:] == [b"399" + FRAME])
+        arrived = [int(payload[:3]) for payload in self.received(root)]
+        self.assertEqual(arrived, list(range(arrived[0], 400)))
+        self.assertGreater(arrived[0], 0)
+        self.assertEqual(ended, {Status.UNCERTAIN: arrived[0]})
+        self.assertEqual(self.used(child), "unix")
 
     async def test_what_was_committed_is_read(self) -> None:
         """What stands in a lane when its stream breaks is delivered before the lane is freed."""
