@@ -247,6 +247,9 @@ class Registrar:
         """Report what a connection held, and remove the endpoint that cannot be without it."""
         events = self._context.events
         if not isinstance(connection, RingConnection):
+            if connection.link is not None:
+                # Its channel takes nothing more, whatever is answered to what is read at last.
+                connection.link.muted = True
             self.on_stream_closed(connection)
         link, connection.link = connection.link, None
         if link is None:

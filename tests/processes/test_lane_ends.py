@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from atbus import limits
-from atbus.errors import Status
+from atbus.busid import BusId
+from atbus.errors import Status, Undeliverable
 from atbus.node import lanes as lanes_module
 from atbus.node.events import Fate
 from atbus.node.node import Node
@@ -105,6 +106,45 @@ class EndTests(LaneCase):
         read.stream.abort(Status.LINK_LOST, "broken")
         await self.until(lambda: not list(lanes_of(root)))
         self.assertEqual(self.received(root), [b"%d" % number for number in range(100)])
+
+    async def test_answers_to_what_is_read_at_the_end(self) -> None:
+        """
+        What is answered to messages that are read when their stream has ended is not written to
+        that: every message has one fate on either side.
+        """
+        root, child = await self.pair()
+        ended = uncertain(root)
+        refused: list[Status] = []
+
+        def answered(_source: int, payload: bytes) -> bytes:
+            try:
+                root.send(CHILD, payload)
+            except Undeliverable as refusal:
+                refused.append(refusal.status)
+            return payload
+
+        root.on_request(answered)
+        [read] = lanes_of(root)
+        [written] = lanes_of(child)
+        read.channel.pause_reading()
+        for number in range(200):
+            child.request(ROOT, b"%d" % number).addErrback(lambda failure: None)
+            await self.pause()
+        assert written.ring is not None
+        link = written.ring.link
+        await self.until(lambda: link is not None and not link.queued_bytes)
+        for connection in list(child.endpoints[BusId(ROOT)].connections):
+            if connection is not written.ring:
+                connection.abort(Status.LINK_LOST, "broken")
+        await self.until(lambda: not list(lanes_of(root)))
+
+        def count() -> int:
+            return ended.total() + len(refused) + len(self.received(child))
+
+        # A message and a reply for each question.
+        await self.until(lambda: count() >= 400)
+        self.assertEqual(count(), 400)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_an_offer_that_nobody_answers(self) -> None:
         """
