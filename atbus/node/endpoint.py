@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from atbus import limits
+from atbus.busid import Subnet
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
 from atbus.node.outbox import Kept, Relayed, Routed, Run, Spread
@@ -127,6 +128,13 @@ class Endpoint:
         if link is not None:
             return link.frame_bytes_max
         return min(self.peer.frame_max, self._context.config.frame_bytes_far)
+
+    @property
+    def certified(self) -> Subnet | None:
+        """The ids that its certificate names; None without one."""
+        channel = None if self.control is None else self.control.channel
+        identity = None if channel is None else channel.identity
+        return None if identity is None else identity.subnet
 
     @property
     def connections(self) -> list[Connection]:

@@ -119,6 +119,7 @@ class Registrar:
                 position=endpoint.position,
                 listens=_addresses(request.addresses),
                 passes=passes,
+                certified=endpoint.certified,
             )
         )
         self.on_entered(endpoint)

@@ -149,6 +149,7 @@ class RouteTable:
             position=endpoint.position,
             tells=bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE),
             batch_bytes_max=endpoint.frame_bytes_max - limits.FRAME_HEAD_BYTES,
+            certified=endpoint.certified,
         )
 
     def removed(self, endpoint: Endpoint, status: Status) -> None:
@@ -286,8 +287,16 @@ class RouteTable:
                 self._context.events.on_error(Status.ID_CONFLICT, detail)
             case Ignored(status=status, count=count):
                 self._context.statistics.route_words_ignored[status] += count
+                self._name(effect)
             case Delayed(bus_id=bus_id, is_first=is_first):
                 self._delayed(bus_id, is_first=is_first)
+
+    def _name(self, ignored: Ignored) -> None:
+        """Say who tells of a node that its certificate does not name."""
+        if ignored.about is not None:
+            who = self._registrar.endpoints.get(ignored.bus_id, ignored.bus_id)
+            detail = f"{who} tells of {ignored.about:#x}, which its certificate does not name"
+            self._context.events.on_error(ignored.status, detail)
 
     def _delayed(self, bus_id: int, *, is_first: bool) -> None:
         self._context.statistics.route_batches_delayed += 1

@@ -25,7 +25,7 @@ import attrs
 from atbus import limits
 from atbus.errors import Status
 from atbus.routing.batch import Removal
-from atbus.routing.feed import Bar, Feed
+from atbus.routing.feed import NOT_ITS_OWN, Bar, Feed
 from atbus.routing.known import Known
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
@@ -125,6 +125,11 @@ class Hearing:
             case Bar.UNVOUCHED:
                 self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
                 return
+            case Bar.UNCERTIFIED:
+                who = None if link.is_named else bus_id
+                link.is_named = True
+                self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1, who))
+                return
         if feed.is_awaited(bus_id):
             self._vouch(feed, bus_id)
         if bus_id == link.bus_id:
@@ -165,7 +170,7 @@ class Hearing:
         if bus_id not in feed.heard:
             self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
             return
-        may_kill = removal.dead and feed.barred.get(bus_id) is not Bar.UNVOUCHED
+        may_kill = removal.dead and feed.barred.get(bus_id) not in NOT_ITS_OWN
         if may_kill:
             self.bury(bus_id, removal.stamp, now, told_by=feed)
         self.drop(feed, bus_id)
@@ -281,9 +286,12 @@ class Hearing:
         """Find a reason not to believe a record."""
         if record.bus_id == self.own.record.bus_id:
             return Bar.OWN
-        if link.feed.kind is not Position.UPSTREAM and not link.feed.may_announce(record):
-            return Bar.UNVOUCHED
         is_direct = record.bus_id == link.bus_id
+        if link.feed.kind is not Position.UPSTREAM:
+            if not link.peer.is_certified(record):
+                return Bar.UNCERTIFIED
+            if not link.feed.may_announce(record):
+                return Bar.UNVOUCHED
         if not is_direct and self.tombstones.covers(record.bus_id, record.stamp):
             return Bar.DEAD
         return None
@@ -301,7 +309,7 @@ class Hearing:
         """Believe as much of what is vouched for as may be in this turn."""
         while self._vouched and not self.turn.is_over:
             feed, upper = next(iter(self._vouched))
-            if upper in feed.heard and feed.barred.get(upper) is not Bar.UNVOUCHED:
+            if upper in feed.heard and feed.barred.get(upper) not in NOT_ITS_OWN:
                 some = feed.vouched_by(upper, self.turn.left)
                 self.turn.spend(len(some))
                 for below in some:

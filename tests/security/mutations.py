@@ -70,6 +70,19 @@ MUTATIONS: Final = (
         "if table.may_speak(BusId(neighbor), BusId(source)):",
         "if True:",
     ),
+    Mutation("certified_speech", "routing/table.py", "if not neighbor.is_certified(source):"),
+    Mutation("certified_speech", "routing/hearing.py", "if not link.peer.is_certified(record):"),
+    Mutation(
+        "certified_speech", "node/registrar.py",
+        "certified=endpoint.certified,", "certified=None,",
+    ),
+    Mutation(
+        "certified_speech", "node/route_table.py",
+        "certified=endpoint.certified,", "certified=None,",
+    ),
+    Mutation(
+        "certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"
+    ),
     Mutation("spoofed_command", "node/commands.py", "if not self._traffic.vouches(link, source):"),
     Mutation(
         "spoofed_publication", "node/spreading.py", "if not self._is_credible(link, message):"
