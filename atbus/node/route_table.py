@@ -30,6 +30,7 @@ from atbus.routing.registry import Feeder
 from atbus.routing.sync import RouteSync
 from atbus.routing.sync_terms import (
     Announce,
+    Contested,
     Delayed,
     Effect,
     Forget,
@@ -284,6 +285,10 @@ class RouteTable:
                 self._topology.stamped(record.stamp)
             case LostId(process=process):
                 detail = f"the newer process {process} has this node's id and is listed under it"
+                self._context.events.on_error(Status.ID_CONFLICT, detail)
+            case Contested(bus_id=bus_id, told_by=told_by, process=process):
+                detail = f"{bus_id:#x} is registered here, and {told_by:#x} tells that process "
+                detail += f"{process} has its id"
                 self._context.events.on_error(Status.ID_CONFLICT, detail)
             case Ignored(status=status, count=count):
                 self._context.statistics.route_words_ignored[status] += count

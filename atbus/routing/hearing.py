@@ -30,7 +30,7 @@ from atbus.routing.known import Known
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
 from atbus.routing.route_link import RouteLink
-from atbus.routing.sync_terms import Effect, Ignored, LostId
+from atbus.routing.sync_terms import Contested, Effect, Ignored, LostId
 from atbus.routing.table import Position
 from atbus.routing.tombstones import Tombstones
 from atbus.routing.turn import Turn
@@ -134,6 +134,17 @@ class Hearing:
             self._vouch(feed, bus_id)
         if bus_id == link.bus_id:
             self._contradict_death(bus_id)
+        else:
+            self._compare(link, record)
+
+    def _compare(self, link: RouteLink, record: Record) -> None:
+        """Notice, once, that a neighbor tells of a newer life of one that is registered here."""
+        direct = self.links.get(record.bus_id)
+        if direct is None or not direct.alive or direct.is_contested:
+            return
+        if record.stamp.epoch > direct.peer.record.stamp.epoch:
+            direct.is_contested = True
+            self.effects.append(Contested(record.bus_id, link.bus_id, record.process))
 
     def make_up(self, link: RouteLink) -> None:
         """

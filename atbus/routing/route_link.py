@@ -26,6 +26,7 @@ class RouteLink:
     :param publication: What the neighbor was told, if it has asked.
     :param snapshot_at: When it was last told everything, seconds.
     :param owes_answer: Whether a SUBSCRIBE_REQUEST is unanswered.
+    :param is_contested: Whether somebody was told that others tell of a newer life of it.
     :param is_named: Whether somebody was told that it speaks for others than its certificate names.
     """
 
@@ -37,6 +38,7 @@ class RouteLink:
     publication: Publication | None = None
     snapshot_at: float | None = None
     owes_answer: bool = False
+    is_contested: bool = False
     is_named: bool = False
 
     @property

@@ -167,7 +167,7 @@ class RouteSync:
             feed = self._hearing.feed_of(bus_id, peer.position)
             link = self._links[bus_id] = RouteLink(peer, feed)
         self._timers.clear((_GRACE, bus_id))
-        link.peer, link.alive = peer, True
+        link.peer, link.alive, link.is_contested = peer, True, False
         self._rank(link)
         if peer.position is Position.UPSTREAM and not was_alive:
             self._upstream_gained(link)

@@ -148,6 +148,21 @@ class LostId:
 
 
 @attrs.frozen
+class Contested:
+    """
+    A neighbor is registered here, and another one tells that a newer process has its id.
+
+    :param bus_id: The neighbor.
+    :param told_by: Who tells it.
+    :param process: Which process has its id.
+    """
+
+    bus_id: int
+    told_by: int
+    process: str
+
+
+@attrs.frozen
 class Ignored:
     """
     Words that a neighbor may not say, or that are too many, were not taken.
@@ -178,4 +193,4 @@ class Delayed:
     is_first: bool
 
 
-Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Ignored | Delayed
+Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Contested | Ignored | Delayed

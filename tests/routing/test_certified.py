@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus.busid import BusId, Subnet
 from atbus.errors import Status
 from atbus.routing.batch import Word
-from atbus.routing.sync_terms import Ignored
+from atbus.routing.sync_terms import Contested, Ignored
 from atbus.routing.table import Position
 from tests.routing.route_talk import DOWN, OWN, PEER, UP, Talk, dead, record
 from tests.routing.test_table import (
@@ -57,6 +57,34 @@ class CertifiedTests(SynchronousTestCase):
         talk = self.heard(UP, record(4), record(5, 1, 4))
         self.assertEqual(talk.ids, [2, 4, 5, 7])
         self.assertFalse(any(isinstance(each, Ignored) for each in talk.other))
+
+
+class ContestedTests(SynchronousTestCase):
+    """Somebody tells of a newer life of a node that is registered here."""
+
+    def test_told_once(self) -> None:
+        """It is said who tells it, once for each registration, whether it is true or not."""
+        talk = Talk()
+        talk.neighbor(3, DOWN)
+        talk.neighbor(2, PEER, record(3, 1, 2, epoch=9))
+        newer = Contested(3, 2, "3.9")
+        self.assertEqual([each for each in talk.other if isinstance(each, Contested)], [newer])
+        talk.say(2, record(3, 2, 2, epoch=9))
+        self.assertEqual(talk.other.count(newer), 1)
+        talk.available(3, DOWN, epoch=8)
+        talk.say(2, record(3, 3, 2, epoch=9))
+        self.assertEqual(talk.other.count(newer), 2)
+
+    def test_nothing_new(self) -> None:
+        """Who moves, whose life is older, and whose link is lost, is not contested."""
+        talk = Talk()
+        for bus_id in (3, 4):
+            talk.neighbor(bus_id, DOWN)
+        talk.lose(4)
+        talk.neighbor(2, PEER, record(3, 9, 2), record(4, 1, 2, epoch=9))
+        talk.available(3, DOWN, epoch=10)
+        talk.say(2, record(3, 1, 2, epoch=9))
+        self.assertEqual([each for each in talk.other if isinstance(each, Contested)], [])
 
 
 class SpeakingTests(SynchronousTestCase):

@@ -92,6 +92,10 @@ MUTATIONS: Final = (
         "reason = self._doubtful(link, record)",
         "reason = None",
     ),
+    Mutation(
+        "route_poisoning", "routing/hearing.py",
+        "if record.stamp.epoch > direct.peer.record.stamp.epoch:",
+    ),
     Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
     Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
     Mutation(
