@@ -8,6 +8,7 @@ import attrs
 
 from atbus.subjects.interest import HERE
 from atbus.wire.headers import read_headers
+from atbus.wire.messages import Tally
 
 
 @attrs.define(eq=False, slots=True)
@@ -115,6 +116,7 @@ class Passing:
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups.
     :param is_sole: Whether nobody on this branch has got it before.
+    :param tally: Who is told, if so, that nobody has got it here either; None: its source.
     :param begins_here: Whether it is new to the bus, although a neighbor brought it.
     """
 
@@ -126,6 +128,7 @@ class Passing:
     queues_only: bool = False
     handed_back: bool = False
     is_sole: bool = True
+    tally: Tally | None = None
     begins_here: bool = False
 
     def for_groups_only(self) -> Passing:

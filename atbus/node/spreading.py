@@ -10,8 +10,9 @@ counted. A neighbor of this process is given the objects themselves, beside the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
+
+import attrs
 
 from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
@@ -19,6 +20,14 @@ from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint
 from atbus.node.outbox import Spread
 from atbus.node.publication import Passing, Publication, PublicationRun
+from atbus.node.publish_frames import (
+    HANDED_BACK,
+    QUEUES_ONLY,
+    cuts,
+    flags_of,
+    names_bytes,
+    passing_of,
+)
 from atbus.node.publishing import Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
 from atbus.wire import codec
@@ -27,10 +36,10 @@ from atbus.wire.extras import (
     piece_extra,
     read_header_size,
     read_piece,
+    tally_extra,
 )
 from atbus.wire.loose import Frame, LoosePublication, joined
-from atbus.wire.messages import Capability, DataResponse, Flags, Publish
-from atbus.wire.runs import TABLE_ENTRY
+from atbus.wire.messages import Capability, DataResponse, Publish, Tally
 
 if TYPE_CHECKING:
     from atbus.node.beyond import Foreign
@@ -40,10 +49,6 @@ if TYPE_CHECKING:
     from atbus.wire.head import Head
     from atbus.wire.messages import Message
 
-# As plain numbers, which are quicker.
-_QUEUES_ONLY, _HANDED_BACK, _REQUEST = map(
-    int, (Flags.QUEUES_ONLY, Flags.HANDED_BACK, Flags.REQUEST)
-)
 # What a frame has besides its payload, its subjects, groups and branches: head, lengths, an entry
 # of the table, two extras.
 _OVERHEAD_BYTES = limits.FRAME_HEAD_BYTES + 8 + 8 + 8 + 12
@@ -152,7 +157,7 @@ class Spreading:
             return
         names_bytes = 2 + len(run.subject.encode()) + 8 * len(passing.served)
         room = endpoint.frame_bytes_max - _OVERHEAD_BYTES - names_bytes
-        for start, stop in _cuts(run.payloads, room):
+        for start, stop in cuts(run.payloads, room):
             if stop - start == 1:
                 self._submit(endpoint, run.publications[start], passing, 0)
                 continue
@@ -195,6 +200,9 @@ class Spreading:
     def _submit(
         self, endpoint: Endpoint, publication: Publication, passing: Passing, owner: int
     ) -> None:
+        if passing.tally is not None and not _counts(endpoint):
+            # It would tell the source, which counts others.
+            passing = attrs.evolve(passing, is_sole=False, tally=None)
         frames = self._frames(publication, passing, owner, endpoint)
         items = [Spread(frame, passing.hop_limit, size_bytes=len(frame)) for frame in frames]
         size_bytes = sum(map(len, frames))
@@ -229,14 +237,17 @@ class Spreading:
         self, publication: Publication, passing: Passing, owner: int, endpoint: Endpoint
     ) -> list[_Made]:
         """Make the frames of a publication, or take those of the branch before."""
-        flags, frame_bytes_max = _flags(passing), endpoint.frame_bytes_max
-        is_loose = _takes_objects(endpoint)
-        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose)
+        flags, frame_bytes_max = flags_of(passing), endpoint.frame_bytes_max
+        is_loose, tally = _takes_objects(endpoint), passing.tally
+        bound = (frame_bytes_max, is_loose)
+        key = (publication, passing.queues, passing.served, flags, tally, *bound)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
         headers, size_bytes = publication.header_block, publication.size_bytes
         extras = (header_size_extra(len(headers)),) if headers else ()
-        room = frame_bytes_max - _OVERHEAD_BYTES - _names_bytes(publication, passing)
+        if tally is not None:
+            extras = (*extras, tally_extra(tally))
+        room = frame_bytes_max - _OVERHEAD_BYTES - names_bytes(publication, passing)
         whole = size_bytes <= room
         pieces: list[tuple[int, bytes | memoryview]]
         if whole and is_loose:
@@ -270,11 +281,15 @@ class Spreading:
         self._made, self._made_frames = key, made
         return made
 
-    def tell_nobody(self, publication: Publication, epoch: int) -> None:
-        """Tell a publisher elsewhere that nobody has got its question."""
-        self._traffic.respond(
-            None, publication.source, 0, publication.sequence, 1, epoch, Status.NO_RESPONDERS
-        )
+    def counts(self, neighbor: int) -> bool:
+        """Tell whether a neighbor can be named another one to tell that nobody has a question."""
+        endpoint = self._endpoints.get(neighbor)
+        return endpoint is not None and neighbor not in self.foreign and _counts(endpoint)
+
+    def tell_nobody(self, tally: Tally) -> None:
+        """Tell another node that counts that nobody has got a question."""
+        node, epoch, number = tally
+        self._traffic.respond(None, node, 0, number, 1, epoch, Status.NO_RESPONDERS)
 
     # From neighbors.
 
@@ -300,11 +315,12 @@ class Spreading:
         try:
             headers_bytes = read_header_size(message.extras)
             piece = read_piece(message.extras)
+            passing = passing_of(endpoint.bus_id, message)
         except RemoteProtocolError as error:
             link.unreadable(head, error)
             return
         if len(message.messages) > 1 and self._is_run(message, headers_bytes, piece):
-            self._run_arrived(endpoint, message)
+            self._run_arrived(endpoint, message, passing)
             return
         for place, (kind, body) in enumerate(message.messages):
             whole: bytes | None = body
@@ -313,12 +329,13 @@ class Spreading:
             if whole is None:
                 continue
             if headers is not None:
-                self._arrived(endpoint, message, place, kind, whole, headers)
+                self._arrived(endpoint, message, passing, place, kind, whole, headers)
             elif headers_bytes > len(whole):
                 self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
             else:
                 payload = whole[headers_bytes:] if headers_bytes else whole
-                self._arrived(endpoint, message, place, kind, payload, whole[:headers_bytes])
+                header = whole[:headers_bytes]
+                self._arrived(endpoint, message, passing, place, kind, payload, header)
 
     def _is_run(
         self, message: Publish, headers_bytes: int, piece: tuple[int, int] | None
@@ -332,7 +349,7 @@ class Spreading:
             and all(each == kind for each, _ in message.messages)
         )
 
-    def _run_arrived(self, endpoint: Endpoint, message: Publish) -> None:
+    def _run_arrived(self, endpoint: Endpoint, message: Publish, passing: Passing) -> None:
         config = self._context.config
         payloads = [payload for _, payload in message.messages]
         if max(map(len, payloads)) > config.message_bytes_max:
@@ -347,11 +364,11 @@ class Spreading:
             message.sequence,
             hops=max(0, config.hops - message.hop_limit),
         )
-        self._publishing.run_arrived(run, _passing(endpoint, message))
+        self._publishing.run_arrived(run, passing)
 
     def _is_credible(self, link: Link, message: Publish) -> bool:
         """Tell whether a neighbor may pass a publication on, or may return it."""
-        if message.flags & _HANDED_BACK and self._publishing.has_entrusted(
+        if message.flags & HANDED_BACK and self._publishing.has_entrusted(
             message.source, message.epoch, message.sequence
         ):
             return True
@@ -361,6 +378,7 @@ class Spreading:
         self,
         endpoint: Endpoint,
         message: Publish,
+        passing: Passing,
         place: int,
         kind: int,
         payload: bytes,
@@ -382,13 +400,13 @@ class Spreading:
             None,
             max(0, context.config.hops - message.hop_limit),
         )
-        self._publishing.arrived(publication, _passing(endpoint, message))
+        self._publishing.arrived(publication, passing)
 
     def _reassemble(
         self, neighbor: int, message: Publish, piece: tuple[int, int], kind: int, body: bytes
     ) -> bytes | None:
         """Put a publication together; None while it is not whole."""
-        way = message.flags & (_QUEUES_ONLY | _HANDED_BACK)
+        way = message.flags & (QUEUES_ONLY | HANDED_BACK)
         offset, total = piece
         try:
             outcomes = self._reassembly.add(
@@ -420,7 +438,7 @@ class Spreading:
         self._alarm.set(self._reassembly.deadline)
 
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
-        """Take the news that nobody has got a publication of ours; other news are for messages."""
+        """Take the news that nobody has got what this node counts; others are for messages."""
         context = self._context
         is_ours = head[6] == context.bus_id
         if not is_ours or frame[limits.FRAME_HEAD_BYTES + head[11] :][:8] != bytes(8):
@@ -435,7 +453,7 @@ class Spreading:
             and context.is_own_epoch(message.origin_epoch)
             and message.status is Status.NO_RESPONDERS
         ):
-            self._publishing.unheard(message.first_sequence, head[5])
+            self._publishing.counting.said(message.first_sequence, head[5])
 
     # The end.
 
@@ -456,44 +474,5 @@ def _takes_objects(endpoint: Endpoint) -> bool:
     return link is not None and link.sluice.takes_runs
 
 
-def _flags(passing: Passing) -> int:
-    return (
-        (_QUEUES_ONLY if passing.queues_only else 0)
-        | (_HANDED_BACK if passing.handed_back else 0)
-        | (_REQUEST if passing.is_sole else 0)
-    )
-
-
-def _passing(endpoint: Endpoint, message: Publish) -> Passing:
-    """Read what publications bring along."""
-    flags = int(message.flags)
-    return Passing(
-        came_from=endpoint.bus_id,
-        epoch=message.epoch,
-        hop_limit=message.hop_limit - 1,
-        queues=message.queues,
-        served=message.served,
-        queues_only=bool(flags & _QUEUES_ONLY),
-        handed_back=bool(flags & _HANDED_BACK),
-        is_sole=bool(flags & _REQUEST),
-    )
-
-
-def _cuts(payloads: Sequence[bytes], room: int) -> Iterator[tuple[int, int]]:
-    """Cut a run into frames: where each begins and ends; what is too long for one stands alone."""
-    start = 0
-    size_bytes = 0
-    for place, payload in enumerate(payloads):
-        cost = TABLE_ENTRY.size + len(payload)
-        if place > start and (size_bytes + cost > room or place - start == limits.RUN_COUNT_MAX):
-            yield start, place
-            start, size_bytes = place, 0
-        size_bytes += cost
-    yield start, len(payloads)
-
-
-def _names_bytes(publication: Publication, passing: Passing) -> int:
-    """Count what subjects, groups and branches take."""
-    names = (publication.subject, publication.reply_to, *passing.queues)
-    texts = sum(2 + len(name.encode()) for name in names)
-    return texts + 8 * len(passing.served)
+def _counts(endpoint: Endpoint) -> bool:
+    return bool(endpoint.peer.capabilities & Capability.TALLIES)

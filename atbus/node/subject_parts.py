@@ -105,7 +105,7 @@ class SubjectParts:
         self.subscribers.close()
         self.talk.close()
         self.spreading.close()
-        self.publishing.close()
+        self.publishing.counting.close()
         self.pace.close()
 
 
@@ -133,6 +133,7 @@ def make_subjects(
     subscribers.answer = publishing.answer
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
+    publishing.counting.tell = publishing.spreading.tell_nobody
     distributor.may_have = publishing.spreading.may_have
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign

@@ -112,6 +112,7 @@ class ExtraType(enum.IntEnum):
     COMPRESSION = 0x8002
     HEADER_SIZE = 0x8003
     PIECE = 0x8004
+    TALLY = 0x8005
 
 
 class Capability(enum.IntFlag):
@@ -125,6 +126,7 @@ class Capability(enum.IntFlag):
     ZSTD = 0x20
     SERVICES = 0x40
     GATES = 0x80
+    TALLIES = 0x100
 
 
 class Role(enum.IntEnum):

@@ -1,0 +1,121 @@
+"""
+Questions of which others may say that nobody has got them.
+
+A node counts for those that begin here, and for those that part here: then it tells whom it would
+have told if it had found nobody itself. Both have numbers of one kind, so that whoever finds nobody
+treats the one like the other: those of tallies begin where no publication comes to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from atbus import limits
+from atbus.node.context import Alarm
+from atbus.routing.tally import Tallies
+from atbus.subjects import bounds
+from atbus.wire.messages import Tally
+
+if TYPE_CHECKING:
+    from atbus.node.context import Context
+
+#: Called, at most once, when it turns out that nobody gets a publication.
+Unheard = Callable[[], object]
+
+_FIRST: Final = 1 << 63
+
+
+class Counting:
+    """What one node counts, and whom it tells."""
+
+    def __init__(self, context: Context) -> None:
+        # Set by the node, which wires its parts: how another node is told.
+        self.tell: Callable[[Tally], object]
+        self._context = context
+        self._asked: Tallies[Unheard] = Tallies(bounds.INQUIRIES_MAX)
+        self._parted: Tallies[Tally] = Tallies(bounds.PARTED_QUESTIONS_MAX)
+        self._number = _FIRST
+        self._alarm = Alarm(context.timers, self._expire)
+
+    def ask(self, sequence: int, unheard: Unheard) -> None:
+        """
+        Count for a question that goes out now; when too many are counted, nobody will hear of it.
+
+        :param sequence: Its number among the publications of this node.
+        :param unheard: Called when nobody has got it.
+        """
+        self._asked.add(sequence, unheard, self._context.now + limits.REQUEST_SECONDS)
+
+    def asked(self, sequence: int, branches: int) -> None:
+        """
+        Take note of how many branches a question has gone to.
+
+        :param branches: 0 when somebody has it for certain, or nobody was found.
+        """
+        self.call(self._asked.went(sequence, branches))
+        self._set_alarm()
+
+    def part(self, told: Tally, branches: int) -> Tally | None:
+        """
+        Count for a question that parts here.
+
+        :param told: Who is told when nobody has got it.
+        :param branches: To how many it goes.
+        :returns: Whom these are to tell; None when too many are counted.
+        """
+        deadline = self._context.now + limits.REQUEST_SECONDS
+        if not self._parted.add(self._number, told, deadline, branches):
+            return None
+        self._set_alarm()
+        self._number += 1
+        return Tally(int(self._context.bus_id), self._context.epoch, self._number - 1)
+
+    def nobody(self, tally: Tally) -> None:
+        """
+        Tell that nobody has got a question, as far as it has come here.
+
+        :param tally: Who is to be told.
+        """
+        if tally.node != self._context.bus_id:
+            self.tell(tally)
+        elif self._context.is_own_epoch(tally.epoch):
+            self.said(tally.number)
+
+    def said(self, number: int, node: int | None = None) -> None:
+        """
+        Take the news that nobody has got a question on one branch.
+
+        :param number: Its own here, or that of a tally.
+        :param node: Who says so; None when it was found here.
+        """
+        if number < _FIRST:
+            self.call(self._asked.said(number, node))
+            return
+        told = self._parted.said(number, node)
+        if told is not None:
+            self.nobody(told)
+
+    def call(self, unheard: Unheard | None) -> None:
+        """Tell the program that nobody has got its question, if it is to be told."""
+        if unheard is not None:
+            try:
+                unheard()
+            except Exception:  # noqa: BLE001 - the program's
+                self._context.statistics.callback_failures += 1
+                self._context.log.failure("the program failed on a question that nobody heard")
+
+    def _expire(self) -> None:
+        for each in (self._asked, self._parted):
+            each.expire(self._context.now)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        deadlines = (self._asked.deadline, self._parted.deadline)
+        self._alarm.set(min((each for each in deadlines if each is not None), default=None))
+
+    def close(self) -> None:
+        """Wait for no news any more."""
+        self._asked.clear()
+        self._parted.clear()
+        self._alarm.set(None)
