@@ -131,6 +131,10 @@ class Passing:
     tally: Tally | None = None
     begins_here: bool = False
 
+    def told(self, publication: Publication) -> Tally:
+        """Name who is told that nobody has got a publication that brings this along."""
+        return self.tally or Tally(publication.source, self.epoch, publication.sequence)
+
     def for_groups_only(self) -> Passing:
         """Give the same for its queue groups alone."""
         return attrs.evolve(self, queues_only=True)

@@ -11,8 +11,8 @@ finds nobody. Who asks a question that nobody can answer is told by the last nod
    (`atbus.node.counting`): who asked, or where it has parted since. Of what is lost, given up or
    came before nobody says so; the deadline of who asked ends it. That the interest is gone proves
    nothing: who drains wants nothing more and answers still.
-3. Who gets a group back that it counts for counts anew for those whom it tries next: their words
-   are apart from those about what they have got besides.
+3. Who gets a group back counts anew for those whom it tries next: their words are apart from
+   those about what they have got besides.
 4. An answer for which there is no interest yet goes back the way that the question came: interest
    and questions travel on two connections, and the question may be first.
 """
@@ -35,12 +35,12 @@ from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
 from atbus.subjects.interest import HERE
 from atbus.subjects.pattern import inbox_owner
-from atbus.wire.messages import Tally
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.sending import Sender
     from atbus.node.spreading import Spreading
+    from atbus.wire.messages import Tally
 
 _KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 
@@ -382,6 +382,7 @@ class Publishing:
                 handed_back=passing.handed_back,
                 ours=publication.source == self._context.bus_id,
                 absent=way.absent(publication),
+                only=self.spreading.believer(publication) if passing.handed_back else None,
             )
         )
         if what.barred:
@@ -416,15 +417,19 @@ class Publishing:
 
         :returns: Whether it is sole on each branch, and who is told then; None: its source.
         """
-        told = _told(publication, passing)
-        is_single = len(branches) == 1
         if passing.came_from == HERE:
             return True, None
-        if (is_single and told.node != self._context.bus_id) or passing.begins_here:
-            return is_single, passing.tally
-        counted = None
-        if publication.reply_to and all(self.spreading.counts(each.neighbor) for each in branches):
-            counted = self.counting.part(told, len(branches))
+        is_single, counted = len(branches) == 1, None
+        is_back = passing.handed_back and self.has_entrusted(
+            publication.source, passing.epoch, publication.sequence
+        )
+        if (
+            (is_back or not is_single)
+            and publication.reply_to
+            and not passing.begins_here
+            and all(self.spreading.counts(each.neighbor) for each in branches)
+        ):
+            counted = self.counting.part(passing.told(publication), len(branches))
         return (is_single, passing.tally) if counted is None else (True, counted)
 
     def _send(
@@ -482,14 +487,7 @@ class Publishing:
         """Tell who asked that nobody is there."""
         self.dropped(Status.NO_RESPONDERS)
         if publication.reply_to or publication.source == self._context.bus_id:
-            self.counting.nobody(_told(publication, passing))
-
-
-def _told(publication: Publication, passing: Passing) -> Tally:
-    """Name who is to be told that nobody has got a question."""
-    if passing.tally is not None:
-        return passing.tally
-    return Tally(publication.source, passing.epoch, publication.sequence)
+            self.counting.nobody(passing.told(publication))
 
 
 def _as_bytes(payload: object) -> bytes:

@@ -30,6 +30,7 @@ from atbus.node.publish_frames import (
 )
 from atbus.node.publishing import Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
+from atbus.routing.table import Position
 from atbus.wire import codec
 from atbus.wire.extras import (
     header_size_extra,
@@ -280,6 +281,18 @@ class Spreading:
                 made.append(codec.encode(message))
         self._made, self._made_frames = key, made
         return made
+
+    def believer(self, publication: Publication) -> int | None:
+        """
+        Name the only neighbor above or beside us that believes what was handed back to us.
+
+        :returns: The one towards the source, which has entrusted us with it; 0 when there is none,
+            None when all do, because the source is here or below.
+        """
+        hop = self._traffic.hop_to(publication.source)
+        if isinstance(hop, Status):
+            return None if hop is Status.OK else 0
+        return None if hop.position is Position.DOWNSTREAM else hop.bus_id
 
     def counts(self, neighbor: int) -> bool:
         """Tell whether a neighbor can be named another one to tell that nobody has a question."""

@@ -2,9 +2,9 @@
 Count who says that nobody has got a question.
 
 A question goes to one branch or several, and each says at most once that nobody there has got it:
-who passes it on to several ends that, or counts in its turn (wire protocol, 7.20). So nobody has got
-it when as many have said so as there are branches. Of one that has got it, or whose link died, nothing
-is heard, and the time for counting runs out.
+who passes it on to several ends that, or counts in its turn (wire protocol, 7.20). So nobody has
+got it when as many have said so as there are branches. Of one that has got it, or whose link died,
+nothing is heard, and the time for counting runs out.
 """
 
 from __future__ import annotations

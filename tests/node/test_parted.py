@@ -5,7 +5,7 @@ from __future__ import annotations
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.subjects import bounds
-from tests.node.grove import GroveTests, id_of
+from tests.node.grove import GroveTests, address_of, id_of
 
 ASKER = "1311"
 #: Where the ways of its questions part: three nodes in a row.
@@ -16,7 +16,7 @@ TREE = ("1", "11", "12", "13", "131", *FORKS[3:], *ENDS, ASKER)
 
 class PartedTests(GroveTests):
     """
-    The asker is below two nodes that pass on only; the ends are behind three that the ways part at::
+    The asker is below two nodes that pass on only; the ends are behind three where ways part::
 
         1 --+-- 11 --+-- 111 -- 1111, 1112
             |        `-- 112 -- 1121, 1122
@@ -250,6 +250,56 @@ class PartedTests(GroveTests):
         self.assertEqual(self.tallies(), {"1": 1})
         self.network.stop(self.at["1"])
         self.assertEqual((self.missed, self.tallies()), ([], {}))
+
+
+class PeersTests(GroveTests):
+    """
+    Two nodes under one are connected with each other::
+
+        1 --+-- 11 ---- 111
+            |   |
+            +-- 13 --+- 131
+            |        `- 132
+            `-- 12
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plant("1", "11", "12", "13", "111", "131", "132")
+        self.network.result_of(self.at["11"].connect(address_of("13")))
+        self.network.settle()
+
+    def test_each_has_it_once(self) -> None:
+        """Whoever asks: all ways end, and each end says it once."""
+        for asker in self.at:
+            self.leave("1", "11", "12", "13", "111", "131", "132")
+            before = self.words()
+            self.ask(asker)
+            self.network.settle()
+            self.assertEqual((self.missed, self.tallies()), ([b"?"], {}), asker)
+            self.assertLess(self.words() - before, len(self.at))
+            self.missed.clear()
+            self.tell()
+
+    def test_a_group_comes_back_and_goes_on_where_it_is_believed(self) -> None:
+        """
+        A member below a peer is not asked by who may not speak for the source there.
+
+        The group goes back to where it came from, and from there to that member.
+        """
+        self.listen("111", "a")
+        for asker in ("1", "12"):
+            self.leave("131:a")
+            for number in range(20):
+                self.ask(asker, b"%s %d" % (asker.encode(), number))
+            self.network.settle()
+            self.tell()
+        self.assertEqual((self.missed, len(self.taken)), ([], 40))
+        refused = [
+            node.statistics.publications_dropped[Status.SOURCE_REFUSED]
+            for node in self.at.values()
+        ]
+        self.assertEqual(refused, [0] * len(self.at))
 
 
 class EarlierTests(GroveTests):
