@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -42,20 +43,23 @@ class GroveTests(BusTests):
         self.taken: set[bytes] = set()
         self.missed: list[bytes] = []
 
-    def plant(self, *paths: str, old: Sequence[str] = ()) -> None:
+    def plant(self, *paths: str, old: Sequence[str] = (), **doors: dict[str, Any]) -> None:
         """
         Start nodes, each below the one whose path is one digit shorter.
 
         :param old: Those that know of no tallies, as in earlier releases.
+        :param doors: For clients of NATS, by "at" and the path.
         """
         for path in paths:
-            options = {
+            options: dict[str, Any] = {
                 "listen": [address_of(path)],
                 "subnets": [(0, 4 * (_DEPTH_MAX - len(path)))],
                 "direct_notice": False,
             }
             if len(path) > 1:
                 options["upstream"] = address_of(path[:-1])
+            if f"at{path}" in doors:
+                options["nats"] = doors[f"at{path}"]
             self.at[path] = self.node(id_of(path), **options)
             if path in old:
                 self.at[path]._parts.dialer.capabilities &= ~Capability.TALLIES
