@@ -28,8 +28,8 @@ class FarDoorsTests(GroveTests, HarborTests):
 
     def setUp(self) -> None:
         super().setUp()
-        doors = {f"at{path}": DOOR for path in (ASKER, *DOORS)}
-        self.plant("1", "11", "12", "13", "131", *DOORS, ASKER, **doors)
+        doors = dict.fromkeys((ASKER, *DOORS), DOOR)
+        self.plant("1", "11", "12", "13", "131", *DOORS, ASKER, doors=doors)
         self.asker = self.enters(ASKER)
         self.asker.says(b"SUB r 9\r\n")
         self.others = [self.enters(path) for path in DOORS]

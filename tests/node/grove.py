@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,12 +43,14 @@ class GroveTests(BusTests):
         self.taken: set[bytes] = set()
         self.missed: list[bytes] = []
 
-    def plant(self, *paths: str, old: Sequence[str] = (), **doors: dict[str, Any]) -> None:
+    def plant(
+        self, *paths: str, old: Sequence[str] = (), doors: Mapping[str, Any] | None = None
+    ) -> None:
         """
         Start nodes, each below the one whose path is one digit shorter.
 
         :param old: Those that know of no tallies, as in earlier releases.
-        :param doors: For clients of NATS, by "at" and the path.
+        :param doors: Those with a door for clients of NATS, and what is said of it.
         """
         for path in paths:
             options: dict[str, Any] = {
@@ -58,8 +60,8 @@ class GroveTests(BusTests):
             }
             if len(path) > 1:
                 options["upstream"] = address_of(path[:-1])
-            if f"at{path}" in doors:
-                options["nats"] = doors[f"at{path}"]
+            if doors and path in doors:
+                options["nats"] = doors[path]
             self.at[path] = self.node(id_of(path), **options)
             if path in old:
                 self.at[path]._parts.dialer.capabilities &= ~Capability.TALLIES
