@@ -430,7 +430,9 @@ class Publishing:
             and all(self.spreading.counts(each.neighbor) for each in branches)
         ):
             counted = self.counting.part(passing.told(publication), len(branches))
-        return (is_single, passing.tally) if counted is None else (True, counted)
+        if counted is not None:
+            return True, counted
+        return (True, passing.tally) if is_single else (False, None)
 
     def _send(
         self,
@@ -453,7 +455,7 @@ class Publishing:
             queues_only=branch.queues_only,
             handed_back=passing.handed_back or back,
             is_sole=sole and bool(publication.reply_to),
-            tally=tally,
+            tally=tally if publication.reply_to else None,
         )
         self.spreading.send(publication, onward, branch.neighbor)
 

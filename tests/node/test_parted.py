@@ -5,13 +5,20 @@ from __future__ import annotations
 from atbus import limits
 from atbus.errors import Status, Undeliverable
 from atbus.subjects import bounds
+from atbus.wire import codec
+from atbus.wire.extras import read_tally
+from atbus.wire.messages import Flags
+from tests.node.garden import watch
 from tests.node.grove import GroveTests, address_of, id_of
 
 ASKER = "1311"
 #: Where the ways of its questions part: three nodes in a row.
 FORKS = ("1", "11", "12", "111", "112", "121", "122")
 ENDS = ("1111", "1112", "1121", "1122", "1211", "1212", "1221", "1222")
+OF_121 = ("1211", "1212")
 TREE = ("1", "11", "12", "13", "131", *FORKS[3:], *ENDS, ASKER)
+
+REQUEST = int(Flags.REQUEST)
 
 
 class PartedTests(GroveTests):
@@ -342,6 +349,29 @@ class EarlierTests(GroveTests):
         self.assertFalse(self.ends_at_once("1111", "1211", "1212"))
         self.assertFalse(self.ends_at_once("1111:a", "1211:b"))
         self.assertTrue(self.ends_at_once("1111", "1212"))
+
+    def test_what_goes_to_it(self) -> None:
+        """It gets what it knows: REQUEST where it is to tell the source, and never a tally."""
+        self.plant(*TREE, old=["1211"])
+        crossings = {end: watch(self.network, self.at["121"], self.at[end]) for end in OF_121}
+        for ends, flags in (
+            (("1211",), {"1211": REQUEST}),
+            (("1111", "1212"), {"1212": REQUEST}),
+            (("1111", "1211"), {"1211": 0}),
+            (("1111", "1211", "1212"), {"1211": 0, "1212": 0}),
+        ):
+            self.leave(*ends)
+            self.ask(ASKER)
+            self.network.settle()
+            frames = {
+                end: codec.decode(frame) for end, found in crossings.items() for _, frame in found
+            }
+            self.assertEqual({end: int(each.flags) for end, each in frames.items()}, flags, ends)
+            tallies = {end for end, each in frames.items() if read_tally(each.extras)}
+            self.assertEqual(tallies, {"1212"} if flags == {"1212": REQUEST} else set())
+            for each in crossings.values():
+                each.clear()
+            self.tell()
 
     def test_before_the_ways_part(self) -> None:
         """It asks, or is on the way to where the ways part: then it is as everywhere."""
