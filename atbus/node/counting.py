@@ -8,17 +8,19 @@ treats the one like the other: those of tallies begin where no publication comes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from atbus import limits
 from atbus.node.context import Alarm
 from atbus.routing.tally import Tallies
 from atbus.subjects import bounds
+from atbus.subjects.interest import HERE, Side
 from atbus.wire.messages import Tally
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
+    from atbus.node.publication import Passing, Publication
 
 #: Called, at most once, when it turns out that nobody gets a publication.
 Unheard = Callable[[], object]
@@ -30,8 +32,13 @@ class Counting:
     """What one node counts, and whom it tells."""
 
     def __init__(self, context: Context) -> None:
-        # Set by the node, which wires its parts: how another node is told.
+        # Set by the node, which wires its parts: how another node is told, ...
         self.tell: Callable[[Tally], object]
+        # ... whether a neighbor can be named another one than the source, ...
+        self.counts: Callable[[int], bool]
+        # ... on which side each is, and whether a group can have been handed back.
+        self.sides: Callable[[], Mapping[int, Side]]
+        self.has_entrusted: Callable[[int, int, int], bool]
         self._context = context
         self._asked: Tallies[Unheard] = Tallies(bounds.INQUIRIES_MAX)
         self._parted: Tallies[Tally] = Tallies(bounds.PARTED_QUESTIONS_MAX)
@@ -56,7 +63,43 @@ class Counting:
         self.call(self._asked.went(sequence, branches))
         self._set_alarm()
 
-    def part(self, told: Tally, branches: int) -> Tally | None:
+    def told(
+        self, publication: Publication, passing: Passing, neighbors: Sequence[int]
+    ) -> dict[int, Tally | None]:
+        """
+        Say whom those are to tell to whom a question goes on that nobody has got yet.
+
+        :param neighbors: To whom.
+        :returns: By neighbor, None for the source. Who is not there tells nobody.
+        """
+        if not publication.reply_to:
+            return {}
+        tally = passing.tally
+        if passing.came_from != HERE:
+            parts = len(neighbors) > 1 or self._is_back(publication, passing)
+            counted = None
+            if parts and not passing.begins_here and all(map(self.counts, neighbors)):
+                counted = self._part(passing.told(publication), len(neighbors))
+            if counted is None:
+                return {} if len(neighbors) > 1 else {neighbors[0]: tally}
+            tally = counted
+        found = dict.fromkeys(neighbors, tally)
+        sides = [*map(self.sides().get, neighbors)]
+        if Side.ABOVE in sides and Side.BESIDE in sides:
+            # Who is beside us may also get a group by way of who is above us both.
+            above = neighbors[sides.index(Side.ABOVE)]
+            if self.counts(above):
+                apart = tally or passing.told(publication)
+                found[above] = self._part(apart, 1) or tally
+        return found
+
+    def _is_back(self, publication: Publication, passing: Passing) -> bool:
+        """Tell whether a group was handed back to us."""
+        return passing.handed_back and self.has_entrusted(
+            publication.source, passing.epoch, publication.sequence
+        )
+
+    def _part(self, told: Tally, branches: int) -> Tally | None:
         """
         Count for a question that parts here.
 

@@ -11,8 +11,8 @@ finds nobody. Who asks a question that nobody can answer is told by the last nod
    (`atbus.node.counting`): who asked, or where it has parted since. Of what is lost, given up or
    came before nobody says so; the deadline of who asked ends it. That the interest is gone proves
    nothing: who drains wants nothing more and answers still.
-3. Who gets a group back counts anew for those whom it tries next: their words are apart from
-   those about what they have got besides.
+3. A node may be on two of the branches of which another one counts: it is above, and beside it as
+   well, or a group was handed back. Each of these has a count of its own, in which it says one.
 4. An answer for which there is no interest yet goes back the way that the question came: interest
    and questions travel on two connections, and the question may be first.
 """
@@ -398,50 +398,22 @@ class Publishing:
         if branches and passing.hop_limit <= 0:
             self.dropped(Status.HOP_LIMIT)
             return 0
-        if not passing.is_sole or heard:
-            sole, tally = False, None
-        elif not branches:
-            self._nobody(publication, passing)
-            return 0
-        else:
-            sole, tally = self._part(publication, passing, branches)
+        told: dict[int, Tally | None] = {}
+        if passing.is_sole and not heard:
+            if not branches:
+                self._nobody(publication, passing)
+                return 0
+            told = self.counting.told(publication, passing, [each.neighbor for each in branches])
         for branch in branches:
-            self._send(publication, passing, branch, sole=sole, tally=tally)
-        return len(branches) if sole else 0
-
-    def _part(
-        self, publication: Publication, passing: Passing, branches: list[Branch]
-    ) -> tuple[bool, Tally | None]:
-        """
-        Say what becomes of a question that nobody has got yet.
-
-        :returns: Whether it is sole on each branch, and who is told then; None: its source.
-        """
-        if passing.came_from == HERE:
-            return True, None
-        is_single, counted = len(branches) == 1, None
-        is_back = passing.handed_back and self.has_entrusted(
-            publication.source, passing.epoch, publication.sequence
-        )
-        if (
-            (is_back or not is_single)
-            and publication.reply_to
-            and not passing.begins_here
-            and all(self.spreading.counts(each.neighbor) for each in branches)
-        ):
-            counted = self.counting.part(passing.told(publication), len(branches))
-        if counted is not None:
-            return True, counted
-        return (True, passing.tally) if is_single else (False, None)
+            self._send(publication, passing, branch, told)
+        return len(told)
 
     def _send(
         self,
         publication: Publication,
         passing: Passing,
         branch: Branch,
-        *,
-        sole: bool,
-        tally: Tally | None,
+        told: dict[int, Tally | None],
     ) -> None:
         back = branch.neighbor == passing.came_from and not passing.handed_back
         if branch.queues and not back:
@@ -454,8 +426,8 @@ class Publishing:
             served=branch.served,
             queues_only=branch.queues_only,
             handed_back=passing.handed_back or back,
-            is_sole=sole and bool(publication.reply_to),
-            tally=tally if publication.reply_to else None,
+            is_sole=branch.neighbor in told,
+            tally=told.get(branch.neighbor),
         )
         self.spreading.send(publication, onward, branch.neighbor)
 

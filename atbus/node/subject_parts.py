@@ -134,6 +134,9 @@ def make_subjects(
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
     publishing.counting.tell = publishing.spreading.tell_nobody
+    publishing.counting.counts = publishing.spreading.counts
+    publishing.counting.sides = lambda: interests.neighbors
+    publishing.counting.has_entrusted = publishing.has_entrusted
     distributor.may_have = publishing.spreading.may_have
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign

@@ -288,6 +288,21 @@ class PeersTests(GroveTests):
             self.missed.clear()
             self.tell()
 
+    def test_a_peer_on_two_branches(self) -> None:
+        """
+        A peer gets one group from its peer and another by way of the one above both.
+
+        What it says of the one is not taken for what it says of the other.
+        """
+        for _ in range(12):
+            for asker in ("111", "11"):
+                self.leave(*(f"{path}:{queue}" for path in ("131", "12") for queue in "abc"))
+                self.ask(asker)
+                self.network.settle()
+                self.assertEqual((self.missed, self.tallies()), ([b"?"], {}), asker)
+                self.missed.clear()
+                self.tell()
+
     def test_a_group_comes_back_and_goes_on_where_it_is_believed(self) -> None:
         """
         A member below a peer is not asked by who may not speak for the source there.
