@@ -76,21 +76,21 @@ class Counting:
             return {}
         tally = passing.tally
         if passing.came_from != HERE:
-            parts = len(neighbors) > 1 or self._is_back(publication, passing)
+            is_single = len(neighbors) == 1
             counted = None
-            if parts and not passing.begins_here and all(map(self.counts, neighbors)):
-                counted = self._part(passing.told(publication), len(neighbors))
-            if counted is None:
-                return {} if len(neighbors) > 1 else {neighbors[0]: tally}
-            tally = counted
-        found = dict.fromkeys(neighbors, tally)
+            if not passing.begins_here and (
+                not is_single or self._is_back(publication, passing)
+            ):
+                counted = self._part(passing.told(publication), neighbors)
+            if counted is None and not is_single:
+                return {}
+            tally = counted or tally
+        found: dict[int, Tally | None] = dict.fromkeys(neighbors, tally)
         sides = [*map(self.sides().get, neighbors)]
         if Side.ABOVE in sides and Side.BESIDE in sides:
             # Who is beside us may also get a group by way of who is above us both.
             above = neighbors[sides.index(Side.ABOVE)]
-            if self.counts(above):
-                apart = tally or passing.told(publication)
-                found[above] = self._part(apart, 1) or tally
+            found[above] = self._part(tally or passing.told(publication), [above]) or tally
         return found
 
     def _is_back(self, publication: Publication, passing: Passing) -> bool:
@@ -99,16 +99,18 @@ class Counting:
             publication.source, passing.epoch, publication.sequence
         )
 
-    def _part(self, told: Tally, branches: int) -> Tally | None:
+    def _part(self, told: Tally, neighbors: Sequence[int]) -> Tally | None:
         """
         Count for a question that parts here.
 
         :param told: Who is told when nobody has got it.
-        :param branches: To how many it goes.
-        :returns: Whom these are to tell; None when too many are counted.
+        :param neighbors: To whom it goes.
+        :returns: Whom these are to tell; None when one of them cannot, or too many are counted.
         """
+        if not all(map(self.counts, neighbors)):
+            return None
         deadline = self._context.now + limits.REQUEST_SECONDS
-        if not self._parted.add(self._number, told, deadline, branches):
+        if not self._parted.add(self._number, told, deadline, len(neighbors)):
             return None
         self._set_alarm()
         self._number += 1
