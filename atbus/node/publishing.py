@@ -11,8 +11,8 @@ finds nobody. Who asks a question that nobody can answer is told by the last nod
    (`atbus.node.counting`): who asked, or where it has parted since. Of what is lost, given up or
    came before nobody says so; the deadline of who asked ends it. That the interest is gone proves
    nothing: who drains wants nothing more and answers still.
-3. A node may be on two of the branches of which another one counts: it is above, and beside it as
-   well, or a group was handed back. Each of these has a count of its own, in which it says one.
+3. A node may be on two branches of another one that counts: it is a peer, and below who is above
+   both; or it is tried for a group that somebody has handed back. Such a branch is counted apart.
 4. An answer for which there is no interest yet goes back the way that the question came: interest
    and questions travel on two connections, and the question may be first.
 """
