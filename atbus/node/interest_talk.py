@@ -111,7 +111,7 @@ class InterestTalk:
         """What this node can do, to be said in HELLO."""
         if self._context.mode is Mode.TEMPORARY:
             return Capability(0)
-        return Capability.SUBJECTS | Capability.GATES | Capability.ZONES
+        return Capability.SUBJECTS | Capability.GATES | Capability.ZONES | Capability.TALLIES
 
     # Who takes part.
 

@@ -95,7 +95,7 @@ class SubjectParts:
         self.subscribers.close()
         self.talk.close()
         self.spreading.close()
-        self.publishing.close()
+        self.publishing.counting.close()
         self.pace.close()
 
 
@@ -126,6 +126,10 @@ def make_subjects(
     subscribers.answer = publishing.answer
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
+    publishing.counting.tell = publishing.spreading.tell_nobody
+    publishing.counting.counts = publishing.spreading.counts
+    publishing.counting.sides = lambda: interests.neighbors
+    publishing.counting.has_entrusted = publishing.has_entrusted
     distributor.may_have = publishing.spreading.may_have
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign

@@ -17,6 +17,10 @@ INQUIRIES_MAX: Final = 65_536
 #: answer yet: one from each of some ten thousand nodes behind it, when they are back all at once.
 QUESTIONS_MAX: Final = 65_536
 
+#: Questions that have parted at a node and of which it counts, for 5 s, who has not got them: three
+#: thousand in each second, and some 10 MiB. Of more than these nobody says that nobody has them.
+PARTED_QUESTIONS_MAX: Final = 16_384
+
 #: Publications, asked for by callbacks of publications, that are delivered before the reactor runs.
 NESTED_PER_TURN: Final = 1_000
 

@@ -12,7 +12,8 @@ The rules (wire protocol, 6.6 and 7.20):
    given to just one branch, or to a member here, and travels with that branch alone. A branch that
    needs nothing but groups is told so (QUEUES_ONLY).
 4. A branch that has no member any more hands the group back, marked HANDED_BACK. Who gets it back
-   tries the others, with the mark, so that it is not handed back a second time but given up.
+   tries the others, with the mark, so that it is not handed back a second time but given up. Of
+   those above and beside it only the one towards the source believes that, unless that is below.
 5. What comes from outside goes everywhere but outside, what goes outside is at its end there: so a
    mesh that is not ours is one hop. Who is outside gives what it gets to its plain subscribers as
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
@@ -65,6 +66,7 @@ class Incoming:
     :param absent: The groups of which no member at this node takes it.
     :param zone: Which zone's members of the groups are to be preferred, as somebody before has
         chosen; empty for none.
+    :param only: The one neighbor above or beside that may get it; None: all may.
     """
 
     subject: tuple[str, ...]
@@ -76,6 +78,7 @@ class Incoming:
     ours: bool = False
     absent: tuple[str, ...] = ()
     zone: str = ""
+    only: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -337,9 +340,16 @@ def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
     """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
     onward = _onward(incoming, sides)
-    return {
+    allowed = {
         bus_id for bus_id, side in sides.items() if bus_id != incoming.came_from and side in onward
     }
+    if incoming.only is not None:
+        allowed -= {
+            place
+            for place in allowed
+            if sides[place] in (Side.ABOVE, Side.BESIDE) and place != incoming.only
+        }
+    return allowed
 
 
 def _takers_of_groups_alone(takers: Sequence[Taker], sides: Mapping[int, Side]) -> set[int]:

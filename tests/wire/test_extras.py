@@ -24,14 +24,25 @@ from atbus.wire.extras import (
     read_number,
     read_piece,
     read_refused,
+    read_tally,
     read_trace,
     read_zone,
     refused_extra,
+    tally_extra,
     trace_extra,
     unpack_extras,
     zone_extra,
 )
-from atbus.wire.messages import Data, Extra, ExtraType, Flags, InterestRefusal, Ping
+from atbus.wire.messages import (
+    MANDATORY_EXTRA_BIT,
+    Data,
+    Extra,
+    ExtraType,
+    Flags,
+    InterestRefusal,
+    Ping,
+    Tally,
+)
 
 
 def traced(*ids: int) -> bytes:
@@ -170,6 +181,16 @@ class PublicationTests(SynchronousTestCase):
         self.assertEqual(read_piece((piece_extra(5, 2**32 - 1),)), (5, 2**32 - 1))
         self.assertIs(read_piece(()), None)
         self.assertRaises(MalformedFrame, read_piece, (Extra(ExtraType.PIECE, bytes(4)),))
+
+    def test_a_tally(self) -> None:
+        """Who counts is read as it was written, and must be known to who reads the frame."""
+        tally = Tally(2**64 - 1, 2**32 - 1, 1 << 63)
+        self.assertEqual(read_tally((tally_extra(tally),)), tally)
+        self.assertIs(read_tally(()), None)
+        self.assertTrue(ExtraType.TALLY & MANDATORY_EXTRA_BIT)
+        for size in (0, 19, 21):
+            broken = (Extra(ExtraType.TALLY, bytes(size)),)
+            self.assertRaises(MalformedFrame, read_tally, broken)
 
 
 class RefusalTests(SynchronousTestCase):

@@ -113,6 +113,7 @@ class ExtraType(enum.IntEnum):
     HEADER_SIZE = 0x8003
     PIECE = 0x8004
     ZONE = 0x8005
+    TALLY = 0x8006
 
 
 class Capability(enum.IntFlag):
@@ -127,6 +128,7 @@ class Capability(enum.IntFlag):
     SERVICES = 0x40
     GATES = 0x80
     ZONES = 0x100
+    TALLIES = 0x200
 
 
 class Role(enum.IntEnum):
