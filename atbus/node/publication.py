@@ -115,6 +115,7 @@ class Passing:
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups.
     :param zone: Which zone's members of the groups are to be preferred; empty for none.
+    :param counted: The branches that get a group only if nobody else is a member.
     :param is_sole: Whether nobody on this branch has got it before.
     :param begins_here: Whether it is new to the bus, although a neighbor brought it.
     """
@@ -127,6 +128,7 @@ class Passing:
     queues_only: bool = False
     handed_back: bool = False
     zone: str = ""
+    counted: tuple[int, ...] = ()
     is_sole: bool = True
     begins_here: bool = False
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from atbus import limits
 from atbus.node.publication import Passing
-from atbus.wire.extras import read_zone
+from atbus.wire.extras import read_counted, read_zone
 from atbus.wire.messages import Flags, Publish
 from atbus.wire.runs import TABLE_ENTRY
 
@@ -17,8 +17,8 @@ HANDED_BACK: Final = int(Flags.HANDED_BACK)
 _REQUEST: Final = int(Flags.REQUEST)
 
 _EXTRA_BYTES: Final = 4
-#: What a frame has besides its payload, its subjects, groups, branches and zone: head, lengths, an
-#: entry of the table, two extras.
+#: What a frame has besides its payload, its subjects, groups, branches, zone and siblings: head,
+#: lengths, an entry of the table, two extras.
 OVERHEAD_BYTES: Final = limits.FRAME_HEAD_BYTES + 8 + 8 + 8 + 12
 
 
@@ -36,7 +36,7 @@ def passing_of(neighbor: int, message: Publish) -> Passing:
     Read what publications bring along.
 
     :param neighbor: The one who has sent them.
-    :raises MalformedFrame: The zone is none.
+    :raises MalformedFrame: The zone is none, or the siblings are.
     """
     flags = int(message.flags)
     return Passing(
@@ -48,6 +48,7 @@ def passing_of(neighbor: int, message: Publish) -> Passing:
         queues_only=bool(flags & QUEUES_ONLY),
         handed_back=bool(flags & HANDED_BACK),
         zone=read_zone(message.extras) if message.queues else "",
+        counted=read_counted(message.extras) if message.queues else (),
         is_sole=bool(flags & _REQUEST),
     )
 
@@ -66,7 +67,8 @@ def cuts(payloads: Sequence[bytes], room: int) -> Iterator[tuple[int, int]]:
 
 
 def names_bytes(passing: Passing, *subjects: str) -> int:
-    """Count what subjects, groups, branches and a zone take."""
+    """Count what subjects, groups, branches, a zone and siblings take."""
     texts = sum(2 + len(name.encode()) for name in (*subjects, *passing.queues))
     zone = _EXTRA_BYTES + len(passing.zone.encode()) if passing.zone else 0
-    return texts + zone + 8 * len(passing.served)
+    counted = _EXTRA_BYTES + 8 * len(passing.counted) if passing.counted else 0
+    return texts + zone + counted + 8 * len(passing.served)

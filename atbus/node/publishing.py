@@ -381,6 +381,7 @@ class Publishing:
                 ours=publication.source == self._context.bus_id,
                 absent=way.absent(publication),
                 zone=passing.zone,
+                counted=passing.counted,
             )
         )
         if what.barred:
@@ -419,6 +420,7 @@ class Publishing:
             queues_only=branch.queues_only,
             handed_back=passing.handed_back or back,
             zone=branch.zone,
+            counted=branch.counted,
             is_sole=sole and bool(publication.reply_to),
         )
         self.spreading.send(publication, onward, branch.neighbor)

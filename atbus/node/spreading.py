@@ -31,6 +31,7 @@ from atbus.node.publishing import Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
 from atbus.wire import codec
 from atbus.wire.extras import (
+    counted_extra,
     header_size_extra,
     piece_extra,
     read_header_size,
@@ -232,12 +233,15 @@ class Spreading:
         is_loose = _takes_objects(endpoint)
         can = bool(endpoint.peer.capabilities & Capability.ZONES)
         zone = passing.zone if can and passing.queues else ""
-        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose, zone)
+        counted = passing.counted
+        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose)
+        key = (*key, zone, counted)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
         headers, size_bytes = publication.header_block, publication.size_bytes
         extras = (header_size_extra(len(headers)),) if headers else ()
         extras = (*extras, zone_extra(zone)) if zone else extras
+        extras = (*extras, counted_extra(counted)) if counted else extras
         names = (publication.subject, publication.reply_to)
         room = frame_bytes_max - OVERHEAD_BYTES - names_bytes(passing, *names)
         whole = size_bytes <= room
