@@ -234,8 +234,8 @@ class Spreading:
         can = bool(endpoint.peer.capabilities & Capability.ZONES)
         zone = passing.zone if can and passing.queues else ""
         counted = passing.counted
-        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose)
-        key = (*key, zone, counted)
+        brought = (passing.queues, passing.served, flags, zone, counted)
+        key = (publication, brought, frame_bytes_max, is_loose)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
         headers, size_bytes = publication.header_block, publication.size_bytes

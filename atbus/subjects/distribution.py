@@ -196,11 +196,8 @@ class Distributor:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            place = None
-            for places in tries:
-                place = self._choose(members, places, incoming, counted)
-                if place is not None:
-                    break
+            found = (self._choose(members, among, incoming, counted) for among in tries)
+            place = next((each for each in found if each is not None), None)
             if place is None:
                 unserved.append(queue)
             else:
