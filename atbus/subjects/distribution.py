@@ -196,8 +196,10 @@ class Distributor:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            found = (self._choose(members, among, incoming, counted) for among in tries)
-            place = next((each for each in found if each is not None), None)
+            place = None
+            for among in tries:
+                if (place := self._choose(members, among, incoming, counted)) is not None:
+                    break
             if place is None:
                 unserved.append(queue)
             else:
