@@ -9,7 +9,7 @@ from typing import Final
 
 from atbus import limits
 from atbus.node.publication import Passing
-from atbus.wire.extras import read_tally, read_zone
+from atbus.wire.extras import read_counted, read_tally, read_zone
 from atbus.wire.messages import Flags, Publish
 from atbus.wire.runs import TABLE_ENTRY
 
@@ -20,8 +20,8 @@ QUEUES_ONLY, HANDED_BACK, REQUEST = map(
 # Of an extra, its type and its length; and a whole one that names a tally.
 _EXTRA_BYTES: Final = 4
 _TALLY_BYTES: Final = _EXTRA_BYTES + 20
-#: What a frame has besides its payload, its subjects, groups, branches, zone and tally: head,
-#: lengths, an entry of the table, two extras.
+#: What a frame has besides its payload and what `names_bytes` counts: head, lengths, an entry of
+#: the table, two extras.
 OVERHEAD_BYTES: Final = limits.FRAME_HEAD_BYTES + 8 + 8 + 8 + 12
 
 
@@ -51,6 +51,7 @@ def passing_of(neighbor: int, message: Publish) -> Passing:
         queues_only=bool(flags & QUEUES_ONLY),
         handed_back=bool(flags & HANDED_BACK),
         zone=read_zone(message.extras) if message.queues else "",
+        counted=read_counted(message.extras) if message.queues else (),
         is_sole=bool(flags & REQUEST),
         tally=read_tally(message.extras) if flags & REQUEST else None,
     )
@@ -70,7 +71,9 @@ def cuts(payloads: Sequence[bytes], room: int) -> Iterator[tuple[int, int]]:
 
 
 def names_bytes(passing: Passing, *subjects: str) -> int:
-    """Count what subjects, groups, branches, a zone and a tally take."""
+    """Count what subjects, groups, branches, a zone, siblings and a tally take."""
     texts = sum(2 + len(name.encode()) for name in (*subjects, *passing.queues))
     zone = _EXTRA_BYTES + len(passing.zone.encode()) if passing.zone else 0
-    return texts + zone + 8 * len(passing.served) + (_TALLY_BYTES if passing.tally else 0)
+    counted = _EXTRA_BYTES + 8 * len(passing.counted) if passing.counted else 0
+    tally = _TALLY_BYTES if passing.tally else 0
+    return texts + zone + counted + tally + 8 * len(passing.served)

@@ -384,6 +384,7 @@ class Publishing:
                 absent=way.absent(publication),
                 zone=passing.zone,
                 only=self.spreading.believer(publication) if passing.handed_back else None,
+                counted=passing.counted,
             )
         )
         if what.barred:
@@ -428,6 +429,7 @@ class Publishing:
             queues_only=branch.queues_only,
             handed_back=passing.handed_back or back,
             zone=branch.zone,
+            counted=branch.counted,
             is_sole=branch.neighbor in told,
             tally=told.get(branch.neighbor),
         )

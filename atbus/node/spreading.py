@@ -34,6 +34,7 @@ from atbus.routing.fragments import Lost, Reassembly, Whole, split
 from atbus.routing.table import Position
 from atbus.wire import codec
 from atbus.wire.extras import (
+    counted_extra,
     header_size_extra,
     piece_extra,
     read_header_size,
@@ -239,13 +240,15 @@ class Spreading:
         is_loose, tally = _takes_objects(endpoint), passing.tally
         can = bool(endpoint.peer.capabilities & Capability.ZONES)
         zone = passing.zone if can and passing.queues else ""
-        bound = (frame_bytes_max, is_loose)
-        key = (publication, passing.queues, passing.served, flags, tally, zone, *bound)
+        counted = passing.counted
+        brought = (passing.queues, passing.served, flags, zone, counted, tally)
+        key = (publication, brought, frame_bytes_max, is_loose)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
         headers, size_bytes = publication.header_block, publication.size_bytes
         extras = (header_size_extra(len(headers)),) if headers else ()
         extras = (*extras, zone_extra(zone)) if zone else extras
+        extras = (*extras, counted_extra(counted)) if counted else extras
         if tally is not None:
             extras = (*extras, tally_extra(tally))
         names = (publication.subject, publication.reply_to)

@@ -37,6 +37,7 @@ class SubjectParts:
 
     context: Context
     endpoints: dict[int, Endpoint]
+    interests: Interests
     distributor: Distributor
     subscribers: Subscribers
     publishing: Publishing
@@ -65,14 +66,16 @@ class SubjectParts:
 
     def _look_around(self) -> None:
         """Note whose members our upstream tells us of as well."""
-        context, distributor = self.context, self.distributor
+        context, interests = self.context, self.interests
         beside = [bus_id for bus_id, side in self.talk.sides.items() if side is Side.BESIDE]
-        if beside or distributor.siblings:
-            distributor.siblings = {
+        if beside or interests.siblings:
+            siblings = {
                 bus_id
                 for bus_id in beside
                 if context.table.relation_to(BusId(bus_id)) is Relation.SAME_UPSTREAM_PEER
             }
+            if interests.count_once(siblings):
+                self.talk.flush_soon()
 
     def reconfigure(self) -> None:
         """Take as long publications as the configuration allows now."""
@@ -136,6 +139,7 @@ def make_subjects(
     return SubjectParts(
         context=context,
         endpoints=endpoints,
+        interests=interests,
         distributor=distributor,
         subscribers=subscribers,
         publishing=publishing,

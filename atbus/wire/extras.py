@@ -14,6 +14,7 @@ from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMandatory
 from atbus.limits import EXTRAS_BYTES, FRAME_BYTES_MAX, LABELS_BYTES
+from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
 from atbus.wire.head import HEAD_SIZE, body_start, peek
 from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType, InterestRefusal, Tally
 from atbus.wire.rules import cut_detail
@@ -267,6 +268,32 @@ def read_tally(extras: Iterable[Extra]) -> Tally | None:
     if len(value) != _TALLY.size:
         raise MalformedFrame(f"TALLY of {len(value)} bytes")
     return Tally(*_TALLY.unpack(value))
+
+
+def counted_extra(ids: Iterable[int]) -> Extra:
+    """
+    Name the siblings among whose members the sender of a publication draws itself.
+
+    :param ids: Bus ids; as many as may be named, and at least one.
+    :returns: The extra.
+    """
+    return Extra(ExtraType.COUNTED, b"".join(map(_ID.pack, ids)))
+
+
+def read_counted(extras: Iterable[Extra]) -> tuple[int, ...]:
+    """
+    Read among whose members the sender of a publication draws itself.
+
+    :param extras: Where to look.
+    :returns: Their bus ids; empty without a COUNTED.
+    :raises MalformedFrame: When it is no list of ids, an empty one, or one that is too long.
+    """
+    value = find_extra(extras, ExtraType.COUNTED)
+    if value is None:
+        return ()
+    if not 0 < len(value) <= COUNTED_SIBLINGS_MAX * _ID.size or len(value) % _ID.size:
+        raise MalformedFrame(f"COUNTED of {len(value)} bytes")
+    return tuple(number for (number,) in _ID.iter_unpack(value))
 
 
 def trace_extra(ids: Iterable[int]) -> Extra:

@@ -108,6 +108,7 @@ class ExtraType(enum.IntEnum):
     HEADERS = 0x0003
     DEADLINE = 0x0004
     REFUSED = 0x0005
+    COUNTED = 0x0006
     IN_REPLY_TO = 0x8001
     COMPRESSION = 0x8002
     HEADER_SIZE = 0x8003
