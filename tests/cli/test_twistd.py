@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from twisted.python import runtime
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.cli import twistd
+from atbus.cli import early_signals, twistd
 from atbus.cli.twistd import Options, use_monotonic_clock
 from atbus.node.config import NodeConfig
 
@@ -182,8 +183,10 @@ class PlugInTests(SynchronousTestCase):
 
     def test_the_interface(self) -> None:
         """The module has what `twisted.application.service.ServiceMaker` looks for."""
-        # It sets aside what there is now, which is all of this process.
+        # It sets aside what there is now, which is all of this process, and sets handlers.
         self.addCleanup(gc.unfreeze)
+        for number in (signal.SIGINT, *early_signals.KEPT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         atbus_plugin = import_module("twisted.plugins.atbus_plugin")
         self.assertIs(atbus_plugin.atbus.options, Options)
         self.assertIs(atbus_plugin.atbus.makeService, twistd.makeService)
