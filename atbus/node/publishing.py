@@ -17,7 +17,7 @@ finds nobody. Who asks a question that nobody can answer is told by the last nod
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -26,6 +26,7 @@ from atbus import limits
 from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.publication import Passing, Publication, PublicationRun
+from atbus.node.sending import check_kind
 from atbus.node.subscribers import Subscribers, Way
 from atbus.node.unheard import Tallies, Unheard
 from atbus.subjects import bounds
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from atbus.node.sending import Sender
     from atbus.node.spreading import Spreading
 
-_KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 
 
 class Publishing:
@@ -147,6 +147,8 @@ class Publishing:
         """
         subscribers, context = self._subscribers, self._context
         way = subscribers.way(subject, literal=literal)
+        if not isinstance(payloads, Iterable):
+            raise LocalProtocolError(f"{payloads!r:.60} is not a sequence of payloads")
         payloads = [each if type(each) is bytes else _as_bytes(each) for each in payloads]
         self._check(max(map(len, payloads), default=0), kind, is_answer=False)
         if context.rights is not None:
@@ -174,8 +176,7 @@ class Publishing:
             raise self._refused(
                 Status.MESSAGE_TOO_LARGE, f"{size_bytes} bytes, the limit is {self._bytes_max}"
             )
-        if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
-            raise LocalProtocolError(f"kind {kind!r} is not between -2**31 and 2**31 - 1")
+        check_kind(kind)
 
     def _check_rights(self, way: Way) -> None:
         refusal = self._lacks_right(self._context.bus_id, way)
