@@ -87,6 +87,20 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(options.read(), config)
         self.assertEqual(len(self.faults("--id", "auto")), 1)
 
+    def test_one_fault_one_line(self) -> None:
+        """A node that would get an id but for another fault is told of that one only."""
+        gateway = "--set=nats.listen=127.0.0.1:4222"
+        for words, place in (
+            (("--upstream", "here"), "upstream"),
+            (("--set", "discovery.dns=5"), "discovery.dns"),
+            ((gateway, "--set", "limits.hops=0"), "limits.hops"),
+            (("--set", "nats.listen=5"), "nats.listen"),
+        ):
+            (fault,) = self.faults("--id", "auto", *words)
+            self.assertTrue(fault.startswith(f"twistd atbus: {place}: "), fault)
+        both = self.faults("--id", "auto", "--set", "limits.hops=0")
+        self.assertEqual(len(both), 2, both)
+
     def test_overrides_are_stronger(self) -> None:
         """What is given beside the file takes the place of what stands in it."""
         self.path.write_text('id = 1\nlisten = ["unix:///x"]\nupstream = "unix:///z"\n')
