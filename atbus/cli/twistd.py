@@ -170,6 +170,13 @@ class Options(UsageOptions):
         """Whether the process goes into the background, away from who started it."""
         return self.parent is not None and not self.parent.get("nodaemon", True)
 
+    @property
+    def goes_elsewhere(self) -> bool:
+        """Whether the process will be in another place or somebody else when the node starts."""
+        given = {} if self.parent is None else self.parent
+        changes = (given.get(name) is not None for name in ("chroot", "uid", "gid"))
+        return any(changes) or given.get("rundir", ".") != "."
+
     def _overrides(self) -> list[str]:
         overrides = [*self._set]
         # The escapes of JSON are among those of TOML.
@@ -341,6 +348,10 @@ def makeService(options: Options) -> IService:
     keep_freed_memory()
     poll_before_sleep(reactor, options["busy-poll"] / 1e6)
     shorten_turns(reactor)
+    if options.goes_elsewhere:
+        from atbus.cli.everything import load_everything
+
+        load_everything()
     process = NodeProcess(options, reactor)
     set_aside_lasting_objects()
     return process
