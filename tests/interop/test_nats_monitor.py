@@ -39,7 +39,8 @@ QUESTIONS = {
         *("sort=stop&state=closed", "sort=stop&state=any", "state=closed&subs=x"),
         *("user=", "user=x", "user=x&limit=1", "acc=", "acc=x", "acc=$G", "acc=$G&user=x"),
         *("mqtt_client=", "mqtt_client=x", "mqtt_client=x&state=closed", "cid=999"),
-        *("cid=999&limit=7", "cid=999&offset=1", "cid=999&state=any", "cid=999&acc=$G", "cid=999&user=x&acc=x"),
+        *("cid=999&limit=7", "cid=999&offset=1", "cid=999&state=any", "cid=999&acc=$G"),
+        *("cid=999&user=x&acc=x", "user=x&acc=$G&offset=1"),
     ),
     "/subsz": (
         *("subs=x", "subs=detail", "subs=tRue", "subs=0", "limit=x", "limit=-1", "limit=1.5"),
