@@ -46,6 +46,10 @@ class Nowhere(Resource):
         return b"404 page not found\n"
 
 
+def _nowhere() -> Nowhere:
+    return Nowhere()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+
 class Index(Resource):
     """
     The page at ``/``, with the way to the others, which are its children.
@@ -70,7 +74,7 @@ class Index(Resource):
 
     def getChild(self, path: bytes, request: Request) -> Resource:  # Twisted's name
         """Give this page for ``/``, and nothing for what is no page."""
-        return Nowhere() if path or request.postpath else self
+        return _nowhere() if path or request.postpath else self
 
     def render_GET(self, request: Request) -> bytes:
         """Show it."""
@@ -109,7 +113,7 @@ class Page(Resource):
 
     def getChild(self, path: bytes, request: Request) -> Resource:  # Twisted's name
         """Give nothing, also for a ``/`` behind the name."""
-        return Nowhere()
+        return _nowhere()
 
     def render_GET(self, request: Request) -> bytes | int:
         """Answer; a question that makes no sense is told what is wrong with it."""
