@@ -353,13 +353,14 @@ class Connection:
 
     def breach(self, error: RemoteProtocolError) -> None:
         """Report that the other side broke the protocol, tell it so, and close."""
-        self._context.events.on_error(error.status, f"{self}: {error}")
         if self.link is not None:
+            self._context.events.on_error(error.status, f"{self}: {error}")
             goodbye = Goodbye(
                 source=self._context.bus_id, status=error.status, detail=str(error)[:200]
             )
             self.link.put(Notice(goodbye))
         else:
+            # Whoever is refused is reported, once.
             self._perform(self._machine.refuse(error.status, error.detail))
         self.close(error.status, str(error))
 

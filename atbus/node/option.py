@@ -62,7 +62,8 @@ _CONNECTIONS: Final = {
     "peer_labels": Option(
         kind="table of texts",
         meaning="Stay connected to all known nodes with these labels, as far as the policy allows "
-        "it: the proxies of a group to each other.",
+        "it: the proxies of a group to each other. Neighbors tell of them unless route_table is "
+        '"upstream" or "off".',
         reloadable=True,
     ),
     "topology": Option(
@@ -119,7 +120,7 @@ _CONNECTIONS: Final = {
         kind="text",
         meaning='What neighbors are asked to tell of other nodes: "full" (everything), "upstream" '
         '(nothing, the upstream will do), "auto" (everything, from the first neighbor on that is '
-        'not the upstream), or "off", which also tells nothing.',
+        'not the upstream, and with peer_labels at once), or "off", which also tells nothing.',
     ),
     "queue_policy": Option(
         kind="text",

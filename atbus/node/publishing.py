@@ -20,7 +20,7 @@ finds nobody. Who asks a question that nobody can answer is told by the last nod
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,6 +29,7 @@ from atbus import limits
 from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
 from atbus.node.counting import Counting, Unheard
 from atbus.node.publication import Passing, Publication, PublicationRun
+from atbus.node.sending import check_kind
 from atbus.node.subscribers import Subscribers, Way
 from atbus.subjects import bounds
 from atbus.subjects.distribution import Branch, Distributor, Incoming
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from atbus.node.spreading import Spreading
     from atbus.wire.messages import Tally
 
-_KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 
 
 class Publishing:
@@ -150,6 +150,8 @@ class Publishing:
         """
         subscribers, context = self._subscribers, self._context
         way = subscribers.way(subject, literal=literal)
+        if not isinstance(payloads, Iterable):
+            raise LocalProtocolError(f"{payloads!r:.60} is not a sequence of payloads")
         payloads = [each if type(each) is bytes else _as_bytes(each) for each in payloads]
         self._check(max(map(len, payloads), default=0), kind, is_answer=False)
         if context.rights is not None:
@@ -177,8 +179,7 @@ class Publishing:
             raise self._refused(
                 Status.MESSAGE_TOO_LARGE, f"{size_bytes} bytes, the limit is {self._bytes_max}"
             )
-        if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
-            raise LocalProtocolError(f"kind {kind!r} is not between -2**31 and 2**31 - 1")
+        check_kind(kind)
 
     def _check_rights(self, way: Way) -> None:
         refusal = self._lacks_right(self._context.bus_id, way)

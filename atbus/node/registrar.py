@@ -322,6 +322,7 @@ class Registrar:
         if endpoint.removed is not None:
             return
         endpoint.removed = status
+        self.judge.forget(endpoint)
         if endpoint.temporary:
             self.temporary.discard(endpoint)
         elif self.endpoints.get(endpoint.bus_id) is endpoint:

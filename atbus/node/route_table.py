@@ -68,7 +68,6 @@ class RouteTable:
         self._context = context
         self._registrar = registrar
         self._topology = topology
-        self._mode = TableMode(context.config.route_table)
         self._alarm = Alarm(context.timers, self._tick)
         self._effects: deque[Effect] = deque()
         self._performing = False
@@ -85,7 +84,7 @@ class RouteTable:
     @property
     def capability(self) -> Capability:
         """What this node can do, to be said in HELLO."""
-        can = self._mode is not TableMode.OFF and self._context.mode is not Mode.TEMPORARY
+        can = self._mode() is not TableMode.OFF and self._context.mode is not Mode.TEMPORARY
         return Capability.ROUTE_TABLE if can else Capability(0)
 
     @property
@@ -95,6 +94,18 @@ class RouteTable:
     def open(self) -> None:
         """Begin, with the node."""
         self._is_open = True
+
+    def reconfigure(self) -> None:
+        """Want to know what the present configuration needs."""
+        if self.machine is not None and self.machine.mode is not self._mode():
+            self._do(self.machine.want(self._mode(), self._context.now))
+
+    def _mode(self) -> TableMode:
+        mode = TableMode(self._context.config.route_table)
+        if mode is TableMode.AUTO and self._context.config.peer_labels:
+            # Who has these labels is told by the upstream, also to one without anybody below.
+            return TableMode.FULL
+        return mode
 
     # What happens.
 
@@ -172,7 +183,7 @@ class RouteTable:
         last = self._last
         if last is not None and last.bus_id == own.bus_id and last.stamp > own.stamp:
             own = attrs.evolve(own, stamp=last.stamp)
-        self.machine = RouteSync(own, self._mode)
+        self.machine = RouteSync(own, self._mode())
 
     def stop(self) -> None:
         """Tell the neighbors that this node leaves."""

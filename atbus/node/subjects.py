@@ -160,7 +160,7 @@ class Subjects:
         :returns: The subscription. It lasts until it is unsubscribed or the node stops, whatever
             becomes of connections; a node that is not up yet may be subscribed to.
         :raises SubjectError: The pattern or the queue's name is none.
-        :raises LocalProtocolError: The callback cannot be called.
+        :raises LocalProtocolError: A callback cannot be called, or a bound is no number.
         :raises Undeliverable: The rights of this node do not allow all that it stands for.
         """
         subscription = Subscription(

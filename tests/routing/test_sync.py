@@ -184,6 +184,18 @@ class SubscribeTests(SynchronousTestCase):
         asked = [to for to, message in talk.sent if isinstance(message, SubscribeRequest)]
         self.assertEqual(sorted(asked), [2, 3])
 
+    def test_a_leaf_that_wants_to_know_after_all(self) -> None:
+        """Who wants everything later asks those who are there, once, and is told."""
+        talk = Talk(RouteSync(record(OWN), TableMode.AUTO))
+        talk.available(2, UP)
+        for _ in range(2):
+            talk.do(talk.machine.want(TableMode.FULL, talk.now))
+        self.assertEqual(talk.sent, [(2, SubscribeRequest(source=OWN))])
+        talk.do(talk.machine.want(TableMode.AUTO, talk.now))
+        talk.lose(2, in_order=True)
+        talk.available(2, UP)
+        self.assertEqual(len(talk.sent), 1)
+
     def test_a_leaf_that_wants_no_table_tells_of_itself(self) -> None:
         """With ``upstream`` a node asks nobody, and answers who asks."""
         talk = Talk(RouteSync(record(OWN), TableMode.UPSTREAM))
