@@ -280,6 +280,7 @@ def _connect(context: Context, made: Parts) -> None:
     pressure.on_resumed = made.writers.look_soon
     made.sender.on_backpressure = made.writers.refused
     context.on_relief = made.writers.look_soon
+    made.route_table.hold = made.floodgate.hold
 
     traffic.courier.command_lost = made.commands.lost
     traffic.sent_before = made.sender.sent_before

@@ -15,6 +15,7 @@ connections, and gives what it learns to the records of the node (`Feeder.SYNC`)
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -64,6 +65,8 @@ class RouteTable:
 
     def __init__(self, context: Context, registrar: Registrar, topology: Topology) -> None:
         self.machine: RouteSync | None = None
+        # Set by the node, which wires its parts: does not read a connection for a while.
+        self.hold: Callable[[Connection], None]
         self._context = context
         self._registrar = registrar
         self._topology = topology
@@ -286,13 +289,17 @@ class RouteTable:
                 self._context.events.on_error(Status.ID_CONFLICT, detail)
             case Ignored(status=status, count=count):
                 self._context.statistics.route_words_ignored[status] += count
-            case Delayed(bus_id=bus_id, is_first=is_first):
-                self._delayed(bus_id, is_first=is_first)
+            case Delayed():
+                self._delayed(effect)
 
-    def _delayed(self, bus_id: int, *, is_first: bool) -> None:
+    def _delayed(self, effect: Delayed) -> None:
         self._context.statistics.route_batches_delayed += 1
-        if is_first:
-            who = self._registrar.endpoints.get(bus_id, bus_id)
+        bus_id = effect.bus_id
+        endpoint = self._registrar.endpoints.get(bus_id)
+        if effect.is_long and endpoint is not None and endpoint.control is not None:
+            self.hold(endpoint.control)
+        if effect.is_first:
+            who = endpoint or bus_id
             detail = f"{who} tells of nodes faster than it may, and is read later"
             self._context.events.on_error(Status.OVERLOADED, detail)
 
