@@ -241,6 +241,9 @@ DESTINATION_FRAMES_HARD_FACTOR: Final = 2
 
 #: Pauses that a neighbor may ask for, and that a node asks for: as many as it has compiled targets.
 PAUSES_MAX: Final = 16_384
+#: Pauses that all neighbors together may ask for, about 100 bytes each. One may have as many as are
+#: left for all others.
+PAUSES_HEARD_MAX: Final = 131_072
 
 #: Messages that the program has been given and not dealt with (a receiver has returned a Deferred,
 #: or is paused): above this many bytes their senders are told to pause. As much as one queue.

@@ -57,12 +57,13 @@ from atbus.wire.framing import FrameBuffer
 #: One read at most: large enough that reading bulk costs few turns.
 READ_BYTES: Final = 256 * 1024
 
-#: What is read at first: of the shortest frames there are 64 in it. Bulk has reads of full size
-#: after six of them.
-READ_BYTES_FIRST: Final = 4 * 1024
+#: What is read at first: of the shortest frames there are 16 in it. Bulk has reads of full size
+#: after eight of them.
+READ_BYTES_FIRST: Final = 1024
 
-#: What is read at least: a read costs as much as one or two short frames.
-READ_BYTES_LEAST: Final = 1024
+#: What is read at least: about one of the shortest frames, for what each of two hundred neighbors
+#: has to be asked takes 5 ms.
+READ_BYTES_LEAST: Final = 64
 
 #: A read that takes longer is smaller the next time, for everybody else waits meanwhile: of four
 #: hundred connections that ask for all that they can get, a turn takes a second. Bytes say little
@@ -71,8 +72,8 @@ READ_SECONDS: Final = 0.002
 
 # A read that has taken less may be twice as large the next time.
 _SHORT_SECONDS: Final = READ_SECONDS / 4
-# TLS gives no more at once, however much was read.
-_FULL_BYTES: Final = 16 * 1024
+#: The longest record of TLS, which gives no more at once, however much was read.
+RECORD_BYTES: Final = 16 * 1024
 
 #: Descriptors of one connection that no offer has claimed yet: those of two offers.
 DESCRIPTORS_MAX: Final = 4
@@ -235,8 +236,9 @@ class StreamProtocol(Protocol):
             self._fault(error)
             return
         self._transport.bufferSize = incoming.next_read(self._usual_bytes)
-        # A short read tells nothing, and costs nobody anything.
-        began = self._factory.timers.seconds() if size >= READ_BYTES_LEAST else None
+        # A short read costs nobody anything, unless there was more that was not read.
+        is_short = size < READ_BYTES_FIRST and size < self._usual_bytes
+        began = None if is_short else self._factory.timers.seconds()
         if frames:
             try:
                 self._receiver.frames_received(frames)
@@ -332,7 +334,7 @@ class StreamProtocol(Protocol):
         if seconds > READ_SECONDS:
             fair = int(size * READ_SECONDS / seconds)
             usual = max(READ_BYTES_LEAST, min(usual // 2, fair))
-        elif seconds < _SHORT_SECONDS and size >= min(usual, _FULL_BYTES):
+        elif seconds < _SHORT_SECONDS and size >= min(usual, RECORD_BYTES):
             usual = min(usual * 2, READ_BYTES)
         if usual != self._usual_bytes and self._incoming is not None:
             self._usual_bytes = usual

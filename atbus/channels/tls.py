@@ -55,7 +55,7 @@ from atbus.channels.interfaces import (
     IChannelReceiver,
     IChannelScheme,
 )
-from atbus.channels.stream import READ_BYTES_FIRST, StreamFactory, StreamProtocol, dial
+from atbus.channels.stream import RECORD_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
 from atbus.channels.tls_fault import TlsFault, TlsRefused, alert_in, fault_named
 from atbus.channels.tls_layer import TlsLayer
@@ -112,8 +112,8 @@ class TlsStreamProtocol(StreamProtocol):
         self.give_way(f"no TLS handshake within {limits.HANDSHAKE_SECONDS:g} s")
 
     def _read_next(self, size: int) -> None:
-        # What is read are records of TLS, whatever frame is expected.
-        self._transport.transport.bufferSize = self._usual_bytes
+        # What is read are records of TLS, whatever frame is expected, and no parts of them.
+        self._transport.transport.bufferSize = max(self._usual_bytes, RECORD_BYTES)
 
     def give_way(self, reason: str) -> None:
         """End a connection whose handshake is not done."""
@@ -426,7 +426,7 @@ class TlsScheme:
         )
 
     def _greet(self, layer: Any) -> str:
-        layer.transport.bufferSize = READ_BYTES_FIRST
+        layer.transport.bufferSize = RECORD_BYTES
         set_up_socket(layer.transport.getHandle(), self._options)
         return _tls_text(layer.transport.getPeer())
 

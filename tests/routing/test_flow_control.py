@@ -65,6 +65,17 @@ class HeardTests(SynchronousTestCase):
         self.assertTrue(flow.pause(UP, 4))
 
 
+    def test_all_neighbors_share_the_memory_for_pauses(self) -> None:
+        """One may have half of it, the next one half of the rest; who is lost makes room."""
+        self.assertEqual(FlowControl()._heard_max, limits.PAUSES_HEARD_MAX)
+        flow = FlowControl(heard_max=8)
+        for neighbor, taken in ((UP, 4), (LEFT, 2), (RIGHT, 1)):
+            self.assertEqual(sum(flow.pause(neighbor, n) for n in range(9)), taken)
+        flow.lost(UP)
+        flow.resume(LEFT, 0)
+        self.assertEqual(sum(flow.pause(RIGHT, n) for n in range(9)), 3)
+
+
 class ToldTests(SynchronousTestCase):
     """What we ask of neighbors."""
 
