@@ -5,10 +5,10 @@ The files are looked at again before each connection and by `Credentials.refresh
 that was renewed is used without a restart. Files that cannot be used are told once, and the old
 ones stay in use: a half-written file must not take a bus down.
 
-A certificate and its key are two files, which nobody can replace at once. So the file of the key may
-have several, of which the one that fits is used, and files that change while they are read are read
-again: whoever writes old and new key, the new certificate, and the new key, in this order, leaves
-no moment in which a node could not start.
+A certificate and its key are two files, which nobody can replace at once. So the file of the key
+may have several, of which the one that fits is used, and files that change while they are read are
+read again: whoever writes old and new key, the new certificate, and the new key, in this order,
+leaves no moment in which a node could not start.
 
 Certificates are read with cryptography, connections are made by pyOpenSSL; nothing of the two is
 visible outside this module and `atbus.channels.tls`.

@@ -66,7 +66,7 @@ class RouteTable:
     def __init__(self, context: Context, registrar: Registrar, topology: Topology) -> None:
         self.machine: RouteSync | None = None
         # Set by the node, which wires its parts: does not read a connection for a while.
-        self.hold: Callable[[Connection], None]
+        self.hold: Callable[[Connection], object]
         self._context = context
         self._registrar = registrar
         self._topology = topology

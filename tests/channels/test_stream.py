@@ -153,9 +153,7 @@ class StreamTests(SynchronousTestCase):
     def read(self, seconds: float) -> int:
         """Have a read of full size, which takes so long; give its size."""
         size: int = self.transport.bufferSize
-        self.receiver.frames_received = (  # type: ignore[method-assign]
-            lambda _frames: self.clock.advance(seconds)
-        )
+        self.patch(self.receiver, "frames_received", lambda _: self.clock.advance(seconds))
         self.channel.dataReceived(frame_of(64 - HEAD_SIZE) * (size // 64))
         return size
 

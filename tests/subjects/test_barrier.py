@@ -148,12 +148,12 @@ class BoundTests(SynchronousTestCase):
         cost = bounds.QUESTION_BYTES * 2 + bounds.QUESTION_WAIT_BYTES * 3
         self.patch(bounds, "QUESTIONS_BYTES", 100 * cost)
         barriers = Barriers()
-        asked = {4: 0, 5: 0}
-        for by in asked:
+        for by, most in ((4, 50), (5, 25)):
+            asked = 0
             while barriers.may_ask(by, (A,), 3):
-                barriers.asked(Answer(by, asked[by]), SIDES, (A,))
-                asked[by] += 1
-        self.assertEqual(asked, {4: 50, 5: 25})
+                barriers.asked(Answer(by, asked), SIDES, (A,))
+                asked += 1
+            self.assertEqual(asked, most)
         for place in SIDES:
             barriers.answered(place, 1)
         self.assertEqual(barriers._held, {4: 49 * cost, 5: 25 * cost})
