@@ -305,6 +305,9 @@ GATHER_LOOK_SECONDS: Final = 0.000_5
 #: the link dies. Destinations that are stuck have a part of it each, so a narrow window would let
 #: a few of them stop the others; an entry is about 300 bytes.
 UNACKNOWLEDGED_FRAMES_MAX: Final = 16_384
+#: The same of all links of a node together: sixteen full windows, 80 MiB. Answers go past a window,
+#: so beyond this the links end of which most is open: somebody reads and never acknowledges.
+UNACKNOWLEDGED_ALL_MAX: Final = 262_144
 
 #: A planned change of path waits so long for its FLUSH; then the order is given up, and said so.
 FLUSH_SECONDS: Final = 1.0

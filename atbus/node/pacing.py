@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from atbus import limits
 from atbus.errors import Status
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.pulse import Pulse
     from atbus.node.registrar import Registrar
+
+
+_STUCK: Final = f"not one byte was taken for {limits.WRITE_DEADLINE_SECONDS:.0f} s"
 
 
 class Pacing:
@@ -37,21 +40,38 @@ class Pacing:
         """Look at every link."""
         now = self._context.now
         held_up = self.pulse.lag_seconds > limits.LAG_SECONDS
+        owed: dict[Connection, int] = {}
         for connection in list(self._connections):
             link = connection.link
             if link is None or connection.closed is not None:
                 continue
             if held_up:
                 link.pace.forgive()
-            verdict = link.pace.look(link.sight, now)
+            sight = link.sight
+            if sight.open_frames:
+                owed[connection] = sight.open_frames
+            verdict = link.pace.look(sight, now)
             if verdict is Verdict.SLOW:
                 link.name_slow(link.queued_bytes)
             elif verdict is Verdict.STUCK:
+                owed.pop(connection, None)
                 self._cut(connection)
+        self._cut_debtors(owed)
 
-    def _cut(self, connection: Connection) -> None:
+    def _cut_debtors(self, owed: dict[Connection, int]) -> None:
+        """End the links of which most is not acknowledged, when it is too much of all together."""
+        total = sum(owed.values())
+        if total <= limits.UNACKNOWLEDGED_ALL_MAX:
+            return
+        for connection, count in sorted(owed.items(), key=lambda each: -each[1]):
+            if total <= limits.UNACKNOWLEDGED_ALL_MAX:
+                break
+            total -= count
+            self._cut(connection, f"{count} frames are not acknowledged")
+
+    def _cut(self, connection: Connection, why: str = _STUCK) -> None:
         """End a link that is stuck, and all others with somebody who is kept out from now on."""
-        endpoint, seconds = connection.endpoint, limits.WRITE_DEADLINE_SECONDS
+        endpoint = connection.endpoint
         is_kept_out = (
             endpoint is not None
             and not endpoint.temporary
@@ -60,6 +80,6 @@ class Pacing:
             and not endpoint.control.dialled
             and self._registrar.slow_readers.cut(endpoint.bus_id, self._context.now)
         )
-        connection.abort(Status.SLOW_CONSUMER, f"not one byte was taken for {seconds:.0f} s")
+        connection.abort(Status.SLOW_CONSUMER, why)
         if endpoint is not None and is_kept_out:
             self._registrar.remove(endpoint, Status.SLOW_CONSUMER)

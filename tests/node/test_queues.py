@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from atbus import limits
 from atbus.errors import Status
 from atbus.testing.network import VirtualNetwork
 from tests.node.flow_case import SMALL, FlowCase
@@ -116,6 +117,30 @@ class StuckTests(FlowCase):
         self.network.thaw(root)
         self.network.settle(1)
         self.assertEqual(self.mail[root].payloads, [b"x"])
+
+
+    def test_who_never_acknowledges_is_cut_off(self) -> None:
+        """
+        Who reads and owes more acknowledgements than all may together is cut off, long before its
+        silence is; who owes less stays.
+        """
+        self.patch(limits, "UNACKNOWLEDGED_ALL_MAX", 100)
+        hub = self.root()
+        self.network.start(hub)
+        owing, good = (self.leaf(ROOT + 1 + number) for number in range(2))
+        self.network.freeze(owing)
+        for count, ends in ((40, []), (80, [Status.SLOW_CONSUMER])):
+            for _ in range(count):
+                hub.send(owing.bus_id, b"x")
+                hub.send(good.bus_id, b"x")
+                self.network.settle(0.001)
+            self.network.settle(0.5)
+            closed = self.diaries[hub].of("on_close_connection")
+            self.assertEqual([status for _, status in closed], ends)
+        connection, _ = self.diaries[hub].of("on_close_connection")[0]
+        self.assertEqual(connection.bus_id, owing.bus_id)
+        self.assertIn(good.bus_id, hub.endpoints)
+        self.assertEqual(len(self.mail[good].payloads), 120)
 
 
 class DelayTests(FlowCase):
