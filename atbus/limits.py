@@ -241,9 +241,6 @@ DESTINATION_FRAMES_HARD_FACTOR: Final = 2
 
 #: Pauses that a neighbor may ask for, and that a node asks for: as many as it has compiled targets.
 PAUSES_MAX: Final = 16_384
-#: Pauses that all neighbors together may ask for, about 100 bytes each. One may have as many as are
-#: left for all others.
-PAUSES_HEARD_MAX: Final = 131_072
 
 #: Messages that the program has been given and not dealt with (a receiver has returned a Deferred,
 #: or is paused): above this many bytes their senders are told to pause. As much as one queue.
@@ -305,9 +302,6 @@ GATHER_LOOK_SECONDS: Final = 0.000_5
 #: the link dies. Destinations that are stuck have a part of it each, so a narrow window would let
 #: a few of them stop the others; an entry is about 300 bytes.
 UNACKNOWLEDGED_FRAMES_MAX: Final = 16_384
-#: The same of all links of a node together: sixteen full windows, 80 MiB. Answers go past a window,
-#: so beyond this the links end of which most is open: somebody reads and never acknowledges.
-UNACKNOWLEDGED_ALL_MAX: Final = 262_144
 
 #: A planned change of path waits so long for its FLUSH; then the order is given up, and said so.
 FLUSH_SECONDS: Final = 1.0

@@ -45,3 +45,8 @@ MESH_YIELD_SECONDS: Final = 1.0
 #: Batches on nodes of which the frame is kept for the next neighbor that is told the same: two for
 #: each that is up to date, and some that only one is told in between.
 ROUTE_NOTICES_MAX: Final = 4
+
+#: Frames of all links together that are not acknowledged: sixteen full windows, 80 MiB. Answers go
+#: past a window, so beyond this the links end of which most is open: somebody reads and never
+#: acknowledges.
+UNACKNOWLEDGED_ALL_MAX: Final = 262_144

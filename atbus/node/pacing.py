@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from atbus import limits
 from atbus.errors import Status
+from atbus.node import bounds
 from atbus.routing.pace import Verdict
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ class Pacing:
     def _cut_debtors(self, owed: dict[Connection, int]) -> None:
         """End the links of which most is not acknowledged, when it is too much of all together."""
         total = sum(owed.values())
-        if total <= limits.UNACKNOWLEDGED_ALL_MAX:
+        if total <= bounds.UNACKNOWLEDGED_ALL_MAX:
             return
         for connection, count in sorted(owed.items(), key=lambda each: -each[1]):
-            if total <= limits.UNACKNOWLEDGED_ALL_MAX:
+            if total <= bounds.UNACKNOWLEDGED_ALL_MAX:
                 break
             total -= count
             self._cut(connection, f"{count} frames are not acknowledged")

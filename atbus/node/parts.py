@@ -280,7 +280,6 @@ def _connect(context: Context, made: Parts) -> None:
     pressure.on_resumed = made.writers.look_soon
     made.sender.on_backpressure = made.writers.refused
     context.on_relief = made.writers.look_soon
-    made.route_table.hold = made.floodgate.hold
 
     traffic.courier.command_lost = made.commands.lost
     traffic.sent_before = made.sender.sent_before
@@ -353,6 +352,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
+    route_table.hold = made.floodgate.hold
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()

@@ -89,3 +89,7 @@ ROUTE_WAITING_BYTES_LEAST: Final = 16_384
 #: Memory for what all neighbors have told: as much as 65,536 nodes of the usual kind take. With
 #: labels and addresses as long as may be a node takes six times as much.
 ROUTE_HEARD_BYTES: Final = 67_108_864
+
+#: Pauses that all neighbors together may ask for, about 100 bytes each. One may have as many as are
+#: left for all others.
+PAUSES_HEARD_MAX: Final = 131_072

@@ -21,6 +21,7 @@ from __future__ import annotations
 import attrs
 
 from atbus import limits
+from atbus.routing.bounds import PAUSES_HEARD_MAX
 
 
 @attrs.frozen
@@ -110,7 +111,7 @@ class FlowControl:
     """
 
     def __init__(
-        self, count_max: int = limits.PAUSES_MAX, heard_max: int = limits.PAUSES_HEARD_MAX
+        self, count_max: int = limits.PAUSES_MAX, heard_max: int = PAUSES_HEARD_MAX
     ) -> None:
         self._count_max = count_max
         self._heard_max = heard_max

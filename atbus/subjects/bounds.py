@@ -22,8 +22,10 @@ QUESTIONS_MAX: Final = 65_536
 #: seven thousand nodes where a hundred neighbors are asked.
 QUESTIONS_BYTES: Final = 67_108_864
 
-#: What a question costs, and what each neighbor that it waits for does.
+#: What a question costs, and each thing that it is about.
 QUESTION_BYTES: Final = 600
+
+#: What each neighbor that it waits for costs besides: its place in a set.
 QUESTION_WAIT_BYTES: Final = 40
 
 #: Publications, asked for by callbacks of publications, that are delivered before the reactor runs.

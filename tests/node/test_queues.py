@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from atbus import limits
 from atbus.errors import Status
+from atbus.node import bounds
 from atbus.testing.network import VirtualNetwork
 from tests.node.flow_case import SMALL, FlowCase
 from tests.node.mail import ROOT, Receiving
@@ -124,7 +124,7 @@ class StuckTests(FlowCase):
         Who reads and owes more acknowledgements than all may together is cut off, long before its
         silence is; who owes less stays.
         """
-        self.patch(limits, "UNACKNOWLEDGED_ALL_MAX", 100)
+        self.patch(bounds, "UNACKNOWLEDGED_ALL_MAX", 100)
         hub = self.root()
         self.network.start(hub)
         owing, good = (self.leaf(ROOT + 1 + number) for number in range(2))

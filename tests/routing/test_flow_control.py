@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.routing.bounds import PAUSES_HEARD_MAX
 from atbus.routing.flow_control import FlowControl, Load, Marks, Tell, frames_mark
 
 UP, LEFT, RIGHT = 1, 2, 3
@@ -67,7 +68,7 @@ class HeardTests(SynchronousTestCase):
 
     def test_all_neighbors_share_the_memory_for_pauses(self) -> None:
         """One may have half of it, the next one half of the rest; who is lost makes room."""
-        self.assertEqual(FlowControl()._heard_max, limits.PAUSES_HEARD_MAX)
+        self.assertEqual(FlowControl()._heard_max, PAUSES_HEARD_MAX)
         flow = FlowControl(heard_max=8)
         for neighbor, taken in ((UP, 4), (LEFT, 2), (RIGHT, 1)):
             self.assertEqual(sum(flow.pause(neighbor, n) for n in range(9)), taken)
