@@ -2,8 +2,8 @@
 Hostile neighbors, many in one process: ``python -m tests.chaos.horde SOCKET COUNT BYTES``.
 
 Each registers as a node should, with a connection for control and one for data, and then does one
-thing without end (`tests.chaos.foes`), when all are registered. Who is cut off comes back. When
-each kind has said so much, that is written.
+thing without end (`tests.chaos.foes`), when all are registered. Who is cut off comes back. Each
+time that each kind has said so much, that is written.
 """
 
 from __future__ import annotations
@@ -245,14 +245,13 @@ def main() -> None:
             sys.stdout.write(f"{count} are registered\n")
             sys.stdout.flush()
             _begun.callback(None)
-        if all(_said_bytes[foe.name] >= size_bytes for foe in FOES) and looking.running:
+        if all(_said_bytes[foe.name] >= size_bytes for foe in FOES):
+            _said_bytes.clear()
             sys.stdout.write(f"each kind has said {size_bytes} bytes\n")
             sys.stdout.flush()
-            looking.stop()
 
     LoopingCall(some_more).start(_LOOK_SECONDS)
-    looking = LoopingCall(look)
-    looking.start(_LOOK_SECONDS)
+    LoopingCall(look).start(_LOOK_SECONDS)
     reactor.run()
 
 

@@ -14,7 +14,10 @@ from tests.extent import extent, is_soon
 from tests.processes.harness import NodeProcess
 
 CONTAINER_BYTES = 256 * 2**20
-SAID_BYTES = extent(2**17, 2**24)
+SAID_BYTES = 2**17
+PROGRAMS = ("endure", "listen", "speak")
+#: How many times each kind says that much.
+TIMES = extent(1, 20)
 #: How long nobody may be heard of whom another one waits for; the aim of the long form.
 SILENT_SECONDS = 5.0
 SMALL = """
@@ -49,21 +52,22 @@ class HordeTests(ChaosCase):
         self.addCleanup(group.remove)
         # Cleanups run in turn from the last: its processes have ended when it goes.
         self.addCleanup(self._end_all)
-        small = node_file("relay", RELAY, listens=True, more=SMALL, program="listen")
-        two_file = node_file("two", TWO, ["relay"], program="listen", more=PATIENT)
-        speaks = speech(TWO, rate=100, more="patience = 3600")
-        one_file = node_file("one", ONE, ["relay"], settings=speaks, more=PATIENT)
+        endure, listen, speak = (f"tests.chaos.besieged:{each}" for each in PROGRAMS)
+        small = node_file("relay", RELAY, listens=True, more=SMALL, program=endure)
+        two_file = node_file("two", TWO, ["relay"], program=listen, more=PATIENT)
+        says = speech(TWO, rate=100, more="patience = 3600")
+        one_file = node_file("one", ONE, ["relay"], program=speak, settings=says, more=PATIENT)
         relay, two = await self.bring_up(("relay", small), ("two", two_file))
         (one,) = await self.bring_up(("one", one_file))
         await one.says("sent 1000")
         group.add(relay.pid)
-        # What is attacked is to have a processor, not who attacks.
-        words = ("nice", "-n", "10", sys.executable, "-m", "tests.chaos.horde")
-        how = (str(self.folder / "relay.sock"), str(FOES_MAX), str(SAID_BYTES))
-        horde = self.run_program("horde", *words, *how)
+        words = (sys.executable, "-m", "tests.chaos.horde", str(self.folder / "relay.sock"))
+        horde = self.run_program("horde", *words, str(FOES_MAX), str(SAID_BYTES))
         await horde.says(f"{FOES_MAX} are registered")
         one.forget()
-        await horde.says("each kind has said")
+        for _ in range(TIMES):
+            await horde.says("each kind has said")
+        await relay.says("each kind of refusal was counted")
         await one.says("sent ")
         await two.says("received ")
         self.assertLess(most_bytes(relay), CONTAINER_BYTES)
@@ -73,7 +77,8 @@ class HordeTests(ChaosCase):
         await self.stop_all(relay)
         self.check()
         self.check_pair()
-        self.check_refusals(relay.output)
+        # It is one of the refusals that were counted, and named.
+        self.assertIn("were compressed to", relay.output)
 
     def check_pair(self) -> None:
         """Look that everything was answered, and nobody silent for long."""
@@ -84,12 +89,3 @@ class HordeTests(ChaosCase):
         self.assertEqual(set(said["refused"]) - {"CLOSING"}, set(), said)
         (pause,) = self.notes("two", "pause")
         self.assertTrue(is_soon(pause["seconds"], SILENT_SECONDS), pause)
-
-    def check_refusals(self, log: str) -> None:
-        """Look that what was refused was counted, each kind for what it is, and named."""
-        (counted,) = self.notes("relay", "statistics")
-        for name in ("SOURCE_REFUSED", "BUFFER_LIMIT", "NO_ROUTE", "UNKNOWN_MANDATORY"):
-            self.assertGreater(counted["refused"].get(name, 0), 0, counted)
-        self.assertGreater(counted["suspicious_ratios"], 0, counted)
-        self.assertGreater(sum(counted["route_words_ignored"].values()), 0, counted)
-        self.assertIn("were compressed to", log)
