@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.logger import Logger, LogPublisher, formatEvent
+from typing import cast
+
+from twisted.logger import ILogObserver, Logger, LogPublisher, formatEvent
 
 from atbus.channels.stream import READ_BYTES, READ_SECONDS
 from atbus.errors import Status
@@ -112,7 +114,8 @@ class TurnTests(MailTests):
     def test_security_log_floods(self) -> None:
         """Of what happens without end there is a line now and then, with a count."""
         lines: list[str] = []
-        log = Logger(observer=LogPublisher(lambda event: lines.append(formatEvent(event))))
+        keep = cast(ILogObserver, lambda event: lines.append(formatEvent(event)))
+        log = Logger(observer=LogPublisher(keep))
         root = self.root()
         journal = Journal(root, root._parts.context.timers, log)
         for number in range(1_000):
