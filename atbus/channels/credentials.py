@@ -5,12 +5,18 @@ The files are looked at again before each connection and by `Credentials.refresh
 that was renewed is used without a restart. Files that cannot be used are told once, and the old
 ones stay in use: a half-written file must not take a bus down.
 
+A certificate and its key are two files, which nobody can replace at once. So the file of the key
+may have several, of which the one that fits is used, and files that change while they are read are
+read again: whoever writes old and new key, the new certificate, and the new key, in this order,
+leaves no moment in which a node could not start.
+
 Certificates are read with cryptography, connections are made by pyOpenSSL; nothing of the two is
 visible outside this module and `atbus.channels.tls`.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -47,6 +53,13 @@ _UNREADABLE: Final = (
 _ONE_RECORD_A_WRITE: Final = 1
 
 _NAMES: Final = ("certificate", "key", "authorities", "revoked")
+
+# How often files are read that change meanwhile.
+_READS_MAX: Final = 5
+
+_KEY: Final = re.compile(
+    rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL
+)
 
 # A certificate: who issued it, and its number there.
 _Numbered = tuple[str, int]
@@ -151,11 +164,15 @@ class Credentials:
         :returns: Whether new ones are in use. If not, `faults` tells why those that are there
             cannot be used; it stays empty when nothing has changed.
         """
-        stamps = tuple(_stamp(getattr(self.options, name)) for name in _NAMES)
+        stamps = self._look()
         if stamps == self._stamps:
             return False
-        self._stamps = stamps
-        loaded = _Loaded.read(self.options)
+        for _ in range(_READS_MAX):
+            self._stamps = stamps
+            loaded = _Loaded.read(self.options)
+            stamps = self._look()
+            if stamps == self._stamps or not loaded.faults:
+                break
         self.faults = loaded.faults
         if loaded.faults:
             return False
@@ -172,6 +189,9 @@ class Credentials:
         for look_again in list(self.watching):
             look_again()
         return True
+
+    def _look(self) -> tuple[object, ...]:
+        return tuple(_stamp(getattr(self.options, name)) for name in _NAMES)
 
     def outlook(self) -> Outlook:
         """
@@ -305,6 +325,7 @@ class _Loaded:
 
     chain: list[x509.Certificate] = attrs.field(factory=list)
     key: Any = None
+    keys: list[Any] = attrs.field(factory=list)
     authorities: list[x509.Certificate] = attrs.field(factory=list)
     revocations: list[x509.CertificateRevocationList] = attrs.field(factory=list)
     identity: CertificateIdentity | None = None
@@ -331,7 +352,8 @@ class _Loaded:
         self.chain = x509.load_pem_x509_certificates(text)
 
     def _read_key(self, text: bytes) -> None:
-        self.key = load_pem_private_key(text, None)
+        texts = [each.group() for each in _KEY.finditer(text)] or [text]
+        self.keys = [load_pem_private_key(each, None) for each in texts]
 
     def _read_authorities(self, text: bytes) -> None:
         self.authorities = x509.load_pem_x509_certificates(text)
@@ -345,7 +367,9 @@ class _Loaded:
 
     def _check(self, options: TlsOptions) -> None:
         own = self.chain[0]
-        if own.public_key() != self.key.public_key():
+        ours = own.public_key()
+        self.key = next((key for key in self.keys if key.public_key() == ours), None)
+        if self.key is None:
             self.faults.append(f"key: {options.key}: is not that of {options.certificate}")
         try:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -55,7 +55,7 @@ from atbus.channels.interfaces import (
     IChannelReceiver,
     IChannelScheme,
 )
-from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dial
+from atbus.channels.stream import RECORD_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
 from atbus.channels.tls_fault import TlsFault, TlsRefused, alert_in, fault_named
 from atbus.channels.tls_layer import TlsLayer
@@ -110,6 +110,10 @@ class TlsStreamProtocol(StreamProtocol):
 
     def _too_late(self) -> None:
         self.give_way(f"no TLS handshake within {limits.HANDSHAKE_SECONDS:g} s")
+
+    def _read_next(self, size: int) -> None:
+        # What is read are records of TLS, whatever frame is expected, and no parts of them.
+        self._transport.transport.bufferSize = max(self._usual_bytes, RECORD_BYTES)
 
     def give_way(self, reason: str) -> None:
         """End a connection whose handshake is not done."""
@@ -422,7 +426,7 @@ class TlsScheme:
         )
 
     def _greet(self, layer: Any) -> str:
-        layer.transport.bufferSize = READ_BYTES
+        layer.transport.bufferSize = RECORD_BYTES
         set_up_socket(layer.transport.getHandle(), self._options)
         return _tls_text(layer.transport.getPeer())
 

@@ -123,7 +123,7 @@ def renew(path: Path, days: float, new_key: bool, output: Output) -> None:
 
     It names the same ids and hosts, and has the same key beside it unless told otherwise. Files
     are replaced as a whole, so a node that runs takes the new ones when it looks next; with
-    --new-key it may see the new key first, keep what it has, and look again.
+    --new-key both keys are there until the certificate is the new one, so the pair always fits.
     """
     from datetime import timedelta
 

@@ -45,3 +45,8 @@ MESH_YIELD_SECONDS: Final = 1.0
 #: Batches on nodes of which the frame is kept for the next neighbor that is told the same: two for
 #: each that is up to date, and some that only one is told in between.
 ROUTE_NOTICES_MAX: Final = 4
+
+#: Frames of all links together that are not acknowledged: sixteen full windows, 80 MiB. Beyond this
+#: those links end on which nothing is acknowledged any more, or more is open than a window, past
+#: which only answers go: somebody reads and never acknowledges. Who is slow stays.
+UNACKNOWLEDGED_ALL_MAX: Final = 262_144

@@ -352,6 +352,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
+    route_table.hold = made.floodgate.hold
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()

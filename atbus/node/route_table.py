@@ -15,6 +15,7 @@ connections, and gives what it learns to the records of the node (`Feeder.SYNC`)
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -65,6 +66,8 @@ class RouteTable:
 
     def __init__(self, context: Context, registrar: Registrar, topology: Topology) -> None:
         self.machine: RouteSync | None = None
+        # Set by the node, which wires its parts: does not read a connection for a while.
+        self.hold: Callable[[Connection], object]
         self._context = context
         self._registrar = registrar
         self._topology = topology
@@ -304,8 +307,8 @@ class RouteTable:
             case Ignored(status=status, count=count):
                 self._context.statistics.route_words_ignored[status] += count
                 self._name(effect)
-            case Delayed(bus_id=bus_id, is_first=is_first):
-                self._delayed(bus_id, is_first=is_first)
+            case Delayed():
+                self._delayed(effect)
 
     def _name(self, ignored: Ignored) -> None:
         """Say who tells of a node that its certificate does not name."""
@@ -314,10 +317,14 @@ class RouteTable:
             detail = f"{who} tells of {ignored.about:#x}, which its certificate does not name"
             self._context.events.on_error(ignored.status, detail)
 
-    def _delayed(self, bus_id: int, *, is_first: bool) -> None:
+    def _delayed(self, effect: Delayed) -> None:
         self._context.statistics.route_batches_delayed += 1
-        if is_first:
-            who = self._registrar.endpoints.get(bus_id, bus_id)
+        bus_id = effect.bus_id
+        endpoint = self._registrar.endpoints.get(bus_id)
+        if effect.is_long and endpoint is not None and endpoint.control is not None:
+            self.hold(endpoint.control)
+        if effect.is_first:
+            who = endpoint or bus_id
             detail = f"{who} tells of nodes faster than it may, and is read later"
             self._context.events.on_error(Status.OVERLOADED, detail)
 

@@ -24,7 +24,8 @@ import attrs
 
 from atbus import limits
 from atbus.errors import Status
-from atbus.routing.batch import Removal
+from atbus.routing.batch import Removal, kept_bytes
+from atbus.routing.bounds import ROUTE_HEARD_BYTES
 from atbus.routing.feed import NOT_ITS_OWN, Bar, Feed
 from atbus.routing.known import Known
 from atbus.routing.own_record import OwnRecord
@@ -60,7 +61,9 @@ class Hearing:
     contradict: Callable[[RouteLink, Stamp], None]
     turn: Turn
     effects: list[Effect] = attrs.field(factory=list)
+    heard_bytes_max: int = ROUTE_HEARD_BYTES
     _heard_count: int = 0
+    _heard_bytes: int = 0
     # Feeds of which something is to be forgotten, and whether that is everything.
     _leaving: dict[Feed, bool] = attrs.field(factory=dict, init=False, repr=False)
     # For whom somebody waits that is to be believed, and in which feed.
@@ -104,12 +107,13 @@ class Hearing:
         :param record: What was told.
         """
         feed, bus_id = link.feed, record.bus_id
-        if bus_id not in feed.heard:
-            if not self._has_room(bus_id):
-                self.effects.append(Ignored(feed.bus_id, Status.BUFFER_LIMIT, 1))
-                feed.overflowed = True
-                return
-            self._heard_count += 1
+        if not self._has_room(feed, record):
+            # What it said before is not so any more.
+            self.drop(feed, bus_id)
+            self.effects.append(Ignored(feed.bus_id, Status.BUFFER_LIMIT, 1))
+            feed.overflowed = True
+            return
+        self._count(feed.heard.get(bus_id), record)
         before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
         feed.hear(record)
         reason = self._doubtful(link, record)
@@ -157,8 +161,7 @@ class Hearing:
             record = attrs.evolve(record, upstream_id=self.own.record.bus_id)
         before = self.known.best.get(record.bus_id)
         carriers = self.known.carriers.get(record.bus_id, ())
-        if record.bus_id not in feed.heard:
-            self._heard_count += 1
+        self._count(feed.heard.get(record.bus_id), record)
         feed.make_up(record)
         self.known.believe(feed, record)
         self.changed(record.bus_id, before, carriers)
@@ -219,8 +222,9 @@ class Hearing:
         :param bus_id: The node; nothing need have been told of it.
         """
         before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
-        if feed.forget(bus_id) is not None:
-            self._heard_count -= 1
+        record = feed.forget(bus_id)
+        if record is not None:
+            self._count(record, None)
             self.known.doubt(feed, bus_id)
             self.changed(bus_id, before, carriers)
 
@@ -270,8 +274,8 @@ class Hearing:
         """
         missing = [bus_id for bus_id in older.heard if bus_id not in feed.heard]
         feed.absorb(older)
-        self._heard_count += len(missing)
         for bus_id in missing:
+            self._count(None, feed.heard[bus_id])
             record = feed.believed(bus_id)
             if record is not None:
                 self.known.believe(feed, record)
@@ -288,10 +292,21 @@ class Hearing:
                 del feed.barred[bus_id]
                 self._believe_again(feed, bus_id)
 
-    def _has_room(self, bus_id: int) -> bool:
+    def _has_room(self, feed: Feed, record: Record) -> bool:
+        bus_id = record.bus_id
+        before = feed.heard.get(bus_id)
+        if self._heard_bytes + _kept_bytes(record) - _kept_bytes(before) > self.heard_bytes_max:
+            return False
+        if before is not None:
+            return True
         if self._heard_count >= limits.ROUTE_HEARD_MAX:
             return False
         return bus_id in self.known.best or len(self.known.best) < limits.ROUTE_RECORDS_MAX
+
+    def _count(self, before: Record | None, now: Record | None) -> None:
+        """Count what a feed says of a node, as it did before and does now."""
+        self._heard_count += (now is not None) - (before is not None)
+        self._heard_bytes += _kept_bytes(now) - _kept_bytes(before)
 
     def _doubtful(self, link: RouteLink, record: Record) -> Bar | None:
         """Find a reason not to believe a record."""
@@ -348,3 +363,7 @@ class Hearing:
         record = link.feed.heard.get(bus_id)
         if record is not None and record.stamp <= stamp:
             self.contradict(link, stamp)
+
+
+def _kept_bytes(record: Record | None) -> int:
+    return 0 if record is None else kept_bytes(record)

@@ -26,7 +26,7 @@ from atbus.limits import TOMBSTONES_MAX
 from atbus.routing.batch import Batch, Removal
 from atbus.routing.feed import Feed
 from atbus.routing.hearing import Hearing
-from atbus.routing.intake import Told
+from atbus.routing.intake import Intake, Shelf, Told
 from atbus.routing.known import Known, is_same
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
@@ -88,7 +88,7 @@ class RouteSync:
         self._effects: list[Effect] = []
         self._now = 0.0
         self._is_over = False
-        self._turn = Turn()
+        self._turn, self._shelf = Turn(), Shelf()
         self._telling = Telling(self._own, self.known, self._tombstones, self.times, self._effects)
         self._hearing = Hearing(
             *(self._own, self.known, self._tombstones, self._links),
@@ -164,7 +164,7 @@ class RouteSync:
         was_alive = link is not None and link.alive
         if link is None:
             feed = self._hearing.feed_of(bus_id, peer.position)
-            link = self._links[bus_id] = RouteLink(peer, feed)
+            link = self._links[bus_id] = RouteLink(peer, feed, intake=Intake(shelf=self._shelf))
         self._timers.clear((_GRACE, bus_id))
         link.peer, link.alive, link.is_contested = peer, True, False
         self._rank(link)
@@ -396,8 +396,8 @@ class RouteSync:
             link.subscription.stage = Stage.IDLE
             self._effects.append(Ignored(link.bus_id, Status.BUFFER_LIMIT, too_many))
         self._read(link)
-        if intake.is_late(self._now):
-            self._effects.append(Delayed(link.bus_id, intake.name()))
+        if (is_late := intake.is_late(self._now)) or intake.is_long:
+            self._effects.append(Delayed(link.bus_id, is_late and intake.name(), intake.is_long))
 
     def _read(self, link: RouteLink) -> None:
         """Read what may be read now; ask for everything if too much came."""

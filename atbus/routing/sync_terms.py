@@ -187,10 +187,12 @@ class Delayed:
 
     :param bus_id: The neighbor.
     :param is_first: Whether it has not been named for it since it was last within its rate.
+    :param is_long: Whether so much of it waits that it is not to be heard for a while.
     """
 
     bus_id: int
     is_first: bool
+    is_long: bool = False
 
 
 Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Contested | Ignored | Delayed

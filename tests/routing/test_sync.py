@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.errors import Status
-from atbus.routing.batch import Batch
+from atbus.routing.batch import Batch, kept_bytes
+from atbus.routing.bounds import ROUTE_HEARD_BYTES
 from atbus.routing.subscription import Stage
 from atbus.routing.sync import RouteSync
 from atbus.routing.sync_terms import Ignored, TableMode
@@ -324,6 +326,22 @@ class FeedTests(SynchronousTestCase):
             if isinstance(each, Ignored) and each.status is Status.BUFFER_LIMIT
         )
         self.assertGreater(left_out, 0)
+
+    def test_what_is_heard_may_take_so_much_memory(self) -> None:
+        """Long records fill it sooner; what was known of a node goes if its news has no room."""
+        talk = Talk()
+        hearing = talk.machine._hearing
+        self.assertEqual(hearing.heard_bytes_max, ROUTE_HEARD_BYTES)
+        talk.neighbor(2, UP, *[record(each) for each in range(10, 14)])
+        self.assertEqual(talk.ids, [2, 10, 11, 12, 13])
+        hearing.heard_bytes_max = 5 * kept_bytes(record(10))
+        long = attrs.evolve(record(10, 2), addresses=("ipv4://10.0.0.9:1",))
+        talk.say(2, long, record(14))
+        self.assertEqual(talk.ids, [2, 11, 12, 13, 14])
+        self.assertEqual(talk.other.count(Ignored(2, Status.BUFFER_LIMIT, 1)), 1)
+        talk.say(2, gone(11, 1), gone(12, 1))
+        talk.say(2, long)
+        self.assertEqual(talk.ids, [2, 10, 13, 14])
 
     def test_a_lost_batch_is_noticed_by_the_digest(self) -> None:
         """Two pings with the same wrong digest, and nothing told between them: all is told anew."""

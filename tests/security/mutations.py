@@ -99,6 +99,35 @@ MUTATIONS: Final = (
     Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
     Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
     Mutation(
+        "repeated_publications", "node/publishing.py",
+        "        self._context.statistics.publications_repeated += 1\n        return ",
+        "        self._context.statistics.publications_repeated += 1\n        return passing\n"
+        "        return ",
+    ),
+    Mutation(
+        "shared_waiting", "routing/intake.py",
+        "if fits and self._waiting_bytes <= self.shelf.allowed_bytes:",
+        "if fits:",
+    ),
+    Mutation(
+        "shared_table", "routing/hearing.py",
+        "if self._heard_bytes + _kept_bytes(record) - _kept_bytes(before) > self.heard_bytes_max:",
+    ),
+    Mutation(
+        "shared_questions", "subjects/barrier.py",
+        "return self._held.get(bus_id, 0) + _cost(wanted, others) <= left",
+        "return True",
+    ),
+    Mutation(
+        "shared_pauses", "routing/flow_control.py",
+        "most = min(self._count_max, self._heard_max - self._heard_count)",
+        "most = self._count_max",
+    ),
+    Mutation(
+        "unacknowledged", "node/pacing.py", "if total > bounds.UNACKNOWLEDGED_ALL_MAX:",
+    ),
+    Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
+    Mutation(
         "amplification", "handshake/passive_stream.py",
         "    dialogue.greet_back(message)\n",
         "    dialogue.greet_back(message)\n    dialogue.greet_back(message)\n",
@@ -348,6 +377,11 @@ MUTATIONS: Final = (
         "from __future__ import annotations\n\nimport pickle  # noqa\n",
     ),
     Mutation("log_injection", "errors.py", "if text.isprintable():", "if True:"),
+    Mutation(
+        "log_floods", "node/journal.py",
+        "        self.write(event, sentence, level)\n        self._hold(event, peer, level)\n",
+        "        self.write(event, sentence, level)\n",
+    ),
     Mutation(
         "secrets", "node/config.py",
         "hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS",
