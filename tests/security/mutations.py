@@ -319,6 +319,37 @@ MUTATIONS: Final = (
         "discovery_takeover", "handshake/dialogue.py",
         "if local.expected_id not in (0, hello.source):",
     ),
+    Mutation(
+        "discovery_takeover", "node/topology.py",
+        "Candidate(address, each.bus_id)",
+        "Candidate(address)",
+    ),
+    Mutation(
+        "discovery_takeover", "node/running.py",
+        "expected_id = candidate.expected_id",
+        "expected_id = 0",
+    ),
+    Mutation(
+        "discovery_takeover", "node/upstream.py", " and not self._is_misled(failure.value)", ""
+    ),
+    Mutation(
+        "discovery_takeover", "handshake/dialogue.py", "if said.get(key, wanted) != wanted:"
+    ),
+    Mutation(
+        "poisoned_peer", "node/peers.py",
+        "self._dialer.connect(address, expected_id=expected_id)",
+        "self._dialer.connect(address)",
+    ),
+    Mutation(
+        "poisoned_direct", "node/directs.py",
+        "self._dialer.connect(choice.address, expected_id=choice.bus_id)",
+        "self._dialer.connect(choice.address)",
+    ),
+    Mutation(
+        "poisoned_notice", "node/notices.py",
+        "self._dialer.connect(address, expected_id=message.target)",
+        "self._dialer.connect(address)",
+    ),
     Mutation("admin_page", "web.py", "", ""),
     Mutation("monitor_page", "nats/browsers.py", "if site not in _OURS:"),
     Mutation(

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus import limits
 from atbus.address import parse_address
 from atbus.busid import Subnet
-from atbus.errors import ConfigurationError, FrameTooLarge, RegistrationRefused, Status
+from atbus.errors import ConfigurationError, FrameTooLarge, Status
 from atbus.handshake import bounds
 from atbus.handshake.access_token import Side, prove, verify
 from atbus.handshake.active import ActiveHandshake
@@ -257,18 +257,3 @@ class TokenTests(SynchronousTestCase):
         for _ in range(limits.BREACHES_PER_MINUTE):
             keeper.breach("192.0.2.1", 1.0)
         self.assertIsNotNone(keeper.refuses("192.0.2.1", 1.0 + limits.BAN_SECONDS - 1))
-
-
-class DiscoveryTests(BusTests):
-    """Somebody has the discovery server."""
-
-    def test_security_discovery_takeover(self) -> None:
-        """What a registry says of an address is a hint: another node there is refused."""
-        node = self.node(ROOT)
-        other = self.node(0x20000, listen=["ipv4://10.0.0.9:1"])
-        self.network.start(node, other)
-        address = parse_address("ipv4://10.0.0.9:1")
-        waiting = node._parts.dialer.connect(address, expected_id=0x30000)
-        error = self.failure_of(waiting, RegistrationRefused)
-        self.assertIs(error.status, Status.BUS_ID_MISMATCH)
-        self.assertEqual(self.ids(node), [])
