@@ -114,7 +114,15 @@ class TlsNodeTests(SocketTests):
         error = await self.refusal(liar)
         self.assertEqual(error.status, Status.NOT_ADMITTED)
         self.assertIn("its certificate allows 0x12340101/0", error.detail)
-        self.assertEqual(dict(root.endpoints), {})
+        self.assertEqual((error.by_peer, dict(root.endpoints)), (True, {}))
+        listener = self.node(CHILD, of=CHILD, listen=["tls+ipv4://127.0.0.1:0"])
+        await listener.start()
+        listener._parts.context.bus_id = CHILD + 1
+        dialler = self.node(CHILD + 2, of=CHILD + 2, upstream=str(listener.addresses[0]))
+        error = await self.refusal(dialler)
+        self.assertEqual((error.status, error.by_peer), (Status.NOT_ADMITTED, False))
+        self.assertIn("its certificate allows 0x12340101/0", error.detail)
+        self.assertEqual(dict(dialler.endpoints), {})
 
     async def refusal(self, node: Node) -> RegistrationRefused:
         """Start a node that must not come up."""

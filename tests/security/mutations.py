@@ -48,6 +48,11 @@ MUTATIONS: Final = (
         "allowed=None,",
     ),
     Mutation(
+        "lying_listener", "node/judging.py",
+        "allowed=None if certified is None else certified.subnet,",
+        "allowed=None if certified is None or question.dialled else certified.subnet,",
+    ),
+    Mutation(
         "certificate_identity", "handshake/certificate.py", "if len(ours) != 1:", "if not ours:"
     ),
     Mutation("certificate_identity", "handshake/certificate.py", "if identity.realm != realm:"),
