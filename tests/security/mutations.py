@@ -87,6 +87,26 @@ MUTATIONS: Final = (
     Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
     Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
     Mutation(
+        "split_horizon", "routing/telling.py",
+        "return None if self.known.is_carried_by(link.feed, bus_id) else best",
+        "return best",
+    ),
+    Mutation(
+        "split_horizon", "routing/known.py",
+        "return carriers[0].kind is Position.DOWNSTREAM",
+        "return True",
+    ),
+    Mutation(
+        "split_horizon", "subjects/interest.py",
+        "weight = sums.everywhere - sum(",
+        "weight = sums.everywhere - 0 * sum(",
+    ),
+    Mutation(
+        "split_horizon", "subjects/interest.py",
+        "weight = sums.below",
+        "weight = sums.everywhere",
+    ),
+    Mutation(
         "amplification", "handshake/passive_stream.py",
         "    dialogue.greet_back(message)\n",
         "    dialogue.greet_back(message)\n    dialogue.greet_back(message)\n",
