@@ -388,6 +388,9 @@ MUTATIONS: Final = (
     ),
     Mutation("log_injection", "errors.py", "if text.isprintable():", "if True:"),
     Mutation(
+        "log_injection", "node/journal.py", "sentence=printable(sentence)", "sentence=sentence"
+    ),
+    Mutation(
         "secrets", "node/config.py",
         "hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS",
         "hidden = False",
