@@ -386,6 +386,16 @@ MUTATIONS: Final = (
         "from __future__ import annotations\n",
         "from __future__ import annotations\n\nimport pickle  # noqa\n",
     ),
+    Mutation(
+        "pickles", "node/toml.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nfrom multiprocessing import Pipe  # noqa\n",
+    ),
+    Mutation(
+        "pickles", "node/toml.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nfrom concurrent import futures  # noqa\n",
+    ),
     Mutation("log_injection", "errors.py", "if text.isprintable():", "if True:"),
     Mutation(
         "log_injection", "node/journal.py", "sentence=printable(sentence)", "sentence=sentence"
