@@ -257,7 +257,8 @@ _LIMITS: Final = {
         "How long a connection may take to register.", "limits.handshake_seconds"
     ),
     "pending_handshakes": count(
-        "Connections per listener that have not registered yet; beyond it the oldest goes.",
+        "Connections that have not registered yet, to all network addresses of the node, and as "
+        "many to its unix sockets; beyond it the oldest that has said nothing goes.",
         "limits.pending_handshakes",
         most=65_536,
     ),
