@@ -196,6 +196,24 @@ class TlsNodeTests(SocketTests):
         await gone
         self.assertEqual(dict(root.endpoints), {})
 
+    async def test_an_authority_that_is_taken_out(self) -> None:
+        """A node whose authority is not believed any more is cut off by the file alone."""
+        first, other = self.files.authority, self.files.new_authority("other")
+        believed = self.directory / "authority.pem"
+        believed.write_bytes(first.certificate + other.certificate)
+        root = await self.root()
+        kept = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        self.files.authority = other
+        child = self.node(CHILD + 1, of=CHILD + 1, upstream=str(root.addresses[0]))
+        for node in (kept, child):
+            await node.start()
+        gone: Deferred[None] = Deferred()
+        watch = root.events.on_endpoint_removed.observe(lambda *_: gone.callback(None))
+        believed.write_bytes(first.certificate)
+        await gone
+        watch.cancel()
+        self.assertEqual(list(root.endpoints), [CHILD])
+
     async def test_revoked_on_reload(self) -> None:
         """A node that is revoked is cut off when its neighbor reloads, and does not come back."""
         revoked = self.directory / "revoked.pem"

@@ -289,6 +289,20 @@ MUTATIONS: Final = (
     Mutation("expired_or_revoked", "channels/tls.py", "if seconds_until(peer.expires) <= 0:"),
     Mutation("revoked_authority", "channels/credentials.py", ", *(peer.between or ()))", ",)"),
     Mutation(
+        "removed_authority", "channels/tls.py",
+        "elif not self._factory.credentials.is_believed(self.certificate):",
+        "elif False:",
+    ),
+    Mutation(
+        "removed_authority", "channels/tls.py",
+        "if not self.credentials.is_believed(peer):",
+    ),
+    Mutation(
+        "removed_authority", "channels/credentials.py",
+        "return hashlib.sha256(certificate.subject.public_bytes() + key).digest()",
+        "return hashlib.sha256(certificate.signature).digest()",
+    ),
+    Mutation(
         "forgotten_authority", "channels/tls.py",
         "elif self.certificate.between is None:",
         "elif False:",

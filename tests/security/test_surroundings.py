@@ -174,7 +174,7 @@ class ProcessTests(SynchronousTestCase):
         Nothing that is read becomes code: no pickle, no marshal, no eval, no exec, and nothing that
         unpickles what another process says. Only the fuzzer has such processes: its own.
         """
-        found = set()
+        found: set[tuple[str, str]] = set()
         for path in repository.python_files("atbus", "twisted"):
             for node in ast.walk(repository.parse(path)):
                 names = []
