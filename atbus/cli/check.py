@@ -132,7 +132,7 @@ def link(ctx: click.Context, target: int, output: Output) -> int:
 
 def _open_keys(loaded: NodeConfig) -> list[str]:
     """Name the private keys, of nodes and of a gateway, that are not their owner's alone."""
-    keys = [loaded.tls_key, loaded.nats.get("key_file") if loaded.nats else None]
+    keys = (loaded.tls_key, loaded.nats.get("key_file"))
     return [key for key in keys if key and Path(key).stat().st_mode & stat.S_IROTH]
 
 

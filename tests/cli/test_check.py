@@ -111,6 +111,9 @@ class FileTests(SynchronousTestCase):
         code, said = self.config(text)
         self.assertEqual(code, Verdict.WARNING)
         self.assertTrue(said.endswith(f"{key.name}: every user of this host may read it"), said)
+        gateway = f"certificate_file = '{key.with_suffix('.pem')}'\nkey_file = '{key}'\n"
+        code, said = self.config(f"id = 5\n[nats]\nlisten = '127.0.0.1:0'\n{gateway}")
+        self.assertEqual((code, f"{key.name}: every user" in said), (Verdict.WARNING, True), said)
         foreign = self.files.issue(authority=self.files.new_authority("other"))
         expired = self.files.issue(lifetime=timedelta(minutes=-1))
         for issued, verdict, fault in (
