@@ -313,6 +313,12 @@ class Dialogue:
             raise RegistrationRefused(
                 Status.INVALID_ID, f"a listener cannot be {hello.mode.name.lower()}"
             )
+        # Before anything else of it counts, its refusal as well.
+        certified = self.local.certified
+        if certified is not None and not certified.contains(hello.source):
+            raise RegistrationRefused(
+                Status.NOT_ADMITTED, f"its certificate allows {certified}, not {hello.source:#x}"
+            )
 
     def check_own_id(self) -> None:
         """

@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 import attrs
 
+from atbus.busid import Subnet
 from atbus.errors import Status
 from atbus.wire.messages import Mode, RegisterRequest, Role
 
@@ -38,6 +39,8 @@ class LocalTerms:
         dial after a connect notice, know whom they want to meet.
     :param expected_labels: What the other side may not say otherwise, if it says anything of it: an
         upstream that was found by its labels has them.
+    :param certified: The ids that the certificate of the other side names; None without TLS, when
+        any will do.
     :param own_nonces: Nonces of this node's other registrations in progress, so that a node that
         dials itself recognizes its own hello.
     """
@@ -57,6 +60,7 @@ class LocalTerms:
     exporter: bytes = attrs.field(default=b"", repr=False)
     expected_id: int = 0
     expected_labels: tuple[tuple[str, str], ...] = ()
+    certified: Subnet | None = None
     own_nonces: Collection[bytes] = attrs.field(default=frozenset(), repr=False, eq=False)
 
 

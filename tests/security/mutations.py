@@ -48,7 +48,11 @@ MUTATIONS: Final = (
         "allowed=None,",
     ),
     Mutation(
-        "lying_listener", "node/judging.py",
+        "lying_listener", "handshake/dialogue.py",
+        "if certified is not None and not certified.contains(hello.source):",
+    ),
+    Mutation(
+        "greedy_listener", "node/judging.py",
         "allowed=None if certified is None else certified.subnet,",
         "allowed=None if certified is None or question.dialled else certified.subnet,",
     ),
