@@ -16,6 +16,7 @@ visible outside this module and `atbus.channels.tls`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -25,7 +26,12 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 from OpenSSL import SSL, crypto
 
 from atbus import limits
@@ -47,6 +53,7 @@ _UNREADABLE: Final = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
 )
 
 # SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets and has no name for.
@@ -99,6 +106,8 @@ class PeerCertificate:
     :param expires: When it ends, or one above it.
     :param between: Issuer and number of the authorities between it and the one that we believe;
         None when that was forgotten, which happens to sessions that are resumed.
+    :param anchor: Name and key of the authority that we believe, which vouches for all of them;
+        empty when that was forgotten.
     """
 
     identity: CertificateIdentity
@@ -106,6 +115,7 @@ class PeerCertificate:
     issuer: str
     expires: datetime
     between: tuple[_Numbered, ...] | None = None
+    anchor: bytes = b""
 
 
 @attrs.frozen
@@ -114,10 +124,12 @@ class _Above:
     Those who have vouched for a certificate.
 
     :param between: All but the one that we believe.
+    :param anchor: Name and key of that one.
     :param expires: When the first of them ends.
     """
 
     between: tuple[_Numbered, ...]
+    anchor: bytes
     expires: datetime
 
     @classmethod
@@ -126,7 +138,7 @@ class _Above:
         if not chain:
             return None
         expires = min(each.not_valid_after_utc for each in chain)
-        return cls(tuple(map(_number, chain[:-1])), expires)
+        return cls(tuple(map(_number, chain[:-1])), _anchor(chain[-1]), expires)
 
 
 class Credentials:
@@ -149,6 +161,7 @@ class Credentials:
         self._revocations: list[x509.CertificateRevocationList] = []
         self._chain: list[x509.Certificate] = []
         self._authorities: list[x509.Certificate] = []
+        self._anchors: frozenset[bytes] = frozenset()
         self._contexts: dict[bool, Any] = {}
         # What is left of connections that we dialled, by address: the next one is cheaper with it.
         self._sessions: OrderedDict[str, Any] = OrderedDict()
@@ -180,6 +193,7 @@ class Credentials:
         self.identity = loaded.identity
         self._revocations = loaded.revocations
         self._chain, self._authorities = loaded.chain, loaded.authorities
+        self._anchors = loaded.anchors
         self._contexts = {True: self._context(loaded), False: self._context(loaded)}
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
@@ -280,9 +294,8 @@ class Credentials:
         above = self._who_is_above(connection, peer)
         if above is None:
             return peer
-        return attrs.evolve(
-            peer, between=above.between, expires=min(peer.expires, above.expires)
-        )
+        expires = min(peer.expires, above.expires)
+        return attrs.evolve(peer, between=above.between, anchor=above.anchor, expires=expires)
 
     def _who_is_above(self, connection: Any, peer: PeerCertificate) -> _Above | None:
         """Say who has vouched for a certificate, if it is known."""
@@ -319,6 +332,18 @@ class Credentials:
         )
 
 
+    def is_believed(self, peer: PeerCertificate) -> bool:
+        """
+        Tell whether the authority that vouches for a certificate is one of those that we believe.
+
+        One that has a new certificate for the same name and key is the same.
+
+        :param peer: What the other side has proven.
+        :returns: Whether it is; True as well where it was forgotten who that is.
+        """
+        return not peer.anchor or peer.anchor in self._anchors
+
+
 @attrs.define(eq=False)
 class _Loaded:
     """The contents of the files, or what is wrong with them."""
@@ -327,6 +352,7 @@ class _Loaded:
     key: Any = None
     keys: list[Any] = attrs.field(factory=list)
     authorities: list[x509.Certificate] = attrs.field(factory=list)
+    anchors: frozenset[bytes] = frozenset()
     revocations: list[x509.CertificateRevocationList] = attrs.field(factory=list)
     identity: CertificateIdentity | None = None
     faults: list[str] = attrs.field(factory=list)
@@ -342,7 +368,7 @@ class _Loaded:
                 getattr(loaded, f"_read_{name}")(Path(path).read_bytes())
             except OSError as error:
                 loaded.faults.append(f"{name}: {path}: {error.strerror}")
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
                 loaded.faults.append(f"{name}: {path}: {error}")
         if not loaded.faults:
             loaded._check(options)  # our own
@@ -357,6 +383,7 @@ class _Loaded:
 
     def _read_authorities(self, text: bytes) -> None:
         self.authorities = x509.load_pem_x509_certificates(text)
+        self.anchors = frozenset(map(_anchor, self.authorities))
 
     def _read_revoked(self, text: bytes) -> None:
         end = b"-----END X509 CRL-----"
@@ -409,6 +436,12 @@ def read_certificate(content: bytes, realm: str) -> PeerCertificate:
 
 def _number(certificate: x509.Certificate) -> _Numbered:
     return certificate.issuer.rfc4514_string(), certificate.serial_number
+
+
+def _anchor(certificate: x509.Certificate) -> bytes:
+    """Tell authorities apart: by name and key, whichever certificate of theirs it is."""
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
 
 
 def seconds_until(moment: datetime) -> float:

@@ -36,6 +36,7 @@ from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import Goodbye, GoodbyeAck, Hello, Message, Role
 
 if TYPE_CHECKING:
+    from atbus.busid import Subnet
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
     from atbus.node.link import Link
@@ -50,7 +51,9 @@ class Machine(Protocol):
     def deadline(self) -> float | None:
         """When to tick, seconds."""
 
-    def open(self, now: float, exporter: bytes = b"") -> list[Effect]:
+    def open(
+        self, now: float, exporter: bytes = b"", certified: Subnet | None = None
+    ) -> list[Effect]:
         """Begin."""
 
     def receive(self, message: Message, raw: bytes, now: float) -> list[Effect]:
@@ -172,7 +175,9 @@ class Connection:
         self.channel = channel
         self.opened_at = self._context.now
         self._context.events.on_new_connection(self)
-        self._perform(self._machine.open(self._context.now, channel.exporter))
+        identity = channel.identity
+        certified = None if identity is None else identity.subnet
+        self._perform(self._machine.open(self._context.now, channel.exporter, certified))
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Feed the registration, and from its end on the link."""

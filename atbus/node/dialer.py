@@ -419,6 +419,7 @@ class Dialer:
         config = context.config
         nonce = os.urandom(limits.NONCE_BYTES)
         self._nonces.append(nonce)
+        by_record = upstream and bool(expected_id)
         mode = context.mode if not context.bus_id or context.mode is Mode.TEMPORARY else Mode.NODE
         return LocalTerms(
             bus_id=context.bus_id,
@@ -436,6 +437,8 @@ class Dialer:
             tokens=config.access_tokens,
             timeout_seconds=config.handshake_seconds,
             expected_id=expected_id,
+            # Whoever stands in the configuration is meant, whatever labels it has.
+            expected_labels=tuple(config.upstream_labels.items()) if by_record else (),
         )
 
     @property

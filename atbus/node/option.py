@@ -53,7 +53,8 @@ _CONNECTIONS: Final = {
     "upstream_labels": Option(
         kind="table of texts",
         meaning="Choose the upstream among the known nodes with these labels, each node another "
-        "one, so that the load spreads; while none is known, by address.",
+        "one, so that the load spreads; while none is known, by address. Who is found has to have "
+        "the id of its record, and may not say of itself that it has other labels.",
     ),
     "upstream_return_seconds": seconds(
         "How long to stay below a second choice before going back to the best candidate, if "
@@ -257,7 +258,8 @@ _LIMITS: Final = {
         "How long a connection may take to register.", "limits.handshake_seconds"
     ),
     "pending_handshakes": count(
-        "Connections per listener that have not registered yet; beyond it the oldest goes.",
+        "Connections that have not registered yet, to all network addresses of the node, and as "
+        "many to its unix sockets; beyond it the oldest that has said nothing goes.",
         "limits.pending_handshakes",
         most=65_536,
     ),

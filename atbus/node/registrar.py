@@ -226,7 +226,7 @@ class Registrar:
         self._context.events.on_register(peer_id, connection, status)
         if status not in ANOTHER_STAYS:
             who = "the other side refused" if by_peer else "we refused"
-            if status is Status.CONNECT_FAILED:
+            if status.is_loss and not by_peer:
                 who = "it has come to nothing"
             why = f": {detail}" if detail else ""
             self._context.events.on_error(status, f"{connection}: {who}{why}")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from atbus.node.leaving import Leaving
     from atbus.node.parts import Parts
     from atbus.node.registrar import Registrar
+    from atbus.routing.choice import Candidate
 
 
 # What an upstream says, or we find, when an automatic node comes with an id of an earlier time.
@@ -148,8 +149,8 @@ class Running:
             return
         self.upstream = Upstream(
             self._context,
-            self._parts.topology.upstream_addresses,
-            connect=lambda address: self._dialer.connect(address, upstream=True),
+            self._parts.topology.upstream_candidates,
+            connect=self._dial_upstream,
             went_up=self._registered_upstream,
             refused=self._upstream_refused,
             probe=self._dialer.probe,
@@ -160,6 +161,10 @@ class Running:
                 config.require_upstream_within_seconds, self._out_of_patience
             )
         self.upstream.start()
+
+    def _dial_upstream(self, candidate: Candidate) -> Deferred[Endpoint]:
+        expected_id = candidate.expected_id
+        return self._dialer.connect(candidate.address, upstream=True, expected_id=expected_id)
 
     def _out_of_patience(self) -> None:
         self._patience = None
