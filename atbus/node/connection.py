@@ -101,6 +101,11 @@ class Connection:
     :param upstream: Whether we dialled it to reach our upstream.
     """
 
+    #: Of a data stream beside a better one: whether we, and the other side, send no data on it
+    #: any more. Most are never left: they need no attributes of their own.
+    is_left = False
+    is_left_by_peer = False
+
     def __init__(
         self,
         context: Context,
