@@ -371,7 +371,8 @@ def _connect_topology(context: Context, made: Parts) -> None:
 
     def announced(bus_id: int, addresses: tuple[str, ...]) -> None:
         topology.addresses_changed(bus_id, addresses)
-        made.data_streams.addresses_changed(registrar.endpoints[bus_id])
+        if (endpoint := registrar.endpoints.get(bus_id)) is not None:
+            made.data_streams.addresses_changed(endpoint)
 
     def leaving(endpoint: Endpoint) -> None:
         made.subjects.talk.lost(endpoint)
