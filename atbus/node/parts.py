@@ -87,7 +87,6 @@ class Parts:
     registrar: Registrar
     dialer: Dialer
     paths: Paths
-    data_streams: DataStreams
     rings: Rings
     lanes: Lanes
     notices: Notices
@@ -112,6 +111,12 @@ class Parts:
         default=attrs.Factory(
             lambda self: StreamPort(self.context, self.sender, self.traffic, self.writers),
             takes_self=True,
+        ),
+    )
+    data_streams: DataStreams = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda self: DataStreams(self.context, self.registrar, self.dialer), takes_self=True
         ),
     )
     floodgate: Floodgate = attrs.field(
@@ -198,7 +203,6 @@ def _make(
         registrar=registrar,
         dialer=dialer,
         paths=paths,
-        data_streams=DataStreams(context, registrar, dialer),
         rings=rings,
         lanes=lanes,
         notices=Notices(context, registrar, dialer),
@@ -306,7 +310,6 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_data = pressure.data_up
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
-    registrar.on_needs_data = made.data_streams.need
     registrar.on_removed = removed
     registrar.on_refused = made.dialer.refused
     registrar.on_closed = made.dialer.closed
@@ -330,7 +333,7 @@ def _connect_moves(made: Parts) -> None:
 
 
 def _connect_rings(made: Parts) -> None:
-    """Open one-way channels where there is a way, and take note of those that end."""
+    """Open the channels that there may be, and take note of those that end."""
     registrar = made.registrar
 
     def opened(endpoint: Endpoint) -> None:
@@ -338,6 +341,7 @@ def _connect_rings(made: Parts) -> None:
         made.rings.look(endpoint)
 
     made.paths.available = opened
+    registrar.on_needs_data = made.data_streams.need
     registrar.on_stream = made.data_streams.choose = made.rings.choose
     registrar.on_stream_lost = made.paths.channel_lost
     made.leaving.on_stream_left = made.data_streams.left_by_peer
