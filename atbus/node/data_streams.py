@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class _Tries:
-    """The dials of better streams to one endpoint: when the last one was, and the wait after it."""
+    """Dials of better streams to one endpoint: the last one, the wait after it, their number."""
 
     dialled_at: float
     seconds: float
+    number: int = 0
 
 
 class DataStreams:
@@ -137,8 +138,12 @@ class DataStreams:
             or (tries is not None and now - tries.dialled_at < tries.seconds)
         ):
             return
-        best, address = endpoint.best_stream, self._addresses(endpoint, control.address)[0]
-        if best is None or address.rank >= best.address.rank:
+        best = endpoint.best_stream
+        if best is None:
+            return
+        announced = self._addresses(endpoint, control.address)
+        better = [address for address in announced if address.rank < best.address.rank]
+        if not better:
             return
         longest = bounds.BETTER_STREAM_SECONDS_MAX
         is_first = tries is None or now - tries.dialled_at >= 2 * longest
@@ -147,7 +152,8 @@ class DataStreams:
         else:
             tries.dialled_at, tries.seconds = now, min(longest, 2 * tries.seconds)
         # Of those that fail in a row the first is told.
-        self._dial(endpoint, address, is_told=is_first)
+        self._dial(endpoint, better[tries.number % len(better)], is_told=is_first)
+        tries.number += 1
 
     # One that is not used any more.
 

@@ -7,7 +7,7 @@ from collections import Counter
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.address import Address
+from atbus.address import Address, parse_address
 from atbus.busid import BusId
 from atbus.errors import Status, Undeliverable
 from atbus.node import bounds
@@ -248,6 +248,18 @@ class DialTests(BetterStreamCase):
         self.assertGreaterEqual(self.dials(), 2)
         self.network.unreachable.clear()
         self.assertIn(ROOT, child.endpoints)
+
+    def test_one_of_several(self) -> None:
+        """Of several better addresses one after the other is tried, until one answers."""
+        root, child = self.over_tcp()
+        dead = [f"unix:///run/dead-{place}" for place in range(3)]
+        self.network.unreachable.update(map(parse_address, dead))
+        for address in (*dead, UNIX):
+            self.network.result_of(root.listen(address))
+        self.network.settle(bounds.BETTER_STREAM_SECONDS * 10)
+        self.assertEqual([self.used(root), self.used(child)], ["unix"] * 2)
+        self.assertEqual(len(self.network.dials), 2 + 4)
+        self.network.unreachable.clear()
 
     def test_one_that_refuses(self) -> None:
         """Where somebody else answers, nothing changes, and the dials are as few."""
