@@ -19,8 +19,7 @@ from atbus.node.outbox import Notice
 from atbus.testing.network import VirtualChannel
 from atbus.wire.messages import AddressUpdate
 from tests.extent import extent
-from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests, Keeper
-from tests.node.test_path_change import ONE, TWO, TWO_ADDRESS, PathTests
+from tests.node.bus import CHILD, ROOT, BusTests, Keeper
 
 UNIX = "unix:///run/root.sock"
 
@@ -74,6 +73,14 @@ class BetterStreamCase(BusTests):
             self.deliver(self.root_node, CHILD)
             self.sent += 1
             self.network.settle(seconds)
+
+    def talk_until_unix(self) -> None:
+        """Send, until both take the unix socket."""
+        for _ in range(100):
+            if [self.used(node) for node in (self.root_node, self.child_node)] == ["unix"] * 2:
+                return
+            self.talk(3, 0.02)
+        raise AssertionError("data does not change over")
 
     def deliver(self, node: Node, target: int) -> None:
         """Send one message, and note what becomes of it."""
@@ -192,10 +199,9 @@ class ChangeTests(BetterStreamCase):
         root, child = self.over_tcp()
         self.announce()
         wanted = extent(50, 1000)
-        while min(len(self.changes(node)) for node in (root, child)) < wanted:
+        for _ in range(wanted // 2):
             self.talk(5, 0.01)
-            while any(self.used(node) != "unix" for node in (root, child)):
-                self.talk(3, 0.02)
+            self.talk_until_unix()
             # Only of what is on its way nobody knows what becomes of it when it breaks.
             self.network.settle(0.5)
             self.break_it()
@@ -206,7 +212,10 @@ class ChangeTests(BetterStreamCase):
         self.network.settle(5)
         self.assertEqual([len(self.streams(root)), len(self.streams(child))], [1, 1])
         self.assert_all_in_order()
-        self.assertEqual(root.endpoints[BusId(CHILD)].removed, None)
+        for node in (root, child):
+            # Back to TCP there is nothing to change from: the way was closed meanwhile.
+            self.assertEqual(self.changes(node)[: wanted // 2], ["unix"] * (wanted // 2))
+            self.assertEqual(self.diaries[node].removed(), [])
 
 
 class DialTests(BetterStreamCase):
@@ -380,6 +389,41 @@ class MiddleTests(BetterStreamCase):
         self.assert_known()
         self.network.unreachable.clear()
 
+    def test_only_the_other_side_is_slow(self) -> None:
+        """The stream that who dialled it has left stays until the other side has left it too."""
+        root, child = self.over_tcp()
+        self.talk(10)
+        self.network.settle()
+        stuck = self.channel(root, "ipv4")
+        stuck.stall()
+        self.talk(5)
+        self.announce()
+        self.talk(50)
+        self.network.settle(2 * limits.FLUSH_SECONDS)
+        self.assertEqual([self.used(root), self.used(child)], ["ipv4", "unix"])
+        self.talk(10)
+        self.network.settle()
+        self.assertEqual([len(self.streams(root)), len(self.streams(child))], [2, 2])
+        stuck.resume()
+        self.network.settle(bounds.CHANGE_AGAIN_SECONDS + 1)
+        self.assertEqual([self.used(root), self.used(child)], ["unix"] * 2)
+        self.assertEqual([len(self.streams(root)), len(self.streams(child))], [1, 1])
+        self.assert_all_in_order()
+
+    def test_only_the_other_side_stays(self) -> None:
+        """However long one side stays on its stream, who has dialled that does not end it."""
+        root, child = self.over_tcp()
+        endpoint = root.endpoints[BusId(CHILD)]
+        root._parts.paths._stays_until[endpoint] = self.network.clock.seconds() + 5
+        self.announce()
+        self.talk(400, 0.01)
+        self.assertEqual([self.used(root), self.used(child)], ["ipv4", "unix"])
+        self.talk(200, 0.01)
+        self.network.settle()
+        self.assertEqual([self.used(root), self.used(child)], ["unix"] * 2)
+        self.assertEqual([len(self.streams(root)), len(self.streams(child))], [1, 1])
+        self.assert_all_in_order()
+
     def test_a_stop(self) -> None:
         """Whoever stops in the middle of a change loses nothing of either side."""
         for who in range(2):
@@ -405,102 +449,3 @@ class MiddleTests(BetterStreamCase):
         self.network.result_of(leaving)
         self.assert_all_in_order()
         self.assertIsNotNone(child)
-
-
-class SiblingTests(PathTests):
-    """Two siblings that are connected directly, or are about to be."""
-
-    def test_before_the_way_is_open(self) -> None:
-        """
-        A better stream that is registered while the FLUSH is on its way through the proxy is the
-        one that opens; nothing is overtaken.
-        """
-        north, one, two = self.siblings()
-        stuck = self.data_channel(north, two)
-        stuck.stall()
-        self.talk(one, TWO, 5)
-        one.connect(TWO_ADDRESS)
-        self.talk(one, TWO, 30)
-        self.assertIs(one.endpoints[BusId(TWO)].gate, Gate.FLUSHING)
-        unix = self.network.result_of(two.listen(UNIX))
-        one._parts.dialer.connect_data(one.endpoints[BusId(TWO)], unix)
-        self.talk(one, TWO, 30)
-        stuck.resume()
-        self.talk(one, TWO, 30)
-        self.network.settle()
-        self.assertEqual(str(one.next_hop(TWO).address), UNIX)
-        self.assertEqual(len(one.endpoints[BusId(TWO)].data), 1)
-        self.assert_all_in_order(two, ONE)
-        self.assertEqual(self.given_up(one), [])
-
-    def test_a_leave_while_it_changes(self) -> None:
-        """
-        Siblings that part while one changes to a better stream: what waited goes over the old one,
-        what comes later through the proxy, behind it.
-        """
-        north, one, two = self.connected()
-        stuck = self.data_channel(one, two)
-        stuck.stall()
-        self.talk(one, TWO, 5)
-        self.network.result_of(two.listen(UNIX))
-        self.talk(one, TWO, 50)
-        self.assertIs(one.endpoints[BusId(TWO)].gate, Gate.CHANGING)
-        leaving = one.disconnect(TWO)
-        self.assertIs(one.endpoints[BusId(TWO)].gate, Gate.RETURNING)
-        self.talk(one, TWO, 10)
-        stuck.resume()
-        self.network.result_of(leaving)
-        self.talk(one, TWO, 10)
-        self.network.settle()
-        self.assert_all_in_order(two, ONE)
-        self.assertEqual(self.mail[one].fates, [])
-        self.assertEqual(self.given_up(one), [])
-        self.assertGreater(north.statistics.forwarded_messages, 0)
-
-
-class OtherTests(BusTests):
-    """Of several channels and several neighbors."""
-
-    def test_beside_memory(self) -> None:
-        """While data takes memory a better stream takes the place of the one that stands by."""
-        root = self.root(listen=[ROOT_ADDRESS, "mem://root"])
-        child = self.child(listen=["mem://child"])
-        self.network.start(root, child)
-        self.network.settle()
-        root.receiver = Keeper()
-        self.network.result_of(root.listen(UNIX))
-        for number in range(50):
-            child.send(ROOT, b"%d" % number)
-            self.network.settle(0.01)
-        self.network.settle()
-        for node, other in ((root, CHILD), (child, ROOT)):
-            endpoint = node.endpoints[BusId(other)]
-            self.assertEqual([str(stream.address) for stream in endpoint.data], [UNIX])
-            told = self.diaries[node].of("on_channel_changed")
-            self.assertEqual([c.address.scheme.value for _, c in told], ["mem"])
-        endpoint = child.endpoints[BusId(ROOT)]
-        assert endpoint.ring is not None
-        endpoint.ring.abort(Status.LINK_LOST, "broken")
-        self.network.settle(0.01)
-        child.send(ROOT, b"50")
-        self.network.settle()
-        self.assertEqual(str(child.next_hop(ROOT).address), UNIX)
-        self.assertEqual(root.receiver.payloads, [b"%d" % number for number in range(51)])
-
-    def test_the_stream_of_another_neighbor(self) -> None:
-        """When the stream to one neighbor breaks, the change of channel to another one goes on."""
-        root = self.root(listen=[ROOT_ADDRESS, "mem://root"])
-        one, two = self.child(listen=["mem://auto"]), self.child(CHILD + 1)
-        self.network.start(root, one, two)
-        self.network.settle()
-        endpoint = root.endpoints[BusId(CHILD)]
-        root._parts.paths.change_channel(endpoint, None)
-        self.assertIs(endpoint.gate, Gate.CHANGING)
-        [stream] = root.endpoints[BusId(CHILD + 1)].data
-        assert isinstance(stream.channel, VirtualChannel)
-        stream.channel.hang_up()
-        self.assertIs(endpoint.gate, Gate.CHANGING)
-        self.network.settle(0.1)
-        told = self.diaries[root].of("on_channel_changed")
-        self.assertEqual([c.address.scheme.value for _, c in told], ["mem", "ipv4"])
-        self.network.settle(5)
