@@ -202,8 +202,14 @@ class Paths:
             endpoint.stream = endpoint.best_stream
         else:
             return
+        if was_used:
+            # What it has not taken is sent again before anybody hears of it.
+            self._context.turn.at_end(lambda: self._tell_broken(endpoint))
+
+    def _tell_broken(self, endpoint: Endpoint) -> None:
+        """Say what has taken the place of a channel that broke, unless more has happened since."""
         used = endpoint.channel
-        if was_used and used is not None and endpoint.gate is Gate.OPEN:
+        if used is not None and endpoint.gate is Gate.OPEN and endpoint.removed is None:
             self._context.events.on_channel_changed(endpoint, used)
 
     def _obey_switch(self, effects: list[Effect[Connection, None]]) -> None:
@@ -246,11 +252,13 @@ class Paths:
 
     def _use(self, endpoint: Endpoint, channel: Connection | None) -> None:
         """Let data take a channel, if it can be used; else the best stream."""
-        is_ring = isinstance(channel, RingConnection)
-        endpoint.ring = channel if isinstance(channel, RingConnection) and channel.usable else None
-        if channel is None or is_ring or not endpoint.takes_data(channel):
-            channel = endpoint.best_stream
-        endpoint.stream = channel
+        endpoint.ring = None
+        if isinstance(channel, RingConnection):
+            endpoint.ring = channel if channel.usable else None
+        elif channel is not None and endpoint.takes_data(channel):
+            endpoint.stream = channel
+            return
+        endpoint.stream = endpoint.best_stream
 
     def _change(self, endpoint: Endpoint, channel: Connection) -> None:
         """Open the way again, on another channel or on the old one."""

@@ -124,6 +124,8 @@ class BetterStreamCase(BusTests):
             self.assertEqual(set(told.values()) - {Status.OK, Status.UNCERTAIN, *others}, set())
             taken = {number for number, status in told.items() if status is Status.OK}
             self.assertEqual(taken - set(numbers), set())
+            refused = {n for n, status in told.items() if status is Status.NOT_CONNECTED}
+            self.assertEqual(refused & set(numbers), set())
 
     def changes(self, node: Node) -> list[str]:
         """Give the schemes to which a node's data has changed."""
