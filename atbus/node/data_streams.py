@@ -53,6 +53,8 @@ class DataStreams:
         self._registrar = registrar
         self._dialer = dialer
         self._tries: dict[Endpoint, _Tries] = {}
+        # What was dialled last, as long as it may register.
+        self._dialled: dict[Endpoint, Connection] = {}
 
     # One that is missing.
 
@@ -75,19 +77,33 @@ class DataStreams:
         return (
             endpoint.removed is None
             and not endpoint.data_dialling
+            and not self._is_registering(endpoint)
             and endpoint.control is not None
             and endpoint.control.dialled
             and self._context.mode is not Mode.TEMPORARY
         )
+
+    def _is_registering(self, endpoint: Endpoint) -> bool:
+        """Tell whether a stream that was dialled just now may come yet: two would be too many."""
+        dialled = self._dialled.get(endpoint)
+        if dialled is None:
+            return False
+        is_recent = self._context.now - endpoint.data_dialled_at < limits.DATA_REDIAL_SECONDS
+        if is_recent and dialled.is_registering:
+            return True
+        del self._dialled[endpoint]
+        return False
 
     def _dial(
         self, endpoint: Endpoint, address: Address, *, is_last: bool = False, is_told: bool = True
     ) -> None:
         endpoint.data_dialling = True
         endpoint.data_dialled_at = self._context.now
-        dialling = self._dialer.connect_data(endpoint, address)
+        dialled = self._dialled[endpoint] = self._dialer.data_connection(endpoint, address)
+        dialling = self._dialer.open(dialled)
 
         def failed(failure: Failure) -> None:
+            self._dialled.pop(endpoint, None)
             if failure.trap(ConnectFailed, CancelledError) is ConnectFailed:
                 if is_told:
                     self._context.events.on_error(Status.CONNECT_FAILED, str(failure.value))
@@ -195,3 +211,4 @@ class DataStreams:
     def forget(self, endpoint: Endpoint) -> None:
         """Keep nothing of an endpoint that is gone."""
         self._tries.pop(endpoint, None)
+        self._dialled.pop(endpoint, None)

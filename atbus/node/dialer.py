@@ -248,7 +248,11 @@ class Dialer:
 
         :returns: Fires when the channel is open; fails with `ConnectFailed`.
         """
-        connection = Connection(
+        return self.open(self.data_connection(endpoint, address))
+
+    def data_connection(self, endpoint: Endpoint, address: Address) -> Connection:
+        """Make one data connection to an endpoint, to be opened."""
+        return Connection(
             self._context,
             self._registrar,
             ActiveHandshake(self._terms(Role.DATA, endpoint.bus_id)),
@@ -256,7 +260,6 @@ class Dialer:
             dialled=True,
             role=Role.DATA,
         )
-        return self.open(connection)
 
     def _dial(self, attempt: _Attempt, *, expected_id: int, upstream: bool) -> None:
         attempt.connection = Connection(

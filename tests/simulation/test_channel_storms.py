@@ -21,8 +21,8 @@ class ChannelStormTests(BetterStreamCase):
     def test_storms(self) -> None:
         """
         Streams break and are stuck at random, also in the middle of changes, while both sides send.
-        What arrives is in order and not doubled, each message has one fate, and that is true; when
-        it is quiet again data takes the best channel.
+        What arrives is in order, but for what is told to be uncertain, and not doubled; each
+        message has one fate, and that is true; when it is quiet again data takes the best channel.
         """
         for seed in range(extent(6, 300)):
             with self.subTest(seed=seed):
