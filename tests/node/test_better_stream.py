@@ -123,7 +123,8 @@ class BetterStreamCase(BusTests):
             numbers, told = self.received(node), self.told[source]
             self.assertEqual(len(numbers), len(set(numbers)))
             # What was on a channel that broke may still come.
-            late = [n for n, most in zip(numbers, accumulate(numbers, max), strict=True) if n < most]
+            most = accumulate(numbers, max)
+            late = [number for number, last in zip(numbers, most, strict=True) if number < last]
             self.assertEqual({told[n] for n in late} - {Status.UNCERTAIN}, set())
             self.assertEqual(sorted(told), list(range(self.sent)))
             self.assertEqual(set(told.values()) - {Status.OK, Status.UNCERTAIN, *others}, set())
