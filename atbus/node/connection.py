@@ -105,6 +105,8 @@ class Connection:
     #: any more. Most are never left: they need no attributes of their own.
     is_left = False
     is_left_by_peer = False
+    #: Of a control stream: where we listen, as its registration says.
+    said_addresses: tuple[str, ...] = ()
 
     def __init__(
         self,

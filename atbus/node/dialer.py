@@ -171,6 +171,7 @@ class Dialer:
         connection = Connection(
             self._context, self._registrar, machine, address=address, dialled=False
         )
+        connection.said_addresses = self._said[False].addresses
         self.connections.add(connection)
         self.doorway.entered(connection, peer)
         return connection
@@ -270,6 +271,7 @@ class Dialer:
             dialled=True,
             upstream=upstream,
         )
+        attempt.connection.said_addresses = self._said[upstream].addresses
         dialling = self.open(attempt.connection)
         attempt.dialling = dialling
         dialling.addErrback(lambda failure: self._dial_failed(attempt, failure))

@@ -279,6 +279,8 @@ def _connect(context: Context, made: Parts) -> None:
         made.writers.look_soon()
 
     def controlled(endpoint: Endpoint) -> None:
+        # One may have come while it registered.
+        running.tell_addresses(endpoint)
         made.pulse.watch(endpoint)
         pressure.control_up(endpoint)
         made.subjects.talk.control_up(endpoint)
@@ -311,8 +313,6 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
     registrar.on_removed = removed
-    registrar.on_refused = made.dialer.refused
-    registrar.on_closed = made.dialer.closed
     registrar.is_expected = made.dialer.expects
     running.wire(made)
 
@@ -341,6 +341,8 @@ def _connect_rings(made: Parts) -> None:
         made.rings.look(endpoint)
 
     made.paths.available = opened
+    registrar.on_refused = made.dialer.refused
+    registrar.on_closed = made.dialer.closed
     registrar.on_needs_data = made.data_streams.need
     registrar.on_stream = made.data_streams.choose = made.rings.choose
     registrar.on_stream_lost = made.paths.channel_lost

@@ -22,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atbus import limits
+from atbus.address import Scheme
 from atbus.busid import BusId
 from atbus.errors import Status
 from atbus.node import bounds
@@ -67,6 +68,8 @@ class Paths:
         )
         # Until when an endpoint stays on a stream of which the FLUSH was not answered in time.
         self._stays_until: dict[Endpoint, float] = {}
+        # What data took to an endpoint before it had no channel at all.
+        self._before: dict[Endpoint, Scheme] = {}
         # The way that a FLUSH to a destination has taken.
         self._left: dict[int, int] = {}
         # Destinations whose FLUSH nobody carries any more, with its token and the way it took.
@@ -202,7 +205,9 @@ class Paths:
             endpoint.stream = endpoint.best_stream
         else:
             return
-        if was_used:
+        if was_used and endpoint.channel is None:
+            self._before.setdefault(endpoint, channel.address.scheme)
+        elif was_used:
             # What it has not taken is sent again before anybody hears of it.
             self._context.turn.at_end(lambda: self._tell_broken(endpoint))
 
@@ -299,6 +304,9 @@ class Paths:
         self._traffic.changed()
         self._leave_worse(endpoint)
         self.available(endpoint)
+        before = self._before.pop(endpoint, link.connection.address.scheme)
+        if before is not link.connection.address.scheme:
+            self._context.events.on_channel_changed(endpoint, link.connection)
 
     def leave(self, endpoint: Endpoint) -> None:
         """
@@ -368,6 +376,7 @@ class Paths:
         """Forget changes that concern an endpoint that is gone."""
         self._switches.forget(endpoint.bus_id)
         self._stays_until.pop(endpoint, None)
+        self._before.pop(endpoint, None)
         self._changes.forget(endpoint.bus_id)
         self._left.pop(endpoint.bus_id, None)
         self._obey(self._changes.lost(endpoint.bus_id))

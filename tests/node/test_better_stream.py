@@ -193,8 +193,10 @@ class ChangeTests(BetterStreamCase):
         for _ in range(20):
             self.talk(3)
             self.network.settle(bounds.BETTER_STREAM_SECONDS_MAX / 20)
-        self.assertEqual([self.used(root), self.used(child)], ["unix"] * 2)
-        self.assertEqual([len(self.streams(root)), len(self.streams(child))], [1, 1])
+        for node in (root, child):
+            self.assertEqual(self.used(node), "unix")
+            self.assertEqual(self.changes(node), ["unix", "ipv4", "unix"])
+            self.assertEqual(len(self.streams(node)), 1)
         self.assert_all_in_order()
 
     def test_many_changes(self) -> None:
@@ -221,8 +223,7 @@ class ChangeTests(BetterStreamCase):
         self.assertEqual([len(self.streams(root)), len(self.streams(child))], [1, 1])
         self.assert_all_in_order()
         for node in (root, child):
-            # Back to TCP there is nothing to change from: the way was closed meanwhile.
-            self.assertEqual(self.changes(node)[: wanted // 2], ["unix"] * (wanted // 2))
+            self.assertEqual(self.changes(node)[:wanted], ["unix", "ipv4"] * (wanted // 2))
             self.assertEqual(self.diaries[node].removed(), [])
 
 

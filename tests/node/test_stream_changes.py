@@ -92,6 +92,19 @@ class OtherTests(BusTests):
         self.assertEqual(str(child.next_hop(ROOT).address), UNIX)
         self.assertEqual(root.receiver.payloads, [b"%d" % number for number in range(51)])
 
+    def test_announced_while_it_registers(self) -> None:
+        """A socket that comes while a neighbor registers is told to it behind the registration."""
+        root, child = self.root(), self.child()
+        self.network.start(root)
+        starting = child.start()
+        self.network.clock.run_until(lambda: bool(root._parts.dialer.connections))
+        self.assertEqual(self.ids(root), [])
+        root.listen(UNIX)
+        self.network.result_of(starting)
+        self.network.settle()
+        for node, other in ((root, CHILD), (child, ROOT)):
+            self.assertTrue(str(node.next_hop(other).address).startswith("unix"))
+
     def test_memory_goes_while_a_stream_is_left(self) -> None:
         """What is sent when the memory is gone takes the better stream, not the one just left."""
         root = self.root(listen=[ROOT_ADDRESS, "mem://root"])
