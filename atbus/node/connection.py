@@ -104,6 +104,13 @@ class Connection:
     :param upstream: Whether we dialled it to reach our upstream.
     """
 
+    #: Of a data stream beside a better one: whether we, and the other side, send no data on it
+    #: any more. Most are never left: they need no attributes of their own.
+    is_left = False
+    is_left_by_peer = False
+    #: Of a control stream: where we listen, as its registration says.
+    said_addresses: tuple[str, ...] = ()
+
     def __init__(
         self,
         context: Context,

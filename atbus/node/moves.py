@@ -230,7 +230,7 @@ def conditions_of(item: Run | Relayed) -> tuple[int | None, Collection[int], boo
     return item.custody.link.connection.bus_id, (), bool(flags & Flags.NO_UPSTREAM)
 
 
-def order_given_up(context: Context, effect: OpenPath[int, Any]) -> None:
+def order_given_up(context: Context, effect: OpenPath[Any, Any]) -> None:
     """Count, and tell, that messages may overtake others."""
     context.statistics.order_given_up += 1
     context.events.on_error(

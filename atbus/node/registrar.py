@@ -75,7 +75,8 @@ class Registrar:
         self.on_data_lost: Callable[[Endpoint], None]
         self.on_needs_data: Callable[[Endpoint], None]
         self.on_stream_closed: Callable[[Connection], None]
-        self.on_stream_lost: Callable[[Endpoint], None]
+        self.on_stream: Callable[[Endpoint], None]
+        self.on_stream_lost: Callable[[Endpoint, Connection], None]
         self.on_ring_lost: Callable[[RingConnection], None]
 
     # A registration.
@@ -206,6 +207,7 @@ class Registrar:
             endpoint.data_missing_since = None
             endpoint.data_attempts = 0
             self.on_data(endpoint)
+            self.on_stream(endpoint)
             if endpoint.gate is Gate.CLOSED:
                 self.on_gate(endpoint)
             return
@@ -285,8 +287,13 @@ class Registrar:
             endpoint.data.remove(connection)
             if endpoint.removed is not None:
                 return
-            if endpoint.stream_link is None and endpoint.gate is not Gate.DRAINING:
+            self.on_stream_lost(endpoint, connection)
+            if endpoint.gate is Gate.DRAINING:
+                return
+            if endpoint.stream_link is None:
                 self._without_data(endpoint)
+            else:
+                self.on_needs_data(endpoint)
 
     def _forget_ring(self, ring: RingConnection) -> None:
         """Take a ring from its endpoint, which goes on over the stream."""
@@ -306,7 +313,6 @@ class Registrar:
     def _without_data(self, endpoint: Endpoint) -> None:
         if endpoint.data_link is not None:
             # A ring carries data; the stream is dialled again all the same.
-            self.on_stream_lost(endpoint)
             self.on_needs_data(endpoint)
             return
         self._context.table.set_usable(BusId(endpoint.bus_id), False)

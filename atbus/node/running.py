@@ -273,11 +273,18 @@ class Running:
     def _announce(self, address: Address) -> Address:
         """Tell the neighbors where we listen now."""
         self._parts.topology.refresh()
-        update = AddressUpdate(source=self._context.bus_id, addresses=self._dialer.addresses)
         for endpoint in self._registrar.endpoints.values():
-            if endpoint.control_link is not None:
-                endpoint.control_link.put(Notice(update))
+            self.tell_addresses(endpoint)
         return address
+
+    def tell_addresses(self, endpoint: Endpoint) -> None:
+        """Tell a neighbor where we listen now, unless it knows that."""
+        control, addresses = endpoint.control, self._dialer.addresses
+        link = endpoint.control_link
+        if control is not None and link is not None and control.said_addresses != addresses:
+            control.said_addresses = addresses
+            update = AddressUpdate(source=self._context.bus_id, addresses=addresses)
+            link.put(Notice(update))
 
     def connect(self, address: Address) -> Deferred[Endpoint]:
         """Dial a peer, while the node is alive."""

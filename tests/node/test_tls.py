@@ -58,6 +58,27 @@ class TlsNodeTests(SocketTests):
         await root.start()
         return root
 
+    async def test_what_is_proven_is_not_left(self) -> None:
+        """
+        Data between two nodes with certificates stays on the encrypted stream: a unix socket that
+        is announced is not dialled, and a stream over it that is registered is used by nobody.
+        """
+        root = await self.root()
+        child = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        await child.start()
+        root.on_request(lambda _source, asked: asked)
+        self.assertEqual(await child.request(ROOT, b"first"), b"first")
+        unix = await root.listen(f"unix://{self.directory}/root.sock")
+        await child._parts.dialer.connect_data(child.endpoints[ROOT], unix)
+        while not child.statistics.closed[Status.REPLACED]:
+            for node, other in ((root, CHILD), (child, ROOT)):
+                address = node.next_hop(other).address
+                self.assertTrue(address is not None and address.is_tls)
+            turn: Deferred[None] = Deferred()
+            self.reactor.callLater(0.005, turn.callback, None)
+            await turn
+        self.assertEqual(await child.request(ROOT, b"still"), b"still")
+
     async def test_messages_travel(self) -> None:
         """Two nodes register over TLS, with a token tied to the connection, and talk."""
         root = await self.root(access_tokens=["geheim"])
