@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atbus.cli.main import main
+from atbus.cli.start import main
 
 if __name__ == "__main__":
     main()

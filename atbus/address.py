@@ -202,9 +202,13 @@ def as_address(value: str | Address) -> Address:
 
     :param value: An address, or its text.
     :returns: The address.
-    :raises AddressError: The text is none.
+    :raises AddressError: The text is none, or it is no text.
     """
-    return value if isinstance(value, Address) else parse_address(value)
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise AddressError(str(value), f"expected a text, not {type(value).__name__}")
+    return parse_address(value)
 
 
 def _split_port(text: str, scheme: Scheme, rest: str) -> tuple[str, int | None]:

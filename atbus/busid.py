@@ -87,6 +87,19 @@ def check_bus_id(value: object) -> None:
         raise LocalProtocolError(f"{value!r} is not a bus id")
 
 
+def check_bus_ids(values: object) -> None:
+    """
+    Refuse what cannot be a collection of ids of nodes.
+
+    :param values: What a program gave as one; a text is none, though it has letters.
+    :raises LocalProtocolError: It is none, or one in it is no id.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Collection):
+        raise LocalProtocolError(f"{values!r:.60} is not a collection of bus ids")
+    for value in values:
+        check_bus_id(value)
+
+
 def format_bus_id(bus_id: int) -> str:
     """
     Write a bus id as atbus does everywhere.

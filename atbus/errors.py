@@ -95,6 +95,11 @@ class Status(enum.IntEnum):
         """Tell whether the other side broke the protocol."""
         return 96 <= self <= 127
 
+    @property
+    def is_loss(self) -> bool:
+        """Tell whether a connection has gone, or never came, without a decision of this side."""
+        return self in {Status.LINK_LOST, Status.HEARTBEAT_LOST, Status.CONNECT_FAILED}
+
     @classmethod
     def from_wire(cls, number: int) -> Status:
         """
@@ -178,11 +183,11 @@ class UnknownMandatory(RemoteProtocolError):
 @attrs.define(slots=False, eq=False)
 class RegistrationRefused(AtbusError):
     """
-    One side did not want the other as its neighbor.
+    One side did not want the other as its neighbor, or the connection was lost before both did.
 
     :param status: The reason.
     :param detail: The reason in words, for people.
-    :param by_peer: Whether the other side refused; otherwise we did.
+    :param by_peer: Whether the other side refused; otherwise we did, unless `Status.is_loss`.
     """
 
     status: Status
@@ -190,6 +195,8 @@ class RegistrationRefused(AtbusError):
     by_peer: bool = False
 
     def __str__(self) -> str:
+        if self.status.is_loss and not self.by_peer:
+            return f"registration came to nothing: {_sentence(self.status, self.detail)}"
         who = "the other side" if self.by_peer else "this side"
         return f"registration refused by {who}: {_sentence(self.status, self.detail)}"
 

@@ -75,12 +75,13 @@ HANDSHAKE_SECONDS: Final = 5.0
 #: From dialing to connected. The kernel would try for two minutes.
 CONNECT_SECONDS: Final = 5.0
 
-#: Unregistered connections per listener; libatbus's backlog. The oldest silent one gives way.
+#: Connections to one node that have not registered, over the network, and as many over unix
+#: sockets; and TLS handshakes of one listener. libatbus's backlog; the oldest silent one gives way.
 PENDING_HANDSHAKES_MAX: Final = 128
 #: The same, from one remote address: one stranger cannot use up all places.
 PENDING_HANDSHAKES_PER_ADDRESS_MAX: Final = 32
 
-#: Handshakes a node begins in one second, about a third of a core; the rest wait for their turn.
+#: Handshakes a node begins in one second, about a third of a core; the rest is closed at accept.
 HANDSHAKES_PER_SECOND: Final = 300
 
 #: Breaches of the protocol from one address in a minute before it is not listened to.

@@ -57,6 +57,10 @@ SENTENCES: list[tuple[AtbusError, str]] = [
         RegistrationRefused(Status.ACCESS_DENIED),
         "registration refused by this side: ACCESS_DENIED",
     ),
+    (
+        RegistrationRefused(Status.LINK_LOST, "the connection was lost"),
+        "registration came to nothing: LINK_LOST: the connection was lost",
+    ),
     (Undeliverable(Status.NO_ROUTE, 0x12345678), "message for 0x12345678: NO_ROUTE"),
     (
         Undeliverable(Status.HOP_LIMIT, 0x5, 7, 0x9, "16 hops"),

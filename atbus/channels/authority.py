@@ -70,18 +70,21 @@ class Issued:
         """
         Write both in place of files that are there; each is the old one or the new one, whole.
 
-        The key is not touched when it is the same. If it is another, there is a moment with the new
-        key and the old certificate: a node that reads them then keeps what it has, and looks again.
+        The key is not touched when it is the same. If it is another, its file has both until the
+        certificate is replaced: a node that reads them at any time finds the one that fits.
 
-        :raises OSError: One of them cannot be written; nothing has changed, or the key only.
+        :raises OSError: One of them cannot be written; what is there fits, in the file of the key
+            may be one that is not needed.
         """
         files = [(certificate, self.certificate, 0o644)]
-        if key.read_bytes() != self.key:
-            files.insert(0, (key, self.key, 0o600))
+        old_key = key.read_bytes()
+        if old_key != self.key:
+            both = old_key.rstrip(b"\n") + b"\n" + self.key
+            files = [(key, both, 0o600), *files, (key, self.key, 0o600)]
         written: list[tuple[Path, Path]] = []
         try:
-            for path, text, mode in files:
-                beside = path.with_name(f".{path.name}.new")
+            for number, (path, text, mode) in enumerate(files):
+                beside = path.with_name(f".{path.name}.new{number}")
                 beside.unlink(missing_ok=True)
                 written.append((beside, path))
                 descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -5,12 +5,19 @@ The files are looked at again before each connection and by `Credentials.refresh
 that was renewed is used without a restart. Files that cannot be used are told once, and the old
 ones stay in use: a half-written file must not take a bus down.
 
+A certificate and its key are two files, which nobody can replace at once. So the file of the key
+may have several, of which the one that fits is used, and files that change while they are read are
+read again: whoever writes old and new key, the new certificate, and the new key, in this order,
+leaves no moment in which a node could not start.
+
 Certificates are read with cryptography, connections are made by pyOpenSSL; nothing of the two is
 visible outside this module and `atbus.channels.tls`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +26,12 @@ from typing import Any, Final
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 from OpenSSL import SSL, crypto
 
 from atbus import limits
@@ -41,12 +53,20 @@ _UNREADABLE: Final = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
 )
 
 # SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets and has no name for.
 _ONE_RECORD_A_WRITE: Final = 1
 
 _NAMES: Final = ("certificate", "key", "authorities", "revoked")
+
+# How often files are read that change meanwhile.
+_READS_MAX: Final = 5
+
+_KEY: Final = re.compile(
+    rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL
+)
 
 # A certificate: who issued it, and its number there.
 _Numbered = tuple[str, int]
@@ -86,6 +106,8 @@ class PeerCertificate:
     :param expires: When it ends, or one above it.
     :param between: Issuer and number of the authorities between it and the one that we believe;
         None when that was forgotten, which happens to sessions that are resumed.
+    :param anchor: Name and key of the authority that we believe, which vouches for all of them;
+        empty when that was forgotten.
     """
 
     identity: CertificateIdentity
@@ -93,6 +115,7 @@ class PeerCertificate:
     issuer: str
     expires: datetime
     between: tuple[_Numbered, ...] | None = None
+    anchor: bytes = b""
 
 
 @attrs.frozen
@@ -101,10 +124,12 @@ class _Above:
     Those who have vouched for a certificate.
 
     :param between: All but the one that we believe.
+    :param anchor: Name and key of that one.
     :param expires: When the first of them ends.
     """
 
     between: tuple[_Numbered, ...]
+    anchor: bytes
     expires: datetime
 
     @classmethod
@@ -113,7 +138,7 @@ class _Above:
         if not chain:
             return None
         expires = min(each.not_valid_after_utc for each in chain)
-        return cls(tuple(map(_number, chain[:-1])), expires)
+        return cls(tuple(map(_number, chain[:-1])), _anchor(chain[-1]), expires)
 
 
 class Credentials:
@@ -136,6 +161,7 @@ class Credentials:
         self._revocations: list[x509.CertificateRevocationList] = []
         self._chain: list[x509.Certificate] = []
         self._authorities: list[x509.Certificate] = []
+        self._anchors: frozenset[bytes] = frozenset()
         self._contexts: dict[bool, Any] = {}
         # What is left of connections that we dialled, by address: the next one is cheaper with it.
         self._sessions: OrderedDict[str, Any] = OrderedDict()
@@ -151,11 +177,15 @@ class Credentials:
         :returns: Whether new ones are in use. If not, `faults` tells why those that are there
             cannot be used; it stays empty when nothing has changed.
         """
-        stamps = tuple(_stamp(getattr(self.options, name)) for name in _NAMES)
+        stamps = self._look()
         if stamps == self._stamps:
             return False
-        self._stamps = stamps
-        loaded = _Loaded.read(self.options)
+        for _ in range(_READS_MAX):
+            self._stamps = stamps
+            loaded = _Loaded.read(self.options)
+            stamps = self._look()
+            if stamps == self._stamps or not loaded.faults:
+                break
         self.faults = loaded.faults
         if loaded.faults:
             return False
@@ -163,6 +193,7 @@ class Credentials:
         self.identity = loaded.identity
         self._revocations = loaded.revocations
         self._chain, self._authorities = loaded.chain, loaded.authorities
+        self._anchors = loaded.anchors
         self._contexts = {True: self._context(loaded), False: self._context(loaded)}
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
@@ -172,6 +203,9 @@ class Credentials:
         for look_again in list(self.watching):
             look_again()
         return True
+
+    def _look(self) -> tuple[object, ...]:
+        return tuple(_stamp(getattr(self.options, name)) for name in _NAMES)
 
     def outlook(self) -> Outlook:
         """
@@ -260,9 +294,8 @@ class Credentials:
         above = self._who_is_above(connection, peer)
         if above is None:
             return peer
-        return attrs.evolve(
-            peer, between=above.between, expires=min(peer.expires, above.expires)
-        )
+        expires = min(peer.expires, above.expires)
+        return attrs.evolve(peer, between=above.between, anchor=above.anchor, expires=expires)
 
     def _who_is_above(self, connection: Any, peer: PeerCertificate) -> _Above | None:
         """Say who has vouched for a certificate, if it is known."""
@@ -299,13 +332,27 @@ class Credentials:
         )
 
 
+    def is_believed(self, peer: PeerCertificate) -> bool:
+        """
+        Tell whether the authority that vouches for a certificate is one of those that we believe.
+
+        One that has a new certificate for the same name and key is the same.
+
+        :param peer: What the other side has proven.
+        :returns: Whether it is; True as well where it was forgotten who that is.
+        """
+        return not peer.anchor or peer.anchor in self._anchors
+
+
 @attrs.define(eq=False)
 class _Loaded:
     """The contents of the files, or what is wrong with them."""
 
     chain: list[x509.Certificate] = attrs.field(factory=list)
     key: Any = None
+    keys: list[Any] = attrs.field(factory=list)
     authorities: list[x509.Certificate] = attrs.field(factory=list)
+    anchors: frozenset[bytes] = frozenset()
     revocations: list[x509.CertificateRevocationList] = attrs.field(factory=list)
     identity: CertificateIdentity | None = None
     faults: list[str] = attrs.field(factory=list)
@@ -321,7 +368,7 @@ class _Loaded:
                 getattr(loaded, f"_read_{name}")(Path(path).read_bytes())
             except OSError as error:
                 loaded.faults.append(f"{name}: {path}: {error.strerror}")
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
                 loaded.faults.append(f"{name}: {path}: {error}")
         if not loaded.faults:
             loaded._check(options)  # our own
@@ -331,10 +378,12 @@ class _Loaded:
         self.chain = x509.load_pem_x509_certificates(text)
 
     def _read_key(self, text: bytes) -> None:
-        self.key = load_pem_private_key(text, None)
+        texts = [each.group() for each in _KEY.finditer(text)] or [text]
+        self.keys = [load_pem_private_key(each, None) for each in texts]
 
     def _read_authorities(self, text: bytes) -> None:
         self.authorities = x509.load_pem_x509_certificates(text)
+        self.anchors = frozenset(map(_anchor, self.authorities))
 
     def _read_revoked(self, text: bytes) -> None:
         end = b"-----END X509 CRL-----"
@@ -345,7 +394,9 @@ class _Loaded:
 
     def _check(self, options: TlsOptions) -> None:
         own = self.chain[0]
-        if own.public_key() != self.key.public_key():
+        ours = own.public_key()
+        self.key = next((key for key in self.keys if key.public_key() == ours), None)
+        if self.key is None:
             self.faults.append(f"key: {options.key}: is not that of {options.certificate}")
         try:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -385,6 +436,12 @@ def read_certificate(content: bytes, realm: str) -> PeerCertificate:
 
 def _number(certificate: x509.Certificate) -> _Numbered:
     return certificate.issuer.rfc4514_string(), certificate.serial_number
+
+
+def _anchor(certificate: x509.Certificate) -> bytes:
+    """Tell authorities apart: by name and key, whichever certificate of theirs it is."""
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
 
 
 def seconds_until(moment: datetime) -> float:

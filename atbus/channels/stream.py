@@ -54,8 +54,26 @@ from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, RemoteProt
 from atbus.handshake.certificate import CertificateIdentity
 from atbus.wire.framing import FrameBuffer
 
-#: One read: large enough that reading bulk costs few turns.
+#: One read at most: large enough that reading bulk costs few turns.
 READ_BYTES: Final = 256 * 1024
+
+#: What is read at first: of the shortest frames there are 16 in it. Bulk has reads of full size
+#: after eight of them.
+READ_BYTES_FIRST: Final = 1024
+
+#: What is read at least: about one of the shortest frames, for what each of two hundred neighbors
+#: has to be asked takes 5 ms.
+READ_BYTES_LEAST: Final = 64
+
+#: A read that takes longer is smaller the next time, for everybody else waits meanwhile: of four
+#: hundred connections that ask for all that they can get, a turn takes a second. Bytes say little
+#: about time: what has a thousand short frames takes a hundred times as long as one long frame.
+READ_SECONDS: Final = 0.002
+
+# A read that has taken less may be twice as large the next time.
+_SHORT_SECONDS: Final = READ_SECONDS / 4
+#: The longest record of TLS, which gives no more at once, however much was read.
+RECORD_BYTES: Final = 16 * 1024
 
 #: Descriptors of one connection that no offer has claimed yet: those of two offers.
 DESCRIPTORS_MAX: Final = 4
@@ -97,6 +115,7 @@ class StreamProtocol(Protocol):
         self.takes_descriptors = False
         self._descriptors: tuple[int, ...] = ()
         self._read_bytes = 0
+        self._usual_bytes = READ_BYTES_FIRST
         self._patience: IDelayedCall | None = None
 
     # What a channel offers
@@ -181,7 +200,7 @@ class StreamProtocol(Protocol):
     def connectionMade(self) -> None:
         """Find out who is there and open the channel, or end the connection."""
         transport = self._transport
-        transport.bufferSize = READ_BYTES
+        transport.bufferSize = READ_BYTES_FIRST
         if isinstance(transport, Connection):
             # An endpoint's stand-in, which has done its work, would pass on each read.
             transport.protocol = self
@@ -208,14 +227,18 @@ class StreamProtocol(Protocol):
         incoming = self._incoming
         if incoming is None or self._receiver is None:
             return
-        self._read_bytes += len(data)
+        size = len(data)
+        self._read_bytes += size
         kept_bytes, limit = incoming.pending_bytes, incoming.limit
         try:
             frames = incoming.feed(data)
         except RemoteProtocolError as error:
             self._fault(error)
             return
-        self._transport.bufferSize = incoming.next_read(READ_BYTES)
+        self._transport.bufferSize = incoming.next_read(self._usual_bytes)
+        # A short read costs nobody anything, unless there was more that was not read.
+        is_short = size < READ_BYTES_FIRST and size < self._usual_bytes
+        began = None if is_short else self._factory.timers.seconds()
         if frames:
             try:
                 self._receiver.frames_received(frames)
@@ -224,6 +247,8 @@ class StreamProtocol(Protocol):
             if incoming.fault is not None and self._incoming is not None:
                 cut_bytes = sum(map(len, frames)) - kept_bytes
                 self._judge_again(incoming.fault, limit, data[cut_bytes:])
+        if began is not None:
+            self._read_took(size, self._factory.timers.seconds() - began)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         """Keep a descriptor for the frame that tells what it is; what nobody awaits is closed."""
@@ -297,6 +322,27 @@ class StreamProtocol(Protocol):
             self._transport.loseWriteConnection()
         else:
             self._transport.loseConnection()
+
+    def _read_took(self, size: int, seconds: float) -> None:
+        """
+        Read less the next time if this took long, more if there may be more and it did not.
+
+        :param size: Bytes that were read.
+        :param seconds: How long it took to deal with them.
+        """
+        usual = self._usual_bytes
+        if seconds > READ_SECONDS:
+            fair = int(size * READ_SECONDS / seconds)
+            usual = max(READ_BYTES_LEAST, min(usual // 2, fair))
+        elif seconds < _SHORT_SECONDS and size >= min(usual, RECORD_BYTES):
+            usual = min(usual * 2, READ_BYTES)
+        if usual != self._usual_bytes and self._incoming is not None:
+            self._usual_bytes = usual
+            self._read_next(self._incoming.next_read(usual))
+
+    def _read_next(self, size: int) -> None:
+        """Have so much read the next time."""
+        self._transport.bufferSize = size
 
     def _judge_again(self, fault: RemoteProtocolError, limit: int, rest: bytes) -> None:
         """

@@ -55,7 +55,7 @@ from atbus.channels.interfaces import (
     IChannelReceiver,
     IChannelScheme,
 )
-from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol, dial
+from atbus.channels.stream import RECORD_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
 from atbus.channels.tls_fault import TlsFault, TlsRefused, alert_in, fault_named
 from atbus.channels.tls_layer import TlsLayer
@@ -110,6 +110,10 @@ class TlsStreamProtocol(StreamProtocol):
 
     def _too_late(self) -> None:
         self.give_way(f"no TLS handshake within {limits.HANDSHAKE_SECONDS:g} s")
+
+    def _read_next(self, size: int) -> None:
+        # What is read are records of TLS, whatever frame is expected, and no parts of them.
+        self._transport.transport.bufferSize = max(self._usual_bytes, RECORD_BYTES)
 
     def give_way(self, reason: str) -> None:
         """End a connection whose handshake is not done."""
@@ -219,13 +223,16 @@ class TlsStreamProtocol(StreamProtocol):
 
     def _look_again(self) -> None:
         """
-        End the channel if the other side's certificate has been revoked, or who vouches for it.
+        End the channel if the other side's certificate has been revoked, or who vouches for it, or
+        if that authority is not among those any more that we believe.
 
-        Where that is not known any more, the channel ends as well: the next one begins with a whole
-        handshake, for no session outlives a change of the files.
+        Where it is not known who that is, the channel ends as well: the next one begins with a
+        whole handshake, for no session outlives a change of the files.
         """
         if self._factory.credentials.is_revoked(self.certificate):
             self.abort("the other side's certificate has been revoked", Status.ACCESS_DENIED)
+        elif not self._factory.credentials.is_believed(self.certificate):
+            self.abort(f"{_UNBELIEVED} any more", Status.ACCESS_DENIED)
         elif self.certificate.between is None:
             self.abort("who vouches for the other side has to be asked again", Status.ACCESS_DENIED)
 
@@ -286,6 +293,9 @@ class TlsStreamFactory(StreamFactory):
             raise TlsRefused(
                 TlsFault.REVOKED, "the certificate of the other side: it has been revoked"
             )
+        # The files may have changed since its handshake began.
+        if not self.credentials.is_believed(peer):
+            raise TlsRefused(TlsFault.AUTHORITY, f"{_UNBELIEVED} any more")
         if seconds_until(peer.expires) <= 0:
             raise TlsRefused(TlsFault.EXPIRED, "the certificate of the other side: it has expired")
         return peer
@@ -422,11 +432,12 @@ class TlsScheme:
         )
 
     def _greet(self, layer: Any) -> str:
-        layer.transport.bufferSize = READ_BYTES
+        layer.transport.bufferSize = RECORD_BYTES
         set_up_socket(layer.transport.getHandle(), self._options)
         return _tls_text(layer.transport.getPeer())
 
 
+_UNBELIEVED: Final = "the authority of the other side's certificate is not believed"
 _NO_CREDENTIALS: Final = (
     "TLS needs a certificate, a key and authorities: [tls] in the configuration"
 )

@@ -5,6 +5,7 @@ Certificates of a small bus: ``cert new-ca``, ``cert new-node``, ``cert renew``,
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,14 @@ def new_node(
     """
     Make a node's certificate with the authority in FOLDER.
 
-    It is written to FOLDER/ID.pem and ID.key. Who only dials needs no --host.
+    It is written to FOLDER/ID.pem and ID.key. Who only dials needs no --host. With --bits, ID is
+    the first of the range.
     """
     from datetime import timedelta
 
     identity = _identity(realm, bus_id, bits)
+    for host in hosts:
+        _check_host(host)
     try:
         issued = _authority_in(folder).issue(identity, hosts, timedelta(days=days))
     except ValueError as error:
@@ -123,7 +127,7 @@ def renew(path: Path, days: float, new_key: bool, output: Output) -> None:
 
     It names the same ids and hosts, and has the same key beside it unless told otherwise. Files
     are replaced as a whole, so a node that runs takes the new ones when it looks next; with
-    --new-key it may see the new key first, keep what it has, and look again.
+    --new-key both keys are there until the certificate is the new one, so the pair always fits.
     """
     from datetime import timedelta
 
@@ -195,10 +199,36 @@ def _identity(realm: str, bus_id: str, bits: int) -> CertificateIdentity:
     from atbus.handshake.certificate import CertificateIdentity, parse_identity
 
     try:
-        identity = CertificateIdentity(realm, Subnet(parse_bus_id(bus_id), bits))
-        return parse_identity(str(identity))
+        number = parse_bus_id(bus_id)
+        identity = parse_identity(str(CertificateIdentity(realm, Subnet(number, bits))))
     except (BusIdError, ValueError) as error:
         raise CommandFailed(ExitCode.USAGE, "USAGE", str(error)) from error
+    first = identity.subnet.first
+    if number != first:
+        said = f"a range of {bits} bits does not begin at {number:#x}; the one around it does at"
+        raise CommandFailed(ExitCode.USAGE, "USAGE", f"{said} {first:#x}")
+    return identity
+
+
+def _check_host(host: str) -> None:
+    """Refuse what nobody could dial; a name may stand for all of a domain (``*.example``)."""
+    import ipaddress
+
+    from atbus.address import Address, Scheme
+    from atbus.cli.outcome import CommandFailed, ExitCode
+    from atbus.errors import AddressError, printable
+
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return
+    try:
+        name = Address(Scheme.DNS, host.removeprefix("*."), 1).host
+        is_name = not name.rpartition(".")[2].isdecimal()
+    except AddressError:
+        is_name = False
+    if not is_name:
+        why = f"--host: {printable(repr(host))} is neither a name nor an address"
+        raise CommandFailed(ExitCode.USAGE, "USAGE", why)
 
 
 def _authority_in(folder: Path) -> Authority:

@@ -7,6 +7,7 @@ Each prints one line that begins with a verdict, and ends with its number, as su
 from __future__ import annotations
 
 import enum
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def config(path: Path, output: Output) -> int:
     Tell whether a node could be started with a configuration file.
 
     Its application is imported, from the current directory if it is there. It warns of listeners
-    that other hosts can reach without TLS.
+    that other hosts can reach without TLS, and of private keys that every user can read.
     """
     from atbus.cli.outcome import CommandFailed
     from atbus.node.credentials import credentials_of
@@ -57,16 +58,20 @@ def config(path: Path, output: Output) -> int:
         # Of a file that cannot be read the fault begins with its name.
         faults = "; ".join(failure.faults).removeprefix(f"{path}: ")
         return _tell(output, Verdict.CRITICAL, f"{path}: {faults}")
+    verdict, found = Verdict.OK, []
     credentials = credentials_of(loaded)
     outlook = None if credentials is None else credentials.outlook()
     if outlook is not None and outlook.faults:
         # Those who believe somebody else may take what nobody has signed whom this node believes.
         verdict = Verdict.WARNING if outlook.is_foreign else Verdict.CRITICAL
-        refused = f"{path}: nodes like this one would refuse {loaded.tls_certificate}"
-        return _tell(output, verdict, f"{refused}: {'; '.join(outlook.faults)}")
+        refused = f"nodes like this one would refuse {loaded.tls_certificate}"
+        found.append(f"{refused}: {'; '.join(outlook.faults)}")
+    found += [f"{key}: every user of this host may read it" for key in _open_keys(loaded)]
     plain = _plain_listeners(loaded)
     if plain:
-        return _tell(output, Verdict.WARNING, f"{path}: without TLS at {', '.join(plain)}")
+        found.append(f"without TLS at {', '.join(plain)}")
+    if found:
+        return _tell(output, verdict or Verdict.WARNING, f"{path}: {'; '.join(found)}")
     return _tell(output, Verdict.OK, f"{path}: a valid configuration")
 
 
@@ -123,6 +128,12 @@ def link(ctx: click.Context, target: int, output: Output) -> int:
         return _tell(output, Verdict.WARNING, f"{name}: does not take what it is sent")
     age = round(used[0]["age_seconds"])
     return _tell(output, Verdict.OK, f"{name}: {used[0]['channel']}, for {age} s")
+
+
+def _open_keys(loaded: NodeConfig) -> list[str]:
+    """Name the private keys, of nodes and of a gateway, that are not their owner's alone."""
+    keys = (loaded.tls_key, loaded.nats.get("key_file"))
+    return [key for key in keys if key and Path(key).stat().st_mode & stat.S_IROTH]
 
 
 def _plain_listeners(loaded: NodeConfig) -> list[str]:

@@ -7,7 +7,7 @@ lets the nodes below it move to other upstreams; it stays.
 
 The handlers are set twice: before the node starts, because whoever sees it run may send a signal,
 and when the reactor runs, because it sets its own at that moment. What somebody else has set, or
-ignores, stays as it is.
+ignores, stays as it is. What has come before is done then (`atbus.cli.early_signals`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from types import FrameType
 from typing import Any, Final
 
 from twisted.logger import Logger
+
+from atbus.cli import early_signals
 
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 """The signals that stop a process in good order."""
@@ -47,10 +49,11 @@ class Signals:
         for number, stop in self._first.items():
             if signal.getsignal(number) in (*_UNSET, stop):
                 signal.signal(number, self._stop)
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, self._hangup)
-        if signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL:
-            signal.signal(signal.SIGUSR2, self._drain)
+        for number, tell in ((signal.SIGHUP, self._hangup), (signal.SIGUSR2, self._drain)):
+            if signal.getsignal(number) in (signal.SIG_DFL, early_signals.keep):
+                signal.signal(number, tell)
+            if early_signals.take(number):
+                tell(number, None)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stops += 1

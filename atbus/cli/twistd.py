@@ -38,7 +38,6 @@ from atbus.node.config import NodeConfig
 from atbus.node.credentials import credentials_of
 from atbus.node.life import DRAINING
 from atbus.node.node import Node
-from atbus.node.reading_sources import NOBODY_ASSIGNS
 from atbus.node.service import NodeService
 from atbus.node.toml import load_config, parse_config
 
@@ -136,16 +135,13 @@ class Options(UsageOptions):
             be used.
         :raises ConfigurationError: When there is anything wrong with it.
         """
-        try:
-            config = self._parse(self._overrides())
-        except ConfigurationError as error:
-            if error.faults != [NOBODY_ASSIGNS]:
-                raise
-            # The first node of a bus gives itself an id, if it is there for clients of a gateway:
-            # they do not ask for it.
-            config = self._parse([*self._overrides(), f"id={self._own_id}"])
-            if not config.nats:
-                raise
+        path, overrides = self["config"], self._overrides()
+        # The same one each time that the file is read.
+        drawn = self._own_id
+        if path is None:
+            config = parse_config("", overrides, drawn_id=drawn)
+        else:
+            config = load_config(path, overrides, drawn_id=drawn)
         if config.application is not None:
             load_application(config.application)
         credentials_of(config)
@@ -155,10 +151,6 @@ class Options(UsageOptions):
 
             read_gateway(config)
         return config
-
-    def _parse(self, overrides: list[str]) -> NodeConfig:
-        path = self["config"]
-        return parse_config("", overrides) if path is None else load_config(path, overrides)
 
     def describe(self, error: ConfigurationError) -> str:
         """
@@ -177,6 +169,13 @@ class Options(UsageOptions):
     def is_daemon(self) -> bool:
         """Whether the process goes into the background, away from who started it."""
         return self.parent is not None and not self.parent.get("nodaemon", True)
+
+    @property
+    def goes_elsewhere(self) -> bool:
+        """Whether the process will be in another place or somebody else when the node starts."""
+        given = {} if self.parent is None else self.parent
+        changes = (given.get(name) is not None for name in ("chroot", "uid", "gid"))
+        return any(changes) or given.get("rundir", ".") != "."
 
     def _overrides(self) -> list[str]:
         overrides = [*self._set]
@@ -349,6 +348,10 @@ def makeService(options: Options) -> IService:
     keep_freed_memory()
     poll_before_sleep(reactor, options["busy-poll"] / 1e6)
     shorten_turns(reactor)
+    if options.goes_elsewhere:
+        from atbus.cli.everything import load_everything
+
+        load_everything()
     process = NodeProcess(options, reactor)
     set_aside_lasting_objects()
     return process

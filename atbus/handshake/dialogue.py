@@ -313,6 +313,12 @@ class Dialogue:
             raise RegistrationRefused(
                 Status.INVALID_ID, f"a listener cannot be {hello.mode.name.lower()}"
             )
+        # Before anything else of it counts, its refusal as well.
+        certified = self.local.certified
+        if certified is not None and not certified.contains(hello.source):
+            raise RegistrationRefused(
+                Status.NOT_ADMITTED, f"its certificate allows {certified}, not {hello.source:#x}"
+            )
 
     def check_own_id(self) -> None:
         """
@@ -351,6 +357,13 @@ class Dialogue:
             )
         if hello.source != 0 and hello.source == self.my_id:
             raise RegistrationRefused(Status.ID_CONFLICT, f"{hello.source:#x} is our own id")
+        said = dict(request.labels)
+        for key, wanted in local.expected_labels:
+            if said.get(key, wanted) != wanted:
+                raise RegistrationRefused(
+                    Status.NOT_ADMITTED,
+                    f"{wanted!r} was expected here as its label {key!r}, not {said[key]!r}",
+                )
         if self._role is Role.RING:
             raise RegistrationRefused(
                 Status.NOT_ADMITTED, "a ring belongs to an endpoint and does not register"

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 from automat import NoTransition
 
+from atbus.busid import Subnet
 from atbus.errors import (
     LocalProtocolError,
     OutOfTurn,
@@ -197,18 +198,24 @@ class Handshake:
         """Whether the registration counts, or has ended."""
         return self._dialogue.finished
 
-    def open(self, now: float, exporter: bytes = b"") -> list[Effect]:
+    def open(
+        self, now: float, exporter: bytes = b"", certified: Subnet | None = None
+    ) -> list[Effect]:
         """
         Begin; the connection is up.
 
         :param now: Seconds on a clock that only goes forward.
         :param exporter: What ties proofs to this one connection, if it is one of TLS; until then
             nobody could know.
+        :param certified: The ids that the certificate of the other side names; None without TLS.
         :returns: What to do.
         :raises LocalProtocolError: If it was open already.
         """
-        if exporter:
-            self._dialogue.local = attrs.evolve(self._dialogue.local, exporter=exporter)
+        if exporter or certified is not None:
+            local = self._dialogue.local
+            self._dialogue.local = attrs.evolve(
+                local, exporter=exporter or local.exporter, certified=certified
+            )
         return self._give(lambda: self._machine.opened(now))
 
     def receive(self, message: Message, raw: bytes, now: float) -> list[Effect]:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 import attrs
 
+from atbus.busid import Subnet
 from atbus.errors import Status
 from atbus.wire.messages import Mode, RegisterRequest, Role
 
@@ -36,6 +37,10 @@ class LocalTerms:
     :param exporter: The TLS exporter of the connection, empty without TLS.
     :param expected_id: The only id the other side may have, 0 if any. A data connection, and a
         dial after a connect notice, know whom they want to meet.
+    :param expected_labels: What the other side may not say otherwise, if it says anything of it: an
+        upstream that was found by its labels has them.
+    :param certified: The ids that the certificate of the other side names; None without TLS, when
+        any will do.
     :param own_nonces: Nonces of this node's other registrations in progress, so that a node that
         dials itself recognizes its own hello.
     """
@@ -54,6 +59,8 @@ class LocalTerms:
     timeout_seconds: float
     exporter: bytes = attrs.field(default=b"", repr=False)
     expected_id: int = 0
+    expected_labels: tuple[tuple[str, str], ...] = ()
+    certified: Subnet | None = None
     own_nonces: Collection[bytes] = attrs.field(default=frozenset(), repr=False, eq=False)
 
 

@@ -2,12 +2,15 @@
 The options of a CONNECT.
 
 Names are read as Go reads them, in any case; a value of the wrong type makes the whole of it
-unreadable. What a second CONNECT does not mention stays as it was.
+unreadable, also where the same name stands once more behind it. What a second CONNECT does not
+mention stays as it was.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
@@ -54,6 +57,17 @@ _FIELDS: Final = {
 }
 _TYPES: Final = {"bool": bool, "int": int, "str": str}
 _INTEGER_BITS: Final = 63
+#: What servers let other servers say here, and nobody else reads.
+_RIGHTS: Final = ("import", "export")
+_LISTS: Final = ("allow", "deny")
+#: Half of a pair, which is no letter.
+_LONE: Final = re.compile("[\ud800-\udfff]")
+
+
+class _Object(tuple[tuple[str, Any], ...]):
+    """An object in JSON: its names and values in order, some perhaps twice."""
+
+    __slots__ = ()
 
 
 def _refuse(name: str) -> Any:
@@ -71,32 +85,60 @@ def read_connect(text: bytes, before: ConnectOptions) -> ConnectOptions:
     """
     try:
         # As Go reads it: what is no UTF-8 stands for a letter, which is none outside of a text.
-        document = json.loads(text.decode(errors="replace"), parse_constant=_refuse)
+        document = json.loads(
+            text.decode(errors="replace"), parse_constant=_refuse, object_pairs_hook=_Object
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if document is None:
         return before
-    if not isinstance(document, dict):
+    if not isinstance(document, _Object):
         raise ValueError("not an object")  # noqa: TRY004 - whatever is wrong is wrong likewise
+    for name, value in document:
+        if _folded(name) in _RIGHTS:
+            _check_rights(value)
     return read_options(document, before)
 
 
-def read_options(document: dict[str, Any], before: ConnectOptions) -> ConnectOptions:
+def _folded(name: str) -> str:
+    # Go takes the long s for an s; the sign for Kelvin is a k to both.
+    return name.lower().replace("\u017f", "s")
+
+
+def _check_rights(value: Any) -> None:
+    """
+    Look at what is not used: lists of subjects.
+
+    :raises ValueError: It is of the wrong type.
+    """
+    if value is None:
+        return
+    if not isinstance(value, _Object):
+        raise ValueError("import and export are objects")  # noqa: TRY004 - as above
+    for name, listed in value:
+        if _folded(name) in _LISTS and listed is not None:
+            is_good = type(listed) is list and all(type(x) in (str, type(None)) for x in listed)
+            if not is_good:
+                raise ValueError(f"{name} is of the wrong type")
+
+
+def read_options(named: Iterable[tuple[str, Any]], before: ConnectOptions) -> ConnectOptions:
     """
     Read what stands in a CONNECT.
 
+    :param named: Names and values, in order.
     :param before: What was known before.
     :returns: What is known now.
     :raises ValueError: A value is of the wrong type.
     """
     changes: dict[str, Any] = {}
-    for key, value in document.items():
-        field = _FIELDS.get(key.lower())
+    for key, value in named:
+        field = _FIELDS.get(_folded(key))
         if field is None or value is None:
             continue
         if type(value) is not _TYPES[str(field.type)]:
             raise ValueError(f"{key} is of the wrong type")
         if type(value) is int and not -1 << _INTEGER_BITS <= value < 1 << _INTEGER_BITS:
             raise ValueError(f"{key} is too large")
-        changes[field.name] = value
+        changes[field.name] = _LONE.sub("\ufffd", value) if type(value) is str else value
     return attrs.evolve(before, **changes)

@@ -242,7 +242,7 @@ class Leafs(ServerLinks):
 
         def judge(fields: dict[str, Any]) -> User | None:
             try:
-                options = read_options(fields, ConnectOptions())
+                options = read_options(fields.items(), ConnectOptions())
             except ValueError:
                 return None
             # As it is then: who was let in is judged again when it has changed.

@@ -1,6 +1,6 @@
 """
 What a gateway tells over HTTP, as nats-server does: ``/varz``, ``/connz``, ``/routez``, ``/leafz``,
-``/subsz`` and ``/healthz``.
+``/subsz`` and ``/healthz``, and ``/`` with the way to them.
 
 Counters are right at the moment of the question: what a client has got a PONG for is in them.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from atbus.nats.accounts import NO_ACCOUNT
@@ -27,7 +26,7 @@ from atbus.nats.monitor_links import (
     describe_peer,
     describe_route,
 )
-from atbus.nats.pages import Listed, Page
+from atbus.nats.pages import Index, Listed, Page
 from atbus.nats.questions import (
     DETAIL,
     Arguments,
@@ -51,6 +50,15 @@ if TYPE_CHECKING:
 _NANOSECONDS: Final = 1_000_000_000
 #: What of a server's health may be left out, all of which is not here.
 _PARTS_OF_HEALTH: Final = ("js-enabled", "js-enabled-only", "js-server-only")
+#: What nats-server calls its pages where it lists them.
+_TITLES: Final = {
+    "varz": "General",
+    "connz": "Connections",
+    "subsz": "Subscriptions",
+    "routez": "Routes",
+    "leafz": "LeafNodes",
+    "healthz": "Health Probe",
+}
 
 
 def monitor_site(gateway: Gateway) -> Site:
@@ -60,7 +68,6 @@ def monitor_site(gateway: Gateway) -> Site:
     :param gateway: What it is about.
     """
     monitor = Monitor(gateway)
-    root = Resource()
     pages: dict[bytes, Callable[[Arguments], dict[str, Any]]] = {
         b"varz": monitor.varz,
         b"connz": monitor.connz,
@@ -70,6 +77,7 @@ def monitor_site(gateway: Gateway) -> Site:
         b"subscriptionsz": monitor.subsz,
         b"healthz": monitor.healthz,
     }
+    root = Index(monitor.refusal_of, partial(monitor.note_request, ""), _TITLES)
     for name, page in pages.items():
         note = partial(monitor.note_request, name.decode())
         root.putChild(name, Page(gateway.reactor, monitor.refusal_of, note, page))
@@ -177,24 +185,30 @@ class Monitor:
         number = read_number(arguments, "cid")
         if number < 0:
             raise BadArgument(f"Error decoding cid: {number}")
+        account, user = arguments.get("acc", ""), arguments.get("user", "")
+        if account:
+            chosen = [each for each in chosen if _account(each) == account]
+        # Only the account and the state count for that, elsewhere as well.
+        total = len(chosen)
         if number:
             chosen = [client for client in chosen if client.number == number]
-        if "user" in arguments:
-            chosen = [each for each in chosen if _user(each) == arguments["user"]]
-        if "acc" in arguments:
-            chosen = [each for each in chosen if _account(each) == arguments["acc"]]
+        if user:
+            chosen = [each for each in chosen if _user(each) == user]
+        if arguments.get("mqtt_client", ""):
+            chosen = []
         by = arguments.get("sort", "") or "cid"
         if by in ("stop", "reason") and state != "closed":
             raise BadArgument(f"sort by {by} only valid on closed connections")
         chosen = _sorted(chosen, by)
         offset, limit = read_range(arguments)
+        limit = 1 if number else limit
         page = chosen[offset : offset + limit]
         now = gateway.wall_seconds()
         return {
             "server_id": gateway.identity.server_id,
             "now": write_time(now),
             "num_connections": len(page),
-            "total": len(chosen),
+            "total": total,
             "offset": offset,
             "limit": limit,
             "connections": Listed(

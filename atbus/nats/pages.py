@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
+from twisted.web.http import FORBIDDEN, NOT_FOUND
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -33,17 +34,69 @@ class Listed:
     describe: Callable[[Any], Any]
 
 
+class Nowhere(Resource):
+    """What is no page, told in the words of nats-server."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        """Say so."""
+        seal(request)
+        request.setResponseCode(NOT_FOUND)
+        return b"404 page not found\n"
+
+
+def _nowhere() -> Nowhere:
+    return Nowhere()  # type: ignore[no-untyped-call]  # untyped in Twisted
+
+
+class Index(Resource):
+    """
+    The page at ``/``, with the way to the others, which are its children.
+
+    :param refusal_of: Says why a question is not answered; None: it is.
+    :param note_request: Called for each that is.
+    :param titles: For people, by the names of the pages.
+    """
+
+    def __init__(
+        self,
+        refusal_of: Callable[[Request], str | None],
+        note_request: Callable[[], None],
+        titles: Mapping[str, str],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._refusal_of = refusal_of
+        self._note_request = note_request
+        links = [f'<a href="./{name}">{title}</a><br>' for name, title in titles.items()]
+        page = ["<!DOCTYPE html>", '<html lang="en">', "<title>atbus</title>", *links, "</html>"]
+        self._text = "\n".join([*page, ""]).encode()
+
+    def getChild(self, path: bytes, request: Request) -> Resource:  # Twisted's name
+        """Give this page for ``/``, and nothing for what is no page."""
+        return _nowhere() if path or request.postpath else self
+
+    def render_GET(self, request: Request) -> bytes:
+        """Show it."""
+        seal(request)
+        refusal = self._refusal_of(request)
+        if refusal is not None:
+            request.setResponseCode(FORBIDDEN)
+            return refusal.encode()
+        self._note_request()
+        request.setHeader("content-type", "text/html; charset=utf-8")
+        return self._text
+
+
 class Page(Resource):
     """
-    One page.
+    One page; there is nothing behind it.
 
     :param reactor: Its turns.
     :param refusal_of: Says why a question is not answered; None: it is.
     :param note_request: Called for each that is.
     :param page: Makes its content.
     """
-
-    isLeaf = True
 
     def __init__(
         self,
@@ -58,12 +111,16 @@ class Page(Resource):
         self._note_request = note_request
         self._page = page
 
+    def getChild(self, path: bytes, request: Request) -> Resource:  # Twisted's name
+        """Give nothing, also for a ``/`` behind the name."""
+        return _nowhere()
+
     def render_GET(self, request: Request) -> bytes | int:
         """Answer; a question that makes no sense is told what is wrong with it."""
         seal(request)
         refusal = self._refusal_of(request)
         if refusal is not None:
-            request.setResponseCode(403)
+            request.setResponseCode(FORBIDDEN)
             return refusal.encode()
         given: dict[bytes, list[bytes]] = request.args or {}
         arguments = {

@@ -17,6 +17,7 @@ from atbus.nats.leaf_settings import LeafSettings, read_leafs
 from atbus.nats.nkeys import Kind, read_key
 from atbus.nats.permissions import read_permissions
 from atbus.nats.tokens import Chain
+from atbus.node.reading_nats import seconds_in
 
 if TYPE_CHECKING:
     from atbus.node.config import NodeConfig
@@ -36,6 +37,8 @@ class TlsSettings:
     :param verify: Whether clients must show one.
     :param optional: Whether a client may do without TLS.
     :param first: Whether TLS comes before INFO: "yes", "no", or "auto" for as the client likes.
+    :param first_seconds: How long a client may be silent that is to say so; None for the usual
+        time.
     """
 
     certificate_file: str
@@ -44,6 +47,7 @@ class TlsSettings:
     verify: bool = False
     optional: bool = False
     first: str = "no"
+    first_seconds: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -142,6 +146,7 @@ def _read_tls(table: Mapping[str, Any]) -> TlsSettings | None:
         verify=table.get("tls_verify", False),
         optional=table.get("tls_optional", False),
         first={True: "yes", False: "no"}.get(first, "auto"),
+        first_seconds=seconds_in(first) if isinstance(first, str) else None,
     )
 
 

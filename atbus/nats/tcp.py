@@ -88,7 +88,9 @@ class TcpClient(Protocol):
             client.open(gateway.info_for(client))
         elif tls.first == "auto":
             self._is_undecided = True
-            self._waiting = gateway.timers.callLater(bounds.TLS_FIRST_SECONDS, self._greet)
+            usual, told = bounds.TLS_FIRST_SECONDS, tls.first_seconds
+            seconds = usual if told is None else told
+            self._waiting = gateway.timers.callLater(seconds, self._greet)
         else:
             self._greet()
         if is_full:

@@ -42,6 +42,23 @@ DENIED_FAULTS_TOLD: Final = 3
 #: the two connections is for nothing; a node that has just learned of us has dialled by then.
 MESH_YIELD_SECONDS: Final = 1.0
 
+#: Between the first two dials of a data stream that is better than the one in use, as between two
+#: dials of one that is missing; twice as long after each.
+BETTER_STREAM_SECONDS: Final = 3.0
+
+#: The longest wait between two of them: an address of another host with the same identity, as in a
+#: container, fails for ever, and one dial in a minute costs nothing.
+BETTER_STREAM_SECONDS_MAX: Final = 60.0
+
+#: A stream that did not answer a FLUSH in time is used so much longer before the next attempt to
+#: change over: what waits there is paused, or very much.
+CHANGE_AGAIN_SECONDS: Final = 5.0
+
 #: Batches on nodes of which the frame is kept for the next neighbor that is told the same: two for
 #: each that is up to date, and some that only one is told in between.
 ROUTE_NOTICES_MAX: Final = 4
+
+#: Frames of all links together that are not acknowledged: sixteen full windows, 80 MiB. Beyond this
+#: those links end on which nothing is acknowledged any more, or more is open than a window, past
+#: which only answers go: somebody reads and never acknowledges. Who is slow stays.
+UNACKNOWLEDGED_ALL_MAX: Final = 262_144

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atbus.errors import Status, Undeliverable
+from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.routing.ring import Key
 from atbus.routing.services import EVERYTHING, Filter, Service, ServiceSet
 
@@ -34,7 +34,10 @@ class Choosing:
         Announce something else than the configuration says that this node offers.
 
         :param service: What; it gets the id of the node. None for what is configured.
+        :raises LocalProtocolError: It is none.
         """
+        if not (service is None or isinstance(service, Service)):
+            raise LocalProtocolError(f"{service!r:.60} is no service")
         self._parts.discovering.offer(service)
 
     def select(
@@ -48,7 +51,12 @@ class Choosing:
             on every node the same.
         :param at_random: Choose by lot; otherwise the one whose turn it is.
         :returns: It, or None when there is none.
+        :raises LocalProtocolError: *where* is no filter, or *key* is no key.
         """
+        if not isinstance(where, Filter):
+            raise LocalProtocolError(f"{where!r:.60} is no filter of services")
+        if not (key is None or isinstance(key, int | str | bytes)):
+            raise LocalProtocolError(f"{key!r:.60} is no key: a number, a text or bytes are")
         if key is not None:
             return self.services.by_hash(key, where)
         if at_random:

@@ -63,7 +63,7 @@ from atbus.node.reading import (
 from atbus.node.reading_compression import read_compression, read_kinds
 from atbus.node.reading_discovery import registry_faults
 from atbus.node.reading_rights import read_ranges, read_rights
-from atbus.node.reading_sources import NOBODY_ASSIGNS, finds_upstreams
+from atbus.node.reading_sources import NOBODY_ASSIGNS, finds_upstreams, hide_upstreams
 from atbus.node.reading_topology import read_records, read_rules
 from atbus.rights import RightsRule
 from atbus.routing.policy import Rule
@@ -257,6 +257,8 @@ class NodeConfig:
         faults.extend(count_faults(self))
         faults.extend(tls_faults(self))
         faults.extend(self._faults_between())
+        if self.mode is Mode.AUTO and not (self.has_upstream or hide_upstreams(faults)):
+            faults.append(NOBODY_ASSIGNS)
         if faults:
             raise ConfigurationError(faults)
 
@@ -420,8 +422,6 @@ class NodeConfig:
                 )
 
     def _faults_between(self) -> Iterator[str]:
-        if self.mode is Mode.AUTO and not self.has_upstream:
-            yield NOBODY_ASSIGNS
         if self.mode is Mode.AUTO and len(self._subnets) >= limits.SUBNETS_MAX:
             count = f"{len(self._subnets)} and the assigned id"
             yield f"subnets: {count} are more than {limits.SUBNETS_MAX}"

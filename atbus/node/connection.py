@@ -36,6 +36,7 @@ from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import Goodbye, GoodbyeAck, Hello, Message, Role
 
 if TYPE_CHECKING:
+    from atbus.busid import Subnet
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
     from atbus.node.link import Link
@@ -50,7 +51,9 @@ class Machine(Protocol):
     def deadline(self) -> float | None:
         """When to tick, seconds."""
 
-    def open(self, now: float, exporter: bytes = b"") -> list[Effect]:
+    def open(
+        self, now: float, exporter: bytes = b"", certified: Subnet | None = None
+    ) -> list[Effect]:
         """Begin."""
 
     def receive(self, message: Message, raw: bytes, now: float) -> list[Effect]:
@@ -100,6 +103,13 @@ class Connection:
     :param role: Control or data; of an accepted connection it is known after HELLO.
     :param upstream: Whether we dialled it to reach our upstream.
     """
+
+    #: Of a data stream beside a better one: whether we, and the other side, send no data on it
+    #: any more. Most are never left: they need no attributes of their own.
+    is_left = False
+    is_left_by_peer = False
+    #: Of a control stream: where we listen, as its registration says.
+    said_addresses: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -172,7 +182,9 @@ class Connection:
         self.channel = channel
         self.opened_at = self._context.now
         self._context.events.on_new_connection(self)
-        self._perform(self._machine.open(self._context.now, channel.exporter))
+        identity = channel.identity
+        certified = None if identity is None else identity.subnet
+        self._perform(self._machine.open(self._context.now, channel.exporter, certified))
 
     def frames_received(self, frames: Sequence[Frame]) -> None:
         """Feed the registration, and from its end on the link."""
@@ -353,13 +365,14 @@ class Connection:
 
     def breach(self, error: RemoteProtocolError) -> None:
         """Report that the other side broke the protocol, tell it so, and close."""
-        self._context.events.on_error(error.status, f"{self}: {error}")
         if self.link is not None:
+            self._context.events.on_error(error.status, f"{self}: {error}")
             goodbye = Goodbye(
                 source=self._context.bus_id, status=error.status, detail=str(error)[:200]
             )
             self.link.put(Notice(goodbye))
         else:
+            # Whoever is refused is reported, once.
             self._perform(self._machine.refuse(error.status, error.detail))
         self.close(error.status, str(error))
 

@@ -171,6 +171,7 @@ class Dialer:
         connection = Connection(
             self._context, self._registrar, machine, address=address, dialled=False
         )
+        connection.said_addresses = self._said[False].addresses
         self.connections.add(connection)
         self.doorway.entered(connection, peer)
         return connection
@@ -248,7 +249,11 @@ class Dialer:
 
         :returns: Fires when the channel is open; fails with `ConnectFailed`.
         """
-        connection = Connection(
+        return self.open(self.data_connection(endpoint, address))
+
+    def data_connection(self, endpoint: Endpoint, address: Address) -> Connection:
+        """Make one data connection to an endpoint, to be opened."""
+        return Connection(
             self._context,
             self._registrar,
             ActiveHandshake(self._terms(Role.DATA, endpoint.bus_id)),
@@ -256,7 +261,6 @@ class Dialer:
             dialled=True,
             role=Role.DATA,
         )
-        return self.open(connection)
 
     def _dial(self, attempt: _Attempt, *, expected_id: int, upstream: bool) -> None:
         attempt.connection = Connection(
@@ -267,6 +271,7 @@ class Dialer:
             dialled=True,
             upstream=upstream,
         )
+        attempt.connection.said_addresses = self._said[upstream].addresses
         dialling = self.open(attempt.connection)
         attempt.dialling = dialling
         dialling.addErrback(lambda failure: self._dial_failed(attempt, failure))
@@ -419,6 +424,7 @@ class Dialer:
         config = context.config
         nonce = os.urandom(limits.NONCE_BYTES)
         self._nonces.append(nonce)
+        by_record = upstream and bool(expected_id)
         mode = context.mode if not context.bus_id or context.mode is Mode.TEMPORARY else Mode.NODE
         return LocalTerms(
             bus_id=context.bus_id,
@@ -436,6 +442,8 @@ class Dialer:
             tokens=config.access_tokens,
             timeout_seconds=config.handshake_seconds,
             expected_id=expected_id,
+            # Whoever stands in the configuration is meant, whatever labels it has.
+            expected_labels=tuple(config.upstream_labels.items()) if by_record else (),
         )
 
     @property

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from atbus import limits
+from atbus.busid import Subnet
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.fitting import fit
 from atbus.node.outbox import Kept, Relayed, Routed, Run, Spread
@@ -66,7 +67,7 @@ class Endpoint:
         "control", "data", "data_attempts", "data_dialled_at", "data_dialling",
         "data_missing_since", "gate", "heartbeat", "in_publication_bytes", "in_publications",
         "is_long", "last_pong_at", "out_publication_bytes", "out_publications", "peer",
-        "pending", "position", "removed", "ring", "rings", "rtt_seconds", "temporary",
+        "pending", "position", "removed", "ring", "rings", "rtt_seconds", "stream", "temporary",
         "vouched", "was_upstream",
     )  # fmt: skip
 
@@ -80,6 +81,8 @@ class Endpoint:
         self.data: list[Connection] = []
         self.rings: list[RingConnection] = []
         self.ring: RingConnection | None = None
+        # The data stream that we use, or would without the ring.
+        self.stream: Connection | None = None
         self.gate = Gate.CLOSED
         self.is_long = False
         self.removed: Status | None = None
@@ -129,6 +132,13 @@ class Endpoint:
         return min(self.peer.frame_max, self._context.config.frame_bytes_far)
 
     @property
+    def certified(self) -> Subnet | None:
+        """The ids that its certificate names; None without one."""
+        channel = None if self.control is None else self.control.channel
+        identity = None if channel is None else channel.identity
+        return None if identity is None else identity.subnet
+
+    @property
     def connections(self) -> list[Connection]:
         """Every connection, control first."""
         control = [] if self.control is None else [self.control]
@@ -149,10 +159,48 @@ class Endpoint:
     @property
     def stream_link(self) -> Link | None:
         """The link of the data stream, also while data travels another one."""
-        for connection in self.data:
-            if connection.link is not None and not connection.leaving:
-                return connection.link
-        return None
+        stream = self.stream
+        # Asked for each message, so the usual case is decided here.
+        if stream is None or stream.link is None or stream.leaving or stream.closed is not None:
+            stream = self.best_stream
+        return None if stream is None else stream.link
+
+    @property
+    def channel(self) -> Connection | None:
+        """The ring or the stream that data travels, whether the gate is open or not."""
+        link = self.data_link
+        return None if link is None else link.connection
+
+    @property
+    def best_stream(self) -> Connection | None:
+        """The data stream to use: the best one, and of equals the one that is in use."""
+        usable = filter(self.takes_data, self.data)
+        return min(usable, key=lambda s: (self._demerit(s), s is not self.stream), default=None)
+
+    @property
+    def has_stream(self) -> bool:
+        """Tell whether there is a data stream on which both sides send."""
+        return any(self.takes_data(s) and not s.is_left_by_peer for s in self.data)
+
+    def worse_streams(self) -> list[Connection]:
+        """List the data streams beside a better one that carry nothing of ours any more."""
+        best, used = self.best_stream, self.channel
+        if best is None or len(self.data) < 2:
+            return []
+        least = self._demerit(best)
+        others = (s for s in self.data if s is not used and self.takes_data(s))
+        return [stream for stream in others if self._demerit(stream) > least]
+
+    @staticmethod
+    def takes_data(stream: Connection) -> bool:
+        """Tell whether we may send data on a stream."""
+        return stream.registered and not (stream.leaving or stream.is_left)
+
+    def _demerit(self, stream: Connection) -> tuple[bool, bool, int]:
+        """Reckon why not to use a stream; what a certificate has proven comes before all."""
+        proven = self.control is not None and self.control.address.is_tls
+        unproven = proven and not stream.address.is_tls
+        return unproven, stream.is_left_by_peer, stream.address.rank
 
     @property
     def control_link(self) -> Link | None:

@@ -61,17 +61,28 @@ class Floodgate:
         if meter.is_full(now):
             self._named.discard(connection)
         debt_seconds = meter.spend(cost_bytes, now)
-        channel = connection.channel
-        if debt_seconds <= 0 or channel is None or channel in self._held:
+        if debt_seconds <= 0 or not self.hold(connection, debt_seconds):
             return
-        self._held[channel] = now + min(debt_seconds, bounds.HOLD_SECONDS)
-        channel.pause_reading()
-        self._context.statistics.reading_held += 1
         if connection not in self._named:
             self._named.add(connection)
             who = connection.endpoint or connection
             detail = f"{who} announces more than it may, and is read slowly"
             self._context.events.on_error(Status.OVERLOADED, detail)
+
+    def hold(self, connection: Connection, seconds: float = bounds.HOLD_SECONDS) -> bool:
+        """
+        Read nothing of a connection for a while.
+
+        :param seconds: How long; no longer than anybody may be held.
+        :returns: Whether that is new.
+        """
+        channel = connection.channel
+        if channel is None or channel in self._held:
+            return False
+        self._held[channel] = self._context.now + min(seconds, bounds.HOLD_SECONDS)
+        channel.pause_reading()
+        self._context.statistics.reading_held += 1
+        return True
 
     def sweep(self) -> None:
         """Read again where the time is over."""

@@ -111,7 +111,7 @@ class InterestTalk:
         """What this node can do, to be said in HELLO."""
         if self._context.mode is Mode.TEMPORARY:
             return Capability(0)
-        return Capability.SUBJECTS | Capability.GATES | Capability.ZONES
+        return Capability.SUBJECTS | Capability.GATES | Capability.ZONES | Capability.TALLIES
 
     # Who takes part.
 
@@ -265,7 +265,8 @@ class InterestTalk:
         digest = self._interests.digest_of(bus_id)
         refusal = self._refusal(bus_id, question)
         wanted = tuple(Wanted(entry.subject, entry.queue) for entry in question.entries)
-        if refusal is None and not self._barriers.may_ask(bus_id, wanted):
+        others = len(self._interests.neighbors) - 1
+        if refusal is None and not self._barriers.may_ask(bus_id, wanted, others):
             detail = f"{format_bus_id(bus_id)} asks of too much at once"
             refusal = InterestRefusal(Status.BACKPRESSURE, self._context.bus_id, detail)
         answer = Answer(bus_id, question.barrier, question.generation, digest, refusal)

@@ -79,6 +79,9 @@ class Judge:
         self.may_move: Callable[[], bool]
         self._positions: dict[Connection, Position] = {}
         self._calls: dict[_Asking, IDelayedCall] = {}
+        # Who is registered, as the rules see it, with what that follows from: it is asked for each
+        # who comes, and nearly all of them are as they were.
+        self._described: dict[Endpoint, tuple[object, Registered]] = {}
 
     def judge(self, connection: Connection, question: AskAdmission) -> None:
         """Answer a connection's question, now or when the holder of the id has been asked."""
@@ -206,6 +209,10 @@ class Judge:
         else:
             self._look_later(asking)
 
+    def forget(self, endpoint: Endpoint) -> None:
+        """Keep nothing of somebody who is removed."""
+        self._described.pop(endpoint, None)
+
     def close(self) -> None:
         """Ask nobody any more."""
         calls, self._calls = self._calls, {}
@@ -267,8 +274,15 @@ class Judge:
         return None
 
     def _registered(self) -> list[Registered]:
-        found = [_as_registered(endpoint) for endpoint in self._registrar.endpoints.values()]
-        found.extend(_as_registered(endpoint) for endpoint in self._registrar.temporary)
+        found = []
+        for endpoint in (*self._registrar.endpoints.values(), *self._registrar.temporary):
+            control = endpoint.control
+            dialled = None if control is None else control.dialled
+            matters = (endpoint.peer, endpoint.position, dialled)
+            known = self._described.get(endpoint)
+            if known is None or known[0] != matters:
+                known = self._described[endpoint] = (matters, _as_registered(endpoint))
+            found.append(known[1])
         return found
 
 

@@ -75,6 +75,8 @@ class Leaving:
         # Also those: who is asked to move by a neighbor that drains, and who answers to that.
         self.on_asked: Callable[[Endpoint], None]
         self.on_answered: Callable[[Endpoint, DrainAck], None]
+        # And who uses another data stream, when the neighbor sends nothing on one any more.
+        self.on_stream_left: Callable[[Connection], None]
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
@@ -149,8 +151,11 @@ class Leaving:
             if isinstance(message, DrainAck):
                 self.on_answered(endpoint, message)
             return
+        stream = link.connection
+        if stream.role is Role.DATA and not any(stream in f.asked for f in self._farewells):
+            self.on_stream_left(stream)
         for farewell in self._farewells:
-            farewell.unanswered.discard(link.connection)
+            farewell.unanswered.discard(stream)
             if link.connection.role is Role.RING and endpoint is not None:
                 farewell.unanswered.difference_update(endpoint.data)
         self._look()

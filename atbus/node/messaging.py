@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from atbus import limits
+from atbus.busid import check_bus_id
 from atbus.errors import LocalProtocolError
 from atbus.node.answering import LATER, Responder, check_callable
 from atbus.node.current import Delivery
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.outlet import Outlet
+from atbus.node.sending import check_kind
 from atbus.node.stream_port import StreamPort
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ class Messaging:
         :param trace: Whether relays note their ids, for the receiver's ``current.path``.
         :returns: The message's sequence, never 0.
         :raises Undeliverable: It was not accepted; ``status`` says why.
-        :raises LocalProtocolError: The target, the kind or the payload is not one.
+        :raises LocalProtocolError: The target, the kind, the payload, the hop limit or what is
+            excluded is not one.
         """
         if hop_limit is None and not exclude and not no_upstream and not trace:
             # Most messages join a run that is open: they are counted when it is closed. `is`, for
@@ -163,7 +166,10 @@ class Messaging:
         :param kind: Of every message.
         :returns: An ``IConsumer``; producers that are registered with it pause while the target
             takes no more. Its ``done`` fires when all is sent, or fails with `Undeliverable`.
+        :raises LocalProtocolError: The target or the kind is none.
         """
+        check_bus_id(target)
+        check_kind(kind)
         parts = self._parts
         kept_bytes_max = parts.context.config.queued_bytes_hard
         return Outlet(parts.sender, parts.writers, target, kind, kept_bytes_max)
@@ -224,6 +230,7 @@ class Messaging:
         :param target: Who asked.
         :param in_reply_to: The request's sequence.
         :returns: The answer's sequence.
+        :raises LocalProtocolError: The target, the sequence or the payload is none.
         :raises Undeliverable: The answer was not accepted; ``status`` says why.
         """
         return self._parts.sender.reply(target, in_reply_to, payload)

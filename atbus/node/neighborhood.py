@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from atbus.address import Address, as_address
-from atbus.busid import BusId
+from atbus.busid import BusId, check_bus_id, check_bus_ids
+from atbus.errors import LocalProtocolError
+from atbus.node.answering import check_callable
 from atbus.node.endpoint import Endpoint
 from atbus.node.hop import NextHop, describe_hop
 from atbus.node.report import PeerReport
@@ -45,7 +47,9 @@ class Neighborhood:
         Say what a neighbor wants, for itself and for those behind it.
 
         :returns: Each pattern and queue group, with the number of its members.
+        :raises LocalProtocolError: It is no bus id.
         """
+        check_bus_id(bus_id)
         return MappingProxyType(wholes(self._parts.subjects.talk.wanted_by(bus_id)))
 
     @property
@@ -102,7 +106,14 @@ class Neighborhood:
         return self._parts.context.draining
 
     def relation_to(self, bus_id: int) -> Relation:
-        """Say how a node stands to this one."""
+        """
+        Say how a node stands to this one.
+
+        :returns: The relation; `INVALID` for 0 and for numbers that no node can have.
+        :raises LocalProtocolError: It is no number.
+        """
+        if not isinstance(bus_id, int):
+            check_bus_id(bus_id)
         return self._parts.context.table.relation_to(BusId(bus_id))
 
     def next_hop(
@@ -111,8 +122,14 @@ class Neighborhood:
         """
         Say where a message would go now.
 
+        :param exclude: Neighbors that must not be the next hop.
+        :param no_upstream: Whether the default route does not count.
         :raises Undeliverable: There is no way, as from a node to itself; ``status`` says why.
+        :raises LocalProtocolError: It is no number, or what is excluded is no ids.
         """
+        if not isinstance(bus_id, int):
+            check_bus_id(bus_id)
+        check_bus_ids(exclude)
         parts = self._parts
         return describe_hop(
             parts.context, parts.traffic, bus_id, exclude=exclude, no_upstream=no_upstream
@@ -134,5 +151,9 @@ class Neighborhood:
         :param where: Which nodes: labels with the value, or the values, that will do, or a function
             that is called with a `Record`; None for all. A node that no longer fits goes down.
         :returns: Its ``cancel`` ends the watch.
+        :raises LocalProtocolError: The callback cannot be called, or *where* is none of these.
         """
+        check_callable(callback)
+        if not (where is None or callable(where) or isinstance(where, Mapping)):
+            raise LocalProtocolError(f"{where!r:.60} says of no node whether it is meant")
         return self._parts.topology.watch(callback, where)

@@ -53,7 +53,8 @@ _CONNECTIONS: Final = {
     "upstream_labels": Option(
         kind="table of texts",
         meaning="Choose the upstream among the known nodes with these labels, each node another "
-        "one, so that the load spreads; while none is known, by address.",
+        "one, so that the load spreads; while none is known, by address. Who is found has to have "
+        "the id of its record, and may not say of itself that it has other labels.",
     ),
     "upstream_return_seconds": seconds(
         "How long to stay below a second choice before going back to the best candidate, if "
@@ -62,7 +63,8 @@ _CONNECTIONS: Final = {
     "peer_labels": Option(
         kind="table of texts",
         meaning="Stay connected to all known nodes with these labels, as far as the policy allows "
-        "it: the proxies of a group to each other.",
+        "it: the proxies of a group to each other. Neighbors tell of them unless route_table is "
+        '"upstream" or "off".',
         reloadable=True,
     ),
     "topology": Option(
@@ -119,7 +121,7 @@ _CONNECTIONS: Final = {
         kind="text",
         meaning='What neighbors are asked to tell of other nodes: "full" (everything), "upstream" '
         '(nothing, the upstream will do), "auto" (everything, from the first neighbor on that is '
-        'not the upstream), or "off", which also tells nothing.',
+        'not the upstream, and with peer_labels at once), or "off", which also tells nothing.',
     ),
     "queue_policy": Option(
         kind="text",
@@ -256,7 +258,8 @@ _LIMITS: Final = {
         "How long a connection may take to register.", "limits.handshake_seconds"
     ),
     "pending_handshakes": count(
-        "Connections per listener that have not registered yet; beyond it the oldest goes.",
+        "Connections that have not registered yet, to all network addresses of the node, and as "
+        "many to its unix sockets; beyond it the oldest that has said nothing goes.",
         "limits.pending_handshakes",
         most=65_536,
     ),

@@ -29,6 +29,7 @@ from atbus.node.config import NodeConfig
 from atbus.node.connection import Connection
 from atbus.node.context import Context, Timers, Turn
 from atbus.node.credentials import credentials_of
+from atbus.node.data_streams import DataStreams
 from atbus.node.delivery import Inbox
 from atbus.node.dialer import Dialer
 from atbus.node.directs import Directs
@@ -112,6 +113,12 @@ class Parts:
             takes_self=True,
         ),
     )
+    data_streams: DataStreams = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda self: DataStreams(self.context, self.registrar, self.dialer), takes_self=True
+        ),
+    )
     floodgate: Floodgate = attrs.field(
         init=False, default=attrs.Factory(lambda self: Floodgate(self.context), takes_self=True)
     )
@@ -174,7 +181,7 @@ def _make(
     built_in = {**admin.commands, **subjects.admin.commands, **commands_about(discovering.services)}
     commands = admin.asked = Commands(context, traffic, built_in)
     route_table = admin.route_table = RouteTable(context, registrar, topology)
-    paths = Paths(context, registrar, traffic, dialer)
+    paths = Paths(context, registrar, traffic)
     rings = Rings(context, registrar, dialer, paths)
     lanes = admin.lanes = Lanes(context, registrar, rings, dialer, options, reactor)
     directs = admin.directs = Directs(context, topology, traffic, dialer)
@@ -221,7 +228,8 @@ def _sweeps(made: Parts) -> tuple[Callable[[], None], ...]:
     """Say who looks now and then what is due."""
     return (
         made.subjects.sweep,
-        made.paths.sweep,
+        made.traffic.moves.sweep,
+        made.data_streams.sweep,
         made.rings.sweep,
         made.lanes.sweep,
         made.pressure.sweep,
@@ -254,6 +262,7 @@ def _connect(context: Context, made: Parts) -> None:
     def removed(endpoint: Endpoint, status: Status) -> None:
         made.pulse.forget(endpoint)
         made.paths.lost(endpoint)
+        made.data_streams.forget(endpoint)
         made.rings.forget(endpoint, status)
         made.lanes.forget(endpoint)
         pressure.removed(endpoint)
@@ -270,6 +279,8 @@ def _connect(context: Context, made: Parts) -> None:
         made.writers.look_soon()
 
     def controlled(endpoint: Endpoint) -> None:
+        # One may have come while it registered.
+        running.tell_addresses(endpoint)
         made.pulse.watch(endpoint)
         pressure.control_up(endpoint)
         made.subjects.talk.control_up(endpoint)
@@ -301,10 +312,7 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.on_data = pressure.data_up
     registrar.on_leaving = made.paths.leave
     registrar.on_data_lost = made.paths.data_lost
-    registrar.on_needs_data = made.paths.need_data
     registrar.on_removed = removed
-    registrar.on_refused = made.dialer.refused
-    registrar.on_closed = made.dialer.closed
     registrar.is_expected = made.dialer.expects
     running.wire(made)
 
@@ -325,7 +333,7 @@ def _connect_moves(made: Parts) -> None:
 
 
 def _connect_rings(made: Parts) -> None:
-    """Open one-way channels where there is a way, and take note of those that end."""
+    """Open the channels that there may be, and take note of those that end."""
     registrar = made.registrar
 
     def opened(endpoint: Endpoint) -> None:
@@ -333,7 +341,12 @@ def _connect_rings(made: Parts) -> None:
         made.rings.look(endpoint)
 
     made.paths.available = opened
-    registrar.on_stream_lost = made.paths.stream_lost
+    registrar.on_refused = made.dialer.refused
+    registrar.on_closed = made.dialer.closed
+    registrar.on_needs_data = made.data_streams.need
+    registrar.on_stream = made.data_streams.choose = made.rings.choose
+    registrar.on_stream_lost = made.paths.channel_lost
+    made.leaving.on_stream_left = made.data_streams.left_by_peer
     registrar.on_ring_lost = made.rings.lost
     registrar.on_stream_closed = made.lanes.stream_closed
     made.rings.on_ended = made.lanes.ring_ended
@@ -352,6 +365,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
+    route_table.hold = made.floodgate.hold
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()
@@ -361,6 +375,11 @@ def _connect_topology(context: Context, made: Parts) -> None:
     def entered(endpoint: Endpoint) -> None:
         topology.entered(endpoint)
         directs.entered(endpoint)
+
+    def announced(bus_id: int, addresses: tuple[str, ...]) -> None:
+        topology.addresses_changed(bus_id, addresses)
+        if (endpoint := registrar.endpoints.get(bus_id)) is not None:
+            made.data_streams.addresses_changed(endpoint)
 
     def leaving(endpoint: Endpoint) -> None:
         made.subjects.talk.lost(endpoint)
@@ -386,7 +405,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     registrar.on_available = available
     registrar.on_entered = entered
     registrar.on_left = topology.left
-    registrar.on_addresses = topology.addresses_changed
+    registrar.on_addresses = announced
     made.traffic.on_wanted = partial(directs.wanted, relayed=True)
     made.sender.on_wanted = directs.wanted
     made.traffic.hold = directs.hold

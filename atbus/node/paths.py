@@ -1,5 +1,5 @@
 """
-Opening the way to an endpoint, and keeping a data connection to it.
+Opening the way to an endpoint, and choosing the channel behind it.
 
 A sibling that becomes reachable directly was reached through the upstream before. What is still on
 that way must not be overtaken: a FLUSH goes down it, addressed to the sibling itself, and until the
@@ -10,6 +10,9 @@ is left, it is the same the other way round.
 
 A relay that has no way to the sibling drops the FLUSH, and an answer may be lost: as in
 `atbus.node.moves`, the way opens as soon as the FLUSH and all that went before it is acknowledged.
+
+Between two channels of one endpoint it is the same. A data stream beside a better one is left for
+good: DRAIN_ACK says so, behind all that was sent there (wire protocol, section 5.5).
 """
 
 from __future__ import annotations
@@ -18,55 +21,36 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError
-from twisted.python.failure import Failure
-
 from atbus import limits
-from atbus.address import Address, Locality
+from atbus.address import Scheme
 from atbus.busid import BusId
-from atbus.errors import ConnectFailed, Status
+from atbus.errors import Status
+from atbus.node import bounds
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
-from atbus.node.identity import distance_to
 from atbus.node.moves import MOVE, Flushed, order_given_up
-from atbus.node.outbox import Relayed, Routed, Run
+from atbus.node.outbox import Notice, Relayed, Routed, Run
+from atbus.node.ring import RingConnection
 from atbus.routing.change import Effect, OpenPath, PathChanges, SendFlush
-from atbus.routing.dial_plan import data_addresses
 from atbus.routing.table import Position
-from atbus.wire.messages import Flush, FlushAck, Mode
+from atbus.wire.messages import DrainAck, Flush, FlushAck
 
 if TYPE_CHECKING:
+    from atbus.node.connection import Connection
     from atbus.node.context import Context
-    from atbus.node.dialer import Dialer
     from atbus.node.link import Link
     from atbus.node.registrar import Registrar
-    from atbus.node.ring import RingConnection
     from atbus.node.traffic import Traffic
     from atbus.wire.head import Head
 
 # Marks the tokens of flushes between the channels of one endpoint.
 _SWITCH = 1 << 63
-# What stands for the stream among the numbers of rings.
-_STREAM = 0
-
-# A channel of an endpoint: its bus id, and the number of a ring or what stands for the stream.
-_Channel = tuple[int, int]
-
-
-def _channel(endpoint: Endpoint, ring: RingConnection | None) -> _Channel:
-    return endpoint.bus_id, _STREAM if ring is None else ring.number
 
 
 class Paths:
     """Open and close the gates of endpoints, and choose the channel behind them."""
 
-    def __init__(
-        self,
-        context: Context,
-        registrar: Registrar,
-        traffic: Traffic,
-        dialer: Dialer,
-    ) -> None:
+    def __init__(self, context: Context, registrar: Registrar, traffic: Traffic) -> None:
         # Called when an endpoint's gate has opened; set by the node, which wires its parts.
         self.available: Callable[[Endpoint], None]
         # Called with an endpoint that leaves, or is left.
@@ -75,14 +59,17 @@ class Paths:
         self._registrar = registrar
         self._traffic = traffic
         self._moves = traffic.moves
-        self._dialer = dialer
         self._changes: PathChanges[int, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
         # Between the channels of one endpoint.
-        self._switches: PathChanges[_Channel, None] = PathChanges(
+        self._switches: PathChanges[Connection, None] = PathChanges(
             bytes_max=0, count_max=1, seconds=limits.FLUSH_SECONDS
         )
+        # Until when an endpoint stays on a stream of which the FLUSH was not answered in time.
+        self._stays_until: dict[Endpoint, float] = {}
+        # What data took to an endpoint before it had no channel at all.
+        self._before: dict[Endpoint, Scheme] = {}
         # The way that a FLUSH to a destination has taken.
         self._left: dict[int, int] = {}
         # Destinations whose FLUSH nobody carries any more, with its token and the way it took.
@@ -186,74 +173,120 @@ class Paths:
 
     def change_channel(self, endpoint: Endpoint, ring: RingConnection | None) -> None:
         """
-        Let data to an endpoint take a ring, or the stream, without overtaking what took the other.
+        Let data to an endpoint take a ring, or a stream, without overtaking what took another one.
 
-        :param ring: None for the stream.
+        :param ring: None for the best of the streams.
         """
-        old, new = _channel(endpoint, endpoint.ring), _channel(endpoint, ring)
-        now = self._context.now
-        if endpoint.gate is Gate.CHANGING:
-            self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, now))
-        elif old == new:
+        old, new = endpoint.channel, ring or endpoint.best_stream
+        if endpoint.gate in (Gate.CLOSED, Gate.FLUSHING):
+            # Nothing has gone there directly yet.
+            self._use(endpoint, new)
+        elif old is None or new is None:
             return
-        elif endpoint.gate is Gate.OPEN and endpoint.data_link is not None:
+        elif endpoint.gate is Gate.CHANGING:
+            self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, self._context.now))
+        elif endpoint.gate is not Gate.OPEN:
+            return
+        elif old is new:
+            self._leave_worse(endpoint)
+        elif not (_are_streams(old, new) and self._stays(endpoint)):
             endpoint.gate = Gate.CHANGING
             self._traffic.changed()
-            self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, now))
-        elif endpoint.gate in (Gate.CLOSED, Gate.FLUSHING):
-            # Nothing has gone there directly yet.
-            endpoint.ring = ring
+            self._obey_switch(self._switches.begin(endpoint.bus_id, old, new, self._context.now))
 
-    def channel_lost(self, endpoint: Endpoint, ring: RingConnection | None) -> None:
-        """
-        Learn that a channel of an endpoint is gone.
-
-        :param ring: None for the stream.
-        """
-        was_used = ring is not None and ring is endpoint.ring
-        if was_used:
+    def channel_lost(self, endpoint: Endpoint, channel: Connection) -> None:
+        """Learn that a ring, or a stream, is gone."""
+        was_used = channel is (endpoint.ring or endpoint.stream)
+        self._obey_switch(self._switches.lost(channel))
+        if channel is endpoint.ring:
             endpoint.ring = None
             self._traffic.changed()
-        self._obey_switch(self._switches.lost(_channel(endpoint, ring)))
-        if was_used:
-            # What the ring has not taken is sent again before anybody hears of it.
+        elif channel is endpoint.stream:
+            endpoint.stream = endpoint.best_stream
+        else:
+            return
+        if was_used and endpoint.channel is None:
+            self._before.setdefault(endpoint, channel.address.scheme)
+        elif was_used:
+            # What it has not taken is sent again before anybody hears of it.
             self._context.turn.at_end(lambda: self._tell_broken(endpoint))
 
     def _tell_broken(self, endpoint: Endpoint) -> None:
-        """Say that the stream has taken the place of a ring, unless more has happened since."""
-        link = endpoint.stream_link
-        if endpoint.ring is None and link is not None and endpoint.removed is None:
-            self._context.events.on_channel_changed(endpoint, link.connection)
+        """Say what has taken the place of a channel that broke, unless more has happened since."""
+        used = endpoint.channel
+        if used is not None and endpoint.gate is Gate.OPEN and endpoint.removed is None:
+            self._context.events.on_channel_changed(endpoint, used)
 
-    def _obey_switch(self, effects: list[Effect[_Channel, None]]) -> None:
+    def _obey_switch(self, effects: list[Effect[Connection, None]]) -> None:
         for effect in effects:
             endpoint = self._registrar.endpoints.get(effect.destination)
             match effect:
-                case SendFlush(token=token):
-                    link = None if endpoint is None else endpoint.data_link
-                    if link is None:
-                        self._obey_switch(self._switches.lost(effect.path))
+                case SendFlush(path=channel, token=token):
+                    if channel.link is None:
+                        self._obey_switch(self._switches.lost(channel))
                     else:
-                        link.put(Routed.of(self._flush(effect.destination, token | _SWITCH)))
-                case OpenPath(path=(_, number)):
-                    if not effect.order_kept:
+                        flush = self._flush(effect.destination, token | _SWITCH)
+                        channel.link.put(Routed.of(flush))
+                case OpenPath(path=channel, status=status):
+                    is_changing = endpoint is not None and endpoint.gate is Gate.CHANGING
+                    if status is Status.TIMEOUT and endpoint is not None and is_changing:
+                        channel = self._old_if_slow(endpoint, channel)
+                    if not effect.order_kept and channel is effect.path:
                         order_given_up(self._context, effect)
-                    if endpoint is not None and endpoint.gate is Gate.CHANGING:
-                        self._change(endpoint, number)
+                    if endpoint is not None and is_changing:
+                        self._change(endpoint, channel)
         self._set_alarm()
 
-    def _change(self, endpoint: Endpoint, number: int) -> None:
+    def _old_if_slow(self, endpoint: Endpoint, new: Connection) -> Connection:
+        """
+        Stay for a while on a stream whose FLUSH waits for what is held there.
+
+        Nothing has left it, so the order holds; what is better can wait.
+        """
+        old = endpoint.channel
+        if old is None or not _are_streams(old, new):
+            return new
+        self._stays_until[endpoint] = self._context.now + bounds.CHANGE_AGAIN_SECONDS
+        return old
+
+    def _stays(self, endpoint: Endpoint) -> bool:
+        if self._stays_until.get(endpoint, self._context.now) > self._context.now:
+            return True
+        self._stays_until.pop(endpoint, None)
+        return False
+
+    def _use(self, endpoint: Endpoint, channel: Connection | None) -> None:
+        """Let data take a channel, if it can be used; else the best stream."""
+        endpoint.ring = None
+        if isinstance(channel, RingConnection):
+            endpoint.ring = channel if channel.usable else None
+        elif channel is not None and endpoint.takes_data(channel):
+            endpoint.stream = channel
+            return
+        endpoint.stream = endpoint.best_stream
+
+    def _change(self, endpoint: Endpoint, channel: Connection) -> None:
         """Open the way again, on another channel or on the old one."""
-        ring = next((r for r in endpoint.rings if r.number == number and r.usable), None)
-        changed = ring is not endpoint.ring
-        endpoint.ring = ring
-        if endpoint.data_link is None:
+        # Also one that is gone.
+        old = endpoint.ring or endpoint.stream
+        self._use(endpoint, channel)
+        used = endpoint.channel
+        if used is None:
             endpoint.gate = Gate.CLOSED
             return
         self._open(endpoint)
-        link = endpoint.data_link
-        if changed and link is not None:
-            self._context.events.on_channel_changed(endpoint, link.connection)
+        if used is not old:
+            self._context.events.on_channel_changed(endpoint, used)
+
+    def _leave_worse(self, endpoint: Endpoint) -> None:
+        """Say on each stream beside a better one that nothing more is sent there."""
+        if endpoint.ring is not None:
+            # What went over a stream has arrived.
+            endpoint.stream = endpoint.best_stream
+        for stream in endpoint.worse_streams():
+            if stream.link is not None:
+                stream.is_left = True
+                stream.link.put(Notice(DrainAck(source=self._context.bus_id)))
 
     def _open(self, endpoint: Endpoint) -> None:
         link = endpoint.data_link
@@ -269,7 +302,11 @@ class Paths:
             if status is not None:
                 self._traffic.lost((item,), status)
         self._traffic.changed()
+        self._leave_worse(endpoint)
         self.available(endpoint)
+        before = self._before.pop(endpoint, link.connection.address.scheme)
+        if before is not link.connection.address.scheme:
+            self._context.events.on_channel_changed(endpoint, link.connection)
 
     def leave(self, endpoint: Endpoint) -> None:
         """
@@ -285,8 +322,9 @@ class Paths:
         self._registrar.look_where(endpoint)
         if endpoint.gate is Gate.CHANGING:
             # Nothing has left the channel used until now, so the order holds on it.
-            stay = _channel(endpoint, endpoint.ring)
-            self._obey_switch(self._switches.begin(bus_id, stay, stay, self._context.now))
+            stay = endpoint.channel
+            if stay is not None:
+                self._obey_switch(self._switches.begin(bus_id, stay, stay, self._context.now))
         other = self._traffic.hop_to(bus_id, exclude=(bus_id,))
         if (
             endpoint.position is not Position.PEER
@@ -316,11 +354,6 @@ class Paths:
         """End the changes that led to or away from a data connection that is gone."""
         self._obey(self._changes.lost(endpoint.bus_id))
         self._moves.lost(endpoint)
-        self.stream_lost(endpoint)
-
-    def stream_lost(self, endpoint: Endpoint) -> None:
-        """End the changes that led to or away from the stream of an endpoint."""
-        self.channel_lost(endpoint, None)
 
     def flush_answered(self, link: Link, frame: bytes, head: Head) -> None:
         """Take the answer to a flush of ours; pass other nodes' answers on."""
@@ -342,6 +375,8 @@ class Paths:
     def lost(self, endpoint: Endpoint) -> None:
         """Forget changes that concern an endpoint that is gone."""
         self._switches.forget(endpoint.bus_id)
+        self._stays_until.pop(endpoint, None)
+        self._before.pop(endpoint, None)
         self._changes.forget(endpoint.bus_id)
         self._left.pop(endpoint.bus_id, None)
         self._obey(self._changes.lost(endpoint.bus_id))
@@ -359,71 +394,6 @@ class Paths:
         self._moves.close()
         self._traffic.verifier.close()
 
-    # The data connection.
 
-    def need_data(self, endpoint: Endpoint) -> None:
-        """Dial a data connection, if it is for us to dial."""
-        if endpoint.stream_link is not None:
-            return
-        now = self._context.now
-        if endpoint.data_missing_since is None:
-            endpoint.data_missing_since = now
-        control = endpoint.control
-        if (
-            endpoint.removed is not None
-            or endpoint.data_dialling
-            or control is None
-            or not control.dialled
-            or self._context.mode is Mode.TEMPORARY
-            or endpoint.gate is Gate.DRAINING
-        ):
-            return
-        endpoint.data_dialling = True
-        endpoint.data_dialled_at = now
-        addresses = self._stream_addresses(endpoint, control.address)
-        address = addresses[min(endpoint.data_attempts, len(addresses) - 1)]
-        endpoint.data_attempts += 1
-        dialling = self._dialer.connect_data(endpoint, address)
-
-        def failed(failure: Failure) -> None:
-            if failure.trap(ConnectFailed, CancelledError) is ConnectFailed:
-                self._context.events.on_error(Status.CONNECT_FAILED, str(failure.value))
-                if address != control.address:
-                    self.need_data(endpoint)
-
-        def done(result: object) -> object:
-            endpoint.data_dialling = False
-            return result
-
-        dialling.addBoth(done).addErrback(failed)
-
-    def _stream_addresses(self, endpoint: Endpoint, control: Address) -> list[Address]:
-        """
-        List where to dial data, the best first, one for each attempt; the control stream's is last.
-
-        What a certificate has proven is not left for a stream that proves nothing.
-        """
-        neighbor = self._context.table.get(BusId(endpoint.bus_id))
-        if neighbor is None or control.is_tls:
-            return [control]
-        told = endpoint.peer.request
-        distance = distance_to(self._context.identity, told.host, told.process)
-        near = distance is not Locality.NETWORK
-        # One-way channels are opened by those who write to them.
-        found = data_addresses(
-            control, neighbor.listens, dialled=True, same_host=near, same_process=False
-        )
-        return [address for address in found if address.is_duplex]
-
-    def sweep(self) -> None:
-        """Dial again what is missing; give up endpoints that stay without data too long."""
-        self._moves.sweep()
-        now = self._context.now
-        for endpoint in list(self._registrar.endpoints.values()):
-            since = endpoint.data_missing_since
-            if since is None or endpoint.gate is Gate.DRAINING:
-                continue
-            if now - since >= limits.DATA_CONNECTION_SECONDS:
-                self._registrar.remove(endpoint, Status.NO_DATA_CONNECTION)
-            elif now - endpoint.data_dialled_at >= limits.DATA_REDIAL_SECONDS:
-                self.need_data(endpoint)
+def _are_streams(*channels: Connection) -> bool:
+    return not any(isinstance(channel, RingConnection) for channel in channels)

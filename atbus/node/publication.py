@@ -8,6 +8,7 @@ import attrs
 
 from atbus.subjects.interest import HERE
 from atbus.wire.headers import read_headers
+from atbus.wire.messages import Tally
 
 
 @attrs.define(eq=False, slots=True)
@@ -115,7 +116,9 @@ class Passing:
     :param queues_only: Whether plain subscribers have it.
     :param handed_back: Whether a branch has returned the groups.
     :param zone: Which zone's members of the groups are to be preferred; empty for none.
+    :param counted: The branches that get a group only if nobody else is a member.
     :param is_sole: Whether nobody on this branch has got it before.
+    :param tally: Who is told, if so, that nobody has got it here either; None: its source.
     :param begins_here: Whether it is new to the bus, although a neighbor brought it.
     """
 
@@ -127,8 +130,14 @@ class Passing:
     queues_only: bool = False
     handed_back: bool = False
     zone: str = ""
+    counted: tuple[int, ...] = ()
     is_sole: bool = True
+    tally: Tally | None = None
     begins_here: bool = False
+
+    def told(self, publication: Publication) -> Tally:
+        """Name who is told that nobody has got a publication that brings this along."""
+        return self.tally or Tally(publication.source, self.epoch, publication.sequence)
 
     def for_groups_only(self) -> Passing:
         """Give the same for its queue groups alone."""

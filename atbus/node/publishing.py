@@ -6,28 +6,31 @@ it to the subscribers here and to the neighbors that are named, and hands back o
 finds nobody. Who asks a question that nobody can answer is told by the last node that knows:
 
 1. A question that nobody has got where it begins is marked as *sole* on each branch that it goes
-   to. Further on it stays so while it goes to one branch only, and nobody has got it.
-2. Whoever gets such a one and finds nobody says so to who asked, in its own name; who asked counts
-   them (`atbus.node.unheard`). Of one that has parted further on nobody says so; its deadline ends
-   it. That the interest is gone proves nothing: who drains wants nothing more and answers still.
-3. An answer for which there is no interest yet goes back the way that the question came: interest
+   to. Further on it stays so while nobody has got it, unless it parts and cannot be counted.
+2. Whoever gets such a one and finds nobody says so, in its own name, to the last node that counts
+   (`atbus.node.counting`): who asked, or where it has parted since. Of what is lost, given up or
+   came before nobody says so; the deadline of who asked ends it. That the interest is gone proves
+   nothing: who drains wants nothing more and answers still.
+3. A node may be on two branches of another one that counts: it is a peer, and below who is above
+   both; or it is tried for a group that somebody has handed back. Such a branch is counted apart.
+4. An answer for which there is no interest yet goes back the way that the question came: interest
    and questions travel on two connections, and the question may be first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from atbus import limits
 from atbus.errors import LocalProtocolError, Status, SubjectError, Undeliverable
-from atbus.node.context import Alarm
+from atbus.node.counting import Counting, Unheard
 from atbus.node.publication import Passing, Publication, PublicationRun
+from atbus.node.sending import check_kind
 from atbus.node.subscribers import Subscribers, Way
-from atbus.node.unheard import Tallies, Unheard
 from atbus.subjects import bounds
 from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
@@ -38,8 +41,8 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.sending import Sender
     from atbus.node.spreading import Spreading
+    from atbus.wire.messages import Tally
 
-_KIND_MIN, _KIND_MAX = -(2**31), 2**31 - 1
 
 
 class Publishing:
@@ -73,8 +76,8 @@ class Publishing:
         self._entrusted = Duplicates()
         # By the reply subject of a question: which neighbor it came from.
         self._askers: OrderedDict[str, int] = OrderedDict()
-        self._unheard = Tallies()
-        self._alarm = Alarm(context.timers, self._expire)
+        #: Who has not got the questions that begin here, or part here.
+        self.counting = Counting(context)
 
     def reconfigure(self) -> None:
         """Publish as many bytes at once as the configuration allows now."""
@@ -147,6 +150,8 @@ class Publishing:
         """
         subscribers, context = self._subscribers, self._context
         way = subscribers.way(subject, literal=literal)
+        if not isinstance(payloads, Iterable):
+            raise LocalProtocolError(f"{payloads!r:.60} is not a sequence of payloads")
         payloads = [each if type(each) is bytes else _as_bytes(each) for each in payloads]
         self._check(max(map(len, payloads), default=0), kind, is_answer=False)
         if context.rights is not None:
@@ -174,8 +179,7 @@ class Publishing:
             raise self._refused(
                 Status.MESSAGE_TOO_LARGE, f"{size_bytes} bytes, the limit is {self._bytes_max}"
             )
-        if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
-            raise LocalProtocolError(f"kind {kind!r} is not between -2**31 and 2**31 - 1")
+        check_kind(kind)
 
     def _check_rights(self, way: Way) -> None:
         refusal = self._lacks_right(self._context.bus_id, way)
@@ -217,15 +221,14 @@ class Publishing:
             if not heard and unheard is not None:
                 # All who are interested have refused it.
                 self.dropped(Status.NO_RESPONDERS)
-                self._tell(unheard)
+                self.counting.call(unheard)
         else:
             passing = Passing(epoch=context.epoch, hop_limit=context.config.hops)
             if unheard is not None:
-                self._unheard.add(publication.sequence, unheard, started + limits.REQUEST_SECONDS)
+                self.counting.ask(publication.sequence, unheard)
             branches = self._spread(way, publication, passing)
             if unheard is not None:
-                self._tell(self._unheard.went(publication.sequence, branches))
-                self._alarm.set(self._unheard.deadline)
+                self.counting.asked(publication.sequence, branches)
         spent = self._seconds() - started
         if spent > limits.LAG_SECONDS:
             context.events.on_lag(spent, f"subscribers of {publication.subject}")
@@ -381,6 +384,8 @@ class Publishing:
                 ours=publication.source == self._context.bus_id,
                 absent=way.absent(publication),
                 zone=passing.zone,
+                only=self.spreading.believer(publication) if passing.handed_back else None,
+                counted=passing.counted,
             )
         )
         if what.barred:
@@ -396,16 +401,22 @@ class Publishing:
         if branches and passing.hop_limit <= 0:
             self.dropped(Status.HOP_LIMIT)
             return 0
-        counts = passing.came_from == HERE or len(branches) == 1
-        sole = passing.is_sole and not heard and counts
+        told: dict[int, Tally | None] = {}
+        if passing.is_sole and not heard:
+            if not branches:
+                self._nobody(publication, passing)
+                return 0
+            told = self.counting.told(publication, passing, [each.neighbor for each in branches])
         for branch in branches:
-            self._send(publication, passing, branch, sole=sole)
-        if not heard and not branches and passing.is_sole:
-            self._nobody(publication, passing)
-        return len(branches) if sole else 0
+            self._send(publication, passing, branch, told)
+        return len(told)
 
     def _send(
-        self, publication: Publication, passing: Passing, branch: Branch, *, sole: bool
+        self,
+        publication: Publication,
+        passing: Passing,
+        branch: Branch,
+        told: dict[int, Tally | None],
     ) -> None:
         back = branch.neighbor == passing.came_from and not passing.handed_back
         if branch.queues and not back:
@@ -419,7 +430,9 @@ class Publishing:
             queues_only=branch.queues_only,
             handed_back=passing.handed_back or back,
             zone=branch.zone,
-            is_sole=sole and bool(publication.reply_to),
+            counted=branch.counted,
+            is_sole=branch.neighbor in told,
+            tally=told.get(branch.neighbor),
         )
         self.spreading.send(publication, onward, branch.neighbor)
 
@@ -456,31 +469,8 @@ class Publishing:
     def _nobody(self, publication: Publication, passing: Passing) -> None:
         """Tell who asked that nobody is there."""
         self.dropped(Status.NO_RESPONDERS)
-        if publication.source == self._context.bus_id:
-            self.unheard(publication.sequence)
-        elif publication.reply_to:
-            self.spreading.tell_nobody(publication, passing.epoch)
-
-    def unheard(self, sequence: int, node: int = HERE) -> None:
-        """Take the news, of a node, that nobody has got a publication of ours on one branch."""
-        self._tell(self._unheard.said(sequence, node))
-
-    def _tell(self, call: Unheard | None) -> None:
-        if call is not None:
-            try:
-                call()
-            except Exception:  # noqa: BLE001 - the program's
-                self._context.statistics.callback_failures += 1
-                self._context.log.failure("the program failed on a question that nobody heard")
-
-    def _expire(self) -> None:
-        self._unheard.expire(self._context.now)
-        self._alarm.set(self._unheard.deadline)
-
-    def close(self) -> None:
-        """Wait for no news any more."""
-        self._unheard.clear()
-        self._alarm.set(None)
+        if publication.reply_to or publication.source == self._context.bus_id:
+            self.counting.nobody(passing.told(publication))
 
 
 def _as_bytes(payload: object) -> bytes:

@@ -52,6 +52,19 @@ _KEYS: Final = frozenset(
     }
 )
 _RIGHTS: Final = frozenset({"publish", "subscribe", "responses", "responses_seconds"})
+#: How long a client may be waited for that perhaps begins TLS.
+_FIRST_SECONDS: Final = (0.001, 60)
+_UNITS: Final = {
+    **dict.fromkeys(("us", "\u00b5s", "\u03bcs"), 1e-6),
+    "ns": 1e-9,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3_600.0,
+}
+_PART: Final = rf"([0-9]{{1,20}}(?:\.[0-9]{{0,20}})?|\.[0-9]{{1,20}})({'|'.join(_UNITS)})"
+_DURATION: Final = re.compile(f"(?:{_PART}){{1,8}}")
+_DURATION_PART: Final = re.compile(_PART)
 # What nats-server takes for the hash of a password.
 _HASH: Final = re.compile(r"\$2[a-z]?\$\d\d\$")
 _LISTENER: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:]+\]|):\d{1,5}")
@@ -107,8 +120,7 @@ def _faults_in_values(table: Mapping[str, Any]) -> Iterator[str]:
     for key in _TEXT_LISTS:
         if not _is_texts(table.get(key, ())):
             yield f".{key}: expected a list of texts"
-    if table.get("tls_first", False) not in (True, False, "auto"):
-        yield '.tls_first: expected true, false or "auto"'
+    yield from _faults_in_tls_first(table.get("tls_first", False))
     for key, bounds in _COUNTS.items():
         number = table.get(key, bounds[0])
         if not isinstance(number, int) or isinstance(number, bool):
@@ -121,6 +133,28 @@ def _faults_in_values(table: Mapping[str, Any]) -> Iterator[str]:
             yield f".{key}: expected a number"
         elif not limits[0] <= seconds <= limits[1]:
             yield f".{key}: must be {limits[0]} to {limits[1]} seconds, not {seconds}"
+
+
+def _faults_in_tls_first(first: object) -> Iterator[str]:
+    if isinstance(first, bool) or first == "auto":
+        return
+    seconds = seconds_in(first) if isinstance(first, str) else None
+    if seconds is None:
+        yield '.tls_first: expected true, false, "auto" or a duration such as "250ms"'
+    elif not _FIRST_SECONDS[0] <= seconds <= _FIRST_SECONDS[1]:
+        yield f".tls_first: must be 1ms to {_FIRST_SECONDS[1]}s, not {first}"
+
+
+def seconds_in(text: str) -> float | None:
+    """
+    Tell how long a duration is that is written as in the configuration of nats-server.
+
+    :param text: Such as ``250ms`` and ``1m30s``.
+    :returns: Seconds; None when it is no duration.
+    """
+    if _DURATION.fullmatch(text) is None:
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def _faults_in_users(table: Mapping[str, Any]) -> Iterator[str]:

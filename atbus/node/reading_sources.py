@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -20,6 +21,8 @@ from atbus.errors import AddressError
 
 NOBODY_ASSIGNS: Final = 'id: "auto" needs an upstream that assigns one'
 """What is wrong with an automatic id where no upstream is found."""
+
+_WHERE_UPSTREAMS_ARE: Final = re.compile(r"(upstreams?|upstream_labels|static|dns)\b")
 
 
 class Use(enum.Enum):
@@ -152,6 +155,16 @@ def finds_upstreams(table: Mapping[str, Any]) -> bool:
     :returns: Whether it is.
     """
     return bool(table) and table.get("use", Use.UPSTREAMS.value) == Use.UPSTREAMS.value
+
+
+def hide_upstreams(faults: Iterable[str]) -> bool:
+    """
+    Tell whether a configuration may well have an upstream, but for its faults.
+
+    :param faults: All of them, each behind the name of its option.
+    :returns: Whether one of them is about where upstreams are.
+    """
+    return any(_WHERE_UPSTREAMS_ARE.match(fault) for fault in faults)
 
 
 def _common(table: Mapping[str, Any]) -> dict[str, Any]:

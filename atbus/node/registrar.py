@@ -75,7 +75,8 @@ class Registrar:
         self.on_data_lost: Callable[[Endpoint], None]
         self.on_needs_data: Callable[[Endpoint], None]
         self.on_stream_closed: Callable[[Connection], None]
-        self.on_stream_lost: Callable[[Endpoint], None]
+        self.on_stream: Callable[[Endpoint], None]
+        self.on_stream_lost: Callable[[Endpoint, Connection], None]
         self.on_ring_lost: Callable[[RingConnection], None]
 
     # A registration.
@@ -119,6 +120,7 @@ class Registrar:
                 position=endpoint.position,
                 listens=_addresses(request.addresses),
                 passes=passes,
+                certified=endpoint.certified,
             )
         )
         self.on_entered(endpoint)
@@ -205,6 +207,7 @@ class Registrar:
             endpoint.data_missing_since = None
             endpoint.data_attempts = 0
             self.on_data(endpoint)
+            self.on_stream(endpoint)
             if endpoint.gate is Gate.CLOSED:
                 self.on_gate(endpoint)
             return
@@ -225,7 +228,7 @@ class Registrar:
         self._context.events.on_register(peer_id, connection, status)
         if status not in ANOTHER_STAYS:
             who = "the other side refused" if by_peer else "we refused"
-            if status is Status.CONNECT_FAILED:
+            if status.is_loss and not by_peer:
                 who = "it has come to nothing"
             why = f": {detail}" if detail else ""
             self._context.events.on_error(status, f"{connection}: {who}{why}")
@@ -287,8 +290,13 @@ class Registrar:
             endpoint.data.remove(connection)
             if endpoint.removed is not None:
                 return
-            if endpoint.stream_link is None and endpoint.gate is not Gate.DRAINING:
+            self.on_stream_lost(endpoint, connection)
+            if endpoint.gate is Gate.DRAINING:
+                return
+            if endpoint.stream_link is None:
                 self._without_data(endpoint)
+            else:
+                self.on_needs_data(endpoint)
 
     def _forget_ring(self, ring: RingConnection) -> None:
         """Take a ring from its endpoint, which goes on over the stream."""
@@ -308,7 +316,6 @@ class Registrar:
     def _without_data(self, endpoint: Endpoint) -> None:
         if endpoint.data_link is not None:
             # A ring carries data; the stream is dialled again all the same.
-            self.on_stream_lost(endpoint)
             self.on_needs_data(endpoint)
             return
         self._context.table.set_usable(BusId(endpoint.bus_id), False)
@@ -324,6 +331,7 @@ class Registrar:
         if endpoint.removed is not None:
             return
         endpoint.removed = status
+        self.judge.forget(endpoint)
         if endpoint.temporary:
             self.temporary.discard(endpoint)
         elif self.endpoints.get(endpoint.bus_id) is endpoint:

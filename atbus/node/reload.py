@@ -110,6 +110,7 @@ def _pass_on(parts: Parts, config: NodeConfig, applied: frozenset[str]) -> None:
     parts.sender.reconfigure()
     parts.subjects.reconfigure()
     parts.inbox.reconfigure()
+    parts.route_table.reconfigure()
     if parts.running.upstream is not None:
         parts.running.upstream.reconfigure()
     for endpoint in [*parts.registrar.endpoints.values(), *parts.registrar.temporary]:

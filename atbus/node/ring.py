@@ -39,7 +39,6 @@ class RingConnection(Connection):
 
     :param endpoint: Whose data it carries.
     :param direction: Whether we read or write it.
-    :param number: Tells it from other rings of this node; never 0.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class RingConnection(Connection):
         *,
         address: Address,
         direction: Direction,
-        number: int,
     ) -> None:
         super().__init__(
             context,
@@ -64,7 +62,6 @@ class RingConnection(Connection):
         self.peer = endpoint.peer
         self.direction = direction
         self.retiring = False
-        self.number = number
 
     def __repr__(self) -> str:
         return f"<RingConnection {self.direction.value} {self.address}>"

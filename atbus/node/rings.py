@@ -12,7 +12,6 @@ overtaking.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -64,7 +63,6 @@ class Rings:
         self._registrar = registrar
         self._dialer = dialer
         self._paths = paths
-        self._numbers = itertools.count(1)
         # Set by the node, which wires its parts.
         self.on_ended: Callable[[RingConnection], None]
         self._openings: list[Opening] = []
@@ -153,7 +151,6 @@ class Rings:
             endpoint,
             address=address,
             direction=direction,
-            number=next(self._numbers),
         )
 
     def opened(

@@ -15,6 +15,7 @@ connections, and gives what it learns to the records of the node (`Feeder.SYNC`)
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -30,6 +31,7 @@ from atbus.routing.registry import Feeder
 from atbus.routing.sync import RouteSync
 from atbus.routing.sync_terms import (
     Announce,
+    Contested,
     Delayed,
     Effect,
     Forget,
@@ -64,10 +66,11 @@ class RouteTable:
 
     def __init__(self, context: Context, registrar: Registrar, topology: Topology) -> None:
         self.machine: RouteSync | None = None
+        # Set by the node, which wires its parts: does not read a connection for a while.
+        self.hold: Callable[[Connection], object]
         self._context = context
         self._registrar = registrar
         self._topology = topology
-        self._mode = TableMode(context.config.route_table)
         self._alarm = Alarm(context.timers, self._tick)
         self._effects: deque[Effect] = deque()
         self._performing = False
@@ -84,7 +87,7 @@ class RouteTable:
     @property
     def capability(self) -> Capability:
         """What this node can do, to be said in HELLO."""
-        can = self._mode is not TableMode.OFF and self._context.mode is not Mode.TEMPORARY
+        can = self._mode() is not TableMode.OFF and self._context.mode is not Mode.TEMPORARY
         return Capability.ROUTE_TABLE if can else Capability(0)
 
     @property
@@ -94,6 +97,18 @@ class RouteTable:
     def open(self) -> None:
         """Begin, with the node."""
         self._is_open = True
+
+    def reconfigure(self) -> None:
+        """Want to know what the present configuration needs."""
+        if self.machine is not None and self.machine.mode is not self._mode():
+            self._do(self.machine.want(self._mode(), self._context.now))
+
+    def _mode(self) -> TableMode:
+        mode = TableMode(self._context.config.route_table)
+        if mode is TableMode.AUTO and self._context.config.peer_labels:
+            # Who has these labels is told by the upstream, also to one without anybody below.
+            return TableMode.FULL
+        return mode
 
     # What happens.
 
@@ -149,6 +164,7 @@ class RouteTable:
             position=endpoint.position,
             tells=bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE),
             batch_bytes_max=endpoint.frame_bytes_max - limits.FRAME_HEAD_BYTES,
+            certified=endpoint.certified,
         )
 
     def removed(self, endpoint: Endpoint, status: Status) -> None:
@@ -170,7 +186,7 @@ class RouteTable:
         last = self._last
         if last is not None and last.bus_id == own.bus_id and last.stamp > own.stamp:
             own = attrs.evolve(own, stamp=last.stamp)
-        self.machine = RouteSync(own, self._mode)
+        self.machine = RouteSync(own, self._mode())
 
     def stop(self) -> None:
         """Tell the neighbors that this node leaves."""
@@ -284,15 +300,31 @@ class RouteTable:
             case LostId(process=process):
                 detail = f"the newer process {process} has this node's id and is listed under it"
                 self._context.events.on_error(Status.ID_CONFLICT, detail)
+            case Contested(bus_id=bus_id, told_by=told_by, process=process):
+                detail = f"{bus_id:#x} is registered here, and {told_by:#x} tells that process "
+                detail += f"{process} has its id"
+                self._context.events.on_error(Status.ID_CONFLICT, detail)
             case Ignored(status=status, count=count):
                 self._context.statistics.route_words_ignored[status] += count
-            case Delayed(bus_id=bus_id, is_first=is_first):
-                self._delayed(bus_id, is_first=is_first)
+                self._name(effect)
+            case Delayed():
+                self._delayed(effect)
 
-    def _delayed(self, bus_id: int, *, is_first: bool) -> None:
+    def _name(self, ignored: Ignored) -> None:
+        """Say who tells of a node that its certificate does not name."""
+        if ignored.about is not None:
+            who = self._registrar.endpoints.get(ignored.bus_id, ignored.bus_id)
+            detail = f"{who} tells of {ignored.about:#x}, which its certificate does not name"
+            self._context.events.on_error(ignored.status, detail)
+
+    def _delayed(self, effect: Delayed) -> None:
         self._context.statistics.route_batches_delayed += 1
-        if is_first:
-            who = self._registrar.endpoints.get(bus_id, bus_id)
+        bus_id = effect.bus_id
+        endpoint = self._registrar.endpoints.get(bus_id)
+        if effect.is_long and endpoint is not None and endpoint.control is not None:
+            self.hold(endpoint.control)
+        if effect.is_first:
+            who = endpoint or bus_id
             detail = f"{who} tells of nodes faster than it may, and is read later"
             self._context.events.on_error(Status.OVERLOADED, detail)
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from atbus.node.leaving import Leaving
     from atbus.node.parts import Parts
     from atbus.node.registrar import Registrar
+    from atbus.routing.choice import Candidate
 
 
 # What an upstream says, or we find, when an automatic node comes with an id of an earlier time.
@@ -148,8 +149,8 @@ class Running:
             return
         self.upstream = Upstream(
             self._context,
-            self._parts.topology.upstream_addresses,
-            connect=lambda address: self._dialer.connect(address, upstream=True),
+            self._parts.topology.upstream_candidates,
+            connect=self._dial_upstream,
             went_up=self._registered_upstream,
             refused=self._upstream_refused,
             probe=self._dialer.probe,
@@ -160,6 +161,10 @@ class Running:
                 config.require_upstream_within_seconds, self._out_of_patience
             )
         self.upstream.start()
+
+    def _dial_upstream(self, candidate: Candidate) -> Deferred[Endpoint]:
+        expected_id = candidate.expected_id
+        return self._dialer.connect(candidate.address, upstream=True, expected_id=expected_id)
 
     def _out_of_patience(self) -> None:
         self._patience = None
@@ -268,11 +273,18 @@ class Running:
     def _announce(self, address: Address) -> Address:
         """Tell the neighbors where we listen now."""
         self._parts.topology.refresh()
-        update = AddressUpdate(source=self._context.bus_id, addresses=self._dialer.addresses)
         for endpoint in self._registrar.endpoints.values():
-            if endpoint.control_link is not None:
-                endpoint.control_link.put(Notice(update))
+            self.tell_addresses(endpoint)
         return address
+
+    def tell_addresses(self, endpoint: Endpoint) -> None:
+        """Tell a neighbor where we listen now, unless it knows that."""
+        control, addresses = endpoint.control, self._dialer.addresses
+        link = endpoint.control_link
+        if control is not None and link is not None and control.said_addresses != addresses:
+            control.said_addresses = addresses
+            update = AddressUpdate(source=self._context.bus_id, addresses=addresses)
+            link.put(Notice(update))
 
     def connect(self, address: Address) -> Deferred[Endpoint]:
         """Dial a peer, while the node is alive."""

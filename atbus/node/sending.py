@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from atbus import limits
-from atbus.busid import ID_MAX, check_bus_id
+from atbus.busid import ID_MAX, check_bus_id, check_bus_ids
 from atbus.errors import LocalProtocolError, Status, Undeliverable
 from atbus.node.answering import Special
 from atbus.node.endpoint import Endpoint, Gate
@@ -265,6 +265,8 @@ class Sender:
         trace: bool,
     ) -> int:
         """Queue one message with the options of `Node.send`."""
+        if exclude:
+            check_bus_ids(exclude)
         return self.send_with(
             target,
             payload,
@@ -282,8 +284,7 @@ class Sender:
         if not self._context.bus_id:
             raise self.refused(Status.NOT_REGISTERED, target, "without an id there are no answers")
         check_bus_id(target)
-        if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
-            raise LocalProtocolError(f"kind {kind!r} is not between -2**31 and 2**31 - 1")
+        check_kind(kind)
         if not isinstance(payload, bytes):
             if not isinstance(payload, bytearray | memoryview):
                 raise LocalProtocolError(f"a payload is bytes, not {type(payload).__name__}")
@@ -480,3 +481,14 @@ class Sender:
     def _accepted(self, target: int, sequence: int, kind: int, payload: bytes) -> None:
         if self._context.observer is not None:
             self._context.observer.accepted(target, sequence, kind, payload)
+
+
+def check_kind(kind: object) -> None:
+    """
+    Refuse what cannot be the kind of a message.
+
+    :param kind: What a program gave as one.
+    :raises LocalProtocolError: It is none.
+    """
+    if not (isinstance(kind, int) and _KIND_MIN <= kind <= _KIND_MAX):
+        raise LocalProtocolError(f"kind {kind!r:.60} is not between -2**31 and 2**31 - 1")

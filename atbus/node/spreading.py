@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+import attrs
+
 from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
 from atbus.node.context import Alarm
@@ -29,16 +31,19 @@ from atbus.node.publish_frames import (
 )
 from atbus.node.publishing import Publishing
 from atbus.routing.fragments import Lost, Reassembly, Whole, split
+from atbus.routing.table import Position
 from atbus.wire import codec
 from atbus.wire.extras import (
+    counted_extra,
     header_size_extra,
     piece_extra,
     read_header_size,
     read_piece,
+    tally_extra,
     zone_extra,
 )
 from atbus.wire.loose import Frame, LoosePublication, joined
-from atbus.wire.messages import Capability, DataResponse, Publish
+from atbus.wire.messages import Capability, DataResponse, Publish, Tally
 
 if TYPE_CHECKING:
     from atbus.node.beyond import Foreign
@@ -194,6 +199,9 @@ class Spreading:
     def _submit(
         self, endpoint: Endpoint, publication: Publication, passing: Passing, owner: int
     ) -> None:
+        if passing.tally is not None and not _counts(endpoint):
+            # It would tell the source, which counts others.
+            passing = attrs.evolve(passing, is_sole=False, tally=None)
         frames = self._frames(publication, passing, owner, endpoint)
         items = [Spread(frame, passing.hop_limit, size_bytes=len(frame)) for frame in frames]
         size_bytes = sum(map(len, frames))
@@ -229,15 +237,20 @@ class Spreading:
     ) -> list[_Made]:
         """Make the frames of a publication, or take those of the branch before."""
         flags, frame_bytes_max = flags_of(passing), endpoint.frame_bytes_max
-        is_loose = _takes_objects(endpoint)
+        is_loose, tally = _takes_objects(endpoint), passing.tally
         can = bool(endpoint.peer.capabilities & Capability.ZONES)
         zone = passing.zone if can and passing.queues else ""
-        key = (publication, passing.queues, passing.served, flags, frame_bytes_max, is_loose, zone)
+        counted = passing.counted
+        brought = (passing.queues, passing.served, flags, zone, counted, tally)
+        key = (publication, brought, frame_bytes_max, is_loose)
         if self._made == key and self._made[0] is publication:
             return self._made_frames
         headers, size_bytes = publication.header_block, publication.size_bytes
         extras = (header_size_extra(len(headers)),) if headers else ()
         extras = (*extras, zone_extra(zone)) if zone else extras
+        extras = (*extras, counted_extra(counted)) if counted else extras
+        if tally is not None:
+            extras = (*extras, tally_extra(tally))
         names = (publication.subject, publication.reply_to)
         room = frame_bytes_max - OVERHEAD_BYTES - names_bytes(passing, *names)
         whole = size_bytes <= room
@@ -273,11 +286,27 @@ class Spreading:
         self._made, self._made_frames = key, made
         return made
 
-    def tell_nobody(self, publication: Publication, epoch: int) -> None:
-        """Tell a publisher elsewhere that nobody has got its question."""
-        self._traffic.respond(
-            None, publication.source, 0, publication.sequence, 1, epoch, Status.NO_RESPONDERS
-        )
+    def believer(self, publication: Publication) -> int | None:
+        """
+        Name the only neighbor above or beside us that believes what was handed back to us.
+
+        :returns: The one towards the source, which has entrusted us with it; 0 when there is none,
+            None when all do, because the source is here or below.
+        """
+        hop = self._traffic.hop_to(publication.source)
+        if isinstance(hop, Status):
+            return None if hop is Status.OK else 0
+        return None if hop.position is Position.DOWNSTREAM else hop.bus_id
+
+    def counts(self, neighbor: int) -> bool:
+        """Tell whether a neighbor can be named another one to tell that nobody has a question."""
+        endpoint = self._endpoints.get(neighbor)
+        return endpoint is not None and neighbor not in self.foreign and _counts(endpoint)
+
+    def tell_nobody(self, tally: Tally) -> None:
+        """Tell another node that counts that nobody has got a question."""
+        node, epoch, number = tally
+        self._traffic.respond(None, node, 0, number, 1, epoch, Status.NO_RESPONDERS)
 
     # From neighbors.
 
@@ -322,8 +351,8 @@ class Spreading:
                 self._publishing.dropped(Status.MESSAGE_TOO_LARGE)
             else:
                 payload = whole[headers_bytes:] if headers_bytes else whole
-                block = whole[:headers_bytes]
-                self._arrived(endpoint, message, passing, place, kind, payload, block)
+                header = whole[:headers_bytes]
+                self._arrived(endpoint, message, passing, place, kind, payload, header)
 
     def _is_run(
         self, message: Publish, headers_bytes: int, piece: tuple[int, int] | None
@@ -426,7 +455,7 @@ class Spreading:
         self._alarm.set(self._reassembly.deadline)
 
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
-        """Take the news that nobody has got a publication of ours; other news are for messages."""
+        """Take the news that nobody has got what this node counts; others are for messages."""
         context = self._context
         is_ours = head[6] == context.bus_id
         if not is_ours or frame[limits.FRAME_HEAD_BYTES + head[11] :][:8] != bytes(8):
@@ -441,7 +470,7 @@ class Spreading:
             and context.is_own_epoch(message.origin_epoch)
             and message.status is Status.NO_RESPONDERS
         ):
-            self._publishing.unheard(message.first_sequence, head[5])
+            self._publishing.counting.said(message.first_sequence, head[5])
 
     # The end.
 
@@ -460,3 +489,7 @@ def _takes_objects(endpoint: Endpoint) -> bool:
     """Tell whether what goes to a neighbor now goes through memory, as it is."""
     link = endpoint.open_link
     return link is not None and link.sluice.takes_runs
+
+
+def _counts(endpoint: Endpoint) -> bool:
+    return bool(endpoint.peer.capabilities & Capability.TALLIES)

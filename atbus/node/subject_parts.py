@@ -37,6 +37,7 @@ class SubjectParts:
 
     context: Context
     endpoints: dict[int, Endpoint]
+    interests: Interests
     distributor: Distributor
     subscribers: Subscribers
     publishing: Publishing
@@ -65,14 +66,16 @@ class SubjectParts:
 
     def _look_around(self) -> None:
         """Note whose members our upstream tells us of as well."""
-        context, distributor = self.context, self.distributor
+        context, interests = self.context, self.interests
         beside = [bus_id for bus_id, side in self.talk.sides.items() if side is Side.BESIDE]
-        if beside or distributor.siblings:
-            distributor.siblings = {
+        if beside or interests.siblings:
+            siblings = {
                 bus_id
                 for bus_id in beside
                 if context.table.relation_to(BusId(bus_id)) is Relation.SAME_UPSTREAM_PEER
             }
+            if interests.count_once(siblings):
+                self.talk.flush_soon()
 
     def reconfigure(self) -> None:
         """Take as long publications as the configuration allows now."""
@@ -95,7 +98,7 @@ class SubjectParts:
         self.subscribers.close()
         self.talk.close()
         self.spreading.close()
-        self.publishing.close()
+        self.publishing.counting.close()
         self.pace.close()
 
 
@@ -126,12 +129,17 @@ def make_subjects(
     subscribers.answer = publishing.answer
     publishing.to_inbox = inquiries.take
     publishing.spreading = Spreading(context, endpoints, traffic, publishing)
+    publishing.counting.tell = publishing.spreading.tell_nobody
+    publishing.counting.counts = publishing.spreading.counts
+    publishing.counting.sides = lambda: interests.neighbors
+    publishing.counting.has_entrusted = publishing.has_entrusted
     distributor.may_have = publishing.spreading.may_have
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign
     return SubjectParts(
         context=context,
         endpoints=endpoints,
+        interests=interests,
         distributor=distributor,
         subscribers=subscribers,
         publishing=publishing,

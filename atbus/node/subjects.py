@@ -17,8 +17,8 @@ from atbus.wire.headers import Headers, pack_headers
 
 if TYPE_CHECKING:
     from atbus.node.beyond import Beyond
+    from atbus.node.counting import Unheard
     from atbus.node.parts import Parts
-    from atbus.node.unheard import Unheard
 
 
 class Subjects:
@@ -53,8 +53,8 @@ class Subjects:
         :param headers: Names and values, or a whole header block as it travels.
         :param origin: What subscribers at this node find in `Publication.origin`.
         :param unheard: Called once when it turns out that nobody gets it: before this returns, or
-            later, when the last node that knows has said so. Not when it has parted on its way, and
-            all there have left at that moment: nobody knows that.
+            later, when each way that it has gone has ended at a node that says so. Not when that is
+            not known of one of them: what is lost with a link may have arrived.
         :param literal: Whether tokens ``*`` and ``>`` mean themselves, as in NATS, instead of being
             taken for a mistake.
         :returns: Its number among the publications of this node, never 0.
@@ -160,7 +160,7 @@ class Subjects:
         :returns: The subscription. It lasts until it is unsubscribed or the node stops, whatever
             becomes of connections; a node that is not up yet may be subscribed to.
         :raises SubjectError: The pattern or the queue's name is none.
-        :raises LocalProtocolError: The callback cannot be called.
+        :raises LocalProtocolError: A callback cannot be called, or a bound is no number.
         :raises Undeliverable: The rights of this node do not allow all that it stands for.
         """
         subscription = Subscription(
@@ -201,9 +201,8 @@ class Subjects:
         :param headers: As for `publish`.
         :param timeout: Seconds.
         :returns: Fires with the answer, or fails with `Undeliverable`: at once `NO_RESPONDERS` when
-            nobody listens there, `TIMEOUT` when nobody answers, also when the question has parted
-            on its way and all there have left at that moment. It always ends; cancelling it stops
-            the waiting only.
+            nobody listens there, a moment later when all have left just now, `TIMEOUT` when nobody
+            answers. It always ends; cancelling it stops the waiting only.
         :raises SubjectError: *subject* is no subject.
         :raises LocalProtocolError: The payload, the kind, a header or the timeout is none.
         """

@@ -61,8 +61,12 @@ class Subscription:
         name: str,
         run_callback: Callable[[PublicationRun], None] | None = None,
     ) -> None:
-        if callback is not None:
-            check_callable(callback)
+        for given in (callback, accepts, run_callback):
+            if given is not None:
+                check_callable(given)
+        for count in (waiting_count_max, waiting_bytes_max):
+            if not isinstance(count, int):
+                raise LocalProtocolError(f"{count!r:.60} is no number of what may wait")
         #: What it is called in the log.
         self.name = name or (f"{pattern} in {queue}" if queue else pattern)
         #: What it is interested in, and its queue group; empty for none.

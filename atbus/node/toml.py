@@ -36,6 +36,7 @@ from atbus.node.config import NodeConfig
 from atbus.node.option import OPTIONS, TABLES_WITH_SECRETS, Option
 from atbus.node.reading import is_secret
 from atbus.node.reading_rights import plain_range, plain_right
+from atbus.node.reading_sources import NOBODY_ASSIGNS
 from atbus.node.reading_topology import plain_record, plain_rule
 from atbus.rights import RightsRule
 from atbus.routing.policy import Rule
@@ -48,13 +49,16 @@ TABLES: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS if "."
 """The tables of a file."""
 
 
-def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> NodeConfig:
+def load_config(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), *, drawn_id: int | None = None
+) -> NodeConfig:
     """
     Read a configuration from a file.
 
     :param path: The file, in UTF-8.
     :param overrides: Lines as in the file, with dotted keys (``limits.hops=4``,
         ``labels.region="eu"``), each stronger than the file and the ones before it.
+    :param drawn_id: See `parse_config`.
     :returns: The configuration.
     :raises ConfigurationError: When it cannot be read or used; names every fault.
     """
@@ -65,17 +69,21 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{path}: not in UTF-8: {error}"]) from error
     try:
-        return parse_config(text, overrides)
+        return parse_config(text, overrides, drawn_id=drawn_id)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{path}: {error}"]) from error
 
 
-def parse_config(text: str, overrides: Sequence[str] = ()) -> NodeConfig:
+def parse_config(
+    text: str, overrides: Sequence[str] = (), *, drawn_id: int | None = None
+) -> NodeConfig:
     """
     Read a configuration from a text.
 
     :param text: What would stand in a file.
     :param overrides: See `load_config`.
+    :param drawn_id: What the first node of a bus, which nobody can assign an id, is to have in
+        place of ``"auto"`` if it has a gateway: clients do not ask for its id.
     :returns: The configuration.
     :raises tomllib.TOMLDecodeError: When the text is not TOML; names line and column.
     :raises ConfigurationError: When it cannot be used; names every fault.
@@ -90,12 +98,21 @@ def parse_config(text: str, overrides: Sequence[str] = ()) -> NodeConfig:
     arguments: dict[str, Any] = {}
     faults.extend(_sort_into(arguments, document))
     try:
-        config = NodeConfig(**arguments)
+        config = _make(arguments, drawn_id)
     except ConfigurationError as error:
         raise ConfigurationError([*faults, *map(_name_as_in_file, error.faults)]) from None
     if faults:
         raise ConfigurationError(faults)
     return config
+
+
+def _make(arguments: dict[str, Any], drawn_id: int | None) -> NodeConfig:
+    try:
+        return NodeConfig(**arguments)
+    except ConfigurationError as error:
+        if drawn_id is None or NOBODY_ASSIGNS not in error.faults or not arguments.get("nats"):
+            raise
+    return NodeConfig(**(arguments | {"id": drawn_id}))
 
 
 def dump(config: NodeConfig) -> str:

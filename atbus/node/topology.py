@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from atbus.busid import ID_MAX
-from atbus.routing.choice import upstreams_by_labels
+from atbus.routing.choice import Candidate, upstreams_by_labels
 from atbus.routing.direct import reachable
 from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import (
@@ -167,17 +167,22 @@ class Topology:
             self.claim(Feeder.OWN, [own])
             self.own_changed(own)
 
-    def upstream_addresses(self) -> tuple[Address, ...]:
+    def upstream_candidates(self) -> tuple[Candidate, ...]:
         """Say who could be our upstream now, in order of preference."""
         context = self._context
         config = context.config
         own = self.own or self._unnumbered
         if config.upstream_labels:
             found = upstreams_by_labels(context.table, config.upstream_labels, own.bus_id)
-            chosen = [address for each in found for address in reachable(own, each)[:1]]
+            chosen = [
+                Candidate(address, each.bus_id)
+                for each in found
+                for address in reachable(own, each)[:1]
+            ]
             if chosen:
                 return tuple(chosen)
-        return tuple(dict.fromkeys([*config.upstreams, *self.found_upstreams()]))
+        addresses = dict.fromkeys([*config.upstreams, *self.found_upstreams()])
+        return tuple(Candidate(address) for address in addresses)
 
     @property
     def chooser(self) -> int:

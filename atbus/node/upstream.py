@@ -5,7 +5,8 @@ The candidates are tried in order, for ever, with a growing random pause; the pa
 after each success. When an upstream is lost, the best of the others is tried at once; the lost one
 has its turn again when they have had theirs. An upstream that refuses is asked again after a long
 pause, except that an explicit refusal before the node was ever up ends the node: it is a mistake
-that waiting does not mend, like a wrong token or an id that is taken.
+that waiting does not mend, like a wrong token or an id that is taken. Whoever is found where a
+record says that another is has refused nothing: it is refused, and the next one has its turn.
 
 Who the candidates are is asked before each attempt, for nodes come and go.
 
@@ -30,6 +31,7 @@ from atbus.address import Address
 from atbus.errors import AtbusError, RegistrationRefused, Status
 from atbus.node.context import Alarm
 from atbus.routing.backoff import Backoff
+from atbus.routing.choice import Candidate
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -47,7 +49,7 @@ class Upstream:
     """
     The upstream of one node, wherever it is at the moment.
 
-    :param candidates: Gives the addresses that there are now, in order of preference.
+    :param candidates: Gives who there is now, in order of preference.
     :param connect: Dials and registers; fires when the endpoint can take messages.
     :param went_up: Called when an upstream can take messages.
     :param refused: Called with an explicit refusal; tells whether to go on trying.
@@ -59,9 +61,9 @@ class Upstream:
     def __init__(
         self,
         context: Context,
-        candidates: Callable[[], tuple[Address, ...]],
+        candidates: Callable[[], tuple[Candidate, ...]],
         *,
-        connect: Callable[[Address], Deferred[Endpoint]],
+        connect: Callable[[Candidate], Deferred[Endpoint]],
         went_up: Callable[[Endpoint], None],
         refused: Callable[[RegistrationRefused], bool],
         probe: Callable[[Address], Deferred[None]],
@@ -80,14 +82,14 @@ class Upstream:
             config.retry_initial_seconds, config.retry_factor, config.retry_seconds_max
         )
         # The candidate that is tried, or was reached, and those of this round before it.
-        self._address: Address | None = None
-        self._tried: set[Address] = set()
+        self._candidate: Candidate | None = None
+        self._tried: set[Candidate] = set()
         self._call: IDelayedCall | None = None
         self._attempt: Deferred[Endpoint] | None = None
         self._running = False
         # The upstream that was reached, where, and whether it is draining.
         self._endpoint: Endpoint | None = None
-        self._home: Address | None = None
+        self._home: Candidate | None = None
         self._is_draining = False
         # How often a better address has answered in a row.
         self._answered = 0
@@ -129,7 +131,7 @@ class Upstream:
 
     def candidates_changed(self) -> None:
         """Try at once when nobody was known to try; otherwise whoever is new has its turn."""
-        if self._call is not None and self._address is None and self._candidates():
+        if self._call is not None and self._candidate is None and self._candidates():
             self._call.cancel()
             self._try()
 
@@ -142,45 +144,50 @@ class Upstream:
             self._stop_waiting()
         if not self._running or self._attempt is not None or self._call is not None:
             return
+        candidates = self._candidates()
         self._tried = set() if home is None else {home}
-        if self._tried.issuperset(self._candidates()):
+        self._tried.update(each for each in candidates if _is_same_place(each, home))
+        if self._tried.issuperset(candidates):
             self._wait(self._backoff.next(self._context.random.random()))
         else:
             self._wait(0)
 
     def _try(self) -> None:
         self._call = None
-        address = self._next()
-        if address is None and self._is_draining:
+        candidate = self._next()
+        if candidate is None and self._is_draining:
             self._stuck(Status.NO_ROUTE)
-        if address is None:
+        if candidate is None:
             # Nobody is known yet; whoever knows of one may be asked soon.
             self._wait(self._backoff.next(self._context.random.random()))
             return
-        self._dial(address)
+        self._dial(candidate)
 
-    def _dial(self, address: Address) -> None:
-        self._address = address
+    def _dial(self, candidate: Candidate) -> None:
+        self._candidate = candidate
         self.attempts += 1
-        connecting = self._connect(address)
+        connecting = self._connect(candidate)
         self._attempt = connecting
         # When it has ended before it came here, one of these has cleared the attempt again.
         connecting.addCallbacks(self._reached, self._failed).addErrback(self._broken)
 
-    def _next(self) -> Address | None:
+    def _next(self) -> Candidate | None:
         """Choose the best candidate that has not had its turn in this round."""
-        candidates = [each for each in self._candidates() if each != self._home]
-        left = [address for address in candidates if address not in self._tried]
+        candidates = self._elsewhere()
+        left = [each for each in candidates if each not in self._tried]
         if not left:
             self._tried.clear()
         return next(iter(left or candidates), None)
+
+    def _elsewhere(self) -> list[Candidate]:
+        return [each for each in self._candidates() if not _is_same_place(each, self._home)]
 
     def _reached(self, endpoint: Endpoint) -> None:
         self._attempt = None
         self._tried.clear()
         self._backoff.reset()
         if self._running:
-            self._endpoint, self._home, self._answered = endpoint, self._address, 0
+            self._endpoint, self._home, self._answered = endpoint, self._candidate, 0
             self._is_draining = False
             self._look_later()
             self._went_up(endpoint)
@@ -207,18 +214,18 @@ class Upstream:
 
     def _look_for_better(self) -> None:
         better = next(iter(self._candidates()), None)
-        if better is None or better == self._home:
+        if better is None or _is_same_place(better, self._home):
             self._answered = 0
             self._look_later()
             return
-        self._probe(better).addCallbacks(self._found, self._not_found)
+        self._probe(better.address).addCallbacks(self._found, self._not_found)
 
     def _found(self, _: object) -> None:
         self._answered += 1
         better = next(iter(self._candidates()), None)
         if not self._running or self._endpoint is None or self._attempt is not None:
             return
-        if self._answered < _ANSWERS or better is None or better == self._home:
+        if better is None or _is_same_place(better, self._home) or self._answered < _ANSWERS:
             self._look_later()
             return
         self._answered = 0
@@ -241,7 +248,8 @@ class Upstream:
         if isinstance(failure.value, RegistrationRefused):
             status = failure.value.status
             # A link that dies, or stays silent, in the middle of a registration refuses nothing.
-            if status.is_refusal and status not in _TRANSIENT:
+            is_lasting = status.is_refusal and status not in _TRANSIENT
+            if is_lasting and not self._is_misled(failure.value):
                 mine = self._context.bus_id
                 if not self._refused(failure.value):
                     return
@@ -251,20 +259,25 @@ class Upstream:
             elif status.is_breach or status is Status.CONNECT_FAILED:
                 # To speak another language, or to be refused by TLS, will not be over soon.
                 pause = self._backoff.refused()
-        if self._address is not None:
-            self._tried.add(self._address)
+        if self._candidate is not None:
+            self._tried.add(self._candidate)
         if pause is None:
             pause = self._backoff.next(self._context.random.random())
         self._wait(pause)
+
+    def _is_misled(self, refusal: RegistrationRefused) -> bool:
+        """Tell whether we have refused whoever answered for a candidate that a record spoke of."""
+        candidate = self._candidate
+        return not refusal.by_peer and candidate is not None and candidate.expected_id != 0
 
     def _not_moved(self, failure: Failure) -> None:
         """Stay a little longer where we are; an upstream that drains is left all the same."""
         if not self._is_draining:
             self._look_later()
             return
-        if self._address is not None:
-            self._tried.add(self._address)
-        if self._tried.issuperset(each for each in self._candidates() if each != self._home):
+        if self._candidate is not None:
+            self._tried.add(self._candidate)
+        if self._tried.issuperset(self._elsewhere()):
             error = failure.value
             if isinstance(error, RegistrationRefused):
                 self._stuck(error.status)
@@ -284,3 +297,8 @@ class Upstream:
     def _wait(self, seconds: float) -> None:
         if self._call is None:
             self._call = self._context.timers.callLater(seconds, self._try)
+
+
+def _is_same_place(one: Candidate, other: Candidate | None) -> bool:
+    """Tell whether two are dialled at one address, whoever is expected there."""
+    return other is not None and one.address == other.address

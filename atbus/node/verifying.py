@@ -76,7 +76,8 @@ class Verifier:
         table = self._context.table
         if table.may_speak(BusId(neighbor), BusId(source)):
             return True
-        if source == self._context.bus_id:
+        known = table.get(BusId(neighbor))
+        if source == self._context.bus_id or known is None or not known.is_certified(source):
             return False
         chain = (source, *table.registry.tree.chain_of(source))
         former = self._context.former_places.upstreams(chain, self._context.now)

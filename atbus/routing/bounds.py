@@ -80,3 +80,16 @@ ROUTE_WORDS_TOLD_IN_TURN: Final = 1_500
 ROUTE_FINDINGS_MAX: Final = 8
 #: Words of one neighbor that wait to be read: a snapshot of the largest table.
 ROUTE_WORDS_WAITING_MAX: Final = 65_536
+#: Memory for the words of all neighbors that wait. One of them may have as much as is left for the
+#: others: 16,000 of the usual kind, about a kilobyte each. It is read slowly when it has a third of
+#: all, so who tells of more nodes loses nothing.
+ROUTE_WAITING_BYTES: Final = 33_554_432
+#: What one may have in any case: a usual change.
+ROUTE_WAITING_BYTES_LEAST: Final = 16_384
+#: Memory for what all neighbors have told: as much as 65,536 nodes of the usual kind take. With
+#: labels and addresses as long as may be a node takes six times as much.
+ROUTE_HEARD_BYTES: Final = 67_108_864
+
+#: Pauses that all neighbors together may ask for, about 100 bytes each. One may have as many as are
+#: left for all others.
+PAUSES_HEARD_MAX: Final = 131_072

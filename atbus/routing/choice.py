@@ -14,11 +14,27 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import attrs
+
 from atbus.address import Address
 from atbus.routing.record import Record
 from atbus.routing.table import Table
 
 _PAIR: Final = struct.Struct("<QQ")
+
+
+@attrs.frozen
+class Candidate:
+    """
+    Where somebody may listen who could be the upstream of a node.
+
+    :param address: Where.
+    :param expected_id: The only id that may answer there, for whoever was found by a record: that
+        is a hint, and anybody may listen at its address. 0 where the address is all that is known.
+    """
+
+    address: Address
+    expected_id: int = 0
 
 
 def rendezvous(chooser: int, candidates: Iterable[int]) -> tuple[int, ...]:

@@ -26,8 +26,14 @@ class Bar(enum.Enum):
     DEAD = "dead"
     #: Nobody has said yet that the node is below the neighbor that tells of it.
     UNVOUCHED = "unvouched"
+    #: The certificate of the neighbor that tells of it does not name it.
+    UNCERTIFIED = "uncertified"
     #: It is about ourselves.
     OWN = "own"
+
+
+#: Reasons for which the neighbor may not say that the node is gone, either.
+NOT_ITS_OWN = frozenset({Bar.UNVOUCHED, Bar.UNCERTIFIED})
 
 
 @attrs.define(eq=False)
@@ -164,7 +170,7 @@ class Feed:
         if self.bus_id in (record.bus_id, record.upstream_id):
             return True
         above = record.upstream_id
-        if above in self.heard and self.barred.get(above) is not Bar.UNVOUCHED:
+        if above in self.heard and self.barred.get(above) not in NOT_ITS_OWN:
             return True
         mine = self.heard.get(self.bus_id)
         return mine is not None and any(subnet.contains(record.bus_id) for subnet in mine.subnets)

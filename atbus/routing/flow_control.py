@@ -21,6 +21,7 @@ from __future__ import annotations
 import attrs
 
 from atbus import limits
+from atbus.routing.bounds import PAUSES_HEARD_MAX
 
 
 @attrs.frozen
@@ -106,11 +107,16 @@ class FlowControl:
     The words of one node, heard and told.
 
     :param count_max: Pauses that one neighbor may have asked us for, and that we ask for in all.
+    :param heard_max: Pauses that all neighbors may have asked us for.
     """
 
-    def __init__(self, count_max: int = limits.PAUSES_MAX) -> None:
+    def __init__(
+        self, count_max: int = limits.PAUSES_MAX, heard_max: int = PAUSES_HEARD_MAX
+    ) -> None:
         self._count_max = count_max
+        self._heard_max = heard_max
         self._heard: dict[int, set[int]] = {}
+        self._heard_count = 0
         # Neighbors that take nothing at all from us for the moment.
         self._shut: set[int] = set()
         self._told: dict[int, set[int]] = {}
@@ -126,9 +132,11 @@ class FlowControl:
         :returns: Whether that is new. More than there may be is not listened to.
         """
         heard = self._heard.setdefault(neighbor, set())
-        if destination in heard or len(heard) >= self._count_max:
+        most = min(self._count_max, self._heard_max - self._heard_count)
+        if destination in heard or len(heard) >= most:
             return False
         heard.add(destination)
+        self._heard_count += 1
         return True
 
     def resume(self, neighbor: int, destination: int) -> bool:
@@ -141,6 +149,7 @@ class FlowControl:
         if heard is None or destination not in heard:
             return False
         heard.discard(destination)
+        self._heard_count -= 1
         return True
 
     def shut(self, neighbor: int) -> bool:
@@ -212,7 +221,9 @@ class FlowControl:
         :returns: The destinations that it had paused.
         """
         self._shut.discard(neighbor)
-        return frozenset(self._heard.pop(neighbor, ()))
+        heard = frozenset(self._heard.pop(neighbor, ()))
+        self._heard_count -= len(heard)
+        return heard
 
     def gone(self, neighbor: int) -> None:
         """Learn that a neighbor is gone: nothing is to be told to it any more."""

@@ -24,13 +24,14 @@ import attrs
 
 from atbus import limits
 from atbus.errors import Status
-from atbus.routing.batch import Removal
-from atbus.routing.feed import Bar, Feed
+from atbus.routing.batch import Removal, kept_bytes
+from atbus.routing.bounds import ROUTE_HEARD_BYTES
+from atbus.routing.feed import NOT_ITS_OWN, Bar, Feed
 from atbus.routing.known import Known
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
 from atbus.routing.route_link import RouteLink
-from atbus.routing.sync_terms import Effect, Ignored, LostId
+from atbus.routing.sync_terms import Contested, Effect, Ignored, LostId
 from atbus.routing.table import Position
 from atbus.routing.tombstones import Tombstones
 from atbus.routing.turn import Turn
@@ -60,7 +61,9 @@ class Hearing:
     contradict: Callable[[RouteLink, Stamp], None]
     turn: Turn
     effects: list[Effect] = attrs.field(factory=list)
+    heard_bytes_max: int = ROUTE_HEARD_BYTES
     _heard_count: int = 0
+    _heard_bytes: int = 0
     # Feeds of which something is to be forgotten, and whether that is everything.
     _leaving: dict[Feed, bool] = attrs.field(factory=dict, init=False, repr=False)
     # For whom somebody waits that is to be believed, and in which feed.
@@ -104,12 +107,13 @@ class Hearing:
         :param record: What was told.
         """
         feed, bus_id = link.feed, record.bus_id
-        if bus_id not in feed.heard:
-            if not self._has_room(bus_id):
-                self.effects.append(Ignored(feed.bus_id, Status.BUFFER_LIMIT, 1))
-                feed.overflowed = True
-                return
-            self._heard_count += 1
+        if not self._has_room(feed, record):
+            # What it said before is not so any more.
+            self.drop(feed, bus_id)
+            self.effects.append(Ignored(feed.bus_id, Status.BUFFER_LIMIT, 1))
+            feed.overflowed = True
+            return
+        self._count(feed.heard.get(bus_id), record)
         before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
         feed.hear(record)
         reason = self._doubtful(link, record)
@@ -125,10 +129,26 @@ class Hearing:
             case Bar.UNVOUCHED:
                 self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
                 return
+            case Bar.UNCERTIFIED:
+                who = None if link.is_named else bus_id
+                link.is_named = True
+                self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1, who))
+                return
         if feed.is_awaited(bus_id):
             self._vouch(feed, bus_id)
         if bus_id == link.bus_id:
             self._contradict_death(bus_id)
+        else:
+            self._compare(link, record)
+
+    def _compare(self, link: RouteLink, record: Record) -> None:
+        """Notice, once, that a neighbor tells of a newer life of one that is registered here."""
+        direct = self.links.get(record.bus_id)
+        if direct is None or not direct.alive or direct.is_contested:
+            return
+        if record.stamp.epoch > direct.peer.record.stamp.epoch:
+            direct.is_contested = True
+            self.effects.append(Contested(record.bus_id, link.bus_id, record.process))
 
     def make_up(self, link: RouteLink) -> None:
         """
@@ -141,8 +161,7 @@ class Hearing:
             record = attrs.evolve(record, upstream_id=self.own.record.bus_id)
         before = self.known.best.get(record.bus_id)
         carriers = self.known.carriers.get(record.bus_id, ())
-        if record.bus_id not in feed.heard:
-            self._heard_count += 1
+        self._count(feed.heard.get(record.bus_id), record)
         feed.make_up(record)
         self.known.believe(feed, record)
         self.changed(record.bus_id, before, carriers)
@@ -165,7 +184,7 @@ class Hearing:
         if bus_id not in feed.heard:
             self.effects.append(Ignored(feed.bus_id, Status.SOURCE_REFUSED, 1))
             return
-        may_kill = removal.dead and feed.barred.get(bus_id) is not Bar.UNVOUCHED
+        may_kill = removal.dead and feed.barred.get(bus_id) not in NOT_ITS_OWN
         if may_kill:
             self.bury(bus_id, removal.stamp, now, told_by=feed)
         self.drop(feed, bus_id)
@@ -203,8 +222,9 @@ class Hearing:
         :param bus_id: The node; nothing need have been told of it.
         """
         before, carriers = self.known.best.get(bus_id), self.known.carriers.get(bus_id, ())
-        if feed.forget(bus_id) is not None:
-            self._heard_count -= 1
+        record = feed.forget(bus_id)
+        if record is not None:
+            self._count(record, None)
             self.known.doubt(feed, bus_id)
             self.changed(bus_id, before, carriers)
 
@@ -254,8 +274,8 @@ class Hearing:
         """
         missing = [bus_id for bus_id in older.heard if bus_id not in feed.heard]
         feed.absorb(older)
-        self._heard_count += len(missing)
         for bus_id in missing:
+            self._count(None, feed.heard[bus_id])
             record = feed.believed(bus_id)
             if record is not None:
                 self.known.believe(feed, record)
@@ -272,18 +292,32 @@ class Hearing:
                 del feed.barred[bus_id]
                 self._believe_again(feed, bus_id)
 
-    def _has_room(self, bus_id: int) -> bool:
+    def _has_room(self, feed: Feed, record: Record) -> bool:
+        bus_id = record.bus_id
+        before = feed.heard.get(bus_id)
+        if self._heard_bytes + _kept_bytes(record) - _kept_bytes(before) > self.heard_bytes_max:
+            return False
+        if before is not None:
+            return True
         if self._heard_count >= limits.ROUTE_HEARD_MAX:
             return False
         return bus_id in self.known.best or len(self.known.best) < limits.ROUTE_RECORDS_MAX
+
+    def _count(self, before: Record | None, now: Record | None) -> None:
+        """Count what a feed says of a node, as it did before and does now."""
+        self._heard_count += (now is not None) - (before is not None)
+        self._heard_bytes += _kept_bytes(now) - _kept_bytes(before)
 
     def _doubtful(self, link: RouteLink, record: Record) -> Bar | None:
         """Find a reason not to believe a record."""
         if record.bus_id == self.own.record.bus_id:
             return Bar.OWN
-        if link.feed.kind is not Position.UPSTREAM and not link.feed.may_announce(record):
-            return Bar.UNVOUCHED
         is_direct = record.bus_id == link.bus_id
+        if link.feed.kind is not Position.UPSTREAM:
+            if not link.peer.is_certified(record):
+                return Bar.UNCERTIFIED
+            if not link.feed.may_announce(record):
+                return Bar.UNVOUCHED
         if not is_direct and self.tombstones.covers(record.bus_id, record.stamp):
             return Bar.DEAD
         return None
@@ -301,7 +335,7 @@ class Hearing:
         """Believe as much of what is vouched for as may be in this turn."""
         while self._vouched and not self.turn.is_over:
             feed, upper = next(iter(self._vouched))
-            if upper in feed.heard and feed.barred.get(upper) is not Bar.UNVOUCHED:
+            if upper in feed.heard and feed.barred.get(upper) not in NOT_ITS_OWN:
                 some = feed.vouched_by(upper, self.turn.left)
                 self.turn.spend(len(some))
                 for below in some:
@@ -329,3 +363,7 @@ class Hearing:
         record = link.feed.heard.get(bus_id)
         if record is not None and record.stamp <= stamp:
             self.contradict(link, stamp)
+
+
+def _kept_bytes(record: Record | None) -> int:
+    return 0 if record is None else kept_bytes(record)

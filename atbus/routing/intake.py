@@ -8,6 +8,8 @@ How fast what one neighbor tells of nodes is read.
    are read. What cannot be read as records has ended the connection before.
 3. When more waits than a full table has, all of it is thrown away, and whatever comes then. When
    all tokens are back, the neighbor is asked for everything anew: how things are at that moment.
+4. What waits of all neighbors shares its memory (`Shelf`): each may have as much as is left for all
+   others. Who has half of that is to be read less often, before anything has to be thrown away.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TypeAlias
 import attrs
 
 from atbus.routing import bounds
-from atbus.routing.batch import Batch, from_message
+from atbus.routing.batch import Batch, from_message, kept_bytes
 from atbus.routing.bounds import ROUTE_WORDS_IN_TURN
 from atbus.routing.turn import Turn
 from atbus.wire.messages import RouteBatch, SubscribeResponse
@@ -46,6 +48,23 @@ class _Unread:
 
 
 @attrs.define(eq=False)
+class Shelf:
+    """
+    The memory for what waits of all neighbors.
+
+    :param bytes_max: How much that is.
+    """
+
+    bytes_max: int = bounds.ROUTE_WAITING_BYTES
+    held_bytes: int = attrs.field(default=0, init=False)
+
+    @property
+    def allowed_bytes(self) -> int:
+        """How much one neighbor may have."""
+        return max(self.bytes_max - self.held_bytes, bounds.ROUTE_WAITING_BYTES_LEAST)
+
+
+@attrs.define(eq=False)
 class Intake:
     """
     What one neighbor has told and nobody has read.
@@ -53,6 +72,7 @@ class Intake:
     :param burst: Tokens, when all are there.
     :param rate: Tokens that come back in a second.
     :param waiting_max: Words that may wait.
+    :param shelf: Shared with all neighbors of a node.
     """
 
     burst: int = attrs.field(default=bounds.ROUTE_WORDS_BURST, validator=attrs.validators.ge(1))
@@ -60,6 +80,7 @@ class Intake:
         default=bounds.ROUTE_WORDS_PER_SECOND, validator=attrs.validators.gt(0)
     )
     waiting_max: int = bounds.ROUTE_WORDS_WAITING_MAX
+    shelf: Shelf = attrs.field(factory=Shelf)
     #: Whether too much came, so that everything is to be asked for anew at `deadline`.
     flooded: bool = attrs.field(default=False, init=False)
     #: Whether the neighbor has been named, and has not had all its tokens back since.
@@ -71,6 +92,7 @@ class Intake:
         default=None, init=False, repr=False
     )
     _waiting_cost: int = attrs.field(default=0, init=False)
+    _waiting_bytes: int = attrs.field(default=0, init=False)
 
     @property
     def waits(self) -> bool:
@@ -94,6 +116,11 @@ class Intake:
         return self.flooded or (self._waiting is not None and now < self._readable_at)
 
     @property
+    def is_long(self) -> bool:
+        """Whether so much waits that the neighbor had better tell no more for a while."""
+        return self.flooded or self._waiting_bytes * 2 > self.shelf.allowed_bytes
+
+    @property
     def _readable_at(self) -> float:
         return self._paid_at - (self.burst - 1) / self.rate
 
@@ -109,7 +136,9 @@ class Intake:
                 self._waiting = deque()
             self._waiting.extend(_parts(message))
             self._waiting_cost += _cost(message)
-            if self._waiting_cost <= self.waiting_max or len(self._waiting) == 1:
+            self._hold(_size_bytes(message))
+            fits = self._waiting_cost <= self.waiting_max or len(self._waiting) == 1
+            if fits and self._waiting_bytes <= self.shelf.allowed_bytes:
                 return 0
             self.flooded = True
             return self._drop()
@@ -126,8 +155,10 @@ class Intake:
         while self._waiting and not turn.is_over and now >= self._readable_at:
             message = self._waiting.popleft()
             self._waiting = self._waiting or None
-            cost = _cost(message.message if isinstance(message, _Unread) else message)
+            told = message.message if isinstance(message, _Unread) else message
+            cost = _cost(told)
             self._waiting_cost -= cost
+            self._hold(-_size_bytes(told))
             turn.spend(cost)
             if now >= self._paid_at:
                 self._named = False
@@ -162,8 +193,13 @@ class Intake:
 
     def _drop(self) -> int:
         cost, self._waiting_cost = self._waiting_cost, 0
+        self._hold(-self._waiting_bytes)
         self._waiting = None
         return cost
+
+    def _hold(self, size_bytes: int) -> None:
+        self._waiting_bytes += size_bytes
+        self.shelf.held_bytes += size_bytes
 
 
 def _parts(message: Told) -> Iterator[SubscribeResponse | Batch | _Unread]:
@@ -182,6 +218,15 @@ def _parts(message: Told) -> Iterator[SubscribeResponse | Batch | _Unread]:
             yield attrs.evolve(message, words=part, last=is_last, continues=at > 0)
     else:
         yield message
+
+
+def _size_bytes(message: Told) -> int:
+    match message:
+        case RouteBatch(records=records):
+            return sum(map(kept_bytes, records))
+        case Batch(words=words):
+            return sum(map(kept_bytes, words))
+    return 0
 
 
 def _cost(message: Told) -> int:

@@ -54,7 +54,8 @@ class Pace:
 
     #: Whether it has been named and has not caught up yet.
     slow: bool = attrs.field(default=False, init=False)
-    _silent: bool = attrs.field(default=False, init=False)
+    #: Whether it has acknowledged nothing for a long time, without having said that it would not.
+    silent: bool = attrs.field(default=False, init=False)
     _written: tuple[float, int] | None = attrs.field(default=None, init=False)
     _answered: tuple[float, int] | None = attrs.field(default=None, init=False)
 
@@ -67,7 +68,7 @@ class Pace:
         if queued_bytes > soft_bytes and not self.slow:
             self.slow = True
             return True
-        if queued_bytes * 2 < soft_bytes and not self._silent:
+        if queued_bytes * 2 < soft_bytes and not self.silent:
             self.slow = False
         return False
 
@@ -82,7 +83,7 @@ class Pace:
         """
         if sight is AT_REST:
             self._written = self._answered = None
-            self._silent = False
+            self.silent = False
             return Verdict.FINE
         waits = sight.channel_bytes > 0
         self._written = _since(self._written, waits, sight.written_bytes, now)
@@ -90,8 +91,8 @@ class Pace:
         self._answered = _since(self._answered, waits, sight.acknowledged, now)
         if self._written and now - self._written[0] >= limits.WRITE_DEADLINE_SECONDS:
             return Verdict.STUCK
-        self._silent = bool(self._answered and now - self._answered[0] >= limits.SLOW_SECONDS)
-        if self._silent and not self.slow:
+        self.silent = bool(self._answered and now - self._answered[0] >= limits.SLOW_SECONDS)
+        if self.silent and not self.slow:
             self.slow = True
             return Verdict.SLOW
         return Verdict.FINE

@@ -4,11 +4,14 @@ One neighbor, as the global route table sees it: what it told, what it was told,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from atbus.routing.feed import Feed
 from atbus.routing.intake import Intake
 from atbus.routing.publication import Publication
+from atbus.routing.record import Record
 from atbus.routing.subscription import Stage, Subscription
 from atbus.routing.sync_terms import Peer
 from atbus.routing.table import Position
@@ -26,6 +29,8 @@ class RouteLink:
     :param publication: What the neighbor was told, if it has asked.
     :param snapshot_at: When it was last told everything, seconds.
     :param owes_answer: Whether a SUBSCRIBE_REQUEST is unanswered.
+    :param is_contested: Whether somebody was told that others tell of a newer life of it.
+    :param is_named: Whether somebody was told that it speaks for others than its certificate names.
     """
 
     peer: Peer
@@ -36,6 +41,8 @@ class RouteLink:
     publication: Publication | None = None
     snapshot_at: float | None = None
     owes_answer: bool = False
+    is_contested: bool = False
+    is_named: bool = False
 
     @property
     def bus_id(self) -> int:
@@ -51,6 +58,19 @@ class RouteLink:
         """
         has_told = self.subscription.stage is Stage.CURRENT or not asks
         return has_told and self.feed.kind is Position.UPSTREAM
+
+    def can_witness(self, known: Mapping[int, Record], own_id: int) -> bool:
+        """
+        Tell whether the end of the link is the end of the neighbor: nobody knows it elsewhere.
+
+        :param known: The newest record that is known of each node.
+        :param own_id: Our id.
+        :returns: Whether its own word, under a stamp of its own, is that it is below us.
+        """
+        record, best = self.feed.believed(self.bus_id), known.get(self.bus_id)
+        if record is None or best is None or record.stamp != best.stamp:
+            return False
+        return record.upstream_id == own_id and record.stamp.seq > 0
 
     def kind_for(self, own_id: int) -> Position:
         """

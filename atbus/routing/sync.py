@@ -26,7 +26,7 @@ from atbus.limits import TOMBSTONES_MAX
 from atbus.routing.batch import Batch, Removal
 from atbus.routing.feed import Feed
 from atbus.routing.hearing import Hearing
-from atbus.routing.intake import Told
+from atbus.routing.intake import Intake, Shelf, Told
 from atbus.routing.known import Known, is_same
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
@@ -54,8 +54,7 @@ from atbus.wire.messages import RouteBatch, SubscribeRequest, SubscribeResponse
 
 # What is awaited, besides what `Telling` awaits: (what, of which neighbor).
 _GRACE, _OWN_WORD, _STALE, _PATIENCE, _REFUTE = "grace", "own word", "stale", "patience", "refute"
-_READ = "read"
-_NOBODY = 0
+_READ, _NOBODY = "read", 0
 
 
 class RouteSync:
@@ -89,7 +88,7 @@ class RouteSync:
         self._effects: list[Effect] = []
         self._now = 0.0
         self._is_over = False
-        self._turn = Turn()
+        self._turn, self._shelf = Turn(), Shelf()
         self._telling = Telling(self._own, self.known, self._tombstones, self.times, self._effects)
         self._hearing = Hearing(
             *(self._own, self.known, self._tombstones, self._links),
@@ -165,9 +164,9 @@ class RouteSync:
         was_alive = link is not None and link.alive
         if link is None:
             feed = self._hearing.feed_of(bus_id, peer.position)
-            link = self._links[bus_id] = RouteLink(peer, feed)
+            link = self._links[bus_id] = RouteLink(peer, feed, intake=Intake(shelf=self._shelf))
         self._timers.clear((_GRACE, bus_id))
-        link.peer, link.alive = peer, True
+        link.peer, link.alive, link.is_contested = peer, True, False
         self._rank(link)
         if peer.position is Position.UPSTREAM and not was_alive:
             self._upstream_gained(link)
@@ -297,6 +296,18 @@ class RouteSync:
             self._hearing.forget_death(bus_id)
         return self._end(now)
 
+    def want(self, mode: TableMode, now: float) -> list[Effect]:
+        """
+        Want to know more or less from now on; who has been asked goes on telling.
+
+        :param mode: How much.
+        :param now: The time, seconds.
+        :returns: What is to be done.
+        """
+        self._now, self.mode = now, mode
+        self._ask_if_wanted()
+        return self._end(now)
+
     def stop(self, now: float) -> list[Effect]:
         """
         Say that this node leaves; it tells nothing after that.
@@ -332,13 +343,12 @@ class RouteSync:
         """Tell whether we want to know everything, as things are now."""
         if self.mode is not TableMode.AUTO:
             return self.mode is TableMode.FULL
-        return any(
-            link.alive and link.feed.kind is not Position.UPSTREAM for link in self._links.values()
-        )
+        others = (each for each in self._links.values() if each.feed.kind is not Position.UPSTREAM)
+        return any(link.alive for link in others)
 
-    def _ask_if_wanted(self, newcomer: RouteLink) -> None:
-        """Ask a new neighbor, and all others if it is because of this one that we want to know."""
-        links = [newcomer] if self._asks else list(self._links.values())
+    def _ask_if_wanted(self, *newcomers: RouteLink) -> None:
+        """Ask a new neighbor, and all others if it is only now that we want to know."""
+        links = newcomers if self._asks else tuple(self._links.values())
         self._asks = self._asks or self._wants_all()
         for link in links if self._asks else ():
             if link.alive and link.peer.tells and link.subscription.stage is Stage.IDLE:
@@ -386,8 +396,8 @@ class RouteSync:
             link.subscription.stage = Stage.IDLE
             self._effects.append(Ignored(link.bus_id, Status.BUFFER_LIMIT, too_many))
         self._read(link)
-        if intake.is_late(self._now):
-            self._effects.append(Delayed(link.bus_id, intake.name()))
+        if (is_late := intake.is_late(self._now)) or intake.is_long:
+            self._effects.append(Delayed(link.bus_id, is_late and intake.name(), intake.is_long))
 
     def _read(self, link: RouteLink) -> None:
         """Read what may be read now; ask for everything if too much came."""
@@ -441,16 +451,7 @@ class RouteSync:
 
     def _given_up(self, link: RouteLink) -> None:
         """Report a downstream dead that has not come back, if it is not elsewhere."""
-        record = link.feed.believed(link.bus_id)
-        best = self.known.best.get(link.bus_id)
-        is_witness = (
-            record is not None
-            and best is not None
-            and record.stamp == best.stamp
-            and record.upstream_id == self.own.bus_id
-            and record.stamp.seq > 0
-        )
-        self._part(link, is_dead=is_witness)
+        self._part(link, is_dead=link.can_witness(self.known.best, self.own.bus_id))
 
     def _part(self, link: RouteLink, *, is_dead: bool) -> None:
         record = link.feed.believed(link.bus_id)
@@ -469,8 +470,7 @@ class RouteSync:
 
     def _upstream_gained(self, link: RouteLink) -> None:
         is_short_break = self._timers.clear((_PATIENCE, _NOBODY))
-        is_back = is_short_break and self.own.upstream_id == link.bus_id and link.peer.tells
-        if not is_back:
+        if not (is_short_break and self.own.upstream_id == link.bus_id and link.peer.tells):
             self._move(link.bus_id)
 
     def _upstream_lost(self, feed: Feed, *, could_tell: bool) -> None:

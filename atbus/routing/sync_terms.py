@@ -10,6 +10,7 @@ from typing import TypeAlias
 import attrs
 
 from atbus import limits
+from atbus.busid import Subnet
 from atbus.errors import Status
 from atbus.routing import bounds
 from atbus.routing.batch import Batch
@@ -56,17 +57,32 @@ class Peer:
     :param position: On which side of us it registered.
     :param tells: Whether both sides have the capability ROUTE_TABLE.
     :param batch_bytes_max: The longest body of a frame to it.
+    :param certified: The ids that its certificate names; None without one.
     """
 
     record: Record
     position: Position
     tells: bool = True
     batch_bytes_max: int = limits.FRAME_BYTES - limits.FRAME_HEAD_BYTES
+    certified: Subnet | None = None
 
     @property
     def bus_id(self) -> int:
         """Who it is."""
         return self.record.bus_id
+
+    def is_certified(self, record: Record) -> bool:
+        """
+        Tell whether its certificate lets it tell of a node.
+
+        :param record: What it tells.
+        :returns: Whether the id and all ranges are within its range, or there is no certificate.
+        """
+        certified = self.certified
+        return certified is None or (
+            certified.contains(record.bus_id)
+            and all(certified.contains_subnet(subnet) for subnet in record.subnets)
+        )
 
 
 SyncMessage: TypeAlias = SubscribeRequest | SubscribeResponse | Batch | RouteBatch
@@ -132,6 +148,21 @@ class LostId:
 
 
 @attrs.frozen
+class Contested:
+    """
+    A neighbor is registered here, and another one tells that a newer process has its id.
+
+    :param bus_id: The neighbor.
+    :param told_by: Who tells it.
+    :param process: Which process has its id.
+    """
+
+    bus_id: int
+    told_by: int
+    process: str
+
+
+@attrs.frozen
 class Ignored:
     """
     Words that a neighbor may not say, or that are too many, were not taken.
@@ -139,11 +170,14 @@ class Ignored:
     :param bus_id: The neighbor.
     :param status: `SOURCE_REFUSED`, `BUFFER_LIMIT`, `OUT_OF_TURN` or `MALFORMED_FRAME`.
     :param count: How many.
+    :param about: A node of which the neighbor has told and which its certificate does not name,
+        the first time that this happens; else None.
     """
 
     bus_id: int
     status: Status
     count: int
+    about: int | None = None
 
 
 @attrs.frozen
@@ -153,10 +187,12 @@ class Delayed:
 
     :param bus_id: The neighbor.
     :param is_first: Whether it has not been named for it since it was last within its rate.
+    :param is_long: Whether so much of it waits that it is not to be heard for a while.
     """
 
     bus_id: int
     is_first: bool
+    is_long: bool = False
 
 
-Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Ignored | Delayed
+Effect: TypeAlias = Send | Learn | Forget | Announce | LostId | Contested | Ignored | Delayed

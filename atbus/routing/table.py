@@ -40,44 +40,17 @@ import attrs
 from zope.interface import implementer
 
 from atbus import limits
-from atbus.address import Address
 from atbus.busid import BusId, Subnet, find_subnet, format_bus_id, merge_subnets
 from atbus.errors import LocalProtocolError, Status
 from atbus.routing.branches import Branches
 from atbus.routing.decision import Decision, Deliver, Forward, Hold, Refuse, hop_of
 from atbus.routing.interfaces import IRouter
+from atbus.routing.neighbor import Neighbor, Position
 from atbus.routing.registry import Registry
 from atbus.routing.relation import Relation
 from atbus.routing.subnet_index import SubnetIndex
 
-
-class Position(enum.Enum):
-    """On which side of us a neighbor is."""
-
-    UPSTREAM = "upstream"
-    DOWNSTREAM = "downstream"
-    PEER = "peer"
-
-
-@attrs.frozen
-class Neighbor:
-    """
-    A node that is registered here.
-
-    :param bus_id: Its id, never 0.
-    :param subnets: What it owns; its own id belongs to it in any case.
-    :param position: On which side of us it is.
-    :param listens: The addresses it announced.
-    :param passes: Whether it is a peer that was our upstream, or is about to be: others speak
-        through it.
-    """
-
-    bus_id: BusId
-    subnets: tuple[Subnet, ...]
-    position: Position
-    listens: tuple[Address, ...] = ()
-    passes: bool = False
-
+__all__ = ["Neighbor", "Position", "Table"]
 
 class _Link(enum.Enum):
     """What is known of the data connections of a neighbor."""
@@ -200,7 +173,8 @@ class Table:
                 old, position=Position.PEER, subnets=(), passes=True
             )
             self._upstream = None
-        self.add(Neighbor(neighbor.bus_id, tuple(subnets), Position.UPSTREAM, neighbor.listens))
+        owned = tuple(subnets)
+        self.add(attrs.evolve(neighbor, subnets=owned, position=Position.UPSTREAM, passes=False))
         self.set_usable(bus_id, usable)
 
     def set_usable(self, bus_id: int, usable: bool) -> None:
@@ -339,6 +313,8 @@ class Table:
             return True
         if neighbor.position is Position.UPSTREAM or neighbor.passes:
             return not self._is_ours(source)
+        if not neighbor.is_certified(source):
+            return False
         if _contains(neighbor.subnets, source):
             return True
         chain = self._tree.chain_of(source)

@@ -70,6 +70,8 @@ class _Question:
     done: Answer | Known
     wanted: tuple[Wanted, ...]
     waiting: set[int] = attrs.field(factory=set)
+    #: What it costs, bytes.
+    cost: int = 0
 
 
 class Barriers:
@@ -78,16 +80,25 @@ class Barriers:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Question] = {}
-        # How much each neighbor asks at once.
+        # How much each neighbor asks at once, in number and in bytes; and all of them.
         self._asked: dict[int, int] = {}
+        self._held: dict[int, int] = {}
+        self._held_bytes = 0
 
     def __len__(self) -> int:
         """Count the questions that wait for answers."""
         return len(self._open)
 
-    def may_ask(self, bus_id: int, wanted: Collection[Wanted]) -> bool:
-        """Tell whether a neighbor's question about something is not too much at once."""
-        return self._asked.get(bus_id, 0) + 1 + len(wanted) <= bounds.QUESTIONS_MAX
+    def may_ask(self, bus_id: int, wanted: Collection[Wanted], others: int) -> bool:
+        """
+        Tell whether a neighbor's question about something is not too much at once.
+
+        :param others: How many neighbors may have to answer it.
+        """
+        if self._asked.get(bus_id, 0) + 1 + len(wanted) > bounds.QUESTIONS_MAX:
+            return False
+        left = bounds.QUESTIONS_BYTES - self._held_bytes
+        return self._held.get(bus_id, 0) + _cost(wanted, others) <= left
 
     def ask(
         self, ticket: int, neighbors: Mapping[int, Side], wanted: tuple[Wanted, ...] = ()
@@ -176,10 +187,10 @@ class Barriers:
         if not waiting:
             return [done]
         barrier = next(self._numbers)
-        self._open[barrier] = _Question(done, wanted, waiting)
+        question = self._open[barrier] = _Question(done, wanted, waiting)
         if isinstance(done, Answer):
-            by = done.neighbor
-            self._asked[by] = self._asked.get(by, 0) + 1 + len(wanted)
+            question.cost = _cost(wanted, len(waiting))
+            self._count(done.neighbor, 1 + len(wanted), question.cost)
         return [Ask(bus_id, barrier, wanted) for bus_id in sorted(waiting)]
 
     def _remove(self, by: int, barrier: int, question: _Question) -> list[Effect]:
@@ -192,5 +203,13 @@ class Barriers:
     def _end(self, barrier: int) -> None:
         question = self._open.pop(barrier)
         if isinstance(question.done, Answer):
-            by = question.done.neighbor
-            put(self._asked, by, self._asked[by] - 1 - len(question.wanted))
+            self._count(question.done.neighbor, -1 - len(question.wanted), -question.cost)
+
+    def _count(self, by: int, number: int, size_bytes: int) -> None:
+        put(self._asked, by, self._asked.get(by, 0) + number)
+        put(self._held, by, self._held.get(by, 0) + size_bytes)
+        self._held_bytes += size_bytes
+
+
+def _cost(wanted: Collection[Wanted], others: int) -> int:
+    return bounds.QUESTION_BYTES * (1 + len(wanted)) + bounds.QUESTION_WAIT_BYTES * others

@@ -17,6 +17,21 @@ INQUIRIES_MAX: Final = 65_536
 #: answer yet: one from each of some ten thousand nodes behind it, when they are back all at once.
 QUESTIONS_MAX: Final = 65_536
 
+#: Questions that have parted at a node and of which it counts, for 5 s, who has not got them: three
+#: thousand in each second, and some 10 MiB. Of more than these nobody says that nobody has them.
+PARTED_QUESTIONS_MAX: Final = 16_384
+
+#: Memory for the questions of all neighbors that have no answer yet: each waits for some of the
+#: other neighbors. One may have as much as is left for all others, which is enough for those of
+#: seven thousand nodes where a hundred neighbors are asked.
+QUESTIONS_BYTES: Final = 67_108_864
+
+#: What a question costs, and each thing that it is about.
+QUESTION_BYTES: Final = 600
+
+#: What each neighbor that it waits for costs besides: its place in a set.
+QUESTION_WAIT_BYTES: Final = 40
+
 #: Publications, asked for by callbacks of publications, that are delivered before the reactor runs.
 NESTED_PER_TURN: Final = 1_000
 

@@ -12,7 +12,8 @@ The rules (wire protocol, 6.6 and 7.20):
    given to just one branch, or to a member here, and travels with that branch alone. A branch that
    needs nothing but groups is told so (QUEUES_ONLY).
 4. A branch that has no member any more hands the group back, marked HANDED_BACK. Who gets it back
-   tries the others, with the mark, so that it is not handed back a second time but given up.
+   tries the others, with the mark, so that it is not handed back a second time but given up. Of
+   those above and beside it only the one towards the source believes that, unless that is below.
 5. What comes from outside goes everywhere but outside, what goes outside is at its end there: so a
    mesh that is not ours is one hop. Who is outside gives what it gets to its plain subscribers as
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
@@ -26,17 +27,23 @@ The rules (wire protocol, 6.6 and 7.20):
 8. Who prefers what is near takes a member here, else one in his zone, wherever it is. He names the
    zone, and every branch that gets groups is told. Who is told of a zone takes a member in it if
    any is known, and does not ask what he prefers himself.
+9. What our upstream tells counts the members at our siblings, which have told us of them as well.
+   They count once: we draw among them ourselves, and an upstream that gets a group is told which
+   siblings these are. It gives it to them only if it has no other member. Who gets a group back
+   from a sibling asks the upstream last: that may not know yet that the member there has left.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 
 import attrs
 
 from atbus import limits
 from atbus.subjects.interest import HERE, ONWARD, Interests, Side, Taker
+from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
 
 
 class Preference(enum.Enum):
@@ -65,6 +72,8 @@ class Incoming:
     :param absent: The groups of which no member at this node takes it.
     :param zone: Which zone's members of the groups are to be preferred, as somebody before has
         chosen; empty for none.
+    :param only: The one neighbor above or beside that may get it; None: all may.
+    :param counted: The neighbors among whose members the one before has drawn himself.
     """
 
     subject: tuple[str, ...]
@@ -76,6 +85,8 @@ class Incoming:
     ours: bool = False
     absent: tuple[str, ...] = ()
     zone: str = ""
+    only: int | None = None
+    counted: tuple[int, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +98,7 @@ class Branch:
     :param served: What to write as *served*.
     :param queues_only: Whether plain subscribers there have it already, or there are none.
     :param zone: Which zone's members of the groups are to be preferred there.
+    :param counted: What to write as *counted*.
     """
 
     neighbor: int
@@ -94,6 +106,7 @@ class Branch:
     served: tuple[int, ...] = ()
     queues_only: bool = False
     zone: str = ""
+    counted: tuple[int, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -128,8 +141,6 @@ class Distributor:
     :param draw: Gives a random number from 0 to below its argument.
     :param preference: Which member of a group is to be taken.
     :param zone: Where we are, for `Preference.NEAREST`; empty for nowhere in particular.
-    :param siblings: The peers that have our upstream, whose members it counts as well; they may
-        change.
     """
 
     def __init__(
@@ -139,11 +150,9 @@ class Distributor:
         *,
         preference: Preference = Preference.UNIFORM,
         zone: str = "",
-        siblings: Collection[int] = frozenset(),
     ) -> None:
         self.preference = preference
         self.zone = zone
-        self.siblings = siblings
         #: Tells whether a neighbor may have what is published on a subject; None: all may.
         self.may_have: Callable[[int, tuple[str, ...]], bool] | None = None
         self._interests = interests
@@ -182,17 +191,18 @@ class Distributor:
                 groups.setdefault(taker.wanted.queue, []).append(taker)
         wanted = tuple(groups) if incoming.came_from == HERE else incoming.queues
         zone = self._zone(incoming)
+        counted = self._counted(incoming, takers, allowed)
+        tries = self._tries(incoming, allowed, allies, alone)
         queues: dict[int, list[str]] = {}
         unserved: list[str] = []
         for queue in wanted:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            place = self._choose(members, allowed - allies, incoming)
-            if place is None and allies:
-                place = self._choose(members, allowed, incoming)
-            if place is None and sides.get(incoming.came_from) is Side.OUTSIDE:
-                place = self._choose(members, alone - {incoming.came_from}, incoming)
+            place = None
+            for among in tries:
+                if (place := self._choose(members, among, incoming, counted)) is not None:
+                    break
             if place is None:
                 unserved.append(queue)
             else:
@@ -208,6 +218,7 @@ class Distributor:
                     served=tuple(bus_id for bus_id in served if bus_id != neighbor),
                     queues_only=neighbor not in plain,
                     zone=zone if neighbor in queues else "",
+                    counted=self._named(neighbor, counted, queues, groups, incoming),
                 )
                 for neighbor in dict.fromkeys((*plain, *queues))
             ),
@@ -286,18 +297,71 @@ class Distributor:
         """Say which zone is preferred (rule 8); empty for none."""
         return incoming.zone or (self.zone if self.preference is Preference.NEAREST else "")
 
+    def _tries(
+        self, incoming: Incoming, allowed: set[int], allies: frozenset[int], alone: set[int]
+    ) -> list[set[int]]:
+        """Say among whom members of groups are looked for, in turn."""
+        interests, came_from = self._interests, incoming.came_from
+        tries = [allowed - allies]
+        if incoming.handed_back and came_from in interests.siblings:
+            tries.insert(0, {place for place in tries[0] if place != interests.above})
+        if allies:
+            tries.append(allowed)
+        if interests.neighbors.get(came_from) is Side.OUTSIDE:
+            tries.append(alone - {came_from})
+        return tries
+
+    def _counted(
+        self, incoming: Incoming, takers: Sequence[Taker], allowed: Collection[int]
+    ) -> tuple[int, ...]:
+        """Name the siblings among whose members we draw ourselves, as many as we can tell."""
+        siblings = self._interests.siblings
+        if not siblings:
+            return ()
+        # Of who has handed groups back our upstream may not know yet that he has no members.
+        places = [incoming.came_from] if incoming.handed_back else []
+        places += [each.neighbor for each in takers if each.wanted.queue]
+        counted = (
+            place
+            for place in dict.fromkeys(places)
+            if place in siblings and (place in allowed or place == incoming.came_from)
+        )
+        return tuple(islice(counted, COUNTED_SIBLINGS_MAX))
+
+    def _named(
+        self,
+        neighbor: int,
+        counted: Sequence[int],
+        queues: Mapping[int, Sequence[str]],
+        groups: Mapping[str, Sequence[Taker]],
+        incoming: Incoming,
+    ) -> tuple[int, ...]:
+        """Name the siblings that are not to get what goes to a neighbor for groups (rule 9)."""
+        if not counted or neighbor not in queues or neighbor != self._interests.above:
+            return ()
+        homes = {each.neighbor for queue in queues[neighbor] for each in groups[queue]}
+        homes.add(incoming.came_from)
+        return tuple(place for place in counted if place in homes)
+
     def _choose(
-        self, takers: Sequence[Taker], allowed: Collection[int], incoming: Incoming
+        self,
+        takers: Sequence[Taker],
+        allowed: Collection[int],
+        incoming: Incoming,
+        counted: Collection[int],
     ) -> int | None:
         """Draw the place of the one member of a group that gets it; None when there is none."""
         takers = [each for each in takers if each.neighbor == HERE or each.neighbor in allowed]
-        weights = self._weights(takers)
+        weights = self._weights(takers, counted)
         if not incoming.zone and self.preference is not Preference.UNIFORM and HERE in weights:
             return HERE
         zone = self._zone(incoming)
         if zone:
-            near = self._weights(takers, zone)
+            near = self._weights(takers, counted, zone)
             weights = near if any(near.values()) else weights
+        if incoming.counted:
+            others = {each: weights[each] for each in weights if each not in incoming.counted}
+            weights = others if any(others.values()) else weights
         total = sum(weights.values())
         if not total:
             return None
@@ -308,22 +372,27 @@ class Distributor:
                 return place
         raise AssertionError("a number was drawn that is not below the sum of all weights")
 
-    def _weights(self, takers: Sequence[Taker], zone: str = "") -> dict[int, int]:
+    def _weights(
+        self, takers: Sequence[Taker], counted: Collection[int], zone: str = ""
+    ) -> dict[int, int]:
         """Count the members of a group at each place, all of them or those in one zone."""
         weights: dict[int, int] = {}
         for taker in takers:
             weight = self._interests.weight(taker, zone)
             weights[taker.neighbor] = weights.get(taker.neighbor, 0) + weight
-        self._count_once(weights)
+        self._count_once(weights, counted)
         return weights
 
-    def _count_once(self, weights: dict[int, int]) -> None:
+    def _count_once(self, weights: dict[int, int], counted: Collection[int]) -> None:
         """Take off what our upstream tells of what our siblings have told us themselves."""
-        sides = self._interests.neighbors
-        twice = sum(weight for place, weight in weights.items() if place in self.siblings)
-        for place in weights if twice else ():
-            if sides.get(place) is Side.ABOVE:
-                weights[place] = max(0, weights[place] - twice)
+        above, siblings = self._interests.above, self._interests.siblings
+        if above is None or not siblings or not weights.get(above):
+            return
+        twice = sum(weights.get(place, 0) for place in counted)
+        weights[above] = max(0, weights[above] - twice)
+        if weights[above]:
+            # The others among them are in what is left.
+            weights.update(dict.fromkeys((siblings & weights.keys()).difference(counted), 0))
 
 
 def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
@@ -337,9 +406,16 @@ def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
     """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
     onward = _onward(incoming, sides)
-    return {
+    allowed = {
         bus_id for bus_id, side in sides.items() if bus_id != incoming.came_from and side in onward
     }
+    if incoming.only is not None:
+        allowed -= {
+            place
+            for place in allowed
+            if sides[place] in (Side.ABOVE, Side.BESIDE) and place != incoming.only
+        }
+    return allowed
 
 
 def _takers_of_groups_alone(takers: Sequence[Taker], sides: Mapping[int, Side]) -> set[int]:

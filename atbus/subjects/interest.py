@@ -6,9 +6,10 @@ it, and for a queue group *how many* members there are. The rules (wire protocol
 
 1. To its upstream and to its peers a node tells the sum of its own interest and that of what is
    below it. To a downstream it tells the sum of everything but what that downstream told itself.
-   Nobody is told what is known from it alone, so nothing comes back in a circle. Members of a mesh
-   that is not ours, as servers of NATS are, stand *outside*: what they want is told as if they were
-   below, but not to each other, for they have told it themselves (`ONWARD`).
+   Nobody is told what is known from it alone, so nothing comes back in a circle. Members of a group
+   at a sibling, of whom our upstream tells as well, count once. Members of a mesh that is not ours,
+   as servers of NATS are, stand *outside*: what they want is told as if they were below, but not to
+   each other, for they have told it themselves (`ONWARD`).
 2. Plain interest is told as 0 or 1, a queue group with the number of its members. What is told is
    the difference to what was told before; several changes of one turn cancel out. That a group has
    more or fewer members than before, but some, may be told later: it changes nobody's way.
@@ -114,6 +115,9 @@ class Interests:
         #: Grows when somebody begins or ends to want something, or to take part.
         self.version = 0
         self._sides: dict[int, Side] = {}
+        #: Our upstream, and the peers that have it as well.
+        self.above: int | None = None
+        self.siblings: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         """Count the patterns and groups that anybody wants, and the zones of groups."""
@@ -136,11 +140,8 @@ class Interests:
 
     def wanted_under(self, prefix: str) -> list[str]:
         """List the patterns that begin so and that anybody wants, in no queue group."""
-        return [
-            wanted.pattern
-            for wanted in self._sums
-            if not wanted.queue and wanted.pattern.startswith(prefix)
-        ]
+        plain = (wanted.pattern for wanted in self._sums if not wanted.queue)
+        return [pattern for pattern in plain if pattern.startswith(prefix)]
 
     def wanted_beside(self, bus_id: int, prefix: str) -> list[str]:
         """List the patterns that begin so and that anybody wants who is not behind a neighbor."""
@@ -154,6 +155,7 @@ class Interests:
     def _look_around(self) -> None:
         self.version += 1
         self._sides = {bus_id: neighbor.side for bus_id, neighbor in self._neighbors.items()}
+        self.above = next((each for each in self._sides if self._sides[each] is Side.ABOVE), None)
 
     def match(self, subject: tuple[str, ...]) -> tuple[Taker, ...]:
         """
@@ -258,6 +260,17 @@ class Interests:
             self._set_weight(bus_id, side, wanted, weight)
         neighbor.changed.update(dict.fromkeys(self._sums))
 
+    def count_once(self, siblings: Iterable[int]) -> bool:
+        """
+        Take note which peers have our upstream, so that it tells of their members as well.
+
+        :returns: Whether they are others than before.
+        """
+        before, self.siblings = self.siblings, frozenset(siblings)
+        for neighbor in self._neighbors.values() if self.siblings != before else ():
+            neighbor.changed.update(dict.fromkeys(self._sums))
+        return self.siblings != before
+
     def replay(self, bus_id: int) -> list[Interest]:
         """
         Tell a neighbor everything anew.
@@ -338,12 +351,7 @@ class Interests:
                 faults += 1
                 continue
             faults += not self._hear(bus_id, neighbor, wanted, entry.weight)
-            if neighbor.repeated is not None:
-                # Nothing but what is known, for a replay may never end: so it has the same bound.
-                if wanted in neighbor.heard:
-                    neighbor.repeated.add(wanted)
-                else:
-                    neighbor.repeated.discard(wanted)
+            neighbor.repeats(wanted)
         if message.last and neighbor.repeated is not None:
             for wanted in neighbor.heard.keys() - neighbor.repeated:
                 self._hear(bus_id, neighbor, wanted, 0)
@@ -399,10 +407,9 @@ class Interests:
 
         :returns: None when all is.
         """
-        heard = self._neighbors[bus_id].heard
         for entry in message.entries:
             wanted = Wanted(entry.subject, entry.queue)
-            if entry.weight and wanted not in heard:
+            if entry.weight and wanted not in self._neighbors[bus_id].heard:
                 return Status.BUFFER_LIMIT if is_valid(wanted) else Status.MALFORMED_FRAME
         return None
 
@@ -483,13 +490,11 @@ class Interests:
             neighbor.tells_zones and self._zones.is_told(wanted)
         ):
             return 0
+        twice = sums.twice(self.above, self.siblings) if wanted.queue else 0
         if neighbor.side is Side.BELOW:
-            weight = sums.everywhere - sum(
-                sums.weights.get(each, 0)
-                for each in self.clusters.beside(neighbor.cluster, bus_id)
-            )
+            weight = sums.beyond(self.clusters.beside(neighbor.cluster, bus_id)) - twice
         elif neighbor.side is Side.OUTSIDE:
-            weight = sums.everywhere - sums.outside
+            weight = sums.everywhere - sums.outside - twice
         else:
             weight = sums.below
         return weight if wanted.queue else min(weight, 1)

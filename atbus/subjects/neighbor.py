@@ -28,6 +28,21 @@ class Sums:
     outside: int = 0
     weights: dict[int, int] = attrs.field(factory=dict)
 
+    def beyond(self, places: Iterable[int]) -> int:
+        """Count those who are not at some places."""
+        return self.everywhere - sum(self.weights.get(each, 0) for each in places)
+
+    def twice(self, above: int | None, siblings: frozenset[int]) -> int:
+        """
+        Count those of whom two have told: a sibling, and our upstream, which knows it from him.
+
+        :param above: Our upstream; None if there is none.
+        """
+        told_above = self.weights.get(above, 0) if above is not None and siblings else 0
+        if not told_above:
+            return 0
+        return min(told_above, sum(self.weights[each] for each in siblings & self.weights.keys()))
+
 
 @attrs.define(eq=False)
 class Neighbor:
@@ -64,6 +79,16 @@ class Neighbor:
         """Tell whether it counts that the neighbor wants something."""
         honoured = self.honours_groups if wanted.queue else self.honours_plain
         return honoured or wanted.pattern.startswith(OWN_SUBJECTS)
+
+    def repeats(self, wanted: Row) -> None:
+        """Note what a replay has told, if one is under way."""
+        if self.repeated is None:
+            return
+        # Nothing but what is known, for a replay may never end: so it has the same bound.
+        if wanted in self.heard:
+            self.repeated.add(wanted)
+        else:
+            self.repeated.discard(wanted)
 
 
 class Clusters:

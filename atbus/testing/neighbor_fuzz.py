@@ -3,8 +3,8 @@ Hostile neighbors of a whole node, for `atbus.testing.hostile`.
 
 An input is what a registered neighbor, below or above a node, says to it: frames of every type,
 whole and damaged, that bear its own id or that of others, and their news of routes, interest,
-lanes, fragments, streams, commands, services and zones. Whatever it is, nothing of the node fails:
-no exception gets as far as a log, and another neighbor is answered as before.
+lanes, fragments, streams, commands, services, zones and siblings. Whatever it is, nothing of the
+node fails: no exception gets as far as a log, and another neighbor is answered as before.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from atbus.testing.stranger import Stranger
 from atbus.testing.text_readers import compressed_frames
 from atbus.wire import codec
 from atbus.wire.compression import ALGORITHMS, is_there
-from atbus.wire.extras import zone_extra
+from atbus.wire.extras import counted_extra, zone_extra
 from atbus.wire.messages import (
     Capability,
     CommandRequest,
@@ -168,22 +168,24 @@ def hostile_registered(random: Random) -> tuple[bytes, Callable[[], str]]:
 
 @cache
 def _frames() -> Sequence[bytes]:
-    messages = [*example_messages().values(), *_zoned()]
+    messages = [*example_messages().values(), *_about_groups()]
     return [*map(codec.encode, messages), *compressed_frames()]
 
 
-def _zoned() -> Iterator[Message]:
-    """Make messages about members of a group in one zone."""
+def _about_groups() -> Iterator[Message]:
+    """Make messages about members of a group: in one zone, and besides those at some nodes."""
     extras = (zone_extra(_ZONE),)
+    counted = (counted_extra((_GOOD, _THEIRS, 0)),)
     entries = (InterestEntry(subject="jobs.>", queue="workers", weight=2),)
     yield Interest(entries=entries)
     yield Interest(entries=entries, extras=extras)
-    yield Publish(
-        sequence=3,
-        epoch=3,
-        hop_limit=9,
-        subject="jobs.resize",
-        queues=("workers",),
-        messages=((0, b"one"),),
-        extras=extras,
-    )
+    for number, each in enumerate((extras, counted, extras + counted), start=3):
+        yield Publish(
+            sequence=number,
+            epoch=3,
+            hop_limit=9,
+            subject="jobs.resize",
+            queues=("workers",),
+            messages=((0, b"one"),),
+            extras=each,
+        )

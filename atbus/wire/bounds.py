@@ -27,3 +27,8 @@ SERVICES_PER_NEIGHBOR_BYTES: Final = 33_554_432
 #: Sequences from here on are of streams, whose frames are no messages. A flow of messages would get
 #: here in the last epoch that there is: its epoch is in the upper half.
 STREAM_SEQUENCES: Final = 0xFFFF_FFFF << 32
+
+#: Siblings among whose members the sender of a publication draws itself, and that it names when its
+#: upstream has to draw among the others: as many as it names as served. Members at further ones are
+#: left to the upstream.
+COUNTED_SIBLINGS_MAX: Final = 64

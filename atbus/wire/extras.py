@@ -14,8 +14,9 @@ from typing import Final
 
 from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMandatory
 from atbus.limits import EXTRAS_BYTES, FRAME_BYTES_MAX, LABELS_BYTES
+from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
 from atbus.wire.head import HEAD_SIZE, body_start, peek
-from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType, InterestRefusal
+from atbus.wire.messages import MANDATORY_EXTRA_BIT, Extra, ExtraType, InterestRefusal, Tally
 from atbus.wire.rules import cut_detail
 
 _ENTRY: Final = struct.Struct("<HH")
@@ -25,6 +26,7 @@ _ID: Final = struct.Struct("<Q")
 _SIZE: Final = struct.Struct("<I")
 _PLACE: Final = struct.Struct("<II")
 _REFUSED: Final = struct.Struct("<HQ")
+_TALLY: Final = struct.Struct("<QIQ")
 _KNOWN: Final = frozenset(map(int, ExtraType))
 
 
@@ -240,6 +242,58 @@ def read_zone(extras: Iterable[Extra]) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise MalformedFrame("ZONE that is no UTF-8") from None
+
+
+def tally_extra(tally: Tally) -> Extra:
+    """
+    Say who is to be told that nobody has got a publication.
+
+    :param tally: The node that counts, and by what it knows the publication.
+    :returns: The extra.
+    """
+    return Extra(ExtraType.TALLY, _TALLY.pack(*tally))
+
+
+def read_tally(extras: Iterable[Extra]) -> Tally | None:
+    """
+    Read who is to be told that nobody has got a publication.
+
+    :param extras: Where to look.
+    :returns: None when that is its source.
+    :raises MalformedFrame: When the extra is not 20 bytes long.
+    """
+    value = find_extra(extras, ExtraType.TALLY)
+    if value is None:
+        return None
+    if len(value) != _TALLY.size:
+        raise MalformedFrame(f"TALLY of {len(value)} bytes")
+    return Tally(*_TALLY.unpack(value))
+
+
+def counted_extra(ids: Iterable[int]) -> Extra:
+    """
+    Name the siblings among whose members the sender of a publication draws itself.
+
+    :param ids: Bus ids; as many as may be named, and at least one.
+    :returns: The extra.
+    """
+    return Extra(ExtraType.COUNTED, b"".join(map(_ID.pack, ids)))
+
+
+def read_counted(extras: Iterable[Extra]) -> tuple[int, ...]:
+    """
+    Read among whose members the sender of a publication draws itself.
+
+    :param extras: Where to look.
+    :returns: Their bus ids; empty without a COUNTED.
+    :raises MalformedFrame: When it is no list of ids, an empty one, or one that is too long.
+    """
+    value = find_extra(extras, ExtraType.COUNTED)
+    if value is None:
+        return ()
+    if not 0 < len(value) <= COUNTED_SIBLINGS_MAX * _ID.size or len(value) % _ID.size:
+        raise MalformedFrame(f"COUNTED of {len(value)} bytes")
+    return tuple(number for (number,) in _ID.iter_unpack(value))
 
 
 def trace_extra(ids: Iterable[int]) -> Extra:

@@ -29,6 +29,8 @@ def pack_headers(headers: Headers, status: str = "") -> bytes:
     :returns: The block; empty when there is nothing to say.
     :raises LocalProtocolError: A name or a value is no text, or has letters that would end it.
     """
+    if not isinstance(headers, Iterable):
+        raise LocalProtocolError(f"{headers!r:.60} is no headers: names and values are")
     pairs = list(headers.items() if isinstance(headers, Mapping) else map(_pair, headers))
     if not pairs and not status:
         return b""

@@ -128,3 +128,18 @@ def authority_below(top: trustme.CA, lifetime: timedelta) -> Authority:
         certificate.public_bytes(Encoding.PEM),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
+
+
+def renewed(authority: Authority) -> bytes:
+    """Make another certificate of an authority, for the same name and key."""
+    before = x509.load_pem_x509_certificate(authority.certificate)
+    builder = x509.CertificateBuilder(
+        before.issuer,
+        before.subject,
+        before.public_key(),
+        x509.random_serial_number(),
+        before.not_valid_before_utc,
+        before.not_valid_after_utc + DAY,
+        list(before.extensions),
+    )
+    return builder.sign(authority._key, hashes.SHA256()).public_bytes(Encoding.PEM)

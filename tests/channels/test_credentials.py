@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.errors import ConfigurationError
@@ -49,6 +51,43 @@ class CredentialTests(TlsTests):
         self.assertIn("expired", (await self.outcome(dialler, ours))[0])
         self.replace(options)
         self.assertEqual((await self.outcome(dialler, ours))[0], "")
+
+    def test_renewed_while_they_are_read(self) -> None:
+        """Whichever step of a renewal falls between two reads of who starts, a pair is found."""
+        # The steps are those of old and new key, new certificate, new key.
+        for first in range(4):
+            for last in range(first, 4):
+                options = self.files.options()
+                paths = [Path(options.certificate), Path(options.key)]
+                old, new = paths[1].read_bytes(), self.files.issue()
+                steps = [
+                    (paths[1], old + new.key),
+                    (paths[0], new.certificate),
+                    (paths[1], new.key),
+                ]
+                read = Path.read_bytes
+
+                def look(
+                    path: Path,
+                    paths: list[Path] = paths,
+                    rest: list[tuple[Path, bytes]] = steps[first:last],
+                    read: Callable[[Path], bytes] = read,
+                ) -> bytes:
+                    text = read(path)
+                    while path == paths[0] and rest:
+                        self.put(*rest.pop(0))
+                    return text
+
+                for step in steps[:first]:
+                    self.put(*step)
+                with mock.patch.object(Path, "read_bytes", look):
+                    self.assertEqual(Credentials(options).faults, [], (first, last))
+
+    def put(self, path: Path, text: bytes) -> None:
+        """Replace a file as a whole."""
+        beside = path.with_name("beside")
+        beside.write_bytes(text)
+        beside.replace(path)
 
     def spoil(self, options: TlsOptions, text: bytes | None = None) -> bytes:
         """Cut a certificate's file in half, or write it; gives what was in it."""

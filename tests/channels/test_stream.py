@@ -15,9 +15,17 @@ from zope.interface import implementer
 
 from atbus.address import Address, Scheme
 from atbus.channels.interfaces import ChannelOptions, IChannel, IChannelReceiver
-from atbus.channels.stream import READ_BYTES, StreamFactory, StreamProtocol
+from atbus.channels.stream import (
+    READ_BYTES,
+    READ_BYTES_FIRST,
+    READ_BYTES_LEAST,
+    READ_SECONDS,
+    StreamFactory,
+    StreamProtocol,
+)
 from atbus.errors import ChannelClosed, RemoteProtocolError, Status
 from atbus.testing.recording import RecordingReceiver, frame_of
+from atbus.wire.head import HEAD_SIZE
 
 
 @implementer(IHalfCloseableDescriptor)
@@ -129,8 +137,6 @@ class StreamTests(SynchronousTestCase):
         channel.dataReceived(stream)
         self.assertEqual(receiver.frames, frames)
 
-    # Faults
-
     def test_a_long_frame_is_read_alone(self) -> None:
         """What a long frame lacks is read next, and nothing more; then as much as another has."""
         self.channel.frame_limit = 200_000
@@ -140,7 +146,47 @@ class StreamTests(SynchronousTestCase):
         self.channel.dataReceived(frame[100_000:])
         self.assertEqual(self.transport.bufferSize, len(frame))
         self.channel.dataReceived(frame_of(20))
-        self.assertEqual(self.transport.bufferSize, READ_BYTES)
+        self.assertLess(self.transport.bufferSize, len(frame))
+
+    # How much is read at once
+
+    def read(self, seconds: float) -> int:
+        """Have a read of full size, which takes so long; give its size."""
+        size: int = self.transport.bufferSize
+        self.patch(self.receiver, "frames_received", lambda _: self.clock.advance(seconds))
+        self.channel.dataReceived(frame_of(64 - HEAD_SIZE) * (size // 64))
+        return size
+
+    def test_reads_that_take_no_time(self) -> None:
+        """Who sends much that costs little is read in ever larger pieces, up to a bound."""
+        self.channel.frame_limit = READ_BYTES
+        sizes = [self.read(READ_SECONDS / 5) for _ in range(10)]
+        self.assertEqual(sizes[:3], [READ_BYTES_FIRST, READ_BYTES_FIRST * 2, READ_BYTES_FIRST * 4])
+        self.assertEqual(sizes[-2:], [READ_BYTES, READ_BYTES])
+
+    def test_reads_that_take_long(self) -> None:
+        """
+        Who says in few bytes what costs much is read in so small pieces that others need not wait,
+        at once, but not byte by byte.
+        """
+        self.channel.frame_limit = READ_BYTES
+        for _ in range(10):
+            self.read(0.0)
+        size = self.read(READ_SECONDS * 8)
+        self.assertLessEqual(self.transport.bufferSize, size // 8)
+        self.read(1.0)
+        self.assertLess(self.transport.bufferSize, 2 * READ_BYTES_LEAST)
+        self.channel.dataReceived(frame_of(READ_BYTES_FIRST))
+        self.assertEqual(self.transport.bufferSize, READ_BYTES_LEAST)
+
+    def test_reads_that_say_nothing_of_the_pace(self) -> None:
+        """A read that was not full, and one that took its time, change nothing."""
+        self.channel.dataReceived(frame_of(READ_BYTES_FIRST // 2))
+        self.assertEqual(self.transport.bufferSize, READ_BYTES_FIRST)
+        self.read(READ_SECONDS / 2)
+        self.assertEqual(self.transport.bufferSize, READ_BYTES_FIRST)
+
+    # Faults
 
     def test_bytes_that_are_no_frames(self) -> None:
         """

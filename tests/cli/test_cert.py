@@ -18,6 +18,8 @@ from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.cli.main import atbus
 from atbus.cli.outcome import CommandFailed, ExitCode
 
+AUTHORITY = ["authority.key", "authority.pem"]
+
 
 class CertTests(SynchronousTestCase):
     """The certificates of a small bus, made and looked at."""
@@ -121,7 +123,10 @@ class CertTests(SynchronousTestCase):
             seen.append(credentials.refresh())
             replace(beside, target)
             seen.append(credentials.refresh())
-            self.assertEqual(str(credentials.identity), "atbus://eu/0x12340000/16")
+            # Who runs has a pair that fits, and so has who starts just now.
+            for each in (credentials, self.credentials(path)):
+                self.assertEqual(each.faults, [])
+                self.assertEqual(str(each.identity), "atbus://eu/0x12340000/16")
             return target
 
         with mock.patch.object(Path, "replace", look):
@@ -130,11 +135,12 @@ class CertTests(SynchronousTestCase):
         self.assertEqual(self.cert("check", str(path), "--realm", "eu").exception, None)
         shown = json.loads(self.cert("show", str(path), "-o", "json").stdout)
         self.assertEqual(shown["hosts"], ["proxy.example", "192.0.2.1"])
-        # With another key there is a moment with neither pair; what is in use stays until then.
+        # With another key both keys are there until the certificate is the new one.
         seen.clear()
         with mock.patch.object(Path, "replace", look):
             self.assertIs(self.cert("renew", str(path), "--new-key").exception, None)
-        self.assertEqual((seen, credentials.faults), ([False, False, False, True], []))
+        self.assertEqual((seen, credentials.faults), ([False, True] * 3, []))
+        self.assertEqual(key.read_text().count("BEGIN"), 1)
         self.assertNotEqual(key.stat().st_ino, before.st_ino)
         self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
         self.assertEqual([each.name for each in self.folder.glob(".*")], [])
@@ -177,9 +183,23 @@ class CertTests(SynchronousTestCase):
             (("new-node", str(self.folder), "zwei"), "zwei"),
             (("new-node", str(self.folder), "0x5", "--bits", "64"), "64 mask bits"),
             (("new-node", str(self.folder), "0x5", "--realm", "E U"), "E U"),
+            (("new-node", str(self.folder), "0x205", "--bits", "8"), "0x205; the one"),
+            (("new-node", str(self.folder), "0x205", "--bits", "8"), "it does at 0x200"),
+            *(
+                (("new-node", str(self.folder), "0x5", "--host", host), repr(host))
+                for host in ("bad host", "", "10.0.0.300", "a..b", "b\u00e4d", "a/b", "*.*.c")
+            ),
             (("new-node", self.mktemp(), "0x5"), "No such file"),
             (("show", self.mktemp()), "No such file"),
             (("show", str(self.folder / "authority.key")), "authority.key"),
             (("new-ca", str(self.folder)), "exists"),
         ):
             self.assertIn(fault, self.failure(*words).message)
+        self.assertEqual(sorted(each.name for each in self.folder.iterdir()), AUTHORITY)
+
+    def test_hosts(self) -> None:
+        """Names, a whole domain, and addresses of both families are what others may dial."""
+        hosts = ("proxy_1.example", "localhost", "*.example", "192.0.2.1", "2001:db8::1")
+        words = (word for host in hosts for word in ("--host", host))
+        shown = self.cert("show", str(self.node("0x5", *words)), "-o", "json").stdout
+        self.assertEqual(json.loads(shown)["hosts"], list(hosts))

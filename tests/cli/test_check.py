@@ -100,6 +100,34 @@ class FileTests(SynchronousTestCase):
         code, said = told(self.files.issue(), revoked=str(revoked))
         self.assertEqual((code, "list has expired" in said), (Verdict.CRITICAL, True))
 
+    def test_several_warnings(self) -> None:
+        """A key that every user may read is told, with all else that there is to be told."""
+        text = "id = 5\n" + tls_table(self.files.options(self.files.issue()))
+        key = next(self.folder.glob("*.key"))
+        for mode in (0o600, 0o640):
+            key.chmod(mode)
+            self.assertEqual(self.config(text)[0], Verdict.OK)
+        key.chmod(0o644)
+        code, said = self.config(text)
+        self.assertEqual(code, Verdict.WARNING)
+        self.assertTrue(said.endswith(f"{key.name}: every user of this host may read it"), said)
+        gateway = f"certificate_file = '{key.with_suffix('.pem')}'\nkey_file = '{key}'\n"
+        code, said = self.config(f"id = 5\n[nats]\nlisten = '127.0.0.1:0'\n{gateway}")
+        self.assertEqual((code, f"{key.name}: every user" in said), (Verdict.WARNING, True), said)
+        foreign = self.files.issue(authority=self.files.new_authority("other"))
+        expired = self.files.issue(lifetime=timedelta(minutes=-1))
+        for issued, verdict, fault in (
+            (foreign, Verdict.WARNING, "its authority is not"),
+            (expired, Verdict.CRITICAL, "it has expired"),
+        ):
+            options = self.files.options(issued)
+            Path(options.key).chmod(0o644)
+            code, said = self.config(PLAIN.replace("0x12340001", "5") + tls_table(options))
+            self.assertEqual(code, verdict)
+            parts = [fault, "every user of this host may read it", "without TLS at ipv4://0.0.0.0"]
+            places = [said.find(part) for part in parts]
+            self.assertEqual((places, -1 in places), (sorted(places), False), said)
+
     def test_cert_that_is_behind_another(self) -> None:
         """What stands in the file behind a certificate does not vouch for it."""
         foreign = self.files.issue(authority=self.files.new_authority("other"))

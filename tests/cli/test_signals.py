@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.cli import early_signals
 from atbus.cli.signals import Signals
 
 OTHERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -76,6 +77,32 @@ class SignalsTests(SynchronousTestCase):
         self.assertEqual(heard, [signal.SIGINT])
         self.assertEqual(self.reactor.told, ["SIGTERM", "at once"])
         self.assertIs(signal.getsignal(signal.SIGINT), listen)
+
+    def test_before_there_is_a_node(self) -> None:
+        """What is for the node is done as soon as it can be, once; Ctrl-C ends the process."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        early_signals.end_when_interrupted()
+        early_signals.keep_for_the_node()
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
+        for number in (signal.SIGHUP, signal.SIGHUP):
+            signal.raise_signal(number)
+        self.assertEqual(self.reactor.told, [])
+        for _ in range(2):
+            self.signals.install()
+        self.assertEqual(self.reactor.told, ["reload"])
+        for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGINT):
+            signal.raise_signal(number)
+        self.assertEqual(self.reactor.told, ["reload", "drain", "reload", "SIGINT"])
+
+    def test_what_others_have_set_before(self) -> None:
+        """What is ignored from the start stays ignored."""
+        for number in OTHERS:
+            signal.signal(number, signal.SIG_IGN)
+        early_signals.end_when_interrupted()
+        early_signals.raise_when_interrupted()
+        early_signals.keep_for_the_node()
+        left = [signal.getsignal(number) for number in OTHERS]
+        self.assertEqual(left, [signal.SIG_IGN] * len(OTHERS))
 
     def test_nobody_wants_to_know(self) -> None:
         """Signals that come before anybody asked for them do no harm."""

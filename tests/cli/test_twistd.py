@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from twisted.python import runtime
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.cli import twistd
+from atbus.cli import early_signals, twistd
 from atbus.cli.twistd import Options, use_monotonic_clock
 from atbus.node.config import NodeConfig
 
@@ -85,6 +86,20 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(config.nats["listen"], "127.0.0.1:4222")
         self.assertEqual(options.read(), config)
         self.assertEqual(len(self.faults("--id", "auto")), 1)
+
+    def test_one_fault_one_line(self) -> None:
+        """A node that would get an id but for another fault is told of that one only."""
+        gateway = "--set=nats.listen=127.0.0.1:4222"
+        for words, place in (
+            (("--upstream", "here"), "upstream"),
+            (("--set", "discovery.dns=5"), "discovery.dns"),
+            ((gateway, "--set", "limits.hops=0"), "limits.hops"),
+            (("--set", "nats.listen=5"), "nats.listen"),
+        ):
+            (fault,) = self.faults("--id", "auto", *words)
+            self.assertTrue(fault.startswith(f"twistd atbus: {place}: "), fault)
+        both = self.faults("--id", "auto", "--set", "limits.hops=0")
+        self.assertEqual(len(both), 2, both)
 
     def test_overrides_are_stronger(self) -> None:
         """What is given beside the file takes the place of what stands in it."""
@@ -182,8 +197,10 @@ class PlugInTests(SynchronousTestCase):
 
     def test_the_interface(self) -> None:
         """The module has what `twisted.application.service.ServiceMaker` looks for."""
-        # It sets aside what there is now, which is all of this process.
+        # It sets aside what there is now, which is all of this process, and sets handlers.
         self.addCleanup(gc.unfreeze)
+        for number in (signal.SIGINT, *early_signals.KEPT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         atbus_plugin = import_module("twisted.plugins.atbus_plugin")
         self.assertIs(atbus_plugin.atbus.options, Options)
         self.assertIs(atbus_plugin.atbus.makeService, twistd.makeService)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from atbus.errors import Status
 from atbus.handshake.active import ActiveHandshake
 from atbus.handshake.effects import Close, Send
@@ -55,6 +57,19 @@ class IdentityTests(RefusalCase):
             found_by_dialler=True,
         )
         self.assertEqual([type(m) for m in pair.dialler.sent], [Hello, RegisterResponse])
+
+    def test_not_the_labels_that_we_looked_for(self) -> None:
+        """Who says otherwise of a label is refused; of one that is not told nothing is said."""
+        wanted = (("role", "proxy"), ("zone", "7"))
+        ours = attrs.evolve(make_terms(1), expected_labels=wanted)
+        bad = RegisterRequest(labels=(("role", "proxy"), ("zone", "8")))
+        self.run_pair(
+            ours, make_terms(2, request=bad), Status.NOT_ADMITTED, found_by_dialler=True
+        )
+        for labels in ((), (("other", "x"),), (("zone", "7"),), wanted):
+            pair = HandshakePair(ours, make_terms(2, request=RegisterRequest(labels=labels)))
+            pair.run()
+            self.assertIsNotNone(pair.dialler.registered)
 
     def test_a_request_of_another_id_than_the_hello(self) -> None:
         """Saying hello as one node and registering as another is refused, by either side."""

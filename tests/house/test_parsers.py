@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -36,7 +38,6 @@ OURS = {
     ("atbus/stream/strings.py", "read_server"): "likewise",
     ("atbus/cli/demo/watch.py", "_read"): "what nodes of the demo say, which it has started",
     ("atbus/cli/options.py", "SecretType.split_envvar_value"): "takes any text as it is",
-    ("atbus/cli/twistd.py", "Options._parse"): "hands it on to parse_config",
     ("atbus/discovery/etcd/gateway.py", "_Body.dataReceived"): "keeps it, up to a bound",
     ("atbus/discovery/etcd/gateway.py", "_Lines.dataReceived"): "hands it on to LineSplitter",
     ("atbus/cli/bench/party.py", "Lines.lineReceived"): "hands it on to read_line",
@@ -65,9 +66,17 @@ class ParserTests(SynchronousTestCase):
     def test_each_parser_is_fuzzed(self) -> None:
         """A run of the fuzzer comes to each function that reads bytes or texts of others."""
         parsers = set(functions_that_read())
+        forget()
         reached = called_by(self.run_all)
         self.assertEqual(sorted(parsers - reached - set(OURS)), [], "add them to the fuzzer")
         self.assertEqual(sorted(set(OURS) - parsers), [], "they are gone")
+
+    def test_whoever_was_first(self) -> None:
+        """What something before has read, and is kept, is read again and found."""
+        reader = ("atbus/channels/authority.py", "_read_key")
+        for _ in range(2):
+            forget()
+            self.assertIn(reader, called_by(lambda: hostile.read_again("tls", b"0")))
 
     def run_all(self) -> None:
         """Have inputs of all kinds read, rare ones more often than they are drawn."""
@@ -78,6 +87,13 @@ class ParserTests(SynchronousTestCase):
         for kind, count in RARE.items():
             for number in range(count):
                 self.assertEqual(hostile.read_again(kind, b"%d" % number), "")
+
+
+def forget() -> None:
+    """Let everything of ours be made and read anew, as in a process that has just begun."""
+    for each in gc.get_objects():
+        if type(each) is _lru_cache_wrapper and str(each.__module__).startswith("atbus."):
+            each.cache_clear()
 
 
 def functions_that_read() -> Iterator[tuple[str, str]]:

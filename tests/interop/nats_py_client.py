@@ -7,6 +7,8 @@ Its last line is ``passed`` when everything was as it should be.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -216,8 +218,45 @@ async def reconnect(here: str, there: str, authority: str = "") -> None:
     await client.close()
 
 
+async def parted(process: str, here: str, *there: str) -> None:
+    """
+    Ask while those who listen leave, of which the node between learns neither before nor after.
+
+    :param process: The node where the ways part, by its number: it is stopped meanwhile, so the
+        question and the news wait on their connections, and are read in any order.
+    """
+    asker, *others = [await connect(url, "") for url in (here, *there)]
+    for number in range(20):
+        queues = [f"group{place}" if number % 3 == 1 else "" for place in range(len(others))]
+        queues = ["group"] * len(others) if number % 3 == 2 else queues
+        subject = f"question.{number}"
+        gone = [
+            await each.subscribe(subject, queue=queue)
+            for each, queue in zip(others, queues, strict=True)
+        ]
+        for each in others:
+            await everywhere(asker, each, "ready")
+        os.kill(int(process), signal.SIGSTOP)
+        try:
+            for subscription in gone:
+                await subscription.unsubscribe()
+            for each in others:
+                await each.flush(PATIENCE_SECONDS)
+            asking = asyncio.ensure_future(asker.request(subject, b"", PATIENCE_SECONDS))
+            await asyncio.sleep(0)
+            await asker.flush(PATIENCE_SECONDS)
+        finally:
+            os.kill(int(process), signal.SIGCONT)
+        try:
+            await asking
+        except NoRespondersError:
+            continue
+        raise AssertionError("somebody has answered")
+
+
 SCENARIOS: dict[str, Callable[..., Awaitable[None]]] = {
     "basics": basics,
+    "parted": parted,
     "reconnect": reconnect,
 }
 

@@ -37,6 +37,10 @@ QUESTIONS = {
         *("cid=", "cid=0", "cid=x", "cid=-1", "state=", "state=x", "state=OPEN", "state=Open"),
         *("sort=", "sort=x", "sort=stop", "sort=reason", "sort=CID", "auth=x", "auth=1", "auth="),
         *("sort=stop&state=closed", "sort=stop&state=any", "state=closed&subs=x"),
+        *("user=", "user=x", "user=x&limit=1", "acc=", "acc=x", "acc=$G", "acc=$G&user=x"),
+        *("mqtt_client=", "mqtt_client=x", "mqtt_client=x&state=closed", "cid=999"),
+        *("cid=999&limit=7", "cid=999&offset=1", "cid=999&state=any", "cid=999&acc=$G"),
+        *("cid=999&user=x&acc=x", "user=x&acc=$G&offset=1"),
     ),
     "/subsz": (
         *("subs=x", "subs=detail", "subs=tRue", "subs=0", "limit=x", "limit=-1", "limit=1.5"),
@@ -49,6 +53,11 @@ QUESTIONS = {
     "/leafz": ("subs=x", "subs=detail", "subs=T", "subs=f", "subs="),
     "/healthz": ("js-enabled=x", "js-enabled-only=x", "js-server-only=x", "js-enabled=1"),
 }
+#: What is a page, and what is none.
+PATHS = (
+    *("/", "/?x", "/varz", "/varz?", "/varz/", "/varz/x", "/connz/?cid=1", "/healthz/", "/VARZ"),
+    *("/x", "/x/y", "/index.html", "/varz%2F", "/%76arz"),
+)
 #: What says who it is, and when.
 DIFFERENT = {"cid", "port", "start", "last_activity", "uptime", "idle", "rtt", "stop"}
 #: What a server counts in that has written its last words or has not.
@@ -157,6 +166,13 @@ class MonitorTests(SocketCase):
                     assert monitor is not None
                     answers.append(await self.answer(monitor[1], f"{page}?{each}"))
                 self.assertEqual(answers[1:], answers[:1] * 2, f"{page}?{each}")
+        for each in PATHS:
+            answers = []
+            for _, monitor in places:
+                assert monitor is not None
+                status, body = await page_at(self.reactor, monitor[1], each)
+                answers.append((status, [] if status == HTTPStatus.OK else [body]))
+            self.assertEqual(answers[1:], answers[:1] * 2, each)
 
     async def answer(self, port: int, question: str) -> tuple[int, list[Any]]:
         """Ask; give the status, and of a list of clients which part it is."""
@@ -164,7 +180,7 @@ class MonitorTests(SocketCase):
         if status != HTTPStatus.OK or not question.startswith("/connz"):
             return status, []
         content = json.loads(body)
-        return status, [content[each] for each in ("offset", "limit", "num_connections")]
+        return status, [content[each] for each in ("offset", "limit", "num_connections", "total")]
 
     async def tells(self, port: int, monitor: int) -> dict[str, dict[str, Any]]:
         """Let three clients come, of which one goes; ask for all pages."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -19,6 +20,11 @@ FAR = {
     'listen = ["unix://{folder}/middle.sock"]\nsubnets = ["0/8"]',
     "one": 'id = "0x10001"\nupstream = "unix://{folder}/root.sock"',
     "other": 'id = "0x10101"\nupstream = "unix://{folder}/middle.sock"',
+}
+#: Three gateways, and the node between them.
+STAR = {
+    "root": FAR["root"],
+    **{name: f'id = "0x1000{name}"\nupstream = "unix://{{folder}}/root.sock"' for name in "123"},
 }
 DOOR = '\n[nats]\nlisten = "127.0.0.1:0"\n'
 CLIENT = Path(__file__).with_name("nats_py_client.py")
@@ -48,20 +54,34 @@ class NatsPyTests(TwoGateways):
         return Deferred.fromCoroutine(self.three_hops())
 
     async def three_hops(self) -> None:
-        urls = []
-        for name, config in FAR.items():
-            ends = name in ("one", "other")
-            process = self.start(name, config + DOOR * ends)
-            told = [Deferred.fromCoroutine(process.says(UP))]
-            if ends:
-                listens = process.says(r"nats listen: (127\.0\.0\.1:\d+)")
-                told.append(Deferred.fromCoroutine(listens))
-            matches = await gatherResults(told)
-            urls += [f"nats://{match[1]}" for match in matches[1:]]
+        urls = await self.gateways(FAR, ("one", "other"))
         for here, there in (urls, urls[::-1]):
             client = self.run_client("basics", [here, there])
             await client.says("passed")
             self.assertEqual(await client.ends(), 0)
+
+    def test_ways_that_part_further_on(self) -> Deferred[None]:
+        """Who asks while all leave who listen, at gateways beyond the next node, is told so."""
+        return Deferred.fromCoroutine(self.ways_that_part_further_on())
+
+    async def ways_that_part_further_on(self) -> None:
+        urls = await self.gateways(STAR, "123")
+        client = self.run_client("parted", [str(self.processes[0].pid), *urls])
+        await client.says("passed")
+        self.assertEqual(await client.ends(), 0)
+
+    async def gateways(self, configs: dict[str, str], doors: Collection[str]) -> list[str]:
+        """Start nodes, some of them with a door, and give the addresses of the doors."""
+        urls = []
+        for name, config in configs.items():
+            process = self.start(name, config + DOOR * (name in doors))
+            told = [Deferred.fromCoroutine(process.says(UP))]
+            if name in doors:
+                listens = process.says(r"nats listen: (127\.0\.0\.1:\d+)")
+                told.append(Deferred.fromCoroutine(listens))
+            matches = await gatherResults(told)
+            urls += [f"nats://{match[1]}" for match in matches[1:]]
+        return urls
 
     def test_one_command(self) -> Deferred[None]:
         """The command in the how-to is enough, but for the port, and no file is needed."""

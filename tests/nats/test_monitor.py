@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -142,6 +143,33 @@ class MonitorTests(HarborTests):
         self.assertEqual(self.facts("/connz?cid=2")["connections"][0]["name"], "two")
         for account, count in (("$G", 2), ("shop", 0)):
             self.assertEqual(self.facts(f"/connz?acc={account}")["total"], count)
+        # Of those in the account and the state who is asked for is chosen.
+        for asked, found in (
+            ("cid=2", [2]),
+            ("cid=9", []),
+            ("cid=2&acc=$G&limit=7", [2]),
+            ("cid=2&offset=1", []),
+            ("cid=2&state=any", [2]),
+            ("user=x", []),
+            ("mqtt_client=x", []),
+        ):
+            page = self.facts(f"/connz?{asked}")
+            self.assertEqual([each["cid"] for each in page["connections"]], found, asked)
+            self.assertEqual(page["total"], 2, asked)
+            self.assertEqual(page["limit"], 1 if "cid" in asked else 1024, asked)
+
+    def test_the_way_to_the_pages(self) -> None:
+        """``/`` leads to each page; what has more behind it is none of them."""
+        status, text = self.asks("/")
+        self.assertEqual(status, 200)
+        names = re.findall(r'href="\./(\w+)"', text)
+        self.assertIn("healthz", names)
+        for name in names:
+            self.assertEqual(self.asks(f"/{name}")[0], 200)
+            for more in ("/", "/x", "/?subs=1"):
+                self.assertEqual(self.asks(f"/{name}{more}"), (404, "404 page not found\n"))
+        self.assertEqual(self.asks("//varz")[0], 404)
+        self.assertEqual(self.facts("/varz")["http_req_stats"]["/"], 1)
 
     def test_clients_that_ended(self) -> None:
         """They are remembered, with the reason."""

@@ -60,7 +60,23 @@ class SettingsTests(SynchronousTestCase):
         for given, first in ((True, "yes"), (False, "no"), ("auto", "auto")):
             tls = read(certificate_file="a", key_file="b", tls_first=given).tls
             assert tls is not None
-            self.assertEqual(tls.first, first)
+            self.assertEqual((tls.first, tls.first_seconds), (first, None))
+
+    def test_how_long_tls_may_come_first(self) -> None:
+        """A duration is written as for nats-server."""
+        for given, seconds in (
+            *(("250ms", 0.25), ("1s", 1.0), ("1.5s", 1.5), (".5s", 0.5), ("1.s", 1.0)),
+            *(("1s500ms", 1.5), ("1500us", 0.0015), ("1500\u00b5s", 0.0015), ("1m", 60.0)),
+            ("1000000ns", 0.001),
+        ):
+            tls = read(certificate_file="a", key_file="b", tls_first=given).tls
+            assert tls is not None
+            self.assertEqual((tls.first, tls.first_seconds), ("auto", seconds))
+        wrong_ones = ("250", "ms", "1 s", "-1s", "1S", "0s", "61s", "1h", "999us", "", "on", 5)
+        for wrong in wrong_ones:
+            with self.assertRaises(ConfigurationError, msg=str(wrong)) as caught:
+                read(certificate_file="a", key_file="b", tls_first=wrong)
+            self.assertIn("nats.tls_first: ", str(caught.exception))
 
 
 class ReferenceTests(SynchronousTestCase):

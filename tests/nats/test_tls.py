@@ -113,6 +113,22 @@ class TlsTests(SocketCase):
         self.begins_tls(patient)
         self.assertTrue(await self.is_served(patient))
 
+    def test_how_long_a_client_may_wait(self) -> Deferred[None]:
+        """The time after which INFO is told may be given; who is faster begins TLS."""
+        return Deferred.fromCoroutine(self.how_long_a_client_may_wait())
+
+    async def how_long_a_client_may_wait(self) -> None:
+        self.patch(bounds, "TLS_FIRST_SECONDS", 3_600.0)
+        _, patient = await self.enters(tls_first="10ms")
+        self.assertTrue(info_of(await patient.hears(b" \r\n"))["tls_required"])
+        self.begins_tls(patient)
+        self.assertTrue(await self.is_served(patient))
+        self.patch(bounds, "TLS_FIRST_SECONDS", 0.0)
+        _, hasty = await self.enters(tls_first="1m")
+        self.begins_tls(hasty)
+        await hasty.hears(b" \r\n")
+        self.assertTrue(await self.is_served(hasty))
+
     def test_or_not_at_all(self) -> Deferred[None]:
         """Where TLS is optional its first byte decides."""
         return Deferred.fromCoroutine(self.or_not_at_all())

@@ -154,6 +154,18 @@ TRANSCRIPTS: Final = (
         for name in (b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80")),
     *(Transcript(f"CONNECT with {value!r}", b'CONNECT {"x":' + value + b"}\r\n", EOF)
         for value in (b"NaN", b"Infinity", b"-Infinity", b"\xff", b"1}\xff")),
+    *(Transcript(f"CONNECT that is wrong in {said!r}", b"CONNECT {" + said + b"}\r\nPING\r\n", EOF)
+      for said in (
+        *(b'"name":5,"name":"b"', b'"NAME":5,"name":"b"', b'"u\xc5\xbfer":5', b'"name":{}'),
+        *(b'"import":5', b'"export":[]', b'"Import":{"allow":"a"}', b'"import":{"deny":["a",5]}'),
+    )),
+    *(Transcript(f"CONNECT with {said!r} that nobody minds",
+        b'CONNECT {"verbose":true,' + said + b"}\r\nPING\r\n", b"+OK\r\nPONG\r\n")
+      for said in (
+        *(b'"verbose":null', b'"verbose":false,"VERBOSE":true', b'"verbo\xc5\xbfe":true'),
+        *(b'"name":"\\ud800"', b'"import":null', b'"export":{"allow":["a",null],"x":5}'),
+        *(b'"lang":null', b'"x":' + b"[" * 400 + b"]" * 400),
+    )),
     Transcript("CONNECT behind a mark", b"CONNECT \xef\xbb\xbf{}\r\n", EOF),
     Transcript("a protocol beyond all numbers", b'CONNECT {"protocol":9223372036854775808}\r\n',
         EOF),

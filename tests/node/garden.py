@@ -7,7 +7,7 @@ from typing import Any
 from atbus.node.node import Node
 from atbus.node.publication import Publication
 from atbus.node.subscription import Subscription
-from atbus.testing.network import VirtualChannel
+from atbus.testing.network import VirtualChannel, VirtualNetwork
 from atbus.wire.head import peek
 from atbus.wire.messages import MessageType
 from tests.node.bus import BusTests
@@ -66,20 +66,25 @@ class GardenTests(BusTests):
 
     def watch(self, one: Node, other: Node) -> list[tuple[int, bytes]]:
         """Note the PUBLISH frames between two nodes from now on: who sent it, and the frame."""
-        crossings: list[tuple[int, bytes]] = []
-        for near in self.network.between(one, other):
-            for channel, sender in ((near, one), (near.other, other)):
-                self._spy(channel, sender.bus_id, crossings)
-        return crossings
+        return watch(self.network, one, other)
 
-    @staticmethod
-    def _spy(channel: VirtualChannel, sender: int, crossings: list[tuple[int, bytes]]) -> None:
-        send = channel.send
 
-        def spying(frames: Any) -> Any:
-            crossings.extend(
-                (sender, frame) for frame in frames if peek(frame)[1] == MessageType.PUBLISH
-            )
-            return send(frames)
+def watch(network: VirtualNetwork, one: Node, other: Node) -> list[tuple[int, bytes]]:
+    """Note the PUBLISH frames between two nodes from now on: who sent it, and the frame."""
+    crossings: list[tuple[int, bytes]] = []
+    for near in network.between(one, other):
+        for channel, sender in ((near, one), (near.other, other)):
+            _spy(channel, sender.bus_id, crossings)
+    return crossings
 
-        channel.send = spying  # type: ignore[method-assign]  # to look on
+
+def _spy(channel: VirtualChannel, sender: int, crossings: list[tuple[int, bytes]]) -> None:
+    send = channel.send
+
+    def spying(frames: Any) -> Any:
+        crossings.extend(
+            (sender, frame) for frame in frames if peek(frame)[1] == MessageType.PUBLISH
+        )
+        return send(frames)
+
+    channel.send = spying  # type: ignore[method-assign]  # to look on

@@ -27,7 +27,7 @@ class PartsTests(MailTests):
         machine = parts.route_table.machine
         assert machine is not None
         graves = machine._tombstones
-        asked = (parts.subjects.inquiries._open, parts.subjects.publishing._unheard._open)
+        asked = (parts.subjects.inquiries._open, parts.subjects.publishing.counting._asked._open)
         for given, bound in (
             (parts.fates._told.ranges_max, limits.FATES_REMEMBERED_MAX),
             (doubts.seconds, limits.UNVERIFIED_SECONDS),

@@ -8,7 +8,7 @@ from typing import Any
 from atbus.address import Scheme
 from atbus.busid import BusId
 from atbus.channels.memory import MemoryChannel
-from atbus.errors import Status
+from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.node.publication import Publication
 from atbus.wire.messages import Data, MessageType, Publish
@@ -373,6 +373,26 @@ class PublicationsByReferenceTests(InMemoryTests):
         self.assert_same(near_heard, [*sent, *many])
         self.assertEqual(far_heard, [*sent, *many])
         self.assertIsNot(far_heard[1], sent[1])
+
+    def test_a_question_that_parts(self) -> None:
+        """It goes on to one of this process and another, who have just left: its asker is told."""
+        root, child = self.pair()
+        others = self.child(SIBLING, listen=["mem://auto"]), self.child(SIBLING + 1)
+        self.network.start(*others)
+        gone = [each.subscribe("q", lambda _: b"") for each in others]
+        self.network.settle()
+        self.memory(root, SIBLING)
+        began = self.network.clock.seconds()
+        for each in others:
+            # The word of it is on its way until then.
+            each._parts.subjects.talk._flush_asked = True
+        for subscription in gone:
+            subscription.unsubscribe()
+        error = self.failure_of(child.request_subject("q", b"?" * 200), Undeliverable)
+        self.assertIs(error.status, Status.NO_RESPONDERS)
+        self.assertLess(self.network.clock.seconds() - began, 0.5)
+        for each in others:
+            each._parts.subjects.talk._flush()
 
     def test_a_channel_that_breaks(self) -> None:
         """What was published when the channel breaks may be lost; the next one takes the stream."""

@@ -7,6 +7,10 @@ import struct
 import zlib
 from typing import Any
 
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
+
+from atbus import limits
 from atbus.errors import ConfigurationError, Status
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
@@ -189,13 +193,25 @@ class HostileTests(MailTests):
 
     def test_the_alarm(self) -> None:
         """What is compressed more than data can be is delivered, counted, and logged seldom."""
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def note(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
         root, child = self.met(**DEFLATE)
         press = zlib.compressobj(9, zlib.DEFLATED, -15)
         zeros = press.compress(bytes(1_000_000)) + press.flush()
-        for _ in range(3):
-            self.say_raw(child, root, self.frame(1_000_000, zeros))
-        self.assertEqual(root.statistics.suspicious_ratios, 3)
-        self.assertEqual([len(payload) for payload in self.mail[root].payloads], [1_000_000] * 3)
+        told = f"bytes of {CHILD:#x} were compressed to "
+        for count in (1, 2):
+            for _ in range(3):
+                self.say_raw(child, root, self.frame(1_000_000, zeros))
+            self.assertEqual(root.statistics.suspicious_ratios, 3 * count)
+            self.assertEqual(len([line for line in lines if told in line]), count)
+            self.network.settle(limits.LOG_INTERVAL_SECONDS)
+        self.assertEqual([len(payload) for payload in self.mail[root].payloads], [1_000_000] * 6)
 
     def test_what_was_not_agreed(self) -> None:
         """A neighbor that compresses without having agreed on it is refused by name."""

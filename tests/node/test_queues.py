@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from atbus import limits
 from atbus.errors import Status
+from atbus.node import bounds
+from atbus.node.node import Node
 from atbus.testing.network import VirtualNetwork
 from tests.node.flow_case import SMALL, FlowCase
 from tests.node.mail import ROOT, Receiving
@@ -116,6 +119,47 @@ class StuckTests(FlowCase):
         self.network.thaw(root)
         self.network.settle(1)
         self.assertEqual(self.mail[root].payloads, [b"x"])
+
+    def test_who_never_acknowledges_is_cut_off(self) -> None:
+        """
+        Who reads and owes more acknowledgements than all may together is cut off when nothing has
+        come for a while, though what it is sent leaves; who owes less stays.
+        """
+        self.patch(bounds, "UNACKNOWLEDGED_ALL_MAX", 100)
+        hub, owing, good = self.with_debtor()
+        for count, ends in ((40, []), (80, [Status.SLOW_CONSUMER])):
+            self.send_both(hub, count)
+            self.network.settle(limits.SLOW_SECONDS + 2)
+            closed = self.diaries[hub].of("on_close_connection")
+            self.assertEqual([status for _, status in closed], ends)
+            self.assertEqual([connection.bus_id for connection, _ in closed], [owing] * len(ends))
+        self.assertIn(good, hub.endpoints)
+
+    def test_answers_that_are_never_acknowledged(self) -> None:
+        """Past its window only answers go: who owes more than that is cut off at once."""
+        self.patch(bounds, "UNACKNOWLEDGED_ALL_MAX", 100)
+        hub, _, _ = self.with_debtor()
+        self.send_both(hub, 120)
+        for window, ends in ((130, []), (110, [Status.SLOW_CONSUMER])):
+            self.patch(limits, "UNACKNOWLEDGED_FRAMES_MAX", window)
+            self.network.settle(2)
+            closed = self.diaries[hub].of("on_close_connection")
+            self.assertEqual([status for _, status in closed], ends)
+
+    def with_debtor(self) -> tuple[Node, int, int]:
+        """Start a node and two below it, one of which acknowledges nothing."""
+        hub = self.root()
+        self.network.start(hub)
+        owing, good = (self.leaf(ROOT + 1 + number) for number in range(2))
+        self.network.freeze(owing)
+        return hub, owing.bus_id, good.bus_id
+
+    def send_both(self, hub: Node, count: int) -> None:
+        """Send a number of messages, each in a frame of its own, to the two."""
+        for _ in range(count):
+            hub.send(ROOT + 1, b"x")
+            hub.send(ROOT + 2, b"x")
+            self.network.settle(0.001)
 
 
 class DelayTests(FlowCase):

@@ -59,6 +59,7 @@ class NatsTests(SynchronousTestCase):
             ({"certificate_file": "x"}, "nats.key_file: certificate_file and key_file"),
             ({"tls_first": True}, "nats.tls_first: there is no TLS"),
             ({"tls_first": "yes"}, "nats.tls_first: expected true, false"),
+            ({"tls_first": "1ns"}, "nats.tls_first: must be 1ms to 60s, not 1ns"),
             ({"tls_verify": True}, "nats.tls_verify: there is no TLS"),
             ({"tls_verify": 1}, "nats.tls_verify: expected true or false"),
             ({"advertise": "x"}, "nats.advertise: expected a list"),

@@ -390,7 +390,7 @@ class DeadlineTests(BusTests):
         stranger.say_raw(bytes(limits.HANDSHAKE_BYTES + 1))
         self.network.settle(1)
         self.assertIsNotNone(stranger.ended)
-        self.assertEqual(self.diaries[root].errors()[0], "FRAME_TOO_LARGE")
+        self.assertEqual(self.diaries[root].errors(), ["FRAME_TOO_LARGE"])
         self.assertEqual(self.diaries[root].registrations(), [(0, "CONTROL", "FRAME_TOO_LARGE")])
 
     def test_nobody_there(self) -> None:

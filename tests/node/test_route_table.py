@@ -7,6 +7,7 @@ from typing import Any
 from atbus import limits
 from atbus.errors import Status
 from atbus.node.node import Node
+from atbus.routing.batch import Batch, kept_bytes, to_message
 from atbus.routing.registry import Feeder
 from atbus.routing.subscription import Stage
 from atbus.routing.sync_terms import TableMode
@@ -26,6 +27,7 @@ from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, SIBLING
 from tests.node.mail import MailTests
 from tests.node.mesh import CROSS, EU1, EU2, US1, US2, MeshTests, address_of
 from tests.node.stranger import HalfWay, Stranger
+from tests.routing.route_talk import record
 
 FULL = TableMode.FULL.value
 OFF = TableMode.OFF.value
@@ -225,6 +227,24 @@ class SubscribeTests(MailTests):
         self.network.settle(25)
         self.assertFalse(intake.waits)
         self.assertEqual(known(root), [CHILD, SIBLING])
+
+    def test_who_tells_too_much_is_not_read_for_a_while(self) -> None:
+        """While much of a neighbor waits its connection is held; all of it is read in the end."""
+        root, one, _ = self.family(route_table=FULL)
+        machine = root._parts.route_table.machine
+        assert machine is not None
+        intake = machine._links[CHILD].intake
+        intake.burst, intake.rate = 1, 20
+        intake.shelf.bytes_max = 60 * kept_bytes(record(CHILD))
+        held = root.statistics.reading_held
+        for seq in (900, 920, 940):
+            words = tuple(record(CHILD, seq + each, ROOT) for each in range(20))
+            self.say(one, root, to_message(Batch(words=words), CHILD), data=False)
+        self.assertEqual(root.statistics.reading_held, held + 1)
+        self.network.settle(5)
+        self.assertFalse(intake.waits)
+        self.assertFalse(intake.flooded)
+        self.assertEqual(machine.known.best[CHILD].stamp.seq, 959)
 
     def test_labels_travel(self) -> None:
         """What a node says of itself is known far away, and so is a change of it."""

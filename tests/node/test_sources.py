@@ -181,18 +181,14 @@ class MeshTests(BusTests):
 class GossipTests(BusTests):
     """Peers that nobody was told of: what is known of them has come over the tree."""
 
-    def member(self, number: int, group: str = "a") -> Node:
+    def member(self, number: int, group: str = "a", **options: Any) -> Node:
         """Make a proxy below the root that is to be connected to those of its group."""
         labels = {"group": group}
         return self.child(
             ROOT + (number << 8),
             listen=[f"ipv4://10.0.1.{number}:7000"],
             subnets=[(0, 8)],
-            labels=labels,
-            peer_labels=labels,
-            proxy=True,
-            # By itself a proxy asks for that when it has somebody below it.
-            route_table="full",
+            **{"labels": labels, "peer_labels": labels, "proxy": True, **options},
         )
 
     def test_a_newcomer_is_connected_to_all(self) -> None:
@@ -211,6 +207,18 @@ class GossipTests(BusTests):
             others = [each.bus_id for each in group if each is not member]
             self.assertEqual(self.ids(member), [ROOT, *others])
         self.assertEqual(self.ids(stranger), [ROOT])
+
+    def test_who_is_told_later_whom_to_look_for(self) -> None:
+        """With labels of its own a proxy asks who has them, though it is there for a while."""
+        members = [self.member(number) for number in (1, 2)]
+        late = self.member(3, "b", peer_labels={})
+        self.network.start(self.root(), *members, late)
+        self.network.settle(10)
+        others = [each.bus_id for each in members]
+        self.assertEqual([each.bus_id for each in late.records()], [ROOT, late.bus_id])
+        reconfigure(late, late.config.replace(peer_labels={"group": "a"}))
+        self.network.settle(10)
+        self.assertEqual(self.ids(late), [ROOT, *others])
 
 
 class ReloadTests(PeerCase):

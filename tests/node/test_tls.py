@@ -58,6 +58,27 @@ class TlsNodeTests(SocketTests):
         await root.start()
         return root
 
+    async def test_what_is_proven_is_not_left(self) -> None:
+        """
+        Data between two nodes with certificates stays on the encrypted stream: a unix socket that
+        is announced is not dialled, and a stream over it that is registered is used by nobody.
+        """
+        root = await self.root()
+        child = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        await child.start()
+        root.on_request(lambda _source, asked: asked)
+        self.assertEqual(await child.request(ROOT, b"first"), b"first")
+        unix = await root.listen(f"unix://{self.directory}/root.sock")
+        await child._parts.dialer.connect_data(child.endpoints[ROOT], unix)
+        while not child.statistics.closed[Status.REPLACED]:
+            for node, other in ((root, CHILD), (child, ROOT)):
+                address = node.next_hop(other).address
+                self.assertTrue(address is not None and address.is_tls)
+            turn: Deferred[None] = Deferred()
+            self.reactor.callLater(0.005, turn.callback, None)
+            await turn
+        self.assertEqual(await child.request(ROOT, b"still"), b"still")
+
     async def test_messages_travel(self) -> None:
         """Two nodes register over TLS, with a token tied to the connection, and talk."""
         root = await self.root(access_tokens=["geheim"])
@@ -114,7 +135,15 @@ class TlsNodeTests(SocketTests):
         error = await self.refusal(liar)
         self.assertEqual(error.status, Status.NOT_ADMITTED)
         self.assertIn("its certificate allows 0x12340101/0", error.detail)
-        self.assertEqual(dict(root.endpoints), {})
+        self.assertEqual((error.by_peer, dict(root.endpoints)), (True, {}))
+        listener = self.node(CHILD, of=CHILD, listen=["tls+ipv4://127.0.0.1:0"])
+        await listener.start()
+        listener._parts.context.bus_id = CHILD + 1
+        dialler = self.node(CHILD + 2, of=CHILD + 2, upstream=str(listener.addresses[0]))
+        error = await self.refusal(dialler)
+        self.assertEqual((error.status, error.by_peer), (Status.NOT_ADMITTED, False))
+        self.assertIn("its certificate allows 0x12340101/0", error.detail)
+        self.assertEqual(dict(dialler.endpoints), {})
 
     async def refusal(self, node: Node) -> RegistrationRefused:
         """Start a node that must not come up."""
@@ -187,6 +216,24 @@ class TlsNodeTests(SocketTests):
         revoked.write_bytes(self.files.authority.revoke([own], timedelta(days=1)))
         await gone
         self.assertEqual(dict(root.endpoints), {})
+
+    async def test_an_authority_that_is_taken_out(self) -> None:
+        """A node whose authority is not believed any more is cut off by the file alone."""
+        first, other = self.files.authority, self.files.new_authority("other")
+        believed = self.directory / "authority.pem"
+        believed.write_bytes(first.certificate + other.certificate)
+        root = await self.root()
+        kept = self.node(CHILD, of=CHILD, upstream=str(root.addresses[0]))
+        self.files.authority = other
+        child = self.node(CHILD + 1, of=CHILD + 1, upstream=str(root.addresses[0]))
+        for node in (kept, child):
+            await node.start()
+        gone: Deferred[None] = Deferred()
+        watch = root.events.on_endpoint_removed.observe(lambda *_: gone.callback(None))
+        believed.write_bytes(first.certificate)
+        await gone
+        watch.cancel()
+        self.assertEqual(list(root.endpoints), [CHILD])
 
     async def test_revoked_on_reload(self) -> None:
         """A node that is revoked is cut off when its neighbor reloads, and does not come back."""

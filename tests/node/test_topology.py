@@ -330,3 +330,23 @@ class ChosenUpstreamTests(MeshTests):
         seeded = self.chooser(0x501, records=[], upstreams=[address_of(US1)])
         self.network.start(seeded)
         self.assertEqual(self.ids(seeded), [US1])
+
+    def test_one_place_by_record_and_by_address(self) -> None:
+        """
+        Who is below a proxy that it has found by a record does not move to the address of the same
+        proxy, when that is all that is left: here the proxy says nothing of its labels itself.
+        """
+        self.start_proxies(EU1)
+        node = self.chooser(
+            0x500,
+            records=[table_of(EU1)],
+            upstreams=[address_of(EU1)],
+            upstream_return_seconds=1,
+        )
+        self.network.start(node)
+        self.network.settle()
+        [candidate] = node._parts.topology.upstream_candidates()
+        self.assertEqual(candidate.expected_id, 0)
+        dials = len(self.network.dials)
+        self.network.settle(10)
+        self.assertEqual((self.ids(node), len(self.network.dials)), ([EU1], dials))

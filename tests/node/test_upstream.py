@@ -67,6 +67,22 @@ class AbsentTests(BusTests):
             self.network.result_of(started)
             self.network.stop(child, root)
 
+    def test_a_link_that_breaks_has_refused_nothing(self) -> None:
+        """What is told of a registration whose connection is lost says so, on both sides."""
+        root, child = self.root(), self.child()
+        told: list[str] = []
+        for node in (root, child):
+            node.events.on_error.observe(lambda status, why: told.append(f"{status.name}: {why}"))
+        self.network.start(root)
+        started = child.start()
+        self.network.settle(0.0015)
+        self.network.cut(root, child)
+        self.network.result_of(started)
+        self.assertEqual(len(told), 2)
+        for line in told:
+            self.assertTrue(line.startswith("LINK_LOST: <Connection "), line)
+            self.assertIn("it has come to nothing: the connection was lost", line)
+
     def test_an_upstream_that_is_killed_during_the_registration(self) -> None:
         """
         The next life of the parent takes the child in.

@@ -1,138 +1,122 @@
-"""What a program gives a node by mistake is refused where it is given, and harms nothing."""
+"""What a program says about nodes that is no id, no address and no text is refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from twisted.internet.defer import succeed
+from atbus.address import as_address
+from atbus.busid import ID_MAX
+from atbus.errors import (
+    AddressError,
+    AtbusError,
+    LocalProtocolError,
+    SubjectError,
+    Undeliverable,
+)
+from atbus.node.node import Node
+from atbus.routing.relation import Relation
+from tests.node.bus import ROOT, ROOT_ADDRESS, BusTests
 
-from atbus.errors import LocalProtocolError, SubjectError, Undeliverable
-from tests.node.bus import CHILD, ROOT
-from tests.node.mail import MailTests
+NO_IDS: tuple[Any, ...] = ("0x100", 256.0, None, b"1", -1, ID_MAX + 1)
+NO_TEXTS: tuple[Any, ...] = (256.0, None, b"x", 7)
+
+Call = Callable[[Node, Any], object]
+
+OF_IDS: dict[str, Call] = {
+    "send": lambda node, id_: node.send(id_, b""),
+    "send, exclude": lambda node, id_: node.send(5, b"", exclude=[id_]),
+    "writable": lambda node, id_: node.writable(id_),
+    "outlet": lambda node, id_: node.outlet(id_),
+    "deliver": lambda node, id_: node.deliver(id_, b""),
+    "request": lambda node, id_: node.request(id_, b""),
+    "reply": lambda node, id_: node.reply(id_, 1, b""),
+    "command": lambda node, id_: node.command(id_, b"status"),
+    "disconnect": lambda node, id_: node.disconnect(id_),
+    "wanted_by": lambda node, id_: node.wanted_by(id_),
+    "next_hop, exclude": lambda node, id_: node.next_hop(5, exclude=[id_]),
+}
+
+OF_NUMBERS: dict[str, Call] = {
+    "relation_to": lambda node, id_: node.relation_to(id_),
+    "next_hop": lambda node, id_: node.next_hop(id_),
+}
+
+OF_ADDRESSES: dict[str, Call] = {
+    "listen": lambda node, address: node.listen(address),
+    "connect": lambda node, address: node.connect(address),
+}
+
+OF_SUBJECTS: dict[str, Call] = {
+    "publish": lambda node, text: node.publish(text, b""),
+    "publish_many": lambda node, text: node.publish_many(text, [b""]),
+    "subscribe": lambda node, text: node.subscribe(text, print),
+    "request_subject": lambda node, text: node.request_subject(text),
+    "request_many": lambda node, text: node.request_many(text),
+}
+
+OTHERS: dict[str, tuple[Call, tuple[Any, ...]]] = {
+    "send, exclude": (lambda node, x: node.send(5, b"", exclude=x), (5, "0x5", {3.0})),
+    "next_hop, exclude": (lambda node, x: node.next_hop(5, exclude=x), (5, None, "", b"")),
+    "outlet, kind": (lambda node, kind: node.outlet(5, kind), ("1", None, 2**31)),
+    "reply, sequence": (lambda node, number: node.reply(5, number, b""), ("1", None, -1)),
+    "watch_nodes": (lambda node, callback: node.watch_nodes(callback), (None, 5)),
+    "watch_nodes, where": (lambda node, where: node.watch_nodes(print, where), ("eu", 5)),
+    "offer": (lambda node, service: node.offer(service), ("chat", 5)),
+    "select": (lambda node, where: node.select(where), (None, "chat")),
+    "select, key": (lambda node, key: node.select(key=key), (3.5, ["a"])),
+    "send_by": (lambda node, where: node.send_by(where, b""), (None, "chat")),
+    "publish, headers": (lambda node, x: node.publish("a", b"", headers=x), (5, 3.5)),
+    "publish_many, payloads": (lambda node, x: node.publish_many("a", x), (5, None)),
+    "subscribe, accepts": (lambda node, x: node.subscribe("a", print, accepts=x), (5, "x")),
+    "subscribe, run_callback": (lambda node, x: node.subscribe("a", run_callback=x), (5, "x")),
+    "subscribe, waiting": (lambda node, x: node.subscribe("a", waiting_count_max=x), ("5", None)),
+}
 
 
-def _answer(value: object, _publication: object) -> object:
-    """Answer with a value that is chosen beforehand."""
-    return value
-
-
-class WrongArgumentTests(MailTests):
-    """Two nodes, of which one belongs to somebody who makes mistakes."""
+class WrongArgumentsTests(BusTests):
+    """A node that is up, and a program with mistakes."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.hub, self.mine = self.pair()
+        self.one = self.node(ROOT, listen=[ROOT_ADDRESS])
+        self.network.start(self.one)
 
-    def refuses(self, call: Callable[..., object], *words: object, **more: object) -> None:
-        """Call with what is wrong: the sentence names it, and it is no accident."""
-        with self.assertRaises(LocalProtocolError) as refused:
-            call(*words, **more)
-        said = str(refused.exception)
-        self.assertTrue(any(repr(each) in said for each in (*words, *more.values())), said)
+    def assert_refused(
+        self, calls: dict[str, Call], values: tuple[Any, ...], error: type[AtbusError]
+    ) -> None:
+        """Each call refuses each value at once, and its error has the value in it."""
+        for name, call in calls.items():
+            for value in values:
+                told = str(self.assertRaises(error, call, self.one, value))
+                self.assertIn(str(value), told, name)
 
-    def test_targets_that_are_no_ids(self) -> None:
-        """A number with a fraction finds what belongs to its equal, and would fit into no frame."""
-        child: Any = self.mine
-        for wrong in (float(ROOT), "0x10000", None, -1, 2**64):
-            with self.subTest(wrong):
-                for call in (child.send, child.deliver, child.request, child.command):
-                    self.refuses(call, wrong, b"x")
-                for call in (child.writable, child.disconnect):
-                    self.refuses(call, wrong)
-        child.send(ROOT, b"1")
-        self.refuses(child.send, ROOT + 0.5, b"x")
-        child.send(float(ROOT), b"2")  # Joins what is on its way to its equal.
-        self.network.settle()
-        self.assertEqual(self.mail[self.hub].payloads, [b"1", b"2"])
+    def test_ids(self) -> None:
+        """What is no bus id is named by each method that takes one; equal is not enough."""
+        self.assert_refused(OF_IDS, NO_IDS, LocalProtocolError)
 
-    def test_times_that_are_none(self) -> None:
-        """Nothing is asked when nobody could say how long to wait for it."""
-        child: Any = self.mine
-        for wrong in (None, "5", float("nan"), float("inf")):
-            with self.subTest(wrong):
-                for call in (child.deliver, child.request, child.command):
-                    self.refuses(call, ROOT, b"x", timeout=wrong)
-                for call in (child.request_subject, child.request_many):
-                    self.refuses(call, "a", timeout=wrong)
-                self.refuses(child.request_many, "a", quiet=wrong)
-        self.network.settle()
-        self.assertEqual(self.mail[self.hub].payloads, [])
+    def test_who_only_asks(self) -> None:
+        """Of a number that no node can have there is no way to it to be told; else as above."""
+        self.assert_refused(OF_NUMBERS, NO_IDS[:4], LocalProtocolError)
+        for nobody in (0, *NO_IDS[4:]):
+            self.assertIs(self.one.relation_to(nobody), Relation.INVALID)
+            told = str(self.assertRaises(Undeliverable, self.one.next_hop, nobody))
+            self.assertIn("NO_ROUTE", told)
 
-    def test_kinds_and_hops(self) -> None:
-        """A number in quotes is none."""
-        child: Any = self.mine
-        self.refuses(child.send, ROOT, b"x", "1")
-        self.refuses(child.publish, "a", b"x", "1")
-        self.refuses(child.send, ROOT, b"x", hop_limit="1")
+    def test_addresses(self) -> None:
+        """What is no address is named, whether it is a text or not."""
+        self.assert_refused(OF_ADDRESSES, (*NO_TEXTS, "here"), AddressError)
+        address = as_address(ROOT_ADDRESS)
+        self.assertIs(as_address(address), address)
 
-    def test_subjects_that_are_no_texts(self) -> None:
-        """They are refused as other wrong subjects are; the interest of the node stays readable."""
-        child: Any = self.mine
-        for wrong in (None, b"a", 5):
-            with self.subTest(wrong):
-                calls = (
-                    partial(child.publish, wrong, b"x"),
-                    partial(child.publish, "a", b"x", reply_to=wrong or b"none"),
-                    partial(child.subscribe, wrong),
-                    partial(child.subscribe, "a", queue=wrong),
-                    partial(child.request_subject, wrong),
-                )
-                for call in calls:
-                    with self.assertRaises(SubjectError) as refused:
-                        call()
-                    self.assertIn("a text, not ", str(refused.exception))
-        found: list[bytes] = []
-        child.subscribe("a", lambda publication: found.append(publication.payload))
-        self.network.settle()
-        self.assertFalse(len(child._parts.subjects.inquiries))
-        self.hub.publish("a", b"1")
-        self.network.settle()
-        self.assertEqual(found, [b"1"])
+    def test_subjects(self) -> None:
+        """What is no text is no subject."""
+        self.assert_refused(OF_SUBJECTS, NO_TEXTS, SubjectError)
 
-    def test_headers_that_are_none(self) -> None:
-        """Names and values are texts, in pairs."""
-        child: Any = self.mine
-        for wrong in ({"A": 5}, {5: "A"}, "A: b", [("A",)], [("A", None)], [5]):
-            with self.subTest(wrong), self.assertRaises(LocalProtocolError):
-                child.publish("a", b"x", headers=wrong)
-
-    def test_what_cannot_be_called(self) -> None:
-        """It is refused when it is given, not when somebody far away waits for it."""
-        child: Any = self.mine
-        self.refuses(lambda wrong: child.subscribe("a", wrong), 5)
-        self.refuses(child.on_request, 5)
-        self.refuses(child.on_command, 5)
-        self.refuses(lambda wrong: setattr(child, "receiver", wrong), 5)
-        child.on_request(None)
-        child.on_command(None)
-        child.receiver = None
-        self.assertIs(child.receiver, None)
-
-    def test_answers_that_are_no_bytes(self) -> None:
-        """A subscriber that answers with a text is told so; nobody else is."""
-        for number, wrong in enumerate(("noon", bytearray(b"noon"), 12, succeed("noon")), 1):
-            subscription = self.hub.subscribe("time", partial(_answer, wrong))
-            self.network.settle()
-            asking = self.mine.request_subject("time", timeout=1)
-            asking.addErrback(lambda failure: failure.trap(Undeliverable))
-            self.mine.publish("time", b"nobody asks")
-            self.network.settle()
-            (failure,) = self.flushLoggedErrors(TypeError)
-            self.assertIn("an answer must be bytes", failure.getErrorMessage())
-            self.assertEqual(self.hub.statistics.callback_failures, number)
-            subscription.unsubscribe()
-
-    def test_what_a_node_is_called(self) -> None:
-        """A node in a log or at a prompt says who it is, and how it is."""
-        self.assertEqual(repr(self.mine), f"<Node {CHILD:#x} running>")
-        self.assertEqual(repr(self.node(0x77, name="lobby")), "<Node 0x77 (lobby) created>")
-
-    def test_a_question_in_vain(self) -> None:
-        """What nobody answered is named, and no node is that it was not for."""
-        asking = self.mine.request_subject("nobody.here")
-        self.network.settle()
-        error = self.failureResultOf(asking, Undeliverable).value
-        sentence = f"message at {CHILD:#x}: NO_RESPONDERS: asked on nobody.here"
-        self.assertEqual(str(error), sentence)
+    def test_everything_else(self) -> None:
+        """So is what is no collection, number, callback, filter, key or service."""
+        for name, (call, values) in OTHERS.items():
+            for value in values:
+                told = str(self.assertRaises(LocalProtocolError, call, self.one, value))
+                named = next(iter(value)) if isinstance(value, set | list) else value
+                self.assertIn(str(named), told, name)

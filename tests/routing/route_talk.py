@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from atbus.busid import Subnet
 from atbus.routing.batch import Batch, Removal, Word
 from atbus.routing.record import Record, Stamp
 from atbus.routing.sync import RouteSync
@@ -75,10 +76,17 @@ class Talk:
             self.do(self.machine.sent(bus_id, self.now))
 
     def available(
-        self, bus_id: int, position: Position, *, tells: bool = True, epoch: int = 1
+        self,
+        bus_id: int,
+        position: Position,
+        *,
+        tells: bool = True,
+        epoch: int = 1,
+        certified: Subnet | None = None,
     ) -> None:
         """Let a neighbor be there."""
-        peer = Peer(record=record(bus_id, 0, epoch=epoch), position=position, tells=tells)
+        first = record(bus_id, 0, epoch=epoch)
+        peer = Peer(record=first, position=position, tells=tells, certified=certified)
         self.do(self.machine.available(peer, self.now))
 
     def lose(self, bus_id: int, *, in_order: bool = False) -> None:

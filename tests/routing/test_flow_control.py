@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.routing.bounds import PAUSES_HEARD_MAX
 from atbus.routing.flow_control import FlowControl, Load, Marks, Tell, frames_mark
 
 UP, LEFT, RIGHT = 1, 2, 3
@@ -63,6 +64,17 @@ class HeardTests(SynchronousTestCase):
         self.assertEqual([flow.pause(UP, n) for n in range(5)], [True] * 3 + [False] * 2)
         flow.resume(UP, 0)
         self.assertTrue(flow.pause(UP, 4))
+
+
+    def test_all_neighbors_share_the_memory_for_pauses(self) -> None:
+        """One may have half of it, the next one half of the rest; who is lost makes room."""
+        self.assertEqual(FlowControl()._heard_max, PAUSES_HEARD_MAX)
+        flow = FlowControl(heard_max=8)
+        for neighbor, taken in ((UP, 4), (LEFT, 2), (RIGHT, 1)):
+            self.assertEqual(sum(flow.pause(neighbor, n) for n in range(9)), taken)
+        flow.lost(UP)
+        flow.resume(LEFT, 0)
+        self.assertEqual(sum(flow.pause(RIGHT, n) for n in range(9)), 3)
 
 
 class ToldTests(SynchronousTestCase):

@@ -6,14 +6,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import RecordError, Status
 from atbus.routing import intake as intake_module
-from atbus.routing.batch import Batch, from_message, to_message
+from atbus.routing.batch import Batch, from_message, kept_bytes, to_message
 from atbus.routing.bounds import (
+    ROUTE_WAITING_BYTES,
+    ROUTE_WAITING_BYTES_LEAST,
     ROUTE_WORDS_BURST,
     ROUTE_WORDS_IN_TURN,
     ROUTE_WORDS_PER_SECOND,
     ROUTE_WORDS_WAITING_MAX,
 )
-from atbus.routing.intake import Intake, Told
+from atbus.routing.intake import Intake, Shelf, Told
 from atbus.routing.record import Record
 from atbus.routing.sync_terms import Delayed, Ignored
 from atbus.routing.turn import Turn
@@ -106,6 +108,38 @@ class IntakeTests(SynchronousTestCase):
         self.assertFalse(intake.begins_anew(9.0))
         self.assertTrue(intake.begins_anew(10.0))
         self.assertFalse(intake.waits)
+
+    def test_all_neighbors_share_the_memory(self) -> None:
+        """
+        One may have half of it, the next one half of the rest; what is too much of one is thrown
+        away and gives its room back, and a usual change has room beside anybody.
+        """
+        self.assertEqual(Shelf().bytes_max, ROUTE_WAITING_BYTES)
+        word_bytes = kept_bytes(record(10))
+        shelf = Shelf(bytes_max=1_000 * word_bytes)
+        one, other, late = (Intake(burst=1, rate=0.001, shelf=shelf) for _ in range(3))
+        self.assertEqual([one.put(told(100)) for _ in range(5)], [0, 0, 0, 0, 0])
+        self.assertEqual([other.put(told(100)) for _ in range(3)], [0, 0, 300])
+        self.assertEqual(one.put(told(100)), 600)
+        self.assertEqual(shelf.held_bytes, 0)
+        full = Intake(burst=1, rate=0.001, shelf=Shelf(bytes_max=word_bytes))
+        few = ROUTE_WAITING_BYTES_LEAST // word_bytes
+        self.assertEqual([full.put(told(few)), full.put(told(1))], [0, few + 1])
+        self.assertEqual([late.put(told(100)) for _ in range(4)], [0, 0, 0, 0])
+        self.assertEqual(len(list(late.read(0.0, Turn()))), 1)
+        self.assertEqual(shelf.held_bytes, 300 * word_bytes)
+        late.begin()
+        self.assertEqual(shelf.held_bytes, 0)
+
+    def test_who_has_much_of_it_tells_no_more_for_a_while(self) -> None:
+        """It is said before anything is thrown away."""
+        shelf = Shelf(bytes_max=1_000 * kept_bytes(record(10)))
+        intake = Intake(burst=1, rate=0.001, shelf=shelf)
+        said = []
+        while not intake.flooded:
+            intake.put(told(100))
+            said.append(intake.is_long)
+        self.assertEqual(said, [False, False, False, True, True, True])
 
     def test_a_neighbor_is_named_once(self) -> None:
         """It is named again only when it has been within its rate for long enough."""

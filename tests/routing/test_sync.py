@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.errors import Status
-from atbus.routing.batch import Batch
+from atbus.routing.batch import Batch, kept_bytes
+from atbus.routing.bounds import ROUTE_HEARD_BYTES
 from atbus.routing.subscription import Stage
 from atbus.routing.sync import RouteSync
 from atbus.routing.sync_terms import Ignored, TableMode
@@ -184,6 +186,18 @@ class SubscribeTests(SynchronousTestCase):
         asked = [to for to, message in talk.sent if isinstance(message, SubscribeRequest)]
         self.assertEqual(sorted(asked), [2, 3])
 
+    def test_a_leaf_that_wants_to_know_after_all(self) -> None:
+        """Who wants everything later asks those who are there, once, and is told."""
+        talk = Talk(RouteSync(record(OWN), TableMode.AUTO))
+        talk.available(2, UP)
+        for _ in range(2):
+            talk.do(talk.machine.want(TableMode.FULL, talk.now))
+        self.assertEqual(talk.sent, [(2, SubscribeRequest(source=OWN))])
+        talk.do(talk.machine.want(TableMode.AUTO, talk.now))
+        talk.lose(2, in_order=True)
+        talk.available(2, UP)
+        self.assertEqual(len(talk.sent), 1)
+
     def test_a_leaf_that_wants_no_table_tells_of_itself(self) -> None:
         """With ``upstream`` a node asks nobody, and answers who asks."""
         talk = Talk(RouteSync(record(OWN), TableMode.UPSTREAM))
@@ -313,6 +327,22 @@ class FeedTests(SynchronousTestCase):
         )
         self.assertGreater(left_out, 0)
 
+    def test_what_is_heard_may_take_so_much_memory(self) -> None:
+        """Long records fill it sooner; what was known of a node goes if its news has no room."""
+        talk = Talk()
+        hearing = talk.machine._hearing
+        self.assertEqual(hearing.heard_bytes_max, ROUTE_HEARD_BYTES)
+        talk.neighbor(2, UP, *[record(each) for each in range(10, 14)])
+        self.assertEqual(talk.ids, [2, 10, 11, 12, 13])
+        hearing.heard_bytes_max = 5 * kept_bytes(record(10))
+        long = attrs.evolve(record(10, 2), addresses=("ipv4://10.0.0.9:1",))
+        talk.say(2, long, record(14))
+        self.assertEqual(talk.ids, [2, 11, 12, 13, 14])
+        self.assertEqual(talk.other.count(Ignored(2, Status.BUFFER_LIMIT, 1)), 1)
+        talk.say(2, gone(11, 1), gone(12, 1))
+        talk.say(2, long)
+        self.assertEqual(talk.ids, [2, 10, 13, 14])
+
     def test_a_lost_batch_is_noticed_by_the_digest(self) -> None:
         """Two pings with the same wrong digest, and nothing told between them: all is told anew."""
         talk = Talk()
@@ -336,142 +366,3 @@ class FeedTests(SynchronousTestCase):
         for _ in range(4):
             effects = teller.machine.compare(2, hearer.machine.digest_of(OWN), teller.now)
             self.assertEqual(effects, [])
-
-
-class RemovalTests(SynchronousTestCase):
-    """Deaths, losses and graces."""
-
-    def test_tombstones_end(self) -> None:
-        """
-        An old word that comes while the death is remembered is ignored; later nothing is left.
-
-        Scenario: BB37
-        """
-        talk = Talk()
-        talk.neighbor(2, UP, record(7, seq=4))
-        talk.neighbor(3, DOWN, record(7, seq=4, upstream_id=3))
-        talk.say(2, dead(7, 4))
-        self.assertNotIn(7, talk.ids)
-        self.assertEqual(talk.machine.tombstone_count, 1)
-        talk.say(2, record(7, seq=3))
-        talk.say(2, record(7, seq=4))
-        self.assertNotIn(7, talk.ids)
-        talk.say(2, record(7, seq=5))
-        self.assertIn(7, talk.ids)
-        talk.say(2, gone(7, 5))
-        talk.say(3, gone(7, 4))
-        talk.wait(limits.TOMBSTONE_SECONDS + 1)
-        self.assertEqual((talk.ids, talk.machine.tombstone_count), ([2, 3], 0))
-        self.assertIsNone(talk.machine.deadline)
-
-    def test_a_death_that_nobody_shares_is_forgotten(self) -> None:
-        """What a neighbor goes on telling against a tombstone is believed when that is gone."""
-        talk = Talk()
-        talk.neighbor(2, UP, record(7))
-        talk.neighbor(3, PEER, record(7, upstream_id=3))
-        talk.say(2, dead(7, 1))
-        self.assertNotIn(7, talk.ids)
-        talk.wait(limits.TOMBSTONE_SECONDS)
-        self.assertEqual(talk.machine.known.tellers(7), (3,))
-
-    def test_the_upstream_is_lost_twice(self) -> None:
-        """
-        Lost, regained half-way, lost again: after the grace nothing of either feed remains.
-
-        Scenario: BB31
-        """
-        talk = Talk()
-        talk.neighbor(2, UP, record(7), record(8))
-        talk.lose(2)
-        talk.wait(10)
-        talk.available(2, UP)
-        talk.answer(2, record(2), record(9), last=False)
-        self.assertEqual(talk.ids, [2, 7, 8, 9])
-        talk.lose(2)
-        talk.wait(limits.PARENT_GRACE_SECONDS - 1)
-        self.assertEqual(talk.ids, [2, 7, 8, 9])
-        self.assertEqual(talk.machine.known.tellers(7), ())
-        talk.wait(2)
-        self.assertEqual(talk.ids, [])
-
-    def test_an_upstream_that_does_not_come_back(self) -> None:
-        """A short break changes nothing; after a while the node says that it hangs below nobody."""
-        talk = Talk()
-        talk.neighbor(2, UP)
-        talk.lose(2)
-        talk.wait(limits.UPSTREAM_PATIENCE_SECONDS - 0.1)
-        self.assertEqual(talk.machine.own.upstream_id, 2)
-        talk.wait(0.2)
-        self.assertEqual(talk.machine.own.upstream_id, 0)
-
-    def test_the_next_upstream_replaces_the_last(self) -> None:
-        """What a lost upstream has told ends with the snapshot of the next one."""
-        talk = Talk()
-        talk.neighbor(2, UP, record(7), record(8))
-        talk.lose(2)
-        talk.available(4, UP)
-        talk.answer(4, record(4), record(7))
-        self.assertEqual(talk.ids, [4, 7])
-
-    def test_moving_before_leaving(self) -> None:
-        """A node that has its next upstream before it leaves the last one keeps what it is told."""
-        talk = Talk()
-        talk.neighbor(2, UP, record(7), record(8))
-        talk.available(4, UP)
-        talk.answer(4, record(4), record(7))
-        self.assertEqual(talk.machine.own.upstream_id, 4)
-        talk.lose(2)
-        talk.wait(5)
-        self.assertEqual((talk.ids, talk.machine.own.upstream_id), ([4, 7], 4))
-
-    def test_who_asks_nobody_forgets_its_last_upstream(self) -> None:
-        """A leaf that moves knows its upstream and no other, whichever connection came first."""
-        for mode in (TableMode.AUTO, TableMode.UPSTREAM, TableMode.OFF):
-            talk = Talk(RouteSync(record(OWN), mode))
-            talk.available(2, UP)
-            talk.available(4, UP)
-            talk.lose(2)
-            self.assertEqual(talk.ids, [4])
-            talk.lose(4)
-            self.assertEqual(talk.ids, [4])
-            talk.available(5, UP)
-            self.assertEqual(talk.ids, [5])
-
-    def test_a_downstream_leaves_in_good_order(self) -> None:
-        """
-        A node that says that it is dead, or has said goodbye, is dropped at once and reported once.
-
-        Scenario: BB34
-        """
-        talk = Talk()
-        talk.neighbor(2, UP)
-        talk.neighbor(3, DOWN, record(7, upstream_id=3))
-        talk.available(4, DOWN, tells=False)
-        talk.wait(1)
-        talk.take(2)
-        talk.say(3, dead(3, 2))
-        talk.lose(3)
-        talk.lose(4, in_order=True)
-        talk.wait(5)
-        self.assertEqual(talk.take(2), [gone(7, 1), dead(4, 0), dead(3, 2)])
-        self.assertEqual(talk.ids, [2])
-
-    def test_the_last_word_of_this_node(self) -> None:
-        """
-        A node that stops tells everybody so itself, once, and says nothing after that.
-
-        Scenario: BB34
-        """
-        talk = Talk()
-        talk.neighbor(2, UP)
-        talk.neighbor(3, DOWN)
-        talk.neighbor(4, PEER)
-        talk.wait(1)
-        talk.forget_sent()
-        stamp = talk.machine.own.stamp
-        talk.do(talk.machine.stop(talk.now))
-        for bus_id in (2, 3, 4):
-            self.assertEqual(talk.take(bus_id), [dead(OWN, stamp.seq + 1)])
-        talk.lose(2)
-        talk.wait(200)
-        self.assertEqual((talk.sent, talk.machine.deadline), ([], None))

@@ -48,6 +48,15 @@ MUTATIONS: Final = (
         "allowed=None,",
     ),
     Mutation(
+        "lying_listener", "handshake/dialogue.py",
+        "if certified is not None and not certified.contains(hello.source):",
+    ),
+    Mutation(
+        "greedy_listener", "node/judging.py",
+        "allowed=None if certified is None else certified.subnet,",
+        "allowed=None if certified is None or question.dialled else certified.subnet,",
+    ),
+    Mutation(
         "certificate_identity", "handshake/certificate.py", "if len(ours) != 1:", "if not ours:"
     ),
     Mutation("certificate_identity", "handshake/certificate.py", "if identity.realm != realm:"),
@@ -70,6 +79,19 @@ MUTATIONS: Final = (
         "if table.may_speak(BusId(neighbor), BusId(source)):",
         "if True:",
     ),
+    Mutation("certified_speech", "routing/table.py", "if not neighbor.is_certified(source):"),
+    Mutation("certified_speech", "routing/hearing.py", "if not link.peer.is_certified(record):"),
+    Mutation(
+        "certified_speech", "node/registrar.py",
+        "certified=endpoint.certified,", "certified=None,",
+    ),
+    Mutation(
+        "certified_speech", "node/route_table.py",
+        "certified=endpoint.certified,", "certified=None,",
+    ),
+    Mutation(
+        "certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"
+    ),
     Mutation("spoofed_command", "node/commands.py", "if not self._traffic.vouches(link, source):"),
     Mutation(
         "spoofed_publication", "node/spreading.py", "if not self._is_credible(link, message):"
@@ -79,8 +101,61 @@ MUTATIONS: Final = (
         "reason = self._doubtful(link, record)",
         "reason = None",
     ),
+    Mutation(
+        "route_poisoning", "routing/hearing.py",
+        "if record.stamp.epoch > direct.peer.record.stamp.epoch:",
+    ),
     Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
     Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
+    Mutation(
+        "repeated_publications", "node/publishing.py",
+        "        self._context.statistics.publications_repeated += 1\n        return ",
+        "        self._context.statistics.publications_repeated += 1\n        return passing\n"
+        "        return ",
+    ),
+    Mutation(
+        "shared_waiting", "routing/intake.py",
+        "if fits and self._waiting_bytes <= self.shelf.allowed_bytes:",
+        "if fits:",
+    ),
+    Mutation(
+        "shared_table", "routing/hearing.py",
+        "if self._heard_bytes + _kept_bytes(record) - _kept_bytes(before) > self.heard_bytes_max:",
+    ),
+    Mutation(
+        "shared_questions", "subjects/barrier.py",
+        "return self._held.get(bus_id, 0) + _cost(wanted, others) <= left",
+        "return True",
+    ),
+    Mutation(
+        "shared_pauses", "routing/flow_control.py",
+        "most = min(self._count_max, self._heard_max - self._heard_count)",
+        "most = self._count_max",
+    ),
+    Mutation(
+        "unacknowledged", "node/pacing.py", "if total > bounds.UNACKNOWLEDGED_ALL_MAX:",
+    ),
+    Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
+    Mutation(
+        "split_horizon", "routing/telling.py",
+        "return None if self.known.is_carried_by(link.feed, bus_id) else best",
+        "return best",
+    ),
+    Mutation(
+        "split_horizon", "routing/known.py",
+        "return carriers[0].kind is Position.DOWNSTREAM",
+        "return True",
+    ),
+    Mutation(
+        "split_horizon", "subjects/interest.py",
+        "weight = sums.beyond(self.clusters.beside(neighbor.cluster, bus_id)) - twice",
+        "weight = sums.everywhere - twice",
+    ),
+    Mutation(
+        "split_horizon", "subjects/interest.py",
+        "weight = sums.below",
+        "weight = sums.everywhere",
+    ),
     Mutation(
         "amplification", "handshake/passive_stream.py",
         "    dialogue.greet_back(message)\n",
@@ -264,6 +339,20 @@ MUTATIONS: Final = (
     Mutation("expired_or_revoked", "channels/tls.py", "if seconds_until(peer.expires) <= 0:"),
     Mutation("revoked_authority", "channels/credentials.py", ", *(peer.between or ()))", ",)"),
     Mutation(
+        "removed_authority", "channels/tls.py",
+        "elif not self._factory.credentials.is_believed(self.certificate):",
+        "elif False:",
+    ),
+    Mutation(
+        "removed_authority", "channels/tls.py",
+        "if not self.credentials.is_believed(peer):",
+    ),
+    Mutation(
+        "removed_authority", "channels/credentials.py",
+        "return hashlib.sha256(certificate.subject.public_bytes() + key).digest()",
+        "return hashlib.sha256(certificate.signature).digest()",
+    ),
+    Mutation(
         "forgotten_authority", "channels/tls.py",
         "elif self.certificate.between is None:",
         "elif False:",
@@ -319,6 +408,37 @@ MUTATIONS: Final = (
         "discovery_takeover", "handshake/dialogue.py",
         "if local.expected_id not in (0, hello.source):",
     ),
+    Mutation(
+        "discovery_takeover", "node/topology.py",
+        "Candidate(address, each.bus_id)",
+        "Candidate(address)",
+    ),
+    Mutation(
+        "discovery_takeover", "node/running.py",
+        "expected_id = candidate.expected_id",
+        "expected_id = 0",
+    ),
+    Mutation(
+        "discovery_takeover", "node/upstream.py", " and not self._is_misled(failure.value)", ""
+    ),
+    Mutation(
+        "discovery_takeover", "handshake/dialogue.py", "if said.get(key, wanted) != wanted:"
+    ),
+    Mutation(
+        "poisoned_peer", "node/peers.py",
+        "self._dialer.connect(address, expected_id=expected_id)",
+        "self._dialer.connect(address)",
+    ),
+    Mutation(
+        "poisoned_direct", "node/directs.py",
+        "self._dialer.connect(choice.address, expected_id=choice.bus_id)",
+        "self._dialer.connect(choice.address)",
+    ),
+    Mutation(
+        "poisoned_notice", "node/notices.py",
+        "self._dialer.connect(address, expected_id=message.target)",
+        "self._dialer.connect(address)",
+    ),
     Mutation("admin_page", "web.py", "", ""),
     Mutation("monitor_page", "nats/browsers.py", "if site not in _OURS:"),
     Mutation(
@@ -330,7 +450,25 @@ MUTATIONS: Final = (
         "from __future__ import annotations\n",
         "from __future__ import annotations\n\nimport pickle  # noqa\n",
     ),
+    Mutation(
+        "pickles", "node/toml.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nfrom multiprocessing import Pipe  # noqa\n",
+    ),
+    Mutation(
+        "pickles", "node/toml.py",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\n\nfrom concurrent import futures  # noqa\n",
+    ),
     Mutation("log_injection", "errors.py", "if text.isprintable():", "if True:"),
+    Mutation(
+        "log_floods", "node/journal.py",
+        "        self.write(event, sentence, level)\n        self._hold(event, peer, level)\n",
+        "        self.write(event, sentence, level)\n",
+    ),
+    Mutation(
+        "log_injection", "node/journal.py", "sentence=printable(sentence)", "sentence=sentence"
+    ),
     Mutation(
         "secrets", "node/config.py",
         "hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS",

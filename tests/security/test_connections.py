@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from typing import Any
 from unittest import mock
 
 from twisted.internet.threads import deferToThread
@@ -15,13 +16,18 @@ from atbus.channels import tls, unix
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.tls_fault import TlsFault
 from atbus.channels.unix import UnixScheme
-from atbus.errors import ConnectFailed, RegistrationRefused, Status
+from atbus.errors import ConnectFailed, RegistrationRefused, Status, Undeliverable
 from atbus.handshake.certificate import CertificateIdentity
+from atbus.node.config import NodeConfig
+from atbus.node.node import Node
+from atbus.node.reload import reconfigure
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
 from tests.channels.sockets import SocketTests
 from tests.channels.test_tls import TlsTests, read_to_end, say
-from tests.security.nodes import CHILD, NodesCase
+from tests.security.nodes import CHILD, ROOT, NodesCase
 from tests.security.test_bad_certificates import serve
+
+PROXY = 0x12340200
 
 
 class ProtocolTests(TlsTests):
@@ -103,6 +109,58 @@ class RangeTests(NodesCase):
             self.assertIn("its certificate allows", error.detail)
             await node.stop()
         self.assertEqual(list(self.tls_root.endpoints), [])
+
+    async def test_security_certified_speech(self) -> None:
+        """
+        Who has a certificate for one id, and lets somebody register below it, speaks for nobody
+        else: neither messages nor commands of that one are taken, nor what is told of it.
+
+        So it is also when a registry has a record that says who is below it. A proxy whose
+        certificate names the range of those below it does speak for them.
+        """
+        await self.start_root(
+            topology="records", records=[{"id": CHILD + 2, "upstream": CHILD}]
+        )
+        told = self.what_is_told([self.tls_root])
+        self.tls_root.on_request(lambda source, payload: payload)
+        upstream = str(self.tls_root.addresses[0])
+        how: dict[str, Any] = {"upstream": upstream, "listen": ["ipv4://127.0.0.1:0"]}
+        child = self.node(f"{CHILD:#x}/0", topology="records", **how)
+        proxy = self.node(f"{PROXY:#x}/8", topology="records", **how)
+        await child.start()
+        await proxy.start()
+        self.assertEqual(await child.request(ROOT, b"mine"), b"mine")
+        certified = await self.below(proxy, PROXY + 1)
+        self.assertEqual(await certified.request(ROOT, b"theirs"), b"theirs")
+        self.assertTrue(await certified.command(ROOT, b"atbus.ping"))
+        self.assertEqual(self.tls_root.next_hop(PROXY + 1).id, PROXY)
+        for forged in (CHILD + 1, CHILD + 2):
+            below = await self.below(child, forged)
+            error = await error_of(below.request(ROOT, b"forged"), Undeliverable)
+            self.assertIs(error.status, Status.SOURCE_REFUSED)
+            # Where there is no way to it, nobody can tell it that it was refused.
+            asking = below.command(ROOT, b"atbus.ping", timeout=0.5)
+            error = await error_of(asking, Undeliverable)
+            self.assertIn(error.status, (Status.TIMEOUT, Status.SOURCE_REFUSED))
+        # Who was above somebody may speak for him a while longer: not so who never might.
+        records = [{"id": CHILD + 2, "upstream": PROXY}]
+        reconfigure(self.tls_root, self.tls_root.config.replace(records=records))
+        error = await error_of(below.request(ROOT, b"forged"), Undeliverable)
+        self.assertIs(error.status, Status.SOURCE_REFUSED)
+        counted = self.tls_root.statistics
+        self.assertEqual(counted.refused, {Status.SOURCE_REFUSED: 5})
+        self.assertEqual(set(counted.route_words_ignored), {Status.SOURCE_REFUSED})
+        self.assertNotIn(CHILD + 1, self.tls_root._parts.context.table.registry)
+        [line] = [each for each in told if "certificate does not name" in each]
+        self.assertIn(f"tells of {CHILD + 1:#x}", line)
+
+    async def below(self, upstream: Node, bus_id: int) -> Node:
+        """Start a node without any certificate below another one."""
+        address = str(upstream.addresses[0])
+        node = Node(NodeConfig(id=bus_id, topology="records", upstream=address), self.reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        return node
 
 
 class UserTests(SocketTests):

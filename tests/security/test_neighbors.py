@@ -18,7 +18,7 @@ from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.rights import Rights, RightsRule, Who
 from atbus.routing import bounds
-from atbus.routing.sync_terms import Delayed, Ignored
+from atbus.routing.sync_terms import Contested, Delayed, Ignored
 from atbus.subjects.cost import cost_of
 from atbus.subjects.pattern import matches, parse_pattern, parse_subject
 from atbus.wire.compression import compression_extra, restore
@@ -63,6 +63,9 @@ class ForgeryTests(MailTests):
             talk.say(2, dead(12, 99))
             self.assertEqual(talk.ids, [2, 3, 12])
             self.assertIn(Ignored(2, Status.SOURCE_REFUSED, 1), talk.other)
+            # That somebody else is a node that is registered here may be so, and is told.
+            talk.say(2, record(3, 1, upstream_id=2, epoch=9))
+            self.assertIn(Contested(3, 2, "3.9"), talk.other)
 
     def test_security_routing_loops(self) -> None:
         """A frame ends when its hops are used up, and never goes back to where it came from."""

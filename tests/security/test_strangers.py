@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus import limits
 from atbus.address import parse_address
 from atbus.busid import Subnet
-from atbus.errors import ConfigurationError, FrameTooLarge, RegistrationRefused, Status
+from atbus.errors import ConfigurationError, FrameTooLarge, Status
 from atbus.handshake import bounds
 from atbus.handshake.access_token import Side, prove, verify
 from atbus.handshake.active import ActiveHandshake
@@ -21,6 +22,7 @@ from atbus.handshake.certificate import find_identity
 from atbus.handshake.doorkeeper import Doorkeeper
 from atbus.handshake.machine import Handshake
 from atbus.handshake.passive_stream import PassiveHandshake
+from atbus.handshake.terms import LocalTerms
 from atbus.node import doorway
 from atbus.node.config import NodeConfig
 from atbus.node.reload import reconfigure
@@ -186,7 +188,10 @@ class TokenTests(SynchronousTestCase):
         return end
 
     def test_security_token_replay(self) -> None:
-        """Of a thousand recorded sessions no prefix is worth anything, to either side."""
+        """
+        A thousand recorded sessions are refused for want of a proof, by either side and by another
+        node; and no prefix of every eleventh is worth anything.
+        """
         proof = prove((TOKEN,), Side.DIALLER, b"hellos", b"a connection's own")
         self.assertTrue(verify((TOKEN,), proof, Side.DIALLER, b"hellos", b"a connection's own"))
         self.assertFalse(verify((TOKEN,), proof, Side.LISTENER, b"hellos", b"a connection's own"))
@@ -211,16 +216,20 @@ class TokenTests(SynchronousTestCase):
                 # The same lots: it is another connection all the same.
                 again, how["exporter"] = nonces, b"another's"
             one, two = ({**how, "nonce": nonce, "epoch": number} for nonce in again)
-            for frames, machine in (
-                (pair.dialler.written, PassiveHandshake(make_terms(2, **two))),
-                (pair.listener.written, ActiveHandshake(make_terms(1, **one))),
-                (pair.dialler.written, PassiveHandshake(make_terms(3, **two))),
-            ):
-                # Each prefix in turn, the whole one most often.
-                length = min(number % 6, len(frames))
-                end = self.replay(machine, frames[:length])
-                self.assertIsNone(end.question)
-                self.assertIsNone(end.registered)
+            made: tuple[tuple[list[bytes], Callable[..., Handshake], LocalTerms], ...] = (
+                (pair.dialler.written, PassiveHandshake, make_terms(2, **two)),
+                (pair.listener.written, ActiveHandshake, make_terms(1, **one)),
+                (pair.dialler.written, PassiveHandshake, make_terms(3, **two)),
+            )
+            for frames, machine, terms in made:
+                whole = self.replay(machine(terms), frames)
+                refused = whole.refused
+                self.assertIs(refused and refused.status, Status.ACCESS_DENIED)
+                # Of each kind of recording some are broken off everywhere.
+                lengths = range(len(frames)) if number % 11 == 0 else ()
+                for end in (whole, *(self.replay(machine(terms), frames[:n]) for n in lengths)):
+                    self.assertIsNone(end.question)
+                    self.assertIsNone(end.registered)
 
     def test_security_downgrade(self) -> None:
         """Who changes a version or a capability on the way breaks the proof of both sides."""
@@ -257,18 +266,3 @@ class TokenTests(SynchronousTestCase):
         for _ in range(limits.BREACHES_PER_MINUTE):
             keeper.breach("192.0.2.1", 1.0)
         self.assertIsNotNone(keeper.refuses("192.0.2.1", 1.0 + limits.BAN_SECONDS - 1))
-
-
-class DiscoveryTests(BusTests):
-    """Somebody has the discovery server."""
-
-    def test_security_discovery_takeover(self) -> None:
-        """What a registry says of an address is a hint: another node there is refused."""
-        node = self.node(ROOT)
-        other = self.node(0x20000, listen=["ipv4://10.0.0.9:1"])
-        self.network.start(node, other)
-        address = parse_address("ipv4://10.0.0.9:1")
-        waiting = node._parts.dialer.connect(address, expected_id=0x30000)
-        error = self.failure_of(waiting, RegistrationRefused)
-        self.assertIs(error.status, Status.BUS_ID_MISMATCH)
-        self.assertEqual(self.ids(node), [])

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 from datetime import timedelta
+from typing import cast
 
 from twisted.internet.threads import deferToThread
 
@@ -13,6 +14,7 @@ from atbus import limits
 from atbus.channels import tls
 from atbus.channels.credentials import Credentials
 from atbus.channels.interfaces import IChannelListener
+from atbus.channels.tls_fault import TlsFault, TlsRefused
 from atbus.errors import ConnectFailed, Status
 from atbus.handshake import bounds
 from atbus.handshake.certificate import parse_identity
@@ -20,7 +22,7 @@ from atbus.node import doorway
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
-from tests.channels.certificates import DAY, ChainFiles
+from tests.channels.certificates import DAY, ChainFiles, renewed
 from tests.channels.test_tls import TlsTests, say
 from tests.channels.test_tls_sessions import is_resumed
 
@@ -58,6 +60,41 @@ class LinkTests(TlsTests):
             await receiver.end()
         self.assertEqual((await self.outcome(files.credentials(), ours))[1], "")
         self.assertIn("it has been revoked", (await self.outcome(ours, files.credentials()))[0])
+
+    async def test_security_removed_authority(self) -> None:
+        """
+        Who is vouched for by an authority that is not believed any more loses his links, those that
+        resumed a session as well, gets no other, and does not slip in while the files change. Who
+        has an authority of which there is another certificate for the same key keeps them.
+        """
+        other, believed = self.files.new_authority("other"), self.directory / "believed.pem"
+        believed.write_bytes(self.files.authority.certificate + other.certificate)
+        ours = self.files.credentials(authorities=str(believed))
+        theirs = self.files.credentials(self.files.issue(authority=other))
+        reception = Reception()
+        listener = await self.listen_at(self.scheme_of(ours), reception)
+        links = [
+            await self.meet_again(listener, reception, theirs),
+            await self.meet(
+                listener, reception, self.files.credentials(self.files.issue(authority=other))
+            ),
+        ]
+        good, receiver_of_good = await self.meet(listener, reception, self.files.credentials())
+        channel = cast("tls.TlsStreamProtocol", links[1][0].channel)
+        connection = channel._transport.getHandle()
+        believed.write_bytes(renewed(self.files.authority))
+        self.assertTrue(ours.refresh())
+        for guest, receiver in links:
+            status, detail = await self.in_time(guest.end(), "whom nobody vouches for stays")
+            self.assertEqual(status, Status.ACCESS_DENIED)
+            self.assertIn("is not believed any more", detail)
+            await receiver.end()
+        self.assertEqual(good.ends, [])
+        good.channel.abort("seen enough")
+        await receiver_of_good.end()
+        self.assertIn("refuses us", (await self.outcome(theirs, ours))[0])
+        error: TlsRefused = self.assertRaises(TlsRefused, channel._factory.examine, connection)
+        self.assertIs(error.fault, TlsFault.AUTHORITY)
 
     async def test_security_forgotten_authority(self) -> None:
         """A resumed link of which it is forgotten who vouched for it ends when the files change."""

@@ -55,7 +55,7 @@ class Field:
         self.faults: list[str] = []
         self._seen: Counter[tuple[object, ...]] = Counter()
 
-    def plant(self, count: int, peers: int) -> None:
+    def plant(self, count: int, peers: int, *, siblings: bool = False) -> None:
         """Start a tree of some nodes, and connect some that are beside each other."""
         widths = {TOP: 24}
         self.bus.start(self._node(TOP, subnets=[(0, 24)]))
@@ -72,6 +72,8 @@ class Field:
         nodes = list(self.upstream)
         for _ in range(_DRAWS * peers):
             one, other = self.random.sample(nodes, 2)
+            if siblings and self.upstream[one] != self.upstream[other]:
+                continue
             if len(self.peers) < peers and self._may_be_peers(one, other):
                 self.peers.append((one, other))
         self.mend()
@@ -255,9 +257,10 @@ class Field:
         """
         Look at whom each node is connected to, and what it knows of the patterns and groups there.
 
-        Of groups the number of members is known as well, but that of peers, which are reached by
-        two ways, is told by each.
+        Of groups the number of members is known as well. Those at peers, which are reached by two
+        ways, count once where these have the same upstream, and elsewhere twice.
         """
+        are_siblings = all(len({self.upstream[end] for end in pair}) == 1 for pair in self.peers)
         for bus_id in self.upstream:
             interests = self.bus[bus_id]._parts.subjects.talk._interests
             around = {each for each, above in self.upstream.items() if above == bus_id}
@@ -279,7 +282,7 @@ class Field:
                 heard = interests._neighbors[neighbor].heard
                 found = {(*each[:2], each.zone): weight for each, weight in heard.items()}
                 wanted = {each: count if each[1] else 1 for each, count in members.items()}
-                if self.peers:
+                if not are_siblings:
                     found, wanted = dict.fromkeys(found, 0), dict.fromkeys(wanted, 0)
                 if found != wanted:
                     ghosts, gaps = found.items() - wanted.items(), wanted.items() - found.items()

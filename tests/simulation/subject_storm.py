@@ -26,12 +26,14 @@ class Weather:
     :param peers: How many links there are beside the tree.
     :param faults: How many faults.
     :param zones: In which zones nodes are.
+    :param siblings: Whether the links beside the tree are between nodes of one upstream only.
     """
 
     kinds: tuple[str, ...]
     peers: int
     faults: int = 8
     zones: tuple[str, ...] = ()
+    siblings: bool = False
 
 
 #: A seed has one of these, in turn.
@@ -41,6 +43,7 @@ WEATHERS = (
     Weather(FAULTS, peers=3),
     Weather(("cut", "half_cut", "clog"), peers=3, faults=20),
     Weather(FAULTS, peers=3, zones=("x", "y", "z")),
+    Weather(FAULTS, peers=4, zones=("x", "y"), siblings=True),
 )
 
 
@@ -63,7 +66,7 @@ def tell(seed: int, weather: Weather | None = None) -> str:
 
 def _live(bus: VirtualBus, weather: Weather) -> list[str]:
     field = Field(bus, weather.zones)
-    field.plant(count=9, peers=weather.peers)
+    field.plant(count=9, peers=weather.peers, siblings=weather.siblings)
     field.live(seconds=6, often=3)
     bus.weather(seconds=6, faults=weather.faults, kinds=weather.kinds)
     bus.run(70)

@@ -27,9 +27,10 @@ class WeatherTests(SynchronousTestCase):
         peers: int,
         faults: int = 8,
         zones: tuple[str, ...] = (),
+        siblings: bool = False,
     ) -> None:
         """Let many seeds happen."""
-        weather = Weather(kinds, peers, faults, zones)
+        weather = Weather(kinds, peers, faults, zones, siblings)
         told = [text for seed in which if (text := tell(seed, weather))]
         if told:
             self.fail("\n\n".join(told))
@@ -53,3 +54,7 @@ class WeatherTests(SynchronousTestCase):
     def test_zones(self) -> None:
         """In three zones all that is for a group stays in the zone where somebody of it is."""
         self.storms(seeds(500, 3), FAULTS, peers=3, zones=("x", "y", "z"))
+
+    def test_siblings(self) -> None:
+        """Where peers have one upstream each node knows how many members there are, each once."""
+        self.storms(seeds(600, 3), FAULTS, peers=4, zones=("x", "y"), siblings=True)

@@ -50,12 +50,13 @@ class MeadowNode:
     """
     One node: tables, and a diary of what its subscribers got.
 
-    :param zone: Where it is; None for a node of an earlier release, which knows of no zones.
+    :param zone: Where it is; None for a node of an earlier release, which knows of no zones and
+        does not count siblings once.
     """
 
     def __init__(self, meadow: Meadow, bus_id: int, zone: str | None = "") -> None:
         self.bus_id = bus_id
-        self.tells_zones = zone is not None
+        self.tells_zones = self.knows_counted = zone is not None
         self.zone = zone or ""
         self.interests = Interests(zone=self.zone)
         self.barriers = Barriers()
@@ -139,6 +140,7 @@ class MeadowNode:
             handed_back=letter.handed_back,
             ours=letter.source == self.bus_id,
             zone=branch.zone if self.tells_zones else "",
+            counted=branch.counted if self.knows_counted else (),
         )
         self._go(letter.subject, incoming, (letter.source, letter.sequence), letter.what)
 
@@ -273,6 +275,7 @@ class Meadow:
         self._links[right, left] = deque()
         self._at(left).connected(right, side)
         self._at(right).connected(left, _OTHER_END[side])
+        self._look_around()
 
     def _at(self, number: int) -> MeadowNode | Other:
         return self.nodes[number] if number in self.nodes else self.others[number]
@@ -282,6 +285,24 @@ class Meadow:
         del self._links[left, right], self._links[right, left]
         self._at(left).disconnected(right)
         self._at(right).disconnected(left)
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Let everybody know which of his peers have his upstream."""
+        for node in self.nodes.values():
+            if not node.knows_counted:
+                continue
+            above = self.upstream.get(node.bus_id, 0)
+            siblings = {
+                bus_id
+                for bus_id, side in node.interests.neighbors.items()
+                if side is Side.BESIDE
+                and self.upstream.get(bus_id) == above
+                and self.is_linked(node.bus_id, above)
+                and self.is_linked(bus_id, above)
+            }
+            if node.interests.count_once(siblings):
+                node.flush()
 
     def is_linked(self, left: int, right: int) -> bool:
         """Tell whether there is a link."""

@@ -123,24 +123,44 @@ class RefusalTests(SynchronousTestCase):
 class BoundTests(SynchronousTestCase):
     def test_questions_at_once(self) -> None:
         """A neighbor has so many, with what they are about, and others as many of their own."""
+        self.patch(bounds, "QUESTIONS_BYTES", 1 << 40)
         barriers = Barriers()
         count = bounds.QUESTIONS_MAX // 3
         for barrier in range(count):
-            self.assertTrue(barriers.may_ask(4, (A, B)))
+            self.assertTrue(barriers.may_ask(4, (A, B), 1))
             barriers.asked(Answer(4, barrier), SIDES, (A, B))
-        self.assertTrue(barriers.may_ask(4, ()))
-        self.assertFalse(barriers.may_ask(4, (A,)))
-        self.assertTrue(barriers.may_ask(5, (A,)))
+        self.assertTrue(barriers.may_ask(4, (), 1))
+        self.assertFalse(barriers.may_ask(4, (A,), 1))
+        self.assertTrue(barriers.may_ask(5, (A,), 1))
         # Answered, refused: each makes room.
         for place in (1, 2, 5):
             barriers.answered(place, 1)
-        self.assertTrue(barriers.may_ask(4, (A, B)))
+        self.assertTrue(barriers.may_ask(4, (A, B), 1))
         barriers.asked(Answer(4, count), SIDES, (A, B))
-        self.assertFalse(barriers.may_ask(4, (A, B)))
+        self.assertFalse(barriers.may_ask(4, (A, B), 1))
         barriers.answered(1, 2, FULL)
-        self.assertTrue(barriers.may_ask(4, (A, B)))
+        self.assertTrue(barriers.may_ask(4, (A, B), 1))
         barriers.lost(4)
         self.assertEqual((len(barriers), barriers._asked), (0, {}))
+
+    def test_all_neighbors_share_the_memory(self) -> None:
+        """One may have half of it, the next one half of the rest; each answer makes room."""
+        cost = bounds.QUESTION_BYTES * 2 + bounds.QUESTION_WAIT_BYTES * 3
+        self.patch(bounds, "QUESTIONS_BYTES", 100 * cost)
+        barriers = Barriers()
+        for by, most in ((4, 50), (5, 25)):
+            asked = 0
+            while barriers.may_ask(by, (A,), 3):
+                barriers.asked(Answer(by, asked), SIDES, (A,))
+                asked += 1
+            self.assertEqual(asked, most)
+        for place in SIDES:
+            barriers.answered(place, 1)
+        self.assertEqual(barriers._held, {4: 49 * cost, 5: 25 * cost})
+        barriers.lost(4)
+        self.assertTrue(barriers.may_ask(5, (A,), 3))
+        barriers.lost(5)
+        self.assertEqual((barriers._held, barriers._held_bytes), ({}, 0))
 
 
 class RowTests(SynchronousTestCase):

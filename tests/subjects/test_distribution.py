@@ -62,7 +62,6 @@ class TriangleTests(SynchronousTestCase):
         meadow = triangle()
         for bus_id in (2, 3):
             meadow.nodes[bus_id].subscribe("jobs", "workers")
-        meadow.nodes[2].distributor.siblings = {3}
         meadow.settle()
         for _ in range(1000):
             meadow.nodes[2].publish("jobs")

@@ -13,25 +13,39 @@ from atbus.errors import LocalProtocolError, MalformedFrame, Status, UnknownMand
 from atbus.testing.strategies import extras as any_extras
 from atbus.testing.strategies import texts
 from atbus.wire import codec, schema
+from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
 from atbus.wire.extras import (
     append_trace,
+    counted_extra,
     find_extra,
     header_size_extra,
     number_extra,
     pack_extras,
     piece_extra,
+    read_counted,
     read_header_size,
     read_number,
     read_piece,
     read_refused,
+    read_tally,
     read_trace,
     read_zone,
     refused_extra,
+    tally_extra,
     trace_extra,
     unpack_extras,
     zone_extra,
 )
-from atbus.wire.messages import Data, Extra, ExtraType, Flags, InterestRefusal, Ping
+from atbus.wire.messages import (
+    MANDATORY_EXTRA_BIT,
+    Data,
+    Extra,
+    ExtraType,
+    Flags,
+    InterestRefusal,
+    Ping,
+    Tally,
+)
 
 
 def traced(*ids: int) -> bytes:
@@ -171,6 +185,16 @@ class PublicationTests(SynchronousTestCase):
         self.assertIs(read_piece(()), None)
         self.assertRaises(MalformedFrame, read_piece, (Extra(ExtraType.PIECE, bytes(4)),))
 
+    def test_a_tally(self) -> None:
+        """Who counts is read as it was written, and must be known to who reads the frame."""
+        tally = Tally(2**64 - 1, 2**32 - 1, 1 << 63)
+        self.assertEqual(read_tally((tally_extra(tally),)), tally)
+        self.assertIs(read_tally(()), None)
+        self.assertTrue(ExtraType.TALLY & MANDATORY_EXTRA_BIT)
+        for size in (0, 19, 21):
+            broken = (Extra(ExtraType.TALLY, bytes(size)),)
+            self.assertRaises(MalformedFrame, read_tally, broken)
+
 
 class RefusalTests(SynchronousTestCase):
     """Why not everybody knows what is wanted."""
@@ -226,6 +250,39 @@ class ZoneTests(SynchronousTestCase):
         for value in (b"", b"x" * (most + 1), b"\xff"):
             self.assertRaises(MalformedFrame, read_zone, (Extra(ExtraType.ZONE, value),))
         self.assertEqual(read_zone((Extra(ExtraType.ZONE, b"x" * most),)), "x" * most)
+
+
+class CountedTests(SynchronousTestCase):
+    """At which siblings members are counted."""
+
+    @settings(deadline=None, max_examples=100)
+    @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=COUNTED_SIBLINGS_MAX))
+    def test_round_trip(self, ids: list[int]) -> None:
+        """All are read as they were written; without the extra there are none."""
+        self.assertEqual(read_counted((Extra(9, b"x"), counted_extra(ids))), tuple(ids))
+        self.assertEqual(read_counted(()), ())
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.binary(max_size=40) | st.binary(min_size=8 * COUNTED_SIBLINGS_MAX - 1, max_size=600))
+    def test_any_bytes(self, value: bytes) -> None:
+        """Any bytes are a list of ids or a breach."""
+        try:
+            ids = read_counted((Extra(ExtraType.COUNTED, value),))
+        except MalformedFrame:
+            ids = ()
+        self.assertIn(struct.pack(f"<{len(ids)}Q", *ids), (value, b""))
+
+    def test_what_is_none(self) -> None:
+        """None at all, half an id, and more than may be named are breaches."""
+        for size in (0, 7, 12, 8 * COUNTED_SIBLINGS_MAX + 8):
+            with self.assertRaises(MalformedFrame):
+                read_counted((Extra(ExtraType.COUNTED, bytes(size)),))
+        most = (Extra(ExtraType.COUNTED, bytes(8 * COUNTED_SIBLINGS_MAX)),)
+        self.assertEqual(len(read_counted(most)), COUNTED_SIBLINGS_MAX)
+
+    def test_who_does_not_know_it(self) -> None:
+        """Nodes of earlier releases may ignore it."""
+        self.assertFalse(ExtraType.COUNTED & MANDATORY_EXTRA_BIT)
 
 
 class BufferTests(SynchronousTestCase):

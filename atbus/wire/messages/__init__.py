@@ -76,6 +76,7 @@ from atbus.wire.messages.subjects import (
     InterestEntry,
     InterestRefusal,
     Publish,
+    Tally,
 )
 
 MESSAGE_CLASSES: Mapping[MessageType, type[Message]] = MappingProxyType(
@@ -183,5 +184,6 @@ __all__ = [
     "StreamReset",
     "SubscribeRequest",
     "SubscribeResponse",
+    "Tally",
     "Unknown",
 ]

@@ -108,11 +108,13 @@ class ExtraType(enum.IntEnum):
     HEADERS = 0x0003
     DEADLINE = 0x0004
     REFUSED = 0x0005
+    COUNTED = 0x0006
     IN_REPLY_TO = 0x8001
     COMPRESSION = 0x8002
     HEADER_SIZE = 0x8003
     PIECE = 0x8004
     ZONE = 0x8005
+    TALLY = 0x8006
 
 
 class Capability(enum.IntFlag):
@@ -127,6 +129,7 @@ class Capability(enum.IntFlag):
     SERVICES = 0x40
     GATES = 0x80
     ZONES = 0x100
+    TALLIES = 0x200
 
 
 class Role(enum.IntEnum):

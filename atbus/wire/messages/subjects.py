@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import attrs
 
@@ -39,6 +39,20 @@ class InterestRefusal:
     status: Status
     node: int
     detail: str = ""
+
+
+class Tally(NamedTuple):
+    """
+    Who counts that nobody has got a question, and is to be told so (the extra TALLY).
+
+    :param node: The bus id of the node that counts.
+    :param epoch: The node's.
+    :param number: By what it knows the question.
+    """
+
+    node: int
+    epoch: int
+    number: int
 
 
 @attrs.frozen(kw_only=True)
