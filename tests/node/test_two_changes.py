@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atbus.node.node import Node
+from atbus.testing.channel import VirtualChannel
 from tests.node.mesh import address_of
 from tests.node.test_path_change import PathTests
 
@@ -24,6 +25,30 @@ class TwoChangesTests(PathTests):
             for bus_id, above in places.items()
         }
 
+    def assert_nothing_overtaken(
+        self, one: Node, leaf: Node, stuck: VirtualChannel, slow: VirtualChannel
+    ) -> None:
+        """
+        Let the leaf, which has moved, be talked to before and after the way to its proxy opens.
+
+        :param stuck: Where messages to its former place wait; it goes on last.
+        :param slow: Where the FLUSH to the proxy waits.
+        """
+        self.assertEqual(leaf.next_hop(0x1).id, 0x21)
+        self.assertEqual(one.next_hop(0x112).id, 0x21)
+        self.talk(one, 0x112, 5)
+        slow.resume()
+        self.network.settle(0.1)
+        self.assertEqual(one.endpoints[0x21].gate.value, "open")
+        self.talk(one, 0x112, 5)
+        self.network.settle(0.1)
+        stuck.resume()
+        self.network.settle(2.0)
+        self.talk(one, 0x112, 5)
+        self.network.settle()
+        self.assert_all_in_order(leaf, 0x11)
+        self.assertEqual(self.given_up(one), [])
+
     def test_what_is_still_on_its_way_to_the_former_place(self) -> None:
         """
         The direct way to a proxy opens, and a leaf has just moved below that proxy.
@@ -44,21 +69,8 @@ class TwoChangesTests(PathTests):
         one.connect(address_of(0x21))
         former.drain()
         self.network.settle(0.3)
-        self.assertEqual(leaf.next_hop(0x1).id, 0x21)
         self.assertEqual(one.endpoints[0x21].gate.value, "flushing")
-        self.assertEqual(one.next_hop(0x112).id, 0x21)
-        self.talk(one, 0x112, 5)
-        slow.resume()
-        self.network.settle(0.1)
-        self.assertEqual(one.endpoints[0x21].gate.value, "open")
-        self.talk(one, 0x112, 5)
-        self.network.settle(0.1)
-        stuck.resume()
-        self.network.settle(2.0)
-        self.talk(one, 0x112, 5)
-        self.network.settle()
-        self.assert_all_in_order(leaf, 0x11)
-        self.assertEqual(self.given_up(one), [])
+        self.assert_nothing_overtaken(one, leaf, stuck, slow)
 
     def test_what_took_the_same_neighbor_to_the_former_place(self) -> None:
         """
@@ -82,17 +94,4 @@ class TwoChangesTests(PathTests):
         self.talk(one, 0x112, 5)
         former.drain()
         self.network.settle(0.3)
-        self.assertEqual(leaf.next_hop(0x1).id, 0x21)
-        self.assertEqual(one.next_hop(0x112).id, 0x21)
-        self.talk(one, 0x112, 5)
-        slow.resume()
-        self.network.settle(0.1)
-        self.assertEqual(one.endpoints[0x21].gate.value, "open")
-        self.talk(one, 0x112, 5)
-        self.network.settle(0.1)
-        stuck.resume()
-        self.network.settle(2.0)
-        self.talk(one, 0x112, 5)
-        self.network.settle()
-        self.assert_all_in_order(leaf, 0x11)
-        self.assertEqual(self.given_up(one), [])
+        self.assert_nothing_overtaken(one, leaf, stuck, slow)
