@@ -178,7 +178,14 @@ class IncomingLane(LaneChannel):
         self._drain()
 
     def drain(self) -> None:
-        """Read everything that is there: the writer is gone."""
+        """
+        Read everything that is there: the writer is gone.
+
+        Nothing where nobody reads it yet: what a writer puts in before its word that it has taken
+        the lane is here is unacknowledged, and uncertain when that word is lost.
+        """
+        if self._receiver is None:
+            return
         while not self._ended and self.unread_bytes:
             self._reading = True
             self._drain()

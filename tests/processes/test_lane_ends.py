@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from atbus import limits
 from atbus.busid import BusId
@@ -145,6 +146,33 @@ class EndTests(LaneCase):
         await self.until(lambda: count() >= 400)
         self.assertEqual(count(), 400)
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_a_stream_ends_before_the_word_of_its_lane(self) -> None:
+        """
+        Whose word that it has taken a lane is lost with the stream has sent uncertain messages;
+        the reader goes on, and both are connected again.
+        """
+        root, child = await self.pair(offered=False)
+        ended = uncertain(child)
+        lost: list[object] = []
+        root._parts.registrar.readers[MessageType.LANE_ACCEPT] = lambda *read: lost.append(read)
+        self.offer(root)
+        await self.until(lambda: lost and self.used(child) == "shm")
+        for number in range(10):
+            child.send(ROOT, b"%d" % number)
+        [read] = lanes_of(root)
+        await self.until(lambda: read.channel.unread_bytes)
+        turns = mock.Mock(side_effect=AssertionError("this would not end"))
+        self.patch(read.channel, "_drain", turns)
+        read.stream.abort(Status.LINK_LOST, "broken")
+        await self.until(lambda: not list(lanes_of(root)) and not list(lanes_of(child)))
+        self.assertEqual(turns.mock_calls, [])
+        await self.until(lambda: CHILD in root.endpoints and root.endpoints[CHILD].available)
+        await self.until(lambda: ended.total() == 10)
+        await self.until(lambda: self.used(child) == "unix")
+        child.send(ROOT, b"after")
+        await self.until(lambda: self.received(root))
+        self.assertEqual((self.received(root), ended.total()), ([b"after"], 10))
 
     async def test_an_offer_that_nobody_answers(self) -> None:
         """
