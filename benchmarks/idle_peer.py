@@ -26,9 +26,9 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from atbus.cli.bench.certificates import REALM, write_certificates
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
-from benchmarks.certificates import REALM, write_certificates
 from benchmarks.topology import table_of
 
 AIM_BYTES = 16 << 10

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.certificates import write_certificates
+from atbus.cli.bench.certificates import write_certificates
 from benchmarks.job import Job
 from benchmarks.plan import System, Workload
 

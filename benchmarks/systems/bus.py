@@ -21,6 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from atbus.cli.bench.certificates import REALM
 from atbus.cli.busy_polling import poll_before_sleep
 from atbus.cli.freed_memory import keep_freed_memory
 from atbus.cli.short_turns import shorten_turns
@@ -30,7 +31,6 @@ from atbus.node.config import NodeConfig
 from atbus.node.events import Fate
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
-from benchmarks.certificates import REALM
 from benchmarks.job import Arrivals, Job, Spread, draws, fail, report_trips
 
 _TOP = 0x1000_0000

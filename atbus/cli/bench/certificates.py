@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from atbus.cli.bench.task import TOP, Task
+from atbus.cli.bench.task import Task
 
-_REALM: Final = "bench"
+REALM: Final = "bench"
 
 
 def write_certificates(folder: Path) -> None:
@@ -21,10 +21,10 @@ def write_certificates(folder: Path) -> None:
     from atbus.channels.authority import Authority
     from atbus.handshake.certificate import parse_identity
 
-    issued = Authority.new(_REALM, days=1)
+    issued = Authority.new(REALM, days=1)
     (folder / "authority.pem").write_bytes(issued.certificate)
     authority = Authority(issued.certificate, issued.key)
-    identity = parse_identity(f"atbus://{_REALM}/{TOP:#x}/16")
+    identity = parse_identity(f"atbus://{REALM}/0x0/63")
     node = authority.issue(identity, ["127.0.0.1"], timedelta(days=1))
     node.write(folder / "node.pem", folder / "node.key")
 
@@ -43,5 +43,5 @@ def tls_options(task: Task) -> dict[str, Any]:
         "tls_certificate": folder / "node.pem",
         "tls_key": folder / "node.key",
         "tls_authorities": folder / "authority.pem",
-        "tls_realm": _REALM,
+        "tls_realm": REALM,
     }
