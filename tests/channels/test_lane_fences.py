@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
@@ -185,6 +186,44 @@ class Neighbor(Watched):
         self.descriptor.recv(100)
         self.progress.append(self.lane.read_bytes)
         self.changed()
+
+
+class LookTests(Case):
+    """What a look at a lane that sleeps finds."""
+
+    async def sleeping(self) -> tuple[IncomingLane, OutgoingLane, RecordingReceiver]:
+        """Make a lane whose reader has read one frame and sleeps."""
+        lane, ends = self.pair(limits.LANE_BYTES_MIN)
+        receiver = RecordingReceiver()
+        ends.start(RecordingReceiver())
+        lane.start(receiver)
+        ends.send([frame_of(100)])
+        await receiver.received(1)
+        turn: Deferred[None] = Deferred()
+        self.reactor.callLater(0, turn.callback, None)
+        await turn
+        self.assertTrue(lane._lane.asleep)
+        return lane, ends, receiver
+
+    async def test_a_missed_wake_up(self) -> None:
+        """A reader that nobody has rung is found by the second look, and goes on."""
+        lane, ends, receiver = await self.sleeping()
+        with mock.patch.object(ends, "_ring"):
+            ends.send([frame_of(100, 1)])
+        self.assertFalse(lane.look())
+        self.assertTrue(lane.look())
+        self.assertEqual(len(receiver.frames), 2)
+
+    async def test_a_late_wake_up(self) -> None:
+        """
+        A reader that was rung has missed nothing, though its process comes to its timers before
+        its doorbells, twice: it reads when it comes to those.
+        """
+        lane, ends, receiver = await self.sleeping()
+        ends.send([frame_of(100, 1)])
+        self.assertEqual([lane.look(), lane.look()], [False, False])
+        self.assertEqual(len(receiver.frames), 1)
+        await receiver.received(2)
 
 
 class TurnTests(Case):
