@@ -55,6 +55,10 @@ class Case(SocketTests):
         """End channels, and let that be told."""
         for channel in channels:
             channel.abort("the test is over")
+        await self.turn()
+
+    async def turn(self) -> None:
+        """Let the reactor turn."""
         turn: Deferred[None] = Deferred()
         self.reactor.callLater(0, turn.callback, None)
         await turn
@@ -199,9 +203,7 @@ class LookTests(Case):
         lane.start(receiver)
         ends.send([frame_of(100)])
         await receiver.received(1)
-        turn: Deferred[None] = Deferred()
-        self.reactor.callLater(0, turn.callback, None)
-        await turn
+        await self.turn()
         self.assertTrue(lane._lane.asleep)
         return lane, ends, receiver
 
@@ -224,6 +226,40 @@ class LookTests(Case):
         self.assertEqual([lane.look(), lane.look()], [False, False])
         self.assertEqual(len(receiver.frames), 1)
         await receiver.received(2)
+
+
+    async def test_a_late_word(self) -> None:
+        """
+        A writer that was told of room has missed nothing, though its process comes to its timers
+        before its sockets, twice; without that word it goes on by itself, and says so.
+        """
+        lane, ends, receiver = await self.sleeping()
+        words: list[None] = []
+        lane.tell_room = lambda: words.append(None)
+        missed: list[None] = []
+        ends.missed = lambda: missed.append(None)
+        sent = [frame_of(1000, seed) for seed in range(2 * limits.LANE_BYTES_MIN // 1000)]
+        for is_told in (True, False):
+            before = len(receiver.frames)
+            lane.pause_reading()
+            ends.send(sent)
+            lane.resume_reading()
+            await receiver.until(lambda before=before: bool(words) and not lane.unread_bytes)
+            words.clear()
+            for _ in range(2):
+                # As the alarm does.
+                ends._cancel()
+                ends._look()
+            self.assertEqual(missed, [])
+            if is_told:
+                ends.nudge()
+            while ends.queued_bytes:
+                await self.turn()
+                if words:
+                    words.clear()
+                    ends.nudge()
+            await receiver.received(before + len(sent))
+            self.assertEqual(len(missed), 0 if is_told else 1)
 
 
 class TurnTests(Case):
