@@ -227,7 +227,6 @@ class LookTests(Case):
         self.assertEqual(len(receiver.frames), 1)
         await receiver.received(2)
 
-
     async def test_a_late_word(self) -> None:
         """
         A writer that was told of room has missed nothing, though its process comes to its timers
@@ -244,7 +243,7 @@ class LookTests(Case):
             lane.pause_reading()
             ends.send(sent)
             lane.resume_reading()
-            await receiver.until(lambda before=before: bool(words) and not lane.unread_bytes)
+            await receiver.until(lambda: bool(words) and not lane.unread_bytes)
             words.clear()
             for _ in range(2):
                 # As the alarm does.
