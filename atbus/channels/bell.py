@@ -58,6 +58,15 @@ class Bell:
             return False
         return True
 
+    @property
+    def is_rung(self) -> bool:
+        """Whether there is a stroke that was not answered yet."""
+        try:
+            self._socket.recv(1, _NO_WAITING | socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        return True
+
     def close(self) -> None:
         """Give the descriptors back."""
         self._socket.close()

@@ -194,9 +194,11 @@ class IncomingLane(LaneChannel):
         """
         Look whether we sleep though there is something to read, seen for the second time.
 
+        Whoever was rung for it sleeps no more, however long the process takes to come to that.
+
         :returns: Whether a wake-up was missed; it is made good for.
         """
-        if self._ended or not (self._reading and self._lane.asleep and self.unread_bytes):
+        if not self._is_overlooked():
             self._suspect = -1
             return False
         missed = self._suspect == self._lane.read_bytes
@@ -204,6 +206,11 @@ class IncomingLane(LaneChannel):
         if missed:
             self._drain()
         return missed
+
+    def _is_overlooked(self) -> bool:
+        if self._ended or not (self._reading and self._lane.asleep and self.unread_bytes):
+            return False
+        return self._bell is not None and not self._bell.is_rung
 
     def look_awake(self) -> bool:
         """

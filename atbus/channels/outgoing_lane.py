@@ -258,13 +258,19 @@ class OutgoingLane(LaneChannel):
         """Look whether there is room of which we were not told, seen for the second time."""
         has_room = self._has_room()
         before, self._suspect = self._suspect, self._lane.consumed_bytes
-        if has_room and before != self._suspect:
+        if not has_room:
+            self._suspect = -1
+            self._push()
+        elif before != self._suspect:
             # The word may be on its way.
             self._soon(LANE_FULL_SECONDS, self._look)
-            return
-        if has_room:
-            self.missed()
+        else:
+            # It may be here: a process that was held up comes to its timers before its sockets.
+            self._soon(0, self._was_forgotten)
+
+    def _was_forgotten(self) -> None:
         self._suspect = -1
+        self.missed()
         self._push()
 
     def _has_room(self) -> bool:

@@ -377,9 +377,14 @@ class Paths:
         self._switches.forget(endpoint.bus_id)
         self._stays_until.pop(endpoint, None)
         self._before.pop(endpoint, None)
-        self._changes.forget(endpoint.bus_id)
         self._left.pop(endpoint.bus_id, None)
-        self._obey(self._changes.lost(endpoint.bus_id))
+        for effect in self._changes.lost(endpoint.bus_id):
+            if effect.destination != endpoint.bus_id:
+                self._obey([effect])
+            elif isinstance(effect, OpenPath) and not effect.order_kept:
+                # It has left before what went there directly had all arrived.
+                order_given_up(self._context, effect)
+        self._changes.forget(endpoint.bus_id)
         self._moves.lost(endpoint)
         self._traffic.verifier.forget(endpoint)
 

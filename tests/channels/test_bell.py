@@ -30,8 +30,11 @@ class BellTests(SynchronousTestCase):
     def test_a_stroke(self) -> None:
         """A stroke wakes the reader until it is answered."""
         self.assertFalse(self.is_rung())
+        self.assertFalse(self.bell.is_rung)
         self.rope.ring()
         self.assertTrue(self.is_rung())
+        # To look takes no stroke.
+        self.assertEqual([self.bell.is_rung, self.bell.is_rung], [True, True])
         self.assertTrue(self.bell.answer())
         self.assertFalse(self.is_rung())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
@@ -54,6 +55,10 @@ class Case(SocketTests):
         """End channels, and let that be told."""
         for channel in channels:
             channel.abort("the test is over")
+        await self.turn()
+
+    async def turn(self) -> None:
+        """Let the reactor turn."""
         turn: Deferred[None] = Deferred()
         self.reactor.callLater(0, turn.callback, None)
         await turn
@@ -185,6 +190,75 @@ class Neighbor(Watched):
         self.descriptor.recv(100)
         self.progress.append(self.lane.read_bytes)
         self.changed()
+
+
+class LookTests(Case):
+    """What a look at a lane that sleeps finds."""
+
+    async def sleeping(self) -> tuple[IncomingLane, OutgoingLane, RecordingReceiver]:
+        """Make a lane whose reader has read one frame and sleeps."""
+        lane, ends = self.pair(limits.LANE_BYTES_MIN)
+        receiver = RecordingReceiver()
+        ends.start(RecordingReceiver())
+        lane.start(receiver)
+        ends.send([frame_of(100)])
+        await receiver.received(1)
+        await self.turn()
+        self.assertTrue(lane._lane.asleep)
+        return lane, ends, receiver
+
+    async def test_a_missed_wake_up(self) -> None:
+        """A reader that nobody has rung is found by the second look, and goes on."""
+        lane, ends, receiver = await self.sleeping()
+        with mock.patch.object(ends, "_ring"):
+            ends.send([frame_of(100, 1)])
+        self.assertFalse(lane.look())
+        self.assertTrue(lane.look())
+        self.assertEqual(len(receiver.frames), 2)
+
+    async def test_a_late_wake_up(self) -> None:
+        """
+        A reader that was rung has missed nothing, though its process comes to its timers before
+        its doorbells, twice: it reads when it comes to those.
+        """
+        lane, ends, receiver = await self.sleeping()
+        ends.send([frame_of(100, 1)])
+        self.assertEqual([lane.look(), lane.look()], [False, False])
+        self.assertEqual(len(receiver.frames), 1)
+        await receiver.received(2)
+
+    async def test_a_late_word(self) -> None:
+        """
+        A writer that was told of room has missed nothing, though its process comes to its timers
+        before its sockets, twice; without that word it goes on by itself, and says so.
+        """
+        lane, ends, receiver = await self.sleeping()
+        words: list[None] = []
+        lane.tell_room = lambda: words.append(None)
+        missed: list[None] = []
+        ends.missed = lambda: missed.append(None)
+        sent = [frame_of(1000, seed) for seed in range(2 * limits.LANE_BYTES_MIN // 1000)]
+        for is_told in (True, False):
+            before = len(receiver.frames)
+            lane.pause_reading()
+            ends.send(sent)
+            lane.resume_reading()
+            await receiver.until(lambda: bool(words) and not lane.unread_bytes)
+            words.clear()
+            for _ in range(2):
+                # As the alarm does.
+                ends._cancel()
+                ends._look()
+            self.assertEqual(missed, [])
+            if is_told:
+                ends.nudge()
+            while ends.queued_bytes:
+                await self.turn()
+                if words:
+                    words.clear()
+                    ends.nudge()
+            await receiver.received(before + len(sent))
+            self.assertEqual(len(missed), 0 if is_told else 1)
 
 
 class TurnTests(Case):

@@ -300,22 +300,6 @@ class LaneTests(SocketTests):
         writer.channel.send([frame_of(100)])
         self.assertEqual((await writer.end())[0], Status.MALFORMED_FRAME)
 
-    async def test_a_missed_wake_up(self) -> None:
-        """A reader that nobody has rung is found by the second look, and goes on."""
-        writer, reader = self.pair()
-        writer.channel.send([frame_of(100)])
-        await reader.received(1)
-        lane: Any = reader.channel
-        ends: Any = writer.channel
-        turn: Deferred[None] = Deferred()
-        self.reactor.callLater(0, turn.callback, None)
-        await turn
-        with mock.patch.object(ends, "_ring"):
-            writer.channel.send([frame_of(100, 1)])
-        self.assertFalse(lane.look())
-        self.assertTrue(lane.look())
-        self.assertEqual(len(reader.frames), 2)
-
     async def test_memory_keeps_its_size(self) -> None:
         """Neither side can make the memory of a lane longer or shorter, nor take that back."""
         lane = self.incoming()

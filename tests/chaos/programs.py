@@ -60,9 +60,10 @@ _REQUEST_EVERY = 11
 _TELLS_EVERY = 5
 _log = Logger(namespace="chaos")
 
-# The program of a node is imported before the node is made.
+# The program of a node is imported before the node is made. Until when an order is kept, and a
+# neighbor is left without losing anything.
 if "ATBUS_CHAOS_FLUSH_SECONDS" in os.environ:
-    limits.FLUSH_SECONDS = float(  # type: ignore[misc]
+    limits.FLUSH_SECONDS = limits.DRAIN_CLOSE_SECONDS = float(  # type: ignore[misc]
         os.environ["ATBUS_CHAOS_FLUSH_SECONDS"]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shutil
@@ -159,11 +160,24 @@ class JoinOfDebianTests(LeafCase):
 
     async def begin(self) -> None:
         """Start everything; all talkers listen."""
+        self.rounds = 0
         await self.grow()
         for talker in self.talkers:
             talker.says(b"SUB said 1\r\nPING\r\n")
             await talker.hears(b"PONG\r\n")
-        await self.rest(0.3)
+        await self.each_hears_each()
+
+    async def each_hears_each(self) -> None:
+        """Wait until what anybody says comes to everybody: interest is everywhere."""
+        self.rounds += 1
+        words = [b"%03d:%03d" % (self.rounds, place) for place in range(len(self.talkers))]
+
+        def comes() -> bool:
+            for talker, word in zip(self.talkers, words, strict=True):
+                talker.says(b"PUB said 7\r\n%s\r\n" % word)
+            return all(word in talker.heard for talker in self.talkers for word in words)
+
+        await self.met(comes)
 
     async def join(self) -> None:
         await self.begin()
@@ -187,7 +201,7 @@ class JoinOfDebianTests(LeafCase):
         """Cut the bus, and join it while all talk."""
         self.relay.cut()
         await self.met(lambda: self.serves(self.upper) and self.serves(self.below))
-        await self.rest(0.5)
+        await self.each_hears_each()
         for talker in self.talkers:
             talker.heard = b""
         self.said = 0
@@ -202,15 +216,16 @@ class JoinOfDebianTests(LeafCase):
         self.look()
 
     async def arrived(self) -> None:
-        """Wait until everything has come, or nothing comes any more; and for what comes twice."""
-        before = -1
-        while True:
-            got = [talker.heard.count(b"MSG said 1 6") for talker in self.talkers]
-            if min(got) >= self.said or sum(got) == before:
-                break
-            before = sum(got)
-            await self.rest(1.0)
+        """Wait until everything has come, and for what comes twice."""
+        # If it never does, what is missing says more.
+        with contextlib.suppress(self.failureException):
+            await self.met(self.have_all)
         await self.rest(0.2)
+
+    def have_all(self) -> bool:
+        """Tell whether as much has come to everybody as was said."""
+        counts = (talker.heard.count(b"MSG said 1 6") for talker in self.talkers)
+        return min(counts) >= self.said
 
     def look(self) -> None:
         """See that each has heard everything once, and each publisher in order."""

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 
 from atbus.nats.gateway import Gateway
 from tests.interop.nats_beside import ServerCase
@@ -212,14 +212,14 @@ class HandoverCase(LeafCase):
         self.directions = ((ours, theirs, b"down"), (theirs, ours, b"up"))
         _, self.first = await self.node(0x10010, **self.below)
         await self.met(lambda: self.serves(self.first))
+        ours.says(b"SUB tasks 6\r\n")
+        theirs.says(b"SUB question 3\r\n")
         for hears, says, subject in self.directions:
+            hears.says(b"SUB jobs workers 4\r\nSUB tasks workers 5\r\n")
+            # Interest goes its way in order: when this has come all other has.
             hears.says(b"SUB %s 1\r\nSUB open.%s 2\r\nPING\r\n" % (subject, subject))
             await hears.hears(b"PONG\r\n")
             await self.says_until_heard(says, hears, b"open." + subject)
-            hears.says(b"SUB jobs workers 4\r\nSUB tasks workers 5\r\n")
-        ours.says(b"SUB tasks 6\r\n")
-        theirs.says(b"SUB question 3\r\n")
-        await deferLater(self.reactor, 0.1, lambda: None)
         self.count = self.read = 0
         self.answers: list[Deferred[Any]] = []
 

@@ -143,7 +143,11 @@ class SignalsOfDebianTests(ProcessCase):
         for says, hears, subject in self.directions:
             late = b"MSG %s 1 4\r\nlate\r\n" % subject
             await says.says_until(b"PUB %s 4\r\nlate\r\n" % subject, hears, late)
-        await deferLater(self.reactor, 0.5, self.stop_talking, talking)
+        # From here on both ways are open.
+        until = self.count + 200
+        while self.count < until:
+            await deferLater(self.reactor, 0.01, lambda: None)
+        self.stop_talking(talking)
         for says, hears, subject in self.directions:
             says.says(b"PUB %s 6\r\nlast!!\r\n" % subject)
             heard = await hears.hears(b"last!!\r\n")

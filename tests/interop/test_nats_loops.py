@@ -77,6 +77,7 @@ class LoopsDebianTests(BridgeCase):
         self.assertEqual([line for line in self.log if f"{places[0]} is closed" in line], [])
         # Whoever hears of the end of the one dials again.
         await one.leafs.stop()
+        await self.met(lambda: self.dials_again(other))
         await self.has_leafs(other, 1)
         await self.all_talk([one, other, first, second])
 
@@ -96,6 +97,7 @@ class LoopsDebianTests(BridgeCase):
         await self.goes_once(early, [one, other, first, second])
         assert one.routes is not None
         one.routes.stop()
+        await self.met(lambda: self.dials_again(other))
         await self.has_leafs(other, 1)
         await self.all_talk([one, other, first, second])
 
@@ -136,6 +138,18 @@ class LoopsDebianTests(BridgeCase):
         """Let him be silent."""
         if self.talking.running:
             self.talking.stop()
+
+    @staticmethod
+    def dials_again(gateway: Gateway) -> bool:
+        """
+        Let a gateway dial that waits after a loop, and tell whether it takes part again.
+
+        How long it waits is shown where a clock can be moved (`tests.nats.test_loops`).
+        """
+        for solicitor in gateway.leafs._solicitors:
+            if solicitor._next is not None and solicitor._next.active():
+                solicitor._next.reset(0)
+        return any(link.takes_part for link in gateway.leafs.links)
 
     async def found(self, *gateways: Gateway) -> None:
         """Wait until the loop is found, and is none any more."""

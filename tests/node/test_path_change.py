@@ -353,6 +353,24 @@ class BackTests(PathTests):
         self.assert_all_in_order(one, TWO)
         self.assertEqual(self.mail[two].fates, [])
 
+    def test_a_sibling_that_does_not_wait(self) -> None:
+        """
+        When a sibling is gone before all that went to it directly has arrived, the order is given
+        up, and that is told.
+        """
+        self.patch(limits, "FLUSH_SECONDS", 60.0)
+        _, one, two = self.connected()
+        self.data_channel(two, one).stall()
+        self.talk(two, ONE, 5)
+        leaving = one.disconnect(TWO)
+        self.network.settle(0.1)
+        self.assertEqual(two.endpoints[ONE].gate.value, "returning")
+        self.assertEqual(self.given_up(two), [])
+        self.network.result_of(leaving)
+        self.network.settle()
+        self.assertNotIn(ONE, two.endpoints)
+        self.assertEqual((self.given_up(two), two.statistics.order_given_up), (["LINK_LOST"], 1))
+
     def test_where_a_message_would_go(self) -> None:
         """While siblings part, the next hop is the proxy: that is where messages sent now go."""
         north, one, two = self.connected()

@@ -43,7 +43,7 @@ UP = r"is running"
 class _Wait:
     """One test that waits for one line, or for something else that can be seen in what was said."""
 
-    def __init__(self, pattern: str, look: Callable[[str], re.Match[str] | None]) -> None:
+    def __init__(self, pattern: str, look: Callable[[str, int], re.Match[str] | None]) -> None:
         self.pattern = pattern
         self.look = look
         self.result: Deferred[re.Match[str]] = Deferred()
@@ -89,7 +89,8 @@ class NodeProcess(ProcessProtocol):
         :raises AssertionError: When the process ends without having written it, or takes too long.
         """
         found, start = re.compile(pattern), self._mark
-        match = await self._wait(_Wait(pattern, lambda output: found.search(output, start)))
+        wait = _Wait(pattern, lambda output, end: found.search(output, start, end))
+        match = await self._wait(wait)
         self._mark = max(self._mark, match.end())
         return match
 
@@ -107,8 +108,8 @@ class NodeProcess(ProcessProtocol):
         """
         either = re.compile(f"(?P<one>{one})|{other}")
 
-        def look(output: str) -> re.Match[str] | None:
-            *_, last = (None, *either.finditer(output))
+        def look(output: str, end: int) -> re.Match[str] | None:
+            *_, last = (None, *either.finditer(output, 0, end))
             return last if last is not None and last["one"] is not None else None
 
         await self._wait(_Wait(f"{one}, and not {other} after it", look))
@@ -120,8 +121,10 @@ class NodeProcess(ProcessProtocol):
         return await wait.result
 
     def _look(self) -> None:
+        # What of a line is here may end in the middle of a number.
+        end = self.output.rfind("\n") + 1
         for wait in list(self._waits):
-            match = wait.look(self.output)
+            match = wait.look(self.output, end)
             if match is not None:
                 self._finish(wait)
                 wait.result.callback(match)

@@ -83,4 +83,4 @@ class FindPageTests(PageCase):
         }
         self.make("upstreams")
         node = self.start("node", 'id = "0x11"\n' + self.block("a list and a file"))
-        await node.says("is registered with its upstream 0x1$")
+        await node.says("is registered with its upstream 0x1\n")

@@ -44,7 +44,8 @@ class KillTests(LaneCase):
         self.diaries = {}
         path = f"unix://{self.directory}/root.sock"
         process = spawn(self, "read", path)
-        child = await self.node(CHILD, upstream=path, listen=["shm://auto"])
+        options = {"listen": ["shm://auto"], "retry_seconds_max": 0.25}
+        child = await self.node(CHILD, upstream=path, **options)
         fates: list[Any] = []
         child.events.on_forward_response.observe(fates.append)
         while self.used(child) != "shm":

@@ -346,9 +346,14 @@ class Sender(Party):
         self._answered += 1
         if self._place < self.task.wishes.count:
             # Not from in here: what is refused at once would call itself for ever.
-            self.reactor.callLater(0, self._ask)
+            self.reactor.callLater(0, self._ask_next)
         elif self._answered == self.task.wishes.count:
             self._done()
+
+    def _ask_next(self) -> None:
+        # Of several answers in one turn each has found that there is more to ask.
+        if self._place < self.task.wishes.count:
+            self._ask()
 
     def _fail(self, why: str) -> None:
         self._lost[why] += 1
