@@ -286,6 +286,7 @@ def _connect(context: Context, made: Parts) -> None:
         made.subjects.talk.control_up(endpoint)
         made.services.control_up(endpoint)
 
+    traffic.courier.hold = made.floodgate.hold_debtor
     pressure.hop_to = traffic.hop_to
     pressure.on_paused = made.sender.paused
     pressure.on_resumed = made.writers.look_soon
