@@ -286,7 +286,6 @@ def _connect(context: Context, made: Parts) -> None:
         made.subjects.talk.control_up(endpoint)
         made.services.control_up(endpoint)
 
-    traffic.courier.hold = made.floodgate.hold_debtor
     pressure.hop_to = traffic.hop_to
     pressure.on_paused = made.sender.paused
     pressure.on_resumed = made.writers.look_soon
@@ -367,6 +366,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
     route_table.hold = made.floodgate.hold
+    made.traffic.courier.hold = made.floodgate.hold_debtor
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()
