@@ -24,7 +24,6 @@ SMALL = """
 subnets = ["0/24"]
 [limits]
 interest_bytes = 4_194_304
-queued_bytes_node = 33_554_432
 [compression]
 algorithms = ["deflate"]
 """
