@@ -58,7 +58,17 @@ CHANGE_AGAIN_SECONDS: Final = 5.0
 #: each that is up to date, and some that only one is told in between.
 ROUTE_NOTICES_MAX: Final = 4
 
-#: Frames of all links together that are not acknowledged: sixteen full windows, 80 MiB. Beyond this
-#: those links end on which nothing is acknowledged any more, or more is open than a window, past
-#: which only answers go: somebody reads and never acknowledges. Who is slow stays.
-UNACKNOWLEDGED_ALL_MAX: Final = 262_144
+#: Frames of all links together that are not acknowledged: eight full windows, about 40 MiB. The
+#: more there are the less each link may have, so who is slow stays, with a narrower window. While
+#: half of them are used those links end on which nothing is acknowledged any more, or more is open
+#: than a whole window, past which only answers go: somebody reads and never acknowledges.
+UNACKNOWLEDGED_ALL_MAX: Final = 131_072
+
+#: Memory for answers and commands that are queued or not acknowledged, of all links, each
+#: with what it costs besides its bytes: 45,000 words on messages, or what a hundred tools ask at
+#: once. One link may have as much as is left for the others, so alone it has nearly half.
+OWED_BYTES_MAX: Final = 16_777_216
+
+#: What a link may have beyond that for words which are no answers: that commands are refused,
+#: eighty of them. What is more is dropped, and the neighbor is not read for a while.
+OWED_WORDS_BYTES: Final = 32_768

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from atbus.node.traffic import Traffic
 
 Executor = Callable[[int, tuple[bytes, ...]], object]
+Finish = Callable[[Status, list[bytes]], None]
 BUILT_IN_PREFIX = b"atbus."
 _EPOCH_SHIFT = 32
+# What is said instead of an answer that could not be kept.
+_TOO_MUCH = (Status.OVERLOADED, [b"answers before this one are not acknowledged"])
 
 
 @attrs.define(eq=False)
@@ -233,6 +236,13 @@ class Commands:
         if not self._traffic.vouches(link, source):
             self._respond(source, sequence, Status.SOURCE_REFUSED, [], custody)
             return
+        held = [custody]
+
+        def finish(status: Status, lines: list[bytes]) -> None:
+            self._respond(source, sequence, status, lines, held.pop() if held else None)
+
+        if self._is_too_much(link, finish):
+            return
         try:
             message = codec.decode(frame)
         except RemoteProtocolError as error:
@@ -242,12 +252,6 @@ class Commands:
         if not isinstance(message, CommandRequest):
             custody.discharge()
             return
-
-        held = [custody]
-
-        def finish(status: Status, lines: list[bytes]) -> None:
-            self._respond(source, sequence, status, lines, held.pop() if held else None)
-
         if not self._lacks_right(Who.node(source), message.arguments, finish):
             self._execute(source, message.arguments, finish)
         if held:
@@ -263,13 +267,17 @@ class Commands:
             return
 
         def finish(status: Status, lines: list[bytes]) -> None:
-            for item in self._parts(0, message.sequence, status, lines, None):
-                if not link.closed:
-                    link.put(item)
+            items = self._parts(0, message.sequence, status, lines, None)
+            if status is Status.OK and not link.owed.takes(items):
+                self._context.statistics.refused[Status.OVERLOADED] += 1
+                items = self._parts(0, message.sequence, *_TOO_MUCH, None)
+            for item in items:
+                if not link.closed and self._traffic.courier.hand(link, item) is not None:
+                    self._traffic.courier.drop(item)
 
         endpoint = link.connection.endpoint
         who = Who(None, temporary=True) if endpoint is None else who_is(endpoint)
-        if self._lacks_right(who, message.arguments, finish):
+        if self._is_too_much(link, finish) or self._lacks_right(who, message.arguments, finish):
             return
         if message.destination in (0, self._context.bus_id):
             self._execute(0, message.arguments, finish)
@@ -290,7 +298,7 @@ class Commands:
         self,
         who: Who,
         arguments: tuple[bytes, ...],
-        finish: Callable[[Status, list[bytes]], None],
+        finish: Finish,
     ) -> bool:
         """Refuse a command that somebody may not run; tell whether it was."""
         rights = self._context.rights
@@ -310,7 +318,7 @@ class Commands:
         self,
         source: int,
         arguments: tuple[bytes, ...],
-        finish: Callable[[Status, list[bytes]], None],
+        finish: Finish,
     ) -> None:
         name = arguments[0] if arguments else b""
         executor = self._built_in.get(name) if name.startswith(BUILT_IN_PREFIX) else self.executor
@@ -361,8 +369,20 @@ class Commands:
         lines: list[bytes],
         custody: Answerable | None,
     ) -> None:
-        for item in self._parts(destination, sequence, status, lines, custody):
+        items = self._parts(destination, sequence, status, lines, custody)
+        if status is Status.OK and not self._traffic.courier.takes_all(items):
+            self._context.statistics.refused[Status.OVERLOADED] += 1
+            items = self._parts(destination, sequence, *_TOO_MUCH, custody)
+        for item in items:
             self._traffic.courier.route(item)
+
+    def _is_too_much(self, link: Link, finish: Finish) -> bool:
+        """Refuse a command of who has not acknowledged many answers; tell whether it was."""
+        if not link.owed.is_full:
+            return False
+        self._context.statistics.refused[Status.OVERLOADED] += 1
+        finish(*_TOO_MUCH)
+        return True
 
     def _parts(
         self,

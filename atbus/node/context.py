@@ -330,6 +330,8 @@ class Context:
     rights: Rights | None = None
     #: The bytes that all queues may hold.
     budget: Budget = attrs.field(init=False)
+    #: The bytes of answers and commands that may wait for their acknowledgement.
+    owed: Budget = attrs.field(init=False)
     #: Which neighbor takes what goes where, and what waits while that changes.
     ways: Ways[Kept] = attrs.field(init=False)
     #: Below whom nodes were that have moved.
@@ -342,6 +344,7 @@ class Context:
     def __attrs_post_init__(self) -> None:
         self.first_epoch = self.epoch
         self.budget = Budget(self.config.queued_bytes_node)
+        self.owed = Budget(bounds.OWED_BYTES_MAX)
         self.ways = Ways(
             bytes_max=self.config.pending_bytes_max,
             count_max=self.config.pending_count_max,

@@ -5,11 +5,14 @@ Each is kept as a frame until the next hop acknowledges it. When the link dies b
 what must not get lost, and what does no harm when it arrives twice - go another way; when there is
 no way at the moment they are parked for a while. A request that has no way is refused instead, as
 who sent it waits for the answer and is told; but it is parked while its target is dialled.
+
+What is kept has a budget (`atbus.node.owed`). What would be more is refused, or dropped if it is an
+answer; who is to get that is not read for a while, for it asks for more than it acknowledges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -32,6 +35,9 @@ _NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, Mess
 
 # What is said to the neighbor that has brought a frame, whoever its source is.
 _TOLD_TO_THE_BRINGER = frozenset({Status.SOURCE_REFUSED, Status.NOT_REGISTERED})
+# What others answer a neighbor may have of what may be kept for one: whoever is on the way to this
+# node keeps it as well until it is acknowledged, and has to have room for answers to others here.
+_PASSING_PART = 4
 # Where the status of a DATA_RESPONSE stands behind its extras.
 _STATUS_AT = 32
 
@@ -72,6 +78,8 @@ class Courier:
         self._parked: list[_Parked] = []
         # Set by the node, which wires its parts.
         self.command_lost: Callable[[Routed, Status], None]
+        #: Has nothing read for a while of who is at the other end of a link.
+        self.hold: Callable[[Link], None]
         #: Has a target without a way dialled, if it may be; tells whether it is.
         self.is_dialled: Callable[[Routed], bool] = lambda _: False
 
@@ -88,7 +96,7 @@ class Courier:
         if len(self._parked) >= limits.PARKED_RESPONSES_MAX or not item.may_wait:
             if not is_news:
                 return status
-            self._drop(item)
+            self.drop(item)
             return None
         until = self._context.now + limits.PARKED_RESPONSE_SECONDS
         self._parked.append(_Parked(item, until))
@@ -113,10 +121,32 @@ class Courier:
         if item.size_bytes > link.frame_bytes_max:
             item.may_wait = False
             return Status.MESSAGE_TOO_LARGE
+        return self.hand(link, item)
+
+    def hand(self, link: Link, item: Routed) -> Status | None:
+        """
+        Queue something on a link, if there is room for it.
+
+        :returns: None when it was taken, else why it was not.
+        """
         if item.size_bytes > link.room and not link.has_room_for_answer(item.size_bytes):
             return Status.BUFFER_LIMIT
+        is_last = item.destination == link.connection.bus_id
+        part = _PASSING_PART if is_last and item.came_from is not None else 1
+        if not link.owed.has_room_for_word(item.size_bytes, part):
+            item.may_wait = False
+            if is_last and item.type in _NEWS:
+                # It has asked for this itself.
+                self.hold(link)
+            return Status.OVERLOADED
         link.put(item)
         return None
+
+    def takes_all(self, items: Sequence[Routed]) -> bool:
+        """Tell whether all parts of an answer may be kept on the way that they go."""
+        hop = self._hop_of(items[0])
+        link = None if isinstance(hop, Status) else hop.control_link
+        return link is None or link.owed.takes(items)
 
     def _hop_of(self, item: Routed) -> Endpoint | Status:
         if self._context.mode is Mode.TEMPORARY:
@@ -223,11 +253,12 @@ class Courier:
 
     def _give_up(self, item: Routed, status: Status) -> None:
         if item.type in _NEWS:
-            self._drop(item)
+            self.drop(item)
         else:
             self.command_lost(item, status)
 
-    def _drop(self, item: Routed) -> None:
+    def drop(self, item: Routed) -> None:
+        """Give up an answer that cannot be kept; that is counted."""
         self._count_dropped(item.frame)
         if item.custody is not None:
             item.custody.discharge()

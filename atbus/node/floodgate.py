@@ -84,6 +84,23 @@ class Floodgate:
         self._context.statistics.reading_held += 1
         return True
 
+    def hold_debtor(self, link: Link) -> None:
+        """
+        Read less of who asks for more than it acknowledges, and name it once.
+
+        :param link: On which more is kept for it than may be.
+        """
+        connection = link.connection
+        endpoint = connection.endpoint
+        for each in (connection, *(() if endpoint is None else endpoint.data)):
+            self.hold(each)
+        if not link.owed.named:
+            link.owed.named = True
+            held_bytes = link.owed.held_bytes
+            who = endpoint or connection
+            detail = f"{who} does not acknowledge {held_bytes} bytes of answers, and gets no more"
+            self._context.events.on_error(Status.OVERLOADED, detail)
+
     def sweep(self) -> None:
         """Read again where the time is over."""
         if not self._held:

@@ -23,16 +23,8 @@ from atbus.channels.interfaces import IChannel, IRunChannel
 from atbus.errors import OutOfTurn, RemoteProtocolError, UnknownMandatory
 from atbus.node.acking import Acking, Ranges
 from atbus.node.growth import Growth
-from atbus.node.outbox import (
-    Item,
-    Kept,
-    Notice,
-    Routed,
-    Run,
-    carries_ack,
-    hand_over,
-    hand_over_one,
-)
+from atbus.node.outbox import Item, Kept, Notice, Routed, Run, carries_ack, hand_over, hand_over_one
+from atbus.node.owed import Owed
 from atbus.node.readers import DataReader, FrameReader
 from atbus.node.sluice import Sluice
 from atbus.routing.custody import IncomingLedger, OutgoingLedger
@@ -74,8 +66,8 @@ class Link(Growth):
         "_account", "_ack_heard", "_acking", "_bytes_measured", "_data_reader", "_incoming",
         "_items", "_outgoing", "_pass_on", "_publication_reader", "_queued_bytes_max",
         "_queued_measured", "_readers", "_reading", "_room_measured", "_spare_bytes", "_unreadable",
-        "closed", "connection", "finished", "frame_bytes_max", "is_long", "muted", "pace", "sluice",
-        "soft_bytes", "whole_bytes_max",
+        "closed", "connection", "finished", "frame_bytes_max", "is_long", "muted", "owed", "pace",
+        "sluice", "soft_bytes", "whole_bytes_max",
     )  # fmt: skip
 
     def __init__(
@@ -100,7 +92,7 @@ class Link(Growth):
         # queued in all, and what could be queued besides, at that time.
         self._room_measured = self._bytes_measured = self._queued_measured = self._spare_bytes = 0
         self.is_long = self.closed = self.muted = self.finished = False
-        self._account = context.budget.open()
+        self._account, self.owed = context.budget.open(), Owed(context.owed)
         self._data_reader, self._publication_reader = data_reader, publication_reader
         self._readers, self._pass_on = readers, pass_on
         self._outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
@@ -114,8 +106,7 @@ class Link(Growth):
     def reconfigure(self) -> None:
         """Queue as many bytes as the configuration allows now."""
         config = self._context.config
-        self._queued_bytes_max = config.queued_bytes_hard
-        self.soft_bytes = config.queued_bytes_soft
+        self._queued_bytes_max, self.soft_bytes = config.queued_bytes_hard, config.queued_bytes_soft
         share = min(limits.CHANNEL_BYTES, config.queued_bytes_soft // 2)
         self.sluice.channel_bytes_max = max(share, self.frame_bytes_max)
         self.measure()
@@ -136,6 +127,7 @@ class Link(Growth):
                     flow.close()
             case Routed():
                 self._close_runs()
+                self.owed.keep(item)
         self.room -= item.size_bytes
         self._turn.queued_bytes += item.size_bytes
         self._enqueue(item)
@@ -299,6 +291,11 @@ class Link(Growth):
             sharers=sharers,
         )
 
+    def narrow(self, frames: int) -> None:
+        """Have so many frames on their way at most, but for answers, from now on."""
+        self._outgoing.window = frames
+        self._let_go([])
+
     @property
     def window_free(self) -> int:
         """How many frames the other side may still send before its window is full."""
@@ -443,6 +440,8 @@ class Link(Growth):
 
     def _let_go(self, items: list[Kept]) -> None:
         was_full = self.room <= 0
+        if self.owed.held_bytes:
+            self.owed.let_go(items)
         for item in items:
             if (custody := getattr(item, "custody", None)) is not None:
                 custody.discharge()
@@ -497,4 +496,5 @@ class Link(Growth):
         items = self.sluice.backlog.take_all() + self._items
         self._items = []
         self._account.close()
+        self.owed.close()
         return self._outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]

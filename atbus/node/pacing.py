@@ -1,9 +1,18 @@
-"""Looking at every link now and then: does its other side take what it is sent?"""
+"""
+Looking at every link now and then: does its other side take what it is sent?
+
+What is not acknowledged is kept, so there is a bound for that of all links together. As long as
+little is, each link has its whole window; then as much as is left for all others, so that many that
+are slow share it, and none is ended for being slow. Answers go past a window and have a budget of
+their own (`atbus.node.owed`). While much of either is used, who acknowledges nothing is cut off.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
+
+import attrs
 
 from atbus import limits
 from atbus.errors import Status
@@ -13,11 +22,32 @@ from atbus.routing.pace import Verdict
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
+    from atbus.node.link import Link
     from atbus.node.pulse import Pulse
     from atbus.node.registrar import Registrar
 
 
 _STUCK: Final = f"not one byte was taken for {limits.WRITE_DEADLINE_SECONDS:.0f} s"
+# What is kept back of all unacknowledged frames for links that have few, and the fewest that it is
+# divided by; as in `atbus.routing.budget`.
+_LEAST_PART: Final = 8
+# While no more of what may be owed is, nobody has to go for it.
+_LITTLE_PART: Final = 8
+
+
+@attrs.define
+class _Debts:
+    """
+    What has been seen in one look.
+
+    :param links: All links.
+    :param debtors: Who may be cut off, and how many frames each has not acknowledged.
+    :param frames: How many frames are not acknowledged in all.
+    """
+
+    links: list[Link] = attrs.field(factory=list)
+    debtors: dict[Connection, int] = attrs.field(factory=dict)
+    frames: int = 0
 
 
 class Pacing:
@@ -34,6 +64,7 @@ class Pacing:
         self._context = context
         self._connections = connections
         self._registrar = registrar
+        self._window = limits.UNACKNOWLEDGED_FRAMES_MAX
         # Set by the node, which wires its parts.
         self.pulse: Pulse
 
@@ -41,8 +72,7 @@ class Pacing:
         """Look at every link."""
         now = self._context.now
         held_up = self.pulse.lag_seconds > limits.LAG_SECONDS
-        debtors: dict[Connection, int] = {}
-        total = 0
+        debts = _Debts()
         for connection in list(self._connections):
             link = connection.link
             if link is None or connection.closed is not None:
@@ -51,25 +81,48 @@ class Pacing:
                 link.pace.forgive()
             sight = link.sight
             verdict = link.pace.look(sight, now)
-            total += sight.open_frames
+            debts.links.append(link)
+            debts.frames += sight.open_frames
             if link.pace.silent or sight.open_frames > limits.UNACKNOWLEDGED_FRAMES_MAX:
-                debtors[connection] = sight.open_frames
+                debts.debtors[connection] = sight.open_frames
             if verdict is Verdict.SLOW:
                 link.name_slow(link.queued_bytes)
             elif verdict is Verdict.STUCK:
-                debtors.pop(connection, None)
+                debts.debtors.pop(connection, None)
                 self._cut(connection)
-        if total > bounds.UNACKNOWLEDGED_ALL_MAX:
-            self._cut_debtors(debtors, total)
+        self._share(debts)
+        if debts.frames > bounds.UNACKNOWLEDGED_ALL_MAX // 2:
+            self._cut_debtors(debts.debtors, debts.frames)
+        if self._context.owed.used_bytes > bounds.OWED_BYTES_MAX // _LITTLE_PART:
+            self._cut_silent(debts.debtors)
+
+    def _share(self, debts: _Debts) -> None:
+        """Let each link have as many frames on their way as are left for the others."""
+        most, links = bounds.UNACKNOWLEDGED_ALL_MAX, debts.links
+        least = most // _LEAST_PART // max(len(links), _LEAST_PART)
+        left = max(most - most // _LEAST_PART - debts.frames, least, 1)
+        window = min(left, limits.UNACKNOWLEDGED_FRAMES_MAX)
+        if window < limits.UNACKNOWLEDGED_FRAMES_MAX or window != self._window:
+            for link in links:
+                link.narrow(window)
+        self._window = window
+
+    def _cut_silent(self, debtors: Collection[Connection]) -> None:
+        """End links on which answers are not acknowledged, those that owe most first."""
+        owing = {each: each.link.owed.held_bytes for each in debtors if each.link is not None}
+        for connection, held_bytes in sorted(owing.items(), key=lambda each: -each[1]):
+            if self._context.owed.used_bytes <= bounds.OWED_BYTES_MAX // _LITTLE_PART:
+                break
+            self._cut(connection, f"{held_bytes} bytes of answers are not acknowledged")
 
     def _cut_debtors(self, debtors: dict[Connection, int], total: int) -> None:
         """
-        End links until what all owe together is not too much, those that owe most first.
+        End links until all owe together half of what they may, those that owe most first.
 
         Who acknowledges something now and then and keeps to his window is slow, and stays.
         """
         for connection, count in sorted(debtors.items(), key=lambda each: -each[1]):
-            if total <= bounds.UNACKNOWLEDGED_ALL_MAX:
+            if total <= bounds.UNACKNOWLEDGED_ALL_MAX // 2:
                 break
             total -= count
             self._cut(connection, f"{count} frames are not acknowledged")

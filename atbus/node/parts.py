@@ -366,6 +366,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
     route_table.hold = made.floodgate.hold
+    made.traffic.courier.hold = made.floodgate.hold_debtor
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()

@@ -304,7 +304,9 @@ class Traffic:
                 show_dropped(self._context.observer, response)
                 custody.discharge()
             else:
-                backwards.control_link.put(Routed.of(response, custody))
+                item = Routed.of(response, custody)
+                if self.courier.hand(backwards.control_link, item) is not None:
+                    self.courier.drop(item)
             return
         self.respond(custody, head[5], head[6], head[7], count, head[8], status, detail)
 

@@ -133,8 +133,10 @@ MUTATIONS: Final = (
         "most = self._count_max",
     ),
     Mutation(
-        "unacknowledged", "node/pacing.py", "if total > bounds.UNACKNOWLEDGED_ALL_MAX:",
+        "unacknowledged", "node/pacing.py", "if debts.frames > bounds.UNACKNOWLEDGED_ALL_MAX // 2:"
     ),
+    Mutation("shared_windows", "node/pacing.py", "                link.narrow(window)\n", ""),
+    Mutation("unacknowledged_answers", "node/link.py", "self.owed.keep(item)", "pass"),
     Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
     Mutation(
         "split_horizon", "routing/telling.py",
@@ -152,9 +154,7 @@ MUTATIONS: Final = (
         "weight = sums.everywhere - twice",
     ),
     Mutation(
-        "split_horizon", "subjects/interest.py",
-        "weight = sums.below",
-        "weight = sums.everywhere",
+        "split_horizon", "subjects/interest.py", "weight = sums.below", "weight = sums.everywhere"
     ),
     Mutation(
         "amplification", "handshake/passive_stream.py",

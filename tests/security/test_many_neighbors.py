@@ -8,7 +8,7 @@ from twisted.logger import ILogObserver, Logger, LogPublisher, formatEvent
 
 from atbus import limits
 from atbus.channels.stream import READ_BYTES, READ_SECONDS
-from atbus.errors import Status
+from atbus.errors import Status, Undeliverable
 from atbus.node import bounds
 from atbus.node.journal import Journal
 from atbus.routing.batch import Batch, kept_bytes
@@ -19,7 +19,7 @@ from atbus.subjects import bounds as subject_bounds
 from atbus.subjects.barrier import Answer, Barriers
 from atbus.subjects.interest import Side
 from atbus.testing.recording import RecordingReceiver, frame_of
-from atbus.wire.messages import Publish
+from atbus.wire.messages import CommandRequest, Publish
 from tests.channels.test_stream import Connection
 from tests.node.mail import NORTH, ROOT, MailTests
 from tests.routing.route_talk import DOWN, Talk, record
@@ -69,6 +69,49 @@ class ShareTests(MailTests):
         flow = FlowControl(count_max=100, heard_max=1_000)
         heard = sum(flow.pause(by, each) for by in range(MANY) for each in range(200))
         self.assertLessEqual(heard, 1_000)
+
+    def test_security_shared_windows(self) -> None:
+        """What is sent to many that are slow has one, and each of them has a smaller window."""
+        self.patch(bounds, "UNACKNOWLEDGED_ALL_MAX", 1_000)
+        hub = self.root(direct_notice=False)
+        self.network.start(hub)
+        slow = [self.leaf(ROOT + 1 + number) for number in range(10)]
+        for each in slow:
+            self.network.freeze(each)
+        sent = 0
+        for _ in range(200):
+            for each in slow:
+                try:
+                    hub.send(each.bus_id, b"x")
+                except Undeliverable:
+                    continue
+                sent += 1
+            self.network.settle(0.04)
+        self.assertIn(sent, range(700, 1_100))
+
+    def test_security_unacknowledged_answers(self) -> None:
+        """
+        So have answers: who asks without end and acknowledges none is refused, and in the end cut
+        off; who asks now and then is answered meanwhile.
+        """
+        self.patch(bounds, "OWED_BYTES_MAX", 500_000)
+        root = self.root()
+        self.network.start(root)
+        root.on_command(lambda source, words: [bytes(10_000)])
+        good, owing = self.leaf(ROOT + 1), self.leaf(ROOT + 2)
+        self.network.freeze(owing)
+        most = 0
+        for number in range(45):
+            ask = CommandRequest(source=ROOT + 2, destination=ROOT, sequence=number + 1)
+            self.say(owing, root, ask, data=False)
+            most = max(most, root._parts.context.owed.used_bytes)
+        self.assertEqual(self.ended(good.command(ROOT, b"x")), [bytes(10_000)])
+        self.assertLess(most, 300_000)
+        self.assertGreater(root.statistics.refused[Status.OVERLOADED], 15)
+        self.network.settle(limits.SLOW_SECONDS + 2)
+        ends = {status for _, status in self.diaries[root].of("on_close_connection")}
+        self.assertEqual(ends, {Status.SLOW_CONSUMER})
+        self.assertIn(good.bus_id, root.endpoints)
 
     def test_security_unacknowledged(self) -> None:
         """So have frames that are read and never acknowledged; who goes on so is cut off."""
