@@ -70,6 +70,7 @@ class Courier:
         self._endpoints = endpoints
         self._traffic = traffic
         self._parked: list[_Parked] = []
+        self._retry_asked = False
         # Set by the node, which wires its parts.
         self.command_lost: Callable[[Routed, Status], None]
         #: Has a target without a way dialled, if it may be; tells whether it is.
@@ -202,8 +203,15 @@ class Courier:
         elif item.custody is not None:
             item.custody.discharge()
 
+    def retry_soon(self) -> None:
+        """Try all that is parked again, once at the end of this turn however much has changed."""
+        if self._parked and not self._retry_asked:
+            self._retry_asked = True
+            self._context.turn.at_end(self.retry_parked)
+
     def retry_parked(self) -> None:
         """Try all that is parked again; give up and count those whose time is over."""
+        self._retry_asked = False
         now = self._context.now
         parked, self._parked = self._parked, []
         for place in parked:

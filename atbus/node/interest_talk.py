@@ -399,7 +399,7 @@ class InterestTalk:
 
     @property
     def _has_upstream(self) -> bool:
-        return Side.ABOVE in self._interests.neighbors.values()
+        return self._interests.above is not None
 
     def _is_upstream_back(self) -> None:
         """Ask all the bus what was asked while it was out of reach, if it is in reach again."""
