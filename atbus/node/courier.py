@@ -20,7 +20,7 @@ from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Routed
 from atbus.wire import codec
 from atbus.wire.head import Head
-from atbus.wire.messages import DataResponse, MessageType, Mode
+from atbus.wire.messages import CommandResponse, DataResponse, MessageType, Mode
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -32,21 +32,21 @@ _NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, Mess
 
 # What is said to the neighbor that has brought a frame, whoever its source is.
 _TOLD_TO_THE_BRINGER = frozenset({Status.SOURCE_REFUSED, Status.NOT_REGISTERED})
-# Where the status of a DATA_RESPONSE stands behind its extras.
-_STATUS_AT = 32
+# Where the status of a response stands behind its extras.
+_STATUS_AT = {MessageType.DATA_RESPONSE: 32, MessageType.COMMAND_RESPONSE: 0}
 
 
 def _status_in(frame: bytes, head: Head) -> int:
-    place = limits.FRAME_HEAD_BYTES + head[11] + _STATUS_AT
+    place = limits.FRAME_HEAD_BYTES + head[11] + _STATUS_AT[MessageType(head[1])]
     return int.from_bytes(frame[place : place + 2], "little")
 
 
-def _read_response(frame: bytes) -> DataResponse | None:
+def _read_response(frame: bytes) -> DataResponse | CommandResponse | None:
     try:
         message = codec.decode(frame)
     except RemoteProtocolError:
         return None
-    return message if isinstance(message, DataResponse) else None
+    return message if isinstance(message, DataResponse | CommandResponse) else None
 
 
 @attrs.frozen
@@ -166,7 +166,7 @@ class Courier:
 
     def pass_on_response(self, link: Link, frame: bytes, head: Head) -> None:
         """
-        Pass on what became of messages; that we were not believed we say in our own name.
+        Pass on what became of something; that we were not believed we say in our own name.
 
         Who refuses a source tells it to whom it got the frame from, that is us, and perhaps it is
         nobody from whom those we got it from take anything.
@@ -184,6 +184,15 @@ class Courier:
         item = Routed.of(ours, Custody(link, head[9]))
         item.came_from = link.connection.bus_id
         self.route(item)
+
+    def give_back(self, link: Link, item: Routed) -> None:
+        """Give an answer to the neighbor that has brought the question, whoever asks it."""
+        endpoint = link.connection.endpoint
+        back = None if endpoint is None else endpoint.control_link
+        if back is None:
+            self._drop(item)
+        else:
+            back.put(item)
 
     def pass_on_unknown(self, link: Link, frame: bytes, head: Head) -> None:
         """Forward something that we do not know; its source is told when it has no way."""
