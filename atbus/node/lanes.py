@@ -336,7 +336,8 @@ class Lanes:
         if not self._may_share(endpoint) or self.sharing.why_not or taken or address is None:
             return Status.POLICY_DENIED
         is_number = offer.lane and self._find(stream, offer.lane) is None
-        if not is_number or len(descriptors) != 2 or offer.size_bytes > limits.LANE_BYTES_MAX:
+        is_size = limits.LANE_BYTES_MIN <= offer.size_bytes <= limits.LANE_BYTES_MAX
+        if not (is_number and is_size) or len(descriptors) != 2:
             number = "a new" if is_number else "no new"
             error = MalformedFrame(f"{offer} with {len(descriptors)} descriptors, {number} number")
             self._context.events.on_error(error.status, str(error))
