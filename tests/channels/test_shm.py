@@ -365,26 +365,6 @@ class LaneTests(SocketTests):
         lane.drain()
         self.assertEqual(len(reader.frames), 20)
 
-    async def test_a_writer_that_outlives_its_stream(self) -> None:
-        """Who goes on writing when its stream has ended is not read for ever."""
-        writer, reader = self.pair()
-        reader.channel.pause_reading()
-        taken = 0
-
-        def taking(frames: list[bytes]) -> None:
-            nonlocal taken
-            taken += len(frames)
-            if taken < 10 * LANE_TURN_READS and not writer.ends:
-                writer.channel.send([frame_of(100)])
-
-        self.patch(reader, "frames_received", taking)
-        writer.channel.send([frame_of(100)])
-        reader.channel.drain()
-        self.assertTrue(0 < taken <= LANE_TURN_READS, taken)
-        # What is done when the stream of a lane has ended.
-        reader.channel.abort("its stream has ended")
-        await self.ended(reader, writer)
-
     def test_a_frame_that_is_too_long(self) -> None:
         """A frame that no lane takes is refused at once: whoever sends it must cut it."""
         writer, _ = self.pair()

@@ -9,6 +9,7 @@ from typing import Any
 from atbus.node.courier import Courier
 from atbus.node.node import Node
 from atbus.node.outbox import Routed
+from atbus.subjects import bounds
 from atbus.testing.network import VirtualNetwork
 from tests.node.bus import CHILD, BusTests
 
@@ -68,6 +69,34 @@ class ManyEndTests(BusTests):
         self.end()
         self.begin(VirtualNetwork())
         self.assertLess(self.work(40), 2.4 * few)
+
+    def test_losses_are_told_together(self) -> None:
+        """
+        LOSSES_SECONDS: of neighbors that end one after the other, the others hear at once of the
+        first, and of all that follow soon together.
+        """
+        root = self.root()
+        children = [self.child(CHILD + number) for number in range(20)]
+        self.network.start(root, *children)
+        for child in children[:-1]:
+            child.subscribe(f"{child.bus_id}", lambda _: None)
+        self.network.settle(1)
+        told: list[str] = []
+        talk = root._parts.subjects.talk
+        tell = talk._tell
+
+        def counted(bus_id: int, message: Any) -> None:
+            if bus_id == children[-1].bus_id:
+                told.append("; ".join(entry.subject for entry in message.entries))
+            tell(bus_id, message)
+
+        talk._tell = counted  # type: ignore[method-assign]
+        for child in children[:-1]:
+            self.kill(child)
+            self.network.settle(bounds.LOSSES_SECONDS / 100)
+        self.network.settle(bounds.LOSSES_SECONDS)
+        first, *others = [f"{child.bus_id}" for child in children[:-1]]
+        self.assertEqual(told, [first, "; ".join(others)])
 
     def test_what_waits_is_tried_once(self) -> None:
         """However much changes in one turn, what has no way is tried once at the end of it."""

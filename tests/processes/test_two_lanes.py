@@ -128,8 +128,8 @@ class BothWaysTests(LaneCase):
         fence = Fence()
         self.addCleanup(fence.close)
         place = Address(Scheme.SHM, "small")
-        timers = child._parts.context.timers
-        lane = IncomingLane(self.reactor, place, "root", timers, fence, limits.LANE_BYTES_MIN - 8)
+        size_bytes = limits.LANE_BYTES_MIN - 8
+        lane = IncomingLane(self.reactor, place, "root", self.reactor, fence, size_bytes)
         stream = child.endpoints[BusId(ROOT)].control
         assert stream is not None
         assert stream.link is not None
