@@ -179,14 +179,17 @@ class IncomingLane(LaneChannel):
 
     def drain(self) -> None:
         """
-        Read everything that is there: the writer is gone.
+        Read everything that is there now: the writer is gone.
+
+        Or its stream is: one that goes on writing all the same is not read for ever.
 
         Nothing where nobody reads it yet: what a writer puts in before its word that it has taken
         the lane is here is unacknowledged, and uncertain when that word is lost.
         """
         if self._receiver is None:
             return
-        while not self._ended and self.unread_bytes:
+        end = self._lane.consumed_bytes + self.unread_bytes
+        while self.unread_bytes and self._lane.consumed_bytes < end:
             self._reading = True
             self._drain()
 

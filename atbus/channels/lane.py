@@ -136,7 +136,7 @@ def _check_header(numbers: memoryview, capacity: int, record_max: int) -> None:
         ("magic", magic, _MAGIC),
         ("capacity", numbers[_AT_CAPACITY], capacity),
         ("record_max", numbers[_AT_RECORD_MAX], record_max),
-        ("record_max", record_max, record_max_of(capacity)),
+        ("record_max", record_max, max(record_max_of(capacity), limits.NONCE_BYTES)),
         ("committed", numbers[_AT_COMMITTED], 0),
         ("consumed", numbers[_AT_CONSUMED], 0),
     ):
@@ -198,7 +198,8 @@ class LaneWriter:
         :raises MalformedFrame: When the reader says what cannot be.
         """
         consumed = self._numbers[_AT_CONSUMED]
-        if not self._consumed <= consumed <= self._committed:
+        # Records begin at whole words; half of a lane would not be room for any frame otherwise.
+        if not self._consumed <= consumed <= self._committed or consumed % 8:
             raise MalformedFrame(
                 f"a lane's reader is at {consumed}, not in {self._consumed}..{self._committed}"
             )
@@ -358,6 +359,11 @@ class LaneReader:
     def capacity(self) -> int:
         """Bytes of records."""
         return self._capacity
+
+    @property
+    def consumed_bytes(self) -> int:
+        """Bytes of records that have been read."""
+        return self._consumed
 
     @property
     def unread_bytes(self) -> int:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from atbus import limits
-from atbus.busid import TEMPORARY, check_bus_id
+from atbus.busid import TEMPORARY, check_bus_id, format_bus_id
 from atbus.errors import AtbusError, LocalProtocolError, RemoteProtocolError, Status, Undeliverable
 from atbus.node.context import Alarm
 from atbus.node.outbox import Answerable, Custody, Routed
@@ -170,7 +170,7 @@ class Commands:
     def response_received(self, link: Link, frame: bytes, head: Head) -> None:
         """Collect an answer, or pass it on to whom it is for."""
         if head[6] != self._context.bus_id:
-            self._traffic.courier.pass_on(link, frame, head)
+            self._traffic.courier.pass_on_response(link, frame, head)
             return
         if (message := link.read(frame, head)) is None:
             return
@@ -227,14 +227,16 @@ class Commands:
             return
         if head[6] != self._context.bus_id:
             status = self._traffic.courier.forward(link, frame, head)
-            if status is not None:
+            if status is Status.SOURCE_REFUSED:
+                self._disbelieve(link, head)
+            elif status is not None:
                 rule = self._rule_against(head) if status is Status.NO_RIGHT else []
                 self._respond(head[5], head[7], status, rule, Custody(link, head[9]))
             return
         custody = Custody(link, head[9])
         source, sequence = head[5], head[7]
         if not self._traffic.vouches(link, source):
-            self._respond(source, sequence, Status.SOURCE_REFUSED, [], custody)
+            self._disbelieve(link, head)
             return
         held = [custody]
 
@@ -257,6 +259,15 @@ class Commands:
         if held:
             # An answer that takes its time holds back neither this frame nor those behind it.
             held.pop().discharge()
+
+    def _disbelieve(self, link: Link, head: Head) -> None:
+        """Tell who has brought a command that he may not speak for who asks: he can tell him."""
+        self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
+        here, brought_by = format_bus_id(self._context.bus_id), link.connection.bus_id
+        line = f"{here} takes nothing of {head[5]:#x} from {format_bus_id(brought_by)}".encode()
+        custody = Custody(link, head[9])
+        for item in self._parts(head[5], head[7], Status.SOURCE_REFUSED, [line], custody):
+            self._traffic.courier.give_back(link, item)
 
     def _ask_instead(self, link: Link, frame: bytes, head: Head) -> None:
         """Serve a temporary node: ask in its stead, answer on its own connection."""

@@ -23,7 +23,7 @@ from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Routed
 from atbus.wire import codec
 from atbus.wire.head import Head
-from atbus.wire.messages import DataResponse, MessageType, Mode
+from atbus.wire.messages import CommandResponse, DataResponse, MessageType, Mode
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
@@ -38,21 +38,21 @@ _TOLD_TO_THE_BRINGER = frozenset({Status.SOURCE_REFUSED, Status.NOT_REGISTERED})
 # What others answer a neighbor may have of what may be kept for one: whoever is on the way to this
 # node keeps it as well until it is acknowledged, and has to have room for answers to others here.
 _PASSING_PART = 4
-# Where the status of a DATA_RESPONSE stands behind its extras.
-_STATUS_AT = 32
+# Where the status of a response stands behind its extras.
+_STATUS_AT = {MessageType.DATA_RESPONSE: 32, MessageType.COMMAND_RESPONSE: 0}
 
 
 def _status_in(frame: bytes, head: Head) -> int:
-    place = limits.FRAME_HEAD_BYTES + head[11] + _STATUS_AT
+    place = limits.FRAME_HEAD_BYTES + head[11] + _STATUS_AT[MessageType(head[1])]
     return int.from_bytes(frame[place : place + 2], "little")
 
 
-def _read_response(frame: bytes) -> DataResponse | None:
+def _read_response(frame: bytes) -> DataResponse | CommandResponse | None:
     try:
         message = codec.decode(frame)
     except RemoteProtocolError:
         return None
-    return message if isinstance(message, DataResponse) else None
+    return message if isinstance(message, DataResponse | CommandResponse) else None
 
 
 @attrs.frozen
@@ -76,6 +76,7 @@ class Courier:
         self._endpoints = endpoints
         self._traffic = traffic
         self._parked: list[_Parked] = []
+        self._retry_asked = False
         # Set by the node, which wires its parts.
         self.command_lost: Callable[[Routed, Status], None]
         #: Has nothing read for a while of who is at the other end of a link.
@@ -195,7 +196,7 @@ class Courier:
 
     def pass_on_response(self, link: Link, frame: bytes, head: Head) -> None:
         """
-        Pass on what became of messages; that we were not believed we say in our own name.
+        Pass on what became of something; that we were not believed we say in our own name.
 
         Who refuses a source tells it to whom it got the frame from, that is us, and perhaps it is
         nobody from whom those we got it from take anything.
@@ -213,6 +214,17 @@ class Courier:
         item = Routed.of(ours, Custody(link, head[9]))
         item.came_from = link.connection.bus_id
         self.route(item)
+
+    def give_back(self, link: Link, item: Routed) -> None:
+        """Give an answer to the neighbor that has brought the question, whoever asks it."""
+        endpoint = link.connection.endpoint
+        back = None if endpoint is None else endpoint.control_link
+        status = Status.NO_ROUTE if back is None else self.hand(back, item)
+        if status is not None:
+            self.drop(item)
+        if back is not None and status is Status.OVERLOADED:
+            # It brings more of what is not believed than it acknowledges refusals of.
+            self.hold(back)
 
     def pass_on_unknown(self, link: Link, frame: bytes, head: Head) -> None:
         """Forward something that we do not know; its source is told when it has no way."""
@@ -232,8 +244,15 @@ class Courier:
         elif item.custody is not None:
             item.custody.discharge()
 
+    def retry_soon(self) -> None:
+        """Try all that is parked again, once at the end of this turn however much has changed."""
+        if self._parked and not self._retry_asked:
+            self._retry_asked = True
+            self._context.turn.at_end(self.retry_parked)
+
     def retry_parked(self) -> None:
         """Try all that is parked again; give up and count those whose time is over."""
+        self._retry_asked = False
         now = self._context.now
         parked, self._parked = self._parked, []
         for place in parked:

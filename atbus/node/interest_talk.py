@@ -29,6 +29,7 @@ from atbus import limits
 from atbus.busid import format_bus_id
 from atbus.errors import RemoteProtocolError, Status, SubscriptionRefused, Undeliverable
 from atbus.node.context import Alarm
+from atbus.node.losses import Losses
 from atbus.node.outbox import Notice
 from atbus.routing.table import Position
 from atbus.subjects import bounds
@@ -102,6 +103,7 @@ class InterestTalk:
         self._resuming: Deferred[None] | None = None
         self._tickets = 0
         self._flush_asked = False
+        self._losses = Losses(context, self.flush_soon)
         self._sizes_wait = False
         self._sizes_alarm = Alarm(context.timers, self._tell_sizes)
         self._is_open = False
@@ -164,7 +166,7 @@ class InterestTalk:
         self._interests.close(endpoint.bus_id)
         self._is_cut_off = self._is_cut_off or (was_above and not self._has_upstream)
         self._changed()
-        self.flush_soon()
+        self._losses.lost()
         self._perform(self._barriers.lost(endpoint.bus_id))
 
     # What is told.
@@ -399,7 +401,7 @@ class InterestTalk:
 
     @property
     def _has_upstream(self) -> bool:
-        return Side.ABOVE in self._interests.neighbors.values()
+        return self._interests.above is not None
 
     def _is_upstream_back(self) -> None:
         """Ask all the bus what was asked while it was out of reach, if it is in reach again."""
@@ -465,6 +467,7 @@ class InterestTalk:
         self._is_open = self._is_cut_off = False
         self._sizes_wait = False
         self._sizes_alarm.set(None)
+        self._losses.close()
         self._whole.clear()
         waiting, self._waiting = self._waiting, {}
         for ticket, (each, _) in waiting.items():

@@ -31,6 +31,7 @@ from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.channels.shm import why_unavailable
 from atbus.errors import MalformedFrame, RemoteProtocolError, Status
 from atbus.node.context import Alarm
+from atbus.node.endpoint import Endpoint
 from atbus.node.lane_link import Lane, LaneLink, number_of
 from atbus.node.outbox import Notice
 from atbus.node.ring import Direction, RingConnection
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.dialer import Dialer
-    from atbus.node.endpoint import Endpoint
     from atbus.node.link import Link
     from atbus.node.registrar import Registrar
     from atbus.node.rings import Rings
@@ -336,7 +336,8 @@ class Lanes:
         if not self._may_share(endpoint) or self.sharing.why_not or taken or address is None:
             return Status.POLICY_DENIED
         is_number = offer.lane and self._find(stream, offer.lane) is None
-        if not is_number or len(descriptors) != 2 or offer.size_bytes > limits.LANE_BYTES_MAX:
+        is_size = limits.LANE_BYTES_MIN <= offer.size_bytes <= limits.LANE_BYTES_MAX
+        if not (is_number and is_size) or len(descriptors) != 2:
             number = "a new" if is_number else "no new"
             error = MalformedFrame(f"{offer} with {len(descriptors)} descriptors, {number} number")
             self._context.events.on_error(error.status, str(error))
@@ -390,6 +391,11 @@ class Lanes:
             return
         lane = self._find(link.connection, message.lane)
         if lane is None:
+            # The writer says it on its other streams as well.
+            endpoint, number = link.connection.endpoint, message.lane
+            mine = (each for each in self._lanes if each.is_read and each.number == number)
+            lane = next((each for each in mine if each.endpoint is endpoint), None)
+        if lane is None:
             return
         if lane.is_read:
             lane.retired = True
@@ -438,22 +444,26 @@ class Lanes:
         self._close_fence()
 
     def _retire(self, lane: Lane, status: Status) -> None:
-        link = lane.stream.link
-        if link is None or lane.stream.closed is not None:
-            return
+        """Say so on the stream of the lane, and before what may be sent behind what is in it."""
+        streams = [lane.stream] if lane.stream.closed is None else []
+        if not (lane.is_read or status in _ORDERLY):
+            others = (each for each in lane.endpoint.data if each is not lane.stream)
+            streams += filter(Endpoint.takes_data, others)
         word = LaneRetire(
             source=self._context.bus_id,
             destination=lane.endpoint.bus_id,
             lane=lane.number,
             status=status,
         )
-        link.put(Notice(word))
+        for stream in streams:
+            if stream.link is not None:
+                stream.link.put(Notice(word))
 
     def stream_closed(self, stream: Connection) -> None:
         """End the lanes of a stream; what a writer had committed before it died is read first."""
         for lane in [each for each in self._lanes if each.stream is stream]:
-            lane.retired = True
             if isinstance(lane.channel, IncomingLane):
+                lane.retired = True
                 lane.channel.drain()
             if lane.ring is None:
                 self._forget(lane)

@@ -128,6 +128,18 @@ class RingConnection(Connection):
         else:
             super().close(status, detail)
 
+    def abort(self, status: Status, detail: str = "") -> None:
+        """
+        End at once.
+
+        As long as its endpoint stays, what was written here is settled before anybody sends more:
+        that takes another channel from now on, and what waited here comes before it.
+        """
+        super().abort(status, detail)
+        is_left = self.endpoint is not None and self.endpoint.removed is None
+        if is_left and self.direction is Direction.WRITING and self.channel is not None:
+            self.channel_closed(status, detail)
+
     def say_goodbye(self, status: Status, detail: str = "") -> None:
         """Close after what is queued: goodbyes are said on the stream."""
         self.close(status, detail)

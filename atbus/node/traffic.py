@@ -87,8 +87,7 @@ class Traffic:
         self._context.open_flows.clear()
         self._context.ways_changed()
         self.verifier.changed()
-        if self.courier.parked:
-            self._context.turn.at_end(self.courier.retry_parked)
+        self.courier.retry_soon()
 
     def hop_to(
         self,

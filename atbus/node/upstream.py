@@ -3,10 +3,11 @@ Keep this node registered with one of its upstreams.
 
 The candidates are tried in order, for ever, with a growing random pause; the pause begins anew
 after each success. When an upstream is lost, the best of the others is tried at once; the lost one
-has its turn again when they have had theirs. An upstream that refuses is asked again after a long
-pause, except that an explicit refusal before the node was ever up ends the node: it is a mistake
-that waiting does not mend, like a wrong token or an id that is taken. Whoever is found where a
-record says that another is has refused nothing: it is refused, and the next one has its turn.
+has its turn again when they have had theirs. An upstream that refuses, or speaks another language,
+is asked again after a long pause, which is its alone: the next one has its turn at once. But an
+explicit refusal before the node was ever up ends the node: it is a mistake that waiting does not
+mend, like a wrong token or an id that is taken. Whoever is found where a record says that another
+is has refused nothing: it is refused, and the next one has its turn.
 
 Who the candidates are is asked before each attempt, for nodes come and go.
 
@@ -84,6 +85,8 @@ class Upstream:
         # The candidate that is tried, or was reached, and those of this round before it.
         self._candidate: Candidate | None = None
         self._tried: set[Candidate] = set()
+        # Until when those are left alone that have refused, or broken the protocol.
+        self._paused: dict[Candidate, float] = {}
         self._call: IDelayedCall | None = None
         self._attempt: Deferred[Endpoint] | None = None
         self._running = False
@@ -126,11 +129,12 @@ class Upstream:
         self._backoff.factor = config.retry_factor
         self._backoff.cap = config.retry_seconds_max
         self._backoff.reset()
+        self._paused.clear()
         self._look.set(None)
         self._look_later()
 
     def candidates_changed(self) -> None:
-        """Try at once when nobody was known to try; otherwise whoever is new has its turn."""
+        """Try at once when nobody was there to try; otherwise whoever is new has its turn."""
         if self._call is not None and self._candidate is None and self._candidates():
             self._call.cancel()
             self._try()
@@ -147,10 +151,7 @@ class Upstream:
         candidates = self._candidates()
         self._tried = set() if home is None else {home}
         self._tried.update(each for each in candidates if _is_same_place(each, home))
-        if self._tried.issuperset(candidates):
-            self._wait(self._backoff.next(self._context.random.random()))
-        else:
-            self._wait(0)
+        self._wait_for_next()
 
     def _try(self) -> None:
         self._call = None
@@ -158,8 +159,9 @@ class Upstream:
         if candidate is None and self._is_draining:
             self._stuck(Status.NO_ROUTE)
         if candidate is None:
-            # Nobody is known yet; whoever knows of one may be asked soon.
-            self._wait(self._backoff.next(self._context.random.random()))
+            # Nobody is known yet; whoever knows of one may be asked soon. Or all are left alone.
+            self._candidate = None
+            self._wait_for_next()
             return
         self._dial(candidate)
 
@@ -180,7 +182,31 @@ class Upstream:
         return next(iter(left or candidates), None)
 
     def _elsewhere(self) -> list[Candidate]:
-        return [each for each in self._candidates() if not _is_same_place(each, self._home)]
+        """List who can be dialled: whoever has to leave asks also who would be left alone."""
+        now = self._context.now
+        return [
+            each
+            for each in self._candidates()
+            if not _is_same_place(each, self._home)
+            and (self._is_draining or self._paused.get(each, now) <= now)
+        ]
+
+    def _leave_alone(self, candidate: Candidate) -> None:
+        now = self._context.now
+        self._paused = {each: until for each, until in self._paused.items() if until > now}
+        self._paused[candidate] = now + self._backoff.refused_seconds
+
+    def _wait_for_next(self) -> None:
+        """Try who has not had its turn at once, and others after a pause."""
+        candidates = self._elsewhere()
+        if not self._tried.issuperset(candidates):
+            self._wait(0)
+            return
+        seconds = self._backoff.next(self._context.random.random())
+        until = [self._paused[each] for each in self._candidates() if each in self._paused]
+        if until and not candidates:
+            seconds = max(0.0, min(until) - self._context.now)
+        self._wait(seconds)
 
     def _reached(self, endpoint: Endpoint) -> None:
         self._attempt = None
@@ -244,7 +270,7 @@ class Upstream:
         if self._endpoint is not None:
             self._not_moved(failure)
             return
-        pause = None
+        is_left_alone = False
         if isinstance(failure.value, RegistrationRefused):
             status = failure.value.status
             # A link that dies, or stays silent, in the middle of a registration refuses nothing.
@@ -254,16 +280,22 @@ class Upstream:
                 if not self._refused(failure.value):
                     return
                 # An automatic node that gave its id up asks for another one: that is no repetition.
-                if self._context.bus_id == mine:
-                    pause = self._backoff.refused()
+                is_left_alone = self._context.bus_id == mine
             elif status.is_breach or status is Status.CONNECT_FAILED:
                 # To speak another language, or to be refused by TLS, will not be over soon.
-                pause = self._backoff.refused()
-        if self._candidate is not None:
-            self._tried.add(self._candidate)
-        if pause is None:
-            pause = self._backoff.next(self._context.random.random())
-        self._wait(pause)
+                is_left_alone = True
+        candidate = self._candidate
+        if candidate is not None:
+            self._tried.add(candidate)
+        if candidate is None or not is_left_alone:
+            self._wait(self._backoff.next(self._context.random.random()))
+            return
+        self._leave_alone(candidate)
+        if not self._elsewhere():
+            # Asking again soon changes nobody's mind; somebody else may come meanwhile.
+            self._backoff.refused()
+            self._candidate = None
+        self._wait_for_next()
 
     def _is_misled(self, refusal: RegistrationRefused) -> bool:
         """Tell whether we have refused whoever answered for a candidate that a record spoke of."""

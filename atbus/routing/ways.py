@@ -49,6 +49,8 @@ class Ways(Generic[T]):
         self.held: set[int] = set()
         self._changes: PathChanges[int, T] = PathChanges(bytes_max, count_max, seconds)
         self._last: OrderedDict[int, int] = OrderedDict()
+        # The same by neighbor: one that is lost is to cost what has gone through it.
+        self._through: dict[int, dict[int, None]] = {}
         self._known_max = known_max
 
     @property
@@ -82,7 +84,7 @@ class Ways(Generic[T]):
         :param neighbor: Its id.
         :returns: They, the one asked for longest ago first; not those that are changing already.
         """
-        return [each for each in self.destinations if self._last[each] == neighbor]
+        return [each for each in self._through.get(neighbor, ()) if each not in self.held]
 
     def is_leaving(self, neighbor: int) -> bool:
         """
@@ -125,12 +127,21 @@ class Ways(Generic[T]):
         return []
 
     def _remember(self, destination: int, neighbor: int) -> None:
+        self._forget(destination)
         self._last[destination] = neighbor
-        self._last.move_to_end(destination)
+        self._through.setdefault(neighbor, {})[destination] = None
         if len(self._last) > self._known_max:
             oldest = next((each for each in self._last if each not in self.held), None)
             if oldest is not None:
-                del self._last[oldest]
+                self._forget(oldest)
+
+    def _forget(self, destination: int) -> None:
+        neighbor = self._last.pop(destination, None)
+        if neighbor is not None:
+            through = self._through[neighbor]
+            del through[destination]
+            if not through:
+                del self._through[neighbor]
 
     def hold(self, destination: int, item: T, size_bytes: int, now: float) -> Status | None:
         """
@@ -192,7 +203,7 @@ class Ways(Generic[T]):
         """
         effects = self._opened(self._changes.lost(neighbor))
         for destination in self.through(neighbor):
-            del self._last[destination]
+            self._forget(destination)
         return effects
 
     def tick(self, now: float) -> list[WayEffect[T]]:
@@ -211,7 +222,7 @@ class Ways(Generic[T]):
         :param destination: The bus id; nothing is changed about one whose way is changing.
         """
         if destination not in self.held:
-            self._last.pop(destination, None)
+            self._forget(destination)
 
     def settle(self, destination: int, neighbor: int) -> None:
         """

@@ -65,11 +65,11 @@ Effect = Ask | Answer | Known
 
 @attrs.define(eq=False)
 class _Question:
-    """One barrier that waits for answers: who asked, of what, and who has not answered."""
+    """One barrier that waits for answers: who asked, of what, and how many have not answered."""
 
     done: Answer | Known
     wanted: tuple[Wanted, ...]
-    waiting: set[int] = attrs.field(factory=set)
+    waiting: int
     #: What it costs, bytes.
     cost: int = 0
 
@@ -80,6 +80,12 @@ class Barriers:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._open: dict[int, _Question] = {}
+        # By neighbor, the questions that wait for it, and those that it has asked: many may be lost
+        # at the same moment, and each is to cost what is about it alone.
+        self._owed: dict[int, set[int]] = {}
+        self._asked_by: dict[int, set[int]] = {}
+        # By ticket, what was asked here.
+        self._tickets: dict[int, int] = {}
         # How much each neighbor asks at once, in number and in bytes; and all of them.
         self._asked: dict[int, int] = {}
         self._held: dict[int, int] = {}
@@ -141,10 +147,12 @@ class Barriers:
         :returns: What follows; nothing for an answer that nobody waits for.
         """
         question = self._open.get(barrier)
-        if question is None or by not in question.waiting:
+        owed = self._owed.get(by, ())
+        if question is None or barrier not in owed:
             return []
         if refusal is None:
-            return self._remove(by, barrier, question)
+            _take_out(self._owed, by, barrier)
+            return self._without_one(barrier, question)
         self._end(barrier)
         return [attrs.evolve(question.done, refusal=refusal)]
 
@@ -155,9 +163,8 @@ class Barriers:
     def again(self, bus_id: int) -> list[Effect]:
         """Ask a neighbor anew what it has not answered: it has been told everything anew."""
         return [
-            Ask(bus_id, barrier, question.wanted)
-            for barrier, question in self._open.items()
-            if bus_id in question.waiting
+            Ask(bus_id, barrier, self._open[barrier].wanted)
+            for barrier in sorted(self._owed.get(bus_id, ()))
         ]
 
     def lost(self, bus_id: int) -> list[Effect]:
@@ -166,19 +173,18 @@ class Barriers:
 
         :returns: What follows.
         """
+        for barrier in tuple(self._asked_by.get(bus_id, ())):
+            self._end(barrier)
         effects: list[Effect] = []
-        for barrier, question in list(self._open.items()):
-            if isinstance(question.done, Answer) and question.done.neighbor == bus_id:
-                self._end(barrier)
-            elif bus_id in question.waiting:
-                effects += self._remove(bus_id, barrier, question)
+        for barrier in sorted(self._owed.pop(bus_id, ())):
+            effects += self._without_one(barrier, self._open[barrier])
         return effects
 
     def forget(self, ticket: int) -> None:
         """Wait no more for answers that nobody wants."""
-        for barrier, question in list(self._open.items()):
-            if question.done == Known(ticket):
-                self._end(barrier)
+        barrier = self._tickets.get(ticket)
+        if barrier is not None:
+            self._end(barrier)
 
     def _pass_on(
         self, done: Answer | Known, wanted: tuple[Wanted, ...], beyond: Iterable[int]
@@ -187,14 +193,20 @@ class Barriers:
         if not waiting:
             return [done]
         barrier = next(self._numbers)
-        question = self._open[barrier] = _Question(done, wanted, waiting)
-        if isinstance(done, Answer):
+        question = self._open[barrier] = _Question(done, wanted, len(waiting))
+        for bus_id in waiting:
+            self._owed.setdefault(bus_id, set()).add(barrier)
+        if isinstance(done, Known):
+            if done.ticket:
+                self._tickets[done.ticket] = barrier
+        else:
+            self._asked_by.setdefault(done.neighbor, set()).add(barrier)
             question.cost = _cost(wanted, len(waiting))
             self._count(done.neighbor, 1 + len(wanted), question.cost)
         return [Ask(bus_id, barrier, wanted) for bus_id in sorted(waiting)]
 
-    def _remove(self, by: int, barrier: int, question: _Question) -> list[Effect]:
-        question.waiting.discard(by)
+    def _without_one(self, barrier: int, question: _Question) -> list[Effect]:
+        question.waiting -= 1
         if question.waiting:
             return []
         self._end(barrier)
@@ -202,13 +214,29 @@ class Barriers:
 
     def _end(self, barrier: int) -> None:
         question = self._open.pop(barrier)
-        if isinstance(question.done, Answer):
-            self._count(question.done.neighbor, -1 - len(question.wanted), -question.cost)
+        if question.waiting:
+            for bus_id in tuple(self._owed):
+                _take_out(self._owed, bus_id, barrier)
+        if isinstance(question.done, Known):
+            if self._tickets.get(question.done.ticket) == barrier:
+                del self._tickets[question.done.ticket]
+            return
+        by = question.done.neighbor
+        _take_out(self._asked_by, by, barrier)
+        self._count(by, -1 - len(question.wanted), -question.cost)
 
     def _count(self, by: int, number: int, size_bytes: int) -> None:
         put(self._asked, by, self._asked.get(by, 0) + number)
         put(self._held, by, self._held.get(by, 0) + size_bytes)
         self._held_bytes += size_bytes
+
+
+def _take_out(barriers: dict[int, set[int]], bus_id: int, barrier: int) -> None:
+    """Take a barrier from those of a neighbor; one that has none left has no entry."""
+    some = barriers[bus_id]
+    some.discard(barrier)
+    if not some:
+        del barriers[bus_id]
 
 
 def _cost(wanted: Collection[Wanted], others: int) -> int:

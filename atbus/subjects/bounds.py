@@ -71,6 +71,10 @@ ANSWERS_MAX: Final = 10_000
 #: many come and go, the bus hears of it twice a second, and draws by sizes that are as old.
 SIZES_SECONDS: Final = 0.5
 
+#: How long it may take, seconds, until a neighbor is told that another one is gone, if one has gone
+#: right before: while a host with hundreds of them ends, others hear of it twenty times a second.
+LOSSES_SECONDS: Final = 0.05
+
 #: Zones of one queue group that a neighbor is told of, so that a group costs no more than so many
 #: others: there are three to six in a region. Members in further ones count as being in none.
 ZONES_TOLD_MAX: Final = 16

@@ -36,6 +36,7 @@ from atbus.errors import Status
 from atbus.subjects.index import SubjectIndex
 from atbus.subjects.neighbor import Clusters, Neighbor, Sums, is_valid, put, wholes
 from atbus.subjects.pattern import check_queue, parse_pattern
+from atbus.subjects.places import Places
 from atbus.subjects.room import Room
 from atbus.subjects.telling import digest_of, entry_of, exchanged, place_in_replay, written
 from atbus.subjects.zones import Part, Zones
@@ -114,9 +115,8 @@ class Interests:
         self._index: SubjectIndex[Taker] = SubjectIndex()
         #: Grows when somebody begins or ends to want something, or to take part.
         self.version = 0
-        self._sides: dict[int, Side] = {}
-        #: Our upstream, and the peers that have it as well.
-        self.above: int | None = None
+        self._places: Places[Side, Row] = Places(Side.ABOVE)
+        #: The peers that have our upstream as well.
         self.siblings: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
@@ -126,7 +126,12 @@ class Interests:
     @property
     def neighbors(self) -> dict[int, Side]:
         """Those who take part, and where they stand; only to be read."""
-        return self._sides
+        return self._places.sides
+
+    @property
+    def above(self) -> int | None:
+        """Our upstream; None if there is none."""
+        return self._places.above
 
     def wanted_by(self, bus_id: int) -> dict[Row, int]:
         """Give what a neighbor has told that it wants, and how often; only to be read."""
@@ -151,11 +156,6 @@ class Interests:
         """Tell whether anybody wants a pattern who is not behind a neighbor."""
         sums = self._sums.get(Wanted(pattern))
         return sums is not None and any(place != bus_id for place in sums.weights)
-
-    def _look_around(self) -> None:
-        self.version += 1
-        self._sides = {bus_id: neighbor.side for bus_id, neighbor in self._neighbors.items()}
-        self.above = next((each for each in self._sides if self._sides[each] is Side.ABOVE), None)
 
     def match(self, subject: tuple[str, ...]) -> tuple[Taker, ...]:
         """
@@ -217,14 +217,14 @@ class Interests:
         self._neighbors[bus_id] = Neighbor(side, cluster, tells_zones=zone is None)
         self._zones.of[bus_id] = zone or ""
         self.clusters.join(cluster, bus_id)
-        self._look_around()
+        self._stand(bus_id, side)
         return self.replay(bus_id)
 
     def close(self, bus_id: int) -> None:
         """Forget a neighbor, and with it whoever is behind it."""
         neighbor = self._neighbors.pop(bus_id, None)
         if neighbor is not None:
-            self._look_around()
+            self._stand(bus_id, None)
             self.clusters.leave(neighbor.cluster, bus_id)
             self.room.give_all_back(neighbor)
             for wanted in neighbor.heard:
@@ -249,13 +249,12 @@ class Interests:
         neighbor = self._neighbors.get(bus_id)
         if neighbor is None or neighbor.side is side:
             return
-        honoured = {
-            wanted: weight for wanted, weight in neighbor.heard.items() if neighbor.honours(wanted)
-        }
+        honoured = {row: n for row, n in neighbor.heard.items() if neighbor.honours(row)}
         for wanted in honoured:
             self._set_weight(bus_id, neighbor.side, wanted, 0)
+        neighbor.changed.update(self._places.news[neighbor.side])
         neighbor.side = side
-        self._look_around()
+        self._stand(bus_id, side)
         for wanted, weight in honoured.items():
             self._set_weight(bus_id, side, wanted, weight)
         neighbor.changed.update(dict.fromkeys(self._sums))
@@ -291,9 +290,7 @@ class Interests:
         neighbor.doubt.replayed()
         told = sorted(neighbor.told.items(), key=lambda each: place_in_replay(each[0]))
         messages = written(told, neighbor.generation) or [Interest(generation=neighbor.generation)]
-        return [
-            attrs.evolve(message, replay=True, last=message is messages[-1]) for message in messages
-        ]
+        return [attrs.evolve(each, replay=True, last=each is messages[-1]) for each in messages]
 
     @property
     def has_resized(self) -> bool:
@@ -308,8 +305,9 @@ class Interests:
         :returns: For whom, and what; neighbors that know it all already get nothing.
         """
         news: list[tuple[int, Interest]] = []
+        noted = self._places.take_news()
         for bus_id, neighbor in self._neighbors.items():
-            changed, neighbor.changed = neighbor.changed, {}
+            changed, neighbor.changed = neighbor.changed | noted.get(neighbor.side, {}), {}
             if sizes:
                 changed |= neighbor.resized
                 neighbor.resized = {}
@@ -317,9 +315,11 @@ class Interests:
             for wanted in changed:
                 weight = self._weight_for(bus_id, neighbor, wanted)
                 before = neighbor.told.get(wanted, 0)
+                if weight == before:
+                    continue
                 if weight and before and not sizes:
                     neighbor.resized[wanted] = None
-                elif weight != before:
+                else:
                     told.append((wanted, weight))
                     neighbor.told_digest = exchanged(neighbor.told_digest, wanted, before, weight)
                     put(neighbor.told, wanted, weight)
@@ -472,23 +472,22 @@ class Interests:
             change(tokens, Taker(place, wanted))
         if not sums.weights:
             del self._sums[wanted]
-        for bus_id, neighbor in self._neighbors.items():
-            if bus_id != place and neighbor.side in onward:
-                neighbor.changed[wanted] = None
+        self._places.note(onward, wanted, place)
         if part := self._zones.part(place, wanted):
             self._set_weight(place, side, part, weight)
         if isinstance(wanted, Part) and not sums.weights and (other := self._zones.gone(wanted)):
-            for neighbor in self._neighbors.values():
-                neighbor.changed[other] = None
+            self._places.note(Side, other)
+
+    def _stand(self, bus_id: int, side: Side | None) -> None:
+        self.version += 1
+        self._places.stand(bus_id, side)
 
     def _weight_for(self, bus_id: int, neighbor: Neighbor, wanted: Row) -> int:
         """Sum up what a neighbor is to know of one pattern or group (rule 1)."""
         sums = self._sums.get(wanted)
         if sums is None:
             return 0
-        if isinstance(wanted, Part) and not (
-            neighbor.tells_zones and self._zones.is_told(wanted)
-        ):
+        if isinstance(wanted, Part) and not (neighbor.tells_zones and self._zones.is_told(wanted)):
             return 0
         twice = sums.twice(self.above, self.siblings) if wanted.queue else 0
         if neighbor.side is Side.BELOW:

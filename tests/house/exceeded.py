@@ -204,6 +204,7 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
             "node.test_subjects.SlowTests.test_one_that_is_stuck_holds_nobody_back_for_long"
         ),
         "NESTED_PER_TURN": "node.test_subscribing.SubscribingTests.test_two_that_answer_each_other",
+        "LOSSES_SECONDS": "node.test_many_end.ManyEndTests.test_losses_are_told_together",
         "SIZES_SECONDS": (
             "node.test_interest.SizeTests.test_members_that_come_and_go_are_told_now_and_then"
         ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from atbus import limits
-from atbus.errors import Status
+from atbus.busid import format_bus_id
+from atbus.errors import Status, Undeliverable
 from atbus.node.node import Node
 from atbus.wire.messages import Data, DataResponse, Flags
 from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
@@ -119,6 +120,38 @@ class PeerTests(MeshTests):
             self.assertEqual(self.mail[node].fates[0].gave_up_at, CROSS)
         for node in (cross, one, other):
             self.assertEqual(node.statistics.responses_dropped, 0)
+        self.assert_quiet(cross, one, other, leaf)
+
+
+    def test_a_command_that_a_peer_may_not_bring(self) -> None:
+        """
+        The same with a command, when who refuses it knows no way to who asked: whoever has brought
+        it tells him, and who refused it is named.
+        """
+        peers = {"peer_labels": {"region": "eu"}, "records": []}
+        cross = self.mesh_node(CROSS, [], records=[])
+        one, other = (self.mesh_node(bus_id, [], **peers) for bus_id in (EU1, EU2))
+        leaf, gone = (self.mesh_node(bus_id, [], records=[]) for bus_id in (0x111, 0x112))
+        self.network.start(cross, one, other, leaf, gone)
+        self.network.settle(5)
+        self.assertEqual(one.next_hop(0x112).id, EU2)
+        self.network.split(one, other)
+        asking = [node.command(0x112, b"x", timeout=100) for node in (one, leaf)]
+        self.kill(gone)
+        self.network.split(cross, one)
+        self.network.settle(2 * limits.CHILD_GRACE_SECONDS)
+        self.network.cut(cross, one)
+        self.network.heal(one, other)
+        self.network.settle()
+        # Each node on the way says it in its own name to whom it got the command from.
+        for waiting, told_by in zip(asking, (EU2, EU1), strict=True):
+            error = self.failureResultOf(waiting, Undeliverable).value
+            self.assertIs(error.status, Status.SOURCE_REFUSED)
+            self.assertEqual(error.gave_up_at, told_by)
+            self.assertIn(f"{format_bus_id(CROSS)} takes nothing of", error.detail)
+        self.assertEqual(other.statistics.responses_dropped, 0)
+        self.assertEqual(cross.statistics.responses_dropped, 0)
+        self.network.heal(cross, one)
         self.assert_quiet(cross, one, other, leaf)
 
 

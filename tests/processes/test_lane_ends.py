@@ -90,6 +90,57 @@ class EndTests(LaneCase):
         self.assertEqual(ended, {Status.UNCERTAIN: arrived[0]})
         self.assertEqual(self.used(child), "unix")
 
+    async def test_what_is_sent_behind_a_lane_that_is_cut(self) -> None:
+        """
+        What is sent in the very moment in which a writer gives a lane up stays behind what waited
+        for room in it.
+        """
+        root, child = await self.pair(shm_lane_bytes=131_072)
+        ended = uncertain(child)
+        [read] = lanes_of(root)
+        [written] = lanes_of(child)
+        read.channel.pause_reading()
+        for number in range(400):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await self.until(lambda: written.channel.unread_bytes > 131_072 // 2)
+        assert written.ring is not None
+        written.ring.abort(Status.SLOW_CONSUMER, "enough")
+        for number in range(400, 410):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await self.until(lambda: len(self.received(root)) + ended.total() >= 410)
+        arrived = [int(payload[:3]) for payload in self.received(root)]
+        self.assertEqual(arrived, list(range(arrived[0], 410)))
+        self.assertEqual(ended, {Status.UNCERTAIN: arrived[0]})
+
+    async def test_what_was_uncertain_does_not_come_late(self) -> None:
+        """
+        What stands in a lane that its writer has given up is not read behind what was sent later
+        over another stream, whenever the word of that is read.
+        """
+        root, child = await self.pair()
+        ended = uncertain(child)
+        [read] = lanes_of(root)
+        [written] = lanes_of(child)
+        read.channel.pause_reading()
+        for number in range(10):
+            child.send(ROOT, b"%d" % number)
+        await self.until(lambda: read.channel.unread_bytes)
+        control = read.stream.channel
+        assert control is not None
+        self.assertIs(read.stream, root.endpoints[CHILD].control)
+        control.pause_reading()
+        assert written.ring is not None
+        written.ring.abort(Status.SLOW_CONSUMER, "enough")
+        await self.until(lambda: self.used(child) == "unix")
+        child.send(ROOT, b"later")
+        await self.until(lambda: self.received(root))
+        read.channel.resume_reading()
+        await self.pause(0.05)
+        control.resume_reading()
+        await self.until(lambda: not list(lanes_of(root)))
+        self.assertEqual(self.received(root), [b"later"])
+        self.assertEqual(ended, {Status.UNCERTAIN: 10})
+
     async def test_what_was_committed_is_read(self) -> None:
         """What stands in a lane when its stream breaks is delivered before the lane is freed."""
         root, child = await self.pair()

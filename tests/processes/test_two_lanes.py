@@ -8,7 +8,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.address import Address, Scheme
+from atbus.busid import BusId
+from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import IDescriptorChannel
+from atbus.channels.lane_channel import Fence
 from atbus.errors import Status
 from atbus.node import lanes as lanes_module
 from atbus.node.lane_link import number_of
@@ -117,6 +121,33 @@ class BothWaysTests(LaneCase):
         root.send(CHILD, b"the other")
         await self.until(lambda: self.received(root) and self.received(child))
         self.assertEqual((self.used(child), self.used(root, CHILD)), ("shm", "unix"))
+
+    async def test_a_lane_for_no_frame(self) -> None:
+        """A lane below LANE_BYTES_MIN, where not every frame has room, is refused by name."""
+        root, child = await self.pair(offered=False)
+        fence = Fence()
+        self.addCleanup(fence.close)
+        place = Address(Scheme.SHM, "small")
+        size_bytes = limits.LANE_BYTES_MIN - 8
+        lane = IncomingLane(self.reactor, place, "root", self.reactor, fence, size_bytes)
+        stream = child.endpoints[BusId(ROOT)].control
+        assert stream is not None
+        assert stream.link is not None
+        assert IDescriptorChannel.providedBy(stream.channel)
+        offer = LaneOffer(
+            source=CHILD,
+            destination=ROOT,
+            lane=0x8000_0001,
+            size_bytes=lane.size_bytes,
+            record_max=lane.record_max,
+        )
+        stream.channel.send_with(stream.link.own_frame(offer), lane.descriptors)
+        errors = self.diaries[root].errors
+        await self.until(lambda: errors() or list(lanes_of(root)))
+        self.assertEqual((errors(), list(lanes_of(root))), (["MALFORMED_FRAME"], []))
+        lane.abort("not taken")
+        root.send(CHILD, b"goes on")
+        await self.until(lambda: self.received(child))
 
     async def test_both_are_idle(self) -> None:
         """Both are given back at the same time, and what is sent later takes the stream."""
