@@ -34,6 +34,7 @@ from atbus.node.subscribers import Subscribers, Way
 from atbus.subjects import bounds
 from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
+from atbus.subjects.entrusted import Entrusted, Errand
 from atbus.subjects.interest import HERE
 from atbus.subjects.pattern import inbox_owner
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from atbus.node.sending import Sender
     from atbus.node.spreading import Spreading
     from atbus.wire.messages import Tally
-
 
 
 class Publishing:
@@ -73,7 +73,8 @@ class Publishing:
         self._bytes_max = context.config.message_bytes_max
         self._duplicates = Duplicates()
         # Those that went on with groups to serve, so that nobody hands back what he made up.
-        self._entrusted = Duplicates()
+        self._entrusted = Entrusted()
+        self.has_entrusted = self._entrusted.knows
         # By the reply subject of a question: which neighbor it came from.
         self._askers: OrderedDict[str, int] = OrderedDict()
         #: Who has not got the questions that begin here, or part here.
@@ -338,6 +339,8 @@ class Publishing:
         if way.is_simple and way.plain and not (known.queues or known.queues_only):
             # Nobody else can want it, nor any group.
             self._subscribers.deliver(publication, way.plain)
+        elif known.handed_back:
+            self._look_further(way, publication, known)
         else:
             self._spread(way, publication, known)
 
@@ -353,20 +356,36 @@ class Publishing:
         self._context.statistics.publications_repeated += 1
         return attrs.evolve(passing, queues_only=True) if passing.queues else None
 
-    def has_entrusted(self, source: int, epoch: int, sequence: int) -> bool:
-        """Tell whether a publication went on from here with groups to serve."""
-        return self._entrusted.knows(source, epoch, sequence)
-
     def _remember_asker(self, reply_to: str, neighbor: int) -> None:
         self._askers[reply_to] = neighbor
         self._askers.move_to_end(reply_to)
         if len(self._askers) > bounds.ASKERS_REMEMBERED_MAX:
             self._askers.popitem(last=False)
 
-    def _spread(self, way: Way, publication: Publication, passing: Passing) -> int:
+    def _look_further(self, way: Way, publication: Publication, passing: Passing) -> None:
+        """Find others for what has been handed back, or give it to who has entrusted us with it."""
+        errand = self._entrusted.back(
+            _number(publication, passing),
+            passing.queues,
+            passing.came_from,
+            passing.hop_limit,
+            ours=publication.source == self._context.bus_id,
+        )
+        if errand is not None:
+            onward = attrs.evolve(passing, hop_limit=errand.hop_limit)
+            self._spread(way, publication, onward, errand)
+        elif passing.hop_limit > 0:
+            self.spreading.send(publication, passing, passing.came_from)
+        else:
+            self.dropped(Status.HOP_LIMIT)
+
+    def _spread(
+        self, way: Way, publication: Publication, passing: Passing, errand: Errand | None = None
+    ) -> int:
         """
         Give a publication to everybody it is for.
 
+        :param errand: From whom we have what is handed back.
         :returns: How many branches will say so when nobody there has got it; 0 when that is no
             matter, because somebody has it, or nobody was found.
         """
@@ -386,6 +405,8 @@ class Publishing:
                 zone=passing.zone,
                 only=self.spreading.believer(publication) if passing.handed_back else None,
                 counted=passing.counted,
+                by=HERE if errand is None else errand.by,
+                tried=() if errand is None else errand.tried,
             )
         )
         if what.barred:
@@ -395,7 +416,9 @@ class Publishing:
             heard += self._subscribers.deliver_to_one(publication, way.groups[queue])
         branches = [*what.branches]
         if what.unserved:
-            branches += self._back(passing, what.unserved)
+            # Earlier releases do not take back what was handed back before.
+            takes = self.counting.counts
+            branches += [each for each in what.back if errand is None or takes(each.neighbor)]
         elif what.nobody:
             branches += self._towards_asker(publication, passing)
         if branches and passing.hop_limit <= 0:
@@ -408,7 +431,7 @@ class Publishing:
                 return 0
             told = self.counting.told(publication, passing, [each.neighbor for each in branches])
         for branch in branches:
-            self._send(publication, passing, branch, told)
+            self._send(publication, passing, branch, told, errand)
         return len(told)
 
     def _send(
@@ -417,10 +440,14 @@ class Publishing:
         passing: Passing,
         branch: Branch,
         told: dict[int, Tally | None],
+        errand: Errand | None,
     ) -> None:
-        back = branch.neighbor == passing.came_from and not passing.handed_back
+        if errand is None and passing.came_from != HERE:
+            errand = Errand(passing.came_from, passing.hop_limit)
+        back = errand is not None and branch.neighbor == errand.by
         if branch.queues and not back:
-            self._entrusted.is_new(publication.source, passing.epoch, publication.sequence)
+            number = _number(publication, passing)
+            self._entrusted.add(number, branch.queues, branch.neighbor, errand)
         onward = Passing(
             came_from=passing.came_from,
             epoch=passing.epoch,
@@ -435,17 +462,6 @@ class Publishing:
             tally=told.get(branch.neighbor),
         )
         self.spreading.send(publication, onward, branch.neighbor)
-
-    @staticmethod
-    def _back(passing: Passing, unserved: tuple[str, ...]) -> list[Branch]:
-        """Hand groups back that found nobody, unless they were handed back before."""
-        if passing.came_from == HERE or passing.handed_back:
-            return []
-        return [
-            Branch(
-                neighbor=passing.came_from, queues=unserved, queues_only=True, zone=passing.zone
-            )
-        ]
 
     def _towards_asker(self, publication: Publication, passing: Passing) -> list[Branch]:
         """Find the way back to who asked, for an answer that nobody seems to want."""
@@ -471,6 +487,10 @@ class Publishing:
         self.dropped(Status.NO_RESPONDERS)
         if publication.reply_to or publication.source == self._context.bus_id:
             self.counting.nobody(passing.told(publication))
+
+
+def _number(publication: Publication, passing: Passing) -> tuple[int, int, int]:
+    return publication.source, passing.epoch, publication.sequence
 
 
 def _as_bytes(payload: object) -> bytes:

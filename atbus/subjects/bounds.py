@@ -42,6 +42,10 @@ WAYS_REMEMBERED_MAX: Final = 1_024
 #: many others have passed has its interest by then.
 ASKERS_REMEMBERED_MAX: Final = 4_096
 
+#: Publications with a group that went on to a branch of which it is remembered, group by group,
+#: who they came from: more than pass while one comes back from a dozen nodes away. Some 3 MiB.
+ENTRUSTED_REMEMBERED_MAX: Final = 8_192
+
 #: The longest that a program which awaits its turn to publish is held back by a neighbor that is
 #: stuck: as long as an order is waited for.
 PACE_SECONDS: Final = 1.0

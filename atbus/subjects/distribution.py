@@ -12,8 +12,10 @@ The rules (wire protocol, 6.6 and 7.20):
    given to just one branch, or to a member here, and travels with that branch alone. A branch that
    needs nothing but groups is told so (QUEUES_ONLY).
 4. A branch that has no member any more hands the group back, marked HANDED_BACK. Who gets it back
-   tries the others, with the mark, so that it is not handed back a second time but given up. Of
-   those above and beside it only the one towards the source believes that, unless that is below.
+   tries the others that it could have given it to, each once, and hands it back in his turn, to who
+   has entrusted him with it, when none of them has a member (`atbus.subjects.entrusted`). So it is
+   given up only where it began. Of those above and beside it only the one towards the source
+   believes what is handed back, unless that is below.
 5. What comes from outside goes everywhere but outside, what goes outside is at its end there: so a
    mesh that is not ours is one hop. Who is outside gives what it gets to its plain subscribers as
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
@@ -73,6 +75,9 @@ class Incoming:
     :param zone: Which zone's members of the groups are to be preferred, as somebody before has
         chosen; empty for none.
     :param only: The one neighbor above or beside that may get it; None: all may.
+    :param by: Who has entrusted this node with groups that were handed back; `HERE` when nobody
+        has, or it is forgotten.
+    :param tried: Who has handed them back to this node.
     :param counted: The neighbors among whose members the one before has drawn himself.
     """
 
@@ -86,6 +91,8 @@ class Incoming:
     absent: tuple[str, ...] = ()
     zone: str = ""
     only: int | None = None
+    by: int = HERE
+    tried: tuple[int, ...] = ()
     counted: tuple[int, ...] = ()
 
 
@@ -117,7 +124,8 @@ class Distribution:
     :param here: Whether to give it to all plain subscribers at this node.
     :param queues_here: The groups of which one member at this node gets it.
     :param branches: Who else gets it, each once.
-    :param unserved: The groups that found nobody: to be handed back, unless they were before.
+    :param unserved: The groups that found nobody.
+    :param back: What hands these back, to one neighbor; empty: they are given up.
     :param barred: How many neighbors are left out because they may not have it.
     """
 
@@ -125,6 +133,7 @@ class Distribution:
     queues_here: tuple[str, ...] = ()
     branches: tuple[Branch, ...] = ()
     unserved: tuple[str, ...] = ()
+    back: tuple[Branch, ...] = ()
     barred: int = 0
 
     @property
@@ -223,6 +232,7 @@ class Distributor:
                 for neighbor in dict.fromkeys((*plain, *queues))
             ),
             unserved=tuple(unserved),
+            back=_back(incoming, tuple(unserved), sides) if unserved else (),
             barred=wanting - len(plain),
         )
 
@@ -303,7 +313,7 @@ class Distributor:
         """Say among whom members of groups are looked for, in turn."""
         interests, came_from = self._interests, incoming.came_from
         tries = [allowed - allies]
-        if incoming.handed_back and came_from in interests.siblings:
+        if not interests.siblings.isdisjoint(incoming.tried):
             tries.insert(0, {place for place in tries[0] if place != interests.above})
         if allies:
             tries.append(allowed)
@@ -319,12 +329,12 @@ class Distributor:
         if not siblings:
             return ()
         # Of who has handed groups back our upstream may not know yet that he has no members.
-        places = [incoming.came_from] if incoming.handed_back else []
+        places = [*incoming.tried]
         places += [each.neighbor for each in takers if each.wanted.queue]
         counted = (
             place
             for place in dict.fromkeys(places)
-            if place in siblings and (place in allowed or place == incoming.came_from)
+            if place in siblings and (place in allowed or place in incoming.tried)
         )
         return tuple(islice(counted, COUNTED_SIBLINGS_MAX))
 
@@ -340,7 +350,7 @@ class Distributor:
         if not counted or neighbor not in queues or neighbor != self._interests.above:
             return ()
         homes = {each.neighbor for queue in queues[neighbor] for each in groups[queue]}
-        homes.add(incoming.came_from)
+        homes.update(incoming.tried)
         return tuple(place for place in counted if place in homes)
 
     def _choose(
@@ -351,6 +361,7 @@ class Distributor:
         counted: Collection[int],
     ) -> int | None:
         """Draw the place of the one member of a group that gets it; None when there is none."""
+        by = [each for each in takers if each.neighbor == incoming.by != incoming.came_from]
         takers = [each for each in takers if each.neighbor == HERE or each.neighbor in allowed]
         weights = self._weights(takers, counted)
         if not incoming.zone and self.preference is not Preference.UNIFORM and HERE in weights:
@@ -358,6 +369,9 @@ class Distributor:
         zone = self._zone(incoming)
         if zone:
             near = self._weights(takers, counted, zone)
+            if not any(near.values()):
+                # So who has entrusted us with it finds them.
+                near = self._weights(by if incoming.by != HERE else (), (), zone)
             weights = near if any(near.values()) else weights
         if incoming.counted:
             others = {each: weights[each] for each in weights if each not in incoming.counted}
@@ -400,15 +414,25 @@ def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
     side = sides.get(incoming.came_from, Side.ABOVE)
     if incoming.came_from == HERE or (incoming.ours and side is not Side.OUTSIDE):
         return ONWARD[Side.BELOW]
-    return ONWARD[side]
+    # What is handed back may go where it could go when it came.
+    return ONWARD[sides.get(incoming.by, side)]
+
+
+def _back(
+    incoming: Incoming, unserved: tuple[str, ...], sides: Mapping[int, Side]
+) -> tuple[Branch, ...]:
+    """Hand groups back that found nobody (rule 4)."""
+    place = incoming.by if incoming.handed_back else incoming.came_from
+    if place not in sides:
+        return ()
+    return (Branch(neighbor=place, queues=unserved, queues_only=True, zone=incoming.zone),)
 
 
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
     """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
     onward = _onward(incoming, sides)
-    allowed = {
-        bus_id for bus_id, side in sides.items() if bus_id != incoming.came_from and side in onward
-    }
+    avoided = {incoming.came_from, incoming.by, *incoming.tried}
+    allowed = {bus_id for bus_id, side in sides.items() if bus_id not in avoided and side in onward}
     if incoming.only is not None:
         allowed -= {
             place

@@ -14,6 +14,7 @@ from atbus.errors import Status
 from atbus.subjects.barrier import Answer, Ask, Barriers, Effect, Known
 from atbus.subjects.distribution import Branch, Distributor, Incoming
 from atbus.subjects.duplicates import Duplicates
+from atbus.subjects.entrusted import Entrusted, Errand
 from atbus.subjects.interest import HERE, Interests, Side, Wanted
 from atbus.subjects.pattern import parse_subject
 from atbus.wire.extras import read_refused, refused_extra
@@ -61,6 +62,7 @@ class MeadowNode:
         self.interests = Interests(zone=self.zone)
         self.barriers = Barriers()
         self.duplicates = Duplicates()
+        self.entrusted = Entrusted()
         self.distributor = Distributor(self.interests, meadow.random.randrange, zone=self.zone)
         self.plain: list[tuple[int, int]] = []
         self.queued: list[tuple[int, int, str]] = []
@@ -131,6 +133,15 @@ class MeadowNode:
             if not branch.queues:
                 return
             branch = attrs.evolve(branch, queues_only=True)
+        number = letter.source, 1, letter.sequence
+        errand = Errand(came_from, 0)
+        if letter.handed_back:
+            ours = letter.source == self.bus_id
+            found = self.entrusted.back(number, branch.queues, came_from, 0, ours=ours)
+            if found is None:
+                self._meadow.send(self.bus_id, came_from, letter)
+                return
+            errand = found
         incoming = Incoming(
             subject=parse_subject(letter.subject),
             came_from=came_from,
@@ -141,6 +152,9 @@ class MeadowNode:
             ours=letter.source == self.bus_id,
             zone=branch.zone if self.tells_zones else "",
             counted=branch.counted if self.knows_counted else (),
+            only=self._believer(letter.source) if letter.handed_back else None,
+            by=errand.by,
+            tried=errand.tried,
         )
         self._go(letter.subject, incoming, (letter.source, letter.sequence), letter.what)
 
@@ -151,25 +165,28 @@ class MeadowNode:
         if decided.here:
             self.plain.append(what)
         self.queued += [(*what, queue) for queue in decided.queues_here]
+        by = incoming.by if incoming.handed_back else incoming.came_from
+        errand = None if by == HERE and not incoming.tried else Errand(by, 0, incoming.tried)
         for branch in decided.branches:
             letter = Letter(*number, subject, branch, what, incoming.handed_back)
+            if branch.queues:
+                entrusted = number[0], 1, number[1]
+                self.entrusted.add(entrusted, branch.queues, branch.neighbor, errand)
             self._meadow.send(self.bus_id, branch.neighbor, letter)
         if not decided.unserved:
             return
-        came_from = incoming.came_from
-        sides = self.interests.neighbors
-        if came_from == HERE or incoming.handed_back or sides[came_from] is Side.OUTSIDE:
+        if not decided.back or self.interests.neighbors[decided.back[0].neighbor] is Side.OUTSIDE:
             self.unserved += [(*what, queue) for queue in decided.unserved]
             return
-        back = Branch(
-            neighbor=came_from,
-            queues=decided.unserved,
-            queues_only=True,
-            zone=incoming.zone,
-        )
-        self._meadow.send(
-            self.bus_id, came_from, Letter(*number, subject, back, what, handed_back=True)
-        )
+        [back] = decided.back
+        letter = Letter(*number, subject, back, what, handed_back=True)
+        self._meadow.send(self.bus_id, back.neighbor, letter)
+
+    def _believer(self, source: int) -> int | None:
+        """Name the only neighbor above or beside that believes what comes from a source."""
+        towards = self._meadow.towards(source, self.bus_id)
+        is_below = self.interests.neighbors.get(towards) is Side.BELOW
+        return None if towards == self.bus_id or is_below else towards
 
     def _asked(self, came_from: int, question: Interest) -> None:
         digest = self.interests.digest_of(came_from)
@@ -343,6 +360,17 @@ class Meadow:
             above = self.upstream.get(step)
             step = above if above is not None and self.is_linked(step, above) else None
         return found
+
+    def towards(self, bus_id: int, home: int) -> int:
+        """Say by which neighbor a node has its way to another one; 0 for none, itself for here."""
+        if bus_id == home:
+            return home
+        sides = self.nodes[home].interests.neighbors
+        for side in (Side.BELOW, Side.BESIDE):
+            for place, where in sides.items():
+                if where is side and bus_id in self._below(place):
+                    return place
+        return self.nodes[home].interests.above or 0
 
     def _below(self, top: int) -> set[int]:
         found = {top}
