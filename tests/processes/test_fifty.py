@@ -89,6 +89,8 @@ class FiftyTests(ProcessCase):
     The forty-nine are nodes of the test's own process, each with a socket of its own.
     """
 
+    timeout = extent(900, 7200)
+
     async def listens(self, bus_id: int) -> Ear:
         """Start one of the forty-nine."""
         config = NodeConfig(id=bus_id, upstream=f"unix://{self.folder}/relay.sock")
