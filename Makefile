@@ -40,9 +40,11 @@ fuzz: .venv/stamp-dev  ## the kept inputs and COUNT hostile ones for every parse
 fuzz-long: .venv/stamp-dev  ## 100 M of them, of SEED: two hours; after Ctrl-C it goes on where it was
 	$(FUZZ) --count 100000000 --seed $(SEED) --progress 60 --resume build/fuzz-long.json
 
-chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: an hour
+chaos: .venv/stamp-dev  ## the tests of killed, frozen and starved processes, at length: some hours
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos tests.simulation \
-		tests.processes.test_silence tests.processes.test_flow_control tests.processes.test_lane_kills
+		tests.processes.test_silence tests.processes.test_flow_control tests.processes.test_lane_kills \
+		tests.processes.test_lane_ends tests.processes.test_fifty tests.processes.test_flood \
+		tests.node.test_better_stream tests.cli.demo.test_demo
 
 chaos-shm: .venv/stamp-dev  ## shared memory alone: 10,000 killed writers and readers, 1 M damaged lanes, 32 writers at once
 	ATBUS_CHAOS=long $(BIN)/python -m twisted.trial tests.chaos.test_lanes

@@ -22,6 +22,10 @@ CROSS, NEAR, FAR = 0x1_0000, 0x1_0100, 0x1_0200
 ONE, TWO, CALLER = NEAR + 1, NEAR + 2, NEAR + 3
 THIRD, FOURTH, FIFTH = FAR + 1, FAR + 2, FAR + 3
 FAR_NAMES = ("far", "third", "fourth", "fifth")
+TALKERS = ("one", "two", "third", "fourth")
+
+RATE = extent(100, 500)
+"""Each of those says so much in a second: where there is no time it is not to be too much."""
 
 DREADFUL = Weather(
     delay_seconds=0.15, jitter_seconds=0.02, loss=0.2, bytes_per_second=8_000, queue_bytes=20_000
@@ -75,12 +79,12 @@ class FarRegionTests(ChaosCase):
             ("far", node_file("far", FAR, [over], listens=True, more=more["far"])),
         )
         talkers = {
-            "one": (ONE, "near", speech(TWO, more=PATIENT), TIMED),
-            "two": (TWO, "near", speech(ONE, more=PATIENT), TIMED),
+            "one": (ONE, "near", speech(TWO, rate=RATE, more=PATIENT), TIMED),
+            "two": (TWO, "near", speech(ONE, rate=RATE, more=PATIENT), TIMED),
             "caller": (CALLER, "near", speech(FIFTH, rate=20, sizes=(100,), more=PATIENT), TIMED),
             "fifth": (FIFTH, "far", "every = 5", f"{PROGRAMS}:listen"),
-            "third": (THIRD, "far", speech(FOURTH, more=PATIENT), TIMED),
-            "fourth": (FOURTH, "far", speech(THIRD, more=PATIENT), TIMED),
+            "third": (THIRD, "far", speech(FOURTH, rate=RATE, more=PATIENT), TIMED),
+            "fourth": (FOURTH, "far", speech(THIRD, rate=RATE, more=PATIENT), TIMED),
         }
         files = [
             (name, node_file(name, bus_id, [up], program=program, settings=said, more=more[up]))
@@ -127,7 +131,7 @@ class FarRegionTests(ChaosCase):
         bus["fifth"].forget()
         await bus["fifth"].says("received ")
         await self.end(bus)
-        self.check_undisturbed(changed, mended, "one", "two", "third", "fourth")
+        self.check_undisturbed(changed, mended, *TALKERS)
         outcomes = Counter(outcome for _, outcome in self.questions(changed, mended, "caller"))
         self.assertGreater(outcomes["OK"], 0, outcomes)
         before, during = self._slowest(0.0, changed), self._slowest(changed, mended)
@@ -172,6 +176,9 @@ class FarRegionTests(ChaosCase):
             await self.is_answered(bus["caller"])
             await self._talk(bus)
         ended = machine_seconds()
+        for name in TALKERS:
+            # What is asked of one who stops meanwhile is refused.
+            await self.is_settled(bus[name])
         await self.end(bus)
-        self.check_undisturbed(began, ended, "one", "two", "third", "fourth")
+        self.check_undisturbed(began, ended, *TALKERS)
         self.check_questions("caller", at_least=1)
