@@ -58,11 +58,11 @@ CHANGE_AGAIN_SECONDS: Final = 5.0
 #: each that is up to date, and some that only one is told in between.
 ROUTE_NOTICES_MAX: Final = 4
 
-#: Frames of all links together that are not acknowledged: eight full windows, about 40 MiB. The
+#: Frames of all links together that are not acknowledged: four full windows, about 64 MiB. The
 #: more there are the less each link may have, so who is slow stays, with a narrower window. While
 #: half of them are used those links end on which nothing is acknowledged any more, or more is open
 #: than a whole window, past which only answers go: somebody reads and never acknowledges.
-UNACKNOWLEDGED_ALL_MAX: Final = 131_072
+UNACKNOWLEDGED_ALL_MAX: Final = 65_536
 
 #: Memory for answers and commands that are queued or not acknowledged, of all links, each
 #: with what it costs besides its bytes: 45,000 words on messages, or what a hundred tools ask at

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.link import Link
-    from atbus.node.pulse import Pulse
     from atbus.node.registrar import Registrar
 
 
+# What passes between two looks counts up to this much. A node looks four times in a second; while
+# its loop is held up it writes to nobody and reads from nobody, and a look comes before it does.
+# Not all of that is forgiven, or who keeps a node busy would never be cut off.
+_LOOK_SECONDS_MAX: Final = 1.0
 _STUCK: Final = f"not one byte was taken for {limits.WRITE_DEADLINE_SECONDS:.0f} s"
 # What is kept back of all unacknowledged frames for links that have few, and the fewest that it is
 # divided by; as in `atbus.routing.budget`.
@@ -65,22 +68,22 @@ class Pacing:
         self._connections = connections
         self._registrar = registrar
         self._window = limits.UNACKNOWLEDGED_FRAMES_MAX
-        # Set by the node, which wires its parts.
-        self.pulse: Pulse
+        self._looked_at = context.now
+        # The time that others had to show that they read.
+        self._seconds = 0.0
 
     def sweep(self) -> None:
         """Look at every link."""
         now = self._context.now
-        held_up = self.pulse.lag_seconds > limits.LAG_SECONDS
+        self._seconds += min(now - self._looked_at, _LOOK_SECONDS_MAX)
+        self._looked_at = now
         debts = _Debts()
         for connection in list(self._connections):
             link = connection.link
             if link is None or connection.closed is not None:
                 continue
-            if held_up:
-                link.pace.forgive()
             sight = link.sight
-            verdict = link.pace.look(sight, now)
+            verdict = link.pace.look(sight, self._seconds)
             debts.links.append(link)
             debts.frames += sight.open_frames
             if link.pace.silent or sight.open_frames > limits.UNACKNOWLEDGED_FRAMES_MAX:

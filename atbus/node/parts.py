@@ -190,7 +190,7 @@ def _make(
     running = Running(context, dialer, leaving, registrar)
     admin.drain = running.drain
     pacing = Pacing(context, dialer.connections, registrar)
-    pulse = pacing.pulse = admin.pulse = Pulse(context, registrar.remove, (pacing.sweep,))
+    pulse = admin.pulse = Pulse(context, registrar.remove, (pacing.sweep,))
     return Parts(
         context=context,
         channel_options=options,

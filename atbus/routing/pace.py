@@ -4,7 +4,8 @@ Whether the other side of a link takes what is sent to it.
 1. An endpoint is *slow* when its queue passes the soft limit, or when nothing of what it was sent
    has been acknowledged for `limits.SLOW_SECONDS`. It is named once, until it has caught up.
 2. It is *stuck* when its queue has not moved by one byte for `limits.WRITE_DEADLINE_SECONDS`.
-3. A node whose own loop was held up has looked at nobody meanwhile: it starts counting anew.
+3. A node whose own loop is held up looks at nobody meanwhile: of that time only a part counts, so
+   nobody is accused for it, and nobody gains by keeping the node busy.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Pace:
         Look whether anything has moved since the last time.
 
         :param sight: What is seen now.
-        :param now: The time, seconds.
+        :param now: The time that the other side had for it, seconds.
         :returns: `Verdict.SLOW` once, when the endpoint is to be named; `Verdict.STUCK` when the
             link is to be closed.
         """
@@ -96,10 +97,6 @@ class Pace:
             self.slow = True
             return Verdict.SLOW
         return Verdict.FINE
-
-    def forgive(self) -> None:
-        """Count from the next look on: our own loop was late."""
-        self._written = self._answered = None
 
 
 def _since(
