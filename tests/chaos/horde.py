@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import attrs
 from twisted.internet import reactor as global_reactor  # noqa: TID251,TID253  # of its own
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
@@ -116,10 +117,8 @@ class Line(Protocol):
 
     def _begin(self) -> None:
         self._is_registered = True
-        foe = self._neighbor.foe
         self._neighbor.registered(self._role)
-        is_control = self._role is Role.CONTROL
-        self._says = (foe.controls if is_control else foe.sends)(self._neighbor.bus_id)
+        self._says = self._neighbor.says(self._role)
         _begun.addCallback(self._attack)
 
     def _attack(self, passed: None) -> None:
@@ -154,6 +153,9 @@ class Line(Protocol):
 
     def _encode(self, message: Message) -> bytes:
         number = 0
+        if getattr(message, "epoch", 0):
+            # Whoever comes back is another process, and numbers what it says from the beginning.
+            message = attrs.evolve(message, epoch=self._neighbor.epoch)
         if message.message_type is not None and message.message_type.is_numbered:
             number = self._sent = self._sent + 1
         ack = self._arrived if self._neighbor.foe.acknowledges else 0
@@ -177,25 +179,31 @@ class Neighbor:
         self.bus_id = id_of(number)
         self.is_in = False
         self._path = path
-        self._epoch = 0
+        self.epoch = 0
+        self._speeches: dict[tuple[Role, int], Iterator[Message | bytes | None]] = {}
         self._lines: list[Line] = []
 
     def terms(self, role: Role) -> Any:
         """Make what it says in a registration."""
         if role is Role.CONTROL:
-            self._epoch += 1
+            self.epoch += 1
         request = RegisterRequest(
             host="h", process=f"h:{self.bus_id}:1", subnets=(Subnet(self.bus_id, RANGE_BITS),)
         )
         return make_terms(
             self.bus_id,
             role=role,
-            epoch=self._epoch,
+            epoch=self.epoch,
             capabilities=sum(Capability) & ~Capability.LANES,
             frame_max=limits.FRAME_BYTES_NEAR,
             nonce=os.urandom(limits.NONCE_BYTES),
             request=request,
         )
+
+    def says(self, role: Role) -> Iterator[Message | bytes | None]:
+        """Give what it says: from the beginning as a new process, else what comes next."""
+        speech = self.foe.controls if role is Role.CONTROL else self.foe.sends
+        return self._speeches.setdefault((role, self.epoch), speech(self.bus_id))
 
     def dial(self, role: Role = Role.CONTROL) -> None:
         """Connect, or try it again later."""
