@@ -262,7 +262,6 @@ class Commands:
 
     def _disbelieve(self, link: Link, head: Head) -> None:
         """Tell who has brought a command that he may not speak for who asks: he can tell him."""
-        self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
         here, brought_by = format_bus_id(self._context.bus_id), link.connection.bus_id
         line = f"{here} takes nothing of {head[5]:#x} from {format_bus_id(brought_by)}".encode()
         custody = Custody(link, head[9])
