@@ -135,11 +135,7 @@ MUTATIONS: Final = (
     Mutation(
         "unacknowledged", "node/pacing.py", "if debts.frames > bounds.UNACKNOWLEDGED_ALL_MAX // 2:"
     ),
-    Mutation(
-        "shared_windows", "node/pacing.py",
-        "                link.narrow(window)\n",
-        "                pass\n",
-    ),
+    Mutation("shared_windows", "node/pacing.py", "link.narrow(window)\n", "pass\n"),
     Mutation("unacknowledged_answers", "node/link.py", "self.owed.keep(item)", "pass"),
     Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
     Mutation(
@@ -172,11 +168,7 @@ MUTATIONS: Final = (
     ),
     Mutation("announcement_decoding", "node/floodgate.py", "        channel.pause_reading()\n", ""),
     Mutation("announcement_floods", "routing/intake.py", " and now >= self._readable_at:", ":"),
-    Mutation(
-        "storms", "node/upstream.py",
-        "now + self._backoff.refused_seconds",
-        "now + 0.25",
-    ),
+    Mutation("storms", "node/upstream.py", "now + self._backoff.refused_seconds", "now + 0.25"),
     Mutation("storms", "handshake/doorkeeper.py", "if known else math.inf", "if known else 0"),
     Mutation(
         "tls_storms", "node/doorway.py",
