@@ -78,11 +78,6 @@ class SharingCase(ChaosCase):
 class GracefulTests(SharingCase, test_stop.GracefulTests):
     """Whoever is told to stop loses nothing of what is in its lanes, those of both ways."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        # Data changes to lanes meanwhile: when its order is given up all of it has arrived.
-        self.environment["ATBUS_CHAOS_FLUSH_SECONDS"] = "30"
-
     async def begin(self) -> dict[str, NodeProcess]:
         """Start everything and wait until there is a lane each way between all neighbors."""
         running = await super().begin()

@@ -95,12 +95,11 @@ class FailureTests(MailTests):
 class PeerTests(MeshTests):
     """Proxies that are peers, under one upstream."""
 
-    def test_a_peers_child_is_gone(self) -> None:
+    def with_a_peers_child(self) -> tuple[Node, Node, Node, Node, Node]:
         """
-        What a peer sends up, because the child that it was for is gone, is refused there; the
-        sender, and one below it, are told all the same, by the peer.
+        Start two peers under one upstream, each with a child, and cut the peers off each other.
 
-        Scenario: K29
+        :returns: The upstream, the peers, the child of the first one and that of the other.
         """
         peers = {"peer_labels": {"region": "eu"}, "records": []}
         cross = self.mesh_node(CROSS, [], records=[])
@@ -110,6 +109,16 @@ class PeerTests(MeshTests):
         self.network.settle(5)
         self.assertEqual(one.next_hop(0x112).id, EU2)
         self.network.split(one, other)
+        return cross, one, other, leaf, gone
+
+    def test_a_peers_child_is_gone(self) -> None:
+        """
+        What a peer sends up, because the child that it was for is gone, is refused there; the
+        sender, and one below it, are told all the same, by the peer.
+
+        Scenario: K29
+        """
+        cross, one, other, leaf, gone = self.with_a_peers_child()
         sequences = [node.send(0x112, b"x") for node in (one, leaf)]
         self.kill(gone)
         self.network.settle(2 * limits.CHILD_GRACE_SECONDS)
@@ -122,20 +131,12 @@ class PeerTests(MeshTests):
             self.assertEqual(node.statistics.responses_dropped, 0)
         self.assert_quiet(cross, one, other, leaf)
 
-
     def test_a_command_that_a_peer_may_not_bring(self) -> None:
         """
         The same with a command, when who refuses it knows no way to who asked: whoever has brought
         it tells him, and who refused it is named.
         """
-        peers = {"peer_labels": {"region": "eu"}, "records": []}
-        cross = self.mesh_node(CROSS, [], records=[])
-        one, other = (self.mesh_node(bus_id, [], **peers) for bus_id in (EU1, EU2))
-        leaf, gone = (self.mesh_node(bus_id, [], records=[]) for bus_id in (0x111, 0x112))
-        self.network.start(cross, one, other, leaf, gone)
-        self.network.settle(5)
-        self.assertEqual(one.next_hop(0x112).id, EU2)
-        self.network.split(one, other)
+        cross, one, other, leaf, gone = self.with_a_peers_child()
         asking = [node.command(0x112, b"x", timeout=100) for node in (one, leaf)]
         self.kill(gone)
         self.network.split(cross, one)
