@@ -125,7 +125,6 @@ class ManyTests(EtcdRecordCase):
         self.assertEqual(await writes("topology"), [2] * count)
         self.assertEqual(await writes("service"), [1] * count)
 
-
     async def test_a_large_registry_is_read_in_turns(self) -> None:
         """
         Two thousand records are taken a hundred at a time, and the changes after them later.
@@ -136,6 +135,7 @@ class ManyTests(EtcdRecordCase):
         await self.put_many(cluster, range(1, total // 2 + 1))
         receiver = RecordingReceiver(self.reactor)
         sizes: list[int] = []
+        writing: list[Deferred[None]] = []
         recorded = receiver.discovered
 
         def discovered(changes: Sequence[DiscoveryChange]) -> None:
@@ -143,12 +143,14 @@ class ManyTests(EtcdRecordCase):
             if len(sizes) == 1:
                 # The snapshot is still being taken.
                 more = self.put_many(cluster, range(total // 2 + 1, total + 1))
-                Deferred.fromCoroutine(more)
+                writing.append(Deferred.fromCoroutine(more))
             recorded(changes)
 
         receiver.discovered = discovered  # type: ignore[method-assign]
         self.make_watcher().start(receiver)
         await receiver.until(lambda: len(receiver.records) == total)
+        # The watcher may hear of the last records before the writer is answered.
+        await writing[0]
         self.assertEqual(max(sizes), bounds.REGISTRY_ENTRIES_PER_TURN)
         # The changes came after all of the snapshot.
         self.assertEqual(set(list(receiver.records)[: total // 2]), set(range(1, total // 2 + 1)))
