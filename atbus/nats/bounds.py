@@ -47,9 +47,12 @@ LAME_DUCK_SECONDS: Final = 120.0
 #: Connections that are remembered after their end, for ``/connz?state=closed``: NATS's number.
 CLOSED_REMEMBERED: Final = 10_000
 
-#: Entries of a list that a page for monitors describes in one turn of the reactor: three
+#: Entries of a list that a page for monitors describes in one turn of the reactor: one to two
 #: milliseconds.
-LISTED_PER_TURN: Final = 256
+LISTED_PER_TURN: Final = 128
+
+#: Who takes nothing of a page's next portion for so long is cut off: NATS's number for clients.
+PAGE_STALLED_SECONDS: Final = 10.0
 
 #: Subjects whose text is remembered by their bytes; as many as matches are remembered.
 SUBJECTS_REMEMBERED: Final = 1_024

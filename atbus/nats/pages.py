@@ -1,24 +1,29 @@
 """
 Pages for monitors, in JSON. A list of clients may be long, so it is written in portions, one in
-each turn of the reactor: who asks for all of them keeps nobody waiting.
+each turn of the reactor, and each is sent before the next is made: who asks for all of them keeps
+nobody waiting, and who does not read what he has asked for costs no more than one portion.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http import FORBIDDEN, NOT_FOUND
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
 
 from atbus.nats import bounds
 from atbus.nats.browsers import seal
 from atbus.nats.questions import Arguments, BadArgument
+
+#: What is told behind the last portion.
+_END: Final = object()
 
 
 @attrs.frozen
@@ -142,9 +147,12 @@ class Page(Resource):
         return NOT_DONE_YET
 
 
+@implementer(IPushProducer)
 class _Writing:
     """
     The answer to one question.
+
+    An answer of one portion is told with its length; a longer one is sent in chunks.
 
     :param reactor: Its turns.
     :param request: The question.
@@ -161,27 +169,58 @@ class _Writing:
         self._texts: list[str] = []
         self._portions = self._write(content)
         self._turn: IDelayedCall | None = None
+        self._is_paused = False
+        self._is_long = False
+        request.setHeader("content-type", f"application/{'javascript' if callback else 'json'}")
         request.notifyFinish().addErrback(self._stop)
 
     def go_on(self) -> None:
-        """Write a portion, and send all of them behind the last."""
+        """Write a portion, and send it."""
         self._turn = None
-        for _ in self._portions:
-            self._turn = self._reactor.callLater(0, self.go_on)
+        is_more = next(self._portions, _END) is None
+        body = "".join(self._texts).encode()
+        self._texts.clear()
+        if not is_more:
+            self._end(body)
             return
-        text = "".join(self._texts)
-        kind = "json"
-        if self._callback:
-            kind, text = "javascript", f"{self._callback}({text})"
-        body = text.encode()
-        self._request.setHeader("content-type", f"application/{kind}")
-        self._request.setHeader("content-length", str(len(body)))
+        if not self._is_long:
+            self._is_long = True
+            self._request.registerProducer(self, True)
+        self._request.write(body)
+        if not self._is_paused:
+            self._turn = self._reactor.callLater(0, self.go_on)
+
+    def _end(self, body: bytes) -> None:
+        if self._is_long:
+            self._request.unregisterProducer()
+        else:
+            self._request.setHeader("content-length", str(len(body)))
         self._request.write(body)
         self._request.finish()
+
+    def pauseProducing(self) -> None:  # Twisted's name
+        """Write no more until what was sent is taken, nor wait for that for long."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._cancel()
+            self._turn = self._reactor.callLater(bounds.PAGE_STALLED_SECONDS, self._give_up)
+
+    def resumeProducing(self) -> None:  # Twisted's name
+        """Go on, in the next turn."""
+        if self._is_paused:
+            self._is_paused = False
+            self._cancel()
+            self._turn = self._reactor.callLater(0, self.go_on)
+
+    def stopProducing(self) -> None:  # Twisted's name
+        """Write no more: nobody hears it."""
+        self._cancel()
 
     def _write(self, content: Mapping[str, Any]) -> Iterator[None]:
         """Write the content, an entry of a list in each line; stop behind each portion."""
         add, written = self._texts.append, 0
+        if self._callback:
+            add(f"{self._callback}(")
         opening = "{\n  "
         for name, value in content.items():
             add(f"{opening}{json.dumps(name)}: ")
@@ -189,6 +228,9 @@ class _Writing:
             if not isinstance(value, Listed):
                 add(json.dumps(value))
                 continue
+            if len(value.items) > bounds.LISTED_PER_TURN:
+                # To choose and to sort so many has taken a turn of its own.
+                yield
             # Without indentation: that costs four times as much as the rest.
             before = "[\n    "
             for item in value.items:
@@ -199,10 +241,17 @@ class _Writing:
                 add(before + json.dumps(value.describe(item)))
                 before = ",\n    "
             add("\n  ]" if value.items else "[]")
-        add("\n}")
+        add("\n})" if self._callback else "\n}")
+
+    def _give_up(self) -> None:
+        self._turn = None
+        self._request.channel.forceAbortClient()
 
     def _stop(self, _: Failure) -> None:
         """Write no more: nobody hears it."""
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None

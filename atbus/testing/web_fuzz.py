@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from random import Random
 from typing import Any, Final
@@ -52,6 +52,8 @@ _END: Final = b"\r\n\r\n"
 _MESSAGES_MAX: Final = 4
 _ARGUMENTS_MAX: Final = 3
 _REQUESTS_MAX: Final = 2
+#: What tells an answer: ``HTTP/1.1 200``.
+_BEGINNING_BYTES: Final = 12
 
 
 def hostile_browser(random: Random) -> tuple[bytes, Callable[[], str]]:
@@ -137,7 +139,17 @@ def _frame(
 
 
 class _Transport(StringTransport):
-    """A connection that is closed when it is told to be."""
+    """A connection that is closed when it is told to be, and keeps how the first answer begins."""
+
+    def write(self, data: bytes) -> None:
+        """Send something, which is no memory of ours any more."""
+        if self.io.tell() < _BEGINNING_BYTES:
+            self.io.write(data[:_BEGINNING_BYTES])
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Send something in pieces, likewise."""
+        for piece in data:
+            self.write(piece)
 
     def setTcpNoDelay(self, _enabled: object) -> None:
         """Nothing is delayed."""
@@ -217,7 +229,7 @@ def take_browser(pieces: Sequence[bytes], *, upgrades: bool) -> str:
         reactor.advance(0.1)
     if errors:
         raise AssertionError("; ".join(errors))
-    answer = transport.value()[:12].decode("ascii", "replace")
+    answer = transport.value()[:_BEGINNING_BYTES].decode("ascii", "replace")
     return f"browser {answer[9:]}" if answer.startswith("HTTP/1.") else "browser is not answered"
 
 

@@ -87,9 +87,67 @@ class MonitorTests(HarborTests):
         self.assertEqual(self.facts("/varz")["http_req_stats"], {"/varz": 3})
 
     def test_a_long_list(self) -> None:
-        """Of many clients a portion is described in each turn; all are in the answer."""
+        """Of many clients a portion is described and sent in each turn; all are in the answer."""
+        (one, to_one), (gone, _) = self.connects(), self.connects()
+        described = self.notes_descriptions()
+        one.dataReceived(b"GET /connz HTTP/1.0\r\n\r\n")
+        # Those who are told of were chosen and sorted, which is enough for one turn.
+        self.assertEqual(described, [])
+        for number in (1, 2):
+            self.until(lambda total=number: len(described) >= total)  # type: ignore[misc]
+            self.assertEqual(described, [1, 2][:number])
+            self.assertEqual(to_one.value().count(b'"cid"'), number)
+        self.until(lambda: to_one.disconnecting)
+        head, _, body = to_one.value().partition(b"\r\n\r\n")
+        self.assertEqual([each["cid"] for each in json.loads(body)["connections"]], [1, 2])
+        self.assertNotIn(b"content-length", head.lower())
+        gone.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
+        self.until(lambda: len(described) == 3)
+        self.leaves(gone)
+        self.network.settle(0.0)
+        self.assertEqual(described, [1, 2, 1])
+
+    def test_a_long_list_goes_in_chunks(self) -> None:
+        """What follows a long answer on the same connection is an answer as well."""
+        one, to_one = self.connects()
+        self.notes_descriptions()
+        one.dataReceived(b"GET /connz?callback=f HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n")
+        self.until(lambda: b"content-length" in to_one.value().lower())
+        head, _, rest = to_one.value().partition(b"\r\n\r\n")
+        self.assertIn(b"transfer-encoding: chunked", head.lower())
+        body = b""
+        while size := int((line := rest.partition(b"\r\n"))[0], 16):
+            body, rest = body + line[2][:size], line[2][size + 2 :]
+        self.assertEqual((body[:4], body[-3:]), (b"f({\n", b"\n})"))
+        self.assertEqual(len(json.loads(body[2:-1])["connections"]), 2)
+        self.assertEqual(json.loads(to_one.value().rpartition(b"\r\n\r\n")[2]), {"status": "ok"})
+
+    def test_who_does_not_read_a_long_list(self) -> None:
+        """Nothing more is described for whoever does not take what he has; then he is cut off."""
+        one, to_one = self.connects()
+        described = self.notes_descriptions()
+        one.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
+        for number in (1, 2):
+            self.fills(to_one)
+            self.network.settle(bounds.PAGE_STALLED_SECONDS - 0.1)
+            self.assertEqual((described, to_one.disconnected), ([1, 2][: number - 1], False))
+            self.fills(to_one, is_full=False)
+            self.until(lambda total=number: len(described) >= total)  # type: ignore[misc]
+        one, to_one = self.connects()
+        one.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
+        self.fills(to_one)
+        self.until(lambda: to_one.disconnected, bounds.PAGE_STALLED_SECONDS + 0.1)
+        self.assertEqual(described, [1, 2])
+
+    def fills(self, transport: StringTransport, *, is_full: bool = True) -> None:
+        """Let a connection have no room any more, or room again."""
+        producer = transport.producer
+        assert producer is not None
+        (producer.pauseProducing if is_full else producer.resumeProducing)()
+
+    def notes_descriptions(self) -> list[int]:
+        """Let a portion be one client; give the numbers of those that are described."""
         self.patch(bounds, "LISTED_PER_TURN", 1)
-        (one, to_one), (gone, to_gone) = self.connects(), self.connects()
         described: list[int] = []
         describe = monitor._connection
 
@@ -98,16 +156,7 @@ class MonitorTests(HarborTests):
             return describe(client, *rest)
 
         self.patch(monitor, "_connection", describes)
-        one.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
-        self.assertEqual((described, to_one.value()), ([1], b""))
-        self.until(lambda: to_one.value() != b"")
-        self.assertEqual(described, [1, 2])
-        body = to_one.value().partition(b"\r\n\r\n")[2]
-        self.assertEqual([each["cid"] for each in json.loads(body)["connections"]], [1, 2])
-        gone.dataReceived(b"GET /connz HTTP/1.1\r\n\r\n")
-        self.leaves(gone)
-        self.network.settle(0.0)
-        self.assertEqual((described, to_gone.value()), ([1, 2, 1], b""))
+        return described
 
     def facts(self, path: str) -> dict[str, Any]:
         """Ask for a page that is there."""
