@@ -51,6 +51,10 @@ CLOSED_REMEMBERED: Final = 10_000
 #: milliseconds.
 LISTED_PER_TURN: Final = 128
 
+#: Subscriptions that such a page looks at in one turn, to choose those that it describes: three
+#: milliseconds.
+LOOKED_AT_PER_TURN: Final = 1_024
+
 #: Who takes nothing of a page's next portion for so long is cut off: NATS's number for clients.
 PAGE_STALLED_SECONDS: Final = 10.0
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.web.server import Request, Site
 
+from atbus.nats import bounds
 from atbus.nats.accounts import NO_ACCOUNT
 from atbus.nats.browsers import refusal_of
 from atbus.nats.client import Client
@@ -26,7 +27,7 @@ from atbus.nats.monitor_links import (
     describe_peer,
     describe_route,
 )
-from atbus.nats.pages import Index, Listed, Page
+from atbus.nats.pages import Chosen, Content, Index, Listed, Page
 from atbus.nats.questions import (
     DETAIL,
     Arguments,
@@ -68,7 +69,7 @@ def monitor_site(gateway: Gateway) -> Site:
     :param gateway: What it is about.
     """
     monitor = Monitor(gateway)
-    pages: dict[bytes, Callable[[Arguments], dict[str, Any]]] = {
+    pages: dict[bytes, Callable[[Arguments], Content]] = {
         b"varz": monitor.varz,
         b"connz": monitor.connz,
         b"routez": monitor.routez,
@@ -222,19 +223,20 @@ class Monitor:
         gateway = self._gateway
         now = gateway.wall_seconds()
         subscriptions = read_subscriptions(arguments, has_details=True)
-        routes = [
-            describe_peer(each, now, gateway.node.wanted_by(each.id), subscriptions)
+        routes: list[Callable[[], dict[str, Any]]] = [
+            partial(describe_peer, each, now, gateway.node.wanted_by(each.id), subscriptions)
             for each in gateway.node.describe_peers()
         ]
         routes += [
-            describe_route(link, gateway.now, now, subscriptions) for link in self._members
+            partial(describe_route, link, gateway.now, now, subscriptions)
+            for link in self._members
         ]
         return {
             "server_id": gateway.identity.server_id,
             "server_name": gateway.identity.server_name,
             "now": write_time(now),
             "num_routes": len(routes),
-            "routes": routes,
+            "routes": Listed(routes, lambda describe: describe()),
         }
 
     @property
@@ -245,41 +247,52 @@ class Monitor:
         """The connections between leafs that take part, whoever has dialed."""
         gateway = self._gateway
         subscriptions = read_subscriptions(arguments)
-        leafs = [describe_leaf(link, subscriptions) for link in self._leafs]
+        leafs = self._leafs
         return {
             "server_id": gateway.identity.server_id,
             "now": write_time(gateway.wall_seconds()),
             "leafnodes": len(leafs),
-            "leafs": leafs,
+            "leafs": Listed(leafs, lambda link: describe_leaf(link, subscriptions)),
         }
 
-    def subsz(self, arguments: Arguments) -> dict[str, Any]:
+    def subsz(self, arguments: Arguments) -> Content:
         """The subscriptions; with ``test=SUBJECT`` those that would get something published."""
-        gateway = self._gateway
         (offset, limit), is_listed = read_range(arguments), read_subscriptions(arguments)
-        found = [
-            (client, subscription)
-            for client in gateway.clients.values()
-            for subscription in client.attached
-        ]
+        subject = arguments.get("test", "")
+        if subject and not is_literal(subject.encode(errors="replace")):
+            raise BadArgument(f"invalid test subject, must be valid publish subject: {subject}")
+        gateway = self._gateway
         content: dict[str, Any] = {
             "server_id": gateway.identity.server_id,
             "now": write_time(gateway.wall_seconds()),
-            "num_subscriptions": len(found),
+            "num_subscriptions": sum(len(client.attached) for client in gateway.clients.values()),
         }
-        subject = arguments.get("test", "")
-        if subject:
-            found = _matching(found, subject)
-        if subject or is_listed:
-            content |= {
-                "total": len(found),
-                "offset": offset,
-                "limit": limit,
-                "subscriptions_list": Listed(
-                    found[offset : offset + limit], lambda pair: _subscription(*pair)
-                ),
-            }
-        return content
+        if not subject and not is_listed:
+            return content
+        return self._list_subscriptions(content, subject, offset, limit)
+
+    def _list_subscriptions(
+        self, content: dict[str, Any], subject: str, offset: int, limit: int
+    ) -> Chosen:
+        """Choose those that are listed, in portions: there may be hundreds of thousands."""
+        found: list[tuple[Client, Subscription]] = []
+        is_wanted, looked_at = _selector(subject), 0
+        for client in list(self._gateway.clients.values()):
+            for each in list(client.attached):
+                if looked_at == bounds.LOOKED_AT_PER_TURN:
+                    looked_at = 0
+                    yield
+                looked_at += 1
+                if is_wanted(each):
+                    found.append((client, each))
+        return content | {
+            "total": len(found),
+            "offset": offset,
+            "limit": limit,
+            "subscriptions_list": Listed(
+                found[offset : offset + limit], lambda pair: _subscription(*pair)
+            ),
+        }
 
     def healthz(self, arguments: Arguments) -> dict[str, Any]:
         """Whether clients are served, and the node is up."""
@@ -292,18 +305,16 @@ class Monitor:
         return {"status": "unavailable", "error": why}
 
 
-def _matching(
-    found: list[tuple[Client, Subscription]], subject: str
-) -> list[tuple[Client, Subscription]]:
-    """Choose those who would get something published on a subject."""
-    if not is_literal(subject.encode(errors="replace")):
-        raise BadArgument(f"invalid test subject, must be valid publish subject: {subject}")
+def _selector(subject: str) -> Callable[[Subscription], bool]:
+    """Tell those who would get what is published on a subject; all, if there is none."""
+    if not subject:
+        return lambda _: True
     try:
         tokens = parse_subject(subject)
     except ValueError:
         # What is no subject of the bus nobody gets.
-        return []
-    return [pair for pair in found if matches(parse_pattern(pair[1].pattern), tokens)]
+        return lambda _: False
+    return lambda each: matches(parse_pattern(each.pattern), tokens)
 
 
 def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any]:
@@ -338,11 +349,10 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "account": _account(client),
     }
     if subscriptions == DETAIL:
-        facts["subscriptions_list_detail"] = [
-            _subscription(client, each) for each in client.attached
-        ]
+        detail = partial(_subscription, client)
+        facts["subscriptions_list_detail"] = Listed([*client.attached], detail)
     elif subscriptions:
-        facts["subscriptions_list"] = [each.pattern for each in client.attached]
+        facts["subscriptions_list"] = Listed([*client.attached], lambda each: each.pattern)
     return {name: value for name, value in facts.items() if value is not None}
 
 

@@ -6,10 +6,12 @@ Fields are those of nats-server, as far as they can be told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from atbus.nats import bounds
+from atbus.nats.pages import Listed
 from atbus.nats.questions import DETAIL
 from atbus.nats.times import duration, uptime, write_time
 from atbus.subjects.interest import Wanted
@@ -65,7 +67,7 @@ def describe_leafs(gateway: Gateway) -> dict[str, Any]:
 
 
 def describe_peer(
-    peer: PeerReport, now: float, wanted: Mapping[Wanted, int], subscriptions: str
+    peer: PeerReport, now: float, wanted: Iterable[Wanted], subscriptions: str
 ) -> dict[str, Any]:
     """
     Describe a link to another node; its number is the bus id, which stays when it is made anew.
@@ -114,7 +116,7 @@ def describe_route(
     address = link.transport.getPeer()
     age_seconds = now - link.started
     idle_seconds, rtt_seconds = now - link.heard_at, link.session.round_trip_seconds
-    wanted = {Wanted(subject, queue): weight for (subject, queue), weight in link.interests.items()}
+    wanted = (Wanted(subject, queue) for subject, queue in link.interests)
     facts = {
         "rid": link.number,
         "remote_id": link.server_id,
@@ -133,25 +135,25 @@ def describe_route(
         "out_msgs": link.out_messages,
         "in_bytes": link.in_bytes,
         "out_bytes": link.out_bytes,
-        "subscriptions": len(wanted),
+        "subscriptions": len(link.interests),
         "compression": "off",
     }
     found = {name: value for name, value in facts.items() if value is not None}
     return found | _wanted(wanted, subscriptions, link.number)
 
 
-def _wanted(wanted: Mapping[Wanted, int], subscriptions: str, number: int) -> dict[str, Any]:
+def _wanted(wanted: Iterable[Wanted], subscriptions: str, number: int) -> dict[str, Any]:
     """List what a neighbor wants, as far as it was asked for."""
     if subscriptions == DETAIL:
-        details = [
-            {"subject": each.pattern, "cid": number}
-            | ({"qgroup": each.queue} if each.queue else {})
-            for each in wanted
-        ]
-        return {"subscriptions_list_detail": details}
+        return {"subscriptions_list_detail": Listed([*wanted], partial(_detail, number))}
     if subscriptions:
-        return {"subscriptions_list": [each.pattern for each in wanted]}
+        return {"subscriptions_list": Listed([*wanted], lambda each: each.pattern)}
     return {}
+
+
+def _detail(number: int, wanted: Wanted) -> dict[str, Any]:
+    group = {"qgroup": wanted.queue} if wanted.queue else {}
+    return {"subject": wanted.pattern, "cid": number} | group
 
 
 def describe_leaf(link: LeafLink, subscriptions: str) -> dict[str, Any]:
@@ -179,5 +181,5 @@ def describe_leaf(link: LeafLink, subscriptions: str) -> dict[str, Any]:
         "compression": "off",
     }
     if subscriptions:
-        content["subscriptions_list"] = [subject for subject, _ in link.interests]
+        content["subscriptions_list"] = Listed([*link.interests], lambda each: each[0])
     return content

@@ -7,7 +7,7 @@ nobody waiting, and who does not read what he has asked for costs no more than o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -29,14 +29,22 @@ _END: Final = object()
 @attrs.frozen
 class Listed:
     """
-    A list of a page.
+    A list of a page, or of an entry of another list.
 
     :param items: What is in it.
-    :param describe: Makes of one what is written, when it is written.
+    :param describe: Makes of one what is written, when it is written: an entry, whose lists stand
+        behind everything else that it has, or text.
     """
 
     items: Sequence[Any]
     describe: Callable[[Any], Any]
+
+
+Chosen = Generator[None, None, Mapping[str, Any]]
+"""The content of a page whose entries are chosen in turns of the reactor, a portion in each."""
+
+Content = Mapping[str, Any] | Chosen
+"""What a page tells, by its names."""
 
 
 class Nowhere(Resource):
@@ -108,7 +116,7 @@ class Page(Resource):
         reactor: IReactorTime,
         refusal_of: Callable[[Request], str | None],
         note_request: Callable[[], None],
-        page: Callable[[Arguments], Mapping[str, Any]],
+        page: Callable[[Arguments], Content],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._reactor = reactor
@@ -138,13 +146,17 @@ class Page(Resource):
         except BadArgument as fault:
             request.setResponseCode(400)
             return str(fault).encode()
-        if content.get("status") == "unavailable":
+        if isinstance(content, Mapping) and content.get("status") == "unavailable":
             request.setResponseCode(503)
         callback = arguments.get("callback", "")
         if not callback.replace(".", "").replace("_", "").isalnum():
             callback = ""
         _Writing(self._reactor, request, content, callback).go_on()
         return NOT_DONE_YET
+
+
+def _lists_of(entry: Mapping[str, Any]) -> dict[str, Listed]:
+    return {name: value for name, value in entry.items() if isinstance(value, Listed)}
 
 
 @implementer(IPushProducer)
@@ -161,7 +173,7 @@ class _Writing:
     """
 
     def __init__(
-        self, reactor: IReactorTime, request: Request, content: Mapping[str, Any], callback: str
+        self, reactor: IReactorTime, request: Request, content: Content, callback: str
     ) -> None:
         self._reactor = reactor
         self._request = request
@@ -171,6 +183,7 @@ class _Writing:
         self._turn: IDelayedCall | None = None
         self._is_paused = False
         self._is_long = False
+        self._written = 0
         request.setHeader("content-type", f"application/{'javascript' if callback else 'json'}")
         request.notifyFinish().addErrback(self._stop)
 
@@ -183,10 +196,11 @@ class _Writing:
         if not is_more:
             self._end(body)
             return
-        if not self._is_long:
-            self._is_long = True
-            self._request.registerProducer(self, True)
-        self._request.write(body)
+        if body:
+            if not self._is_long:
+                self._is_long = True
+                self._request.registerProducer(self, True)
+            self._request.write(body)
         if not self._is_paused:
             self._turn = self._reactor.callLater(0, self.go_on)
 
@@ -216,9 +230,11 @@ class _Writing:
         """Write no more: nobody hears it."""
         self._cancel()
 
-    def _write(self, content: Mapping[str, Any]) -> Iterator[None]:
+    def _write(self, content: Content) -> Iterator[None]:
         """Write the content, an entry of a list in each line; stop behind each portion."""
-        add, written = self._texts.append, 0
+        if not isinstance(content, Mapping):
+            content = yield from content
+        add = self._texts.append
         if self._callback:
             add(f"{self._callback}(")
         opening = "{\n  "
@@ -232,16 +248,30 @@ class _Writing:
                 # To choose and to sort so many has taken a turn of its own.
                 yield
             # Without indentation: that costs four times as much as the rest.
-            before = "[\n    "
-            for item in value.items:
-                if written == bounds.LISTED_PER_TURN:
-                    written = 0
-                    yield
-                written += 1
-                add(before + json.dumps(value.describe(item)))
-                before = ",\n    "
-            add("\n  ]" if value.items else "[]")
+            yield from self._write_list(value, "\n    ", "\n  ")
         add("\n})" if self._callback else "\n}")
+
+    def _write_list(self, listed: Listed, before: str, behind: str) -> Iterator[None]:
+        add, opening = self._texts.append, f"[{before}"
+        for item in listed.items:
+            if self._written == bounds.LISTED_PER_TURN:
+                self._written = 0
+                yield
+            self._written += 1
+            add(opening)
+            opening = f",{before}"
+            entry = listed.describe(item)
+            lists = {} if isinstance(entry, str) else _lists_of(entry)
+            if not lists:
+                add(json.dumps(entry))
+                continue
+            rest = {name: value for name, value in entry.items() if name not in lists}
+            add(json.dumps(rest)[: -len("}")])
+            for name, value in lists.items():
+                add(f", {json.dumps(name)}: ")
+                yield from self._write_list(value, "", "")
+            add("}")
+        add(f"{behind}]" if listed.items else "[]")
 
     def _give_up(self) -> None:
         self._turn = None

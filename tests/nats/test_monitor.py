@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from atbus.nats import bounds, monitor
+from atbus.nats import bounds, monitor, pages
 from atbus.nats.gateway import Gateway
 from atbus.nats.times import duration, uptime
 from tests.nats.harbor import HarborTests
@@ -121,6 +121,38 @@ class MonitorTests(HarborTests):
         self.assertEqual((body[:4], body[-3:]), (b"f({\n", b"\n})"))
         self.assertEqual(len(json.loads(body[2:-1])["connections"]), 2)
         self.assertEqual(json.loads(to_one.value().rpartition(b"\r\n\r\n")[2]), {"status": "ok"})
+
+    def test_many_subscriptions(self) -> None:
+        """Those of one client are written, and looked through, in as many turns as it takes."""
+        self.first.says(b"".join(b"SUB b.%d %d\r\n" % (n, n + 10) for n in range(5)) + b"PING\r\n")
+        self.patch(bounds, "LISTED_PER_TURN", 2)
+        self.patch(bounds, "LOOKED_AT_PER_TURN", 2)
+        names = ["a.*", *(f"b.{n}" for n in range(5))]
+
+        def written(question: bytes) -> list[int]:
+            """Ask; give how many of the new ones are in the answer, after each of its turns."""
+            one, to_one = self.connects()
+            counts: list[int] = []
+            go_on = pages._Writing.go_on
+
+            def counted(writing: pages._Writing) -> None:
+                go_on(writing)
+                counts.append(to_one.value().count(b'"b.'))
+
+            patched = self.patch(pages._Writing, "go_on", counted)
+            one.dataReceived(b"GET %b HTTP/1.0\r\n\r\n" % question)
+            self.until(lambda: to_one.disconnecting)
+            patched.restore()
+            return counts
+
+        # The first turn has the client itself as well, and that of "a.*".
+        self.assertEqual(written(b"/connz?cid=1&subs=1"), [0, 2, 4, 5])
+        found = self.facts("/connz?cid=1&subs=1")["connections"][0]["subscriptions_list"]
+        self.assertEqual(found, names)
+        found = self.facts("/connz?cid=1&subs=detail")["connections"][0]
+        self.assertEqual([each["subject"] for each in found["subscriptions_list_detail"]], names)
+        self.assertEqual(written(b"/subsz?subs=1&offset=1&limit=4"), [0, 0, 0, 2, 4])
+        self.assertEqual(self.facts("/subsz?subs=1&test=b.3")["total"], 1)
 
     def test_who_does_not_read_a_long_list(self) -> None:
         """Nothing more is described for whoever does not take what he has; then he is cut off."""
