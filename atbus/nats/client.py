@@ -273,7 +273,7 @@ class Client:
         except SubjectError:
             # Too long only with what stands before it.
             self.session.subscriptions.pop(subscription.sid, None)
-            self.send(unsubscribable(subscription.raw_pattern, subscription.queue))
+            self.send(unsubscribable(subscription.raw_pattern, subscription.queue.encode()))
 
     def _acceptance(self, subscription: Subscription) -> Callable[[Publication], bool] | None:
         """Give what is to be asked before each delivery; None when there is nothing to ask."""

@@ -42,7 +42,6 @@ from atbus.nats.grammar import (
     PublishRun,
     Subscribe,
     Unsubscribe,
-    break_long,
 )
 from atbus.nats.raw_subjects import (
     is_answer_of_servers,
@@ -93,7 +92,9 @@ class Session:
         self._judge = judge
         self._allows = allows
         self._grammar = Grammar(
-            terms.payload_bytes_max, terms.line_bytes_max, awaits_connect=terms.needs_login
+            *(terms.payload_bytes_max, terms.line_bytes_max),
+            awaits_connect=terms.needs_login,
+            knows_headers=self.options.headers,
         )
         #: What it may do.
         self.rights = Rights()
@@ -178,8 +179,7 @@ class Session:
         if self.closed:
             return
         effects: list[Effect] = []
-        operations = self._grammar.feed(data)
-        for operation in operations:
+        for operation in self._grammar.feed(data):
             goes = False
             if type(operation) is Publish:
                 self.heard_at = now
@@ -189,8 +189,6 @@ class Session:
                 goes = self._publish_run(operation, now, effects)
             else:
                 self._obey(operation, now, effects)
-                if type(operation) is Connect:
-                    break_long(operations, self._grammar.payload_bytes_max)
             if effects:
                 yield from effects
                 effects.clear()
@@ -212,9 +210,6 @@ class Session:
         counts.in_messages += 1
         counts.in_bytes += len(payload)
         if header is not None:
-            if not options.headers:
-                self._close(Fault.MALFORMED, effects)
-                return False
             counts.in_bytes += len(header)
         if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
@@ -270,7 +265,9 @@ class Session:
                 if self.round_trip_seconds is None:
                     self.round_trip_seconds = now - self._opened_at
                 self._connect(operation, effects)
-            case Broken():
+            case Broken(subject=subject):
+                if subject is not None and self.options.pedantic and not is_literal(subject):
+                    effects.append(Write(error_line("Invalid Publish Subject")))
                 self._close(operation.fault, effects)
 
     def _answer_ping(self, effects: list[Effect]) -> None:
@@ -301,6 +298,7 @@ class Session:
             self._close(Fault.MALFORMED, effects)
             return
         self.options = options
+        self._grammar.knows_headers = options.headers
         self._login_until = None
         user = self._judge(options)
         if not isinstance(user, User) or options.account or options.new_account:
@@ -341,14 +339,14 @@ class Session:
         queue = operation.queue.decode(errors="replace")
         may = self.rights.permissions.may_subscribe(pattern, queue)
         if not (may and self._allows(pattern)):
-            effects.append(Write(error_line(violation(operation.subject, queue))))
+            effects.append(Write(error_line(violation(operation.subject, operation.queue))))
             return
         if not self._limits.allow_another(len(self.subscriptions)):
             effects.append(Write(error_line("maximum subscriptions exceeded")))
             return
         if operation.sid not in self.subscriptions:
             if not is_subscribable(operation.subject, operation.queue):
-                effects.append(Write(unsubscribable(operation.subject, queue)))
+                effects.append(Write(unsubscribable(operation.subject, operation.queue)))
                 return
             subscription = Subscription(operation.sid, pattern, queue, operation.subject)
             self.subscriptions[operation.sid] = subscription
