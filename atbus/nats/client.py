@@ -159,14 +159,16 @@ class Client:
 
     def received(self, data: bytes) -> None:
         """Take what came, and send what it brought about, to whoever it is."""
-        if self._has_rest:
+        if self._has_rest or self.session.is_waiting:
             self._behind.append(data)
         else:
             self._take(data)
 
     @property
     def _has_rest(self) -> bool:
-        return self.session.is_unread or (bool(self._behind) and not self.session.closed)
+        session = self.session
+        is_behind = bool(self._behind) and not session.closed and not session.is_waiting
+        return session.is_unread or is_behind
 
     def _take(self, data: bytes) -> None:
         """Deal with what came, or with what there is time for."""
@@ -186,6 +188,8 @@ class Client:
             self._read_later(bounds.STALL_SECONDS)
         if self._has_rest:
             self._read_later(0)
+        elif session.is_waiting:
+            self._wire.pause_reading()
 
     def _next_behind(self) -> bytes:
         """Give what comes next, nothing as long as the session has something unread."""
@@ -241,6 +245,16 @@ class Client:
             self.refuse(verdict)
         else:
             self._perform(self.session.become_now(verdict))
+
+    def decided(self, verdict: User | Fault | None) -> None:
+        """
+        Go on with what it has said behind CONNECT, now that it is known who it is.
+
+        :param verdict: As for `Session.decide`.
+        """
+        self._perform(self.session.decide(verdict))
+        if self._pause is None:
+            self._go_on()
 
     def take_account(self) -> None:
         """Use the subjects of the account of which the client is now."""
@@ -405,7 +419,7 @@ class Client:
         self._pause = None
         if self._has_rest:
             self._take(self._next_behind())
-        if self._pause is None:
+        if self._pause is None and not self.session.is_waiting:
             self._wire.resume_reading()
 
     # The end.

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from atbus.nats.authentication import User
+from atbus.nats.authentication import Unproven, User
 from atbus.nats.connect_options import ConnectOptions, read_connect
 from atbus.nats.effects import (
     Attach,
@@ -67,14 +67,15 @@ class Session:
     One client.
 
     :param terms: What holds for it.
-    :param judge: Says as whom a client with these options is let in, or what it is told.
+    :param judge: Says as whom a client with these options is let in, or what it is told; or that
+        this is not known yet, and will be said to `decide`.
     :param allows: Says whether anybody may subscribe to a pattern here, whoever he is.
     """
 
     def __init__(
         self,
         terms: Terms,
-        judge: Callable[[ConnectOptions], User | Fault | None],
+        judge: Callable[[ConnectOptions], User | Unproven | Fault | None],
         allows: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.options = ConnectOptions()
@@ -88,6 +89,8 @@ class Session:
         self.heard_at = 0.0
         self.connected = False
         self.closed = False
+        #: Whether it has said who it is, and that is not decided; until then nothing is received.
+        self.is_waiting = False
         self._terms = terms
         self._judge = judge
         self._allows = allows
@@ -125,7 +128,7 @@ class Session:
     @property
     def is_unread(self) -> bool:
         """Whether `receive` has left something; it goes on when it is called again."""
-        return self._grammar.is_unread and not self.closed
+        return self._grammar.is_unread and not self.closed and not self.is_waiting
 
     @property
     def deadline(self) -> float | None:
@@ -154,7 +157,9 @@ class Session:
             self._close(Fault.AUTHENTICATION_EXPIRED, effects)
         elif now >= self._next_ping:
             self._next_ping = now + self._terms.ping_seconds
-            if not self._is_measured or now - self.heard_at >= self._terms.ping_seconds:
+            is_due = not self._is_measured or now - self.heard_at >= self._terms.ping_seconds
+            # Who waits is not read, so its answer would not be either.
+            if is_due and not self.is_waiting:
                 self._ping(now, effects)
         return effects
 
@@ -300,7 +305,26 @@ class Session:
         self.options = options
         self._grammar.knows_headers = options.headers
         self._login_until = None
-        user = self._judge(options)
+        verdict = self._judge(options)
+        if isinstance(verdict, Unproven):
+            self.is_waiting = True
+        else:
+            self._admit(verdict, effects)
+
+    def decide(self, verdict: User | Fault | None) -> list[Effect]:
+        """
+        Go on, now that it is known who the client is.
+
+        :param verdict: As whom it is let in, or what it is told; None for the usual.
+        """
+        effects: list[Effect] = []
+        if self.is_waiting and not self.closed:
+            self._admit(verdict, effects)
+        self.is_waiting = False
+        return effects
+
+    def _admit(self, user: User | Fault | None, effects: list[Effect]) -> None:
+        options = self.options
         if not isinstance(user, User) or options.account or options.new_account:
             self._close(user if isinstance(user, Fault) else Fault.NOT_AUTHORIZED, effects)
             return
