@@ -31,7 +31,7 @@ def is_right(shown: str, hashed: str) -> bool:
     # Each letter between the first two signs means the same to servers; not to everybody else.
     salted = f"$2b${hashed.split('$', 2)[2]}".encode()
     password = shown.encode(errors="replace")[: bounds.HASHED_BYTES]
-    return bcrypt.checkpw(password, salted)
+    return bool(bcrypt.checkpw(password, salted))
 
 
 class Hashes:

@@ -32,7 +32,7 @@ from atbus.nats.questions import (
     Arguments,
     BadArgument,
     read_flag,
-    read_number,
+    read_id,
     read_range,
     read_subscriptions,
 )
@@ -80,7 +80,8 @@ def monitor_site(gateway: Gateway) -> Site:
     root = Index(monitor.refusal_of, partial(monitor.note_request, ""), _TITLES)
     for name, page in pages.items():
         note = partial(monitor.note_request, name.decode())
-        root.putChild(name, Page(gateway.reactor, monitor.refusal_of, note, page))
+        given = (gateway.reactor, monitor.refusal_of, note, page)
+        root.putChild(name, Page(*given, is_short=name == b"healthz"))
     return QuietSite(root, gateway.reactor)
 
 
@@ -177,14 +178,12 @@ class Monitor:
         read_flag(arguments, "auth")
         chosen: list[Client] = []
         if state not in ("open", "closed", "any", "all"):
-            raise BadArgument(f"Invalid state {state!r}")
+            raise BadArgument(f"Error decoding state for {arguments['state']}")
         if state != "closed":
             chosen += gateway.clients.values()
         if state != "open":
             chosen += gateway.closed
-        number = read_number(arguments, "cid")
-        if number < 0:
-            raise BadArgument(f"Error decoding cid: {number}")
+        number = read_id(arguments, "cid")
         account, user = arguments.get("acc", ""), arguments.get("user", "")
         if account:
             chosen = [each for each in chosen if _account(each) == account]
@@ -271,14 +270,10 @@ class Monitor:
         if subject:
             found = _matching(found, subject)
         if subject or is_listed:
-            content |= {
-                "total": len(found),
-                "offset": offset,
-                "limit": limit,
-                "subscriptions_list": Listed(
-                    found[offset : offset + limit], lambda pair: _subscription(*pair)
-                ),
-            }
+            content |= {"total": len(found), "offset": offset, "limit": limit}
+            listed = found[offset : offset + limit]
+            if listed:
+                content["subscriptions_list"] = Listed(listed, lambda pair: _subscription(*pair))
         return content
 
     def healthz(self, arguments: Arguments) -> dict[str, Any]:
@@ -337,11 +332,11 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "authorized_user": _user(client) or None,
         "account": _account(client),
     }
-    if subscriptions == DETAIL:
+    if subscriptions == DETAIL and client.attached:
         facts["subscriptions_list_detail"] = [
             _subscription(client, each) for each in client.attached
         ]
-    elif subscriptions:
+    elif subscriptions and client.attached:
         facts["subscriptions_list"] = [each.pattern for each in client.attached]
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -385,5 +380,5 @@ def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
         "rtt": lambda each: -(each.session.round_trip_seconds or 0.0),
     }
     if by not in keys:
-        raise BadArgument(f'Invalid sorting option: "{by}"')
+        raise BadArgument(f"invalid sorting option: {by}")
     return sorted(clients, key=keys[by])

@@ -40,7 +40,9 @@ QUESTIONS = {
         *("user=", "user=x", "user=x&limit=1", "acc=", "acc=x", "acc=$G", "acc=$G&user=x"),
         *("mqtt_client=", "mqtt_client=x", "mqtt_client=x&state=closed", "cid=999"),
         *("cid=999&limit=7", "cid=999&offset=1", "cid=999&state=any", "cid=999&acc=$G"),
-        *("cid=999&user=x&acc=x", "user=x&acc=$G&offset=1"),
+        *("cid=999&user=x&acc=x", "user=x&acc=$G&offset=1", "cid=%2B5", f"cid={2**64}"),
+        *(f"cid={2**64 - 1}", f"limit={10**30}", f"limit=-{10**30}", "limit=" + "0" * 30 + "1"),
+        *("subs=%22%5C", "subs=%C3%A4%00", "sort=%22", "state=%22X", "subs=1&limit=1", "subs=1"),
     ),
     "/subsz": (
         *("subs=x", "subs=detail", "subs=tRue", "subs=0", "limit=x", "limit=-1", "limit=1.5"),
@@ -58,6 +60,11 @@ PATHS = (
     *("/", "/?x", "/varz", "/varz?", "/varz/", "/varz/x", "/connz/?cid=1", "/healthz/", "/VARZ"),
     *("/x", "/x/y", "/index.html", "/varz%2F", "/%76arz"),
 )
+#: What a gateway tells of each client, and a server when it is asked with ``auth``; and what it has
+#: not measured yet.
+TELLS_MORE = {"account", "authorized_user", "rtt", "nkey", "name_tag"}
+#: How somebody may ask, but for who he is.
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO")
 #: What says who it is, and when.
 DIFFERENT = {"cid", "port", "start", "last_activity", "uptime", "idle", "rtt", "stop"}
 #: What a server counts in that has written its last words or has not.
@@ -92,11 +99,13 @@ async def asks(reactor: Any, port: int, page: str) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
-async def page_at(reactor: Any, port: int, page: str) -> tuple[int, bytes]:
+async def page_at(
+    reactor: Any, port: int, page: str, method: str = "GET"
+) -> tuple[int, bytes]:
     """Ask for a page; give the status and the text of the answer."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
     talker: Talker = await connectProtocol(endpoint, Talker(reactor))
-    talker.says(f"GET {page} HTTP/1.0\r\n\r\n".encode())
+    talker.says(f"{method} {page} HTTP/1.0\r\n\r\n".encode())
     head, _, body = (await talker.hears(b"<EOF>")).partition(b"\r\n\r\n")
     told = re.match(rb"HTTP/1\.\d (\d+) ", head)
     assert told is not None, head
@@ -166,6 +175,14 @@ class MonitorTests(SocketCase):
                     assert monitor is not None
                     answers.append(await self.answer(monitor[1], f"{page}?{each}"))
                 self.assertEqual(answers[1:], answers[:1] * 2, f"{page}?{each}")
+        for each in ("/varz", "/connz?limit=x", "/none"):
+            for method in METHODS:
+                answers = []
+                for _, monitor in places:
+                    assert monitor is not None
+                    asked = (monitor[1], each, method)
+                    answers.append((await page_at(self.reactor, *asked))[0])
+                self.assertEqual(answers[1:], answers[:1] * 2, (method, each))
         for each in PATHS:
             answers = []
             for _, monitor in places:
@@ -175,12 +192,18 @@ class MonitorTests(SocketCase):
             self.assertEqual(answers[1:], answers[:1] * 2, each)
 
     async def answer(self, port: int, question: str) -> tuple[int, list[Any]]:
-        """Ask; give the status, and of a list of clients which part it is."""
+        """Ask; give the status and the text, of a list of clients which part it is and its rows."""
         status, body = await page_at(self.reactor, port, question)
-        if status != HTTPStatus.OK or not question.startswith("/connz"):
+        if status != HTTPStatus.OK:
+            return status, [body]
+        if question.startswith("/healthz"):
+            return status, [body]
+        if not question.startswith("/connz"):
             return status, []
         content = json.loads(body)
-        return status, [content[each] for each in ("offset", "limit", "num_connections", "total")]
+        rows = [sorted(each.keys() - TELLS_MORE) for each in content["connections"] or []]
+        part = [content[each] for each in ("offset", "limit", "num_connections", "total")]
+        return status, [*part, rows]
 
     async def tells(self, port: int, monitor: int) -> dict[str, dict[str, Any]]:
         """Let three clients come, of which one goes; ask for all pages."""
@@ -234,6 +257,11 @@ class LinksOfDebianTests(BridgeCase):
         monitor = gateway.address("monitor")
         assert monitor is not None
         page = (DOCS / "reference/nats.rst").read_text()
+
+        # A server has some of its own always.
+        own = await self.client(self.port_of(gateway))
+        own.says(b"SUB own 1\r\nPING\r\n")
+        await own.hears(b"PONG\r\n")
 
         def unsaid(theirs: dict[str, Any], ours: dict[str, Any]) -> set[str]:
             missing = {each for each in theirs.keys() - ours.keys() if f"``{each}``" not in page}

@@ -102,7 +102,7 @@ class JoinTests(TypedCase):
         need(shutil.which("curl"), "curl")
         shown = json.loads(await self.does("curl -s 'http://127.0.0.1:8222/connz?subs=1'"))
         return {
-            each.get("authorized_user", ""): each["subscriptions_list"]
+            each.get("authorized_user", ""): each.get("subscriptions_list", [])
             for each in shown["connections"]
         }
 
