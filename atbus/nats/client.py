@@ -111,8 +111,11 @@ class Client:
         #: How its subjects are called on the bus.
         self.names = gateway.names_of("")
         self._gateway = gateway
-        # On the gateway's clock: when it began, and when something came last.
-        self._began = self._heard = gateway.now
+        # On the gateway's clock: when it began, and when it was active last. How much has been
+        # noted of what it did, and of what it got.
+        self._began = self._active = gateway.now
+        self._noted_acts = self._noted_deliveries = 0
+        self._changes = 0
         self._wire = wire
         self._out: list[bytes | memoryview] = []
         self._is_dirty = False
@@ -137,8 +140,8 @@ class Client:
 
     @property
     def active(self) -> float:
-        """When something came last, seconds since 1970."""
-        return self.started + self._heard - self._began
+        """When it published, subscribed or got something last; seconds since 1970."""
+        return self.started + self._active - self._began
 
     @property
     def taken_bytes(self) -> int:
@@ -173,7 +176,7 @@ class Client:
     def _take(self, data: bytes) -> None:
         """Deal with what came, or with what there is time for."""
         gateway, session = self._gateway, self.session
-        self._heard = now = gateway.seconds()
+        now = gateway.seconds()
         gateway.is_arriving = True
         try:
             self._perform(session.receive(data, now))
@@ -182,6 +185,9 @@ class Client:
         finally:
             gateway.is_arriving = False
             gateway.flush()
+        acts = session.counts.in_messages + self._changes
+        if acts != self._noted_acts:
+            self._noted_acts, self._active = acts, now
         if gateway.is_stalled:
             # Some of its subscribers are behind.
             gateway.is_stalled = False
@@ -275,6 +281,7 @@ class Client:
     # Subscriptions.
 
     def _attach(self, subscription: Subscription) -> None:
+        self._changes += 1
         try:
             self.attached[subscription] = self._gateway.node.subscribe(
                 self.names.prefix + subscription.pattern,
@@ -311,6 +318,7 @@ class Client:
     def _detach(self, subscription: Subscription) -> None:
         attached = self.attached.pop(subscription, None)
         if attached is not None:
+            self._changes += not self.session.closed
             attached.unsubscribe()
 
     def _deliver(self, subscription: Subscription, publication: Publication) -> None:
@@ -374,6 +382,9 @@ class Client:
     def flush(self) -> None:
         """Write what waits, as far as the transport takes it."""
         self._is_dirty = False
+        delivered = self.session.counts.out_messages
+        if delivered != self._noted_deliveries:
+            self._noted_deliveries, self._active = delivered, self._gateway.now
         while self._out and not self._is_held and self.stopped is None:
             self._wire.write(self._next_piece())
         if self._is_closing and not self._out and not self._is_closed:

@@ -188,7 +188,7 @@ class Logins:
             self._refuse(client, "its credentials are not good any more")
             return Fault.NOT_AUTHORIZED
         self._refuse(client, "its user is gone, or of another account")
-        return Fault.CLIENT_ERROR
+        return Fault.USER_GONE
 
     def _refuse(self, client: Client, why: str) -> None:
         self._log.warn(

@@ -198,11 +198,11 @@ class Monitor:
         by = arguments.get("sort", "") or "cid"
         if by in ("stop", "reason") and state != "closed":
             raise BadArgument(f"sort by {by} only valid on closed connections")
-        chosen = _sorted(chosen, by)
+        now = gateway.wall_seconds()
+        chosen = _sorted(chosen, by, now)
         offset, limit = read_range(arguments)
         limit = 1 if number else limit
         page = chosen[offset : offset + limit]
-        now = gateway.wall_seconds()
         return {
             "server_id": gateway.identity.server_id,
             "now": write_time(now),
@@ -362,7 +362,7 @@ def _account(client: Client) -> str:
     return client.names.account or NO_ACCOUNT
 
 
-def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
+def _sorted(clients: Iterable[Client], by: str, now: float) -> list[Client]:
     keys: dict[str, Callable[[Client], float | str]] = {
         "cid": lambda each: each.number,
         "start": lambda each: each.number,
@@ -374,8 +374,8 @@ def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
         "bytes_from": lambda each: -each.session.counts.in_bytes,
         "last": lambda each: -each.active,
         "idle": lambda each: each.active,
-        "uptime": lambda each: each.started,
-        "stop": lambda each: each.stopped or 0.0,
+        "uptime": lambda each: (each.stopped or now) - each.started,
+        "stop": lambda each: -(each.stopped or 0.0),
         "reason": lambda each: each.reason.value if each.reason else "",
         "rtt": lambda each: -(each.session.round_trip_seconds or 0.0),
     }

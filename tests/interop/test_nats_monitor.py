@@ -65,6 +65,20 @@ PATHS = (
 TELLS_MORE = {"account", "authorized_user", "rtt", "nkey", "name_tag"}
 #: How somebody may ask, but for who he is.
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO")
+#: How a connection may end that is not open to somebody.
+ENDINGS = (
+    *(b"-ERR x\r\n", b"PUB a x\r\n", b"FOO\r\n", b"PUB a 2000000\r\n", b"INFO x\r\n"),
+    *(b"SUB " + b"a" * 5000 + b"\r\n", b'CONNECT {"protocol":7}\r\n', b"HPUB a 0 0\r\n"),
+    *(b'CONNECT {"no_responders":true}\r\n', b'CONNECT {"account":"x"}\r\n', b"PUB a 1\r\nxx"),
+    *(b"UNSUB 1 2 3\r\n", b"CONNECT {bad\r\n", b"SUB a\r\n"),
+)
+#: What is not the same by chance.
+ORDERS = (
+    *(f"sort={each}" for each in ("cid", "start", "subs", "msgs_to", "msgs_from", "bytes_to")),
+    *(f"sort={each}" for each in ("bytes_from", "last", "uptime")),
+    *(f"state=closed&sort={each}" for each in ("cid", "start", "stop", "reason")),
+    *("state=any&sort=cid", "state=any&sort=start", "state=closed", "state=all"),
+)
 #: What says who it is, and when.
 DIFFERENT = {"cid", "port", "start", "last_activity", "uptime", "idle", "rtt", "stop"}
 #: What a server counts in that has written its last words or has not.
@@ -177,12 +191,12 @@ class MonitorTests(SocketCase):
                 self.assertEqual(answers[1:], answers[:1] * 2, f"{page}?{each}")
         for each in ("/varz", "/connz?limit=x", "/none"):
             for method in METHODS:
-                answers = []
+                statuses = []
                 for _, monitor in places:
                     assert monitor is not None
                     asked = (monitor[1], each, method)
-                    answers.append((await page_at(self.reactor, *asked))[0])
-                self.assertEqual(answers[1:], answers[:1] * 2, (method, each))
+                    statuses.append((await page_at(self.reactor, *asked))[0])
+                self.assertEqual(statuses[1:], statuses[:1] * 2, (method, each))
         for each in PATHS:
             answers = []
             for _, monitor in places:
@@ -190,6 +204,60 @@ class MonitorTests(SocketCase):
                 status, body = await page_at(self.reactor, monitor[1], each)
                 answers.append((status, [] if status == HTTPStatus.OK else [body]))
             self.assertEqual(answers[1:], answers[:1] * 2, each)
+
+    def test_orders_and_reasons(self) -> Deferred[None]:
+        """Lists have the same order, and connections that ended the same reasons, at all three."""
+        for binary in (BINARY, NEWER_BINARY):
+            require_nats_server(binary)
+        return Deferred.fromCoroutine(self.orders_and_reasons())
+
+    async def orders_and_reasons(self) -> None:
+        gateway = await self.gateway(monitor="127.0.0.1:0")
+        ours, monitor = gateway.address(), gateway.address("monitor")
+        assert ours is not None
+        assert monitor is not None
+        told = [await self.orders(ours[1], monitor[1])]
+        for binary in (BINARY, NEWER_BINARY):
+            server = NatsServer("-m", "-1", binary=binary)
+            server.start()
+            self.addCleanup(server.stop)
+            told.append(await self.orders(server.port, server.monitor_port))
+        for question, answer in told[0].items():
+            self.assertEqual([each[question] for each in told[1:]], [answer] * 2, question)
+
+    async def orders(self, port: int, monitor: int) -> dict[str, list[Any]]:
+        """Let clients come, do more or less, and go; give the lists of them, by the question."""
+        for number, ending in enumerate(ENDINGS):
+            talker = await self.talker(port)
+            await talker.hears(b" \r\n")
+            talker.says(b'CONNECT {"verbose":false,"name":"%d"}\r\n' % number + ending)
+            await talker.hears(b"<EOF>")
+            while len((await asks(self.reactor, monitor, CLOSED))["connections"]) <= number:
+                await deferLater(self.reactor, 0.02, lambda: None)
+        talkers = []
+        for name in b"xyz":
+            talkers.append(await self.talker(port))
+            await talkers[-1].hears(b" \r\n")
+            talkers[-1].says(b'CONNECT {"verbose":false,"name":"%c"}\r\nPING\r\n' % name)
+            await talkers[-1].hears(b"PONG\r\n")
+        x, y, z = talkers
+        for talker, said in (
+            (x, b"SUB a 1\r\nSUB b 2\r\n"), (z, b"SUB b 1\r\n"),
+            (y, 5 * b"PUB none 9\r\n123456789\r\n"), (z, 2 * b"PUB a 1\r\n1\r\n"),
+            (y, b"PUB b 1\r\n1\r\n"), (x, b""),
+            # The last thing that x gets is later than what y does, but for its PING.
+            (y, b"PUB none 1\r\n1\r\n"), (z, b"PUB a 1\r\n1\r\n"),
+            (z, b"PUB none 1\r\n1\r\n"), (y, b""),
+        ):
+            talker.says(said + b"PING\r\n")
+            await talker.hears(b"PONG\r\n")
+        found: dict[str, list[Any]] = {}
+        for question in ORDERS:
+            rows = (await asks(self.reactor, monitor, f"/connz?{question}"))["connections"]
+            # Several have one reason.
+            name = "reason" if question.endswith("reason") else "name"
+            found[question] = [(row.get(name), row.get("reason")) for row in rows]
+        return found
 
     async def answer(self, port: int, question: str) -> tuple[int, list[Any]]:
         """Ask; give the status and the text, of a list of clients which part it is and its rows."""

@@ -16,6 +16,8 @@ from atbus.nats.times import duration, uptime
 from tests.nats.harbor import HarborTests
 from tests.nats.transcripts import QUIET
 
+CONNECT = b'CONNECT {"verbose":false}\r\n'
+
 
 class MonitorTests(HarborTests):
     """Questions to a gateway with two clients."""
@@ -172,9 +174,9 @@ class MonitorTests(HarborTests):
             ("//varz", "/varz"), ("/x/../varz?subs=1", "/varz?subs=1"), ("/./connz", "/connz"),
             ("/varz/../connz/", "/connz/"), ("/..//", "/"), ("//evil.example", "/evil.example"),
         ):
-            status, text = self.whole(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            status, answer = self.whole(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             self.assertEqual(status, 301, path)
-            self.assertIn(f"Location: {shorter}\r\n".encode(), text)
+            self.assertIn(f"Location: {shorter}\r\n".encode(), answer)
 
     def whole(self, question: bytes) -> tuple[int, bytes]:
         """Ask with all that belongs to a question; give the status and the whole answer."""
@@ -218,11 +220,33 @@ class MonitorTests(HarborTests):
         self.assertEqual([each["reason"] for each in closed], ["Protocol Violation"])
         self.assertEqual(len(self.facts("/connz?state=any")["connections"]), 2)
         self.second.hangs_up()
-        for by in ("stop", "reason"):
+        self.network.settle(1.0)
+        self.caller(self.one).says(b"-ERR x\r\n")
+        self.network.settle(0.1)
+        reasons = ["Parse Error", "Client Closed", "Protocol Violation"]
+        for by, wanted in (
+            # The last one first, and by the alphabet; and who was there for the shortest time.
+            ("stop", reasons), ("reason", sorted(reasons)),
+            ("uptime", ["Parse Error", "Protocol Violation", "Client Closed"]),
+        ):
             closed = self.facts(f"/connz?state=closed&sort={by}")["connections"]
-            found = [each["reason"] for each in closed]
-            self.assertEqual(sorted(found), ["Client Closed", "Protocol Violation"])
-            self.assertEqual(found == sorted(found), by == "reason")
+            self.assertEqual([each["reason"] for each in closed], wanted, by)
+
+    def test_who_is_active(self) -> None:
+        """Who publishes, changes what he wants or gets something; a PING is no activity."""
+        for says, are_active in (
+            (b"PING\r\n", (False, False)), (b"PONG\r\n", (False, False)),
+            (b"PUB none 1\r\nx\r\nPING\r\n", (True, False)),
+            (b"PUB a.b 1\r\nx\r\nPING\r\n", (True, True)),
+            (b"SUB none 1\r\nPING\r\n", (True, False)),
+            (b"UNSUB 1\r\n", (True, False)), (CONNECT, (False, False)),
+        ):
+            self.network.settle(3.0)
+            self.second.says(says)
+            self.network.settle(0.1)
+            rows = self.facts("/connz")["connections"]
+            found = tuple(each["idle"] == "0s" for each in rows)[::-1]
+            self.assertEqual(found, are_active, says)
 
     def test_the_last_ones_are_remembered(self) -> None:
         """Of more clients that ended than are remembered the last ones are told of."""
