@@ -255,8 +255,8 @@ class MonitorTests(SocketCase):
         for question in ORDERS:
             rows = (await asks(self.reactor, monitor, f"/connz?{question}"))["connections"]
             # Several have one reason.
-            name = "reason" if question.endswith("reason") else "name"
-            found[question] = [(row.get(name), row.get("reason")) for row in rows]
+            shown = "reason" if question.endswith("reason") else "name"
+            found[question] = [(row.get(shown), row.get("reason")) for row in rows]
         return found
 
     async def answer(self, port: int, question: str) -> tuple[int, list[Any]]:
