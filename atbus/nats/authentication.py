@@ -9,6 +9,7 @@ the users.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,6 +20,8 @@ from atbus.nats.permissions import EVERYTHING, Permissions
 
 #: What a client is given to sign is drawn of so many bytes, which are 15 letters: NATS's number.
 NONCE_BYTES: Final = 11
+#: A password that is the hash of one; `atbus.node.reading_nats` lets only whole ones pass.
+_HASH: Final = re.compile(r"\$2[a-z]?\$\d\d\$")
 
 if TYPE_CHECKING:
     from atbus.nats.connect_options import ConnectOptions
@@ -78,7 +81,7 @@ class User:
     Somebody who may connect.
 
     :param name: What ``/connz`` calls it; empty for anybody.
-    :param password: None when it is known by something else.
+    :param password: None when it is known by something else; perhaps the hash of it.
     :param expires: When its rights end, on the session's clock; None for never.
     :param account: Whose subjects it uses; empty for those of the bus.
     :param issuer: Who vouches for it; empty for nobody.
@@ -91,6 +94,19 @@ class User:
     account: str = ""
     issuer: str = ""
     limits: Limits = Limits()
+
+
+@attrs.frozen(kw_only=True)
+class Unproven:
+    """
+    Who somebody would be whose password has to be compared with a hash first.
+
+    :param user: He, with the hash.
+    :param password: What was shown.
+    """
+
+    user: User
+    password: str = attrs.field(repr=False)
 
 
 class Revoked(ValueError):
@@ -170,7 +186,7 @@ class Authentication:
 
     def judge(
         self, options: ConnectOptions, nonce: str, clock: Clock, origin: Origin = NOWHERE
-    ) -> User | None:
+    ) -> User | Unproven | None:
         """
         Find out who a client is.
 
@@ -191,13 +207,13 @@ class Authentication:
         if options.nkey and options.nkey in self.keys:
             return self.keys[options.nkey] if _has_signed(options, nonce) else None
         if self.token is not None and options.auth_token:
-            known = _equal(options.auth_token, self.token)
-            user = User(permissions=self.permissions, account=self.account)
-            return user if known else None
+            user = User(
+                password=self.token, permissions=self.permissions, account=self.account
+            )
+            return _who_shows(options.auth_token, user)
         if options.user:
-            user = self.users.get(options.user, User(password=""))
-            known = user.password is not None and _equal(options.password, user.password)
-            return user if known and options.user in self.users else None
+            found = _who_shows(options.password, self.users.get(options.user, User(password="")))
+            return found if options.user in self.users else None
         return self.nobody
 
 
@@ -207,6 +223,15 @@ def _has_signed(options: ConnectOptions, nonce: str) -> bool:
         return is_signed(key, nonce.encode(), read_base64(options.sig))
     except ValueError:
         return False
+
+
+def _who_shows(shown: str, user: User) -> User | Unproven | None:
+    """Tell whether somebody is a user who shows a password."""
+    if user.password is None:
+        return None
+    if _HASH.match(user.password):
+        return Unproven(user=user, password=shown)
+    return user if _equal(shown, user.password) else None
 
 
 def _equal(one: str, other: str) -> bool:

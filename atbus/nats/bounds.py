@@ -29,6 +29,13 @@ FIRST_PING_SECONDS: Final = 2.0
 #: How long a client may take to say who it is: NATS's number.
 AUTHENTICATION_SECONDS: Final = 2.0
 
+#: Passwords that are compared with hashes at once, each in a thread that keeps a processor busy for
+#: a tenth of a second; who comes meanwhile waits for his turn.
+HASHES_AT_ONCE: Final = 2
+
+#: Of a password bcrypt knows so many bytes, whatever stands behind them.
+HASHED_BYTES: Final = 72
+
 #: How long a TLS handshake may take: NATS's number.
 TLS_SECONDS: Final = 2.0
 

@@ -111,8 +111,11 @@ class Client:
         #: How its subjects are called on the bus.
         self.names = gateway.names_of("")
         self._gateway = gateway
-        # On the gateway's clock: when it began, and when something came last.
-        self._began = self._heard = gateway.now
+        # On the gateway's clock: when it began, and when it was active last. How much has been
+        # noted of what it did, and of what it got.
+        self._began = self._active = gateway.now
+        self._noted_acts = self._noted_deliveries = 0
+        self._changes = 0
         self._wire = wire
         self._out: list[bytes | memoryview] = []
         self._is_dirty = False
@@ -137,8 +140,8 @@ class Client:
 
     @property
     def active(self) -> float:
-        """When something came last, seconds since 1970."""
-        return self.started + self._heard - self._began
+        """When it published, subscribed or got something last; seconds since 1970."""
+        return self.started + self._active - self._began
 
     @property
     def taken_bytes(self) -> int:
@@ -159,19 +162,21 @@ class Client:
 
     def received(self, data: bytes) -> None:
         """Take what came, and send what it brought about, to whoever it is."""
-        if self._has_rest:
+        if self._has_rest or self.session.is_waiting:
             self._behind.append(data)
         else:
             self._take(data)
 
     @property
     def _has_rest(self) -> bool:
-        return self.session.is_unread or (bool(self._behind) and not self.session.closed)
+        session = self.session
+        is_behind = bool(self._behind) and not session.closed and not session.is_waiting
+        return session.is_unread or is_behind
 
     def _take(self, data: bytes) -> None:
         """Deal with what came, or with what there is time for."""
         gateway, session = self._gateway, self.session
-        self._heard = now = gateway.seconds()
+        now = gateway.seconds()
         gateway.is_arriving = True
         try:
             self._perform(session.receive(data, now))
@@ -180,12 +185,17 @@ class Client:
         finally:
             gateway.is_arriving = False
             gateway.flush()
+        acts = session.counts.in_messages + self._changes
+        if acts != self._noted_acts:
+            self._noted_acts, self._active = acts, now
         if gateway.is_stalled:
             # Some of its subscribers are behind.
             gateway.is_stalled = False
             self._read_later(bounds.STALL_SECONDS)
         if self._has_rest:
             self._read_later(0)
+        elif session.is_waiting:
+            self._wire.pause_reading()
 
     def _next_behind(self) -> bytes:
         """Give what comes next, nothing as long as the session has something unread."""
@@ -242,6 +252,16 @@ class Client:
         else:
             self._perform(self.session.become_now(verdict))
 
+    def decided(self, verdict: User | Fault | None) -> None:
+        """
+        Go on with what it has said behind CONNECT, now that it is known who it is.
+
+        :param verdict: As for `Session.decide`.
+        """
+        self._perform(self.session.decide(verdict))
+        if self._pause is None:
+            self._go_on()
+
     def take_account(self) -> None:
         """Use the subjects of the account of which the client is now."""
         user = self.session.user
@@ -261,6 +281,7 @@ class Client:
     # Subscriptions.
 
     def _attach(self, subscription: Subscription) -> None:
+        self._changes += 1
         try:
             self.attached[subscription] = self._gateway.node.subscribe(
                 self.names.prefix + subscription.pattern,
@@ -273,7 +294,7 @@ class Client:
         except SubjectError:
             # Too long only with what stands before it.
             self.session.subscriptions.pop(subscription.sid, None)
-            self.send(unsubscribable(subscription.raw_pattern, subscription.queue))
+            self.send(unsubscribable(subscription.raw_pattern, subscription.queue.encode()))
 
     def _acceptance(self, subscription: Subscription) -> Callable[[Publication], bool] | None:
         """Give what is to be asked before each delivery; None when there is nothing to ask."""
@@ -297,6 +318,7 @@ class Client:
     def _detach(self, subscription: Subscription) -> None:
         attached = self.attached.pop(subscription, None)
         if attached is not None:
+            self._changes += not self.session.closed
             attached.unsubscribe()
 
     def _deliver(self, subscription: Subscription, publication: Publication) -> None:
@@ -360,6 +382,9 @@ class Client:
     def flush(self) -> None:
         """Write what waits, as far as the transport takes it."""
         self._is_dirty = False
+        delivered = self.session.counts.out_messages
+        if delivered != self._noted_deliveries:
+            self._noted_deliveries, self._active = delivered, self._gateway.now
         while self._out and not self._is_held and self.stopped is None:
             self._wire.write(self._next_piece())
         if self._is_closing and not self._out and not self._is_closed:
@@ -405,7 +430,7 @@ class Client:
         self._pause = None
         if self._has_rest:
             self._take(self._next_behind())
-        if self._pause is None:
+        if self._pause is None and not self.session.is_waiting:
             self._wire.resume_reading()
 
     # The end.

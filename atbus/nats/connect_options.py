@@ -74,6 +74,25 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
+def read_object(text: bytes) -> _Object | None:
+    """
+    Read an object in JSON as Go reads it.
+
+    :returns: Its names and values in order; None where it is ``null``.
+    :raises ValueError: It is not readable.
+    """
+    try:
+        # What is no UTF-8 stands for a letter, which is none outside of a text.
+        document = json.loads(
+            text.decode(errors="replace"), parse_constant=_refuse, object_pairs_hook=_Object
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if document is not None and not isinstance(document, _Object):
+        raise ValueError("not an object")
+    return document
+
+
 def read_connect(text: bytes, before: ConnectOptions) -> ConnectOptions:
     """
     Read the options of a CONNECT.
@@ -83,29 +102,22 @@ def read_connect(text: bytes, before: ConnectOptions) -> ConnectOptions:
     :returns: What is known now.
     :raises ValueError: It is not readable.
     """
-    try:
-        # As Go reads it: what is no UTF-8 stands for a letter, which is none outside of a text.
-        document = json.loads(
-            text.decode(errors="replace"), parse_constant=_refuse, object_pairs_hook=_Object
-        )
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    document = read_object(text)
     if document is None:
         return before
-    if not isinstance(document, _Object):
-        raise ValueError("not an object")  # noqa: TRY004 - whatever is wrong is wrong likewise
     for name, value in document:
-        if _folded(name) in _RIGHTS:
-            _check_rights(value)
+        if fold(name) in _RIGHTS:
+            check_rights(value)
     return read_options(document, before)
 
 
-def _folded(name: str) -> str:
+def fold(name: str) -> str:
+    """Give a name as one that is the same to Go, in small letters."""
     # Go takes the long s for an s; the sign for Kelvin is a k to both.
     return name.lower().replace("\u017f", "s")
 
 
-def _check_rights(value: Any) -> None:
+def check_rights(value: Any) -> None:
     """
     Look at what is not used: lists of subjects.
 
@@ -116,7 +128,7 @@ def _check_rights(value: Any) -> None:
     if not isinstance(value, _Object):
         raise ValueError("import and export are objects")  # noqa: TRY004 - as above
     for name, listed in value:
-        if _folded(name) in _LISTS and listed is not None:
+        if fold(name) in _LISTS and listed is not None:
             is_good = type(listed) is list and all(type(x) in (str, type(None)) for x in listed)
             if not is_good:
                 raise ValueError(f"{name} is of the wrong type")
@@ -133,7 +145,7 @@ def read_options(named: Iterable[tuple[str, Any]], before: ConnectOptions) -> Co
     """
     changes: dict[str, Any] = {}
     for key, value in named:
-        field = _FIELDS.get(_folded(key))
+        field = _FIELDS.get(fold(key))
         if field is None or value is None:
             continue
         if type(value) is not _TYPES[str(field.type)]:

@@ -43,7 +43,8 @@ class Fault(enum.Enum):
 
     UNKNOWN_OPERATION = ("Unknown Protocol Operation", Reason.PROTOCOL_VIOLATION)
     MALFORMED = ("", Reason.PROTOCOL_VIOLATION)
-    CLIENT_ERROR = ("", Reason.CLIENT_CLOSED)
+    CLIENT_ERROR = ("", Reason.PARSE_ERROR)
+    USER_GONE = ("", Reason.CLIENT_CLOSED)
     LINE_TOO_LONG = ("maximum control line exceeded", Reason.LINE_MAX)
     PAYLOAD_TOO_LARGE = ("Maximum Payload Violation", Reason.PAYLOAD_MAX)
     PROTOCOL_VERSION = ("invalid client protocol", Reason.PROTOCOL_VERSION)

@@ -126,7 +126,7 @@ class Gateway(Service):
         self._gone: Deferred[None] | None = None
         self.clock = Clock(seconds=self.timers.seconds, wall_seconds=wall)
         self.review = Review(self)
-        self.logins = Logins(settings.authentication, self.clock, self.timers, self._log)
+        self.logins = Logins(settings.authentication, self.clock, self.timers, self._log, reactor)
 
     # Life.
 

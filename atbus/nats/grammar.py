@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from atbus.nats import bounds
 from atbus.nats.faults import Fault
+from atbus.nats.heard_info import is_info
 from atbus.nats.words import split, split_publication
 
 
@@ -72,9 +73,14 @@ class Pong(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """The end of what can be understood."""
+    """
+    The end of what can be understood.
+
+    :param subject: On what was to be published, when all but the payload was in order.
+    """
 
     fault: Fault
+    subject: bytes | None = None
 
 
 Operation: TypeAlias = (
@@ -92,24 +98,6 @@ _PUB: Final = b"PUB "
 _END: Final = b"\r\n"
 
 
-def break_long(operations: list[Operation], payload_bytes_max: int) -> None:
-    """
-    Put what breaks the connection in the place of publications that are too long.
-
-    :param operations: What was read, perhaps when more was allowed.
-    """
-    for index, operation in enumerate(operations):
-        match operation:
-            case Publish(header=header, payload=payload):
-                longest = len(header or b"") + len(payload)
-            case PublishRun(payloads=payloads):
-                longest = max(map(len, payloads))
-            case _:
-                continue
-        if longest > payload_bytes_max:
-            operations[index] = Broken(Fault.PAYLOAD_TOO_LARGE)
-
-
 class Grammar:
     """
     What one client sends.
@@ -117,6 +105,7 @@ class Grammar:
     :param payload_bytes_max: The most that a payload may have, with its headers.
     :param line_bytes_max: The most that a control line may have behind its verb.
     :param awaits_connect: Whether anything but CONNECT is a fault until that has come.
+    :param knows_headers: Whether HPUB is none.
     """
 
     def __init__(
@@ -125,7 +114,9 @@ class Grammar:
         line_bytes_max: int = bounds.LINE_BYTES,
         *,
         awaits_connect: bool = False,
+        knows_headers: bool = True,
     ) -> None:
+        self.knows_headers = knows_headers
         self.payload_bytes_max = payload_bytes_max
         self.line_bytes_max = line_bytes_max
         self.awaits_connect = awaits_connect
@@ -142,8 +133,9 @@ class Grammar:
         Take what has arrived.
 
         :param data: Any piece of the stream; nothing, to go on with what is unread.
-        :returns: What is complete now, `bounds.PORTION_OPERATIONS` at most; where there is more
-            than that, it `is_unread`. After `Broken`, which is the last one, everything is ignored.
+        :returns: What is complete now, `bounds.PORTION_OPERATIONS` at most, and nothing behind a
+            CONNECT, which may change how that is to be read; where there is more, it `is_unread`.
+            After `Broken`, which is the last one, everything is ignored.
         """
         if self._broken or not (data or self.is_unread):
             return []
@@ -188,10 +180,13 @@ class Grammar:
                     self._judge_begun(data[position:], found)
                 return position
             line = data[position:end]
-            if line[:4] == _PUB and len(line) <= self.line_bytes_max:
-                # What `split_publication` does, without a call: this is what there is most of.
-                is_odd = 11 in line or 12 in line or 13 in line[:-1]
-                words = split_publication(line) if is_odd else line.split()
+            if (
+                line[:4] == _PUB
+                and len(line) <= self.line_bytes_max
+                and not (11 in line or 12 in line or 13 in line[:-1])
+                and len(words := line.split()) > 1
+            ):
+                # What `_read_line` does, without a call: this is what there is most of.
                 count = len(words)
                 size = words[-1]
                 if not 3 <= count <= 4 or not size.isdigit() or len(size) > _SIZE_DIGITS_MAX:
@@ -200,7 +195,7 @@ class Grammar:
                 start = end + 1
                 stop = start + int(size)
                 if data[stop : stop + 2] != _END or stop - start > self.payload_bytes_max:
-                    self._judge_payload(data, position, start, stop, found)
+                    self._judge_payload(data, (start, stop), words[1], found)
                     return position
                 if count == 4:
                     found.append(Publish(words[1], words[2], None, data[start:stop]))
@@ -219,8 +214,11 @@ class Grammar:
             if taken <= position:
                 return position
             position = taken
-            if found and type(found[-1]) is Broken:
+            kind = type(found[-1]) if found else None
+            if kind is Broken:
                 return position
+            if kind is Connect:
+                break
         self._needed_bytes = position
         self.is_unread = position < len(data)
         return position
@@ -241,13 +239,18 @@ class Grammar:
         found.append(Broken(Fault.UNKNOWN_OPERATION))
 
     def _judge_payload(
-        self, data: bytes, position: int, start: int, stop: int, found: list[Operation]
+        self, data: bytes, payload: tuple[int, int], subject: bytes, found: list[Operation]
     ) -> None:
-        """Find out what a payload lacks: nothing but more of it, or sense."""
+        """
+        Find out what a payload lacks: nothing but more of it, or sense.
+
+        :param payload: Where it begins and ends.
+        """
+        start, stop = payload
         if stop - start > self.payload_bytes_max:
             found.append(Broken(Fault.PAYLOAD_TOO_LARGE))
         elif not _END.startswith(data[stop : stop + 2]):
-            found.append(Broken(Fault.UNKNOWN_OPERATION))
+            found.append(Broken(Fault.UNKNOWN_OPERATION, subject))
         else:
             self._needed_bytes = stop + (1 if len(data) <= stop else 2)
 
@@ -268,15 +271,26 @@ class Grammar:
             found += _ENDLESS[verb]
             return end + 1
         argument = line[len(verb) :].lstrip(_BLANKS)
-        if len(argument.removesuffix(b"\r")) > self.line_bytes_max:
+        if not argument:
+            # LF as the first letter of what follows a verb does not end it.
+            end = data.find(b"\n", end + 1)
+            if end < 0:
+                self._needed_bytes = 0
+                self._judge_begun(data[position:], found)
+                return position
+            argument = data[position + len(verb) : end].lstrip(_BLANKS)
+        if b"\r" in argument[1:]:
+            # The last letter, as a rule a CR, is none of it when there is a CR anywhere.
+            argument = argument[:-1]
+        if len(argument) > self.line_bytes_max:
             found.append(Broken(Fault.LINE_TOO_LONG))
             return end + 1
         if verb in (b"PUB", b"HPUB"):
             words = split_publication(argument)
             return self._read_publish(data, position, end, words, verb, found)
-        if verb == b"INFO":
+        if verb == b"INFO" and is_info(argument):
             return end + 1
-        found.append(_READERS[verb](argument.removesuffix(b"\r")))
+        found.append(_READERS[verb](argument))
         # If it was awaited it is this one, for nothing else has come this far.
         self.awaits_connect = False
         return end + 1
@@ -291,6 +305,9 @@ class Grammar:
         found: list[Operation],
     ) -> int:
         sizes = 2 if verb == b"HPUB" else 1
+        if sizes == 2 and not self.knows_headers:
+            found.append(Broken(Fault.MALFORMED))
+            return end + 1
         if not sizes + 1 <= len(words) <= sizes + 2:
             found.append(Broken(Fault.MALFORMED))
             return end + 1
@@ -302,7 +319,7 @@ class Grammar:
         start = end + 1
         stop = start + numbers[-1]
         if numbers[-1] > self.payload_bytes_max or data[stop : stop + 2] != _END:
-            self._judge_payload(data, position, start, stop, found)
+            self._judge_payload(data, (start, stop), words[0], found)
             return position
         reply = words[1] if len(words) == sizes + 2 else b""
         header = data[start : start + head_bytes] if sizes == 2 else None
@@ -400,4 +417,5 @@ _READERS: Final[dict[bytes, Callable[[bytes], Operation]]] = {
     b"UNSUB": _read_unsubscribe,
     b"CONNECT": Connect,
     b"-ERR": lambda _: Broken(Fault.CLIENT_ERROR),
+    b"INFO": lambda _: Broken(Fault.MALFORMED),
 }

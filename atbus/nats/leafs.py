@@ -246,7 +246,9 @@ class Leafs(ServerLinks):
             except ValueError:
                 return None
             # As it is then: who was let in is judged again when it has changed.
-            return self._settings.authentication.judge(options, nonce, gateway.clock)
+            found = self._settings.authentication.judge(options, nonce, gateway.clock)
+            # Of what servers show there is no hash.
+            return found if isinstance(found, User) else None
 
         terms = LeafTerms(
             about=about,

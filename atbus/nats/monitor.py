@@ -33,7 +33,7 @@ from atbus.nats.questions import (
     Arguments,
     BadArgument,
     read_flag,
-    read_number,
+    read_id,
     read_range,
     read_subscriptions,
 )
@@ -81,7 +81,8 @@ def monitor_site(gateway: Gateway) -> Site:
     root = Index(monitor.refusal_of, partial(monitor.note_request, ""), _TITLES)
     for name, page in pages.items():
         note = partial(monitor.note_request, name.decode())
-        root.putChild(name, Page(gateway.reactor, monitor.refusal_of, note, page))
+        given = (gateway.reactor, monitor.refusal_of, note, page)
+        root.putChild(name, Page(*given, is_short=name == b"healthz"))
     return QuietSite(root, gateway.reactor)
 
 
@@ -178,14 +179,12 @@ class Monitor:
         read_flag(arguments, "auth")
         chosen: list[Client] = []
         if state not in ("open", "closed", "any", "all"):
-            raise BadArgument(f"Invalid state {state!r}")
+            raise BadArgument(f"Error decoding state for {arguments['state']}")
         if state != "closed":
             chosen += gateway.clients.values()
         if state != "open":
             chosen += gateway.closed
-        number = read_number(arguments, "cid")
-        if number < 0:
-            raise BadArgument(f"Error decoding cid: {number}")
+        number = read_id(arguments, "cid")
         account, user = arguments.get("acc", ""), arguments.get("user", "")
         if account:
             chosen = [each for each in chosen if _account(each) == account]
@@ -200,11 +199,11 @@ class Monitor:
         by = arguments.get("sort", "") or "cid"
         if by in ("stop", "reason") and state != "closed":
             raise BadArgument(f"sort by {by} only valid on closed connections")
-        chosen = _sorted(chosen, by)
+        now = gateway.wall_seconds()
+        chosen = _sorted(chosen, by, now)
         offset, limit = read_range(arguments)
         limit = 1 if number else limit
         page = chosen[offset : offset + limit]
-        now = gateway.wall_seconds()
         return {
             "server_id": gateway.identity.server_id,
             "now": write_time(now),
@@ -285,14 +284,11 @@ class Monitor:
                 looked_at += 1
                 if is_wanted(each):
                     found.append((client, each))
-        return content | {
-            "total": len(found),
-            "offset": offset,
-            "limit": limit,
-            "subscriptions_list": Listed(
-                found[offset : offset + limit], lambda pair: _subscription(*pair)
-            ),
-        }
+        content |= {"total": len(found), "offset": offset, "limit": limit}
+        listed = found[offset : offset + limit]
+        if listed:
+            content["subscriptions_list"] = Listed(listed, lambda pair: _subscription(*pair))
+        return content
 
     def healthz(self, arguments: Arguments) -> dict[str, Any]:
         """Whether clients are served, and the node is up."""
@@ -348,10 +344,10 @@ def _connection(client: Client, now: float, subscriptions: str) -> dict[str, Any
         "authorized_user": _user(client) or None,
         "account": _account(client),
     }
-    if subscriptions == DETAIL:
+    if subscriptions == DETAIL and client.attached:
         detail = partial(_subscription, client)
         facts["subscriptions_list_detail"] = Listed([*client.attached], detail)
-    elif subscriptions:
+    elif subscriptions and client.attached:
         facts["subscriptions_list"] = Listed([*client.attached], lambda each: each.pattern)
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -377,7 +373,7 @@ def _account(client: Client) -> str:
     return client.names.account or NO_ACCOUNT
 
 
-def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
+def _sorted(clients: Iterable[Client], by: str, now: float) -> list[Client]:
     keys: dict[str, Callable[[Client], float | str]] = {
         "cid": lambda each: each.number,
         "start": lambda each: each.number,
@@ -389,11 +385,11 @@ def _sorted(clients: Iterable[Client], by: str) -> list[Client]:
         "bytes_from": lambda each: -each.session.counts.in_bytes,
         "last": lambda each: -each.active,
         "idle": lambda each: each.active,
-        "uptime": lambda each: each.started,
-        "stop": lambda each: each.stopped or 0.0,
+        "uptime": lambda each: (each.stopped or now) - each.started,
+        "stop": lambda each: -(each.stopped or 0.0),
         "reason": lambda each: each.reason.value if each.reason else "",
         "rtt": lambda each: -(each.session.round_trip_seconds or 0.0),
     }
     if by not in keys:
-        raise BadArgument(f'Invalid sorting option: "{by}"')
+        raise BadArgument(f"invalid sorting option: {by}")
     return sorted(clients, key=keys[by])

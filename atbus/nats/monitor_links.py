@@ -143,12 +143,13 @@ def describe_route(
 
 
 def _wanted(wanted: Iterable[Wanted], subscriptions: str, number: int) -> dict[str, Any]:
-    """List what a neighbor wants, as far as it was asked for."""
+    """List what a neighbor wants, as far as it was asked for; nothing is written as nothing."""
+    listed = [*wanted] if subscriptions else []
+    if not listed:
+        return {}
     if subscriptions == DETAIL:
-        return {"subscriptions_list_detail": Listed([*wanted], partial(_detail, number))}
-    if subscriptions:
-        return {"subscriptions_list": Listed([*wanted], lambda each: each.pattern)}
-    return {}
+        return {"subscriptions_list_detail": Listed(listed, partial(_detail, number))}
+    return {"subscriptions_list": Listed(listed, lambda each: each.pattern)}
 
 
 def _detail(number: int, wanted: Wanted) -> dict[str, Any]:
@@ -180,6 +181,6 @@ def describe_leaf(link: LeafLink, subscriptions: str) -> dict[str, Any]:
         "subscriptions": len(link.interests),
         "compression": "off",
     }
-    if subscriptions:
+    if subscriptions and link.interests:
         content["subscriptions_list"] = Listed([*link.interests], lambda each: each[0])
     return content

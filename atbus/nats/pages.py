@@ -7,13 +7,14 @@ nobody waiting, and who does not read what he has asked for costs no more than o
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.http import FORBIDDEN, NOT_FOUND
+from twisted.web.http import FORBIDDEN, MOVED_PERMANENTLY, NOT_FOUND
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
@@ -47,7 +48,37 @@ Content = Mapping[str, Any] | Chosen
 """What a page tells, by its names."""
 
 
-class Nowhere(Resource):
+class _AnyMethod(Resource):
+    """What is answered alike whatever is to be done with it."""
+
+    def render(self, request: Request) -> Any:
+        """Show it."""
+        return self.render_GET(request)  # type: ignore[attr-defined]  # everything here has it
+
+
+class Moved(_AnyMethod):
+    """
+    What would be a page in a shorter form.
+
+    :param path: That form.
+    """
+
+    isLeaf = True
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        self._path = path
+
+    def render_GET(self, request: Request) -> bytes:
+        """Say where it is."""
+        seal(request)
+        query = request.uri.partition(b"?")[1:]
+        request.redirect(b"".join((self._path, *query)))
+        request.setResponseCode(MOVED_PERMANENTLY)
+        return b""
+
+
+class Nowhere(_AnyMethod):
     """What is no page, told in the words of nats-server."""
 
     isLeaf = True
@@ -59,11 +90,18 @@ class Nowhere(Resource):
         return b"404 page not found\n"
 
 
-def _nowhere() -> Nowhere:
+def _nowhere(request: Request) -> Resource:
+    """Give what is in the place of a page: another place, where the path has a shorter form."""
+    path: bytes = request.path
+    shorter = b"/" + posixpath.normpath(path).lstrip(b"/")
+    if path.endswith(b"/") and shorter != b"/":
+        shorter += b"/"
+    if shorter != path:
+        return Moved(shorter)
     return Nowhere()  # type: ignore[no-untyped-call]  # untyped in Twisted
 
 
-class Index(Resource):
+class Index(_AnyMethod):
     """
     The page at ``/``, with the way to the others, which are its children.
 
@@ -87,7 +125,7 @@ class Index(Resource):
 
     def getChild(self, path: bytes, request: Request) -> Resource:  # Twisted's name
         """Give this page for ``/``, and nothing for what is no page."""
-        return _nowhere() if path or request.postpath else self
+        return _nowhere(request) if path or request.postpath else self
 
     def render_GET(self, request: Request) -> bytes:
         """Show it."""
@@ -101,7 +139,7 @@ class Index(Resource):
         return self._text
 
 
-class Page(Resource):
+class Page(_AnyMethod):
     """
     One page; there is nothing behind it.
 
@@ -109,6 +147,7 @@ class Page(Resource):
     :param refusal_of: Says why a question is not answered; None: it is.
     :param note_request: Called for each that is.
     :param page: Makes its content.
+    :param is_short: Whether that is written in one line, without blanks.
     """
 
     def __init__(
@@ -117,16 +156,19 @@ class Page(Resource):
         refusal_of: Callable[[Request], str | None],
         note_request: Callable[[], None],
         page: Callable[[Arguments], Content],
+        *,
+        is_short: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
         self._reactor = reactor
         self._refusal_of = refusal_of
         self._note_request = note_request
         self._page = page
+        self._is_short = is_short
 
     def getChild(self, path: bytes, request: Request) -> Resource:  # Twisted's name
         """Give nothing, also for a ``/`` behind the name."""
-        return _nowhere()
+        return _nowhere(request)
 
     def render_GET(self, request: Request) -> bytes | int:
         """Answer; a question that makes no sense is told what is wrong with it."""
@@ -151,7 +193,8 @@ class Page(Resource):
         callback = arguments.get("callback", "")
         if not callback.replace(".", "").replace("_", "").isalnum():
             callback = ""
-        _Writing(self._reactor, request, content, callback).go_on()
+        writing = _ShortWriting if self._is_short else _Writing
+        writing(self._reactor, request, content, callback).go_on()
         return NOT_DONE_YET
 
 
@@ -231,12 +274,19 @@ class _Writing:
         self._cancel()
 
     def _write(self, content: Content) -> Iterator[None]:
-        """Write the content, an entry of a list in each line; stop behind each portion."""
+        """Choose what is told, and write it; stop behind each portion."""
         if not isinstance(content, Mapping):
             content = yield from content
         add = self._texts.append
         if self._callback:
             add(f"{self._callback}(")
+        yield from self._write_chosen(content)
+        if self._callback:
+            add(")")
+
+    def _write_chosen(self, content: Mapping[str, Any]) -> Iterator[None]:
+        """Write the content, an entry of a list in each line; stop behind each portion."""
+        add = self._texts.append
         opening = "{\n  "
         for name, value in content.items():
             add(f"{opening}{json.dumps(name)}: ")
@@ -249,7 +299,7 @@ class _Writing:
                 yield
             # Without indentation: that costs four times as much as the rest.
             yield from self._write_list(value, "\n    ", "\n  ")
-        add("\n})" if self._callback else "\n}")
+        add("\n}")
 
     def _write_list(self, listed: Listed, before: str, behind: str) -> Iterator[None]:
         add, opening = self._texts.append, f"[{before}"
@@ -285,3 +335,11 @@ class _Writing:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
+
+
+class _ShortWriting(_Writing):
+    """The answer to one question in one line, as who only looks for a word in it expects it."""
+
+    def _write_chosen(self, content: Mapping[str, Any]) -> Iterator[None]:
+        self._texts.append(json.dumps(content, separators=(",", ":")))
+        return iter(())

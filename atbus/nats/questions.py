@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from atbus.nats.raw_subjects import quoted
+
 Arguments = dict[str, str]
 
 #: Asked for like that, details come as well.
@@ -17,8 +19,11 @@ _FLAGS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
     **dict.fromkeys(("", "0", "f", "F", "false", "False", "FALSE"), False),
 }
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,20}")
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _INTEGER_BITS: Final = 63
+_DIGITS: Final = re.compile(r"[0-9]+")
+_ID_BITS: Final = 64
+_DIGITS_MAX: Final = 21
 
 
 class BadArgument(ValueError):
@@ -33,7 +38,7 @@ def read_flag(arguments: Arguments, name: str) -> bool:
     """
     text = arguments.get(name, "")
     if text not in _FLAGS:
-        raise BadArgument(f"Error decoding boolean for {name!r}: {text!r}")
+        raise _misread("boolean", name, "ParseBool", text)
     return _FLAGS[text]
 
 
@@ -57,10 +62,41 @@ def read_number(arguments: Arguments, name: str) -> int:
     :raises BadArgument: It is no integer of 64 bits.
     """
     text = arguments.get(name, "") or "0"
-    number = int(text) if _INTEGER.fullmatch(text) else None
-    if number is None or not -1 << _INTEGER_BITS <= number < 1 << _INTEGER_BITS:
-        raise BadArgument(f"Error decoding int for {name!r}: {text!r}")
+    if not _INTEGER.fullmatch(text):
+        raise _misread("int", name, "Atoi", text)
+    number = _bounded(text)
+    if not -1 << _INTEGER_BITS <= number < 1 << _INTEGER_BITS:
+        raise _misread("int", name, "Atoi", text, "value out of range")
     return number
+
+
+def read_id(arguments: Arguments, name: str) -> int:
+    """
+    Read the number of something; 0 where there is none.
+
+    :raises BadArgument: It is no integer of 64 bits without a sign.
+    """
+    text = arguments.get(name, "") or "0"
+    if not _DIGITS.fullmatch(text):
+        raise _misread("uint64", name, "ParseUint", text)
+    number = _bounded(text)
+    if number >> _ID_BITS:
+        raise _misread("uint64", name, "ParseUint", text, "value out of range")
+    return number
+
+
+def _bounded(text: str) -> int:
+    """Give a number; of one with more digits than any that is good it counts only that it is."""
+    sign, digits = ("-" if text[0] == "-" else ""), text.lstrip("+-").lstrip("0")
+    return int(sign + (digits[:_DIGITS_MAX] or "0"))
+
+
+def _misread(
+    kind: str, name: str, reader: str, text: str, why: str = "invalid syntax"
+) -> BadArgument:
+    """Make a fault with the words of Go, in which nats-server reads."""
+    read = f"strconv.{reader}: parsing {quoted(text.encode())}: {why}"
+    return BadArgument(f"Error decoding {kind} for '{name}': {read}")
 
 
 def read_range(arguments: Arguments) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Subjects as clients write them: bytes, which need not be any subject at all.
 from __future__ import annotations
 
 from typing import Final
+from unicodedata import category
 
 from atbus.errors import SubjectError
 from atbus.subjects.pattern import ANY, REST, check_queue, parse_pattern
@@ -14,6 +15,16 @@ _OF_SERVERS: Final = b"_GR_."
 #: How reply subjects begin that they take from no client: those, answers of services of other
 #: accounts, and what is acknowledged to a stream.
 _ANSWERS_OF_SERVERS: Final = (b"_GR_.", b"_R_.", b"$JS.ACK.")
+#: Letters that have an escape of their own in Go.
+_SHORT: Final = {
+    '"': '\\"', "\\": "\\\\",
+    **dict(zip("\a\b\f\n\r\t\v", ("\\" + each for each in "abfnrtv"), strict=True)),
+}
+#: How bytes that are no letter are read: as letters from here on.
+_ESCAPED: Final = 0xDC00
+_SPACE: Final = 0x20
+_DELETE: Final = 0x7F
+_SHORT_CODES: Final = 0xFFFF
 #: The one of them that need not go on behind that.
 _WHOLE: Final = b"_R_."
 
@@ -72,6 +83,18 @@ def matches_raw(pattern: bytes, subject: bytes) -> bool:
 
 
 def quoted(subject: bytes) -> str:
-    """Write a subject as it stands in the text of an error."""
-    text = subject.decode(errors="replace").replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    """Write a subject as it stands in the text of an error: as Go writes a text in quotes."""
+    return f'"{"".join(map(_shown, subject.decode(errors="surrogateescape")))}"'
+
+
+def _shown(letter: str) -> str:
+    code = ord(letter)
+    if letter in _SHORT:
+        return _SHORT[letter]
+    if _ESCAPED <= code < _ESCAPED + 256:
+        return f"\\x{code - _ESCAPED:02x}"
+    if letter == " " or category(letter)[0] in "LMNPS":
+        return letter
+    if code < _SPACE or code == _DELETE:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= _SHORT_CODES else f"\\U{code:08x}"

@@ -65,6 +65,6 @@ class RenewableSession(Session):
 
     def _take_away(self, subscription: Subscription, effects: list[Effect]) -> None:
         del self.subscriptions[subscription.sid]
-        text = violation(subscription.raw_pattern, subscription.queue)
+        text = violation(subscription.raw_pattern, subscription.queue.encode())
         sid = subscription.sid.decode(errors="replace")
         effects += [Write(error_line(f'{text} (sid "{sid}")')), Detach(subscription)]

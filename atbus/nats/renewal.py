@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from atbus.errors import ConfigurationError
 from atbus.nats import bounds
+from atbus.nats.authentication import Unproven
 from atbus.nats.changes import faults_in_change
 from atbus.nats.faults import Fault
 from atbus.nats.info import renew_identity
@@ -116,12 +117,15 @@ class Review:
         gateway, session = self._gateway, client.session
         was_strange = session.is_strange
         client.renew(gateway.terms())
-        if not self._judges or session.closed or session.is_strange:
+        if not self._judges or session.closed or session.is_strange or session.is_waiting:
+            # Who waits is judged by those who may be here then.
             return
         if session.user is None and not was_strange and gateway.settings.authentication.is_open:
             # It has not said who it is, and needs not.
             return
-        client.become(gateway.logins.judge_again(client))
+        verdict = gateway.logins.judge_again(client)
+        if not isinstance(verdict, Unproven):
+            client.become(verdict)
 
     def _close_surplus(self) -> None:
         """Close the newest of those who are more than may be here now."""

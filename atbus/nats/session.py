@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from atbus.nats.authentication import User
+from atbus.nats.authentication import Unproven, User
 from atbus.nats.connect_options import ConnectOptions, read_connect
 from atbus.nats.effects import (
     Attach,
@@ -42,7 +42,6 @@ from atbus.nats.grammar import (
     PublishRun,
     Subscribe,
     Unsubscribe,
-    break_long,
 )
 from atbus.nats.raw_subjects import (
     is_answer_of_servers,
@@ -68,14 +67,15 @@ class Session:
     One client.
 
     :param terms: What holds for it.
-    :param judge: Says as whom a client with these options is let in, or what it is told.
+    :param judge: Says as whom a client with these options is let in, or what it is told; or that
+        this is not known yet, and will be said to `decide`.
     :param allows: Says whether anybody may subscribe to a pattern here, whoever he is.
     """
 
     def __init__(
         self,
         terms: Terms,
-        judge: Callable[[ConnectOptions], User | Fault | None],
+        judge: Callable[[ConnectOptions], User | Unproven | Fault | None],
         allows: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.options = ConnectOptions()
@@ -89,11 +89,15 @@ class Session:
         self.heard_at = 0.0
         self.connected = False
         self.closed = False
+        #: Whether it has said who it is, and that is not decided; until then nothing is received.
+        self.is_waiting = False
         self._terms = terms
         self._judge = judge
         self._allows = allows
         self._grammar = Grammar(
-            terms.payload_bytes_max, terms.line_bytes_max, awaits_connect=terms.needs_login
+            *(terms.payload_bytes_max, terms.line_bytes_max),
+            awaits_connect=terms.needs_login,
+            knows_headers=self.options.headers,
         )
         #: What it may do.
         self.rights = Rights()
@@ -124,7 +128,7 @@ class Session:
     @property
     def is_unread(self) -> bool:
         """Whether `receive` has left something; it goes on when it is called again."""
-        return self._grammar.is_unread and not self.closed
+        return self._grammar.is_unread and not self.closed and not self.is_waiting
 
     @property
     def deadline(self) -> float | None:
@@ -153,7 +157,9 @@ class Session:
             self._close(Fault.AUTHENTICATION_EXPIRED, effects)
         elif now >= self._next_ping:
             self._next_ping = now + self._terms.ping_seconds
-            if not self._is_measured or now - self.heard_at >= self._terms.ping_seconds:
+            is_due = not self._is_measured or now - self.heard_at >= self._terms.ping_seconds
+            # Who waits is not read, so its answer would not be either.
+            if is_due and not self.is_waiting:
                 self._ping(now, effects)
         return effects
 
@@ -178,8 +184,7 @@ class Session:
         if self.closed:
             return
         effects: list[Effect] = []
-        operations = self._grammar.feed(data)
-        for operation in operations:
+        for operation in self._grammar.feed(data):
             goes = False
             if type(operation) is Publish:
                 self.heard_at = now
@@ -189,8 +194,6 @@ class Session:
                 goes = self._publish_run(operation, now, effects)
             else:
                 self._obey(operation, now, effects)
-                if type(operation) is Connect:
-                    break_long(operations, self._grammar.payload_bytes_max)
             if effects:
                 yield from effects
                 effects.clear()
@@ -212,9 +215,6 @@ class Session:
         counts.in_messages += 1
         counts.in_bytes += len(payload)
         if header is not None:
-            if not options.headers:
-                self._close(Fault.MALFORMED, effects)
-                return False
             counts.in_bytes += len(header)
         if options.pedantic and not is_literal(subject):
             effects.append(Write(error_line("Invalid Publish Subject")))
@@ -270,7 +270,9 @@ class Session:
                 if self.round_trip_seconds is None:
                     self.round_trip_seconds = now - self._opened_at
                 self._connect(operation, effects)
-            case Broken():
+            case Broken(subject=subject):
+                if subject is not None and self.options.pedantic and not is_literal(subject):
+                    effects.append(Write(error_line("Invalid Publish Subject")))
                 self._close(operation.fault, effects)
 
     def _answer_ping(self, effects: list[Effect]) -> None:
@@ -301,8 +303,28 @@ class Session:
             self._close(Fault.MALFORMED, effects)
             return
         self.options = options
+        self._grammar.knows_headers = options.headers
         self._login_until = None
-        user = self._judge(options)
+        verdict = self._judge(options)
+        if isinstance(verdict, Unproven):
+            self.is_waiting = True
+        else:
+            self._admit(verdict, effects)
+
+    def decide(self, verdict: User | Fault | None) -> list[Effect]:
+        """
+        Go on, now that it is known who the client is.
+
+        :param verdict: As whom it is let in, or what it is told; None for the usual.
+        """
+        effects: list[Effect] = []
+        if self.is_waiting and not self.closed:
+            self._admit(verdict, effects)
+        self.is_waiting = False
+        return effects
+
+    def _admit(self, user: User | Fault | None, effects: list[Effect]) -> None:
+        options = self.options
         if not isinstance(user, User) or options.account or options.new_account:
             self._close(user if isinstance(user, Fault) else Fault.NOT_AUTHORIZED, effects)
             return
@@ -341,14 +363,14 @@ class Session:
         queue = operation.queue.decode(errors="replace")
         may = self.rights.permissions.may_subscribe(pattern, queue)
         if not (may and self._allows(pattern)):
-            effects.append(Write(error_line(violation(operation.subject, queue))))
+            effects.append(Write(error_line(violation(operation.subject, operation.queue))))
             return
         if not self._limits.allow_another(len(self.subscriptions)):
             effects.append(Write(error_line("maximum subscriptions exceeded")))
             return
         if operation.sid not in self.subscriptions:
             if not is_subscribable(operation.subject, operation.queue):
-                effects.append(Write(unsubscribable(operation.subject, queue)))
+                effects.append(Write(unsubscribable(operation.subject, operation.queue)))
                 return
             subscription = Subscription(operation.sid, pattern, queue, operation.subject)
             self.subscriptions[operation.sid] = subscription

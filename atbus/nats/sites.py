@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from twisted.python.failure import Failure
 from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
+
+#: An address with its host, as one asks a proxy.
+_WHOLE: Final = re.compile(rb"(?i:https?)://([^/]*)(/.*)?")
 
 
 class _Request(Request):
@@ -30,6 +34,11 @@ class _Request(Request):
     def answer(self) -> None:
         """Answer it, unless there are bytes in it that no address has (RFC 3986)."""
         if self.uri.isascii():
+            whole = _WHOLE.fullmatch(self.path)
+            if whole is not None:
+                # Then this is the host, whatever the header says (RFC 9112, 3.2.2).
+                self.requestHeaders.setRawHeaders(b"host", [whole[1]])
+                self.path = whole[2] or b"/"
             super().process()  # type: ignore[no-untyped-call]  # untyped in Twisted
         else:
             self.setResponseCode(BAD_REQUEST)

@@ -45,7 +45,7 @@ def refused_reply(reply: bytes) -> bytes:
     return error_line(f"Permissions Violation for Publish with Reply of {quoted(reply)}")
 
 
-def violation(subject: bytes, queue: str) -> str:
+def violation(subject: bytes, queue: bytes) -> str:
     """
     Write that a client may not subscribe.
 
@@ -53,10 +53,10 @@ def violation(subject: bytes, queue: str) -> str:
     :param queue: As a member of this group; empty for none.
     """
     text = f"Permissions Violation for Subscription to {quoted(subject)}"
-    return f"{text} using queue {quoted(queue.encode())}" if queue else text
+    return f"{text} using queue {quoted(queue)}" if queue else text
 
 
-def unsubscribable(subject: bytes, queue: str) -> bytes:
+def unsubscribable(subject: bytes, queue: bytes) -> bytes:
     """
     Write what a client is told who may subscribe, but to what no bus carries.
 

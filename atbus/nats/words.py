@@ -26,8 +26,8 @@ def split(text: bytes) -> list[bytes]:
 
 def split_publication(text: bytes) -> list[bytes]:
     """
-    Give the words of a line in front of a client's payload, where a CR is none but at its end.
+    Give the words of a line in front of a client's payload, to which a CR or LF in it belongs.
 
-    :param text: The line with its CR, if it has one.
+    :param text: What is behind its verb.
     """
-    return _BETWEEN_BLANKS.findall(text.removesuffix(b"\r"))
+    return _BETWEEN_BLANKS.findall(text)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Final
 
 from atbus.errors import SubjectError
@@ -65,8 +66,11 @@ _UNITS: Final = {
 _PART: Final = rf"([0-9]{{1,20}}(?:\.[0-9]{{0,20}})?|\.[0-9]{{1,20}})({'|'.join(_UNITS)})"
 _DURATION: Final = re.compile(f"(?:{_PART}){{1,8}}")
 _DURATION_PART: Final = re.compile(_PART)
-# What nats-server takes for the hash of a password.
-_HASH: Final = re.compile(r"\$2[a-z]?\$\d\d\$")
+# What nats-server takes for the hash of a password; what is one; and what it may cost, as the power
+# of two by which it is told: the last one takes two seconds.
+_HASH: Final = re.compile(r"\$2[a-z]?\$(\d\d)\$")
+_WHOLE_HASH: Final = re.compile(_HASH.pattern + r"[./A-Za-z0-9]{53}")
+_HASH_COSTS: Final = (4, 15)
 _LISTENER: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:]+\]|):\d{1,5}")
 _LOOPBACK: Final = re.compile(r"(?:127\.[\d.]+|localhost|\[::1\]):\d+")
 
@@ -202,7 +206,7 @@ def _faults_in_user(
 
 
 def _faults_in_passwords(table: Mapping[str, Any]) -> Iterator[str]:
-    """As a password a hash would let in whoever has read it."""
+    """As a password a hash that is not understood would let in whoever has read it."""
     places: list[tuple[str, str, str, object]] = [
         *((".", "user", "password", table), (".", "leaf_user", "leaf_password", table)),
         *((".", "token", "token", table), (".cluster.", "user", "password", table.get("cluster"))),
@@ -218,12 +222,27 @@ def _faults_in_passwords(table: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(entry, Mapping):
             continue
         password = entry.get(key)
-        if isinstance(password, str) and _HASH.match(password):
+        if isinstance(password, str) and (hashed := _HASH.match(password)):
             whose = f"that of {entry[user]!r}" if user != key and user in entry else "it"
-            yield (
-                f"{place}{key}: {whose} is a hash (bcrypt), which is not understood; "
-                "what is hashed has to be written"
-            )
+            is_of_clients = key in ("password", "token") and place != ".cluster."
+            is_of_clients = is_of_clients and not place.startswith(".leaf")
+            fault = _fault_in_hash(password, int(hashed[1])) if is_of_clients else _NO_HASHES
+            if fault:
+                yield f"{place}{key}: {whose} is a hash (bcrypt), {fault}"
+
+
+_NO_HASHES: Final = "which is not understood for servers; what is hashed has to be written"
+
+
+def _fault_in_hash(hashed: str, cost: int) -> str:
+    """Say what is wrong with the hash of a client's password; nothing where it can be used."""
+    if not _WHOLE_HASH.fullmatch(hashed):
+        return "and not a whole one"
+    if not _HASH_COSTS[0] <= cost <= _HASH_COSTS[1]:
+        return f"whose cost must be {_HASH_COSTS[0]} to {_HASH_COSTS[1]}, not {cost}"
+    if find_spec("bcrypt") is None:
+        return "for which bcrypt is needed (pip install atbus[bcrypt])"
+    return ""
 
 
 def _faults_in_names(table: Mapping[str, Any]) -> Iterator[str]:

@@ -40,7 +40,9 @@ QUESTIONS = {
         *("user=", "user=x", "user=x&limit=1", "acc=", "acc=x", "acc=$G", "acc=$G&user=x"),
         *("mqtt_client=", "mqtt_client=x", "mqtt_client=x&state=closed", "cid=999"),
         *("cid=999&limit=7", "cid=999&offset=1", "cid=999&state=any", "cid=999&acc=$G"),
-        *("cid=999&user=x&acc=x", "user=x&acc=$G&offset=1"),
+        *("cid=999&user=x&acc=x", "user=x&acc=$G&offset=1", "cid=%2B5", f"cid={2**64}"),
+        *(f"cid={2**64 - 1}", f"limit={10**30}", f"limit=-{10**30}", "limit=" + "0" * 30 + "1"),
+        *("subs=%22%5C", "subs=%C3%A4%00", "sort=%22", "state=%22X", "subs=1&limit=1", "subs=1"),
     ),
     "/subsz": (
         *("subs=x", "subs=detail", "subs=tRue", "subs=0", "limit=x", "limit=-1", "limit=1.5"),
@@ -57,6 +59,25 @@ QUESTIONS = {
 PATHS = (
     *("/", "/?x", "/varz", "/varz?", "/varz/", "/varz/x", "/connz/?cid=1", "/healthz/", "/VARZ"),
     *("/x", "/x/y", "/index.html", "/varz%2F", "/%76arz"),
+)
+#: What a gateway tells of each client, and a server when it is asked with ``auth``; and what it has
+#: not measured yet.
+TELLS_MORE = {"account", "authorized_user", "rtt", "nkey", "name_tag"}
+#: How somebody may ask, but for who he is.
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FOO")
+#: How a connection may end that is not open to somebody.
+ENDINGS = (
+    *(b"-ERR x\r\n", b"PUB a x\r\n", b"FOO\r\n", b"PUB a 2000000\r\n", b"INFO x\r\n"),
+    *(b"SUB " + b"a" * 5000 + b"\r\n", b'CONNECT {"protocol":7}\r\n', b"HPUB a 0 0\r\n"),
+    *(b'CONNECT {"no_responders":true}\r\n', b'CONNECT {"account":"x"}\r\n', b"PUB a 1\r\nxx"),
+    *(b"UNSUB 1 2 3\r\n", b"CONNECT {bad\r\n", b"SUB a\r\n"),
+)
+#: What is not the same by chance.
+ORDERS = (
+    *(f"sort={each}" for each in ("cid", "start", "subs", "msgs_to", "msgs_from", "bytes_to")),
+    *(f"sort={each}" for each in ("bytes_from", "last", "uptime")),
+    *(f"state=closed&sort={each}" for each in ("cid", "start", "stop", "reason")),
+    *("state=any&sort=cid", "state=any&sort=start", "state=closed", "state=all"),
 )
 #: What says who it is, and when.
 DIFFERENT = {"cid", "port", "start", "last_activity", "uptime", "idle", "rtt", "stop"}
@@ -92,11 +113,13 @@ async def asks(reactor: Any, port: int, page: str) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
-async def page_at(reactor: Any, port: int, page: str) -> tuple[int, bytes]:
+async def page_at(
+    reactor: Any, port: int, page: str, method: str = "GET"
+) -> tuple[int, bytes]:
     """Ask for a page; give the status and the text of the answer."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
     talker: Talker = await connectProtocol(endpoint, Talker(reactor))
-    talker.says(f"GET {page} HTTP/1.0\r\n\r\n".encode())
+    talker.says(f"{method} {page} HTTP/1.0\r\n\r\n".encode())
     head, _, body = (await talker.hears(b"<EOF>")).partition(b"\r\n\r\n")
     told = re.match(rb"HTTP/1\.\d (\d+) ", head)
     assert told is not None, head
@@ -166,6 +189,14 @@ class MonitorTests(SocketCase):
                     assert monitor is not None
                     answers.append(await self.answer(monitor[1], f"{page}?{each}"))
                 self.assertEqual(answers[1:], answers[:1] * 2, f"{page}?{each}")
+        for each in ("/varz", "/connz?limit=x", "/none"):
+            for method in METHODS:
+                statuses = []
+                for _, monitor in places:
+                    assert monitor is not None
+                    asked = (monitor[1], each, method)
+                    statuses.append((await page_at(self.reactor, *asked))[0])
+                self.assertEqual(statuses[1:], statuses[:1] * 2, (method, each))
         for each in PATHS:
             answers = []
             for _, monitor in places:
@@ -174,13 +205,73 @@ class MonitorTests(SocketCase):
                 answers.append((status, [] if status == HTTPStatus.OK else [body]))
             self.assertEqual(answers[1:], answers[:1] * 2, each)
 
+    def test_orders_and_reasons(self) -> Deferred[None]:
+        """Lists have the same order, and connections that ended the same reasons, at all three."""
+        for binary in (BINARY, NEWER_BINARY):
+            require_nats_server(binary)
+        return Deferred.fromCoroutine(self.orders_and_reasons())
+
+    async def orders_and_reasons(self) -> None:
+        gateway = await self.gateway(monitor="127.0.0.1:0")
+        ours, monitor = gateway.address(), gateway.address("monitor")
+        assert ours is not None
+        assert monitor is not None
+        told = [await self.orders(ours[1], monitor[1])]
+        for binary in (BINARY, NEWER_BINARY):
+            server = NatsServer("-m", "-1", binary=binary)
+            server.start()
+            self.addCleanup(server.stop)
+            told.append(await self.orders(server.port, server.monitor_port))
+        for question, answer in told[0].items():
+            self.assertEqual([each[question] for each in told[1:]], [answer] * 2, question)
+
+    async def orders(self, port: int, monitor: int) -> dict[str, list[Any]]:
+        """Let clients come, do more or less, and go; give the lists of them, by the question."""
+        for number, ending in enumerate(ENDINGS):
+            talker = await self.talker(port)
+            await talker.hears(b" \r\n")
+            talker.says(b'CONNECT {"verbose":false,"name":"%d"}\r\n' % number + ending)
+            await talker.hears(b"<EOF>")
+            while len((await asks(self.reactor, monitor, CLOSED))["connections"]) <= number:
+                await deferLater(self.reactor, 0.02, lambda: None)
+        talkers = []
+        for name in b"xyz":
+            talkers.append(await self.talker(port))
+            await talkers[-1].hears(b" \r\n")
+            talkers[-1].says(b'CONNECT {"verbose":false,"name":"%c"}\r\nPING\r\n' % name)
+            await talkers[-1].hears(b"PONG\r\n")
+        x, y, z = talkers
+        for talker, said in (
+            (x, b"SUB a 1\r\nSUB b 2\r\n"), (z, b"SUB b 1\r\n"),
+            (y, 5 * b"PUB none 9\r\n123456789\r\n"), (z, 2 * b"PUB a 1\r\n1\r\n"),
+            (y, b"PUB b 1\r\n1\r\n"), (x, b""),
+            # The last thing that x gets is later than what y does, but for its PING.
+            (y, b"PUB none 1\r\n1\r\n"), (z, b"PUB a 1\r\n1\r\n"),
+            (z, b"PUB none 1\r\n1\r\n"), (y, b""),
+        ):
+            talker.says(said + b"PING\r\n")
+            await talker.hears(b"PONG\r\n")
+        found: dict[str, list[Any]] = {}
+        for question in ORDERS:
+            rows = (await asks(self.reactor, monitor, f"/connz?{question}"))["connections"]
+            # Several have one reason.
+            shown = "reason" if question.endswith("reason") else "name"
+            found[question] = [(row.get(shown), row.get("reason")) for row in rows]
+        return found
+
     async def answer(self, port: int, question: str) -> tuple[int, list[Any]]:
-        """Ask; give the status, and of a list of clients which part it is."""
+        """Ask; give the status and the text, of a list of clients which part it is and its rows."""
         status, body = await page_at(self.reactor, port, question)
-        if status != HTTPStatus.OK or not question.startswith("/connz"):
+        if status != HTTPStatus.OK:
+            return status, [body]
+        if question.startswith("/healthz"):
+            return status, [body]
+        if not question.startswith("/connz"):
             return status, []
         content = json.loads(body)
-        return status, [content[each] for each in ("offset", "limit", "num_connections", "total")]
+        rows = [sorted(each.keys() - TELLS_MORE) for each in content["connections"] or []]
+        part = [content[each] for each in ("offset", "limit", "num_connections", "total")]
+        return status, [*part, rows]
 
     async def tells(self, port: int, monitor: int) -> dict[str, dict[str, Any]]:
         """Let three clients come, of which one goes; ask for all pages."""
@@ -234,6 +325,11 @@ class LinksOfDebianTests(BridgeCase):
         monitor = gateway.address("monitor")
         assert monitor is not None
         page = (DOCS / "reference/nats.rst").read_text()
+
+        # A server has some of its own always.
+        own = await self.client(self.port_of(gateway))
+        own.says(b"SUB own 1\r\nPING\r\n")
+        await own.hears(b"PONG\r\n")
 
         def unsaid(theirs: dict[str, Any], ours: dict[str, Any]) -> set[str]:
             missing = {each for each in theirs.keys() - ours.keys() if f"``{each}``" not in page}

@@ -40,6 +40,14 @@ def subscribes(*patterns: bytes) -> bytes:
     return b"".join(b"SUB %b %d\r\n" % each for each in zip(patterns, range(1, 99), strict=False))
 
 
+#: Letters that are written in another way where they are named in quotes.
+ODD: Final = (
+    *(b"a%cb" % control for control in (1, 7, 8, 0x0B, 0x0C, 0x1B, 0x7F, 0x22, 0x27, 0x5C)),
+    *(b"\xff", b"a\xed\xa0\x80", b"\xc3", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xef\xbf\xbd"),
+    *(f"a{letter}b".encode() for letter in "\xe4\x85\xa0\xad\u0301\u200b\u2028\ufeff\ue000"),
+    *(letter.encode() for letter in "\U0001f68c\U000e0001\U00012000\uffff\u0378\u4e00"),
+)
+
 #: Who says what.
 CASES: Final = (
     ("lists", publishes(b"foo.secret", b"foo.ok", b"baz", b"bar", b"bar.x.y")),
@@ -59,6 +67,9 @@ CASES: Final = (
     ("lists", publishes(b"foo.secret _GR_.x", b"_GR_.x", b"foo.ok _R_.x")),
     ("middle", subscribes(b"x.>", b"x.*.*", b"*.*.y", b"x.a.*")),
     ("middle", subscribes(b"z.*", b"z.a", b"z")),
+    ("lists", publishes(*ODD) + subscribes(*ODD)),
+    ("lists", subscribes(*(b"a " + each for each in ODD))),
+    ("free", publishes(*(b"a _GR_." + each for each in ODD))),
     ("middle", publishes(b"x.a.y", b"x.a.z", b"x.*.y", b"x..y")),
     ("deaf", subscribes(b"a", b"_INBOX.x")),
     ("answers", subscribes(b"svc") + publishes(b"svc r", b"a.", b"_R_.x")),

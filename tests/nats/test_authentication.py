@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.nats.authentication import Authentication, Clock, User
+from atbus.nats.authentication import Authentication, Clock, Unproven, User
 from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.nkeys import Kind
 from atbus.nats.tokens import Chain
@@ -16,7 +16,9 @@ CLOCK = Clock(seconds=lambda: 50.0, wall_seconds=lambda: 1_000.0)
 def judge(authentication: Authentication, **options: str) -> User | None:
     """Let somebody log in who was given the nonce "nonce"."""
     said = ConnectOptions(**options)  # type: ignore[arg-type]
-    return authentication.judge(said, "nonce", CLOCK)
+    found = authentication.judge(said, "nonce", CLOCK)
+    assert not isinstance(found, Unproven)
+    return found
 
 
 class AuthenticationTests(SynchronousTestCase):

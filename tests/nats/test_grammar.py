@@ -115,7 +115,20 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(found, [PublishRun(b"a", [b"11", b"22"])])
         self.assertEqual(grammar.feed(b"3\r\n"), [Publish(b"a", b"", None, b"33")])
         found = grammar.feed(line + b"44\r\n" + line + b"55!\r\n")
-        self.assertEqual(found, [Publish(b"a", b"", None, b"44"), Broken(Fault.UNKNOWN_OPERATION)])
+        wrong = Broken(Fault.UNKNOWN_OPERATION, b"a")
+        self.assertEqual(found, [Publish(b"a", b"", None, b"44"), wrong])
+
+    def test_nothing_is_read_with_a_connect(self) -> None:
+        """What is behind a CONNECT waits, because that may change how it is to be read."""
+        grammar = Grammar(knows_headers=False)
+        found = grammar.feed(b"PING\r\nCONNECT {}\r\nHPUB a 0 0\r\n\r\n")
+        self.assertEqual(found, [Ping(), Connect(b"{}")])
+        self.assertTrue(grammar.is_unread)
+        grammar.knows_headers = True
+        self.assertEqual(grammar.feed(b""), [Publish(b"a", b"", b"", b"")])
+        self.assertFalse(grammar.is_unread)
+        grammar.knows_headers = False
+        self.assertEqual(grammar.feed(b"HPUB a 0 2\r\n"), [Broken(Fault.MALFORMED)])
 
     def test_nothing_is_read_after_a_fault(self) -> None:
         """What follows something that cannot be understood is not looked at."""
@@ -305,4 +318,4 @@ class BoundTests(SynchronousTestCase):
         """One byte behind the payload that is no line end is enough."""
         grammar = Grammar()
         self.assertEqual(grammar.feed(b"PUB a 2\r\nhi"), [])
-        self.assertEqual(grammar.feed(b"X"), [Broken(Fault.UNKNOWN_OPERATION)])
+        self.assertEqual(grammar.feed(b"X"), [Broken(Fault.UNKNOWN_OPERATION, b"a")])

@@ -16,6 +16,8 @@ from atbus.nats.times import duration, uptime
 from tests.nats.harbor import HarborTests
 from tests.nats.transcripts import QUIET
 
+CONNECT = b'CONNECT {"verbose":false}\r\n'
+
 
 class MonitorTests(HarborTests):
     """Questions to a gateway with two clients."""
@@ -249,7 +251,46 @@ class MonitorTests(HarborTests):
             self.assertEqual(self.asks(f"/{name}")[0], 200)
             for more in ("/", "/x", "/?subs=1"):
                 self.assertEqual(self.asks(f"/{name}{more}"), (404, "404 page not found\n"))
-        self.assertEqual(self.asks("//varz")[0], 404)
+        for path, shorter in (
+            ("//varz", "/varz"), ("/x/../varz?subs=1", "/varz?subs=1"), ("/./connz", "/connz"),
+            ("/varz/../connz/", "/connz/"), ("/..//", "/"), ("//evil.example", "/evil.example"),
+        ):
+            status, answer = self.whole(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            self.assertEqual(status, 301, path)
+            self.assertIn(f"Location: {shorter}\r\n".encode(), answer)
+
+    def whole(self, question: bytes) -> tuple[int, bytes]:
+        """Ask with all that belongs to a question; give the status and the whole answer."""
+        protocol, to_it = self.connects()
+        protocol.dataReceived(question)
+        self.network.settle(0.0)
+        return int(to_it.value().split()[1]), to_it.value()
+
+    def test_whatever_is_to_be_done(self) -> None:
+        """Each method is answered as GET, and nothing is done but that; bodies are not read."""
+        for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"FOO"):
+            status, text = self.whole(
+                method + b" /connz?limit=1 HTTP/1.0\r\nContent-Length: 6\r\n\r\nlimit="
+            )
+            self.assertEqual(status, 200, method)
+            self.assertIn(b'"limit": 1,', text)
+            self.assertEqual(self.whole(method + b" /jsz HTTP/1.0\r\n\r\n")[0], 404, method)
+            foreign = b" /varz HTTP/1.0\r\nSec-Fetch-Site: cross-site\r\n\r\n"
+            self.assertEqual(self.whole(method + foreign)[0], 403, method)
+        status, text = self.whole(b"HEAD /varz HTTP/1.0\r\n\r\n")
+        self.assertEqual((status, text.partition(b"\r\n\r\n")[2]), (200, b""))
+
+    def test_the_host_in_an_address(self) -> None:
+        """It is the one that was asked for, whatever the header says."""
+        for host, status in ((b"localhost:8222", 200), (b"bus.example", 403)):
+            for header in (b"", b"Host: localhost\r\n"):
+                question = b"GET http://%b/varz HTTP/1.0\r\n%b\r\n" % (host, header)
+                self.assertEqual(self.whole(question)[0], status)
+        self.assertEqual(self.whole(b"GET HTTP://localhost HTTP/1.0\r\n\r\n")[0], 200)
+
+    def test_what_is_counted(self) -> None:
+        """Questions that were answered are counted by their page."""
+        self.asks("/")
         self.assertEqual(self.facts("/varz")["http_req_stats"]["/"], 1)
 
     def test_clients_that_ended(self) -> None:
@@ -259,12 +300,36 @@ class MonitorTests(HarborTests):
         closed = self.facts("/connz?state=closed")["connections"]
         self.assertEqual([each["reason"] for each in closed], ["Protocol Violation"])
         self.assertEqual(len(self.facts("/connz?state=any")["connections"]), 2)
+        self.network.settle(2.0)
         self.second.hangs_up()
-        for by in ("stop", "reason"):
+        third = self.caller(self.one)
+        self.network.settle(0.5)
+        third.says(b"-ERR x\r\n")
+        self.network.settle(0.1)
+        reasons = ["Parse Error", "Client Closed", "Protocol Violation"]
+        for by, wanted in (
+            # The last one first, and by the alphabet; and who was there for the shortest time.
+            ("stop", reasons), ("reason", sorted(reasons)),
+            ("uptime", ["Protocol Violation", "Parse Error", "Client Closed"]),
+        ):
             closed = self.facts(f"/connz?state=closed&sort={by}")["connections"]
-            found = [each["reason"] for each in closed]
-            self.assertEqual(sorted(found), ["Client Closed", "Protocol Violation"])
-            self.assertEqual(found == sorted(found), by == "reason")
+            self.assertEqual([each["reason"] for each in closed], wanted, by)
+
+    def test_who_is_active(self) -> None:
+        """Who publishes, changes what he wants or gets something; a PING is no activity."""
+        for says, are_active in (
+            (b"PING\r\n", (False, False)), (b"PONG\r\n", (False, False)),
+            (b"PUB none 1\r\nx\r\nPING\r\n", (True, False)),
+            (b"PUB a.b 1\r\nx\r\nPING\r\n", (True, True)),
+            (b"SUB none 1\r\nPING\r\n", (True, False)),
+            (b"UNSUB 1\r\n", (True, False)), (CONNECT, (False, False)),
+        ):
+            self.network.settle(3.0)
+            self.second.says(says)
+            self.network.settle(0.1)
+            rows = self.facts("/connz")["connections"]
+            found = tuple(each["idle"] == "0s" for each in rows)[::-1]
+            self.assertEqual(found, are_active, says)
 
     def test_the_last_ones_are_remembered(self) -> None:
         """Of more clients that ended than are remembered the last ones are told of."""
@@ -328,9 +393,9 @@ class MonitorTests(HarborTests):
 
     def test_health(self) -> None:
         """A gateway that is leaving is not for new clients."""
-        self.assertEqual(self.asks("/healthz"), (200, '{\n  "status": "ok"\n}'))
+        self.assertEqual(self.asks("/healthz"), (200, '{"status":"ok"}'))
         self.one.is_leaving = True
-        unwell = '{\n  "status": "unavailable",\n  "error": "%s"\n}'
+        unwell = '{"status":"unavailable","error":"%s"}'
         self.assertEqual(self.asks("/healthz"), (503, unwell % "it is a lame duck"))
 
     def test_questions_that_make_no_sense(self) -> None:
@@ -356,7 +421,10 @@ class MonitorTests(HarborTests):
             self.assertEqual(self.facts(f"/connz?{each}")["connections"], wanted, each)
         for each in ("test=", "subs=0"):
             self.assertNotIn("subscriptions_list", self.facts(f"/subsz?{each}"))
-        self.assertEqual(self.facts("/subsz?test=a%20b")["subscriptions_list"], [])
+        self.assertNotIn("subscriptions_list", self.facts("/subsz?test=a%20b"))
+        for each in ("1", "detail"):
+            rows = self.facts(f"/connz?subs={each}")["connections"]
+            self.assertEqual(rows[1].keys(), wanted[1].keys(), each)
         [one, _] = self.facts("/connz?subs=DETAIL")["connections"]
         self.assertEqual(one["subscriptions_list_detail"][0]["subject"], "a.*")
 

@@ -89,6 +89,20 @@ TRANSCRIPTS: Final = (
     Transcript("something behind PING", QUIET + b"PING x\r\nPINGX\r\n", b"PONG\r\nPONG\r\n"),
     Transcript("PONG", QUIET + b"PONG\r\nPING\r\n", b"PONG\r\n"),
     Transcript("what servers say", QUIET + b"+OK\r\nINFO {}\r\nPING\r\n", b"PONG\r\n"),
+    *(Transcript(f"INFO that is none: {said!r}", QUIET + b"INFO" + said + b"\r\nPING\r\n", EOF)
+      for said in (
+        *(b"", b" ", b" x", b" []", b" 5", b" {} x", b"1", b' {"port":"1"}', b' {"PORT":1.5}'),
+        *(b' {"proto":true}', b' {"max_payload":2147483648}', b' {"client_id":-1}'),
+        *(b' {"ldm":1}', b' {"nonce":5}', b' {"connect_urls":"a"}', b' {"connect_urls":[5]}'),
+        *(b' {"import":[]}', b' {"export":{"deny":5}}', b' {"gateway_cmd":256}', b' {"x":\xff}'),
+      )),
+    *(Transcript(f"INFO that nobody minds: {said!r}",
+        QUIET + b"INFO" + said + b"\r\nPING\r\n", b"PONG\r\n")
+      for said in (
+        *(b" null", b'{"x":5}', b' {"port":null,"name":5}', b' {"proto":-1,"client_id":1}'),
+        *(b' {"ldm":true,"connect_urls":["a",null]}', b' {"x":"\xff","nonce":"\xff"}'),
+        *(b' {"import":{"allow":["a"]}}', b' {"max_payload":-2147483648,"gateway_cmd":255}'),
+      )),
     Transcript("an error of the client", QUIET + b"-ERR 'x'\r\nPING\r\n", EOF),
     Transcript("MSG", QUIET + b"MSG a 1 2\r\nhi\r\n", UNKNOWN),
     Transcript("verbs of routes", QUIET + b"RS+ a\r\n", UNKNOWN),
@@ -109,6 +123,19 @@ TRANSCRIPTS: Final = (
     Transcript("pedantic", STRICT + b"SUB a.* 1\r\nPUB a.* 2\r\nhi\r\nPING\r\nPUB a..b 0\r\n\r\n",
         b"+OK\r\n+OK\r\n-ERR 'Invalid Publish Subject'\r\n+OK\r\nMSG a.* 1 2\r\nhi\r\nPONG\r\n"
         b"-ERR 'Invalid Publish Subject'\r\n+OK\r\n"),
+    *(Transcript(f"pedantic, and {name}", STRICT + said, hears) for name, said, hears in (
+        ("no end of the payload", b"PUB a.* 2\r\nhixx",
+            b"+OK\r\n-ERR 'Invalid Publish Subject'\r\n" + UNKNOWN),
+        ("no end behind a reply", b"PUB a..b r.* 2\r\nhi\nPING\r\n",
+            b"+OK\r\n-ERR 'Invalid Publish Subject'\r\n" + UNKNOWN),
+        ("no end, but a subject", b"PUB a r.* 2\r\nhixx", b"+OK\r\n" + UNKNOWN),
+        ("too long a payload", b"PUB a.* 2000000\r\n",
+            b"+OK\r\n-ERR 'Maximum Payload Violation'\r\n" + EOF),
+        ("no size", b"PUB a.* x\r\n", b"+OK\r\n" + EOF),
+    )),
+    Transcript("pedantic, and no end of the headers",
+        b'CONNECT {"verbose":false,"headers":true}\r\nHPUB a.* 12 12\r\n' + HEADER + b"xx",
+        b"-ERR 'Invalid Publish Subject'\r\n" + UNKNOWN),
     Transcript("verbose",
         b'CONNECT {"verbose":true,"pedantic":false}\r\nSUB a 1\r\nSUB b 1\r\nUNSUB 7\r\n'
         b"PUB a 0\r\n\r\nPING\r\n",
@@ -129,6 +156,15 @@ TRANSCRIPTS: Final = (
         QUIET + b"HPUB a 15 14\r\n" + HEADER + b"hi\r\n", EOF),
     Transcript("headers from who knows none", BARE + b"HPUB a 12 14\r\n" + HEADER + b"hi\r\n",
         EOF),
+    *(Transcript(f"headers from who knows none, and {name}", BARE + said, EOF)
+      for name, said in (
+        ("nothing more", b"HPUB a 12 14\r\n"), ("no end", b"HPUB a 0 0\r\nxx"),
+        ("no size", b"HPUB a x\r\n"), ("too much", b"HPUB a 0 2000000\r\n"),
+      )),
+    Transcript("headers that are known from then on",
+        BARE + QUIET + b"SUB a 1\r\nHPUB a 12 12\r\n" + HEADER + b"\r\n"
+        + BARE + b'PING\r\nCONNECT {"headers":false,"no_responders":false}\r\nHPUB a 12 12\r\n',
+        b"HMSG a 1 12 12\r\n" + HEADER + b"\r\nPONG\r\n" + EOF),
     Transcript("nobody there", QUIET + b"SUB r 9\r\nPUB a r 2\r\nhi\r\n",
         b"HMSG r 9 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"),
     Transcript("nobody there, and nobody who asks", QUIET + b"PUB a r 2\r\nhi\r\nPING\r\n",
@@ -188,6 +224,20 @@ TRANSCRIPTS: Final = (
     Transcript("a CR behind a size", QUIET + b"PUB a 0\r\r\n\r\n", EOF),
     Transcript("a CR in front of a sid", QUIET + b"SUB a\r1\r\nPUB a 0\r\n\r\nPING\r\n",
         b"MSG a 1 0\r\n\r\nPONG\r\n"),
+    *(Transcript(f"LF in front of {name}", QUIET + says + b"PING\r\n", hears)
+      for name, says, hears in (
+        ("an argument", b"SUB \n a 1\nPUB a 0\r\n\r\nUNSUB\t\n1\r\nPUB a 0\r\n\r\n",
+            b"MSG a 1 0\r\n\r\nPONG\r\n"),
+        ("options", b'CONNECT\n{"echo":false}\r\nSUB a 1\r\nPUB a 0\r\n\r\nINFO\n\n{}\r\n', EOF),
+        ("INFO", b"INFO\n{}\r\n", b"PONG\r\n"), ("nothing", b"PUB \n", EOF),
+        ("a size", b"PUB \n0\r\n\r\n", EOF), ("no INFO", b"INFO\n\r\n", EOF),
+      )),
+    *(Transcript(f"CR in {says!r}", QUIET + says + b"PING\r\n", hears) for says, hears in (
+        (b"SUB a\r1x\nPUB a 0\r\n\r\n", b"MSG a 1 0\r\n\r\nPONG\r\n"),
+        (b"SUB a\r1\n", EOF), (b"UNSUB 1 1\r\x85\n", b"PONG\r\n"),
+        (b"UNSUB \r1\n", b"PONG\r\n"), (b"UNSUB \r1 2 \n", b"PONG\r\n"),
+        (b"PUB a 0\r1\n\r\n", EOF), (b"PUB a 01\r\n\r\n", UNKNOWN), (b"PUB a\r 0\n\r\n", EOF),
+    )),
     Transcript("a queue of two patterns",
         QUIET + b"SUB w.* g 1\r\nSUB w.x g 1\r\nPUB w.x 0\r\n\r\nPING\r\n",
         b"MSG w.x 1 0\r\n\r\nPONG\r\n"),

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import ConfigurationError
+from atbus.node import reading_nats
 from atbus.node.config import NodeConfig
 from atbus.node.toml import dump, parse_config
 
@@ -78,7 +79,8 @@ class NatsTests(SynchronousTestCase):
             )
 
     def test_hashes_are_no_passwords(self) -> None:
-        """A hash where a password belongs is told, with the user's name, and is not shown."""
+        """A hash that cannot be compared is told, with the user's name, and is not shown."""
+        self.patch(reading_nats, "find_spec", lambda _: None)
         hash_ = "$2a$11$W2zko751KUvVy59mUTWmpOdWjpEm5qhcCZRd05GjI/sSOT.xtiHyG"
         bob = {"user": "bob", "password": hash_}
         users = [{"user": "anna", "password": "x"}, bob]
@@ -95,14 +97,43 @@ class NatsTests(SynchronousTestCase):
             ({"token": "$2b$04$x"}, "nats.token: it is a hash"),
             ({"token": "$2y$10$"}, "nats.token: it is a hash"),
         ]
+        self.check_hashes(cases)
+        for good in ("$2a", "x$2a$11$", "2a$11$"):
+            NodeConfig(id=1, nats={**LISTEN, "token": good})
+
+    def test_hashes_of_clients(self) -> None:
+        """With bcrypt they are taken where clients show something, if they are whole and cheap."""
+        self.patch(reading_nats, "find_spec", lambda _: True)
+        whole = "W2zko751KUvVy59mUTWmpOdWjpEm5qhcCZRd05GjI/sSOT.xtiHyG"
+        for letter, cost in (*((each, 11) for each in ("", "a", "b", "y")), ("a", 4), ("a", 15)):
+            hashed = f"$2{letter}${cost:02}${whole}"
+            users = [{"user": "anna", "password": hashed}]
+            NodeConfig(id=1, nats={**LISTEN, "users": users})
+            NodeConfig(id=1, nats={**LISTEN, **users[0]})
+            NodeConfig(id=1, nats={**LISTEN, "token": hashed})
+        bob = {"user": "bob", "password": f"$2a$11${whole}"}
+        it_is = "nats.token: it is a hash (bcrypt), "
+        self.check_hashes([
+            *(({"token": f"$2a$11${text}"}, f"{it_is}and not a whole one")
+              for text in ("", whole[1:], whole + "x", whole[1:] + "!", whole + "\n")),
+            *(({"token": f"$2a${cost}${whole}"}, f"{it_is}whose cost must be 4 to 15")
+              for cost in ("03", "16", "31")),
+            ({"leaf_users": [bob]}, "nats.leaf_users[0].password: that of 'bob' is a hash"),
+            ({"cluster": bob}, "nats.cluster.password: that of 'bob' is a hash"),
+            (
+                {"leaf_user": "bob", "leaf_password": bob["password"]},
+                "nats.leaf_password: that of 'bob' is a hash",
+            ),
+        ])
+
+    def check_hashes(self, cases: list[tuple[dict[str, Any], str]]) -> None:
+        """Of each fault is told once, and no hash."""
         for wrong, fault in cases:
             with self.assertRaises(ConfigurationError, msg=str(wrong)) as caught:
                 NodeConfig(id=1, nats={**LISTEN, **wrong})
             told = [each for each in caught.exception.faults if each.startswith(fault)]
             self.assertEqual(len(told), 1, (fault, caught.exception.faults))
-            self.assertNotIn("W2zko751", str(caught.exception))
-        for good in ("$2a", "x$2a$11$", "2a$11$"):
-            NodeConfig(id=1, nats={**LISTEN, "token": good})
+            self.assertNotIn("2zko751", str(caught.exception))
 
     def test_somewhere_to_come_in(self) -> None:
         """Monitors alone make no gateway; WebSocket alone does."""
