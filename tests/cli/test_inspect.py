@@ -12,6 +12,7 @@ from atbus.routing.record import Record
 from atbus.routing.registry import Feeder
 from tests.cli.bus_case import BusTestCase
 from tests.nats.test_route_rows import SAME
+from tests.nats.told import told
 
 
 class InspectTests(BusTestCase):
@@ -99,11 +100,11 @@ class InspectTests(BusTestCase):
         node.publish("down.a", b"some")
         await heard
         ended = await self.atbus("routes", "--peers", "-o", "json", via=0x10100)
-        told = Monitor(gateway).routez({})["routes"]
-        self.assertEqual([row["out_msgs"] for row in told], [0, 1])
+        shown = told(Monitor(gateway).routez({}))["routes"]
+        self.assertEqual([row["out_msgs"] for row in shown], [0, 1])
         self.assertEqual(
             [{name: row[name] for name in SAME} for row in ended.json],
-            [{name: row[same] for name, same in SAME.items()} for row in told],
+            [{name: row[same] for name, same in SAME.items()} for row in shown],
         )
 
     async def test_one_route(self) -> None:

@@ -12,6 +12,7 @@ from atbus.nats.monitor import Monitor
 from atbus.testing.leaf_fuzz import hostile_leaf
 from tests.nats.harbor import DOOR, Caller, HarborTests
 from tests.nats.leaf_transcripts import LEAF_TRANSCRIPTS, stripped
+from tests.nats.told import told
 from tests.nats.transcripts import EOF, QUIET
 
 PORT = 7422
@@ -251,7 +252,7 @@ class DoorTests(HarborTests):
         client.says(b"CONNECT {}\r\nPUB ask 4\r\nwhat\r\n")
         self.network.settle()
         self.assertEqual(monitor.varz({})["leafnodes"], 1)
-        [shown] = monitor.leafz({"subs": "1"})["leafs"]
+        [shown] = told(monitor.leafz({"subs": "1"}))["leafs"]
         names = (
             "name",
             "is_spoke",

@@ -11,6 +11,7 @@ from atbus.nats.monitor import Monitor
 from atbus.nats.times import duration, uptime
 from tests.nats.harbor import DOOR
 from tests.nats.test_routes import CLUSTER, RouteCase
+from tests.nats.told import told
 from tests.node.bus import ROOT
 
 NODE, PEER = 0x10010, 0x20001
@@ -77,7 +78,7 @@ class RowTests(RouteCase):
         """Ask for both lists, at the same moment."""
         now = self.network.clock.seconds()
         (line,) = self.network.result_of(self.middle.command(NODE, b"atbus.peers"))
-        routes = Monitor(self.door).routez({})["routes"]
+        routes = told(Monitor(self.door).routez({}))["routes"]
         self.assertEqual(self.network.clock.seconds(), now)
         # As whoever asks over HTTP reads them.
         return json.loads(line), json.loads(json.dumps(routes))

@@ -12,6 +12,7 @@ from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import Monitor
 from atbus.testing.route_fuzz import hostile_member
 from tests.nats.harbor import DOOR, Caller, HarborTests
+from tests.nats.told import told
 
 PORT = 6222
 CLUSTER = {"name": "C1", "listen": f"127.0.0.1:{PORT}", "user": "u", "password": "p"}
@@ -317,7 +318,7 @@ class MonitorTests(RouteCase):
         server = self.joins(gateway, "A", server_name="one")
         server.says(b"RS+ $G a\r\nRMSG $G b 2\r\nok\r\n")
         self.network.settle()
-        [shown] = monitor.routez({"subs": "1"})["routes"]
+        [shown] = told(monitor.routez({"subs": "1"}))["routes"]
         names = ("remote_id", "remote_name", "did_solicit", "in_msgs", "in_bytes", "subscriptions")
         self.assertEqual([shown[each] for each in names], ["A", "one", False, 1, 2, 1])
         self.assertEqual(shown["subscriptions_list"], ["a"])
@@ -331,7 +332,7 @@ class MonitorTests(RouteCase):
         self.network.settle(0.25)
         server.says(b"PONG\r\n")
         self.network.settle(2.0)
-        [shown] = monitor.routez({})["routes"]
+        [shown] = told(monitor.routez({}))["routes"]
         self.assertAlmostEqual(_seconds(shown["rtt"]), 0.25, places=1)
         self.assertAlmostEqual(_seconds(shown["idle"]), 2.0, places=1)
         self.assertEqual(shown["pending_size"], 0)
