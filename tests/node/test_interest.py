@@ -280,6 +280,33 @@ class ReconnectTests(GardenTests):
         error = self.failureResultOf(far.request_subject("b"), Undeliverable).value
         self.assertIs(error.status, Status.NO_RESPONDERS)
 
+    def test_told_anew_at_once(self) -> None:
+        """With a new connection each side tells everything anew; no ping has to find what is gone."""
+        nodes = self.plant(*EVERYBODY)
+        top, left = nodes[:2]
+        near, far = nodes[3:5]
+        gone = near.subscribe("b", lambda _: None)
+        old = far.subscribe("c", lambda _: None)
+        self.settle()
+        for _ in range(3):
+            self.network.cut(top, left)
+            # What changes until both sides have noticed is on no connection.
+            gone.unsubscribe()
+            old.unsubscribe()
+            gone = near.subscribe("b", lambda _: None, queue="q")
+            old = far.subscribe("c", lambda _: None, queue="q")
+            self.network.clock.run_until(lambda: left.endpoints[TOP].control_link is not None, 60)
+            self.settle(1.0)
+            for one, other in ((top, left), (left, top)):
+                interests, others = (each._parts.subjects.talk._interests for each in (one, other))
+                self.assertEqual(
+                    interests.digest_of(other.bus_id), others.told_digest(one.bus_id)
+                )
+                self.assertEqual(one.statistics.interest_repairs, 0)
+            self.assertIn(Wanted("b", "q"), top._parts.subjects.talk.wanted_by(LEFT))
+            self.assertIn(Wanted("c", "q"), left._parts.subjects.talk.wanted_by(TOP))
+            self.assertNotIn(Wanted("b"), top._parts.subjects.talk.wanted_by(LEFT))
+
     def test_a_node_that_comes_back(self) -> None:
         """A relay that was killed and comes back knows all there is to know."""
         nodes = self.plant(*EVERYBODY)

@@ -70,6 +70,18 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual(index.match(("a",)), ("all",))
         self.assertEqual(len(index), 1)
 
+    def test_matches_are_remembered(self) -> None:
+        """What is published on again is not looked for again, until the patterns change."""
+        index = index_of("a.*", "a.b")
+        walks = []
+        walk = index._walk
+        self.patch(index, "_walk", lambda subject: walks.append(subject) or walk(subject))
+        for _ in range(3):
+            self.assertEqual(sorted(index.match(("a", "b"))), ["a.*", "a.b"])
+        self.assertEqual(walks, [("a", "b")])
+        index.remove(("a", "*"), "a.*")
+        self.assertEqual((index.match(("a", "b")), len(walks)), (("a.b",), 2))
+
     def test_memory_of_matches_is_bounded(self) -> None:
         """Somebody who publishes on ever new subjects fills nothing."""
         index = index_of(">")
