@@ -281,7 +281,7 @@ class ReconnectTests(GardenTests):
         self.assertIs(error.status, Status.NO_RESPONDERS)
 
     def test_told_anew_at_once(self) -> None:
-        """With a new connection each side tells everything anew; no ping has to find what is gone."""
+        """With a new connection all is told anew, on both sides; no ping has to find a loss."""
         nodes = self.plant(*EVERYBODY)
         top, left = nodes[:2]
         near, far = nodes[3:5]

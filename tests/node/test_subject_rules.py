@@ -1,4 +1,4 @@
-"""Rules that hold where something has gone wrong before: what comes twice, and what is forbidden."""
+"""What holds where something is wrong already: what comes twice, and what is forbidden."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TwiceTests(GardenTests):
     """Publications that come by two ways."""
 
     def test_what_comes_twice_is_given_once(self) -> None:
-        """Where branches cannot be named each subscriber gets it once all the same; it is counted."""
+        """Where branches cannot be named each subscriber gets it once all the same; it counts."""
         self.patch(limits, "SERVED_BRANCHES_MAX", 0)
         nodes = self.plant(TOP, LEFT, RIGHT, LEFT_LEAF, RIGHT_LEAF)
         _, left, right, near, _ = nodes
@@ -45,7 +45,7 @@ class ForbiddenTests(GardenTests):
     """Rights of others than who publishes, for what is published at once."""
 
     def test_from_a_neighbor(self) -> None:
-        """What a neighbor may not publish is dropped and counted, one by one and several at once."""
+        """What a neighbor may not publish is dropped and counted, one by one and all at once."""
         top = self.plant(TOP, rights=[SECRET | {"publish": ["secret.>"]}])[0]
         left, right = self.plant(LEFT, RIGHT)
         self.listen(right, ">")
