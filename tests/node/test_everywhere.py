@@ -263,10 +263,10 @@ class CrossedTests(BusTests):
                 self.network.settle(0.0005)
             self.network.settle(2.0)
             near, far = (node._parts.subjects.talk._interests for node in nodes)
-            for one, other, bus_id in ((near, far, LEFT), (far, near, RIGHT)):
-                [place] = one.neighbors
+            for teller, other, bus_id in ((near, far, LEFT), (far, near, RIGHT)):
+                [place] = teller.neighbors
                 self.assertEqual(len(other.wanted_by(bus_id)), 40, step)
-                self.assertEqual(other.digest_of(bus_id), one.told_digest(place), step)
+                self.assertEqual(other.digest_of(bus_id), teller.told_digest(place), step)
             self.assertEqual([node.statistics.interest_repairs for node in nodes], [0, 0])
             self.end()
 

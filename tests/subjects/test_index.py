@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -73,9 +75,14 @@ class MatchTests(SynchronousTestCase):
     def test_matches_are_remembered(self) -> None:
         """What is published on again is not looked for again, until the patterns change."""
         index = index_of("a.*", "a.b")
-        walks = []
+        walks: list[tuple[str, ...]] = []
         walk = index._walk
-        self.patch(index, "_walk", lambda subject: walks.append(subject) or walk(subject))
+
+        def watched(subject: tuple[str, ...]) -> Iterator[str]:
+            walks.append(subject)
+            return walk(subject)
+
+        self.patch(index, "_walk", watched)
         for _ in range(3):
             self.assertEqual(sorted(index.match(("a", "b"))), ["a.*", "a.b"])
         self.assertEqual(walks, [("a", "b")])
