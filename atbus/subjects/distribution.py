@@ -46,6 +46,7 @@ import attrs
 
 from atbus import limits
 from atbus.subjects.interest import HERE, ONWARD, Interests, Side, Taker
+from atbus.subjects.weights import drawn, weights_of
 from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
 
 
@@ -217,17 +218,12 @@ class Distributor:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            place = None
-            if zone and incoming.handed_back:
-                place = self._choose_near(members, tries, incoming, counted, zone)
-            if place is None:
-                choices = (self._choose(members, each, incoming, counted) for each in tries)
-                place = next((each for each in choices if each is not None), None)
-                far.update(() if place is None or not incoming.handed_back else (place,))
+            place, is_far = self._place(members, tries, incoming, counted)
             if place is None:
                 unserved.append(queue)
             else:
                 queues.setdefault(place, []).append(queue)
+                far.update((place,) if is_far else ())
         queues_here = tuple(queues.pop(HERE, ()))
         return Distribution(
             here=here,
@@ -367,6 +363,25 @@ class Distributor:
         homes.update(incoming.tried, incoming.left)
         return tuple(place for place in counted if place in homes)
 
+    def _place(
+        self,
+        takers: Sequence[Taker],
+        tries: Sequence[set[int]],
+        incoming: Incoming,
+        counted: Collection[int],
+    ) -> tuple[int | None, bool]:
+        """
+        Find a place for one group; None when there is none.
+
+        :returns: Also whether it is one for want of anybody in the zone.
+        """
+        if incoming.handed_back and self._zone(incoming):
+            place = self._choose_near(takers, tries, incoming, counted)
+            if place is not None:
+                return place, False
+        choices = (self._choose(takers, each, incoming, counted) for each in tries)
+        return next((each for each in choices if each is not None), None), incoming.handed_back
+
     def _choose(
         self,
         takers: Sequence[Taker],
@@ -376,14 +391,14 @@ class Distributor:
     ) -> int | None:
         """Draw the place of the one member of a group that gets it; None when there is none."""
         takers = [each for each in takers if each.neighbor == HERE or each.neighbor in allowed]
-        weights = self._weights(takers, counted)
+        weights = weights_of(self._interests, takers, counted)
         if not incoming.zone and self.preference is not Preference.UNIFORM and HERE in weights:
             return HERE
         zone = self._zone(incoming)
         if zone and not incoming.handed_back:
-            near = self._weights(takers, counted, zone)
+            near = weights_of(self._interests, takers, counted, zone)
             weights = near if any(near.values()) else weights
-        return self._drawn(weights, incoming)
+        return drawn(weights, incoming.counted, self._draw)
 
     def _choose_near(
         self,
@@ -391,60 +406,23 @@ class Distributor:
         tries: Sequence[set[int]],
         incoming: Incoming,
         counted: Collection[int],
-        zone: str,
     ) -> int | None:
         """Draw one in the zone, of a group that was handed back; who has given it to us is last."""
         if not incoming.zone and any(each.neighbor == HERE for each in takers):
             return HERE
+        zone = self._zone(incoming)
         for among in tries:
             near = among.difference(incoming.left)
             some = [each for each in takers if each.neighbor == HERE or each.neighbor in near]
-            place = self._drawn(self._weights(some, counted, zone), incoming)
+            weights = weights_of(self._interests, some, counted, zone)
+            place = drawn(weights, incoming.counted, self._draw)
             if place is not None:
                 return place
         takes_back = self.takes_back is None or self.takes_back(incoming.by)
         if incoming.by in (HERE, incoming.came_from) or not takes_back:
             return None
         by = [each for each in takers if each.neighbor == incoming.by]
-        return incoming.by if any(self._weights(by, (), zone).values()) else None
-
-    def _drawn(self, weights: dict[int, int], incoming: Incoming) -> int | None:
-        """Draw a place; None when nobody is anywhere."""
-        if incoming.counted:
-            others = {each: weights[each] for each in weights if each not in incoming.counted}
-            weights = others if any(others.values()) else weights
-        total = sum(weights.values())
-        if not total:
-            return None
-        drawn = self._draw(total)
-        for place, weight in weights.items():
-            drawn -= weight
-            if drawn < 0:
-                return place
-        raise AssertionError("a number was drawn that is not below the sum of all weights")
-
-    def _weights(
-        self, takers: Sequence[Taker], counted: Collection[int], zone: str = ""
-    ) -> dict[int, int]:
-        """Count the members of a group at each place, all of them or those in one zone."""
-        weights: dict[int, int] = {}
-        for taker in takers:
-            weight = self._interests.weight(taker, zone)
-            weights[taker.neighbor] = weights.get(taker.neighbor, 0) + weight
-        self._count_once(weights, counted)
-        return weights
-
-    def _count_once(self, weights: dict[int, int], counted: Collection[int]) -> None:
-        """Take off what our upstream tells of what our siblings have told us themselves."""
-        above, siblings = self._interests.above, self._interests.siblings
-        if above is None or not siblings or not weights.get(above):
-            return
-        twice = sum(weights.get(place, 0) for place in counted)
-        weights[above] = max(0, weights[above] - twice)
-        if weights[above]:
-            # The others among them are in what is left.
-            weights.update(dict.fromkeys((siblings & weights.keys()).difference(counted), 0))
-
+        return incoming.by if any(weights_of(self._interests, by, (), zone).values()) else None
 
 def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
     """Name the sides that a publication may go to (rule 1)."""
