@@ -184,6 +184,22 @@ class CutOffTests(GardenTests):
         waits = [after - before for before, after in zip(added, resumed, strict=True)]
         self.assertEqual([round(each / delay_seconds, 3) for each in waits], [2.0, 2.0])
 
+    def test_not_said_of_an_upstream_that_is_lost_again(self) -> None:
+        """Before all know again nothing is said, also when it is lost before they do."""
+        self.begin(VirtualNetwork(delay_seconds=0.2))
+        top, left, said = self.grow()
+        self.settle()
+        self.kill(top)
+        self.settle(5)
+        top = self.again()
+        self.network.clock.run_until(lambda: TOP in left.endpoints, 60)
+        self.kill(top)
+        self.settle(5)
+        self.assertEqual(said, [])
+        self.again()
+        self.settle(60)
+        self.assertEqual(said, ["resumed"])
+
     def test_given_up(self) -> None:
         """Who waits no longer, and a node that stops meanwhile, leave nothing behind."""
         top, left, said = self.grow()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atbus import limits
-from atbus.errors import Status
+from atbus.errors import Status, Undeliverable
 from tests.node.garden import (
     LEFT,
     LEFT_LEAF,
@@ -57,6 +57,24 @@ class ForbiddenTests(GardenTests):
         self.settle()
         self.assertEqual((self.got[TOP], self.got[RIGHT]), ([b"4", b"5"], [b"4", b"5"]))
         self.assertEqual(top.statistics.publications_dropped, {Status.NO_RIGHT: 3})
+
+    def test_answers_are_free(self) -> None:
+        """Who may publish nothing may answer who has asked him, and asks nobody himself."""
+        others = [hex(TOP), hex(RIGHT)]
+        rules = [
+            SECRET | {"publish": [">"]},
+            # Then nobody else may publish anything either.
+            {"action": "allow", "ids": others, "publish": [">"]},
+        ]
+        top, left, right = self.plant(TOP, LEFT, RIGHT, rights=rules)
+        for node, answer in ((left, b"left"), (right, b"right")):
+            node.subscribe(f"ask.{answer.decode()}", lambda _, answer=answer: answer)
+        self.settle()
+        for asker in (top, right):
+            waiting = asker.request_subject("ask.left")
+            self.assertEqual(self.network.result_of(waiting).payload, b"left")
+        error = self.failureResultOf(left.request_subject("ask.right"), Undeliverable).value
+        self.assertIs(error.status, Status.NO_RIGHT)
 
     def test_to_a_neighbor(self) -> None:
         """Of several that may not all be had by everybody each one that somebody misses counts."""
