@@ -18,8 +18,8 @@ INQUIRIES_MAX: Final = 65_536
 QUESTIONS_MAX: Final = 65_536
 
 #: Questions that have parted at a node and of which it counts, for 5 s, who has not got them; some
-#: 10 MiB. Of more than these the first are forgotten: with fifty thousand in each second, which is
-#: more than a node passes on, after a third of a second. Nobody says that nobody has got those.
+#: 10 MiB. Of more than these the first are forgotten: with fifty thousand in each second after a
+#: third of a second, when all would mostly have said so. Nobody says that nobody has those.
 PARTED_QUESTIONS_MAX: Final = 16_384
 
 #: Memory for the questions of all neighbors that have no answer yet: each waits for some of the
