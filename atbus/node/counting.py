@@ -47,7 +47,7 @@ class Counting:
 
     def ask(self, sequence: int, unheard: Unheard) -> None:
         """
-        Count for a question that goes out now; when too many are counted, nobody will hear of it.
+        Count for a question that goes out now; of too many the first are forgotten.
 
         :param sequence: Its number among the publications of this node.
         :param unheard: Called when nobody has got it.
@@ -105,13 +105,12 @@ class Counting:
 
         :param told: Who is told when nobody has got it.
         :param neighbors: To whom it goes.
-        :returns: Whom these are to tell; None when one of them cannot, or too many are counted.
+        :returns: Whom these are to tell; None when one of them cannot.
         """
         if not all(map(self.counts, neighbors)):
             return None
         deadline = self._context.now + limits.REQUEST_SECONDS
-        if not self._parted.add(self._number, told, deadline, len(neighbors)):
-            return None
+        self._parted.add(self._number, told, deadline, len(neighbors))
         self._set_alarm()
         self._number += 1
         return Tally(int(self._context.bus_id), self._context.epoch, self._number - 1)

@@ -367,15 +367,14 @@ class Publishing:
         errand = self._entrusted.back(
             _number(publication, passing),
             passing.queues,
-            passing.came_from,
-            passing.hop_limit,
+            Errand(passing.came_from, passing.hop_limit, zone=passing.zone),
             ours=publication.source == self._context.bus_id,
         )
         if errand is not None:
-            onward = attrs.evolve(passing, hop_limit=errand.hop_limit)
+            onward = attrs.evolve(passing, hop_limit=errand.hop_limit, zone=errand.zone)
             self._spread(way, publication, onward, errand)
         elif passing.hop_limit > 0:
-            self.spreading.send(publication, passing, passing.came_from)
+            self.spreading.send(publication, attrs.evolve(passing, zone=""), passing.came_from)
         else:
             self.dropped(Status.HOP_LIMIT)
 
@@ -407,6 +406,8 @@ class Publishing:
                 counted=passing.counted,
                 by=HERE if errand is None else errand.by,
                 tried=() if errand is None else errand.tried,
+                left=() if errand is None else errand.left,
+                far=errand is not None and errand.far,
             )
         )
         if what.barred:
@@ -443,7 +444,9 @@ class Publishing:
         errand: Errand | None,
     ) -> None:
         if errand is None and passing.came_from != HERE:
-            errand = Errand(passing.came_from, passing.hop_limit)
+            errand = Errand(passing.came_from, passing.hop_limit, zone=passing.zone)
+        elif errand is not None:
+            errand = errand._replace(far=not branch.zone)
         back = errand is not None and branch.neighbor == errand.by
         if branch.queues and not back:
             number = _number(publication, passing)
@@ -479,8 +482,6 @@ class Publishing:
             self.dropped(Status.HOP_LIMIT)
         else:
             self.spreading.send_to(owner, publication, passing)
-
-    # Those who hear that nobody is there.
 
     def _nobody(self, publication: Publication, passing: Passing) -> None:
         """Tell who asked that nobody is there."""

@@ -134,6 +134,7 @@ def make_subjects(
     publishing.counting.sides = lambda: interests.neighbors
     publishing.counting.has_entrusted = publishing.has_entrusted
     distributor.may_have = publishing.spreading.may_have
+    distributor.takes_back = publishing.spreading.counts
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign
     return SubjectParts(

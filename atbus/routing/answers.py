@@ -116,6 +116,12 @@ class Expectations(Generic[K, T]):
             self._sweep()
         return entry[1]
 
+    def give_up(self) -> None:
+        """Stop waiting for what is over first, to make room for another one."""
+        self._drop_answered()
+        if self._heap:
+            del self._awaited[heapq.heappop(self._heap)[2]]
+
     def expire(self, now: float) -> list[tuple[K, T]]:
         """
         Take out all whose time is over.

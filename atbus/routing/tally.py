@@ -4,7 +4,8 @@ Count who says that nobody has got a question.
 A question goes to one branch or several, and each says at most once that nobody there has got it:
 who passes it on to several ends that, or counts in its turn (wire protocol, 7.20). So nobody has
 got it when as many have said so as there are branches. Of one that has got it, or whose link died,
-nothing is heard, and the time for counting runs out.
+nothing is heard, and the time for counting runs out. Where too many are counted the one whose time
+is over first is forgotten: if nobody had it, all would mostly have said so by then.
 """
 
 from __future__ import annotations
@@ -57,17 +58,18 @@ class Tallies(Generic[T]):
         """When the first of them is over, seconds; None when there is none."""
         return self._open.deadline
 
-    def add(self, number: int, token: T, deadline: float, branches: int | None = None) -> bool:
+    def add(self, number: int, token: T, deadline: float, branches: int | None = None) -> None:
         """
-        Count for a question.
+        Count for a question, if need be in place of another one.
 
         :param number: What it will be known by.
         :param token: What `went` or `said` gives when nobody has got it.
         :param deadline: When to stop counting, seconds.
         :param branches: To how many it goes; None when `went` will say so.
-        :returns: Whether it is counted; False when too many are.
         """
-        return self._open.add(number, _Tally(token, branches), deadline) is None
+        if self._open.full:
+            self._open.give_up()
+        self._open.add(number, _Tally(token, branches), deadline)
 
     def went(self, number: int, branches: int) -> T | None:
         """

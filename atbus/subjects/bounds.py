@@ -17,8 +17,9 @@ INQUIRIES_MAX: Final = 65_536
 #: answer yet: one from each of some ten thousand nodes behind it, when they are back all at once.
 QUESTIONS_MAX: Final = 65_536
 
-#: Questions that have parted at a node and of which it counts, for 5 s, who has not got them: three
-#: thousand in each second, and some 10 MiB. Of more than these nobody says that nobody has them.
+#: Questions that have parted at a node and of which it counts, for 5 s, who has not got them; some
+#: 10 MiB. Of more than these the first are forgotten: with fifty thousand in each second after a
+#: third of a second, when all would mostly have said so. Nobody says that nobody has those.
 PARTED_QUESTIONS_MAX: Final = 16_384
 
 #: Memory for the questions of all neighbors that have no answer yet: each waits for some of the

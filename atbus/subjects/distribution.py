@@ -15,7 +15,8 @@ The rules (wire protocol, 6.6 and 7.20):
    tries the others that it could have given it to, each once, and hands it back in his turn, to who
    has entrusted him with it, when none of them has a member (`atbus.subjects.entrusted`). So it is
    given up only where it began. Of those above and beside it only the one towards the source
-   believes what is handed back, unless that is below.
+   believes what is handed back, unless that is below. While a zone is preferred it may go back
+   before all are tried, with the zone; then they are tried when nobody is left in the zone.
 5. What comes from outside goes everywhere but outside, what goes outside is at its end there: so a
    mesh that is not ours is one hop. Who is outside gives what it gets to its plain subscribers as
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
@@ -45,6 +46,7 @@ import attrs
 
 from atbus import limits
 from atbus.subjects.interest import HERE, ONWARD, Interests, Side, Taker
+from atbus.subjects.weights import drawn, weights_of
 from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
 
 
@@ -79,6 +81,8 @@ class Incoming:
         has, or it is forgotten.
     :param tried: Who has handed them back to this node.
     :param counted: The neighbors among whose members the one before has drawn himself.
+    :param left: Who has handed them back, and has others that are not in the zone.
+    :param far: Whether no zone is to be preferred any more.
     """
 
     subject: tuple[str, ...]
@@ -94,6 +98,8 @@ class Incoming:
     by: int = HERE
     tried: tuple[int, ...] = ()
     counted: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
+    far: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -164,6 +170,8 @@ class Distributor:
         self.zone = zone
         #: Tells whether a neighbor may have what is published on a subject; None: all may.
         self.may_have: Callable[[int, tuple[str, ...]], bool] | None = None
+        #: Tells whether a neighbor takes back what was handed back before; None: all do.
+        self.takes_back: Callable[[int], bool] | None = None
         self._interests = interests
         self._draw = draw
         # Where subjects are wanted that no group wants, until any interest changes.
@@ -204,18 +212,18 @@ class Distributor:
         tries = self._tries(incoming, allowed, allies, alone)
         queues: dict[int, list[str]] = {}
         unserved: list[str] = []
+        # Who is chosen for want of anybody in the zone is told of none, so that it ends there.
+        far: set[int] = set()
         for queue in wanted:
             members = groups.get(queue, ())
             if queue in incoming.absent:
                 members = [taker for taker in members if taker.neighbor != HERE]
-            place = None
-            for among in tries:
-                if (place := self._choose(members, among, incoming, counted)) is not None:
-                    break
+            place, is_far = self._place(members, tries, incoming, counted)
             if place is None:
                 unserved.append(queue)
             else:
                 queues.setdefault(place, []).append(queue)
+                far.update((place,) if is_far else ())
         queues_here = tuple(queues.pop(HERE, ()))
         return Distribution(
             here=here,
@@ -226,7 +234,7 @@ class Distributor:
                     queues=tuple(queues.get(neighbor, ())),
                     served=tuple(bus_id for bus_id in served if bus_id != neighbor),
                     queues_only=neighbor not in plain,
-                    zone=zone if neighbor in queues else "",
+                    zone=zone if neighbor in queues and neighbor not in far else "",
                     counted=self._named(neighbor, counted, queues, groups, incoming),
                 )
                 for neighbor in dict.fromkeys((*plain, *queues))
@@ -305,6 +313,8 @@ class Distributor:
 
     def _zone(self, incoming: Incoming) -> str:
         """Say which zone is preferred (rule 8); empty for none."""
+        if incoming.far:
+            return ""
         return incoming.zone or (self.zone if self.preference is Preference.NEAREST else "")
 
     def _tries(
@@ -313,7 +323,7 @@ class Distributor:
         """Say among whom members of groups are looked for, in turn."""
         interests, came_from = self._interests, incoming.came_from
         tries = [allowed - allies]
-        if not interests.siblings.isdisjoint(incoming.tried):
+        if not interests.siblings.isdisjoint((*incoming.tried, *incoming.left)):
             tries.insert(0, {place for place in tries[0] if place != interests.above})
         if allies:
             tries.append(allowed)
@@ -329,7 +339,7 @@ class Distributor:
         if not siblings:
             return ()
         # Of who has handed groups back our upstream may not know yet that he has no members.
-        places = [*incoming.tried]
+        places = [*incoming.tried, *incoming.left]
         places += [each.neighbor for each in takers if each.wanted.queue]
         counted = (
             place
@@ -350,8 +360,27 @@ class Distributor:
         if not counted or neighbor not in queues or neighbor != self._interests.above:
             return ()
         homes = {each.neighbor for queue in queues[neighbor] for each in groups[queue]}
-        homes.update(incoming.tried)
+        homes.update(incoming.tried, incoming.left)
         return tuple(place for place in counted if place in homes)
+
+    def _place(
+        self,
+        takers: Sequence[Taker],
+        tries: Sequence[set[int]],
+        incoming: Incoming,
+        counted: Collection[int],
+    ) -> tuple[int | None, bool]:
+        """
+        Find a place for one group; None when there is none.
+
+        :returns: Also whether it is one for want of anybody in the zone.
+        """
+        if incoming.handed_back and self._zone(incoming):
+            place = self._choose_near(takers, tries, incoming, counted)
+            if place is not None:
+                return place, False
+        choices = (self._choose(takers, each, incoming, counted) for each in tries)
+        return next((each for each in choices if each is not None), None), incoming.handed_back
 
     def _choose(
         self,
@@ -361,53 +390,39 @@ class Distributor:
         counted: Collection[int],
     ) -> int | None:
         """Draw the place of the one member of a group that gets it; None when there is none."""
-        by = [each for each in takers if each.neighbor == incoming.by != incoming.came_from]
         takers = [each for each in takers if each.neighbor == HERE or each.neighbor in allowed]
-        weights = self._weights(takers, counted)
+        weights = weights_of(self._interests, takers, counted)
         if not incoming.zone and self.preference is not Preference.UNIFORM and HERE in weights:
             return HERE
         zone = self._zone(incoming)
-        if zone:
-            near = self._weights(takers, counted, zone)
-            if not any(near.values()):
-                # So who has entrusted us with it finds them.
-                near = self._weights(by if incoming.by != HERE else (), (), zone)
+        if zone and not incoming.handed_back:
+            near = weights_of(self._interests, takers, counted, zone)
             weights = near if any(near.values()) else weights
-        if incoming.counted:
-            others = {each: weights[each] for each in weights if each not in incoming.counted}
-            weights = others if any(others.values()) else weights
-        total = sum(weights.values())
-        if not total:
-            return None
-        drawn = self._draw(total)
-        for place, weight in weights.items():
-            drawn -= weight
-            if drawn < 0:
+        return drawn(weights, incoming.counted, self._draw)
+
+    def _choose_near(
+        self,
+        takers: Sequence[Taker],
+        tries: Sequence[set[int]],
+        incoming: Incoming,
+        counted: Collection[int],
+    ) -> int | None:
+        """Draw one in the zone, of a group that was handed back; who has given it to us is last."""
+        if not incoming.zone and any(each.neighbor == HERE for each in takers):
+            return HERE
+        zone = self._zone(incoming)
+        for among in tries:
+            near = among.difference(incoming.left)
+            some = [each for each in takers if each.neighbor == HERE or each.neighbor in near]
+            weights = weights_of(self._interests, some, counted, zone)
+            place = drawn(weights, incoming.counted, self._draw)
+            if place is not None:
                 return place
-        raise AssertionError("a number was drawn that is not below the sum of all weights")
-
-    def _weights(
-        self, takers: Sequence[Taker], counted: Collection[int], zone: str = ""
-    ) -> dict[int, int]:
-        """Count the members of a group at each place, all of them or those in one zone."""
-        weights: dict[int, int] = {}
-        for taker in takers:
-            weight = self._interests.weight(taker, zone)
-            weights[taker.neighbor] = weights.get(taker.neighbor, 0) + weight
-        self._count_once(weights, counted)
-        return weights
-
-    def _count_once(self, weights: dict[int, int], counted: Collection[int]) -> None:
-        """Take off what our upstream tells of what our siblings have told us themselves."""
-        above, siblings = self._interests.above, self._interests.siblings
-        if above is None or not siblings or not weights.get(above):
-            return
-        twice = sum(weights.get(place, 0) for place in counted)
-        weights[above] = max(0, weights[above] - twice)
-        if weights[above]:
-            # The others among them are in what is left.
-            weights.update(dict.fromkeys((siblings & weights.keys()).difference(counted), 0))
-
+        takes_back = self.takes_back is None or self.takes_back(incoming.by)
+        if incoming.by in (HERE, incoming.came_from) or not takes_back:
+            return None
+        by = [each for each in takers if each.neighbor == incoming.by]
+        return incoming.by if any(weights_of(self._interests, by, (), zone).values()) else None
 
 def _onward(incoming: Incoming, sides: Mapping[int, Side]) -> tuple[Side, ...]:
     """Name the sides that a publication may go to (rule 1)."""
@@ -425,13 +440,13 @@ def _back(
     place = incoming.by if incoming.handed_back else incoming.came_from
     if place not in sides:
         return ()
-    return (Branch(neighbor=place, queues=unserved, queues_only=True, zone=incoming.zone),)
+    return (Branch(neighbor=place, queues=unserved, queues_only=True),)
 
 
 def _allowed(incoming: Incoming, sides: Mapping[int, Side]) -> set[int]:
     """Name the neighbors that a publication may go to (rules 1 and 2, but for *served*)."""
     onward = _onward(incoming, sides)
-    avoided = {incoming.came_from, incoming.by, *incoming.tried}
+    avoided = {incoming.came_from, incoming.by, *incoming.tried}.difference(incoming.left)
     allowed = {bus_id for bus_id, side in sides.items() if bus_id not in avoided and side in onward}
     if incoming.only is not None:
         allowed -= {

@@ -5,6 +5,10 @@ A branch that finds no member hands a group back. The other branches are tried t
 when none of them has a member it goes back to the neighbor that has entrusted us with it: so step
 by step to where it began, and nobody is passed over. Of a group on its way each node remembers from
 whom it has it, who has it now, and who has handed it back.
+
+While members in a zone are looked for, a group may go back before all have been tried: there are
+some in the zone where it came from, as far as is known. Then it brings the zone along, and who has
+handed it back so is tried once more, without the zone, when there are none.
 """
 
 from __future__ import annotations
@@ -26,12 +30,29 @@ class Errand(NamedTuple):
     :param hop_limit: What came with it then.
     :param tried: The neighbors that have handed it back since.
     :param at: The neighbor that has it now.
+    :param zone: Whose members are preferred, as came with it; empty for none.
+    :param left: Those that have handed it back and have others, who are not in the zone.
+    :param far: Whether the zone is no matter any more.
     """
 
     by: int
     hop_limit: int
     tried: tuple[int, ...] = ()
     at: int = HERE
+    zone: str = ""
+    left: tuple[int, ...] = ()
+    far: bool = False
+
+    def without(self, neighbor: int, zone: str) -> Errand:
+        """
+        Give the same when one more has handed it back.
+
+        :param zone: What he has brought along: not empty if he has others.
+        """
+        left = tuple(place for place in self.left if place != neighbor)
+        if zone and not self.far:
+            return self._replace(zone=self.zone or zone, left=(*left, neighbor))
+        return self._replace(tried=(*self.tried, neighbor), left=left)
 
 
 #: It is not here any more, and may come again in another way.
@@ -73,8 +94,7 @@ class Entrusted:
         self,
         number: tuple[int, int, int],
         queues: Sequence[str],
-        came_from: int,
-        hop_limit: int,
+        brought: Errand,
         *,
         ours: bool,
     ) -> Errand | None:
@@ -82,21 +102,22 @@ class Entrusted:
         Take groups that somebody has had before.
 
         :param number: As in `add`.
-        :param came_from: Who hands them back, or tries us as another branch.
-        :param hop_limit: What came with them.
+        :param brought: Who hands them back, or tries us as another branch, and what he brings.
         :param ours: Whether the publication began here.
         :returns: None when another neighbor has them from us: who tries us has them from him.
         """
         keys = [(*number, queue) for queue in queues]
         found = [self._errands.get(key, _DONE) for key in keys]
         waiting = next((errand for errand in found if errand is not _DONE), None)
-        if waiting is not None and waiting.at != came_from:
+        if waiting is not None and waiting.at != brought.by:
             return None
         self._keep(number, queues, _DONE)
+        if waiting is None and ours:
+            waiting = Errand(HERE, brought.hop_limit)
         if waiting is not None:
-            return waiting._replace(tried=(*waiting.tried, came_from))
+            return waiting.without(brought.by, brought.zone)
         # What is forgotten seems to come for the first time; its hop limit is less each time.
-        return Errand(HERE, hop_limit, (came_from,)) if ours else Errand(came_from, hop_limit)
+        return brought._replace(far=not brought.zone)
 
     def _keep(
         self, number: tuple[int, int, int], queues: Sequence[str], errand: Errand

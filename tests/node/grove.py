@@ -44,13 +44,18 @@ class GroveTests(BusTests):
         self.missed: list[bytes] = []
 
     def plant(
-        self, *paths: str, old: Sequence[str] = (), doors: Mapping[str, Any] | None = None
+        self,
+        *paths: str,
+        old: Sequence[str] = (),
+        doors: Mapping[str, Any] | None = None,
+        zones: Mapping[str, str] | None = None,
     ) -> None:
         """
         Start nodes, each below the one whose path is one digit shorter.
 
         :param old: Those that know of no tallies, as in earlier releases.
         :param doors: Those with a door for clients of NATS, and what is said of it.
+        :param zones: Those that are in a zone, and prefer what is near.
         """
         for path in paths:
             options: dict[str, Any] = {
@@ -60,6 +65,8 @@ class GroveTests(BusTests):
             }
             if len(path) > 1:
                 options["upstream"] = address_of(path[:-1])
+            if zones and path in zones:
+                options |= {"labels": {"zone": zones[path]}, "queue_policy": "nearest"}
             if doors and path in doors:
                 options["nats"] = doors[path]
             self.at[path] = self.node(id_of(path), **options)

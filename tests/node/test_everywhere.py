@@ -248,6 +248,28 @@ class CrossedTests(BusTests):
             self.assertEqual([self.successResultOf(each) for each in asked], [None] * len(asked))
             self.end()
 
+    def test_told_anew(self) -> None:
+        """Whatever connection a word of interest is on: before the first ping both tables agree."""
+        for step in range(-40, 41, 2):
+            self.begin(VirtualNetwork())
+            nodes = [self.node(bus_id, listen=[address_of(bus_id)]) for bus_id in (LEFT, RIGHT)]
+            self.network.start(*nodes)
+            for one in (0, 1) if step > 0 else (1, 0):
+                nodes[one].connect(address_of((RIGHT, LEFT)[one]))
+                self.network.settle(abs(step) * 0.00025)
+            for number in range(40):
+                for node in nodes:
+                    node.subscribe(f"{node.bus_id}.{number}", lambda _: None)
+                self.network.settle(0.0005)
+            self.network.settle(2.0)
+            near, far = (node._parts.subjects.talk._interests for node in nodes)
+            for teller, other, bus_id in ((near, far, LEFT), (far, near, RIGHT)):
+                [place] = teller.neighbors
+                self.assertEqual(len(other.wanted_by(bus_id)), 40, step)
+                self.assertEqual(other.digest_of(bus_id), teller.told_digest(place), step)
+            self.assertEqual([node.statistics.interest_repairs for node in nodes], [0, 0])
+            self.end()
+
     def ask(self, nodes: list[Node]) -> list[Deferred[None]]:
         """Subscribe, and ask, again and again from the moment on when the other side is known."""
         asked: list[Deferred[None]] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice, permutations
+
 from atbus.node.node import Node
 from atbus.subjects import bounds
 from tests.node.grove import GroveTests, address_of
@@ -19,9 +22,9 @@ class FurtherTests(GroveTests):
             `-- 13 ----- 131
     """
 
-    def plant_peers(self, *old: str) -> None:
+    def plant_peers(self, *old: str, zones: Mapping[str, str] | None = None) -> None:
         """Plant the tree, with two links beside it."""
-        self.plant(*TREE, old=old)
+        self.plant(*TREE, old=old, zones=zones)
         for one, other in (("111", "121"), ("11", "12")):
             self.network.result_of(self.at[one].connect(address_of(other)))
         self.network.settle()
@@ -65,6 +68,37 @@ class FurtherTests(GroveTests):
         for holder in ("112", "131"):
             self.check_found("111", holder, *(each for each in TREE if each != holder))
 
+    def test_for_the_sake_of_a_zone(self) -> None:
+        """Whoever was passed over for who is near gets it when all who are near have left."""
+        near = ("1", "111", "12", "131")
+        self.plant_peers(zones={path: "x" if path in near else "y" for path in TREE})
+        for asker, *gone in islice(permutations(near), 0, None, 5):
+            for holder in ("11", "112", "121", "13"):
+                self.check_found(asker, holder, *gone)
+
+    def test_twice_at_most(self) -> None:
+        """Who was passed over is tried once more, and no more: once with the zone, once without."""
+        places = ("13", "14", "121", "122", "123")
+        zones = {path: "x" if path in ("1", "13", "121") else "y" for path in ("12", *places)}
+        self.plant("1", "12", *places, zones=zones | {"1": "x"})
+        self.leave(*(f"{path}:g" for path in places))
+        for number in range(40):
+            before = self.forwarded()
+            self.ask("1", b"%d" % number)
+            self.network.settle(0.5)
+            self.assertLessEqual(self.forwarded() - before, 4 * 6)
+        self.assertEqual((len(self.missed), self.tallies()), (40, {}))
+
+    def test_nobody_is_left_in_any_zone(self) -> None:
+        """Where all have left, near and elsewhere, it is said at once, once, with zones as well."""
+        self.plant_peers(zones={path: "xy"[number % 2] for number, path in enumerate(TREE)})
+        self.leave(*(f"{path}:g" for path in TREE))
+        for asker in TREE:
+            self.ask(asker)
+            self.network.settle(1.0)
+            self.assertEqual((self.missed, self.taken, self.tallies()), ([b"?"], set(), {}), asker)
+            self.missed.clear()
+
     def test_nobody_is_left(self) -> None:
         """Where all have left it is said at once, once, and nothing is on its way any more."""
         self.plant_peers()
@@ -93,6 +127,20 @@ class FurtherTests(GroveTests):
         self.ask("112")
         self.network.settle(1.0)
         self.assertEqual((self.missed, self.tallies()), ([b"?"], {}))
+
+    def test_an_earlier_release_and_zones(self) -> None:
+        """Nor does anything go back to it for the sake of a zone; whoever is left has it."""
+        zones = {"11": "x", "12": "y", "121": "x", "122": "y", "13": "x"}
+        self.plant("1", *zones, old=["1"], zones=zones)
+        self.listen("122", "g")
+        self.leave("121:g", "13:g")
+        for number in range(20):
+            self.ask("11", b"%d" % number)
+        self.network.settle(2.0)
+        # From the root, and for each that went there to 121 and then to 122; nothing upwards.
+        got = self.at["122"].endpoints[self.at["12"].bus_id].in_publications
+        back = self.at["1"].endpoints[self.at["12"].bus_id].in_publications
+        self.assertEqual((got, back), (20, 0))
 
     def forwarded(self) -> int:
         """Count what nodes have passed on."""

@@ -184,6 +184,22 @@ class CutOffTests(GardenTests):
         waits = [after - before for before, after in zip(added, resumed, strict=True)]
         self.assertEqual([round(each / delay_seconds, 3) for each in waits], [2.0, 2.0])
 
+    def test_not_said_of_an_upstream_that_is_lost_again(self) -> None:
+        """Before all know again nothing is said, also when it is lost before they do."""
+        self.begin(VirtualNetwork(delay_seconds=0.2))
+        top, left, said = self.grow()
+        self.settle()
+        self.kill(top)
+        self.settle(5)
+        top = self.again()
+        self.network.clock.run_until(lambda: TOP in left.endpoints, 60)
+        self.kill(top)
+        self.settle(5)
+        self.assertEqual(said, [])
+        self.again()
+        self.settle(60)
+        self.assertEqual(said, ["resumed"])
+
     def test_given_up(self) -> None:
         """Who waits no longer, and a node that stops meanwhile, leave nothing behind."""
         top, left, said = self.grow()
@@ -279,6 +295,33 @@ class ReconnectTests(GardenTests):
         self.assertEqual((self.got[RIGHT_LEAF], self.got[LEFT_LEAF]), ([b"1"], [b"2"]))
         error = self.failureResultOf(far.request_subject("b"), Undeliverable).value
         self.assertIs(error.status, Status.NO_RESPONDERS)
+
+    def test_told_anew_at_once(self) -> None:
+        """With a new connection all is told anew, on both sides; no ping has to find a loss."""
+        nodes = self.plant(*EVERYBODY)
+        top, left = nodes[:2]
+        near, far = nodes[3:5]
+        gone = near.subscribe("b", lambda _: None)
+        old = far.subscribe("c", lambda _: None)
+        self.settle()
+        for _ in range(3):
+            self.network.cut(top, left)
+            # What changes until both sides have noticed is on no connection.
+            gone.unsubscribe()
+            old.unsubscribe()
+            gone = near.subscribe("b", lambda _: None, queue="q")
+            old = far.subscribe("c", lambda _: None, queue="q")
+            self.network.clock.run_until(lambda: left.endpoints[TOP].control_link is not None, 60)
+            self.settle(1.0)
+            for one, other in ((top, left), (left, top)):
+                interests, others = (each._parts.subjects.talk._interests for each in (one, other))
+                self.assertEqual(
+                    interests.digest_of(other.bus_id), others.told_digest(one.bus_id)
+                )
+                self.assertEqual(one.statistics.interest_repairs, 0)
+            self.assertIn(Wanted("b", "q"), top._parts.subjects.talk.wanted_by(LEFT))
+            self.assertIn(Wanted("c", "q"), left._parts.subjects.talk.wanted_by(TOP))
+            self.assertNotIn(Wanted("b"), top._parts.subjects.talk.wanted_by(LEFT))
 
     def test_a_node_that_comes_back(self) -> None:
         """A relay that was killed and comes back knows all there is to know."""

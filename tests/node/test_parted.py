@@ -217,9 +217,9 @@ class PartedTests(GroveTests):
 
     def test_too_many(self) -> None:
         """
-        A node counts for so many questions at once; of more nobody says that nobody has them.
+        A node counts for so many questions at once; of more it forgets the first.
 
-        Nothing else happens to these, and when there is room again all is as before.
+        Nothing else happens to these: who asked waits for his deadline.
         """
         self.patch(bounds, "PARTED_QUESTIONS_MAX", 3)
         self.plant("1", "11", "12", "13")
@@ -232,13 +232,14 @@ class PartedTests(GroveTests):
         self.hush()
         for each in held:
             each.unsubscribe()
-        asking = self.at["13"].request_subject("q", b"late")
-        self.assertIs(self.failure_of(asking, Undeliverable).status, Status.TIMEOUT)
-        self.assertEqual((self.missed, self.taken), ([], {b"0", b"1", b"2"}))
-        self.network.settle(limits.REQUEST_SECONDS)
-        self.ask("13", b"again")
-        self.network.settle()
-        self.assertEqual(self.missed, [b"again"])
+        for name in (b"late", b"later"):
+            self.ask("13", name)
+            self.network.settle()
+        self.assertEqual((self.missed, self.taken), ([b"late", b"later"], {b"0", b"1", b"2"}))
+        self.assertEqual(self.tallies(), {"1": 2})
+        asked = [self.at["13"].request_subject("q", b"%d" % number) for number in range(4)]
+        causes = [self.failure_of(each, Undeliverable).status for each in asked]
+        self.assertEqual(causes, [Status.TIMEOUT, *[Status.NO_RESPONDERS] * 3])
 
     def test_a_node_that_stops(self) -> None:
         """Who stops while it counts says nothing more."""

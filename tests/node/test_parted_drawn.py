@@ -16,8 +16,12 @@ QUEUES = ("", "", "a", "b")
 class DrawnTests(GroveTests):
     """Buses of six to sixteen nodes; some siblings are connected with each other."""
 
-    def draw(self, lots: Random, old_share: float = 0.0) -> None:
-        """Start a tree on a network of its own, with links of different and changing speed."""
+    def draw(self, lots: Random, old_share: float = 0.0, zones: str = "") -> None:
+        """
+        Start a tree on a network of its own, with links of different and changing speed.
+
+        :param zones: Letters that are zones; each node is in one of them, if there are any.
+        """
         seed = lots.getrandbits(32)
         self.begin(VirtualNetwork(seed=seed, jitter_seconds=lots.choice((0.0, 0.003))))
         self.at, self.taken, self.missed = {}, set(), []
@@ -26,7 +30,9 @@ class DrawnTests(GroveTests):
             above = lots.choice([path for path in paths if len(path) < 6])
             below = sum(path[:-1] == above for path in paths)
             paths.append(f"{above}{below + 1}")
-        self.plant(*paths, old=[path for path in paths if lots.random() < old_share])
+        old = [path for path in paths if lots.random() < old_share]
+        near = {path: lots.choice(zones) for path in paths} if zones else {}
+        self.plant(*paths, old=old, zones=near)
         for one, other in combinations(paths, 2):
             if one[:-1] == other[:-1] and lots.random() < 0.3:
                 self.network.result_of(self.at[one].connect(address_of(other)))
@@ -79,6 +85,20 @@ class DrawnTests(GroveTests):
             self.end()
         self.begin(VirtualNetwork())
         self.assertGreater(min(ends["taken"], ends["missed"]), 150)
+
+    def test_in_zones(self) -> None:
+        """So it is where each prefers what is in its zone."""
+        ends: Counter[str] = Counter()
+        for seed in range(300, 310):
+            lots = Random(seed)
+            self.draw(lots, zones="xxyz")
+            questions = self.live(lots, 60)
+            self.check(seed)
+            self.assertEqual(set(questions) - self.taken - set(self.missed), set(), seed)
+            ends.update(taken=len(self.taken), missed=len(self.missed))
+            self.end()
+        self.begin(VirtualNetwork())
+        self.assertGreater(min(ends["taken"], ends["missed"]), 100)
 
     def test_where_some_are_of_earlier_releases(self) -> None:
         """Where a third of the nodes knows of no tallies, what is said is true as well."""

@@ -55,6 +55,16 @@ class ExpectationsTests(SynchronousTestCase):
         self.assertEqual(waiting.deadline, 4.0)
         self.assertEqual(waiting.expire(9.0), [(1, "b")])
 
+    def test_given_up(self) -> None:
+        """What is over first makes room, among those that nobody has answered."""
+        waiting = expecting(3.0, 5.0, 4.0)
+        waiting.resolve(0)
+        waiting.give_up()
+        self.assertEqual((waiting.keys(), waiting.deadline), ([1], 5.0))
+        waiting.give_up()
+        waiting.give_up()
+        self.assertEqual((len(waiting), waiting.deadline), (0, None))
+
     def test_a_key_may_be_used_again(self) -> None:
         """A second question under an old key has its own deadline, not the first one's."""
         waiting = expecting(3.0)

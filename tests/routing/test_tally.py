@@ -70,15 +70,19 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual((tallies.said(1, 8), len(tallies), tallies.deadline), (None, 0, None))
 
     def test_as_many_as_there_may_be(self) -> None:
-        """No more are counted than there is room for; those that are have no harm."""
+        """Of more than there is room for the one whose time is over first is forgotten."""
         tallies = counting(1, count_max=2)
-        self.assertTrue(tallies.add(2, "two", 5.0, 1))
-        self.assertFalse(tallies.add(3, "three", 5.0, 1))
-        self.assertIsNone(tallies.said(3, 7))
+        tallies.add(2, "two", 5.0, 1)
+        tallies.add(3, "three", 5.0, 1)
+        self.assertEqual((len(tallies), tallies.said(1, 7)), (2, None))
         self.assertEqual(tallies.said(2, 7), "two")
-        self.assertTrue(tallies.add(3, "three", 5.0, 1))
+        tallies.add(4, "four", 5.0, 1)
+        self.assertEqual((len(tallies), tallies.said(3, 7)), (2, "three"))
+        tallies.add(5, "five", 9.0, 1)
+        tallies.add(6, "six", 9.0, 1)
+        self.assertEqual((tallies.said(4, 7), tallies.deadline), (None, 9.0))
         tallies.clear()
-        self.assertEqual((len(tallies), tallies.said(1, 7)), (0, None))
+        self.assertEqual((len(tallies), tallies.said(5, 7)), (0, None))
 
     @settings(deadline=None)
     @given(

@@ -258,9 +258,8 @@ class Field:
         Look at whom each node is connected to, and what it knows of the patterns and groups there.
 
         Of groups the number of members is known as well. Those at peers, which are reached by two
-        ways, count once where these have the same upstream, and elsewhere twice.
+        ways, count once where these have the same upstream, and elsewhere twice: exactly that.
         """
-        are_siblings = all(len({self.upstream[end] for end in pair}) == 1 for pair in self.peers)
         for bus_id in self.upstream:
             interests = self.bus[bus_id]._parts.subjects.talk._interests
             around = {each for each, above in self.upstream.items() if above == bus_id}
@@ -270,9 +269,7 @@ class Field:
                 near = sorted(interests.neighbors)
                 self.faults.append(f"{bus_id:#x} is connected to {near}, not to {sorted(around)}")
             for neighbor in interests.neighbors:
-                behind = self._below(neighbor)
-                if self.upstream[bus_id] == neighbor:
-                    behind = set(self.upstream) - self._below(bus_id)
+                behind = self._behind(bus_id, neighbor)
                 members = Counter(
                     (each.pattern, each.queue, zone)
                     for other in behind
@@ -282,13 +279,23 @@ class Field:
                 heard = interests._neighbors[neighbor].heard
                 found = {(*each[:2], each.zone): weight for each, weight in heard.items()}
                 wanted = {each: count if each[1] else 1 for each, count in members.items()}
-                if not are_siblings:
-                    found, wanted = dict.fromkeys(found, 0), dict.fromkeys(wanted, 0)
                 if found != wanted:
                     ghosts, gaps = found.items() - wanted.items(), wanted.items() - found.items()
                     self.faults.append(
                         f"{bus_id:#x} knows of {neighbor:#x}: ghosts {ghosts}, gaps {gaps}"
                     )
+
+    def _behind(self, bus_id: int, neighbor: int) -> list[int]:
+        """Name the nodes behind a neighbor, each as often as it counts there."""
+        if self.upstream[bus_id] != neighbor:
+            return sorted(self._below(neighbor))
+        line = self.line(bus_id)
+        behind = sorted(set(self.upstream) - self._below(bus_id))
+        for pair in self.peers:
+            for above, other in (pair, pair[::-1]):
+                if above in line[1:] and self.upstream[above] != self.upstream[other]:
+                    behind += sorted(self._below(other))
+        return behind
 
     def _below(self, top: int) -> set[int]:
         return {bus_id for bus_id in self.upstream if top in self.line(bus_id)}

@@ -134,12 +134,14 @@ class MeadowNode:
                 return
             branch = attrs.evolve(branch, queues_only=True)
         number = letter.source, 1, letter.sequence
-        errand = Errand(came_from, 0)
+        zone = branch.zone if self.tells_zones else ""
+        errand = Errand(came_from, 0, zone=zone)
         if letter.handed_back:
             ours = letter.source == self.bus_id
-            found = self.entrusted.back(number, branch.queues, came_from, 0, ours=ours)
+            found = self.entrusted.back(number, branch.queues, errand, ours=ours)
             if found is None:
-                self._meadow.send(self.bus_id, came_from, letter)
+                back = attrs.evolve(branch, zone="")
+                self._meadow.send(self.bus_id, came_from, attrs.evolve(letter, branch=back))
                 return
             errand = found
         incoming = Incoming(
@@ -150,11 +152,13 @@ class MeadowNode:
             queues_only=branch.queues_only,
             handed_back=letter.handed_back,
             ours=letter.source == self.bus_id,
-            zone=branch.zone if self.tells_zones else "",
+            zone=errand.zone,
             counted=branch.counted if self.knows_counted else (),
             only=self._believer(letter.source) if letter.handed_back else None,
             by=errand.by,
             tried=errand.tried,
+            left=errand.left,
+            far=errand.far,
         )
         self._go(letter.subject, incoming, (letter.source, letter.sequence), letter.what)
 
@@ -166,8 +170,12 @@ class MeadowNode:
             self.plain.append(what)
         self.queued += [(*what, queue) for queue in decided.queues_here]
         by = incoming.by if incoming.handed_back else incoming.came_from
-        errand = None if by == HERE and not incoming.tried else Errand(by, 0, incoming.tried)
+        begins = by == HERE and not (incoming.tried or incoming.left)
+        kept = Errand(by, 0, incoming.tried, zone=incoming.zone, left=incoming.left)
         for branch in decided.branches:
+            errand = None if begins else kept
+            if incoming.handed_back:
+                errand = kept._replace(far=not branch.zone)
             letter = Letter(*number, subject, branch, what, incoming.handed_back)
             if branch.queues:
                 entrusted = number[0], 1, number[1]

@@ -83,6 +83,137 @@ class BarrierTests(SynchronousTestCase):
         self.assertEqual(len(sent), 6)
 
 
+class TogetherTests(SynchronousTestCase):
+    """What several ask at once is asked once for all of them."""
+
+    def test_the_next_one_is_for_all(self) -> None:
+        """While a question is out those who ask the same wait; then one goes to all for them."""
+        barriers = Barriers()
+        first = barriers.asked(Answer(4, 9), SIDES)
+        self.assertEqual(first, [Ask(1, 1), Ask(2, 1), Ask(5, 1)])
+        self.assertEqual(barriers.asked(Answer(5, 7), SIDES), [])
+        self.assertEqual(barriers.asked(Answer(4, 10), SIDES), [])
+        self.assertEqual(barriers.ask(3, SIDES), [])
+        self.assertEqual(len(barriers), 4)
+        barriers.answered(1, 1)
+        barriers.answered(5, 1)
+        asks = [Ask(bus_id, 2) for bus_id in SIDES]
+        self.assertEqual(barriers.answered(2, 1), [Answer(4, 9), *asks])
+        for bus_id in (1, 2, 4):
+            self.assertEqual(barriers.answered(bus_id, 2), [])
+        done = [Answer(5, 7), Answer(4, 10), Known(3)]
+        self.assertEqual((barriers.answered(5, 2), len(barriers)), (done, 0))
+
+    def test_one_alone_is_not_asked_himself(self) -> None:
+        """Where just one waits he is the only one who is not asked."""
+        barriers = Barriers()
+        barriers.asked(Answer(4, 9), {1: Side.ABOVE, 4: Side.BELOW})
+        barriers.asked(Answer(4, 10), {1: Side.ABOVE, 4: Side.BELOW})
+        self.assertEqual(barriers.answered(1, 1), [Answer(4, 9), Ask(1, 2)])
+
+    def test_something_else(self) -> None:
+        """What is about something else, or comes from another side, waits for nobody."""
+        barriers = Barriers()
+        barriers.asked(Answer(4, 9), SIDES)
+        self.assertEqual(len(barriers.asked(Answer(5, 7), SIDES, (A,))), 3)
+        self.assertEqual(len(barriers.asked(Answer(5, 8), SIDES, (B,))), 3)
+        # Otherwise two proxies that ask each other would wait for each other.
+        self.assertEqual(barriers.asked(Answer(1, 7), SIDES), [Ask(4, 4), Ask(5, 4)])
+        # From above and from beside it goes the same way.
+        self.assertEqual(barriers.asked(Answer(2, 7), SIDES), [])
+
+    def test_refused(self) -> None:
+        """A refusal is for those for whom the question was out; the others are asked for anew."""
+        barriers = Barriers()
+        for number in range(3):
+            barriers.asked(Answer(4 + number % 2, number), SIDES, (A,))
+        effects = barriers.answered(1, 1, FULL)
+        self.assertEqual(effects[0], Answer(4, 0, refusal=FULL))
+        self.assertEqual(effects[1:], [Ask(bus_id, 2, (A,)) for bus_id in SIDES])
+        refused = [Answer(5, 1, refusal=FULL), Answer(4, 2, refusal=FULL)]
+        self.assertEqual((barriers.answered(1, 2, FULL), len(barriers)), (refused, 0))
+        self.assertEqual((barriers._owed, barriers._questions, barriers._held), ({}, {}, {}))
+
+    def test_refused_by_one_of_them(self) -> None:
+        """What a neighbor does not keep is no matter of its own question, which goes out again."""
+        barriers = Barriers()
+        for number, by in enumerate((4, 4, 5)):
+            barriers.asked(Answer(by, number), SIDES, (A,))
+        for place in (1, 2, 5):
+            barriers.answered(place, 1)
+        effects = barriers.answered(4, 2, FULL)
+        self.assertEqual(effects[0], Answer(5, 2, refusal=FULL))
+        self.assertEqual(effects[1:], [Ask(bus_id, 3, (A,)) for bus_id in (1, 2, 5)])
+        refused = barriers.answered(5, 3, FULL)
+        self.assertEqual((refused, len(barriers)), ([Answer(4, 1, refusal=FULL)], 0))
+
+    def test_who_is_lost(self) -> None:
+        """With who asked goes what he asked, and nothing else; a new neighbor is asked as well."""
+        sides = dict(SIDES)
+        barriers = Barriers()
+        barriers.asked(Answer(4, 9), sides)
+        barriers.asked(Answer(4, 10), sides)
+        barriers.asked(Answer(5, 7), sides)
+        del sides[4]
+        sides[6] = Side.BELOW
+        self.assertEqual((barriers.lost(4), len(barriers)), ([], 1))
+        barriers.answered(1, 1)
+        barriers.answered(2, 1)
+        self.assertEqual(barriers.answered(5, 1), [Ask(1, 2), Ask(2, 2), Ask(6, 2)])
+        self.assertEqual((barriers.lost(5), len(barriers)), ([], 0))
+        self.assertEqual((barriers._owed, barriers._open, barriers._questions), ({}, {}, {}))
+        # Also when it waits for the next question.
+        sides = {1: Side.ABOVE, 4: Side.BELOW}
+        barriers.ask(3, sides)
+        barriers.ask(4, sides)
+        barriers.forget(4)
+        barriers.answered(1, 3)
+        self.assertEqual((barriers.answered(4, 3), len(barriers)), ([Known(3)], 0))
+
+    def test_each_is_known_everywhere(self) -> None:
+        """In any tree with peers, whoever asks the same when: what is confirmed is everywhere."""
+        for seed in range(25):
+            meadow = Meadow(seed)
+            draw = meadow.random
+            meadow.add(1)
+            for bus_id in range(2, 10):
+                meadow.add(bus_id, draw.randrange(1, bus_id))
+            below_root = [each for each, above in meadow.upstream.items() if above == 1]
+            if len(below_root) > 1:
+                meadow.peer(*draw.sample(below_root, 2))
+            meadow.settle()
+            sent: dict[int, list[tuple[int, int]]] = {}
+            asked: list[int] = []
+
+            def look(
+                meadow: Meadow = meadow,
+                sent: dict[int, list[tuple[int, int]]] = sent,
+                asked: list[int] = asked,
+            ) -> None:
+                rest = [each for each in meadow.nodes if each not in asked]
+                if rest and meadow.random.random() < 0.3:
+                    asked.append(rest[0])
+                    meadow.nodes[rest[0]].subscribe(f"a.{rest[0]}")
+                    meadow.nodes[rest[0]].ask(1)
+                for bus_id, node in meadow.nodes.items():
+                    if 1 in node.known and bus_id not in sent:
+                        # Who is a hop too far from a peer cannot reach it at all.
+                        publishers = [
+                            each
+                            for each in meadow.nodes.values()
+                            if bus_id in meadow.reach(each.bus_id)
+                        ]
+                        sent[bus_id] = [each.publish(f"a.{bus_id}") for each in publishers]
+
+            meadow.nodes[9].ask(2)
+            meadow.settle(look)
+            for bus_id, node in meadow.nodes.items():
+                if bus_id in asked:
+                    self.assertEqual(sorted(node.plain), sorted(sent[bus_id]), (seed, bus_id))
+                self.assertEqual(len(node.barriers), 0)
+            self.assertGreater(len(asked), 4, seed)
+
+
 class RefusalTests(SynchronousTestCase):
     def test_what_it_is_about_goes_along(self) -> None:
         """A question is passed on with what it is about."""

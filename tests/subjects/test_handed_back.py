@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.subjects.distribution import Distribution, Distributor, Incoming
+from atbus.subjects.distribution import Distribution, Distributor, Incoming, Preference
 from atbus.subjects.interest import HERE, Interests, Side
+from atbus.wire.extras import zone_extra
 from atbus.wire.messages import Interest, InterestEntry
 from tests.subjects.meadow import Letter, Meadow
 
@@ -87,16 +89,94 @@ class HandedBackTests(SynchronousTestCase):
         self.assertEqual(self.try_others(None, BELOW).unserved, ("q",))
 
 
+class ZoneTests(SynchronousTestCase):
+    """A tree whose root, 1, publishes and prefers its zone; 2 and 22 are in another one."""
+
+    def paths(self, members: Sequence[int], gone: Sequence[int]) -> set[tuple[int, ...]]:
+        """
+        Publish when some have left, again and again.
+
+        ::
+
+            1 --+-- 2 --+-- 21
+                |       `-- 22
+                `-- 3
+
+        :returns: By which nodes it has come to a member.
+        """
+        found = set()
+        for seed in range(12):
+            meadow = Meadow(seed)
+            for bus_id, upstream in ((1, None), (2, 1), (3, 1), (21, 2), (22, 2)):
+                meadow.add(bus_id, upstream, "y" if bus_id in (2, 22) else "x")
+            meadow.nodes[1].distributor.preference = Preference.NEAREST
+            for bus_id in (*members, *gone):
+                meadow.nodes[bus_id].subscribe("q", "g")
+            meadow.settle()
+            for bus_id in gone:
+                meadow.nodes[bus_id].interests.unsubscribe("q", "g")
+            before = len(meadow.crossings)
+            meadow.nodes[1].publish("q")
+            meadow.settle()
+            path = [receiver for _, receiver, _ in meadow.crossings[before:]]
+            self.assertEqual([each for each in members if meadow.nodes[each].queued], path[-1:])
+            found.add(tuple(path))
+        return found
+
+    def test_first_all_in_the_zone(self) -> None:
+        """While one in the zone is left he gets it, whoever else is nearer to who had it last."""
+        self.assertEqual(self.paths([22, 3], [21]), {(3,), (2, 21, 2, 1, 3)})
+
+    def test_then_all_others(self) -> None:
+        """Who was passed over for the zone's sake gets it when nobody is left there."""
+        ways = {(2, 21, 2, 1, 3, 1, 2, 22), (3, 1, 2, 21, 2, 1, 2, 22)}
+        self.assertEqual(self.paths([22], [21, 3]), ways)
+
+    def test_who_takes_nothing_back(self) -> None:
+        """To one of an earlier release it does not go back while others can be tried."""
+        interests = Interests()
+        extras = (zone_extra("x"),)
+        for place, side in PLACES.items():
+            interests.open(place, side, zone=None)
+            for weight, extra in ((2, ()), (1, extras)):
+                entries = (InterestEntry(subject="a", queue="q", weight=weight),)
+                if place != OTHER or not extra:
+                    interests.heard(place, Interest(entries=entries, extras=extra))
+        back = Incoming(
+            subject=("a",),
+            came_from=BELOW,
+            queues=("q",),
+            queues_only=True,
+            handed_back=True,
+            by=ABOVE,
+            zone="x",
+            left=(BELOW,),
+        )
+        distributor = Distributor(interests, lambda _: 0)
+        [branch] = distributor.distribute(back).branches
+        self.assertEqual((branch.neighbor, branch.zone), (ABOVE, "x"))
+        distributor.takes_back = lambda place: place != ABOVE
+        [branch] = distributor.distribute(back).branches
+        self.assertEqual((branch.zone, branch.neighbor in (BELOW, OTHER)), ("", True))
+
+    def test_one_way(self) -> None:
+        """Where there was nobody else in the zone it does not go back for one."""
+        self.assertEqual(self.paths([22], [21]), {(2, 21, 2, 22)})
+
+
 class MeadowTests(SynchronousTestCase):
     """Random trees with peers, where members have left and nobody knows of it yet."""
 
-    def grow(self, seed: int, size: int, peers: int) -> Meadow:
-        """Make a tree with some links beside it."""
+    def grow(self, seed: int, size: int, peers: int, zones: Sequence[str] = ("",)) -> Meadow:
+        """Make a tree with some links beside it; with zones some nodes prefer what is near."""
         meadow = Meadow(seed)
         draw = meadow.random
-        meadow.add(1)
+        meadow.add(1, zone=zones[0])
         for bus_id in range(2, size + 1):
-            meadow.add(bus_id, draw.randrange(1, bus_id))
+            upstream = draw.randrange(1, bus_id)
+            meadow.add(bus_id, upstream, draw.choice(zones) if zones[0] else "")
+        for node in meadow.nodes.values() if zones[0] else ():
+            node.distributor.preference = draw.choice([Preference.NEAREST, *Preference])
         for _ in range(10 * peers):
             left, right = draw.sample(sorted(meadow.nodes), 2)
             if len(meadow.peers) < peers and self.may_be_peers(meadow, left, right):
@@ -128,21 +208,33 @@ class MeadowTests(SynchronousTestCase):
     def test_whoever_is_left_gets_it(self) -> None:
         """What could reach a member reaches one, once, however many have left on the way."""
         for seed in range(90):
-            meadow = self.grow(seed, 10, peers=seed % 4)
-            gone = (1, 1, 2, 5)[seed // 4 % 4]
-            members = self.leave(meadow, gone, 1 + seed % 2)
-            for bus_id, node in meadow.nodes.items():
-                sent = [(*node.publish("q"), "g") for _ in range(3)]
-                meadow.settle()
-                got = [each for member in members for each in meadow.nodes[member].queued]
-                times = [got.count(each) for each in sent]
-                reached = not meadow.reach(bus_id).isdisjoint(members)
-                self.assertEqual(times, [int(reached)] * 3, (seed, bus_id, members))
+            self.check_found(seed, self.grow(seed, 10, peers=seed % 4))
+
+    def test_in_zones(self) -> None:
+        """So it is where what is near is preferred, whoever has left in which zone."""
+        for seed in range(120):
+            self.check_found(seed, self.grow(seed, 10, seed % 4, zones=("x", "y", "x", "y", "")))
+
+    def check_found(self, seed: int, meadow: Meadow) -> None:
+        """Let some leave, publish everywhere, and see who gets it."""
+        gone = (1, 1, 2, 5)[seed // 4 % 4]
+        members = self.leave(meadow, gone, 1 + seed % 2)
+        for bus_id, node in meadow.nodes.items():
+            before = len(meadow.crossings)
+            sent = [(*node.publish("q"), "g") for _ in range(3)]
+            meadow.settle()
+            got = [each for member in members for each in meadow.nodes[member].queued]
+            times = [got.count(each) for each in sent]
+            reached = not meadow.reach(bus_id).isdisjoint(members)
+            self.assertEqual(times, [int(reached)] * 3, (seed, bus_id, members))
+            # With zones each link may be crossed forth and back twice, as in the next test.
+            self.assertLessEqual(len(meadow.crossings) - before, 3 * 12 * len(meadow.nodes))
 
     def test_nobody_is_left(self) -> None:
         """What finds nobody comes to its end where it began, and crosses few links till then."""
-        for seed in range(40):
-            meadow = self.grow(seed, 10, peers=seed % 4)
+        for seed in range(60):
+            zones = ("x", "y", "") if seed % 3 == 2 else ("",)
+            meadow = self.grow(seed, 10, seed % 4, zones)
             self.leave(meadow, 1 + seed % 10, 0)
             for bus_id, node in meadow.nodes.items():
                 before = len(meadow.crossings)
@@ -151,7 +243,8 @@ class MeadowTests(SynchronousTestCase):
                 letters = [each for *_, each in meadow.crossings[before:]]
                 self.assertTrue(all(isinstance(each, Letter) for each in letters))
                 # Each link forth and back, and those below peers once more for each of two ways.
-                self.assertLessEqual(len(letters), 6 * len(meadow.nodes), (seed, bus_id))
+                most = 6 * len(zones[:2]) * len(meadow.nodes)
+                self.assertLessEqual(len(letters), most, (seed, bus_id))
                 lost = [each for other in meadow.nodes.values() for each in other.unserved]
                 self.assertEqual(lost.count(what), node.unserved.count(what))
                 self.assertEqual(lost.count(what), int(bool(letters)), (seed, bus_id))

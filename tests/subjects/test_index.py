@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -69,6 +71,23 @@ class MatchTests(SynchronousTestCase):
         self.assertFalse(index.remove(("x", "y"), "a"))
         self.assertEqual(index.match(("a",)), ("all",))
         self.assertEqual(len(index), 1)
+
+    def test_matches_are_remembered(self) -> None:
+        """What is published on again is not looked for again, until the patterns change."""
+        index = index_of("a.*", "a.b")
+        walks: list[tuple[str, ...]] = []
+        walk = index._walk
+
+        def watched(subject: tuple[str, ...]) -> Iterator[str]:
+            walks.append(subject)
+            return walk(subject)
+
+        self.patch(index, "_walk", watched)
+        for _ in range(3):
+            self.assertEqual(sorted(index.match(("a", "b"))), ["a.*", "a.b"])
+        self.assertEqual(walks, [("a", "b")])
+        index.remove(("a", "*"), "a.*")
+        self.assertEqual((index.match(("a", "b")), len(walks)), (("a.b",), 2))
 
     def test_memory_of_matches_is_bounded(self) -> None:
         """Somebody who publishes on ever new subjects fills nothing."""

@@ -42,10 +42,15 @@ class TellingTests(SynchronousTestCase):
         interests.subscribe("a.*")
         self.assertEqual(told(interests.changes()), [(5, "a.*", "", 1)])
         interests.subscribe("a.*")
+        self.assertEqual(interests.changes(), [])
+        interests.open(6, Side.BELOW)
+        hear(interests, 6, ("a.*", "", 1))
+        self.assertEqual(interests.changes(), [])
+        hear(interests, 6, ("a.*", "", 0))
         interests.unsubscribe("a.*")
         self.assertEqual(interests.changes(), [])
         interests.unsubscribe("a.*")
-        self.assertEqual(told(interests.changes()), [(5, "a.*", "", 0)])
+        self.assertEqual(told(interests.changes()), [(5, "a.*", "", 0), (6, "a.*", "", 0)])
         self.assertEqual(len(interests), 0)
 
     def test_members_of_a_group_are_counted(self) -> None:

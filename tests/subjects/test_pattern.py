@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.busid import ID_MAX
 from atbus.errors import SubjectError
 from atbus.subjects.pattern import (
     check_queue,
     covers,
+    inbox_of,
+    inbox_owner,
     matches,
     overlaps,
     parse_pattern,
@@ -152,6 +155,28 @@ class FaultTests(SynchronousTestCase):
             error = self.assertRaises(SubjectError, parse_subject, text)
             self.assertIn("only a pattern", str(error))
             self.assertEqual(parse_subject(text, literal_wildcards=True), tuple(text.split(".")))
+
+    def test_inboxes(self) -> None:
+        """The inbox of a node has one name; what differs from it by a letter is anybody's."""
+        for bus_id in (1, 0xAB12, ID_MAX):
+            self.assertEqual(inbox_owner(inbox_of(bus_id, 7)), bus_id)
+        token = f"{7:016x}"
+        for text in (
+            f"_INBOX.0.{token}",
+            f"_INBOX.0ab.{token}",
+            f"_INBOX.AB.{token}",
+            f"_INBOX.0xab.{token}",
+            f"_INBOX.+a.{token}",
+            f"_INBOX.a_b.{token}",
+            f"_INBOX.{ID_MAX + 1:x}.{token}",
+            f"_INBOX.ab.{token}0",
+            f"_INBOX.ab.{token}.0",
+            f"_INBOX.ab{token}",
+            f"_INBOXX.ab.{token}",
+            f"_inbox.ab.{token}",
+            f"a._INBOX.ab.{token}",
+        ):
+            self.assertEqual(inbox_owner(text), 0, text)
 
     def test_queue_groups(self) -> None:
         """A queue group may be called anything that is one word."""

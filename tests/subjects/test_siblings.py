@@ -127,6 +127,20 @@ class ExactTests(SharesCase):
         for publisher in (2, 3, 1):
             self.assertEqual(self.shares(meadow, publisher), {1: half, 3: half})
 
+    def test_peers_with_different_upstreams(self) -> None:
+        """Their members count twice there, and get twice as much; elsewhere they count once."""
+        meadow = Meadow()
+        for bus_id, above in ((1, None), (2, 1), (3, 1), (21, 2), (31, 3), (211, 21)):
+            meadow.add(bus_id, above)
+        meadow.peer(21, 31)
+        self.join(meadow, 2, 31)
+        for publisher in (21, 211):
+            shares = self.shares(meadow, publisher)
+            self.assertEqual(shares, {2: Fraction(1, 3), 31: Fraction(2, 3)})
+        for publisher in (1, 2, 3):
+            shares = self.shares(meadow, publisher)
+            self.assertEqual(shares, {2: Fraction(1, 2), 31: Fraction(1, 2)})
+
     def test_everywhere(self) -> None:
         """Members at the upstream, above it, at peers, below them and below another branch."""
         meadow = Meadow()
