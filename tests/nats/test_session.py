@@ -175,7 +175,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.yard.hears(client), timeout)
 
     def test_who_need_not_say_who_he_is(self) -> None:
-        """Where he must say something he has as long for that, a CONNECT that does not end apart."""
+        """Where he must say something he has as long for that; half a CONNECT is nothing."""
         for words, is_closed in (
             ((b"",), True), ((b"C",), True), ((b"CONN", b"ECT {"), True), ((b"P",), False),
             ((b"PING\r\n",), False), ((b"SUB a 1\r\n", b"C"), False), ((b"c", QUIET[1:]), False),
