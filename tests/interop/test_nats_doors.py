@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from atbus.nats.nkeys import Kind
 from tests.channels.certificates import Files
 from tests.interop.nats_server import BINARY, NEWER_BINARY, NatsServer, require_nats_server
+from tests.interop.test_nats_monitor import asks
 from tests.nats.signing import Key
 from tests.nats.sockets import PATIENCE_SECONDS, SocketCase
 from tests.nats.transcripts import EOF
@@ -164,6 +165,10 @@ class DoorTests(SocketCase):
 
     def serves(self, binary: str | None, config: dict[str, Any]) -> int:
         """Start a server; gives its port."""
+        return self.started(binary, config).port
+
+    def started(self, binary: str | None, config: dict[str, Any]) -> NatsServer:
+        """Start a server; it is stopped after the test."""
         require_nats_server(binary)
         path = Path(self.mktemp())
         # What is JSON is a configuration as well.
@@ -171,7 +176,7 @@ class DoorTests(SocketCase):
         server = NatsServer("-c", str(path), binary=binary)
         server.start()
         self.addCleanup(server.stop)
-        return server.port
+        return server
 
     async def compare(
         self, name: str, servers: list[int], ours: dict[str, Any], guests: tuple[Says, ...]
@@ -247,6 +252,26 @@ class DoorTests(SocketCase):
             *(beginning(each) for each in (b"C", b"CONNECT {", b"c")),
         )
         await self.compare("nobody", servers, {"users": users, "no_auth_user": "u"}, guests)
+
+    def test_how_long_a_login_takes(self) -> Deferred[None]:
+        """Unless it is said how long, it depends on TLS, as both servers tell of themselves."""
+        return Deferred.fromCoroutine(self.compare_times())
+
+    async def compare_times(self) -> None:
+        files = {"cert_file": self.files.certificate, "key_file": self.files.key}
+        ours = {"certificate_file": self.files.certificate, "key_file": self.files.key}
+        for seconds in (None, 5):
+            theirs = {"tls": files if seconds is None else {**files, "timeout": seconds}}
+            table: dict[str, Any] = ours if seconds is None else {**ours, "tls_seconds": seconds}
+            gateway = await self.gateway(monitor="127.0.0.1:0", **table)
+            monitor = gateway.address("monitor")
+            assert monitor is not None
+            found = [(await asks(self.reactor, monitor[1], "/varz"))["auth_timeout"]]
+            for binary in (BINARY, NEWER_BINARY):
+                server = self.started(binary, {"http": "127.0.0.1:-1", **theirs})
+                page = await asks(self.reactor, server.monitor_port, "/varz")
+                found.append(page["auth_timeout"])
+            self.assertEqual(found, [(seconds or 2) + 1] * 3)
 
     def test_tls(self) -> Deferred[None]:
         """Whatever is said of TLS, everybody is served, or not, as at servers that know it."""
