@@ -214,7 +214,8 @@ class Authentication:
         if options.user:
             found = _who_shows(options.password, self.users.get(options.user, User(password="")))
             return found if options.user in self.users else None
-        return self.nobody
+        # Who shows something wants to be somebody.
+        return None if options.password or options.auth_token else self.nobody
 
 
 def _has_signed(options: ConnectOptions, nonce: str) -> bool:

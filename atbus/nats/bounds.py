@@ -39,6 +39,10 @@ HASHED_BYTES: Final = 72
 #: How long a TLS handshake may take: NATS's number.
 TLS_SECONDS: Final = 2.0
 
+#: How much longer a login may take where TLS comes before it, unless it is said how long: NATS's
+#: number.
+LOGIN_BEHIND_TLS_SECONDS: Final = 1.0
+
 #: With ``handshake_first = "auto"``: how long a client may be silent before it is told our INFO.
 TLS_FIRST_SECONDS: Final = 0.05
 

@@ -72,11 +72,13 @@ class Terms:
     What holds for a client.
 
     :param needs_login: Whether it must say who it is before anything else.
+    :param awaits_word: Whether it must say something, whatever that is, in the time for a login.
     :param subscriptions_max: How many it may have; 0 for any number.
     :param first_ping_seconds: After its begin; drawn, so that not all come at once.
     """
 
     needs_login: bool = False
+    awaits_word: bool = False
     payload_bytes_max: int = bounds.PAYLOAD_BYTES
     line_bytes_max: int = bounds.LINE_BYTES
     subscriptions_max: int = 0

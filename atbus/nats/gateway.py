@@ -393,6 +393,7 @@ class Gateway(Service):
         first = min(settings.ping_seconds, bounds.FIRST_PING_SECONDS)
         return Terms(
             needs_login=settings.authentication.needs_login,
+            awaits_word=settings.authentication.nobody is not None,
             payload_bytes_max=settings.payload_bytes_max,
             line_bytes_max=settings.line_bytes_max,
             subscriptions_max=settings.subscriptions_max,

@@ -127,6 +127,9 @@ class Grammar:
         self._broken = False
         #: Whether a portion has ended, and there is more to read.
         self.is_unread = False
+        #: Whether the first letter of all may be that of a CONNECT.
+        self.may_be_login = True
+        self._is_new = True
 
     def feed(self, data: bytes) -> list[Operation]:
         """
@@ -140,6 +143,8 @@ class Grammar:
         if self._broken or not (data or self.is_unread):
             return []
         self.is_unread = False
+        if self._is_new:
+            self._is_new, self.may_be_login = False, data[:1] in (b"C", b"c")
         if self._held:
             self._held.append(data)
             self._held_bytes += len(data)

@@ -81,7 +81,7 @@ def _read(settings: GatewaySettings) -> dict[str, Any]:
         "payload_bytes_max": settings.payload_bytes_max,
         "cluster": settings.cluster.name if settings.cluster is not None else "",
         "needs_login": settings.authentication.needs_login,
-        "tls_required": tls is not None and not tls.optional,
+        "tls_required": tls is not None and (not tls.optional or tls.first == "yes"),
         "tls_verify": tls is not None and tls.verify,
         "tls_available": tls is not None and tls.optional,
     }

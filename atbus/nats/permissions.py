@@ -11,7 +11,7 @@ does not get.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -120,7 +120,8 @@ class Permissions:
         allow, deny = self.subscribe.allow, self.subscribe.deny
         if allow is not None and not _names(allow, tokens, group):
             return False
-        return not _names(deny, tokens, group)
+        # As at servers: to what is denied ``>`` is one more word for which ``*`` stands.
+        return not _names(deny, tokens, group, covers=matches)
 
     def may_ask(self, pattern: str, queue: str = "") -> bool:
         """
@@ -224,9 +225,15 @@ def write_lists(side: Rules) -> dict[str, list[str]]:
     return {name: [str(entry) for entry in entries] for name, entries in lists.items() if entries}
 
 
-def _names(entries: Iterable[Entry], tokens: _Pattern, group: _Pattern) -> bool:
+def _names(
+    entries: Iterable[Entry],
+    tokens: _Pattern,
+    group: _Pattern,
+    covers: Callable[[_Pattern, _Pattern], bool] | None = None,
+) -> bool:
     """Tell whether a list names a pattern, for members of a group or for everybody."""
-    about = [entry for entry in entries if _covers(entry.pattern, tokens)]
+    covers = covers or _covers
+    about = [entry for entry in entries if covers(entry.pattern, tokens)]
     of_groups = [entry.queue for entry in about if entry.queue]
     if group and of_groups:
         return any(matches(queue, group) for queue in of_groups)

@@ -19,6 +19,7 @@ from typing import Final
 
 from atbus.nats.authentication import Unproven, User
 from atbus.nats.connect_options import ConnectOptions, read_connect
+from atbus.nats.deliveries import write_run
 from atbus.nats.effects import (
     Attach,
     Close,
@@ -121,7 +122,7 @@ class Session:
         """
         self.heard_at = self._opened_at = now
         self._next_ping = now + min(self._terms.first_ping_seconds, self._terms.ping_seconds)
-        if self._awaits_login:
+        if self._awaits_login or self._terms.awaits_word:
             self._login_until = now + self._terms.login_seconds
         return [Write(info)] if info else []
 
@@ -184,7 +185,11 @@ class Session:
         if self.closed:
             return
         effects: list[Effect] = []
-        for operation in self._grammar.feed(data):
+        operations = self._grammar.feed(data)
+        if not self._grammar.may_be_login and not self._awaits_login:
+            # It is somebody without that.
+            self._login_until = None
+        for operation in operations:
             goes = False
             if type(operation) is Publish:
                 self.heard_at = now
@@ -453,16 +458,7 @@ class Session:
         counts.out_messages += len(payloads)
         counts.out_bytes += sum(sizes)
         subscription.delivered += len(payloads)
-        sid, size = subscription.sid, sizes[0]
-        if sizes.count(size) == len(sizes):
-            head = b"MSG %b %b %d\r\n" % (subject, sid, size)
-            return b"%b%b\r\n" % (head, (b"\r\n" + head).join(payloads))
-        return b"".join(
-            [
-                b"MSG %b %b %d\r\n%b\r\n" % (subject, sid, size, payload)
-                for size, payload in zip(sizes, payloads, strict=True)
-            ]
-        )
+        return write_run(subject, subscription.sid, payloads, sizes)
 
     def nobody_got(self, reply: bytes) -> bytes:
         """

@@ -126,6 +126,10 @@ def read_gateway(config: NodeConfig) -> GatewaySettings | None:
         table.get("payload_bytes_max", bounds.PAYLOAD_BYTES), config.message_bytes_max
     )
     plain |= {name: tuple(table[name]) for name in _ADVERTISED if name in table}
+    if table.get("certificate_file") and "authentication_seconds" not in table:
+        # The handshake is a part of that time.
+        seconds = table.get("tls_seconds", bounds.TLS_SECONDS)
+        plain["authentication_seconds"] = seconds + bounds.LOGIN_BEHIND_TLS_SECONDS
     return GatewaySettings(
         authentication=authentication,
         tls=_read_tls(table),

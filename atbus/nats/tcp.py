@@ -120,8 +120,8 @@ class TcpClient(Protocol):
             if not self._is_greeted:
                 client.open(self._gateway.info_for(client))
         elif not self._is_greeted:
-            self._greet()
-            self._is_undecided = False
+            # What this is TLS finds out, and ends it.
+            self._begin_tls()
         if self.transport.protocol is self:
             client.received(data)
         else:
@@ -137,7 +137,7 @@ class TcpClient(Protocol):
     def _tls_failed(self) -> None:
         assert self._client is not None
         self._client.reason = Reason.TLS_HANDSHAKE
-        self.transport.abortConnection()
+        self.abort()
 
     def handshakeCompleted(self) -> None:
         """TLS is there."""

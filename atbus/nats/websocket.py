@@ -131,10 +131,14 @@ class _AnyPath(WebSocketResource):
             request.setResponseCode(NOT_FOUND)
             return b"only clients of NATS are served here"
         try:
-            return super().render_GET(request)
+            answer = super().render_GET(request)
         except (RequestError, UnicodeError):
             request.setResponseCode(BAD_REQUEST)
-            return b"not a request for WebSocket"
+            answer = b"not a request for WebSocket"
+        if request.code == BAD_REQUEST:
+            # The version that would be served (RFC 6455, 4.4).
+            request.setHeader("sec-websocket-version", "13")
+        return answer
 
 
 class WebSocketClients:

@@ -19,7 +19,7 @@ OPTIONAL = (
     *("kazoo", "atbus.discovery.etcd", "atbus.discovery.zookeeper", "atbus.discovery.names"),
     *("atbus.node.reading_etcd", "atbus.node.reading_zookeeper"),
     # for clients and servers of NATS
-    *("h11", "wsproto", "bcrypt", "atbus.nats"),
+    *("h11", "wsproto", "atbus.nats"),
     # for TLS; Twisted's reactor loads OpenSSL itself
     *("atbus.channels.tls", "atbus.channels.tls_layer", "atbus.channels.credentials"),
     # for what is asked, compressed, streamed and tested

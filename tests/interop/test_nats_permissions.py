@@ -26,6 +26,7 @@ USERS: Final[dict[str, dict[str, Any]]] = {
     "middle": {"publish": {"allow": ["x.*.y"]}, "subscribe": {"allow": ["x.*.y", "z.*"]}},
     "denied": {"publish": {"deny": ["no.*", "no.>", "on.>"]}},
     "all": {"publish": {"allow": [">"]}},
+    "holes": {"subscribe": {"deny": ["a.x.*", "c.*.d", "*.e", "f.>", "g"]}},
     "words": {"publish": {"allow": ["no", "x.no", "no.x", "w.*"]}},
 }
 
@@ -75,6 +76,10 @@ CASES: Final = (
     ("answers", subscribes(b"svc") + publishes(b"svc r", b"a.", b"_R_.x")),
     ("denied", publishes(b"no.", b"no..b", b"no.x.", b"no..", b"on.", b".a", b"no.a", b"on.a.b")),
     ("all", publishes(b"no.", b"no..b", b".a", b".", b"..", b"a")),
+    ("holes", subscribes(b"a.x.>", b"a.*.*", b"a.x.*", b"a.>", b"a.x.b", b"a.x", b"*.x.*")),
+    ("holes", subscribes(b"c.*.d", b"c.>", b"c.x.d", b"c.*.*", b"c.*.e", b"*.>", b"*.e", b"*.*")),
+    ("holes", subscribes(b"f.>", b"f.*", b"f.*.>", b"f", b"*", b">", b"g", b"f.a q", b"f.> q")),
+    ("holes", subscribes(b">") + publishes(b"a.x.b", b"a.x", b"c.x.d", b"h.e", b"f.a", b"g", b"h")),
     ("words", publishes(b"no.", b"x.no", b"xno", b"no.*", b"no.>", b"no.x", b"w.*", b"w.>.x")),
     ("free", subscribes(b">") + publishes(b"_GR_.x", b"_GR_", b"_GR_.x _GR_.y", b"_R_.x", b"_R_")),
     ("free", subscribes(b">") + publishes(b"a _GR_.x", b"a _GR_", b"a _R_.x", b"a _R_.", b"a _R_")),

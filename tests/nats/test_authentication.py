@@ -54,6 +54,8 @@ class AuthenticationTests(SynchronousTestCase):
         self.assertFalse(door.needs_login)
         self.assertEqual(judge(door), guest)
         self.assertIsNone(judge(door, user="guest", password="y"))
+        self.assertIsNone(judge(door, password="x"))
+        self.assertIsNone(judge(door, auth_token="x"))
 
     def test_keys(self) -> None:
         """Who signs the nonce with a known key comes in."""

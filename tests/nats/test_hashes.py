@@ -80,9 +80,11 @@ class LoginTests(HashCase):
         anna.says(b"NG\r\nPUB a 1\r\n3\r\n")
         self.network.settle(0.1)
         self.assertEqual((anna.hears(), otto.hears()), (b"", b""))
+        self.assertEqual((anna.is_unread, otto.is_unread), (True, False))
         heard = b"MSG a 1 1\r\n1\r\nMSG a 1 1\r\n2\r\nPONG\r\nMSG a 1 1\r\n3\r\n"
         self.assertEqual(self.finishes(anna), heard)
         self.assertEqual(otto.hears(), heard.replace(b"PONG\r\n", b""))
+        self.assertFalse(anna.is_unread)
         self.assertEqual(self.says(anna, b"PING\r\n"), b"PONG\r\n")
 
     def test_a_wrong_password(self) -> None:
@@ -210,6 +212,18 @@ class RenewalTests(HashCase):
                 heard = self.finishes(anna)
             self.assertEqual(heard, NOT_ALLOWED)
             self.assertEqual(self.threads.begun, [])
+
+    def test_who_says_that_he_is_somebody_else(self) -> None:
+        """While that is not known nothing is asked besides; who may be here then is judged."""
+        gateway = self.hashing(users=[ANNA, OTTO])
+        otto = self.otto(gateway)
+        otto.says(self.login(user="anna", **{"pass": "a"}) + b"PUB b 0\r\n\r\nPING\r\n")
+        self.change(gateway, users=[{**ANNA, "permissions": {"publish": ["a"]}}, OTTO])
+        self.assertEqual(len(self.threads.begun), 1)
+        self.assertEqual(self.finishes(otto), b"")
+        heard = self.finishes(otto)
+        self.assertTrue(heard.startswith(b"-ERR 'Permissions Violation"), heard)
+        self.assertTrue(heard.endswith(b"PONG\r\n"), heard)
 
     def test_two_changes(self) -> None:
         """The last one counts, whatever comes of a comparison for the one before."""

@@ -47,6 +47,10 @@ class SessionTests(SynchronousTestCase):
         answer = b"PUB r 0\r\n\r\n"
         yard.says(client, QUIET + b"SUB a 1\r\n" + answer + b"PUB a r 0\r\n\r\n" + 2 * answer)
         self.assertEqual(yard.hears(client), REFUSED + b"MSG a 1 r 0\r\n\r\n" + REFUSED)
+        yard.user = User(permissions=Permissions(publish=rules(["a"]), responses=3))
+        client = yard.client()
+        yard.says(client, QUIET + b"SUB a 1\r\nPUB a r 0\r\n\r\n" + 5 * answer)
+        self.assertEqual(yard.hears(client), b"MSG a 1 r 0\r\n\r\n" + 2 * REFUSED)
 
     def test_a_right_to_answer_ends_with_the_login(self) -> None:
         """Who says again who it is has to be asked again before it may answer."""

@@ -75,3 +75,11 @@ class PermissionTests(SynchronousTestCase):
         """What is no subject, nor a subject and a group, is refused."""
         for wrong in ("", "a..b", "a b c", "a.>.b"):
             self.assertRaises(ValueError, read_entry, wrong)
+
+    def test_what_is_denied_by_its_letters(self) -> None:
+        """As at servers, to what is denied a rest is one more word for which a star stands."""
+        permissions = Permissions(subscribe=rules(None, ["a.x.*", "b q"]))
+        for pattern in ("a.x.>", "a.x.*", "a.x.y"):
+            self.assertFalse(permissions.may_subscribe(pattern), pattern)
+        for pattern in ("a.>", "a.*.*", "a.x", "a.x.y.>", "b", ">"):
+            self.assertTrue(permissions.may_subscribe(pattern), pattern)

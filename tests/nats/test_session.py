@@ -114,6 +114,10 @@ class LifeTests(SynchronousTestCase):
         yard.performs(early, early.inform(b"INFO {}\r\n"))
         yard.says(early, QUIET + b"PING\r\n")
         self.assertEqual(yard.hears(early), b"PONG\r\n")
+        mute = yard.client()
+        yard.says(mute, b"PING\r\n")
+        yard.performs(mute, mute.inform(b"INFO {}\r\n"))
+        self.assertEqual(yard.hears(mute), b"PONG\r\n")
 
     def test_the_end_takes_subscriptions_along(self) -> None:
         """When a client is gone nothing is delivered to it, and it is asked nothing."""
@@ -169,6 +173,21 @@ class LoginTests(SynchronousTestCase):
         self.yard.passes(0.2)
         timeout = b"-ERR 'Authentication Timeout'\r\n" + EOF
         self.assertEqual(self.yard.hears(client), timeout)
+
+    def test_who_need_not_say_who_he_is(self) -> None:
+        """Where he must say something he has as long for that; half a CONNECT is nothing."""
+        for words, is_closed in (
+            ((b"",), True), ((b"C",), True), ((b"CONN", b"ECT {"), True), ((b"P",), False),
+            ((b"PING\r\n",), False), ((b"SUB a 1\r\n", b"C"), False), ((b"c", QUIET[1:]), False),
+        ):
+            yard = Yard(Terms(awaits_word=True, ping_seconds=100.0, first_ping_seconds=50.0))
+            client = yard.client()
+            for word in words:
+                yard.says(client, word)
+            yard.passes(3.0)
+            heard = yard.hears(client)
+            timeout = b"-ERR 'Authentication Timeout'\r\n" + EOF
+            self.assertEqual(heard.endswith(timeout), is_closed, words)
 
     def test_rights_end(self) -> None:
         """A user whose rights end is told so, and closed."""

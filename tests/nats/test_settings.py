@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import ConfigurationError
+from atbus.nats import bounds
 from atbus.nats.faults import Fault
 from atbus.nats.nkeys import Kind
 from atbus.nats.settings import GatewaySettings, read_gateway
@@ -61,6 +62,19 @@ class SettingsTests(SynchronousTestCase):
             tls = read(certificate_file="a", key_file="b", tls_first=given).tls
             assert tls is not None
             self.assertEqual((tls.first, tls.first_seconds), (first, None))
+
+    def test_how_long_a_login_takes(self) -> None:
+        """Where TLS comes before it, it has a second beyond that, unless it is said how long."""
+        tls = {"certificate_file": "a", "key_file": "b"}
+        behind = bounds.LOGIN_BEHIND_TLS_SECONDS
+        for table, seconds in (
+            ({}, bounds.AUTHENTICATION_SECONDS),
+            ({"tls_seconds": 5.0}, bounds.AUTHENTICATION_SECONDS),
+            (tls, bounds.TLS_SECONDS + behind),
+            ({**tls, "tls_seconds": 5.0}, 5.0 + behind),
+            ({**tls, "authentication_seconds": 0.5}, 0.5),
+        ):
+            self.assertEqual(read(**table).authentication_seconds, seconds, table)
 
     def test_how_long_tls_may_come_first(self) -> None:
         """A duration is written as for nats-server."""

@@ -143,6 +143,26 @@ class WebSocketTests(BrowserCase):
             self.assertTrue(heard.startswith(status), (path, heard))
         self.assertEqual(len(gateway.clients), 3)
 
+    def test_what_is_no_request(self) -> Deferred[None]:
+        """Who asks for another version, or for none, is told which one there is."""
+        return Deferred.fromCoroutine(self.what_is_no_request())
+
+    async def what_is_no_request(self) -> None:
+        gateway = await self.gateway(websocket="127.0.0.1:0")
+        address = gateway.address("websocket")
+        assert address is not None
+        for header in (b"Sec-WebSocket-Version: 13", b"Upgrade: websocket", b"Sec-WebSocket-Key"):
+            self.assertIn(header, UPGRADE)
+            talker = await self.talker(address[1])
+            talker.says(UPGRADE.replace(header, b"X: 1"))
+            heard = (await talker.hears(b"\r\n\r\n")).lower()
+            self.assertTrue(heard.startswith(b"http/1.1 400 "), (header, heard))
+            self.assertIn(b"\r\nsec-websocket-version: 13\r\n", heard)
+        talker = await self.talker(address[1])
+        talker.says(UPGRADE)
+        self.assertNotIn(b"sec-websocket-version", (await talker.hears(b" \r\n")).lower())
+        self.assertEqual(len(gateway.clients), 1)
+
     def test_who_is_too_slow(self) -> Deferred[None]:
         """He is not reset: he reads what his socket has, and the end."""
         return Deferred.fromCoroutine(self.who_is_too_slow())
