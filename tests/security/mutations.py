@@ -82,16 +82,13 @@ MUTATIONS: Final = (
     Mutation("certified_speech", "routing/table.py", "if not neighbor.is_certified(source):"),
     Mutation("certified_speech", "routing/hearing.py", "if not link.peer.is_certified(record):"),
     Mutation(
-        "certified_speech", "node/registrar.py",
-        "certified=endpoint.certified,", "certified=None,",
+        "certified_speech", "node/registrar.py", "certified=endpoint.certified,", "certified=None,",
     ),
     Mutation(
         "certified_speech", "node/route_table.py",
         "certified=endpoint.certified,", "certified=None,",
     ),
-    Mutation(
-        "certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"
-    ),
+    Mutation("certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"),
     Mutation("spoofed_command", "node/commands.py", "if not self._traffic.vouches(link, source):"),
     Mutation(
         "spoofed_publication", "node/spreading.py", "if not self._is_credible(link, message):"
@@ -177,6 +174,11 @@ MUTATIONS: Final = (
     ),
     Mutation("tls_storms", "node/doorway.py", "return refusal is None", "return True"),
     Mutation("storms", "handshake/doorkeeper.py", "            self._network.take()\n", ""),
+    Mutation(
+        "local_storms", "node/doorway.py",
+        "return min(places, self._doorkeeper.local_room(now))", "return 1_000",
+    ),
+    Mutation("local_storms", "node/doorway.py", " or connection.opened_at > latest)", " or True)"),
     Mutation(
         "oversized_and_malformed", "wire/framing.py",
         "if not HEAD_SIZE <= length <= limit:",
@@ -282,8 +284,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "unix_sockets", "channels/unix.py",
-        "self._options.backlog, 0o600,",
-        "self._options.backlog, 0o666,",
+        "bounds.LOCAL_BACKLOG, 0o600,",
+        "bounds.LOCAL_BACKLOG, 0o666,",
     ),
     Mutation("unix_sockets", "channels/unix.py", "if uids is not None and uid not in uids:"),
     Mutation(
@@ -343,10 +345,7 @@ MUTATIONS: Final = (
         "elif not self._factory.credentials.is_believed(self.certificate):",
         "elif False:",
     ),
-    Mutation(
-        "removed_authority", "channels/tls.py",
-        "if not self.credentials.is_believed(peer):",
-    ),
+    Mutation("removed_authority", "channels/tls.py", "if not self.credentials.is_believed(peer):"),
     Mutation(
         "removed_authority", "channels/credentials.py",
         "return hashlib.sha256(certificate.subject.public_bytes() + key).digest()",
@@ -421,9 +420,7 @@ MUTATIONS: Final = (
     Mutation(
         "discovery_takeover", "node/upstream.py", " and not self._is_misled(failure.value)", ""
     ),
-    Mutation(
-        "discovery_takeover", "handshake/dialogue.py", "if said.get(key, wanted) != wanted:"
-    ),
+    Mutation("discovery_takeover", "handshake/dialogue.py", "if said.get(key, wanted) != wanted:"),
     Mutation(
         "poisoned_peer", "node/peers.py",
         "self._dialer.connect(address, expected_id=expected_id)",

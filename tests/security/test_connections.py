@@ -8,6 +8,7 @@ import ssl
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 from atbus import limits
@@ -17,6 +18,7 @@ from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.tls_fault import TlsFault
 from atbus.channels.unix import UnixScheme
 from atbus.errors import ConnectFailed, RegistrationRefused, Status, Undeliverable
+from atbus.handshake import bounds
 from atbus.handshake.certificate import CertificateIdentity
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
@@ -163,7 +165,46 @@ class RangeTests(NodesCase):
 
 
 class UserTests(SocketTests):
-    """Somebody else on this host found the socket, or took its place."""
+    """Somebody else on this host found the socket, or took its place, or many come at once."""
+
+    async def test_security_local_storms(self) -> None:
+        """
+        However many come to a unix socket at once, no more begin than may, and the others wait:
+        each registers at its first attempt. Who says nothing gives way to them.
+        """
+        self.patch(bounds, "LOCAL_SILENT_SECONDS", 0.01)
+        path = str(self.unix_address())
+        how: dict[str, Any] = {"handshake_seconds": 600.0}
+        root = Node(
+            NodeConfig(id=ROOT, listen=[path], subnets=[(0, 16)], pending_handshakes=4, **how),
+            self.reactor,
+        )
+        self.addCleanup(root.stop)
+        await root.start()
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for one in silent:
+            self.addCleanup(one.close)
+            one.connect(path.removeprefix("unix://"))
+        await self.start_many(path, 1, **how)
+        # Of the silent ones as many are closed as places are needed.
+        self.assertEqual(set(root.statistics.closed), {Status.OVERLOADED})
+        for one in silent:
+            one.close()
+        await self.start_many(path, 30, **how)
+        self.assertEqual(len(root.endpoints), 31)
+        self.assertLessEqual(root.statistics.closed[Status.OVERLOADED], len(silent))
+        self.assertEqual(root.statistics.turned_away, 0)
+
+    async def start_many(self, upstream: str, count: int, **how: Any) -> None:
+        """Start nodes, all at once."""
+        first = CHILD + 100 * count
+        nodes = [
+            Node(NodeConfig(id=first + number, upstream=upstream, **how), self.reactor)
+            for number in range(count)
+        ]
+        for node in nodes:
+            self.addCleanup(node.stop)
+        await gatherResults([node.start() for node in nodes])
 
     async def test_security_users_of_sockets(self) -> None:
         """The kernel is asked who is at the other end, by who listens and by who dials."""
