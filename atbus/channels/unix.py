@@ -272,7 +272,8 @@ class _Port(unix.Port):
 
     def _go_on(self) -> None:
         self._waiting = None
-        self.startReading()
+        start: Any = self.startReading
+        start()
 
     def stopReading(self) -> None:  # noqa: N802  # Twisted's name
         waiting, self._waiting = self._waiting, None
