@@ -125,6 +125,10 @@ MUTATIONS: Final = (
         "return True",
     ),
     Mutation(
+        "shared_services", "routing/offer_room.py",
+        "bounds.SERVICES_BYTES - self._kept_bytes", "bounds.SERVICES_BYTES",
+    ),
+    Mutation(
         "shared_pauses", "routing/flow_control.py",
         "most = min(self._count_max, self._heard_max - self._heard_count)",
         "most = self._count_max",
