@@ -143,8 +143,9 @@ class DoorkeeperTests(SynchronousTestCase):
         for minute in range(50):
             keeper.breach(HERE, 16.0 * minute)
             keeper.breach("", float(minute))
+            keeper.bad_handshake("", float(minute))
+            self.assertIsNone(keeper.refuses("", float(minute)))
         self.assertIsNone(keeper.refuses(HERE, 800.0))
-        self.assertIsNone(keeper.refuses("", 800.0))
 
     def test_tls_for_nothing(self) -> None:
         """

@@ -8,7 +8,7 @@ import ssl
 from typing import Any
 from unittest import mock
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from atbus import limits
@@ -154,6 +154,24 @@ class RangeTests(NodesCase):
         self.assertNotIn(CHILD + 1, self.tls_root._parts.context.table.registry)
         [line] = [each for each in told if "certificate does not name" in each]
         self.assertIn(f"tells of {CHILD + 1:#x}", line)
+
+    async def test_security_denied_tools(self) -> None:
+        """A tool that shows the certificate of a denied node is refused, and cut off meanwhile."""
+        await self.start_root(denied=[hex(CHILD)])
+        upstream = str(self.tls_root.addresses[0])
+        tool = self.node(f"{CHILD:#x}/0", id=0, upstream=upstream)
+        error = await error_of(tool.start(), RegistrationRefused)
+        self.assertIs(error.status, Status.NOT_ADMITTED)
+        self.assertIn("denied", error.detail)
+        await tool.stop()
+        other = self.node(f"{CHILD + 1:#x}/0", id=0, upstream=upstream)
+        await other.start()
+        self.assertTrue(await other.command(ROOT, b"atbus.ping"))
+        ended: Deferred[object] = Deferred()
+        self.tls_root.events.on_close_connection.observe(lambda *_: ended.callback(None))
+        denied = [hex(CHILD), hex(CHILD + 1)]
+        reconfigure(self.tls_root, self.tls_root.config.replace(denied=denied))
+        await ended
 
     async def below(self, upstream: Node, bus_id: int) -> Node:
         """Start a node without any certificate below another one."""
