@@ -65,6 +65,7 @@ class ChannelOptions:
     :param tls: What to prove ourselves with over TLS, and whom to believe; None: no TLS.
     :param turns_away: Tells whether somebody is closed before anything is made of his connection,
         by the address that he has dialled and what `IChannel.peer` would be, or the empty string.
+    :param local_room: Tells how many may begin now that have come to unix sockets; others wait.
     :param lets_begin: Tells whether somebody may begin a TLS handshake, by the address that he has
         dialled and what `IChannel.peer` would be.
     :param bad_handshake: Told who has begun one for nothing.
@@ -85,6 +86,7 @@ class ChannelOptions:
     shm_weak_memory: bool = False
     tls: Credentials | None = None
     turns_away: Callable[[Address, str], bool] = lambda _address, _peer: False
+    local_room: Callable[[], int] = lambda: limits.PENDING_HANDSHAKES_MAX
     lets_begin: Callable[[Address, str], bool] = lambda _address, _peer: True
     bad_handshake: Callable[[str], None] = lambda _peer: None
     tls_refused: Callable[[Address, str, TlsFault, str], None] = lambda *_what: None

@@ -33,7 +33,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -50,6 +50,7 @@ from atbus.channels.interfaces import (
 )
 from atbus.channels.stream import DESCRIPTORS_MAX, StreamFactory, dial
 from atbus.errors import ConnectFailed, ListenFailed
+from atbus.handshake import bounds
 
 #: What fits ``sockaddr_un``, without the zero at the end.
 PATH_BYTES: Final = 107
@@ -110,8 +111,9 @@ class UnixScheme:
             _remove_socket(path)
             factory = self._factory(attrs.evolve(address, host=path), accept, dialled=False)
             port: Any = _Port(
-                os.fsencode(path), factory, self._options.backlog, 0o600, self._reactor
+                os.fsencode(path), factory, bounds.LOCAL_BACKLOG, 0o600, self._reactor
             )
+            port.paced_by(self._options, self._timers)
             say_seldom(port, self._timers)
             port.startListening()
         except BaseException:
@@ -251,6 +253,33 @@ class _Port(unix.Port):
     """A port that leaves its path alone: only the lock knows whether it is still ours."""
 
     transport = _Server
+    _options: ChannelOptions
+    _timers: IReactorTime
+    _waiting: IDelayedCall | None = None
+
+    def paced_by(self, options: ChannelOptions, timers: IReactorTime) -> None:
+        """Accept no more than may begin; who comes then waits in the kernel."""
+        self._options, self._timers = options, timers
+
+    def doRead(self) -> None:
+        room = self._options.local_room()
+        if room < 1:
+            self.stopReading()
+            self._waiting = self._timers.callLater(bounds.LOCAL_LOOK_SECONDS, self._go_on)
+            return
+        self.numberAccepts = min(self.numberAccepts, room)
+        tcp.Port.doRead(self)
+
+    def _go_on(self) -> None:
+        self._waiting = None
+        start: Any = self.startReading
+        start()
+
+    def stopReading(self) -> None:  # noqa: N802  # Twisted's name
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        tcp.Port.stopReading(self)
 
     def connectionLost(self, reason: Failure) -> None:
         tcp.Port.connectionLost(self, reason)

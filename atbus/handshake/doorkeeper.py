@@ -8,8 +8,8 @@ begun TLS many times for nothing, is not listened to for a while.
 Who comes over the network has one pot of connections, which fills as time goes by. Nobody empties
 it for the others: each address has its share. From where a node has registered before more may come
 while half of the pot is left, and the last quarter of it is for those addresses alone. Who comes by
-a way that no other host has - a unix socket - has another pot. Whoever is on this host is never
-banned, for all its nodes have the same address.
+a way that no other host has - a unix socket - has another pot, and waits while it is empty. Whoever
+is on this host is never banned, for all its nodes have the same address.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ class Doorkeeper:
     """
     Count strangers.
 
-    :param per_second: How many may begin in a second over the network, and how many by other ways;
-        as many may come at once.
+    :param per_second: How many may begin in a second over the network; as many may come at once.
+    :param local_per_second: The same by other ways.
     :param ban_seconds: How long nobody listens to who was not forgiven any more.
     """
 
@@ -158,9 +158,10 @@ class Doorkeeper:
         self,
         per_second: float = limits.HANDSHAKES_PER_SECOND,
         ban_seconds: float = limits.BAN_SECONDS,
+        local_per_second: float = bounds.LOCAL_HANDSHAKES_PER_SECOND,
     ) -> None:
         self._network = _Pot(per_second)
-        self._local = _Pot(per_second)
+        self._local = _Pot(local_per_second)
         self._ban_seconds = ban_seconds
         # What is left of each account's share, the last one that came behind.
         self._shares: OrderedDict[str, _Pot] = OrderedDict()
@@ -205,6 +206,15 @@ class Doorkeeper:
         elif refusal is None:
             self._local.take()
         return refusal
+
+    def local_room(self, now: float) -> int:
+        """
+        Tell how many may begin that do not come over the network; nobody is counted.
+
+        :param now: The time, seconds.
+        :returns: How many.
+        """
+        return int(self._local.left(now))
 
     def registered(self, account: str) -> None:
         """

@@ -72,3 +72,7 @@ OWED_BYTES_MAX: Final = 16_777_216
 #: What a link may have beyond that for words which are no answers: that commands are refused,
 #: eighty of them. What is more is dropped, and the neighbor is not read for a while.
 OWED_WORDS_BYTES: Final = 32_768
+
+#: Memory for answers and requests that wait for a way of which there is none at the moment: all
+#: those of the usual length that may wait, and sixty-four of the longest.
+PARKED_BYTES: Final = 2_097_152

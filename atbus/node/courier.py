@@ -19,6 +19,7 @@ import attrs
 
 from atbus import limits
 from atbus.errors import RemoteProtocolError, Status
+from atbus.node import bounds
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Routed
 from atbus.wire import codec
@@ -76,6 +77,7 @@ class Courier:
         self._endpoints = endpoints
         self._traffic = traffic
         self._parked: list[_Parked] = []
+        self._parked_bytes = 0
         self._retry_asked = False
         # Set by the node, which wires its parts.
         self.command_lost: Callable[[Routed, Status], None]
@@ -94,14 +96,21 @@ class Courier:
         is_news = item.type in _NEWS
         if status is None or not (is_news or self._is_prospective(item, status)):
             return status
-        if len(self._parked) >= limits.PARKED_RESPONSES_MAX or not item.may_wait:
+        if not item.may_wait or not self._has_place(item):
             if not is_news:
                 return status
             self.drop(item)
             return None
         until = self._context.now + limits.PARKED_RESPONSE_SECONDS
         self._parked.append(_Parked(item, until))
+        self._parked_bytes += item.size_bytes
         return None
+
+    def _has_place(self, item: Routed) -> bool:
+        """Tell whether one more may be parked."""
+        if len(self._parked) >= limits.PARKED_RESPONSES_MAX:
+            return False
+        return self._parked_bytes + item.size_bytes <= bounds.PARKED_BYTES
 
     def _is_prospective(self, item: Routed, status: Status) -> bool:
         """Tell whether a request that has no way will have one soon, and may wait for that."""
@@ -263,6 +272,7 @@ class Courier:
                 self._give_up(place.item, status)
             else:
                 self._parked.append(place)
+        self._parked_bytes = sum(place.item.size_bytes for place in self._parked)
 
     def _may_wait_on(self, item: Routed, status: Status) -> bool:
         if item.type in _NEWS:

@@ -85,14 +85,10 @@ class Inbox:
 
     def reconfigure(self) -> None:
         """Take messages as long as the configuration allows now."""
-        message_bytes_max = self._context.config.message_bytes_max
-        self._reassembly.message_bytes_max = message_bytes_max
-        self._reassembly.bytes_max = max(limits.REASSEMBLY_BYTES_MAX, message_bytes_max)
-        self._reassembly.source_bytes_max = max(
-            limits.REASSEMBLY_SOURCE_BYTES_MAX, message_bytes_max
-        )
-        self.window.bytes_max = self._context.config.window_bytes
-        self.window.count_max = self._context.config.window_count
+        config = self._context.config
+        self._reassembly.resize(config.message_bytes_max, config.queued_bytes_node)
+        self.window.bytes_max = config.window_bytes
+        self.window.count_max = config.window_count
 
     @property
     def current(self) -> Delivery | None:

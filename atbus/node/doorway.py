@@ -12,6 +12,7 @@ from atbus import limits
 from atbus.address import Address
 from atbus.channels.tls_fault import TlsFault
 from atbus.errors import Status
+from atbus.handshake import bounds
 from atbus.handshake.doorkeeper import Doorkeeper, account_of, of_the_most, origin_of
 from atbus.node.connection import Connection
 from atbus.node.context import Context
@@ -37,6 +38,23 @@ class Doorway:
         """
         refusal = self._doorkeeper.refusal(_account(peer), self._context.now)
         return not self._passes(address, peer, refusal)
+
+    def local_room(self) -> int:
+        """
+        Tell how many more may begin that have come to unix sockets; the others wait meanwhile.
+
+        Who of those that have a place has said nothing for long gives it up when they come.
+        """
+        self._forget_registered()
+        now = self._context.now
+        latest = now - bounds.LOCAL_SILENT_SECONDS
+        taken = [
+            connection
+            for connection, account in self._registering.items()
+            if not account and (connection.has_spoken or connection.opened_at > latest)
+        ]
+        places = self._context.config.pending_handshakes - len(taken)
+        return min(places, self._doorkeeper.local_room(now))
 
     def lets_begin(self, address: Address, peer: str) -> bool:
         """
@@ -90,6 +108,9 @@ class Doorway:
             self._context.events.on_error(Status.OVERLOADED, detail)
         return refusal is None
 
+    def _forget_registered(self) -> None:
+        self._registering = {c: o for c, o in self._registering.items() if c.is_registering}
+
     def _make_room(self, peer: str) -> bool:
         """
         Tell whether one more may begin to register; the oldest that is silent may give way.
@@ -97,7 +118,7 @@ class Doorway:
         Who comes over the network and who does not have places of their own. Of those without a
         bound for each address, as of this host, the account with the most places gives one up.
         """
-        self._registering = {c: o for c, o in self._registering.items() if c.is_registering}
+        self._forget_registered()
         account = _account(peer)
         rivals = [c for c, other in self._registering.items() if other == account]
         if not origin_of(peer) or len(rivals) < limits.PENDING_HANDSHAKES_PER_ADDRESS_MAX:

@@ -271,7 +271,8 @@ _LIMITS: Final = {
         "Queued towards one node, above which messages are refused.", "limits.queued_bytes_hard"
     ),
     "queued_bytes_node": size(
-        "Queued towards all nodes together. Each queue may have as much of it as is still free.",
+        "Queued towards all nodes together. Each queue may have as much of it as is still free. "
+        "Half as much is kept of messages that come in fragments, and of publications.",
         "limits.queued_bytes_node",
         least=2 * limits.FRAME_BYTES_MIN,
     ),

@@ -149,6 +149,7 @@ def wire(
     schemes = channels or Channels(reactor, options, cast("IReactorTime", clock))
     made = _make(context, schemes, options, reactor)
     options.turns_away = made.dialer.doorway.turns_away
+    options.local_room = made.dialer.doorway.local_room
     options.lets_begin = made.dialer.doorway.lets_begin
     options.bad_handshake = made.dialer.doorway.bad_handshake
     options.tls_refused = made.dialer.doorway.tls_refused

@@ -94,10 +94,8 @@ class Spreading:
 
     def reconfigure(self) -> None:
         """Put together as long publications as the configuration allows now."""
-        most = self._context.config.message_bytes_max
-        self._reassembly.message_bytes_max = most
-        self._reassembly.bytes_max = max(limits.REASSEMBLY_BYTES_MAX, most)
-        self._reassembly.source_bytes_max = max(limits.REASSEMBLY_SOURCE_BYTES_MAX, most)
+        config = self._context.config
+        self._reassembly.resize(config.message_bytes_max, config.queued_bytes_node)
 
     # To neighbors.
 

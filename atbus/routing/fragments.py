@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 import attrs
 
+from atbus import limits
 from atbus.errors import LocalProtocolError, MalformedFrame, Status
 
 #: What tells flows apart: source, destination, epoch of the source.
@@ -145,6 +146,19 @@ class Reassembly:
 
     def __len__(self) -> int:
         return len(self._partials)
+
+    def resize(self, message_bytes_max: int, queued_bytes_max: int) -> None:
+        """
+        Have as much room as a node has that may queue so much; what is under way stays.
+
+        :param message_bytes_max: How large a message may be. One of them fits in any case.
+        :param queued_bytes_max: What the node may queue, bytes: all together have half of it.
+        """
+        all_bytes = min(limits.REASSEMBLY_BYTES_MAX, queued_bytes_max // 2)
+        source_bytes = min(limits.REASSEMBLY_SOURCE_BYTES_MAX, all_bytes // 4)
+        self.message_bytes_max = message_bytes_max
+        self.bytes_max = max(all_bytes, message_bytes_max)
+        self.source_bytes_max = max(source_bytes, message_bytes_max)
 
     @property
     def deadline(self) -> float | None:

@@ -12,7 +12,9 @@ Whether a neighbor lives.
    for the only ping must have time to be answered.)
 4. A node whose own loop was late by more than half an interval accuses nobody for an interval: the
    proof of life may lie unread in a buffer. A tick that comes late is such a proof against
-   ourselves, also when nobody measured the lag.
+   ourselves, also when nobody measured the lag. But whoever keeps a node busy must not keep the
+   dead alive: between two ticks everything is read that has come, so who has left four times as
+   many pings unanswered as would do (`bounds.UNANSWERED_FACTOR`) is dead, whoever lags.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import attrs
 
 from atbus.errors import Status
 from atbus.limits import HEARTBEAT_JITTER, SELF_LAG_FRACTION
+from atbus.routing import bounds
 
 # The last ping has no less of an interval than this to be answered; it matters where the
 # tolerance is 0.
@@ -142,7 +145,10 @@ class Heartbeat:
             self._patient_until = now + self.interval_seconds
         if now < deadline:
             return []
-        if self.unanswered > self.tolerance and now >= self._patient_until:
+        most = self.tolerance + 1
+        if now < self._patient_until:
+            most *= bounds.UNANSWERED_FACTOR
+        if self.unanswered >= most:
             self._open = False
             return [DeclareDead(Status.HEARTBEAT_LOST)]
         self._sequence += 1

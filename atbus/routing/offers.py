@@ -23,13 +23,13 @@ import attrs
 
 from atbus import limits
 from atbus.busid import format_bus_id
+from atbus.routing.offer_room import OfferRoom, Part
 from atbus.routing.services import Version
 from atbus.routing.table import Position
 from atbus.wire.bounds import (
     SERVICE_ENTRIES_MAX,
     SERVICE_KEY_BYTES,
     SERVICE_VALUE_BYTES,
-    SERVICES_PER_NEIGHBOR_BYTES,
     SERVICES_PER_NEIGHBOR_MAX,
 )
 from atbus.wire.messages import ServiceBatch, ServiceEntry
@@ -65,8 +65,8 @@ class _Neighbor:
     frame_bytes_max: int
     # Mostly empty, as a set would take three times as much memory.
     keys: dict[str, None] = attrs.field(factory=dict)
-    # Of the documents under these keys.
-    value_bytes: int = 0
+    # Of the memory, for the documents under these keys.
+    part: Part = attrs.field(factory=Part)
     told: dict[str, ServiceEntry] = attrs.field(factory=dict)
     # What the replay that is under way has not repeated yet; None when it is complete.
     unmentioned: set[str] | None = attrs.field(factory=set)
@@ -106,6 +106,7 @@ class Offers:
         self._said: dict[str, dict[int, ServiceEntry]] = {}
         self._best: dict[str, tuple[ServiceEntry, Version]] = {}
         self._doubted: set[tuple[int, str]] = set()
+        self._room = OfferRoom()
         # Keys of ours that nobody is told.
         self._private: set[str] = set()
         self._dirty: dict[str, None] = {}
@@ -333,15 +334,9 @@ class Offers:
         return is_named and not is_long
 
     def _has_room(self, bus_id: int, neighbor: _Neighbor, entry: ServiceEntry) -> bool:
-        """Count the bytes of a document in place of those that it replaces, if they may be kept."""
+        """Count a document in place of the one that it replaces, if it may be kept."""
         before = self._said.get(entry.key, {}).get(bus_id)
-        value_bytes = neighbor.value_bytes + len(entry.value)
-        if before is not None:
-            value_bytes -= len(before.value)
-        if value_bytes > SERVICES_PER_NEIGHBOR_BYTES:
-            return False
-        neighbor.value_bytes = value_bytes
-        return True
+        return self._room.take(neighbor.part, entry, before)
 
     def recheck(self) -> None:
         """Believe what may be believed by now: other nodes may be known than before."""
@@ -390,7 +385,7 @@ class Offers:
         if gone is None:
             return
         if neighbor is not None:
-            neighbor.value_bytes -= len(gone.value)
+            self._room.give_back(neighbor.part, gone)
         self._doubted.discard((teller, key))
         if not said:
             del self._said[key]

@@ -24,6 +24,14 @@ SERVICES_PER_NEIGHBOR_MAX: Final = 32_768
 #: service is three hundred bytes. With every document at its bound it would be a gigabyte.
 SERVICES_PER_NEIGHBOR_BYTES: Final = 33_554_432
 
+#: Memory for the documents that all neighbors have told. One may have as much as is left for all
+#: others: alone it has 32 MiB, and two hundred that want all there is leave 320 KiB each, which is
+#: more than two hundred usual services.
+SERVICES_BYTES: Final = 67_108_864
+
+#: What one of them costs besides its key and its bytes: places in five tables, and what is read.
+SERVICE_COST_BYTES: Final = 1_024
+
 #: Sequences from here on are of streams, whose frames are no messages. A flow of messages would get
 #: here in the last epoch that there is: its epoch is in the upper half.
 STREAM_SEQUENCES: Final = 0xFFFF_FFFF << 32

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.address import Address, Scheme
@@ -20,6 +21,7 @@ from atbus.channels import unix
 from atbus.channels.interfaces import ChannelOptions, IChannelListener
 from atbus.channels.unix import PATH_BYTES, PathLock, UnixScheme
 from atbus.errors import ConnectFailed, ListenFailed
+from atbus.handshake import bounds
 from atbus.testing.recording import Reception, RecordingReceiver, error_of, frame_of
 from tests.channels.sockets import SocketTests
 
@@ -149,6 +151,39 @@ class UnixTests(SocketTests):
         (self.directory / "file").touch()
         self.address = Address(Scheme.UNIX, str(self.directory / "file" / "x.sock"))
         self.assertIn("Not a directory", (await self.fails_to_listen()).detail)
+
+    async def test_who_comes_while_there_is_no_room(self) -> None:
+        """
+        No more are accepted than may begin; the others wait in the kernel, which refuses those
+        that are too many for it, until it is looked whether there is room.
+        """
+        room, looks = 0, 0
+
+        def local_room() -> int:
+            nonlocal looks
+            looks += 1
+            return room - len(reception.receivers)
+
+        self.patch(bounds, "LOCAL_BACKLOG", 3)
+        self.patch(bounds, "LOCAL_LOOK_SECONDS", 0.01)
+        reception, scheme = Reception(), self.scheme()
+        scheme._options.local_room = local_room
+        self.addCleanup((await scheme.listen(self.address, reception)).stop)
+        # The kernel takes one more than it is told.
+        diallers = [RecordingReceiver() for _ in range(4)]
+        for each in diallers:
+            await scheme.connect(self.address, each)
+        await error_of(scheme.connect(self.address, RecordingReceiver()), ConnectFailed)
+        while looks < 3 and not reception.receivers:
+            await deferLater(self.reactor, 0.01)
+        self.assertEqual(reception.receivers, [])
+        for room in (3, 4):
+            await reception.until(lambda: len(reception.receivers) >= room)  # noqa: B023
+            self.assertEqual(len(reception.receivers), room)
+        for each in diallers:
+            each.channel.abort("seen enough")
+        for each in reception.receivers:
+            await each.end()
 
     async def test_modes(self) -> None:
         """Socket and lock are for their owner only, and so are directories that were missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from pathlib import Path
 
@@ -55,6 +56,20 @@ class MatrixTests(SynchronousTestCase):
         for mine in ((b"x", b"a", b"b"), (b"a", b"x", b"b"), (b"a", b"b", b"x")):
             for theirs in ((b"x", b"c", b"d"), (b"c", b"x", b"d"), (b"c", b"d", b"x")):
                 self.assertTrue(passes(mine, theirs))
+
+    def test_the_time_tells_nothing(self) -> None:
+        """Every proof is compared with every token, and the time tells not how far one fits."""
+        compared: list[tuple[bytes, bytes]] = []
+
+        def compare(one: bytes, other: bytes) -> bool:
+            compared.append((one, other))
+            return one == other
+
+        self.patch(hmac, "compare_digest", compare)
+        for theirs in ((b"a", b"x", b"y"), (b"x", b"y", b"z")):
+            compared.clear()
+            passes((b"a", b"b"), theirs)
+            self.assertEqual(len(set(compared)), 6)
 
     def test_truncates_the_tokens_to_the_limit(self) -> None:
         """

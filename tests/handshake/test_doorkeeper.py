@@ -59,16 +59,15 @@ class DoorkeeperTests(SynchronousTestCase):
 
     def test_so_many_in_a_second(self) -> None:
         """As many as may come in a second may come at once, and then the rest as time goes by."""
+        most = limits.HANDSHAKES_PER_SECOND
         for accounts in ([""], [f"127.0.0.{n}" for n in range(4)]):
-            keeper = Doorkeeper()
+            keeper = Doorkeeper(local_per_second=most)
             for each in accounts:
                 keeper.registered(each)
-            self.assertEqual(self.let_in(keeper, 10.0, *accounts), limits.HANDSHAKES_PER_SECOND)
+            self.assertEqual(self.let_in(keeper, 10.0, *accounts), most)
             self.assertIn("in a second", keeper.refuses(accounts[0], 10.0) or "")
-            half = limits.HANDSHAKES_PER_SECOND // 2
-            self.assertEqual(self.let_in(keeper, 10.5, *accounts), half)
-            again = self.let_in(keeper, 1000.0, *accounts)
-            self.assertEqual(again, limits.HANDSHAKES_PER_SECOND)
+            self.assertEqual(self.let_in(keeper, 10.5, *accounts), most // 2)
+            self.assertEqual(self.let_in(keeper, 1000.0, *accounts), most)
 
     def test_one_address_leaves_room(self) -> None:
         """
@@ -94,10 +93,13 @@ class DoorkeeperTests(SynchronousTestCase):
 
     def test_who_comes_without_a_network(self) -> None:
         """Whatever comes over the network, who comes by another way may begin, and vice versa."""
-        keeper = Doorkeeper()
+        keeper, most = Doorkeeper(), bounds.LOCAL_HANDSHAKES_PER_SECOND
         for number in range(1_000):
             keeper.refuses(f"192.0.2.{number}", 1.0)
-        self.assertEqual(self.let_in(keeper, 1.0, ""), limits.HANDSHAKES_PER_SECOND)
+        self.assertEqual(keeper.local_room(1.0), most)
+        self.assertEqual(self.let_in(keeper, 1.0, ""), min(most, 1_000))
+        self.assertEqual(keeper.local_room(1.0), most - 1_000)
+        self.assertEqual(keeper.local_room(1.5), most // 2)
         keeper = Doorkeeper()
         self.let_in(keeper, 1.0, "")
         self.assertIsNone(keeper.refuses(HERE, 1.0))
@@ -141,8 +143,9 @@ class DoorkeeperTests(SynchronousTestCase):
         for minute in range(50):
             keeper.breach(HERE, 16.0 * minute)
             keeper.breach("", float(minute))
+            keeper.bad_handshake("", float(minute))
+            self.assertIsNone(keeper.refuses("", float(minute)))
         self.assertIsNone(keeper.refuses(HERE, 800.0))
-        self.assertIsNone(keeper.refuses("", 800.0))
 
     def test_tls_for_nothing(self) -> None:
         """

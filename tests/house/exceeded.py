@@ -218,9 +218,6 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "SERVICES_PER_NEIGHBOR_MAX": (
             "routing.test_offers.OffersTests.test_one_neighbor_has_so_much_room"
         ),
-        "SERVICES_PER_NEIGHBOR_BYTES": (
-            "routing.test_offers.OffersTests.test_one_neighbor_has_so_much_room"
-        ),
     },
 }
 

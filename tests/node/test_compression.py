@@ -137,6 +137,17 @@ class CompressionTests(MailTests):
         self.assertLess(one.statistics.sent_bytes - len(payload) - len(LONG), 1)
         self.assert_quiet(root, north, south, one, other)
 
+    def test_a_short_piece(self) -> None:
+        """The last fragment of a long message goes as it is if it is shorter than a kilobyte."""
+        root, child = self.root(**DEFLATE), self.child(**DEFLATE)
+        self.network.start(root, child)
+        self.network.settle()
+        payload = (WORDS * 3_000)[:65_636]
+        child.send(ROOT, payload)
+        self.network.settle()
+        self.assertEqual([known for known, _ in self.sizes(child, root)], [True, False])
+        self.assertEqual(self.mail[root].payloads, [payload])
+
     def test_requests_and_replies(self) -> None:
         """Questions and answers are compressed as messages are."""
         root = self.root(**DEFLATE)

@@ -171,6 +171,19 @@ class RegistrationRightsTests(MailTests):
         self.assertIs(self.refusal_of(peer.connect(ROOT_ADDRESS)), Status.NOT_ADMITTED)
         self.assertEqual(self.ids(root), [CHILD])
 
+    def test_another_life(self) -> None:
+        """Who takes the place of a node that is gone is judged by what he says of himself."""
+        rule = {"action": "deny", "labels": {"tier": "guest"}, "register": ["downstream"]}
+        root, child = self.pair(rights=[rule])
+        self.power_off(child)
+        self.assertIs(
+            self.refusal_of(self.child(labels={"tier": "guest"}).start()), Status.NOT_ADMITTED
+        )
+        self.assertEqual(self.diaries[root].removed(), [])
+        again = self.child(labels={"tier": "member"})
+        self.network.start(again)
+        self.assertEqual(self.diaries[root].removed(), [(CHILD, "REPLACED")])
+
     def test_an_automatic_id(self) -> None:
         """The id that was assigned is judged like any other."""
         root = self.root(rights=[unwanted("0x10000/16")])

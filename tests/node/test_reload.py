@@ -318,6 +318,16 @@ class EffectTests(ReloadCase):
         error = self.assertRaises(Undeliverable, child.send, ROOT, bytes(10_000))
         self.assertIs(error.status, Status.BACKPRESSURE)
 
+    def test_queued_bytes_node_in_parts(self) -> None:
+        """Half as much is kept of messages, and of publications, that come in fragments."""
+        root, _ = self.pair()
+        self.change(root, queued_bytes_node=16_777_216)
+        for room in (root._parts.inbox._reassembly, root._parts.subjects.spreading._reassembly):
+            self.assertEqual((room.bytes_max, room.source_bytes_max), (8_388_608, 2_097_152))
+        self.change(root, message_bytes_max=20_000_000)
+        for room in (root._parts.inbox._reassembly, root._parts.subjects.spreading._reassembly):
+            self.assertEqual((room.bytes_max, room.source_bytes_max), (20_000_000,) * 2)
+
     def test_interest_bytes(self) -> None:
         """What neighbors want is kept as far as the new value allows; what is there stays."""
         root, child = self.pair()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from atbus import limits
 from atbus.busid import format_bus_id
 from atbus.errors import Status, Undeliverable
+from atbus.node import bounds as node_bounds
 from atbus.node.node import Node
 from atbus.wire.messages import Data, DataResponse, Flags
 from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
@@ -260,6 +261,23 @@ class WayTests(MailTests):
         self.assertEqual(north.statistics.responses_dropped, 1)
         self.network.settle(limits.PARKED_RESPONSE_SECONDS + 1)
         self.assertEqual(north.statistics.responses_dropped, 3)
+        self.assert_quiet(root, north, south, end)
+
+    def test_no_more_bytes_wait_than_may(self) -> None:
+        """Of long answers fewer wait; what is there has its room again when it has gone."""
+        self.patch(node_bounds, "PARKED_BYTES", 1_000)
+        root, north, south = self.proxies()
+        origin, end = self.leaf(NORTH + 1), self.leaf(SOUTH + 1)
+        self.kill(origin)
+        self.network.settle()
+        for _ in range(2):
+            for parked in (1, 2, 2):
+                answer = self.response(origin, detail="x" * 250)
+                self.say(end, south, answer, data=False)
+                self.network.settle(0.1)
+                self.assertEqual(north._parts.traffic.courier.parked, parked)
+            self.network.settle(limits.PARKED_RESPONSE_SECONDS + 1)
+        self.assertEqual(north.statistics.responses_dropped, 6)
         self.assert_quiet(root, north, south, end)
 
     def test_a_response_waits_for_its_origin(self) -> None:

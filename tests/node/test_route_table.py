@@ -316,8 +316,8 @@ class TreeTests(MeshTests):
 
     def test_one_id_twice(self) -> None:
         """
-        Two processes with one id under different proxies: the older one is told, messages go to the
-        newer one.
+        Two processes with one id under different proxies: the older one is told, and its proxy
+        tells it; messages go to the newer one.
 
         Scenario: BB17
         """
@@ -330,6 +330,10 @@ class TreeTests(MeshTests):
         errors = [status for status, _ in self.diaries[nodes[0x111]].of("on_error")]
         self.assertEqual(errors, [Status.ID_CONFLICT])
         self.assertEqual(nodes[CROSS].next_hop(0x111).id, US1)
+        # So is, by name, who has told of the newer one where the older one is registered.
+        [(status, detail)] = self.diaries[nodes[EU1]].of("on_error")
+        self.assertEqual(status, Status.ID_CONFLICT)
+        self.assertIn(f"0x111 is registered here, and {CROSS:#x} tells that process", detail)
 
 
 class MoveTests(MeshTests):

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import Status
 from atbus.limits import HEARTBEAT_SECONDS, HEARTBEAT_TOLERANCE
+from atbus.routing import bounds
 from atbus.routing.liveness import DeclareDead, Heartbeat, SendPing
 
 DEAD = DeclareDead(Status.HEARTBEAT_LOST)
@@ -208,11 +209,24 @@ class SelfHealthTests(SynchronousTestCase):
         self.assertEqual(heartbeat.unanswered, 0)
         self.assertLess(due(heartbeat), 609.0)
 
-    def test_a_node_that_lags_for_ever_is_patient_for_ever(self) -> None:
-        """Lag in each interval puts the accusation off each time, and pings go on."""
+    def test_who_keeps_a_node_busy_keeps_nobody_alive(self) -> None:
+        """
+        Lag in each interval puts the accusation off each time, and pings go on, until four times as
+        many are unanswered as would do.
+        """
         heartbeat = self.silent()
-        for _ in range(10):
+        for _ in range(3 * bounds.UNANSWERED_FACTOR - 3):
             now = due(heartbeat)
             self.assertIsInstance(heartbeat.tick(now, lag_seconds=5.0)[0], SendPing)
             self.assertEqual(due(heartbeat), now + 8.0)
-        self.assertEqual(heartbeat.tick(due(heartbeat)), [DEAD])
+        self.assertEqual(due(heartbeat), 96.0)
+        self.assertEqual(heartbeat.tick(96.0, lag_seconds=5.0), [DEAD])
+
+    def test_who_answers_a_busy_node_lives(self) -> None:
+        """Whoever is heard now and then is not accused, however long the node lags."""
+        heartbeat = self.silent()
+        for _ in range(10):
+            for _ in range(8):
+                now = due(heartbeat)
+                self.assertIsInstance(heartbeat.tick(now, lag_seconds=5.0)[0], SendPing)
+            heartbeat.heard(now)

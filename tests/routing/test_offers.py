@@ -9,6 +9,7 @@ from atbus.busid import format_bus_id
 from atbus.routing import offers as offers_module
 from atbus.routing.offers import Offers
 from atbus.routing.table import Position
+from atbus.wire import bounds
 from atbus.wire.bounds import SERVICE_VALUE_BYTES
 from atbus.wire.messages import ServiceBatch, ServiceEntry
 from tests.discovery.bus.boards import Village
@@ -208,7 +209,7 @@ class OffersTests(SynchronousTestCase):
 
         self.seq = 0
         self.patch(offers_module, "SERVICES_PER_NEIGHBOR_MAX", 4)
-        self.patch(offers_module, "SERVICES_PER_NEIGHBOR_BYTES", 1_000)
+        self.patch(bounds, "SERVICES_PER_NEIGHBOR_BYTES", 1_000)
         offers = Offers(1, lambda *_: True)
         offers.open(LEFT, Position.DOWNSTREAM, 65_536)
         self.assertEqual(told((1, 600), (2, 400), (3, 1)), 1)

@@ -44,8 +44,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "certificate_range", "node/judging.py",
-        "allowed=None if certified is None else certified.subnet,",
-        "allowed=None,",
+        "allowed=None if certified is None else certified.subnet,", "allowed=None,",
     ),
     Mutation(
         "lying_listener", "handshake/dialogue.py",
@@ -76,30 +75,25 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "spoofed_source", "node/verifying.py",
-        "if table.may_speak(BusId(neighbor), BusId(source)):",
-        "if True:",
+        "if table.may_speak(BusId(neighbor), BusId(source)):", "if True:",
     ),
     Mutation("certified_speech", "routing/table.py", "if not neighbor.is_certified(source):"),
     Mutation("certified_speech", "routing/hearing.py", "if not link.peer.is_certified(record):"),
     Mutation(
-        "certified_speech", "node/registrar.py",
-        "certified=endpoint.certified,", "certified=None,",
+        "certified_speech", "node/registrar.py", "certified=endpoint.certified,", "certified=None,",
     ),
     Mutation(
         "certified_speech", "node/route_table.py",
         "certified=endpoint.certified,", "certified=None,",
     ),
-    Mutation(
-        "certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"
-    ),
+    Mutation("certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"),
     Mutation("spoofed_command", "node/commands.py", "if not self._traffic.vouches(link, source):"),
     Mutation(
         "spoofed_publication", "node/spreading.py", "if not self._is_credible(link, message):"
     ),
     Mutation(
         "route_poisoning", "routing/hearing.py",
-        "reason = self._doubtful(link, record)",
-        "reason = None",
+        "reason = self._doubtful(link, record)", "reason = None",
     ),
     Mutation(
         "route_poisoning", "routing/hearing.py",
@@ -115,8 +109,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "shared_waiting", "routing/intake.py",
-        "if fits and self._waiting_bytes <= self.shelf.allowed_bytes:",
-        "if fits:",
+        "if fits and self._waiting_bytes <= self.shelf.allowed_bytes:", "if fits:",
     ),
     Mutation(
         "shared_table", "routing/hearing.py",
@@ -124,8 +117,11 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "shared_questions", "subjects/barrier.py",
-        "return self._held.get(bus_id, 0) + _cost(wanted, others) <= left",
-        "return True",
+        "return self._held.get(bus_id, 0) + _cost(wanted, others) <= left", "return True",
+    ),
+    Mutation(
+        "shared_services", "routing/offer_room.py",
+        "bounds.SERVICES_BYTES - self._kept_bytes", "bounds.SERVICES_BYTES",
     ),
     Mutation(
         "shared_pauses", "routing/flow_control.py",
@@ -140,13 +136,11 @@ MUTATIONS: Final = (
     Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
     Mutation(
         "split_horizon", "routing/telling.py",
-        "return None if self.known.is_carried_by(link.feed, bus_id) else best",
-        "return best",
+        "return None if self.known.is_carried_by(link.feed, bus_id) else best", "return best",
     ),
     Mutation(
         "split_horizon", "routing/known.py",
-        "return carriers[0].kind is Position.DOWNSTREAM",
-        "return True",
+        "return carriers[0].kind is Position.DOWNSTREAM", "return True",
     ),
     Mutation(
         "split_horizon", "subjects/interest.py",
@@ -172,27 +166,28 @@ MUTATIONS: Final = (
     Mutation("storms", "handshake/doorkeeper.py", "if known else math.inf", "if known else 0"),
     Mutation(
         "tls_storms", "node/doorway.py",
-        "self._doorkeeper.bad_handshake(origin_of(peer), self._context.now)",
-        "pass",
+        "self._doorkeeper.bad_handshake(origin_of(peer), self._context.now)", "pass",
     ),
     Mutation("tls_storms", "node/doorway.py", "return refusal is None", "return True"),
     Mutation("storms", "handshake/doorkeeper.py", "            self._network.take()\n", ""),
     Mutation(
+        "local_storms", "node/doorway.py",
+        "return min(places, self._doorkeeper.local_room(now))", "return 1_000",
+    ),
+    Mutation("local_storms", "node/doorway.py", " or connection.opened_at > latest)", " or True)"),
+    Mutation(
         "oversized_and_malformed", "wire/framing.py",
-        "if not HEAD_SIZE <= length <= limit:",
-        "if not HEAD_SIZE <= length:",
+        "if not HEAD_SIZE <= length <= limit:", "if not HEAD_SIZE <= length:",
     ),
     Mutation("oversized_and_malformed", "handshake/doorkeeper.py", "if now < until:"),
     Mutation(
         "kept_out", "node/doorway.py",
-        "self._doorkeeper.breach(origin_of(peer), self._context.now)",
-        "pass",
+        "self._doorkeeper.breach(origin_of(peer), self._context.now)", "pass",
     ),
     Mutation("compression_bombs", "wire/compression.py", "if said.content_size != size or ", "if "),
     Mutation(
         "compression_bombs", "wire/compression.py",
-        "payload = press.decompress(data, size + 1)",
-        "payload = press.decompress(data)",
+        "payload = press.decompress(data, size + 1)", "payload = press.decompress(data)",
     ),
     Mutation("compression_bombs", "wire/compression.py", "if total > FRAME_BYTES_MAX:"),
     Mutation(
@@ -201,23 +196,19 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "slow_loris", "node/doorway.py",
-        "if len(alike) < self._context.config.pending_handshakes:",
-        "if True:",
+        "if len(alike) < self._context.config.pending_handshakes:", "if True:",
     ),
     Mutation(
         "slow_loris", "node/doorway.py",
-        "if not origin_of(peer) or len(rivals)",
-        "if True or len(rivals)",
+        "if not origin_of(peer) or len(rivals)", "if True or len(rivals)",
     ),
     Mutation(
         "silent_tls", "channels/tls.py",
-        "if len(self.handshakes) <= limits.PENDING_HANDSHAKES_MAX:",
-        "if True:",
+        "if len(self.handshakes) <= limits.PENDING_HANDSHAKES_MAX:", "if True:",
     ),
     Mutation(
         "silent_tls", "channels/tls.py",
-        "if not origin_of(peer) or len(rivals)",
-        "if True or len(rivals)",
+        "if not origin_of(peer) or len(rivals)", "if True or len(rivals)",
     ),
     Mutation(
         "unfinished_messages", "nats/grammar.py",
@@ -229,8 +220,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "late_requests", "nats/websocket.py",
-        "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)",
-        "pass",
+        "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)", "pass",
     ),
     Mutation(
         "deep_subscriptions", "subjects/pattern.py", "if len(tokens) > limits.SUBJECT_TOKENS_MAX:"
@@ -242,13 +232,11 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "before_registration", "handshake/machine.py",
-        "return self._give(lambda: self._machine.other(message))",
-        "return []",
+        "return self._give(lambda: self._machine.other(message))", "return []",
     ),
     Mutation(
         "slow_consumer", "node/pacing.py",
-        "                self._cut(connection)\n",
-        "                pass\n",
+        "                self._cut(connection)\n", "                pass\n",
     ),
     Mutation(
         "slow_consumer", "routing/slow_readers.py",
@@ -270,20 +258,17 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "lane_memory", "channels/incoming_lane.py",
-        "            fcntl.fcntl(self._memory_descriptor, fcntl.F_ADD_SEALS, SEALS)\n",
-        "",
+        "            fcntl.fcntl(self._memory_descriptor, fcntl.F_ADD_SEALS, SEALS)\n", "",
     ),
     Mutation("lane_memory", "channels/outgoing_lane.py", "if seals & SEALS != SEALS:"),
     Mutation("doorbells", "channels/bell.py", "if kind != (socket.AF_UNIX, socket.SOCK_DGRAM):"),
     Mutation(
         "doorbells", "channels/bell.py",
-        "self._socket.send(_STROKE, _RINGING)",
-        "self._socket.send(_STROKE)",
+        "self._socket.send(_STROKE, _RINGING)", "self._socket.send(_STROKE)",
     ),
     Mutation(
         "unix_sockets", "channels/unix.py",
-        "self._options.backlog, 0o600,",
-        "self._options.backlog, 0o666,",
+        "bounds.LOCAL_BACKLOG, 0o600,", "bounds.LOCAL_BACKLOG, 0o666,",
     ),
     Mutation("unix_sockets", "channels/unix.py", "if uids is not None and uid not in uids:"),
     Mutation(
@@ -308,8 +293,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "downgrade", "handshake/access_token.py",
-        "hashlib.sha256(dialler_hello + listener_hello)",
-        "hashlib.sha256(listener_hello)",
+        "hashlib.sha256(dialler_hello + listener_hello)", "hashlib.sha256(listener_hello)",
     ),
     Mutation(
         "old_tls", "channels/credentials.py", "        context.set_min_proto_version(oldest)\n", ""
@@ -319,8 +303,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "bad_tls", "channels/tls.py",
-        "            self._check_name(connection)\n",
-        "            pass\n",
+        "            self._check_name(connection)\n", "            pass\n",
     ),
     Mutation(
         "bad_certificates", "channels/credentials.py",
@@ -329,8 +312,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "refused_by_tls", "channels/tls.py",
-        "if not alert or not self.dialled or self.read_bytes:",
-        "if True:",
+        "if not alert or not self.dialled or self.read_bytes:", "if True:",
     ),
     Mutation(
         "expired_or_revoked", "channels/tls.py",
@@ -340,13 +322,9 @@ MUTATIONS: Final = (
     Mutation("revoked_authority", "channels/credentials.py", ", *(peer.between or ()))", ",)"),
     Mutation(
         "removed_authority", "channels/tls.py",
-        "elif not self._factory.credentials.is_believed(self.certificate):",
-        "elif False:",
+        "elif not self._factory.credentials.is_believed(self.certificate):", "elif False:",
     ),
-    Mutation(
-        "removed_authority", "channels/tls.py",
-        "if not self.credentials.is_believed(peer):",
-    ),
+    Mutation("removed_authority", "channels/tls.py", "if not self.credentials.is_believed(peer):"),
     Mutation(
         "removed_authority", "channels/credentials.py",
         "return hashlib.sha256(certificate.subject.public_bytes() + key).digest()",
@@ -354,12 +332,15 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "forgotten_authority", "channels/tls.py",
-        "elif self.certificate.between is None:",
-        "elif False:",
+        "elif self.certificate.between is None:", "elif False:",
     ),
     Mutation(
         "denied", "rights.py",
         "if ids is not None and any(each.overlaps(ids) for each in self._denied):",
+    ),
+    Mutation(
+        "denied_tools", "node/judging.py",
+        "return rights.refuses_all(Who(who.allowed, who.labels, temporary=True))", "return None",
     ),
     Mutation(
         "file_of_denied_ids", "node/permits.py",
@@ -372,13 +353,11 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "right_to_register", "node/permits.py",
-        "refusal = rights.refuses_registration(who, endpoint.position)",
-        "refusal = None",
+        "refusal = rights.refuses_registration(who, endpoint.position)", "refusal = None",
     ),
     Mutation(
         "right_to_publish", "node/publishing.py",
-        "return rights.refuses_publication(rights.who(source), way.tokens)",
-        "return None",
+        "return rights.refuses_publication(rights.who(source), way.tokens)", "return None",
     ),
     Mutation(
         "right_to_subscribe", "node/spreading.py",
@@ -392,8 +371,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "stream_endpoints", "node/stream_port.py",
-        "return rights.refuses_stream(who, opening.service)",
-        "return None",
+        "return rights.refuses_stream(who, opening.service)", "return None",
     ),
     Mutation(
         "gateway_injection", "subjects/pattern.py",
@@ -410,24 +388,19 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "discovery_takeover", "node/topology.py",
-        "Candidate(address, each.bus_id)",
-        "Candidate(address)",
+        "Candidate(address, each.bus_id)", "Candidate(address)",
     ),
     Mutation(
         "discovery_takeover", "node/running.py",
-        "expected_id = candidate.expected_id",
-        "expected_id = 0",
+        "expected_id = candidate.expected_id", "expected_id = 0",
     ),
     Mutation(
         "discovery_takeover", "node/upstream.py", " and not self._is_misled(failure.value)", ""
     ),
-    Mutation(
-        "discovery_takeover", "handshake/dialogue.py", "if said.get(key, wanted) != wanted:"
-    ),
+    Mutation("discovery_takeover", "handshake/dialogue.py", "if said.get(key, wanted) != wanted:"),
     Mutation(
         "poisoned_peer", "node/peers.py",
-        "self._dialer.connect(address, expected_id=expected_id)",
-        "self._dialer.connect(address)",
+        "self._dialer.connect(address, expected_id=expected_id)", "self._dialer.connect(address)",
     ),
     Mutation(
         "poisoned_direct", "node/directs.py",
@@ -471,18 +444,15 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "secrets", "node/config.py",
-        "hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS",
-        "hidden = False",
+        "hidden = OPTIONS[name].secret or name in TABLES_WITH_SECRETS", "hidden = False",
     ),
     Mutation(
         "secrets", "node/reading.py",
-        "'...' if is_secret(str(key)) else repr(self._items[key])",
-        "repr(self._items[key])",
+        "'...' if is_secret(str(key)) else repr(self._items[key])", "repr(self._items[key])",
     ),
     Mutation(
         "canaries_on_a_bus", "handshake/epilogue.py",
-        "none of which fits one of {len(tokens)} tokens",
-        "none of which fits one of {tokens}",
+        "none of which fits one of {len(tokens)} tokens", "none of which fits one of {tokens}",
     ),
     Mutation(
         "canaries_of_clients", "nats/session.py",
@@ -493,7 +463,6 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "canaries_in_files", "node/toml.py",
-        "safe = (key for key in value if not is_secret(key))",
-        "safe = value",
+        "safe = (key for key in value if not is_secret(key))", "safe = value",
     ),
 )

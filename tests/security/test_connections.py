@@ -8,6 +8,7 @@ import ssl
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from atbus import limits
@@ -17,6 +18,7 @@ from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.tls_fault import TlsFault
 from atbus.channels.unix import UnixScheme
 from atbus.errors import ConnectFailed, RegistrationRefused, Status, Undeliverable
+from atbus.handshake import bounds
 from atbus.handshake.certificate import CertificateIdentity
 from atbus.node.config import NodeConfig
 from atbus.node.node import Node
@@ -153,6 +155,24 @@ class RangeTests(NodesCase):
         [line] = [each for each in told if "certificate does not name" in each]
         self.assertIn(f"tells of {CHILD + 1:#x}", line)
 
+    async def test_security_denied_tools(self) -> None:
+        """A tool that shows the certificate of a denied node is refused, and cut off meanwhile."""
+        await self.start_root(denied=[hex(CHILD)])
+        upstream = str(self.tls_root.addresses[0])
+        tool = self.node(f"{CHILD:#x}/0", id=0, upstream=upstream)
+        error = await error_of(tool.start(), RegistrationRefused)
+        self.assertIs(error.status, Status.NOT_ADMITTED)
+        self.assertIn("denied", error.detail)
+        await tool.stop()
+        other = self.node(f"{CHILD + 1:#x}/0", id=0, upstream=upstream)
+        await other.start()
+        self.assertTrue(await other.command(ROOT, b"atbus.ping"))
+        ended: Deferred[object] = Deferred()
+        self.tls_root.events.on_close_connection.observe(lambda *_: ended.callback(None))
+        denied = [hex(CHILD), hex(CHILD + 1)]
+        reconfigure(self.tls_root, self.tls_root.config.replace(denied=denied))
+        await ended
+
     async def below(self, upstream: Node, bus_id: int) -> Node:
         """Start a node without any certificate below another one."""
         address = str(upstream.addresses[0])
@@ -163,7 +183,49 @@ class RangeTests(NodesCase):
 
 
 class UserTests(SocketTests):
-    """Somebody else on this host found the socket, or took its place."""
+    """Somebody else on this host found the socket, or took its place, or many come at once."""
+
+    async def test_security_local_storms(self) -> None:
+        """
+        However many come to a unix socket at once, no more begin than may, and the others wait:
+        each registers at its first attempt. Who says nothing gives way to them.
+        """
+        self.patch(bounds, "LOCAL_SILENT_SECONDS", 0.01)
+        path = str(self.unix_address())
+        how: dict[str, Any] = {"handshake_seconds": 600.0}
+        root = Node(
+            NodeConfig(id=ROOT, listen=[path], subnets=[(0, 16)], pending_handshakes=4, **how),
+            self.reactor,
+        )
+        self.addCleanup(root.stop)
+        await root.start()
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for one in silent:
+            self.addCleanup(one.close)
+            one.connect(path.removeprefix("unix://"))
+        await self.start_many(path, 1, **how)
+        # Of the silent ones as many are closed as places are needed.
+        self.assertEqual(set(root.statistics.closed), {Status.OVERLOADED})
+        for one in silent:
+            one.close()
+        # However busy this machine is, these are not silent.
+        self.patch(bounds, "LOCAL_SILENT_SECONDS", 600.0)
+        ended = root.statistics.closed[Status.OVERLOADED]
+        await self.start_many(path, 30, **how)
+        self.assertEqual(len(root.endpoints), 31)
+        self.assertEqual(root.statistics.closed[Status.OVERLOADED], ended)
+        self.assertEqual(root.statistics.turned_away, 0)
+
+    async def start_many(self, upstream: str, count: int, **how: Any) -> None:
+        """Start nodes, all at once."""
+        first = CHILD + 100 * count
+        nodes = [
+            Node(NodeConfig(id=first + number, upstream=upstream, **how), self.reactor)
+            for number in range(count)
+        ]
+        for node in nodes:
+            self.addCleanup(node.stop)
+        await gatherResults([node.start() for node in nodes])
 
     async def test_security_users_of_sockets(self) -> None:
         """The kernel is asked who is at the other end, by who listens and by who dials."""

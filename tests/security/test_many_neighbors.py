@@ -7,6 +7,7 @@ from typing import cast
 from twisted.logger import ILogObserver, Logger, LogPublisher, formatEvent
 
 from atbus import limits
+from atbus.busid import format_bus_id
 from atbus.channels.stream import READ_BYTES, READ_SECONDS
 from atbus.errors import Status, Undeliverable
 from atbus.node import bounds
@@ -14,12 +15,15 @@ from atbus.node.journal import Journal
 from atbus.routing.batch import Batch, kept_bytes
 from atbus.routing.flow_control import FlowControl
 from atbus.routing.intake import Intake, Shelf
+from atbus.routing.offers import Offers
 from atbus.routing.sync_terms import Ignored
+from atbus.routing.table import Position
 from atbus.subjects import bounds as subject_bounds
 from atbus.subjects.barrier import Answer, Barriers
 from atbus.subjects.interest import Side
 from atbus.testing.recording import RecordingReceiver, frame_of
-from atbus.wire.messages import CommandRequest, Publish
+from atbus.wire import bounds as wire_bounds
+from atbus.wire.messages import CommandRequest, Publish, ServiceBatch, ServiceEntry
 from tests.channels.test_stream import Connection
 from tests.node.mail import NORTH, ROOT, MailTests
 from tests.routing.route_talk import DOWN, Talk, record
@@ -63,6 +67,35 @@ class ShareTests(MailTests):
                 if barriers.may_ask(by, (), MANY):
                     barriers.asked(Answer(by, barrier), {**sides, by: Side.BELOW})
         self.assertLess(len(barriers), 1_000_000 / subject_bounds.QUESTION_BYTES)
+
+    def test_security_shared_services(self) -> None:
+        """So have the documents of services; who comes then has room for a few all the same."""
+        self.patch(wire_bounds, "SERVICES_BYTES", 1_000_000)
+        self.patch(wire_bounds, "SERVICE_COST_BYTES", 1_000)
+        offers = Offers(1, lambda *_: True)
+        for by in range(1, 101):
+            offers.open(by, Position.DOWNSTREAM, 65_536)
+            for number in range(1_000):
+                self.tell(offers, by, number, 9_000)
+        kept = len(offers)
+        self.assertIn(kept, range(80, 100))
+        offers.open(200, Position.DOWNSTREAM, 65_536)
+        self.tell(offers, 200, 1, 500)
+        self.assertEqual(len(offers), kept + 1)
+        # What is gone leaves its room to others.
+        for by in range(1, 101):
+            offers.lost(by, 0.0, in_order=True)
+        for number in range(1_000):
+            self.tell(offers, 200, number, 9_000)
+        self.assertIn(len(offers), range(45, 51))
+
+    def tell(self, offers: Offers, by: int, number: int, size_bytes: int) -> None:
+        """Have a neighbor tell of a service of its own."""
+        entry = ServiceEntry(
+            bus_id=by, epoch=1, seq=number + 1, key=f"{number}/{format_bus_id(by)}",
+            value=bytes(size_bytes),
+        )
+        offers.heard(by, ServiceBatch(services=(entry,)))
 
     def test_security_shared_pauses(self) -> None:
         """So have the destinations that are to be paused."""

@@ -207,6 +207,7 @@ class LinkTests(TlsTests):
         let_in = sum(door.lets_begin(address, "") for _ in range(10_000))
         self.assertIn(let_in, range(1, 10_000))
         self.assertIn("connections in a second", errors[-1])
+        self.assertEqual(root.statistics.turned_away, 1 + 10_000 - let_in)
 
 
 def refusal_of(port: int | None) -> str:
