@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from random import Random
 from typing import Any
@@ -173,6 +174,34 @@ class DoorTests(HarborTests):
         client.says(b"SUB box 9\r\nPUB ask box 4\r\nwhat\r\n")
         self.network.settle()
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
+
+    def test_what_stays_here(self) -> None:
+        """A server that wants everything gets neither what is the bus's own nor what finds loops."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ >\r\nLS+ $LDS.theirs\r\n")
+        self.network.settle()
+        leaf.hears()
+        for subject in ("$ATBUS.accounts.shop.a", "$LDS.theirs", "a"):
+            gateway.node.publish(subject, b"")
+        self.network.settle()
+        self.assertEqual(leaf.hears(), b"LMSG a 0\r\n\r\n")
+
+    def test_a_question_of_a_node(self) -> None:
+        """A server that answers at once knows that a node waits for the answer, whichever it is."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ ask\r\n")
+        self.network.settle()
+        leaf.hears()
+        answer = gateway.node.request_subject("ask", b"what")
+        self.network.settle()
+        asked = re.fullmatch(
+            rb"LS\+ (_INBOX\.\w+)\.\*\r\nLMSG ask (\1\.\w+) 4\r\nwhat\r\n", leaf.hears()
+        )
+        assert asked is not None
+        leaf.says(b"LMSG %s 4\r\nthat\r\n" % asked[2])
+        self.assertEqual(self.network.result_of(answer).payload, b"that")
 
     def test_an_answer_is_asked_for_once(self) -> None:
         """Interest that is late is not told again: a server counts it, and tells it for ever."""
