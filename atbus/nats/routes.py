@@ -155,6 +155,7 @@ class Routes(Candidate, ServerLinks):
         for link in list(self.links):
             link.close(reason)
         if self._is_member:
+            self.log.info("nats cluster: {reason}", reason=reason)
             self._is_member = False
             self._succession.ended()
             self._membership.ended()
