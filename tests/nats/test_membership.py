@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar
 
 from atbus.nats import bounds
@@ -88,6 +87,8 @@ class FaultTests(MemberCase, test_handover.FaultTests):
 class OtherServerTests(MemberCase):
     """There is a second server, made of nothing but bytes."""
 
+    pace_seconds = 0.005
+
     def joins(self, node: Node, server_id: str) -> Caller:
         """Let it join a gateway, which has its only port for routes."""
         [port] = [
@@ -133,7 +134,11 @@ class OtherServerTests(MemberCase):
         """Who is gone is waited for no longer."""
         other = self.begin_with_another()
         self.change()
-        self.say_until(partial(self.is_past, self.network.clock.seconds() + 0.1))
+        succession = self.links_of(self.giver)._succession
+        while not succession.is_asked:
+            self.answer(other)
+            self.say()
+        # It is to say that it knows of the mark, and will not.
         other.hangs_up()
         began = self.network.clock.seconds()
         self.say_until(self.is_handed_over)
