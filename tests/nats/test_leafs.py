@@ -251,6 +251,30 @@ class DoorTests(HarborTests):
         self.network.settle()
         self.assertEqual(leaf.hears().count(b"LMSG a | q 1\r\nx\r\n"), 20)
 
+    def test_members_behind_a_server_are_in_no_zone(self) -> None:
+        """Who prefers what is near takes one of his zone, and one at the server when none is."""
+        door = {**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"}
+        labels = {"zone": "z"}
+        top = self.root(nats=door, labels=labels, queue_policy="nearest")
+        gateway, child = self.gateway(top), self.child(labels=labels)
+        self.network.start(top, child)
+        self.network.settle()
+        heard: list[object] = []
+        near = child.subscribe("a", heard.append, queue="q")
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ a q 9\r\n")
+        self.network.settle()
+        leaf.hears()
+        for _ in range(20):
+            top.publish("a", b"x")
+        self.network.settle()
+        self.assertEqual((len(heard), leaf.hears()), (20, b""))
+        near.unsubscribe()
+        self.network.settle()
+        top.publish("a", b"x")
+        self.network.settle()
+        self.assertEqual(leaf.hears().count(b"LMSG a | q 1\r\nx\r\n"), 1)
+
     def test_so_many_answers_are_waited_for(self) -> None:
         """Of more questions than that, the answers to the oldest are not asked for any more."""
         self.patch(bounds, "LEAF_INBOXES_MAX", 2)
