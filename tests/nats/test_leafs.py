@@ -176,7 +176,7 @@ class DoorTests(HarborTests):
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
 
     def test_what_stays_here(self) -> None:
-        """A server that wants everything gets neither what is the bus's own nor what finds loops."""
+        """A server that wants everything gets nothing of the bus, and nothing that finds loops."""
         gateway = self.open()
         leaf = self.leaf(gateway)
         leaf.says(b"CONNECT {}\r\nPING\r\nLS+ >\r\nLS+ $LDS.theirs\r\n")
