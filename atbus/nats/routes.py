@@ -93,6 +93,18 @@ class Routes(Candidate, ServerLinks):
         """
         return self.stop()
 
+    def stop(self) -> Deferred[None]:
+        """
+        Leave the cluster, when another gateway has taken over; at once where none does.
+
+        :returns: Fires then; never fails.
+        """
+        left = super().stop()
+        if not self.is_leaving:
+            # Who was let wait since it had left.
+            self.doorstep.clear()
+        return left
+
     def stop_at_once(self) -> None:
         """Leave the cluster; another gateway takes over when it hears of that."""
         super().stop_at_once()

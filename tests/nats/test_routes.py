@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import attrs
+from twisted.internet.address import IPv4Address
 
 from atbus.nats import bounds
 from atbus.nats.gateway import Gateway
@@ -343,6 +344,22 @@ class TurnTests(RouteCase):
         self.until(lambda: waiting.routes is not None and waiting.routes.serves)
         self.joins(waiting, "A")
         self.assertEqual(self.members(waiting), {"A"})
+
+
+    def test_nobody_waits_at_its_end(self) -> None:
+        """Who dials a gateway that has left waits, but not when that stops."""
+        gateway = self.open()
+        self.network.result_of(gateway.leave_servers())
+        routes = gateway.routes
+        assert routes is not None
+        [port] = [each for each in self.quays[gateway.node].ports if each.factory is routes.door]
+        place = IPv4Address("TCP", "10.9.9.9", 999)
+        for _ in range(bounds.ROUTE_REFUSALS_FREE):
+            self.assertIsNone(port.factory.buildProtocol(place))
+        Caller(self.network.clock, port)
+        self.assertEqual(len(routes.doorstep), 1)
+        self.network.result_of(gateway.stopService())
+        self.assertEqual(len(routes.doorstep), 0)
 
 
 class MonitorTests(RouteCase):
