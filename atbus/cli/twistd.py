@@ -303,7 +303,8 @@ class NodeProcess(MultiService):
         # The second signal may be there before the first one has stopped anything.
         self._is_at_once = True
         if self._gateway is not None:
-            self._gateway.leafs.stop_at_once()
+            for servers in self._gateway.links:
+                servers.stop_at_once()
         assert self.node_service is not None
         self.node_service.stop_at_once()
 

@@ -116,7 +116,7 @@ class Gateway(Service):
         self._random = random or Random()  # noqa: S311  # moments, not secrets
         self.leafs = Leafs(self, self._random)
         self.routes = make_routes(self, self._random)
-        self._links = (self.leafs,) if self.routes is None else (self.leafs, self.routes)
+        self.links = (self.leafs,) if self.routes is None else (self.leafs, self.routes)
         self._log = Logger(namespace="atbus.nats")
         self._dirty: list[Client] = []
         self._flushing: IDelayedCall | None = None
@@ -166,12 +166,12 @@ class Gateway(Service):
         self._doors.admit()
         self._own = self._place()
         self.siblings.start(self._own)
-        for links in self._links:
+        for links in self.links:
             links.start()
 
     def leave_servers(self) -> Deferred[None]:
         """
-        Let other gateways of the bus take over the servers of which this one is a leaf.
+        Let other gateways of the bus take over the servers of which this one is a leaf or a member.
 
         `stopService` begins with it. Whoever stops the node as well waits for its end first: the
         node carries what the two tell each other. It takes half a second, and no time where no
@@ -179,7 +179,8 @@ class Gateway(Service):
 
         :returns: Fires when they have, or when that takes more than five seconds; never fails.
         """
-        return self.leafs.leave()
+        leaving = [each.leave() for each in self.links]
+        return DeferredList(leaving).addCallback(lambda _: None)
 
     def stopService(self) -> Deferred[None]:  # Twisted's name
         """
@@ -198,9 +199,8 @@ class Gateway(Service):
             self._watching = None
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
-        if self.routes is not None:
-            self.routes.stop()
-        waiting: list[Deferred[Any]] = [self.leafs.stop(), self._doors.close()]
+        waiting: list[Deferred[Any]] = [each.stop() for each in self.links]
+        waiting.append(self._doors.close())
         self.siblings.stop()
         for client in list(self.clients.values()):
             client.close(Reason.SHUTDOWN)

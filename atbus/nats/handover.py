@@ -40,7 +40,7 @@ from atbus.nats.server_grammar import Interest, Message
 from atbus.subjects.duplicates import Duplicates
 
 if TYPE_CHECKING:
-    from atbus.nats.leaf import LeafLink
+    from atbus.nats.handed_link import HandedLink
     from atbus.node.publication import Passing, Publication
     from atbus.subjects.interest import Wanted
 
@@ -58,7 +58,7 @@ class Handover(ABC):
     #: Whether all that comes is ours, so that another one may begin.
     is_alone = False
 
-    def __init__(self, link: LeafLink, mark: str) -> None:
+    def __init__(self, link: HandedLink, mark: str) -> None:
         self.mark = mark
         self.link = link
         # What the server is asked for plainly, be it for the sake of groups.
@@ -137,7 +137,7 @@ class Giving(Handover):
 
     def __init__(
         self,
-        link: LeafLink,
+        link: HandedLink,
         mark: str,
         is_ready: Callable[[], object],
         is_done: Callable[[], object],
@@ -154,6 +154,9 @@ class Giving(Handover):
         self.kept: list[Message] = []
         self._kept_bytes = 0
         self._is_keeping = self._has_stopped = self._is_over = False
+        #: All that are handed over together, this one among them: what one of them has put on the
+        #: bus is not for the others.
+        self.together: Sequence[Giving] = (self,)
         # What the server wanted plainly before the other one has asked it for anything.
         self._wanted: frozenset[str] = frozenset()
 
@@ -261,9 +264,33 @@ class Giving(Handover):
         if is_ours:
             # The other one gets it as well, from the bus, and must not send it back.
             number = self.link.put_on_bus(message, queues_only=False)
-            self._note(*number, is_heard=self._is_wanted(self.link.wanted(message.subject)))
+            for each in self.together:
+                each.put(number, message.subject)
         else:
             super()._put(message, is_ours=False)
+
+    def put(self, number: tuple[int, int, int], subject: str) -> None:
+        """Note what was put on the bus: the server has it."""
+        self._note(*number, is_heard=self._is_wanted(self.link.wanted(subject)))
+
+    servers = ()
+
+    def done(self, inboxes: tuple[str, ...]) -> bytes:
+        """Write what the other one has to know in the end."""
+        return self.result(inboxes).write()
+
+    def result(self, inboxes: tuple[str, ...]) -> Done:
+        """Give what the other one has to know in the end."""
+        return Done(
+            sent=tuple(self.sent.rows),
+            heard=tuple(self.heard.rows),
+            kept=tuple(self.kept),
+            inboxes=inboxes,
+        )
+
+    def forget_kept(self) -> None:
+        """Take note that the other one passes on what was kept."""
+        self.kept = []
 
     def _has_room(self, size_bytes: int) -> bool:
         # What is not kept is not lost: it may come before what was said before it.
@@ -281,7 +308,7 @@ class Taking(Handover):
 
     def __init__(
         self,
-        link: LeafLink,
+        link: HandedLink,
         mark: str,
         inboxes: Sequence[str],
         joined: Callable[[], object],
@@ -315,6 +342,14 @@ class Taking(Handover):
     def passes_on(self, queue: str) -> bool:
         """Tell whether the bus is to hear of it, now."""
         return super().passes_on(queue) and self._has_told
+
+    def finish(self, text: bytes) -> None:
+        """
+        Pass on what was kept, by what the other one has written.
+
+        :raises ValueError: It is not readable.
+        """
+        self.release(Done.read(text))
 
     def release(self, done: Done) -> None:
         """Pass on what was kept, as soon as all is here that the other one had: it has stopped."""

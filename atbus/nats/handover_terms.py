@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -27,10 +28,12 @@ class Ready:
 
     :param mark: The group.
     :param inboxes: What the giver expects answers to.
+    :param servers: Which members of a cluster are handed over; none where there is one server.
     """
 
     mark: str
     inboxes: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
 
     def write(self) -> bytes:
         """Write it for the other one."""
@@ -47,7 +50,8 @@ class Ready:
         mark = facts.get("mark")
         if not isinstance(mark, str) or not mark:
             raise ValueError("no mark")
-        return cls(mark=mark, inboxes=_texts(facts.get("inboxes")))
+        inboxes, servers = _texts(facts.get("inboxes")), _texts(facts.get("servers", []))
+        return cls(mark=mark, inboxes=inboxes, servers=servers)
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +97,22 @@ class Done:
         ]
         inboxes = _texts(facts.get("inboxes"))
         return cls(sent=sent, heard=heard, kept=tuple(kept), inboxes=inboxes)
+
+
+def write_several(each: Mapping[str, Done]) -> bytes:
+    """Write it for the members of a cluster, by their ids."""
+    return json.dumps({key: done.write().decode() for key, done in each.items()}).encode()
+
+
+def read_several(text: bytes) -> dict[str, Done]:
+    """
+    Read what the giver has written of the members of a cluster.
+
+    :raises ValueError: It is not readable.
+    """
+    facts = _facts(text)
+    _texts([*facts.values()])
+    return {key: Done.read(written.encode()) for key, written in facts.items()}
 
 
 def _text(block: bytes) -> str:

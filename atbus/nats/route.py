@@ -15,10 +15,10 @@ from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from twisted.python.failure import Failure
 
 from atbus.nats import bounds
+from atbus.nats.handed_link import HandedLink
 from atbus.nats.route_grammar import Routed, write_routed
 from atbus.nats.route_session import Gossip, Renewed, RouteSession
 from atbus.nats.server_grammar import Interest, Message
-from atbus.nats.server_link import ServerLink
 from atbus.nats.server_session import Answered, Close, Opened, Write
 from atbus.node.report import ServerReport
 from atbus.subjects.interest import Side
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 #: The account whose subjects are those of the bus: the one of clients that have none.
 ACCOUNT: Final = "$G"
 
-#: Barriers of the bus are numbered from 1; this one asks whether the other side is alive.
-_ALIVE: Final = -1
+#: Barriers of the bus are numbered from 1, and a handover has some before 0; this one asks whether
+#: the other side is alive.
+_ALIVE: Final = -8
 
 
-class RouteLink(ServerLink):
+class RouteLink(HandedLink):
     """
     One route.
 
@@ -137,7 +138,7 @@ class RouteLink(ServerLink):
         """Let the other side answer, if it is alive."""
         self._perform(self.session.ask(_ALIVE, self._routes.now))
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send what is no interest and no message."""
         self._send(data)
 
@@ -178,6 +179,10 @@ class RouteLink(ServerLink):
     def _leave(self) -> None:
         super()._leave()
         self._routes.left(self)
+        # Who is not there any more knows all that it will know.
+        asked, self._asked = self._asked, {}
+        for known in asked.values():
+            known.callback(None)
 
 
 class RouteDoor(Factory):

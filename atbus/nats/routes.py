@@ -4,7 +4,8 @@ All routes of one gateway: this node as a member of a cluster of NATS.
 The gateway dials the members that it is told of, and accepts those that dial it; what one member
 tells of others it dials as well, and it tells each of who has joined. So there is one route to
 each, as between servers. Of the gateways of the bus that could join the same cluster only one does
-(`atbus.nats.candidacy`): who dials another one is closed.
+(`atbus.nats.candidacy`): who dials another one is closed. When it is the turn of another one, that
+takes over in order (`atbus.nats.membership`).
 
 Of two routes to the same server one stays: when there is a second one, the first is asked whether
 it is alive. If it answers, the second one is closed; if not, the first, which would otherwise hold
@@ -18,17 +19,21 @@ import re
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from atbus.nats import bounds
 from atbus.nats.candidacy import Candidacy
+from atbus.nats.candidate import Candidate
 from atbus.nats.cluster_settings import ClusterSettings
 from atbus.nats.doorstep import Doorstep
 from atbus.nats.leafs import VERSION
+from atbus.nats.membership import Membership
 from atbus.nats.route import RouteDialer, RouteDoor, RouteLink
 from atbus.nats.route_session import RouteSession, RouteTerms
 from atbus.nats.server_grammar import write_object
 from atbus.nats.server_link import ServerLinks
+from atbus.nats.succession import TAKES_OVER, Apart, Succession
 from atbus.nats.tls import RouteContexts, route_contexts
 from atbus.subjects.pattern import OWN_SUBJECTS
 
@@ -43,7 +48,7 @@ _URL: Final = re.compile(r"[a-z-]+://(?:[^@/]*@)?((?:[\w.-]+|\[[0-9A-Fa-f:]+\]):
 _LOOPBACK: Final = re.compile(r"(?:127\.[\d.]+|localhost|\[::1\]):\d+")
 
 
-class Routes(ServerLinks):
+class Routes(Candidate, ServerLinks):
     """
     The routes of a gateway.
 
@@ -54,7 +59,8 @@ class Routes(ServerLinks):
     """
 
     def __init__(self, gateway: Gateway, settings: ClusterSettings, random: Random) -> None:
-        super().__init__(gateway, random)
+        Candidate.__init__(self)
+        ServerLinks.__init__(self, gateway, random)
         self.settings = settings
         #: What routes are encrypted with; None for nothing.
         self.contexts = route_contexts(settings) if settings.has_tls else None
@@ -69,18 +75,39 @@ class Routes(ServerLinks):
         self._dialers: dict[str, RouteDialer] = {}
         self._told: bytes = b""
         self._has_left = False
-        self._candidacy = Candidacy(
-            self.node, self.timers, CANDIDATES, settings.name, self._look, self._own_id
+        self._is_member = False
+        node, timers = self.node, self.timers
+        self._timers = timers
+        mark = f"{TAKES_OVER}.{self._own_id}"
+        self._candidacy = Candidacy(node, timers, CANDIDATES, settings.name, self.look, mark)
+        self._succession = Succession(
+            node, timers, self._candidacy, self._dial_in_turn, self._give_way, Apart()
         )
+        self._membership = Membership(self)
 
-    def start(self) -> None:
-        """Make ourselves known as a candidate, then join if it is our turn."""
-        self._candidacy.start()
+    def leave(self) -> Deferred[None]:
+        """
+        Let another gateway be the member, if there is one.
 
-    def stop(self) -> None:
-        """Leave the cluster; another gateway takes over."""
-        self._candidacy.stop()
-        self._hang_up("the node stops")
+        :returns: As for `stop`.
+        """
+        return self.stop()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Leave the cluster, when another gateway has taken over; at once where none does.
+
+        :returns: Fires then; never fails.
+        """
+        left = super().stop()
+        if not self.is_leaving:
+            # Who was let wait since it had left.
+            self.doorstep.clear()
+        return left
+
+    def stop_at_once(self) -> None:
+        """Leave the cluster; another gateway takes over when it hears of that."""
+        super().stop_at_once()
         self.doorstep.clear()
 
     def renew(self, settings: ClusterSettings, contexts: Latest[RouteContexts] | None) -> None:
@@ -103,26 +130,35 @@ class Routes(ServerLinks):
             elif dialer.is_configured:
                 del self._dialers[place]
                 dialer.stop("it is not configured any more")
-        self._look()
+        self.look()
 
     @property
     def serves(self) -> bool:
-        """Whether it is our turn, and all know it."""
-        return self._candidacy.is_standing and self._candidacy.may_begin
+        """Whether it is our turn, all know it, and no other gateway has to be asked before."""
+        may_begin = self._candidacy.is_standing and self._candidacy.may_begin
+        return may_begin and self._is_member
 
-    def _look(self) -> None:
-        """Dial if it is our turn, hang up if it is not."""
-        if self._gateway.is_leaving and self._candidacy.has_rivals:
+    def look(self) -> None:
+        """Dial or take over if it is our turn, let another one take over if it is not."""
+        if self._gateway.is_leaving and not self.is_leaving and self._candidacy.has_rivals:
             # Clients of the servers are to go there, and servers learn where that is from a member.
-            self._candidacy.stop()
-            self._hang_up("clients are to go to another gateway")
-        elif not self._candidacy.is_ours:
-            self._hang_up("another gateway serves")
-        elif self.serves:
-            for place in self.settings.routes:
-                if place not in self._dialers:
-                    self._dialers[place] = RouteDialer(self, place, is_configured=True)
-                    self._dialers[place].look()
+            self.stop()
+            return
+        super().look()
+        if self.serves:
+            self._dial_all()
+
+    def _dial(self) -> None:
+        self._is_member = True
+        self._succession.prepare(self._membership)
+        self._succession.joined(self._membership)
+        self._dial_all()
+
+    def _dial_all(self) -> None:
+        for place in self.settings.routes:
+            if place not in self._dialers:
+                self._dialers[place] = RouteDialer(self, place, is_configured=True)
+                self._dialers[place].look()
 
     def _hang_up(self, reason: str) -> None:
         dialers, self._dialers = self._dialers, {}
@@ -130,6 +166,28 @@ class Routes(ServerLinks):
             dialer.stop(reason)
         for link in list(self.links):
             link.close(reason)
+        if self._is_member:
+            self.log.info("nats cluster: {reason}", reason=reason)
+            self._is_member = False
+            self._succession.ended()
+            self._membership.ended()
+
+    def _give_way(self) -> None:
+        was_member = self._is_member
+        super()._give_way()
+        if self.is_leaving:
+            self.stop_at_once()
+        elif was_member:
+            # It may be our turn again already, and the other one waits for us to take over.
+            self._next = self.timers.callLater(0, self.look)
+
+    @property
+    def _party(self) -> Membership:
+        return self._membership
+
+    @property
+    def _is_connected(self) -> bool:
+        return self._is_member
 
     def is_full(self, host: str) -> bool:
         """
@@ -170,6 +228,8 @@ class Routes(ServerLinks):
             link.close("another gateway serves")
         elif server_id in self._candidacy.marks:
             link.close("it is a gateway of this bus")
+        elif not self._membership.admits(server_id):
+            link.close("first all others are taken over")
         elif server_id not in self.members:
             self._join(link)
         elif server_id in self._seconds:
@@ -194,7 +254,8 @@ class Routes(ServerLinks):
 
     def _join(self, link: RouteLink) -> None:
         self.members[link.server_id] = link
-        link.join()
+        link.freed = self.look
+        self._membership.joins(link)
         self._tell_of(link)
         self._gateway.inform()
 
@@ -208,6 +269,7 @@ class Routes(ServerLinks):
         if self.members.get(server_id) is not link:
             return
         del self.members[server_id]
+        self._membership.left(link)
         if second is not None and patience is not None:
             del self._seconds[server_id]
             if patience.active():
@@ -234,7 +296,7 @@ class Routes(ServerLinks):
         told = write_object("INFO", peer | {"ip": peer.get("ip") or url})
         for link in self.members.values():
             if link is not newcomer:
-                link.say(told)
+                link.send(told)
 
     def heard_of(self, server_id: str, url: str) -> None:
         """Dial a server that a member has told of, unless it is known."""
@@ -274,23 +336,23 @@ class Routes(ServerLinks):
     def inform(self) -> None:
         """Tell the members where clients can go, if that has changed, or that we are leaving."""
         if self._gateway.is_leaving:
-            self._leave()
+            self._send_clients_away()
             return
         info = write_object("INFO", self._info())
         if info != self._told:
             self._told = info
             for link in self.members.values():
-                link.say(info)
+                link.send(info)
 
-    def _leave(self) -> None:
+    def _send_clients_away(self) -> None:
         """Let servers send no clients to us, and another gateway be the member if there is one."""
         if self._has_left:
             return
         self._has_left = True
         leaving = write_object("INFO", self._info() | {"ldm": True})
         for link in self.members.values():
-            link.say(leaving)
-        self._look()
+            link.send(leaving)
+        self.look()
 
     def _info(self) -> dict[str, Any]:
         gateway, settings = self._gateway, self.settings

@@ -10,9 +10,9 @@ with one where another gateway serves, hangs up.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -20,20 +20,16 @@ from twisted.logger import Logger
 
 from atbus.errors import AtbusError
 from atbus.nats import bounds
-from atbus.nats.handover import Giving, Taking
-from atbus.nats.handover_terms import BEGIN, FINISH, Done, Ready
-from atbus.nats.joining import Staying
-from atbus.nats.reunion import Reunion
+from atbus.nats.handover_terms import BEGIN, FINISH, Ready
 from atbus.subjects.pattern import OWN_SUBJECTS
 
 if TYPE_CHECKING:
     from atbus.nats.candidacy import Candidacy
-    from atbus.nats.leaf import LeafLink
     from atbus.node.node import Node
     from atbus.node.publication import Publication
     from atbus.node.subscription import Subscription
 
-#: Who serves a remote is known by the interest in this, the remote's key and its id.
+#: Who serves a remote or a cluster is known by the interest in this, its key and the id.
 SERVING: Final = f"{OWN_SUBJECTS}.nats.serving"
 #: What a candidate that can take over tells of itself.
 TAKES_OVER: Final = "h"
@@ -45,6 +41,141 @@ _NO: Final = b"no"
 _LATER: Final = b"later"
 
 
+class Gives(Protocol):
+    """The side of whoever hands over (`atbus.nats.handover.Giving`)."""
+
+    mark: str
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Which members of a cluster it hands over; none where there is one server."""
+
+    @property
+    def has_company(self) -> bool:
+        """Whether the other one has joined the mark."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the other one passes on what is not marked here."""
+
+    def begin(self) -> None:
+        """Join the mark."""
+
+    def share(self) -> None:
+        """From now on the other one passes on what is not marked here."""
+
+    def stop(self) -> None:
+        """Send no more."""
+
+    def end(self) -> None:
+        """Serve on alone."""
+
+    def let_go(self) -> None:
+        """Pass on what was kept."""
+
+    def done(self, inboxes: tuple[str, ...]) -> bytes:
+        """Write what the other one has to know in the end."""
+
+    def forget_kept(self) -> None:
+        """Take note that the other one passes on what was kept."""
+
+
+class Takes(Protocol):
+    """The side of whoever takes over (`atbus.nats.handover.Taking`)."""
+
+    def begin(self) -> None:
+        """Join."""
+
+    def finish(self, text: bytes) -> None:
+        """Go on alone, by what the other one has written; ValueError: it is not readable."""
+
+    def give_up(self) -> int:
+        """Go on alone, for the other one is gone; how much is lost."""
+
+
+class Party(Protocol):
+    """What one gateway serves and another one takes over: a connection, or several."""
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether publications cross."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a handover may begin."""
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether it takes over, or has just done so."""
+
+    @property
+    def expected(self) -> Collection[str]:
+        """The inboxes to which answers are expected."""
+
+    @property
+    def taking(self) -> Takes | None:
+        """How it takes over, if it does."""
+
+    def may_join(self, mark: str) -> bool:
+        """Tell whether it can join a mark."""
+
+    def give(
+        self, mark: str, is_ready: Callable[[], object], is_done: Callable[[], object]
+    ) -> Gives:
+        """Hand over."""
+
+    def take_over(self, terms: Ready, joined: Callable[[], object]) -> None:
+        """Take over, when it takes part."""
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call something, unless it ends before."""
+
+    def settled(self) -> Deferred[None]:
+        """Wait until all has come that was matched."""
+
+    def gave_up(self, count: int) -> None:
+        """Count what is lost."""
+
+
+class Halves(Protocol):
+    """What is done when two halves of a bus are joined (`atbus.nats.reunion.Reunion`)."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the other one has asked us."""
+
+    def serve(self, link: Any) -> None:
+        """Take note that we serve."""
+
+    def ended(self) -> None:
+        """Take note that we do not."""
+
+    def waits(self, first: int) -> bool:
+        """Tell whether to wait until the other one asks us."""
+
+    def stays(self) -> None:
+        """Take note that it is our turn."""
+
+
+class Apart:
+    """Nothing is done then."""
+
+    is_asked = False
+
+    def serve(self, link: Any) -> None:
+        """Do nothing."""
+
+    def ended(self) -> None:
+        """Do nothing."""
+
+    def waits(self, first: int) -> bool:
+        """Do not wait."""
+        return False
+
+    def stays(self) -> None:
+        """Do nothing."""
+
+
 class Succession:
     """
     The part of one gateway.
@@ -52,8 +183,9 @@ class Succession:
     :param node: Its node.
     :param timers: The clock.
     :param candidacy: Tells whose turn it is.
-    :param dial: Dials the server,
+    :param dial: Begins to serve, or to take over,
     :param hang_up: and hangs up.
+    :param halves: What becomes of two halves of a bus that are joined.
     """
 
     _log = Logger(namespace="atbus.nats")
@@ -65,20 +197,21 @@ class Succession:
         candidacy: Candidacy,
         dial: Callable[[], object],
         hang_up: Callable[[], object],
+        halves: Halves,
     ) -> None:
         self._node = node
         self._timers = timers
         self._candidacy = candidacy
         self._dial = dial
         self._hang_up = hang_up
-        self._reunion = Reunion(node, timers, candidacy.key, hang_up)
+        self._reunion = halves
         self._prefix = f"{SERVING}.{candidacy.key}."
         self._own = f"{self._prefix}{node.bus_id:016x}"
         # The connection that serves.
-        self._link: LeafLink | None = None
+        self._link: Party | None = None
         self._subscription: Subscription | None = None
         self._patience: IDelayedCall | None = None
-        self._giving: Giving | None = None
+        self._giving: Gives | None = None
         # Who is to be told when we are ready, or done.
         self._reply_to = ""
         # The gateway that we take over from, what it is asked, and what it has said.
@@ -101,23 +234,22 @@ class Succession:
         """Whether another gateway has asked, and takes over."""
         return self._giving is not None or self._reunion.is_asked
 
-    def is_taking_over(self, link: LeafLink) -> bool:
+    def is_taking_over(self, link: Party) -> bool:
         """Tell whether a connection takes over from another gateway, and is not through with it."""
-        is_taking = isinstance(link.handover, Taking | Staying) and not link.is_free
-        return link.takes_part and is_taking
+        return link.takes_part and link.is_taking and not link.is_free
 
     # Whoever serves.
 
-    def joined(self, link: LeafLink) -> None:
+    def joined(self, link: Party) -> None:
         """Take note of a connection that takes part: it serves, or takes over."""
         self._link = link
-        taking = link.handover
-        if isinstance(taking, Taking):
+        taking = link.taking
+        if taking is not None:
             taking.begin()
         else:
             self._serve(link)
 
-    def _serve(self, link: LeafLink) -> None:
+    def _serve(self, link: Party) -> None:
         try:
             self._subscription = self._node.subscribe(self._own, self._asked)
         except AtbusError as refused:
@@ -147,7 +279,7 @@ class Succession:
         first = self._candidacy.first[len(self._candidacy.prefix) :]
         if self._reunion.waits(int(first[:_ID_DIGITS], 16)):
             return True
-        is_able = first[_ID_DIGITS:] == f".{TAKES_OVER}"
+        is_able = first[_ID_DIGITS:].split(".")[1:2] == [TAKES_OVER]
         if not is_able or self._prefix + first[:_ID_DIGITS] in self._serving:
             return False
         if self.is_taking_over(link):
@@ -195,7 +327,7 @@ class Succession:
             if not link.may_join(mark):
                 self._hang_up()
                 return _NO
-            self._giving = link.handover = Giving(link, mark, self._is_ready, self._is_done)
+            self._giving = link.give(mark, self._is_ready, self._is_done)
             self._giving.begin()
         elif question.payload == BEGIN and giving is not None and giving.is_shared:
             self._share()
@@ -208,7 +340,9 @@ class Succession:
     def _share(self) -> None:
         if self._giving is not None:
             self._giving.share()
-            ready = Ready(mark=self._giving.mark, inboxes=self._inboxes)
+            ready = Ready(
+                mark=self._giving.mark, inboxes=self._inboxes, servers=self._giving.servers
+            )
             if not self._answer(ready.write()):
                 self._hang_up()
 
@@ -227,14 +361,8 @@ class Succession:
     def _is_done(self) -> None:
         giving, link = self._giving, self._link
         if giving is not None and link is not None:
-            done = Done(
-                sent=tuple(giving.sent.rows),
-                heard=tuple(giving.heard.rows),
-                kept=tuple(giving.kept),
-                inboxes=self._inboxes,
-            )
-            if self._answer(done.write()):
-                giving.kept = []
+            if self._answer(giving.done(self._inboxes)):
+                giving.forget_kept()
             else:
                 giving.let_go()
             link.settled().addCallback(lambda _: self._hang_up())
@@ -304,20 +432,18 @@ class Succession:
             await waiting
         return _NO
 
-    def prepare(self, link: LeafLink) -> None:
+    def prepare(self, link: Party) -> None:
         """Let a new connection take over what another gateway hands over, if one does."""
         terms, self._terms = self._terms, None
         if terms is not None:
-            link.handover = Taking(
-                link, terms.mark, terms.inboxes, lambda: self._start(self._finish(link))
-            )
+            link.take_over(terms, lambda: self._start(self._finish(link)))
 
-    async def _finish(self, link: LeafLink) -> None:
-        taking = link.handover
-        assert isinstance(taking, Taking)
+    async def _finish(self, link: Party) -> None:
+        taking = link.taking
+        assert taking is not None
         try:
             await self._candidacy.everywhere()
-            taking.release(Done.read(await self._ask(FINISH)))
+            taking.finish(await self._ask(FINISH))
         except (AtbusError, ValueError) as fault:
             lost = taking.give_up()
             link.gave_up(lost)

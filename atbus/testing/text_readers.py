@@ -38,7 +38,7 @@ from atbus.handshake.certificate import parse_identity
 from atbus.handshake.doorkeeper import origin_of
 from atbus.nats.accounts import Names
 from atbus.nats.connect_options import ConnectOptions, read_connect
-from atbus.nats.handover_terms import Done, Ready
+from atbus.nats.handover_terms import Done, Ready, read_several, write_several
 from atbus.nats.nkeys import Kind, read_key
 from atbus.nats.permissions import read_entry
 from atbus.nats.questions import BadArgument, read_number, read_range, read_subscriptions
@@ -364,6 +364,7 @@ _OF_NATS: Final = (
     ),
     Reader("ready", Ready.read, (ValueError,), (Ready(mark="m", inboxes=("_INBOX.1.*",)).write(),)),
     Reader("done", Done.read, (ValueError,), (_DONE.write(), Done().write())),
+    Reader("dones", read_several, (ValueError,), (write_several({"A": _DONE, "B": Done()}),)),
     Reader(
         "question",
         _text(_read_question),

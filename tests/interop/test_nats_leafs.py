@@ -194,21 +194,29 @@ class TwoGatewaysNewerTests(TwoGatewaysDebianTests):
 class HandoverCase(LeafCase):
     """A server that is handed over, while everybody talks."""
 
+    def world(self) -> tuple[int, dict[str, Any]]:
+        """
+        Start the server.
+
+        :returns: The port for a client there, and what gateways are told.
+        """
+        server = self.server(HUB, name="hub", port=-1)
+        return server.port, {"leaf_remotes": [{"urls": [f"127.0.0.1:{server.leaf_port}"]}]}
+
     async def begin(self) -> None:
         """Start the server, a bus with clients at one node, and one gateway that serves."""
-        server = self.server(HUB, name="hub", port=-1)
+        port, told = self.world()
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         root = f"unix://{folder}/root.sock"
         door: dict[str, Any] = {"listen": "127.0.0.1:0"}
-        remotes = {**door, "leaf_remotes": [{"urls": [f"127.0.0.1:{server.leaf_port}"]}]}
-        self.below: dict[str, Any] = {"upstream": root, "nats": remotes}
+        self.below: dict[str, Any] = {"upstream": root, "nats": {**door, **told}}
         await self.node(0x10000, listen=[root], subnets=[(0, 16)])
         self.asker, beside = await self.node(0x10100, upstream=root, nats=door)
         assert beside is not None
         address = beside.address()
         assert address is not None
-        ours, theirs = await self.client(address[1]), await self.client(server.port)
+        ours, theirs = await self.client(address[1]), await self.client(port)
         self.directions = ((ours, theirs, b"down"), (theirs, ours, b"up"))
         _, self.first = await self.node(0x10010, **self.below)
         await self.met(lambda: self.serves(self.first))
@@ -290,15 +298,8 @@ class HandoverCase(LeafCase):
             theirs.says(b"PUB %s 3\r\nyes\r\n" % question[1])
             self.read = question.end()
 
-
-class HandoverOfDebianTests(HandoverCase):
-    """Gateways join, each with a lower id than those before, or stop, the lowest first."""
-
-    def test_lower_ones_join(self) -> Deferred[None]:
-        """Each message comes once and in order, in both directions; each question is answered."""
-        return Deferred.fromCoroutine(self.lower_ones_join())
-
     async def lower_ones_join(self) -> None:
+        """Let one after the other join, each with a lower id."""
         await self.begin()
         gateways = [self.first]
         self.start()
@@ -308,11 +309,8 @@ class HandoverOfDebianTests(HandoverCase):
             await self.met(lambda: self.serves(gateways[-1]) and not self.serves(gateways[-2]))
         await self.check()
 
-    def test_the_lowest_stop(self) -> Deferred[None]:
-        """Likewise, up to the last message, and whoever has stopped serves no more."""
-        return Deferred.fromCoroutine(self.the_lowest_stop())
-
     async def the_lowest_stop(self) -> None:
+        """Let one after the other stop, the lowest first."""
         await self.begin()
         others = [await self.node(bus_id, **self.below) for bus_id in range(0x10011, 0x10016)]
         gateways = [self.first, *(gateway for _, gateway in others)]
@@ -323,6 +321,18 @@ class HandoverOfDebianTests(HandoverCase):
             self.assertEqual((self.serves(stops), self.serves(serves)), (False, True))
             await stops.node.stop()
         await self.check()
+
+
+class HandoverOfDebianTests(HandoverCase):
+    """Gateways join, each with a lower id than those before, or stop, the lowest first."""
+
+    def test_lower_ones_join(self) -> Deferred[None]:
+        """Each message comes once and in order, in both directions; each question is answered."""
+        return Deferred.fromCoroutine(self.lower_ones_join())
+
+    def test_the_lowest_stop(self) -> Deferred[None]:
+        """Likewise, up to the last message, and whoever has stopped serves no more."""
+        return Deferred.fromCoroutine(self.the_lowest_stop())
 
 
 class HandoverOfNewerTests(HandoverOfDebianTests):

@@ -28,7 +28,6 @@ id = "ID"
 upstream = "unix://{folder}/root.sock"
 drain_seconds = 3600
 [nats]
-leaf_remotes = [ { urls = ["127.0.0.1:PORT"] } ]
 """
 #: An application that owes an answer for ever, and who waits for that.
 STUBBORN = """
@@ -42,24 +41,31 @@ upstream = "unix://{folder}/root.sock"
 callable = "tests.processes.witness:ask"
 settings = { target = 0x10001 }
 """
-SERVES = "leaf .* takes part"
 
 
 class SignalsOfDebianTests(ProcessCase):
     """Beside nats-server 2.9, with a client there and one at a node of the bus."""
 
     binary = BINARY
+    #: How a gateway is told of the server, and what it logs when it serves.
+    told = 'leaf_remotes = [ { urls = ["127.0.0.1:PORT"] } ]'
+    serves = "leaf .* takes part"
 
     def setUp(self) -> None:
         super().setUp()
         require_nats_server(self.binary)
 
-    async def begin(self) -> None:
-        """Start the server and the bus, with one gateway that serves."""
+    def start_server(self) -> int:
+        """Start the server, and say where it lets gateways in."""
         config = self.write("hub.conf", HUB.format(name="hub", port=-1))
         self.server = NatsServer("-c", str(config), binary=self.binary)
         self.server.start()
         self.addCleanup(self.server.stop)
+        return self.server.leaf_port
+
+    async def begin(self) -> None:
+        """Start the server and the bus, with one gateway that serves."""
+        self.place = self.start_server()
         root = self.start("root", ROOT)
         port = int((await root.says(r"nats listen: 127\.0\.0\.1:(\d+)"))[1])
         self.second = await self.gateway("second", "0x10002")
@@ -72,9 +78,9 @@ class SignalsOfDebianTests(ProcessCase):
 
     async def gateway(self, name: str, bus_id: str, more: str = "") -> NodeProcess:
         """Start a gateway below the root, and wait until it serves."""
-        config = GATEWAY.replace("ID", bus_id).replace("PORT", str(self.server.leaf_port))
+        config = GATEWAY.replace("ID", bus_id) + self.told.replace("PORT", str(self.place))
         process = self.start(name, config + more)
-        await process.says(SERVES)
+        await process.says(self.serves)
         return process
 
     async def begin_with_two(self, more: str = "") -> None:
@@ -124,7 +130,7 @@ class SignalsOfDebianTests(ProcessCase):
         talking = self.start_talking()
         await deferLater(self.reactor, 0.2, lambda: None)
         self.assertEqual(await self.first.stops(), -signal.SIGTERM)
-        await self.second.says(SERVES)
+        await self.second.says(self.serves)
         await deferLater(self.reactor, 0.2, self.stop_talking, talking)
         for says, hears, subject in self.directions:
             says.says(b"PUB %s 6\r\nlast!!\r\n" % subject)
@@ -139,7 +145,7 @@ class SignalsOfDebianTests(ProcessCase):
         talking = self.start_talking()
         await deferLater(self.reactor, 0.2, lambda: None)
         self.assertEqual(await self.first.stops(signal.SIGKILL), -signal.SIGKILL)
-        await self.second.says(SERVES)
+        await self.second.says(self.serves)
         for says, hears, subject in self.directions:
             late = b"MSG %s 1 4\r\nlate\r\n" % subject
             await says.says_until(b"PUB %s 4\r\nlate\r\n" % subject, hears, late)
@@ -180,5 +186,28 @@ class SignalsOfDebianTests(ProcessCase):
 
 class SignalsOfNewerTests(SignalsOfDebianTests):
     """The same beside the newest nats-server."""
+
+    binary = NEWER_BINARY
+
+
+class MemberSignalsOfDebianTests(SignalsOfDebianTests):
+    """The gateways are members of the cluster that the server is in."""
+
+    told = 'cluster = { name = "C1", listen = "127.0.0.1:0", routes = ["127.0.0.1:PORT"] }'
+    serves = r"route [\d.:]+ takes part"
+
+    def start_server(self) -> int:
+        """Start the server, and say where it lets gateways in."""
+        self.server = NatsServer(
+            *("-n", "one", "--cluster_name", "C1", "--cluster", "nats://127.0.0.1:-1"),
+            binary=self.binary,
+        )
+        self.server.start()
+        self.addCleanup(self.server.stop)
+        return self.server.route_port
+
+
+class MemberSignalsOfNewerTests(MemberSignalsOfDebianTests):
+    """The same with the newest nats-server."""
 
     binary = NEWER_BINARY

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from atbus import limits
 from atbus.errors import Status, SubjectError
@@ -38,6 +38,11 @@ class HandoverCase(HarborTests):
     #: The ids of the two.
     servers = (SIBLING, CHILD)
 
+    #: Where the server lets gateways in, what it is told of that, and what they are told of it.
+    port = PORT
+    hub_nats: ClassVar[dict[str, Any]] = {**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"}
+    nats: ClassVar[dict[str, Any]] = REMOTE
+
     def begin(self, network: Any) -> None:
         """Each test has a network of its own."""
 
@@ -47,18 +52,18 @@ class HandoverCase(HarborTests):
     def grow(self, seed: int = 0) -> None:
         """Start all but the one that is to take over; clients are everywhere."""
         super().begin(VirtualNetwork(delay_seconds=0.0005, seed=seed, jitter_seconds=0.001))
-        self.hub = self.node(HUB, nats={**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"})
+        self.hub = self.node(HUB, nats=self.hub_nats)
         address = "ipv4://10.0.0.2:1"
         self.top = self.root(nats=DOOR)
         self.middle = self.child(0x10100, listen=[address], subnets=[(0, 8)], nats=DOOR)
-        self.giver, self.taker = (self.child(each, nats=REMOTE) for each in self.servers)
+        self.giver, self.taker = (self.child(each, nats=self.nats) for each in self.servers)
         self.far = self.node(FAR, upstream=address, nats=DOOR)
         for node in (self.hub, self.top, self.middle, self.giver, self.taker, self.far):
             self.gateway(node)
         self.door = next(
             each
             for each in self.quays[self.hub].ports
-            if each.getHost().port == PORT  # type: ignore[attr-defined]  # of an address on TCP
+            if each.getHost().port == self.port  # type: ignore[attr-defined]  # of one on TCP
         )
         self.ends: dict[Node, list[End]] = {self.giver: [], self.taker: []}
         for node in self.ends:
@@ -78,13 +83,17 @@ class HandoverCase(HarborTests):
         self.ends[node].append(cross(self.network.clock, door, port, factory, processes))
         return self.ends[node][-1]
 
+    def links_of(self, node: Node) -> Any:
+        """Give what a node has to do with servers."""
+        return self.gateways[node].leafs
+
     @property
     def serving(self) -> list[int]:
         """Which gateways are connected."""
         return [
             node.bus_id
             for node in self.ends
-            if any(link.takes_part for link in self.gateways[node].leafs.links)
+            if any(link.takes_part for link in self.links_of(node).links)
         ]
 
     def say(self, subject: bytes = b"said") -> None:
@@ -274,7 +283,7 @@ class AgainTests(HandoverCase):
         self.network.start(self.taker)
         self.until(lambda: self.serving == [SIBLING, CHILD])
         [link] = [each for each in self.hub_links if ("said", "") in each.interests]
-        self.gateways[self.taker].leafs.stop_at_once()
+        self.links_of(self.taker).stop_at_once()
         self.until(lambda: self.serving == [SIBLING])
         self.network.settle(1.0)
         self.assertEqual(link, *self.hub_links)
@@ -285,13 +294,18 @@ class AgainTests(HandoverCase):
     @property
     def hub_links(self) -> list[Any]:
         """The server's side of all connections."""
-        return self.gateways[self.hub].leafs.links
+        return [*self.links_of(self.hub).links]
 
 
 class FaultTests(HandoverCase):
     """Where it does not come to a good end the server is served again soon."""
 
     pace_seconds = 0.002
+
+    def forget_how(self) -> None:
+        """Let the taker be one that knows nothing of it."""
+        [solicitor] = self.gateways[self.taker].leafs._solicitors
+        solicitor._candidacy._mark = ""
 
     def serves_alone(self, seconds: float) -> None:
         """The next one serves, and everything comes once from then on."""
@@ -312,8 +326,7 @@ class FaultTests(HandoverCase):
         """For that one it hangs up at once."""
         self.grow()
         self.subscribe()
-        [solicitor] = self.gateways[self.taker].leafs._solicitors
-        solicitor._candidacy._mark = ""
+        self.forget_how()
         self.network.start(self.taker)
         self.until(lambda: self.serving == [], 0.1)
         self.serves_alone(0.1)
@@ -387,7 +400,7 @@ class FaultTests(HandoverCase):
             self.network.start(self.taker)
             began = self.network.clock.seconds()
             self.say_until(partial(self.is_past, began + after))
-            self.gateways[self.taker].leafs.stop_at_once()
+            self.links_of(self.taker).stop_at_once()
             self.until(lambda: self.serving == [SIBLING], 10.0)
             self.goes_on()
             queues = {queue for _, queue in self.hub_link.interests}
@@ -397,7 +410,7 @@ class FaultTests(HandoverCase):
     @property
     def hub_link(self) -> Any:
         """The server's side of the only connection."""
-        [link] = self.gateways[self.hub].leafs.links
+        [link] = self.links_of(self.hub).links
         return link
 
 

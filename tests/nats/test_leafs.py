@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from random import Random
 from typing import Any
@@ -175,6 +176,34 @@ class DoorTests(HarborTests):
         self.network.settle()
         self.assertEqual(leaf.hears(), b"LS+ box\r\nLMSG ask box 4\r\nwhat\r\n")
 
+    def test_what_stays_here(self) -> None:
+        """A server that wants everything gets nothing of the bus, and nothing that finds loops."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ >\r\nLS+ $LDS.theirs\r\n")
+        self.network.settle()
+        leaf.hears()
+        for subject in ("$ATBUS.accounts.shop.a", "$LDS.theirs", "a"):
+            gateway.node.publish(subject, b"")
+        self.network.settle()
+        self.assertEqual(leaf.hears(), b"LMSG a 0\r\n\r\n")
+
+    def test_a_question_of_a_node(self) -> None:
+        """A server that answers at once knows that a node waits for the answer, whichever it is."""
+        gateway = self.open()
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ ask\r\n")
+        self.network.settle()
+        leaf.hears()
+        answer = gateway.node.request_subject("ask", b"what")
+        self.network.settle()
+        asked = re.fullmatch(
+            rb"LS\+ (_INBOX\.\w+)\.\*\r\nLMSG ask (\1\.\w+) 4\r\nwhat\r\n", leaf.hears()
+        )
+        assert asked is not None
+        leaf.says(b"LMSG %s 4\r\nthat\r\n" % asked[2])
+        self.assertEqual(self.network.result_of(answer).payload, b"that")
+
     def test_an_answer_is_asked_for_once(self) -> None:
         """Interest that is late is not told again: a server counts it, and tells it for ever."""
         gateway = self.open()
@@ -222,6 +251,30 @@ class DoorTests(HarborTests):
             top.publish("a", b"x")
         self.network.settle()
         self.assertEqual(leaf.hears().count(b"LMSG a | q 1\r\nx\r\n"), 20)
+
+    def test_members_behind_a_server_are_in_no_zone(self) -> None:
+        """Who prefers what is near takes one of his zone, and one at the server when none is."""
+        door = {**DOOR, "leaf_listen": f"127.0.0.1:{PORT}"}
+        labels = {"zone": "z"}
+        top = self.root(nats=door, labels=labels, queue_policy="nearest")
+        gateway, child = self.gateway(top), self.child(labels=labels)
+        self.network.start(top, child)
+        self.network.settle()
+        heard: list[object] = []
+        near = child.subscribe("a", heard.append, queue="q")
+        leaf = self.leaf(gateway)
+        leaf.says(b"CONNECT {}\r\nPING\r\nLS+ a q 9\r\n")
+        self.network.settle()
+        leaf.hears()
+        for _ in range(20):
+            top.publish("a", b"x")
+        self.network.settle()
+        self.assertEqual((len(heard), leaf.hears()), (20, b""))
+        near.unsubscribe()
+        self.network.settle()
+        top.publish("a", b"x")
+        self.network.settle()
+        self.assertEqual(leaf.hears().count(b"LMSG a | q 1\r\nx\r\n"), 1)
 
     def test_so_many_answers_are_waited_for(self) -> None:
         """Of more questions than that, the answers to the oldest are not asked for any more."""

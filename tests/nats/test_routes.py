@@ -7,11 +7,14 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import attrs
+from twisted.internet.address import IPv4Address
+
 from atbus.nats import bounds
 from atbus.nats.gateway import Gateway
 from atbus.nats.monitor import Monitor
 from atbus.testing.route_fuzz import hostile_member
-from tests.nats.harbor import DOOR, Caller, HarborTests
+from tests.nats.harbor import DOOR, Caller, HarborTests, Port
 from tests.nats.told import told
 
 PORT = 6222
@@ -117,6 +120,18 @@ class DoorTests(RouteCase):
         self.network.settle()
         self.assertEqual(client.hears(), b"MSG a 1 4\r\nthis\r\n")
         self.assertEqual(server.hears(), b"RMSG $G b 4\r\nthat\r\n")
+
+    def test_what_stays_here(self) -> None:
+        """A server that wants everything does not get what is the bus's own."""
+        gateway = self.open()
+        server = self.joins(gateway, "A")
+        server.says(b"RS+ $G >\r\n")
+        self.network.settle()
+        server.hears()
+        for subject in ("$ATBUS.accounts.shop.a", "a"):
+            gateway.node.publish(subject, b"")
+        self.network.settle()
+        self.assertEqual(server.hears(), b"RMSG $G a 0\r\n\r\n")
 
     def test_who_takes_little(self) -> None:
         """A server that takes a byte now and then is a member, until it takes none for as long."""
@@ -240,6 +255,30 @@ class SecondTests(RouteCase):
         self.assertFalse(second.is_unread)
         self.assertEqual(self.members(gateway), {"A"})
 
+    def test_the_one_that_a_server_has_dialed_ends(self) -> None:
+        """A server of the configuration is not dialed while it has dialed us, and is after that."""
+        gateway = self.open()
+        theirs, ours = self.joins(gateway, "A"), list[Caller]()
+        quay = self.quays[gateway.node]
+
+        def dial(port: int, factory: Any) -> Caller:
+            ours.append(Caller(self.network.clock, Port(quay, port, factory, "127.0.0.1")))
+            ours[-1].says(info("A"))
+            self.network.clock.callLater(0, ours[-1].says, b"PONG\r\n")
+            return ours[-1]
+
+        quay.dial = dial
+        assert gateway.routes is not None
+        gateway.routes.renew(attrs.evolve(gateway.routes.settings, routes=("127.0.0.1:3",)), None)
+        self.network.settle()
+        self.assertIn(b"PING\r\n", theirs.hears())
+        theirs.says(b"PONG\r\n")
+        self.network.settle(60.0)
+        self.assertEqual((len(ours), self.members(gateway)), (1, {"A"}))
+        theirs.hangs_up()
+        self.until(lambda: self.members(gateway) == {"A"}, 2.0)
+        self.assertEqual(len(ours), 2)
+
     def test_the_second_one_ends(self) -> None:
         """Nothing comes of it."""
         gateway = self.open()
@@ -306,6 +345,22 @@ class TurnTests(RouteCase):
         self.until(lambda: waiting.routes is not None and waiting.routes.serves)
         self.joins(waiting, "A")
         self.assertEqual(self.members(waiting), {"A"})
+
+
+    def test_nobody_waits_at_its_end(self) -> None:
+        """Who dials a gateway that has left waits, but not when that stops."""
+        gateway = self.open()
+        self.network.result_of(gateway.leave_servers())
+        routes = gateway.routes
+        assert routes is not None
+        [port] = [each for each in self.quays[gateway.node].ports if each.factory is routes.door]
+        place = IPv4Address("TCP", "10.9.9.9", 999)
+        for _ in range(bounds.ROUTE_REFUSALS_FREE):
+            self.assertIsNone(port.factory.buildProtocol(place))
+        Caller(self.network.clock, port)
+        self.assertEqual(len(routes.doorstep), 1)
+        self.network.result_of(gateway.stopService())
+        self.assertEqual(len(routes.doorstep), 0)
 
 
 class MonitorTests(RouteCase):

@@ -8,7 +8,6 @@ from atbus.nats import bounds
 from atbus.nats.handover import Giving
 from atbus.nats.succession import Succession
 from tests.nats.test_handover import HandoverCase
-from tests.nats.test_leafs_of_one_hub import REMOTE
 from tests.node.bus import CHILD, SIBLING
 
 
@@ -18,10 +17,13 @@ class ThirdTests(HandoverCase):
     servers = (0x10003, SIBLING)
     pace_seconds = 0.001
 
+    #: When all is over at the latest where nobody says that he is done.
+    late_seconds = bounds.HANDOVER_SECONDS + 3.0
+
     def grow(self, seed: int = 0) -> None:
         """Start the third node as well; its gateway begins when it is told to."""
         super().grow(seed)
-        self.third = self.child(CHILD, nats=REMOTE)
+        self.third = self.child(CHILD, nats=self.nats)
         self.network.start(self.third)
         self.subscribe()
 
@@ -59,7 +61,7 @@ class ThirdTests(HandoverCase):
         self.network.start(self.taker)
         self.until(lambda: self.serving == [0x10003, SIBLING])
         self.join()
-        self.network.settle(bounds.HANDOVER_SECONDS + 3.0)
+        self.network.settle(self.late_seconds)
         self.assertTrue(self.is_third())
         self.goes_on()
         super().end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -12,6 +14,11 @@ from atbus.node.config import NodeConfig
 from tests.nats.harbor import HarborTests
 
 PATHS = ("/varz", "/connz?subs=1", "/healthz", "/varz?callback=f")
+
+
+def pages_of(answer: str) -> set[str]:
+    """Give the names of what a page tells, and its status."""
+    return {answer.split()[1], *re.findall(r'"(\w+)":', answer)}
 
 
 class BrowserTests(HarborTests):
@@ -60,9 +67,15 @@ class BrowserTests(HarborTests):
                 self.refused(self.asks(path, f"Host: {bad}"))
             for site in ("cross-site", "same-site", "anything"):
                 self.refused(self.asks(path, "Host: localhost", f"Sec-Fetch-Site: {site}"))
-            for method in ("POST", "PUT", "DELETE"):
+            for method in ("POST", "PUT", "DELETE", "ANYTHING"):
+                # As at nats-server it is a question, and no more than that.
+                shown = self.one.clients.copy(), self.one.settings, self.one.is_leaving
                 answer = self.asks(path, "Host: localhost", method=method)
-                self.assertIn(answer.split()[1], ("405", "501"))
+                self.assertEqual(pages_of(answer), pages_of(self.asks(path, "Host: localhost")))
+                now = self.one.clients, self.one.settings, self.one.is_leaving
+                self.assertEqual(shown, now)
+                self.refused(self.asks(path, "Host: evil.example", method=method))
+                self.refused(self.asks(path, "Sec-Fetch-Site: cross-site", method=method))
         open_to_others = self.alone(monitor="0.0.0.0:8222", allow_insecure=True)
         answer = self.asks("/varz", "Host: node.example:8222", of=open_to_others)
         self.assertIn(" 200 ", answer.splitlines()[0])
