@@ -177,6 +177,21 @@ class MemoryRingTests(BusTests):
         self.network.settle()
         self.assertEqual(used(child, ROOT), "ipv4")
         self.assertEqual(rings(child, ROOT), [])
+        self.assertEqual(self.diaries[child].errors(), [])
+
+    def test_a_writer_of_another_process(self) -> None:
+        """Nor is a writer taken in, whatever its name, that has said it is in another process."""
+        root, child = self.root(listen=[ROOT_ADDRESS, MEMORY]), self.child()
+        identity = child._parts.context.identity
+        child._parts.context.identity = type(identity)(
+            host=identity.host, process="1.2/3", hostname=identity.hostname
+        )
+        self.network.start(root, child)
+        self.network.settle()
+        name = f"mem:{CHILD:#x}"
+        self.assertIsNone(root._parts.rings.accept(parse_address(MEMORY), name))
+        self.assertEqual(self.diaries[root].errors(), ["UNKNOWN_ENDPOINT"])
+        self.assertEqual(root.endpoints[BusId(CHILD)].rings, [])
 
     def test_a_copied_identity(self) -> None:
         """
@@ -203,6 +218,8 @@ class MemoryRingTests(BusTests):
         self.assertEqual(rings(child, ROOT), [])
         self.assertEqual(used(child, ROOT), "ipv4")
         self.assertEqual(self.diaries[impostor].errors()[:1], ["UNKNOWN_ENDPOINT"])
+        self.assertEqual(self.diaries[child].errors(), ["BUS_ID_MISMATCH"])
+        self.assertEqual(self.diaries[child].of("on_channel_changed"), [])
 
     def test_many_that_are_not_used(self) -> None:
         """Of more rings that could not be used than are remembered, the last ones are."""
