@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from atbus import limits
 from atbus.busid import BusId
 from atbus.channels.interfaces import IDescriptorChannel
@@ -72,3 +74,36 @@ class BudgetTests(LaneCase):
         self.assertEqual(written.number, first.number)
         self.assertIs((await child.deliver(ROOT, b"goes on")).status, Status.OK)
         self.assertEqual(self.used(child), "shm")
+
+    async def test_another_host(self) -> None:
+        """
+        Whoever says that it is on another host is offered no lane, and takes none, though a socket
+        leads to it: nothing tells that memory can be shared.
+        """
+        root, child = await self.pair(offered=False)
+        contexts = [node._parts.context for node in (root, child)]
+        known = contexts[0].identity
+        contexts[0].identity = attrs.evolve(known, host="another")
+        self.offer(root)
+        self.assertEqual(list(lanes_of(root)), [])
+        contexts[0].identity = known
+        contexts[1].identity = attrs.evolve(contexts[1].identity, host="another")
+        self.offer(root)
+        self.assertEqual(len(list(lanes_of(root))), 1)
+        await self.until(lambda: root.statistics.lanes_refused)
+        self.assertIn(Status.POLICY_DENIED.name, self.diaries[root].errors())
+        self.assertEqual([list(lanes_of(node)) for node in (root, child)], [[], []])
+        self.assertEqual(self.used(child), "unix")
+
+    async def test_a_stream_that_leaves(self) -> None:
+        """Lanes are offered over the control stream, and over none that is about to end."""
+        root, _ = await self.pair(offered=False)
+        endpoint = root.endpoints[BusId(CHILD)]
+        assert endpoint.control is not None
+        [data] = endpoint.data
+        self.assertIs(lanes_of(root)._stream_of(endpoint), endpoint.control)
+        endpoint.control.leaving = True
+        self.assertIs(lanes_of(root)._stream_of(endpoint), data)
+        data.leaving = True
+        self.assertIsNone(lanes_of(root)._stream_of(endpoint))
+        endpoint.control.leaving = data.leaving = False
