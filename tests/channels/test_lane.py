@@ -411,27 +411,37 @@ class HostileTests(SynchronousTestCase):
     def test_a_writer_that_lies(self) -> None:
         """
         Indices that lead out of the lane, lengths beyond what was committed and checks that fail
-        are breaches, found before anything is read there.
+        are breaches, each found before anything is read there, and by its own name.
 
         Scenario: E9
         """
         first = HEADER_BYTES + 24
-        for place, value in (
-            (64, (1 << 64) - 8),
-            (64, 33),
-            (64, 24 + 1024 + 8),
-            (first, 0),
-            (first, 0xFFFF_FFFF),
-            (first, 1 << 20),
-            (first + 8, 0x42),
-            (first + 4, 0x42),
+        index, length, check = "a lane of 1024 bytes has", "bytes where", "fails its check"
+        for place, value, word in (
+            (64, (1 << 64) - 8, index),
+            (64, 16, index),
+            (64, 0, index),
+            (64, 24 + 33, index),
+            (64, 24 + 1024 + 8, index),
+            (first, 0, length),
+            (first, 0xFFFF_FFFF, length),
+            (first, 1 << 20, length),
+            # Longer than what is unread, and longer than any frame.
+            (first, 490, length),
+            (first, record_max_of(1024) + 1, length),
+            (first + 8, 0x42, check),
+            (first + 4, 0x42, check),
         ):
-            both = Lane()
-            both.reader.read(10_000)
-            both.writer.write([b"an honest frame"])
-            both.store(place, value)
-            with self.assertRaises(MalformedFrame):
+            for others in (0, 3):
+                both = Lane()
                 both.reader.read(10_000)
+                both.writer.write([b"an honest frame", *[b"another one".ljust(200)] * others])
+                both.store(place, value)
+                if value == 490 and others:
+                    continue
+                with self.assertRaises(MalformedFrame) as caught:
+                    both.reader.read(10_000)
+                self.assertIn(word, str(caught.exception), (place, value))
 
     def test_a_record_of_an_earlier_round(self) -> None:
         """A record is bound to its place: one that was there a round ago is not read again."""
