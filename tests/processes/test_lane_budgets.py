@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
 
 from atbus import limits
@@ -9,6 +11,7 @@ from atbus.busid import BusId
 from atbus.channels.interfaces import IDescriptorChannel
 from atbus.errors import Status
 from atbus.node.sharing import LANE_WORTH_BYTES
+from atbus.wire.messages import LaneOffer
 from tests.node.bus import CHILD, ROOT
 from tests.processes.lanes import LaneCase, lanes_of
 
@@ -107,3 +110,32 @@ class BudgetTests(LaneCase):
         data.leaving = True
         self.assertIsNone(lanes_of(root)._stream_of(endpoint))
         endpoint.control.leaving = data.leaving = False
+
+    async def test_an_offer_without_memory(self) -> None:
+        """An offer beside which not both of its descriptors travel is refused by name."""
+        root, child = await self.pair(offered=False)
+        stream = root.endpoints[BusId(CHILD)].control
+        assert stream is not None
+        assert stream.link is not None
+        assert IDescriptorChannel.providedBy(stream.channel)
+        reading, writing = os.pipe()
+        for number, beside in enumerate(((), (reading,)), start=1):
+            offer = LaneOffer(
+                source=ROOT,
+                destination=CHILD,
+                lane=2 * number,
+                size_bytes=SMALL,
+                record_max=limits.FRAME_BYTES,
+            )
+            if beside:
+                stream.channel.send_with(stream.link.own_frame(offer), beside)
+            else:
+                stream.channel.send([stream.link.own_frame(offer)])
+            await self.until(lambda n=number: len(self.diaries[child].errors()) == n)
+            [*_, (status, detail)] = self.diaries[child].of("on_error")
+            self.assertIs(status, Status.MALFORMED_FRAME)
+            self.assertIn("with 0 descriptors", detail)
+        for each in (reading, writing):
+            os.close(each)
+        self.assertEqual(list(lanes_of(child)), [])
+        self.assertIs((await child.deliver(ROOT, b"goes on")).status, Status.OK)
