@@ -131,7 +131,8 @@ class BudgetTests(LaneCase):
                 stream.channel.send_with(stream.link.own_frame(offer), beside)
             else:
                 stream.channel.send([stream.link.own_frame(offer)])
-            await self.until(lambda n=number: len(self.diaries[child].errors()) == n)
+            while len(self.diaries[child].errors()) < number:
+                await self.pause(0.005)
             [*_, (status, detail)] = self.diaries[child].of("on_error")
             self.assertIs(status, Status.MALFORMED_FRAME)
             self.assertIn("with 0 descriptors", detail)
