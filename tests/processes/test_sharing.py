@@ -109,4 +109,5 @@ class SharingTests(LaneCase):
         self.assertIn("listen on unix:// as well", detail)
         self.assertIn("listen on unix:// as well", await self.state_of(root))
         await root.disconnect(CHILD)
-        await self.until(lambda: CHILD not in root.endpoints)
+        # It comes back, maybe at once.
+        await self.until(lambda: self.diaries[root].of("on_endpoint_removed"))
