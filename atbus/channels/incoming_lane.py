@@ -71,6 +71,7 @@ class IncomingLane(LaneChannel):
         self.tell_room: Callable[[], None] = _tell_nobody
         self._fence = fence
         self._suspect = -1
+        self._has_told = False
         self._closing: tuple[Status, str] | None = None
         self._memory_descriptor = os.memfd_create("atbus", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self._bell: Bell | None = None
@@ -197,23 +198,23 @@ class IncomingLane(LaneChannel):
         """
         Look whether we sleep though there is something to read, seen for the second time.
 
-        Whoever was rung for it sleeps no more, however long the process takes to come to that.
+        Whoever was rung for it sleeps no more, however long the process takes to come to that. Nor
+        is a writer guilty that is held up before it comes to the bell.
 
         :returns: Whether a wake-up was missed; it is made good for.
         """
-        if not self._is_overlooked():
-            self._suspect = -1
-            return False
-        missed = self._suspect == self._lane.read_bytes
-        self._suspect = self._lane.read_bytes
-        if missed:
-            self._drain()
-        return missed
-
-    def _is_overlooked(self) -> bool:
+        before, self._suspect = self._suspect, -1
         if self._ended or not (self._reading and self._lane.asleep and self.unread_bytes):
             return False
-        return self._bell is not None and not self._bell.is_rung
+        # Before the bell is looked at: whoever has come to it by now has rung.
+        is_late = self._lane.is_about_to_be_rung
+        if self._bell is None or self._bell.is_rung:
+            return False
+        self._suspect = self._lane.read_bytes
+        if before != self._suspect:
+            return False
+        self._drain()
+        return not is_late
 
     def look_awake(self) -> bool:
         """
@@ -236,19 +237,22 @@ class IncomingLane(LaneChannel):
         """
         if self._ended or not self._reading:
             return True
+        self._has_told = False
         try:
-            told = self._look_for_writer()
-            if self._falls_asleep() and not (told or self._ended):
+            self._look_for_writer()
+            if self._falls_asleep() and not self._ended:
                 return True
         except MalformedFrame as error:
             self._fault(error)
         if not self._ended:
+            self._lane.wake()
             self._soon(0, self._drain)
         return False
 
     def _drain(self) -> None:
         """Deliver one turn's share, then go to sleep or come again."""
         until = self._lane.read_bytes + LANE_TURN_BYTES
+        self._has_told = False
         try:
             for _ in range(LANE_TURN_READS):
                 if self._ended or not self._reading or self._receiver is None:
@@ -256,8 +260,11 @@ class IncomingLane(LaneChannel):
                 self._deliver(self._receiver, until - self._lane.read_bytes)
                 if self._ended or not self._reading:
                     return
-                if not self._lane.unread_bytes and self._rests():
-                    return
+                if not self._lane.unread_bytes:
+                    if self._rests():
+                        return
+                    if self._has_told:
+                        break
                 if self._lane.read_bytes >= until:
                     break
             self._soon(0, self._drain)
@@ -286,26 +293,27 @@ class IncomingLane(LaneChannel):
         """
         Go to sleep, or end if that was wanted, unless something has come meanwhile.
 
-        Nor does who was just told of room let the process sleep: the word leaves with the turn.
+        Nor does who has told the writer of room: that leaves with the turn, and until then nobody
+        who looks at this lane shall think that it was forgotten.
         """
         self._lane.sleep()
         # Between the stores of what was read, and that we sleep, and the loads below.
         self._fence.cross()
-        told = self._look_for_writer()
+        self._look_for_writer()
         if self._ended:
             return True
-        if told or self._lane.unread_bytes:
+        if self._has_told or self._lane.unread_bytes:
+            self._lane.wake()
             return False
         if self._closing is not None:
             self._finish(*self._closing)
         return True
 
-    def _look_for_writer(self) -> bool:
-        """Tell a writer that waits for room that there is enough; give whether it had to be."""
-        if not self._lane.must_tell_room():
-            return False
-        self._tell("tell_room", self.tell_room)
-        return True
+    def _look_for_writer(self) -> None:
+        """Tell a writer that waits for room that there is enough."""
+        if self._lane.must_tell_room():
+            self._has_told = True
+            self._tell("tell_room", self.tell_room)
 
     def _fault(self, error: RemoteProtocolError) -> None:
         if self._receiver is not None:

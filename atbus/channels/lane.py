@@ -7,7 +7,8 @@ a cache line of their own::
     0     magic, version, capacity, record_max        set by the reader, before it offers the lane
     32    nonce, 16 bytes                              likewise
     48    checked                                      likewise
-    64    committed, waiting                           bytes ever written, a ticket; the writer's
+    64    committed, waiting, ringing                  bytes ever written, a ticket, a flag; the
+                                                       writer's
     128   consumed, sleeping                           bytes ever read, a ticket; the reader's
     192   capacity bytes of records                    a ring
 
@@ -27,7 +28,8 @@ Rules:
    reader stores an odd ticket, then looks at ``committed`` again; the writer stores ``committed``,
    then looks at the ticket, and rings if it is odd and it has not rung for it. Both need a fence
    between store and load, or each may miss the other's store; the caller makes it. One of the two
-   sees the other, whatever the order.
+   sees the other, whatever the order. ``ringing`` is set from before that store until after the
+   bell: who looks after a reader that sleeps sees whether its writer has come to it yet.
 5. *Wait.* ``waiting`` is the same the other way round: odd while the writer has frames for which
    there is no room. The writer stores an odd ticket, then looks at ``consumed`` again; the reader
    stores ``consumed``, then looks at the ticket, and tells the writer, once for each ticket, when
@@ -59,7 +61,7 @@ _VERSION: Final = 3
 # Places of the numbers, in units of 8 bytes.
 _AT_MAGIC, _AT_VERSION, _AT_CAPACITY, _AT_RECORD_MAX = 0, 1, 2, 3
 _AT_CHECKED: Final = 6
-_AT_COMMITTED, _AT_WAITING = 8, 9
+_AT_COMMITTED, _AT_WAITING, _AT_RINGING = 8, 9, 10
 _AT_CONSUMED, _AT_SLEEPING = 16, 17
 
 _RECORD: Final = struct.Struct("=II")
@@ -278,6 +280,7 @@ class LaneWriter:
         """
         if self._place == self._committed:
             return False
+        self._numbers[_AT_RINGING] = 1
         # The one moment at which all of this begins to exist.
         self._committed = self._numbers[_AT_COMMITTED] = self._place
         return True
@@ -309,6 +312,15 @@ class LaneWriter:
             return False
         self._rung = ticket
         return True
+
+    def has_rung(self) -> None:
+        """Say that whoever slept and was to be rung for what is committed has been rung."""
+        self._numbers[_AT_RINGING] = 0
+
+    @property
+    def is_reader_asleep(self) -> bool:
+        """Whether the reader says that it sleeps."""
+        return bool(self._numbers[_AT_SLEEPING] & 1)
 
     def wait(self) -> None:
         """Say that we wait for room; afterwards, behind a fence, look at `is_half_free`."""
@@ -463,6 +475,11 @@ class LaneReader:
             return False
         self._told = ticket
         return True
+
+    @property
+    def is_about_to_be_rung(self) -> bool:
+        """Whether the writer has not come to the bell yet for what it has committed."""
+        return bool(self._numbers[_AT_RINGING])
 
     @property
     def asleep(self) -> bool:

@@ -8,7 +8,7 @@ reactor. Rules:
 1. A name belongs to one reactor. Nodes on two reactors of one process do not meet.
 2. Each end takes at most `WINDOW_BYTES` that it has not delivered yet. The rest stays with the
    sender and is counted there, as with a kernel's socket.
-3. One turn delivers at most `TURN_BYTES` of one channel; others want their turn as well.
+3. One turn delivers what one channel has taken until then, and no more: others want their turn.
 4. An end is news that travels behind what was sent before it.
 
 The life of an end is that of `atbus.channels.stream.StreamProtocol`, and so are its reports.
@@ -46,9 +46,6 @@ from atbus.wire.loose import Frame, joined
 
 #: What an end holds that was not delivered yet: as much as a kernel holds of a unix socket.
 WINDOW_BYTES: Final = 256 * 1024
-
-#: One channel's share of a turn of the reactor.
-TURN_BYTES: Final = 1024 * 1024
 
 _ENDED_BY_PEER = "the other side ended the connection"
 _LOST = "the connection was lost"
@@ -247,14 +244,10 @@ class MemoryChannel:
         self._look_at_the_end()
 
     def _take_delivery(self) -> None:
-        frames: list[Frame] = []
-        room = TURN_BYTES
-        while self._inbox and room > 0:
-            frame = self._inbox.popleft()
-            frames.append(frame)
-            room -= len(frame)
-        self._inbox_bytes -= TURN_BYTES - room
-        self._read_bytes += TURN_BYTES - room
+        frames = list(self._inbox)
+        self._inbox.clear()
+        self._read_bytes += self._inbox_bytes
+        self._inbox_bytes = 0
         self._deliver(frames)
         self.other.push()
 

@@ -235,11 +235,14 @@ class OutgoingLane(LaneChannel):
     def _ring(self) -> None:
         # Whoever is seen to sleep already is rung, which is a fence as well. Otherwise one is due
         # between the store of what was committed and the load of who sleeps.
-        if not self._lane.must_ring():
+        lane = self._lane
+        must_ring = lane.must_ring()
+        if not must_ring:
             self._fence.cross()
-            if not self._lane.must_ring():
-                return
-        self._rope.ring()
+            must_ring = lane.must_ring()
+        if must_ring:
+            self._rope.ring()
+        lane.has_rung()
 
     def _wait(self) -> None:
         if self._closing is not None:
@@ -258,7 +261,8 @@ class OutgoingLane(LaneChannel):
         """Look whether there is room of which we were not told, seen for the second time."""
         has_room = self._has_room()
         before, self._suspect = self._suspect, self._lane.consumed_bytes
-        if not has_room:
+        if not (has_room and self._lane.is_reader_asleep):
+            # Whoever is awake has not done with what it has read, and looks at us before it sleeps.
             self._suspect = -1
             self._push()
         elif before != self._suspect:

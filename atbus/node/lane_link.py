@@ -15,8 +15,11 @@ import attrs
 
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.outgoing_lane import OutgoingLane
+from atbus.errors import Status
 from atbus.node.acking import Ranges
 from atbus.node.link import Link
+from atbus.node.outbox import Notice
+from atbus.wire.messages import LaneRetire, LinkAck
 
 if TYPE_CHECKING:
     from atbus.node.connection import Connection
@@ -70,6 +73,31 @@ class Lane:
     def is_read(self) -> bool:
         """Whether we read it."""
         return isinstance(self.channel, IncomingLane)
+
+    def teller(self, source: int) -> TellAck:
+        """
+        Make what acknowledges frames of it, over the stream.
+
+        :param source: Our bus id.
+        """
+
+        def tell(ack: int, early: Ranges) -> None:
+            if self.stream.link is not None:
+                said = LinkAck(source=source, lane=self.number, early=early)
+                self.stream.link.put(Notice(said, ack=ack))
+
+        return tell
+
+    def last_word(self, source: int, status: Status) -> LaneRetire:
+        """
+        Make the word that ends it.
+
+        :param source: Our bus id.
+        :param status: Why it ends.
+        """
+        return LaneRetire(
+            source=source, destination=self.endpoint.bus_id, lane=self.number, status=status
+        )
 
 
 class LaneLink(Link):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -101,6 +101,8 @@ class Lanes:
         self._numbers = itertools.count(1)
         # Those that have broken the rules of a lane, or refused one; none is offered to them.
         self._banned: set[Endpoint] = set()
+        # Of lanes that we gave up, until their reader offers another one.
+        self._last_words: dict[Endpoint, LaneRetire] = {}
         self._alarm = Alarm(context.timers, self._look)
 
     def __iter__(self) -> Iterator[Lane]:
@@ -221,18 +223,10 @@ class Lanes:
         lane.channel.start(ring)
         made = self._registrar.link_for(ring, frame_bytes_max, LaneLink)
         if isinstance(made, LaneLink):
-            made.tell_ack = self._teller(lane)
+            made.tell_ack = lane.teller(self._context.bus_id)
             lane.channel.tell_room = made.tell_room
         ring.attach(made)
         self._set_alarm()
-
-    def _teller(self, lane: Lane) -> Callable[[int, tuple[tuple[int, int], ...]], None]:
-        def tell(ack: int, early: tuple[tuple[int, int], ...]) -> None:
-            said = LinkAck(source=self._context.bus_id, lane=lane.number, early=early)
-            if lane.stream.link is not None:
-                lane.stream.link.put(Notice(said, ack=ack))
-
-        return tell
 
     def _judge_idle(self, lane: Lane, now: float) -> None:
         channel = lane.channel
@@ -269,6 +263,8 @@ class Lanes:
         channel = link.connection.channel
         if not isinstance(message, LaneOffer) or endpoint is None:
             return
+        # Who has a lane to read offers no other one.
+        self._last_words.pop(endpoint, None)
         descriptors: list[int] = []
         if IDescriptorChannel.providedBy(channel):
             descriptors = channel.take_descriptors(2)
@@ -446,18 +442,19 @@ class Lanes:
     def _retire(self, lane: Lane, status: Status) -> None:
         """Say so on the stream of the lane, and before what may be sent behind what is in it."""
         streams = [lane.stream] if lane.stream.closed is None else []
+        word = lane.last_word(self._context.bus_id, status)
         if not (lane.is_read or status in _ORDERLY):
             others = (each for each in lane.endpoint.data if each is not lane.stream)
             streams += filter(Endpoint.takes_data, others)
-        word = LaneRetire(
-            source=self._context.bus_id,
-            destination=lane.endpoint.bus_id,
-            lane=lane.number,
-            status=status,
-        )
+            if lane.endpoint.removed is None:
+                self._last_words[lane.endpoint] = word
         for stream in streams:
-            if stream.link is not None:
-                stream.link.put(Notice(word))
+            _say(stream, word)
+
+    def data_stream_up(self, stream: Connection) -> None:
+        """Say on a new stream that a lane was given up, before what is sent there."""
+        if stream.endpoint in self._last_words:
+            _say(stream, self._last_words[stream.endpoint])
 
     def stream_closed(self, stream: Connection) -> None:
         """End the lanes of a stream; what a writer had committed before it died is read first."""
@@ -474,6 +471,7 @@ class Lanes:
         """Keep nothing of an endpoint that is gone."""
         self.sharing.forget(endpoint)
         self._banned.discard(endpoint)
+        self._last_words.pop(endpoint, None)
 
     def _find(self, stream: Connection, number: int) -> Lane | None:
         for lane in self._lanes:
@@ -492,3 +490,8 @@ class Lanes:
             self._fence.close()
             self._fence = None
         self._set_alarm()
+
+
+def _say(stream: Connection, word: LaneRetire) -> None:
+    if stream.link is not None:
+        stream.link.put(Notice(word))

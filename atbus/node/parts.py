@@ -349,6 +349,7 @@ def _connect_rings(made: Parts) -> None:
     registrar.on_stream_lost = made.paths.channel_lost
     made.leaving.on_stream_left = made.data_streams.left_by_peer
     registrar.on_ring_lost = made.rings.lost
+    registrar.on_data_stream = made.lanes.data_stream_up
     registrar.on_stream_closed = made.lanes.stream_closed
     made.rings.on_ended = made.lanes.ring_ended
     made.dialer.accept_ring = made.rings.accept

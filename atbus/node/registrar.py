@@ -70,6 +70,7 @@ class Registrar:
         self.on_control: Callable[[Endpoint], None]
         self.on_control_lost: Callable[[Endpoint], None]
         self.on_data: Callable[[Endpoint], None]
+        self.on_data_stream: Callable[[Connection], None]
         self.on_gate: Callable[[Endpoint], None]
         self.on_leaving: Callable[[Endpoint], None]
         self.on_data_lost: Callable[[Endpoint], None]
@@ -206,6 +207,7 @@ class Registrar:
             endpoint.data.append(connection)
             endpoint.data_missing_since = None
             endpoint.data_attempts = 0
+            self.on_data_stream(connection)
             self.on_data(endpoint)
             self.on_stream(endpoint)
             if endpoint.gate is Gate.CLOSED:

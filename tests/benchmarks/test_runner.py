@@ -149,6 +149,27 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual([round(finding.ratio.median, 2) for finding in found[:2]], [0.6, 1.1])
         self.assertGreater(aims.import_bytes(), 0)
 
+    def test_memory_is_held_against_pyzmq(self) -> None:
+        """
+        On every channel that sends one way the receiver's memory is held against pyzmq's and that
+        of nobody else, whoever else is measured there: over lanes against its unix socket.
+        """
+        compared = [c for c in plan.comparisons() if (c.workload, c.size) == (plan.ONE_WAY, 128)]
+        outcomes = [Outcome(each) for each in compared]
+        for outcome in outcomes:
+            is_pyzmq = outcome.comparison.peer is plan.PYZMQ
+            for _ in range(6):
+                peak_bytes = 20.0 if is_pyzmq else 2.0
+                outcome.add(
+                    {"value": 1.0, "peak_bytes": 50.0}, {"value": 1.0, "peak_bytes": peak_bytes}
+                )
+        found = [each for each in aims.findings(outcomes, [], 25) if each.title[:2] == "T7"]
+        self.assertEqual(sorted(each.channel for each in found), ["shm", "tcp", "unix"])
+        self.assertEqual({round(each.ratio.median, 2) for each in found}, {1.1})
+        # Others are measured beside lanes, too.
+        beside = {each.comparison.peer.name for each in outcomes}
+        self.assertLessEqual({"pyzmq", "iceoryx2", "atbus, unix"}, beside)
+
     def test_a_system_that_fails_stops_nobody(self) -> None:
         """What fails is named, the others are measured, and the run does not end well."""
         broken = plan.System(name="broken", module="no_such_system", needs="atbus")

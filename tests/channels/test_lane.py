@@ -411,50 +411,37 @@ class HostileTests(SynchronousTestCase):
     def test_a_writer_that_lies(self) -> None:
         """
         Indices that lead out of the lane, lengths beyond what was committed and checks that fail
-        are breaches, found before anything is read there.
+        are breaches, each found before anything is read there, and by its own name.
 
         Scenario: E9
         """
         first = HEADER_BYTES + 24
-        for place, value in (
-            (64, (1 << 64) - 8),
-            (64, 33),
-            (64, 24 + 1024 + 8),
-            (first, 0),
-            (first, 0xFFFF_FFFF),
-            (first, 1 << 20),
-            (first + 8, 0x42),
-            (first + 4, 0x42),
+        index, length, check = "a lane of 1024 bytes has", "bytes where", "fails its check"
+        for place, value, word in (
+            (64, (1 << 64) - 8, index),
+            (64, 16, index),
+            (64, 0, index),
+            (64, 24 + 33, index),
+            (64, 24 + 1024 + 8, index),
+            (first, 0, length),
+            (first, 0xFFFF_FFFF, length),
+            (first, 1 << 20, length),
+            # Longer than what is unread, and longer than any frame.
+            (first, 490, length),
+            (first, record_max_of(1024) + 1, length),
+            (first + 8, 0x42, check),
+            (first + 4, 0x42, check),
         ):
-            both = Lane()
-            both.reader.read(10_000)
-            both.writer.write([b"an honest frame"])
-            both.store(place, value)
-            with self.assertRaises(MalformedFrame):
+            for others in (0, 3):
+                both = Lane()
                 both.reader.read(10_000)
-
-    def test_a_record_of_an_earlier_round(self) -> None:
-        """A record is bound to its place: one that was there a round ago is not read again."""
-        both = Lane(256)
-        for _ in range(4):
-            both.writer.write([b"x" * 50])
-            both.reader.read(10_000)
-        both.store(64, int.from_bytes(both.memory[64:72], "little") + 64)
-        with self.assertRaises(MalformedFrame):
-            both.reader.read(10_000)
-
-    def test_a_reader_that_lies(self) -> None:
-        """A reader that claims to have read what was not written, or goes back, is found out."""
-        both = Lane()
-        both.writer.write([b"x" * 100])
-        both.store(128, 1 << 40)
-        with self.assertRaises(MalformedFrame):
-            both.writer.write([b"y"])
-        both.store(128, 24)
-        both.writer.write([b"y"])
-        both.store(128, 0)
-        with self.assertRaises(MalformedFrame):
-            both.writer.write([b"z"])
+                both.writer.write([b"an honest frame", *[b"another one".ljust(200)] * others])
+                both.store(place, value)
+                if value == 490 and others:
+                    continue
+                with self.assertRaises(MalformedFrame) as caught:
+                    both.reader.read(10_000)
+                self.assertIn(word, str(caught.exception), (place, value))
 
     def test_a_stranger_who_has_other_memory(self) -> None:
         """The first record must repeat the nonce that the reader put into this very memory."""

@@ -210,11 +210,29 @@ class LookTests(Case):
     async def test_a_missed_wake_up(self) -> None:
         """A reader that nobody has rung is found by the second look, and goes on."""
         lane, ends, receiver = await self.sleeping()
-        with mock.patch.object(ends, "_ring"):
+        with mock.patch.object(ends._lane, "must_ring", return_value=False):
             ends.send([frame_of(100, 1)])
         self.assertFalse(lane.look())
         self.assertTrue(lane.look())
         self.assertEqual(len(receiver.frames), 2)
+
+    async def test_a_writer_that_is_held_up(self) -> None:
+        """
+        A writer that stands still between what it commits and the bell has missed nothing yet: the
+        reader goes on by itself, and counts nothing. What it does not ring for afterwards counts.
+        """
+        lane, ends, receiver = await self.sleeping()
+        with mock.patch.object(ends, "_ring") as held_up:
+            ends.send([frame_of(100, 1)])
+        held_up.assert_called_once()
+        self.assertEqual([lane.look(), lane.look()], [False, False])
+        self.assertEqual(len(receiver.frames), 2)
+        ends._ring()
+        with mock.patch.object(ends._lane, "must_ring", return_value=False):
+            ends.send([frame_of(100, 2)])
+        assert lane._bell is not None
+        self.assertTrue(lane._bell.answer())
+        self.assertEqual([lane.look(), lane.look()], [False, True])
 
     async def test_a_late_wake_up(self) -> None:
         """
@@ -244,6 +262,9 @@ class LookTests(Case):
             ends.send(sent)
             lane.resume_reading()
             await receiver.until(lambda: bool(words) and not lane.unread_bytes)
+            # It sleeps when the word has left.
+            while not lane._lane.asleep:
+                await self.turn()
             words.clear()
             for _ in range(2):
                 # As the alarm does.
@@ -259,6 +280,41 @@ class LookTests(Case):
                     ends.nudge()
             await receiver.received(before + len(sent))
             self.assertEqual(len(missed), 0 if is_told else 1)
+
+    async def test_a_reader_that_is_held_up(self) -> None:
+        """
+        A reader that has read and stands still before it tells its writer of room, as one does
+        whose program takes long for what was read, has forgotten nobody: it is awake until the
+        word has left with its turn. The writer goes on by itself, and counts nothing.
+        """
+        lane, ends, receiver = await self.sleeping()
+        asleep: list[bool] = []
+        lane.tell_room = lambda: self.reactor.callLater(0, tells)
+        ends.missed = lambda: self.fail("missed")
+
+        def tells() -> None:
+            asleep.append(lane._lane.asleep)
+            ends.nudge()
+
+        sent = [frame_of(1000, seed) for seed in range(4 * limits.LANE_BYTES_MIN // 1000)]
+        lane.pause_reading()
+        ends.send(sent)
+        waiting = ends.queued_bytes
+        lane._lane.wake()
+        read = lane._lane.read(limits.LANE_BYTES_MIN)
+        for _ in range(2):
+            # As the alarm does.
+            ends._cancel()
+            ends._look()
+            await self.turn()
+        self.assertLess(ends.queued_bytes, waiting)
+        lane.resume_reading()
+        await receiver.received(1 + len(sent) - len(read))
+        await self.turn()
+        while not lane._lane.asleep:
+            await self.turn()
+        self.assertEqual(receiver.frames[1:], sent[len(read) :])
+        self.assertEqual(set(asleep), {False})
 
 
 class TurnTests(Case):

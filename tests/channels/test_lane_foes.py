@@ -24,6 +24,29 @@ class MemoryTests(SynchronousTestCase):
             with self.assertRaises(MalformedFrame):
                 join_lane(memory, record_max_of(capacity))
 
+    def test_a_record_of_an_earlier_round(self) -> None:
+        """A record is bound to its place: one that was there a round ago is not read again."""
+        both = Lane(256)
+        for _ in range(4):
+            both.writer.write([b"x" * 50])
+            both.reader.read(10_000)
+        both.store(64, int.from_bytes(both.memory[64:72], "little") + 64)
+        with self.assertRaises(MalformedFrame):
+            both.reader.read(10_000)
+
+    def test_a_reader_that_lies(self) -> None:
+        """A reader that claims to have read what was not written, or goes back, is found out."""
+        both = Lane()
+        both.writer.write([b"x" * 100])
+        both.store(128, 1 << 40)
+        with self.assertRaises(MalformedFrame):
+            both.writer.write([b"y"])
+        both.store(128, 24)
+        both.writer.write([b"y"])
+        both.store(128, 0)
+        with self.assertRaises(MalformedFrame):
+            both.writer.write([b"z"])
+
     def test_a_reader_in_the_middle_of_a_word(self) -> None:
         """
         Nobody has read a part of a word: where half of a lane is said to be free the longest frame

@@ -287,10 +287,15 @@ class LaneTests(SocketTests):
         self.assertEqual(len(reader.faults), 1)
 
     async def test_a_record_that_is_no_frame(self) -> None:
-        """A record whose length is not the frame's own is a fault, however good its check is."""
-        writer, reader = self.pair()
-        writer.channel.send([b"x" * 100])
-        self.assertEqual((await reader.end())[0], Status.MALFORMED_FRAME)
+        """
+        A record whose length is not the frame's own, or is less than a head, is a fault, however
+        good its check is.
+        """
+        for record in (b"x" * 100, (47).to_bytes(4, "little") + bytes(43)):
+            writer, reader = self.pair()
+            writer.channel.send([record])
+            self.assertEqual((await reader.end())[0], Status.MALFORMED_FRAME)
+            self.assertEqual(reader.frames, [])
 
     async def test_a_reader_that_lies(self) -> None:
         """A reader that claims to have read what was never written loses its writer."""

@@ -12,6 +12,8 @@ from atbus.node.connection import Connection
 from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.node.ring import Direction, RingConnection
+from atbus.wire import codec
+from atbus.wire.messages import Goodbye, RegisterResponse
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests, Keeper
 
 MEMORY = "mem://root"
@@ -177,6 +179,21 @@ class MemoryRingTests(BusTests):
         self.network.settle()
         self.assertEqual(used(child, ROOT), "ipv4")
         self.assertEqual(rings(child, ROOT), [])
+        self.assertEqual(self.diaries[child].errors(), [])
+
+    def test_a_writer_of_another_process(self) -> None:
+        """Nor is a writer taken in, whatever its name, that has said it is in another process."""
+        root, child = self.root(listen=[ROOT_ADDRESS, MEMORY]), self.child()
+        identity = child._parts.context.identity
+        child._parts.context.identity = type(identity)(
+            host=identity.host, process="1.2/3", hostname=identity.hostname
+        )
+        self.network.start(root, child)
+        self.network.settle()
+        name = f"mem:{CHILD:#x}"
+        self.assertIsNone(root._parts.rings.accept(parse_address(MEMORY), name))
+        self.assertEqual(self.diaries[root].errors(), ["UNKNOWN_ENDPOINT"])
+        self.assertEqual(root.endpoints[BusId(CHILD)].rings, [])
 
     def test_a_copied_identity(self) -> None:
         """
@@ -203,6 +220,37 @@ class MemoryRingTests(BusTests):
         self.assertEqual(rings(child, ROOT), [])
         self.assertEqual(used(child, ROOT), "ipv4")
         self.assertEqual(self.diaries[impostor].errors()[:1], ["UNKNOWN_ENDPOINT"])
+        self.assertEqual(self.diaries[child].errors(), ["BUS_ID_MISMATCH"])
+        self.assertEqual(self.diaries[child].of("on_channel_changed"), [])
+
+    def test_what_does_not_belong_on_a_ring(self) -> None:
+        """
+        A registration or a goodbye on a ring, and anything on one that was not attached, ends that
+        ring and is named; the stream stays, and data takes it.
+        """
+        words = (
+            RegisterResponse(source=CHILD, status=Status.OK),
+            Goodbye(source=CHILD),
+        )
+        root, child = self.pair()
+        root.receiver = Keeper()
+        endpoint = root.endpoints[BusId(CHILD)]
+        for number, word in enumerate(words, start=1):
+            [ring] = rings(child, ROOT)
+            assert ring.channel is not None
+            ring.channel.send([codec.encode(word)])
+            self.network.settle()
+            self.assertEqual(self.diaries[root].errors(), ["OUT_OF_TURN"] * number, word)
+            self.assertEqual(used(child, ROOT), "ipv4")
+            self.network.settle(limits.REFUSED_SECONDS + 5)
+            self.assertEqual(used(child, ROOT), "mem")
+        child.send(ROOT, b"goes on")
+        self.network.settle()
+        self.assertEqual(root.receiver.payloads, [b"goes on"])
+        self.assertIs(root.endpoints[BusId(CHILD)], endpoint)
+        unattached = root._parts.rings.make(endpoint, parse_address(MEMORY), Direction.WRITING)
+        unattached.frames_received([codec.encode(word)])
+        self.assertEqual(self.diaries[root].errors()[len(words) :], ["OUT_OF_TURN"])
 
     def test_many_that_are_not_used(self) -> None:
         """Of more rings that could not be used than are remembered, the last ones are."""

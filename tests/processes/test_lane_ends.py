@@ -141,6 +141,46 @@ class EndTests(LaneCase):
         self.assertEqual(self.received(root), [b"later"])
         self.assertEqual(ended, {Status.UNCERTAIN: 10})
 
+    async def test_a_stream_that_comes_after_the_end_of_a_lane(self) -> None:
+        """
+        What stands in a lane that its writer has given up is not read behind what was sent over a
+        stream that was dialed only afterwards: that tells the lane's end as well. Once the reader
+        has offered another lane it has let go the first one, and nobody speaks of that any more.
+        """
+        root, child = await self.pair()
+        ended = uncertain(child)
+        [read] = lanes_of(root)
+        [written] = lanes_of(child)
+        read.channel.pause_reading()
+        for number in range(10):
+            child.send(ROOT, b"%d" % number)
+        await self.until(lambda: read.channel.unread_bytes)
+        control = read.stream.channel
+        assert control is not None
+        self.assertIs(read.stream, root.endpoints[CHILD].control)
+        control.pause_reading()
+        [stream] = child.endpoints[BusId(ROOT)].data
+        stream.abort(Status.LINK_LOST, "broken")
+        assert written.ring is not None
+        written.ring.abort(Status.LINK_LOST, "enough")
+        child.send(ROOT, b"later")
+        await self.until(lambda: self.received(root))
+        read.channel.resume_reading()
+        await self.pause(0.05)
+        control.resume_reading()
+        await self.until(lambda: not list(lanes_of(root)))
+        self.assertEqual(self.received(root), [b"later"])
+        self.assertEqual(ended, {Status.UNCERTAIN: 10})
+        self.offer(root)
+        await self.until(lambda: self.used(child) == "shm")
+        words: list[object] = []
+        root._parts.registrar.readers[MessageType.LANE_RETIRE] = lambda *read: words.append(read)
+        [stream] = child.endpoints[BusId(ROOT)].data
+        stream.abort(Status.LINK_LOST, "broken")
+        await self.until(lambda: [*child.endpoints[BusId(ROOT)].data, stream][0] is not stream)
+        self.assertIs((await child.deliver(ROOT, b"last")).status, Status.OK)
+        self.assertEqual(words, [])
+
     async def test_what_was_committed_is_read(self) -> None:
         """What stands in a lane when its stream breaks is delivered before the lane is freed."""
         root, child = await self.pair()

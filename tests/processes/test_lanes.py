@@ -193,6 +193,42 @@ class LaneTests(LaneCase):
             self.assertGreater(row["moved_bytes"], len(FRAME))
             self.assertIn(f"pid={os.getpid()}", row["owner"])
 
+    async def shown(self, node: Node) -> dict[str, Any]:
+        """Give what a node tells of its only lane."""
+        [line] = await node.command(node.bus_id, b"atbus.shm")
+        [row] = json.loads(line)
+        return dict(row)
+
+    async def test_depths_are_shown(self) -> None:
+        """
+        Both ends tell how much of a lane is not read yet, the writer how much waits for room in it
+        as well; and whether it is only offered, in use, or about to be given back.
+        """
+        root, child = await self.pair(offered=False, shm_lane_bytes=131_072)
+        self.offer(root)
+        self.assertEqual((await self.shown(root))["state"], "offered")
+        await self.until(lambda: self.used(child) == "shm")
+        [read], [written] = lanes_of(root), lanes_of(child)
+        read.channel.pause_reading()
+        for number in range(400):
+            child.send(ROOT, b"%03d" % number + FRAME)
+        await self.until(lambda: written.channel.queued_bytes)
+        reads, writes = await self.shown(root), await self.shown(child)
+        self.assertEqual(reads["unread_bytes"], writes["unread_bytes"])
+        self.assertGreater(reads["unread_bytes"], 131_072 // 2)
+        self.assertEqual(reads["queued_bytes"], 0)
+        self.assertGreater(writes["queued_bytes"], 200 * len(FRAME))
+        self.assertEqual(reads["lane"], writes["lane"])
+        self.assertEqual([row["state"] for row in (reads, writes)], ["attached"] * 2)
+        self.assertTrue(all(row["address"].startswith("shm://auto-") for row in (reads, writes)))
+        self.assertTrue(all(0 <= row["age_seconds"] < self.timeout for row in (reads, writes)))
+        read.channel.resume_reading()
+        await self.until(lambda: len(self.received(root)) == 400)
+        self.assertEqual((await self.shown(root))["unread_bytes"], 0)
+        read.retiring = True
+        self.assertEqual((await self.shown(root))["state"], "retiring")
+        read.retiring = False
+
     async def test_a_stop_loses_nothing(self) -> None:
         """What was sent before a stop arrives, whoever stops, and no memory is left."""
         root, child = await self.pair()

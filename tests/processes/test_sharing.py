@@ -7,6 +7,7 @@ import os
 import platform
 from typing import Any
 
+from atbus.channels.lane import CHECKED_WHOLE
 from atbus.errors import Status
 from atbus.node.node import Node
 from tests.node.bus import CHILD, ROOT, Keeper
@@ -66,7 +67,10 @@ class SharingTests(LaneCase):
         await self.works_without("shm://auto", "not permitted")
 
     async def test_asked_for_all_the_same(self) -> None:
-        """With ``shm.weak_memory`` there is nothing to say, and lanes are offered."""
+        """
+        With ``shm.weak_memory`` there is nothing to say, and lanes are offered, of which each frame
+        is checked whole.
+        """
         self.patch(platform, "machine", lambda: "aarch64")
         path = f"unix://{self.directory}/root.sock"
         options: dict[str, Any] = {"shm_weak_memory": True}
@@ -77,6 +81,9 @@ class SharingTests(LaneCase):
         await self.until(lambda: self.used(child) == "shm")
         self.assertEqual((await self.state_of(root), await self.state_of(child)), ("on", "off"))
         self.assertEqual(self.diaries[root].of("on_error"), [])
+        for node in (root, child):
+            [lane] = lanes_of(node)
+            self.assertEqual(lane.channel._lane._checked, CHECKED_WHOLE)
 
     async def test_no_unix_socket(self) -> None:
         """
@@ -102,4 +109,5 @@ class SharingTests(LaneCase):
         self.assertIn("listen on unix:// as well", detail)
         self.assertIn("listen on unix:// as well", await self.state_of(root))
         await root.disconnect(CHILD)
-        await self.until(lambda: CHILD not in root.endpoints)
+        # It comes back, maybe at once.
+        await self.until(lambda: self.diaries[root].of("on_endpoint_removed"))
