@@ -85,6 +85,16 @@ SIBLINGS_SECONDS: Final = 10.0
 #: A gateway of which nothing was heard for so long is not told of: three questions without answer.
 SIBLINGS_FORGOTTEN_SECONDS: Final = 32.0
 
+#: Between two looks at who stands there, while others come and go: each costs what they are many.
+SIBLINGS_LOOK_SECONDS: Final = 0.25
+
+#: One that does not stand there any more is told of for so long: its node may just get another
+#: upstream.
+SIBLING_MISSED_SECONDS: Final = 2.0
+
+#: One that stands there and is not known is asked for so soon: others may come with it.
+SIBLING_STRANGE_SECONDS: Final = 0.5
+
 #: A line between leafs: INFO names the whole cluster.
 LEAF_LINE_BYTES: Final = 65_536
 

@@ -4,12 +4,16 @@ The other gateways of the bus, for ``connect_urls``: where clients could go inst
 Each gateway asks all others every now and then, and says in its question where it can be reached
 itself; who is asked answers likewise. So a new one is known to all at once, and one that has not
 answered several times is forgotten; one that leaves in good order says so.
+
+Each also *stands* there: it has a subscription that nobody publishes to, with its name. Of one that
+is killed or cut off all hear, as of any interest, that nobody wants that any more, and forget it as
+soon as it has not come back in a moment; one that stands there and is not known is asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from atbus.node.subscription import Subscription
 
 SUBJECT: Final = f"{OWN_SUBJECTS}.nats.gateways"
+_STANDING: Final = f"{SUBJECT}."
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +96,13 @@ class Siblings:
         self._changed = changed
         self._others: dict[str, tuple[Place, float]] = {}
         self._subscription: Subscription | None = None
+        self._standing: Subscription | None = None
+        # Those who stand there, as we know since we looked last; since when do not any more who
+        # did, and when these are forgotten.
+        self._stand: frozenset[str] = frozenset()
+        self._missing: dict[str, float] = {}
+        self._missed: IDelayedCall | None = None
+        self._looking: IDelayedCall | None = None
         self._next: IDelayedCall | None = None
         self._asking: Deferred[Any] | None = None
         # Who has said since we asked that it is gone: what it may have answered before is over.
@@ -114,6 +126,8 @@ class Siblings:
             # The node's rights do not allow it: clients are not told where else they could go.
             self._log.warn("other gateways stay unknown: {refused}", refused=str(refused))
             return
+        self._node.beyond.watchers.append(self._look_soon)
+        self._stand_there()
         self._ask()
 
     def move(self, own: Place) -> None:
@@ -124,6 +138,7 @@ class Siblings:
         """
         if self.own is not None and own != self.own:
             self.own = own
+            self._stand_there()
             self._tell(own)
 
     def stop(self) -> None:
@@ -133,17 +148,79 @@ class Siblings:
         self.leave()
         self._subscription.unsubscribe()
         self._subscription = None
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        self._node.beyond.watchers.remove(self._look_soon)
+        for timer in (self._next, self._missed, self._looking):
+            if timer is not None and timer.active():
+                timer.cancel()
         if self._asking is not None:
             self._asking.cancel()
         self._others.clear()
+        self._missing.clear()
 
     def leave(self) -> None:
         """Say that nobody should come to us any more."""
         assert self.own is not None
         self.own = attrs.evolve(self.own, urls=(), websocket_urls=())
+        self._stand_there()
         self._tell(self.own)
+
+    def _stand_there(self) -> None:
+        """Stand where the others look as long as we can be reached."""
+        assert self.own is not None
+        if self.own.is_somewhere and self._standing is None:
+            try:
+                self._standing = self._node.subscribe(
+                    f"{_STANDING}{self.own.server_id}", lambda _: None
+                )
+            except Undeliverable:
+                # Not allowed either; the others go by what we answer.
+                return
+        elif not self.own.is_somewhere and self._standing is not None:
+            self._standing.unsubscribe()
+            self._standing = None
+
+    def _look_soon(self) -> None:
+        """Look who stands there: somebody wants other things than before."""
+        if self._looking is None:
+            self._looking = self._timers.callLater(bounds.SIBLINGS_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        before, self._stand = self._stand, self._standing_now()
+        for name in before - self._stand:
+            self._missing[name] = self._timers.seconds()
+        for name in self._stand - before:
+            self._missing.pop(name, None)
+        if self._missing and self._missed is None:
+            self._missed = self._timers.callLater(bounds.SIBLING_MISSED_SECONDS, self._miss)
+        if any(self._is_strange(name) for name in self._stand - before):
+            self._ask_soon()
+
+    def _standing_now(self) -> frozenset[str]:
+        found = self._node.beyond.wanted_under(_STANDING)
+        return frozenset(subject[len(_STANDING) :] for subject in found)
+
+    def _is_strange(self, name: str) -> bool:
+        return self.own is not None and name != self.own.server_id and name not in self._others
+
+    def _miss(self) -> None:
+        """Forget those who stood there, and have not come back for long enough."""
+        self._missed = None
+        until = self._timers.seconds() - bounds.SIBLING_MISSED_SECONDS
+        gone = [name for name, since in self._missing.items() if since <= until]
+        for name in gone:
+            del self._missing[name]
+        if self._missing:
+            wait = min(self._missing.values()) - until
+            self._missed = self._timers.callLater(wait, self._miss)
+        self._forget(gone)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        known = [name for name in names if name in self._others]
+        for name in known:
+            del self._others[name]
+        if known:
+            self._changed()
 
     def _tell(self, own: Place) -> None:
         try:
@@ -171,6 +248,11 @@ class Siblings:
             asking.addErrback(lambda failure: failure.trap(AtbusError))
             asking.addBoth(self._asked_all)
 
+    def _ask_soon(self) -> None:
+        assert self._next is not None
+        if self._next.getTime() > self._timers.seconds() + bounds.SIBLING_STRANGE_SECONDS:
+            self._next.reset(bounds.SIBLING_STRANGE_SECONDS)
+
     def _answered(self, answers: list[Publication]) -> None:
         for place in map(_read, answers):
             if place is not None and place.server_id not in self._gone:
@@ -180,11 +262,7 @@ class Siblings:
         self._asking = None
         self._gone.clear()
         until = self._timers.seconds() - bounds.SIBLINGS_FORGOTTEN_SECONDS
-        gone = [name for name, (_, heard_at) in self._others.items() if heard_at < until]
-        for name in gone:
-            del self._others[name]
-        if gone:
-            self._changed()
+        self._forget(name for name, (_, heard_at) in self._others.items() if heard_at < until)
 
     def _note(self, place: Place) -> None:
         """Note who is gone, while answers are collected that may be older than that."""

@@ -155,6 +155,29 @@ class SubjectIndex(Generic[T]):
             self._remembered[subject] = found
         return found
 
+    def under(self, beginning: tuple[str, ...]) -> Iterator[T]:
+        """
+        Give everything under the patterns that begin with some tokens; wildcards are only letters.
+
+        :param beginning: The tokens; none for all patterns.
+        :returns: Each value as often as it is there, those of one pattern together.
+        """
+        level, position, end = self._top, 0, len(beginning)
+        while position < end:
+            following = level.below.get(beginning[position]) if level.below else None
+            if following is None:
+                return
+            tokens = following.tokens[: end - position]
+            if beginning[position : position + len(tokens)] != tokens:
+                return
+            position += len(tokens)
+            level = following
+        waiting = [level]
+        while waiting:
+            level = waiting.pop()
+            yield from level.values
+            waiting += (level.below or {}).values()
+
     def _walk(self, subject: tuple[str, ...]) -> Iterator[T]:
         places = [(self._top, 0)]
         for token in subject:

@@ -145,7 +145,8 @@ class Interests:
 
     def wanted_under(self, prefix: str) -> list[str]:
         """List the patterns that begin so and that anybody wants, in no queue group."""
-        plain = (wanted.pattern for wanted in self._sums if not wanted.queue)
+        found = (each.wanted for each in self._index.under(tuple(prefix.split(".")[:-1])))
+        plain = dict.fromkeys(each.pattern for each in found if not each.queue)
         return [pattern for pattern in plain if pattern.startswith(prefix)]
 
     def wanted_beside(self, bus_id: int, prefix: str) -> list[str]:

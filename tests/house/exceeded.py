@@ -185,7 +185,9 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "READ_BYTES_MOST": "nats.test_pace.PaceTests.test_payloads",
         "STALL_SECONDS": "nats.test_gateway.SlowTests.test_publishers_are_slowed_down",
         "SIBLINGS_SECONDS": "nats.test_bus.SiblingTests.test_a_new_one_is_told_to_clients",
-        "SIBLINGS_FORGOTTEN_SECONDS": "nats.test_bus.SiblingTests.test_one_that_dies_is_forgotten",
+        "SIBLINGS_FORGOTTEN_SECONDS": (
+            "nats.test_bus.SiblingTests.test_one_that_stands_nowhere_is_forgotten"
+        ),
         "LEAF_LASTING_SECONDS": (
             "nats.test_leafs_of_one_hub.CutTests.test_a_loop_that_stays"
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atbus.errors import Status, Undeliverable
 from atbus.nats import bounds
 from atbus.nats.monitor import Monitor
 from atbus.nats.siblings import SUBJECT, Place
@@ -219,20 +220,77 @@ class SiblingTests(HarborTests):
         self.network.settle(1.0)
         self.assertEqual(self.urls(here), [])
         self.assertEqual(self.urls(there), ["127.0.0.1:4222"])
+        standing = self.root_gateway.node.beyond.wanted_under(f"{SUBJECT}.")
+        self.assertEqual(standing, [f"{SUBJECT}.{self.root_gateway.identity.server_id}"])
 
-    def test_one_that_dies_is_forgotten(self) -> None:
-        """A gateway of which nothing is heard any more is not told of to clients for long."""
+    def both(self) -> Caller:
+        """Let the two gateways know of each other, and a client of the root hear of that."""
         self.network.start(self.child_gateway.node)
         self.network.settle(15.0)
         caller = self.caller(self.root_gateway)
         caller.says(INFORMED + b"PING\r\n")
         caller.hears()
+        return caller
+
+    def test_one_that_dies_is_forgotten(self) -> None:
+        """A gateway that is killed is told of no longer than it may take to come back."""
+        caller = self.both()
         self.kill(self.child_gateway.node)
         del self.gateways[self.child_gateway.node]
-        for _ in range(12):
+        noticed = bounds.SIBLINGS_LOOK_SECONDS + bounds.SIBLING_MISSED_SECONDS
+        self.network.settle(noticed - 0.1)
+        self.assertEqual(len(self.root_gateway.siblings.others), 1)
+        self.network.settle(0.2)
+        self.assertEqual(self.urls(caller), [])
+
+    def test_one_that_stands_nowhere_is_forgotten(self) -> None:
+        """Of one that does not stand where others look all goes by its answers."""
+        standing = self.child_gateway.node.subscribe
+
+        def refuses(subject: str, *rest: Any, **options: Any) -> Any:
+            if subject.startswith(f"{SUBJECT}."):
+                raise Undeliverable(Status.NO_RIGHT, 0)
+            return standing(subject, *rest, **options)
+
+        self.patch(self.child_gateway.node, "subscribe", refuses)
+        caller = self.both()
+        self.kill(self.child_gateway.node)
+        del self.gateways[self.child_gateway.node]
+        self.network.settle(10.0)
+        self.assertEqual(len(self.root_gateway.siblings.others), 1)
+        for _ in range(10):
             self.network.settle(5.0)
             caller.says(b"PONG\r\n")
         self.assertEqual(self.urls(caller), [])
+
+    def test_one_that_is_back_at_once_is_not_forgotten(self) -> None:
+        """Clients hear nothing of a gateway whose node gets another way to the bus."""
+        # Here a dial is given up after some seconds.
+        self.patch(bounds, "SIBLING_MISSED_SECONDS", 20.0)
+        caller = self.both()
+        root, child = self.root_gateway.node, self.child_gateway.node
+        self.network.cut(root, child)
+        self.until(lambda: child.state != "running")
+        self.network.split(root, child)
+        self.network.settle(2 * bounds.SIBLINGS_LOOK_SECONDS)
+        self.network.heal(root, child)
+        self.until(lambda: child.state == "running", bounds.SIBLING_MISSED_SECONDS - 1)
+        self.network.settle(bounds.SIBLING_MISSED_SECONDS)
+        self.assertNotIn(b"INFO", caller.hears())
+
+    def test_one_that_was_cut_off_is_known_at_once(self) -> None:
+        """A gateway behind a cut is not told of; when that is over, it is within a moment."""
+        caller = self.both()
+        root, child = self.root_gateway.node, self.child_gateway.node
+        self.network.split(root, child)
+        self.until(lambda: not self.root_gateway.siblings.others)
+        self.network.heal(root, child)
+        self.until(lambda: child.state == "running")
+        before = self.network.clock.seconds()
+        self.until(lambda: bool(self.root_gateway.siblings.others))
+        took_seconds = self.network.clock.seconds() - before
+        self.assertLess(took_seconds, 2 * bounds.SIBLING_STRANGE_SECONDS + QUIET_SECONDS)
+        self.assertEqual(len(self.urls(caller)), 2)
 
     def test_no_more_than_so_many_are_known(self) -> None:
         """Whoever tells of gateways without end is not believed; those that are known stay so."""

@@ -159,3 +159,26 @@ class MatchTests(SynchronousTestCase):
                 self.assertTrue(level.tokens)
                 self.assertTrue(level.values or (level.below and len(level.below) > 1))
         self.assertEqual(len(index), len(model))
+
+
+class UnderTests(SynchronousTestCase):
+    @given(CHANGES, st.lists(TOKEN | st.just(">"), max_size=4).map(tuple))
+    def test_agrees_with_looking_at_each_pattern(
+        self, changes: list[tuple[bool, tuple[str, ...], int]], beginning: tuple[str, ...]
+    ) -> None:
+        """What is under a beginning is under a pattern that has these tokens first, as they are."""
+        index: SubjectIndex[int] = SubjectIndex()
+        known: set[tuple[tuple[str, ...], int]] = set()
+        for adds, pattern, value in changes:
+            (index.add if adds else index.remove)(pattern, value)
+            (known.add if adds else known.discard)((pattern, value))
+        wanted = [value for pattern, value in known if pattern[: len(beginning)] == beginning]
+        self.assertEqual(sorted(index.under(beginning)), sorted(wanted))
+
+    def test_what_is_elsewhere_costs_nothing(self) -> None:
+        """Nobody looks at patterns that begin otherwise, however many they are."""
+        index = index_of("a.b.c", "a.b.*", "a.c", *(f"b.{number}" for number in range(1000)))
+        index._top.below["b"].values = None  # type: ignore[index]
+        self.assertEqual(sorted(index.under(("a", "b"))), ["a.b.*", "a.b.c"])
+        with self.assertRaises(TypeError):
+            list(index.under(()))
