@@ -255,6 +255,18 @@ class SecondTests(RouteCase):
         self.assertFalse(second.is_unread)
         self.assertEqual(self.members(gateway), {"A"})
 
+    def test_what_was_asked_of_one_that_ends(self) -> None:
+        """Who is not there any more is waited for no longer, whatever it was asked."""
+        gateway = self.open()
+        server = self.joins(gateway, "A")
+        assert gateway.routes is not None
+        link = gateway.routes.members["A"]
+        known = link.known()
+        self.network.settle(1.0)
+        self.assertNoResult(known)
+        server.hangs_up()
+        self.successResultOf(known)
+
     def test_the_one_that_a_server_has_dialed_ends(self) -> None:
         """A server of the configuration is not dialed while it has dialed us, and is after that."""
         gateway = self.open()
