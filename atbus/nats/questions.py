@@ -95,7 +95,7 @@ def _misread(
     kind: str, name: str, reader: str, text: str, why: str = "invalid syntax"
 ) -> BadArgument:
     """Make a fault with the words of Go, in which nats-server reads."""
-    read = f"strconv.{reader}: parsing {quoted(text.encode())}: {why}"
+    read = f"strconv.{reader}: parsing {quoted(text.encode(errors='surrogateescape'))}: {why}"
     return BadArgument(f"Error decoding {kind} for '{name}': {read}")
 
 

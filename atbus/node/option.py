@@ -259,7 +259,8 @@ _LIMITS: Final = {
     ),
     "pending_handshakes": count(
         "Connections that have not registered yet, to all network addresses of the node, and as "
-        "many to its unix sockets; beyond it the oldest that has said nothing goes.",
+        "many to its unix sockets; beyond it the oldest that has said nothing goes, and who has "
+        "come to a unix socket waits.",
         "limits.pending_handshakes",
         most=65_536,
     ),
