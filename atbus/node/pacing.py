@@ -4,7 +4,8 @@ Looking at every link now and then: does its other side take what it is sent?
 What is not acknowledged is kept, so there is a bound for that of all links together. As long as
 little is, each link has its whole window; then as much as is left for all others, so that many that
 are slow share it, and none is ended for being slow. Answers go past a window and have a budget of
-their own (`atbus.node.owed`). While much of either is used, who acknowledges nothing is cut off.
+their own (`atbus.node.owed`). While much of either is used, who acknowledges nothing and has more
+than an equal part of that is cut off: who has less would not be missed, and may just not be heard.
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ class _Debts:
 
     :param links: All links.
     :param debtors: Who may be cut off, and how many frames each has not acknowledged.
-    :param frames: How many frames are not acknowledged in all.
+    :param frames: How many frames are not acknowledged in all, and
+    :param owing: on how many links.
     """
 
     links: list[Link] = attrs.field(factory=list)
     debtors: dict[Connection, int] = attrs.field(factory=dict)
     frames: int = 0
+    owing: int = 0
 
 
 class Pacing:
@@ -86,6 +89,7 @@ class Pacing:
             verdict = link.pace.look(sight, self._seconds)
             debts.links.append(link)
             debts.frames += sight.open_frames
+            debts.owing += sight.open_frames > 0
             if link.pace.silent or sight.open_frames > limits.UNACKNOWLEDGED_FRAMES_MAX:
                 debts.debtors[connection] = sight.open_frames
             if verdict is Verdict.SLOW:
@@ -95,9 +99,9 @@ class Pacing:
                 self._cut(connection)
         self._share(debts)
         if debts.frames > bounds.UNACKNOWLEDGED_ALL_MAX // 2:
-            self._cut_debtors(debts.debtors, debts.frames)
+            self._cut_debtors(debts)
         if self._context.owed.used_bytes > bounds.OWED_BYTES_MAX // _LITTLE_PART:
-            self._cut_silent(debts.debtors)
+            self._cut_silent(debts)
 
     def _share(self, debts: _Debts) -> None:
         """Let each link have as many frames on their way as are left for the others."""
@@ -110,22 +114,25 @@ class Pacing:
                 link.narrow(window)
         self._window = window
 
-    def _cut_silent(self, debtors: Collection[Connection]) -> None:
+    def _cut_silent(self, debts: _Debts) -> None:
         """End links on which answers are not acknowledged, those that owe most first."""
-        owing = {each: each.link.owed.held_bytes for each in debtors if each.link is not None}
-        for connection, held_bytes in sorted(owing.items(), key=lambda each: -each[1]):
-            if self._context.owed.used_bytes <= bounds.OWED_BYTES_MAX // _LITTLE_PART:
+        most = bounds.OWED_BYTES_MAX // _LITTLE_PART
+        owing = sum(link.owed.held_bytes > 0 for link in debts.links)
+        held = {each: each.link.owed.held_bytes for each in debts.debtors if each.link is not None}
+        for connection, held_bytes in sorted(held.items(), key=lambda each: -each[1]):
+            if self._context.owed.used_bytes <= most or held_bytes * owing <= most:
                 break
             self._cut(connection, f"{held_bytes} bytes of answers are not acknowledged")
 
-    def _cut_debtors(self, debtors: dict[Connection, int], total: int) -> None:
+    def _cut_debtors(self, debts: _Debts) -> None:
         """
         End links until all owe together half of what they may, those that owe most first.
 
         Who acknowledges something now and then and keeps to his window is slow, and stays.
         """
-        for connection, count in sorted(debtors.items(), key=lambda each: -each[1]):
-            if total <= bounds.UNACKNOWLEDGED_ALL_MAX // 2:
+        most, total = bounds.UNACKNOWLEDGED_ALL_MAX // 2, debts.frames
+        for connection, count in sorted(debts.debtors.items(), key=lambda each: -each[1]):
+            if total <= most or count * debts.owing <= most:
                 break
             total -= count
             self._cut(connection, f"{count} frames are not acknowledged")

@@ -235,3 +235,18 @@ class OwedTests(MailTests):
             self.assertLess(link.owed.held_bytes, 4_000 + 3_000)
         self.assertGreater(root.statistics.refused[Status.SOURCE_REFUSED], 20)
         self.assertGreater(root.statistics.responses_dropped, 0)
+
+    def test_who_owes_next_to_nothing_stays(self) -> None:
+        """
+        While others owe much, who has not acknowledged what is no answer is named and not cut off:
+        it would be no help, and a node that is busy reads words late.
+        """
+        root, _, silent = self.started()
+        others = Owed(root._parts.context.owed)
+        while root._parts.context.owed.used_bytes < bounds.OWED_BYTES_MAX // 4:
+            others.keep(frame())
+        root.send(silent.bus_id, b"x")
+        self.network.settle(limits.SLOW_SECONDS + 4)
+        named = self.diaries[root].of("on_slow_endpoint")
+        self.assertEqual([endpoint.bus_id for endpoint, _ in named], [silent.bus_id])
+        self.assertEqual(self.diaries[root].of("on_close_connection"), [])

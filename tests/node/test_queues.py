@@ -170,11 +170,29 @@ class StuckTests(FlowCase):
         self.network.settle(0.1)
         self.assertEqual(len(self.mail[good].letters), 20)
 
+    def test_who_owes_little_stays(self) -> None:
+        """While one who reads now and then owes nearly all, who owes one frame is only named."""
+        self.patch(bounds, "UNACKNOWLEDGED_ALL_MAX", 40)
+        hub, busy, silent = self.with_debtor()
+        self.network.freeze(self.leaves[silent])
+        hub.send(silent, b"x")
+        for _ in range(round(limits.SLOW_SECONDS + 4)):
+            for _ in range(30):
+                self.offer(hub, busy, b"x")
+                self.network.settle(1 / 30)
+            self.network.thaw(self.leaves[busy])
+            self.network.settle(0.01)
+            self.network.freeze(self.leaves[busy])
+        named = self.diaries[hub].of("on_slow_endpoint")
+        self.assertIn(silent, [endpoint.bus_id for endpoint, _ in named])
+        self.assertEqual(self.diaries[hub].of("on_close_connection"), [])
+
     def with_debtor(self) -> tuple[Node, int, int]:
         """Start a node and two below it, one of which acknowledges nothing."""
         hub = self.root()
         self.network.start(hub)
         owing, good = (self.leaf(ROOT + 1 + number) for number in range(2))
+        self.leaves = {each.bus_id: each for each in (owing, good)}
         self.network.freeze(owing)
         return hub, owing.bus_id, good.bus_id
 
