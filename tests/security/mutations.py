@@ -456,10 +456,9 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "canaries_of_clients", "nats/session.py",
-        "        if not isinstance(user, User) or options.account or options.new_account:\n",
-        "        if not isinstance(user, User) or options.account or "
-        "options.new_account:\n"
-        "            effects.append(Write(operation.options))\n",
+        "        verdict = self._judge(options)\n",
+        "        verdict = self._judge(options)\n"
+        "        effects.append(Write(operation.options))\n",
     ),
     Mutation(
         "canaries_in_files", "node/toml.py",
