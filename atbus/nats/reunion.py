@@ -74,6 +74,7 @@ class Reunion:
         self._end: _End | None = None
         # The side that stays: what it does now, and whom it has asked since that is there.
         self._joining: Deferred[None] | None = None
+        self._asking: dict[str, Deferred[Publication]] = {}
         self._tried: set[int] = set()
         # The ends that let everything cross, though the other one is still there.
         self._opened: set[str] = set()
@@ -286,10 +287,12 @@ class Reunion:
         """See whether there is another one on the other side of a link that is shut."""
         self._note()
         link = self._link
-        others = {
-            int(each[len(self._prefix) :], 16)
-            for each in self._node.beyond.wanted_under(self._prefix)
-        } - {self._own}
+        wanted = self._node.beyond.wanted_under(self._prefix)
+        for subject in self._asking.keys() - wanted:
+            # What its half wanted by the server is forgotten a moment later than it is.
+            asked = self._asking[subject]
+            self._timers.callLater(bounds.HANDOVER_GRACE_SECONDS, self._miss, subject, asked)
+        others = {int(each[len(self._prefix) :], 16) for each in wanted} - {self._own}
         self._tried &= others
         if link is None or not link.takes_part or not link.is_free or self._joining is not None:
             return
@@ -311,9 +314,27 @@ class Reunion:
         joining.addBoth(is_over)
         joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
+    def _miss(self, subject: str, asked: Deferred[Publication]) -> None:
+        """Wait no longer for the answer of one that is gone."""
+        if self._asking.get(subject) is asked:
+            del self._asking[subject]
+            asked.cancel()
+
     async def _ask(self, subject: str, words: bytes) -> bytes:
         seconds = bounds.JOINING_SECONDS
-        answer = (await self._node.request_subject(subject, words, timeout=seconds)).payload
+        asked = self._node.request_subject(subject, words, timeout=seconds)
+        # Behind the last question it may be gone before its answer is here.
+        is_to_stay = subject.startswith(self._prefix) and not words.startswith(BACK)
+        if is_to_stay:
+            self._asking[subject] = asked
+        try:
+            answer = (await asked).payload
+        except CancelledError:
+            if not is_to_stay or subject in self._asking:
+                raise
+            raise ValueError("it is gone") from None
+        finally:
+            self._asking.pop(subject, None)
         if answer == NO:
             raise ValueError("it was refused")
         return answer

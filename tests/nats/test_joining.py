@@ -353,7 +353,7 @@ class FaultTests(JoinCase):
 
     def goes(self, who: int, other: int) -> None:
         """Let a gateway go at different moments; the last one that is left serves."""
-        for after in (0.01, 0.05, 0.08, 0.1, 0.11, 0.13):
+        for after in (0.01, 0.02, 0.03, 0.05, 0.065, 0.08, 0.09, 0.1, 0.11, 0.13):
             self.cut()
             self.join()
             self.say_until(partial(self.is_past, self.network.clock.seconds() + after))
