@@ -127,6 +127,10 @@ HANDOVER_SECONDS: Final = 5.0
 #: whose end is not known yet, holds up a stop so long.
 HANDOVER_ASKED_SECONDS: Final = 2.0
 
+#: How long nobody serves when the one that did has died: longer than what it had passed on before
+#: takes to whoever serves then, where others are told at once that it is gone.
+SUCCESSION_SECONDS: Final = 0.05
+
 #: How long it may take until all other servers and leafs know of the marks, and what was matched
 #: before is written. Nothing is held up meanwhile.
 HANDOVER_GRACE_SECONDS: Final = 0.25

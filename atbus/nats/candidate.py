@@ -29,6 +29,8 @@ class Candidate:
 
     def __init__(self) -> None:
         self._next: IDelayedCall | None = None
+        # Whether it was another one's turn when we looked last.
+        self._was_others = False
         # Who waits for our end, and for how long we wait with it.
         self._awaiting: list[Deferred[None]] = []
         self._patience: list[IDelayedCall] = []
@@ -66,12 +68,20 @@ class Candidate:
             return
         succession = self._succession
         if not self._candidacy.is_ours:
+            self._was_others = True
             if not succession.gives_way():
                 self._give_way()
             return
         succession.stays()
+        self._was_others = self._was_others and not self._is_connected
         is_idle = not (self._is_connected or self._is_waiting or succession.is_asking)
-        if self._candidacy.may_begin and is_idle and not succession.asks():
+        if not self._candidacy.may_begin or not is_idle or succession.asks():
+            return
+        if self._was_others:
+            # It has died. What it has passed on may not be here yet, and would go back there.
+            self._was_others = False
+            self._next = self._timers.callLater(bounds.SUCCESSION_SECONDS, self.look)
+        else:
             self._dial()
 
     @property

@@ -48,6 +48,10 @@ class _End(NamedTuple):
     there: int
 
 
+class _Gone(ValueError):
+    """Who was asked is not there any more."""
+
+
 class Reunion:
     """
     The part of one gateway.
@@ -289,9 +293,7 @@ class Reunion:
         link = self._link
         wanted = self._node.beyond.wanted_under(self._prefix)
         for subject in self._asking.keys() - wanted:
-            # What its half wanted by the server is forgotten a moment later than it is.
-            asked = self._asking[subject]
-            self._timers.callLater(bounds.HANDOVER_GRACE_SECONDS, self._miss, subject, asked)
+            self._asking.pop(subject).cancel()
         others = {int(each[len(self._prefix) :], 16) for each in wanted} - {self._own}
         self._tried &= others
         if link is None or not link.takes_part or not link.is_free or self._joining is not None:
@@ -314,12 +316,6 @@ class Reunion:
         joining.addBoth(is_over)
         joining.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
-    def _miss(self, subject: str, asked: Deferred[Publication]) -> None:
-        """Wait no longer for the answer of one that is gone."""
-        if self._asking.get(subject) is asked:
-            del self._asking[subject]
-            asked.cancel()
-
     async def _ask(self, subject: str, words: bytes) -> bytes:
         seconds = bounds.JOINING_SECONDS
         asked = self._node.request_subject(subject, words, timeout=seconds)
@@ -332,7 +328,7 @@ class Reunion:
         except CancelledError:
             if not is_to_stay or subject in self._asking:
                 raise
-            raise ValueError("it is gone") from None
+            raise _Gone("it is gone") from None
         finally:
             self._asking.pop(subject, None)
         if answer == NO:
@@ -377,6 +373,10 @@ class Reunion:
             # Where nothing can be said the other one hears nothing for long, and hangs up as well.
             with suppress(AtbusError):
                 self._node.publish(subject, END)
+            if isinstance(fault, AtbusError | _Gone):
+                # What its half wants, the server's mark for loops among it, is forgotten later
+                # than that it is gone.
+                await link.pause(bounds.HANDOVER_GRACE_SECONDS)
             lost = staying.end()
             link.gave_up(lost)
             self._log.warn(

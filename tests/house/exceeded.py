@@ -185,6 +185,7 @@ _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
         "READ_BYTES_MOST": "nats.test_pace.PaceTests.test_payloads",
         "STALL_SECONDS": "nats.test_gateway.SlowTests.test_publishers_are_slowed_down",
         "SIBLINGS_SECONDS": "nats.test_bus.SiblingTests.test_a_new_one_is_told_to_clients",
+        "SUCCESSION_SECONDS": "nats.test_joining.FaultTests.test_one_that_stays_goes",
         "SIBLINGS_FORGOTTEN_SECONDS": (
             "nats.test_bus.SiblingTests.test_one_that_stands_nowhere_is_forgotten"
         ),

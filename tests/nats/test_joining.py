@@ -36,6 +36,13 @@ ABOVE = 0x10201
 _GRACE_SECONDS = 0.02
 
 
+#: Of a join, which takes less than 0.15 s here, and behind it.
+MOMENTS = (
+    *(0.01, 0.02, 0.03, 0.05, 0.065, 0.07, 0.08, 0.09),
+    *(0.1, 0.11, 0.13, 0.15, 0.1675, 0.185, 0.19, 0.2125),
+)
+
+
 class JoinCase(HarborTests):
     """A tree that is cut above a node with children: neither gateway is at an end of that link."""
 
@@ -353,7 +360,7 @@ class FaultTests(JoinCase):
 
     def goes(self, who: int, other: int) -> None:
         """Let a gateway go at different moments; the last one that is left serves."""
-        for after in (0.01, 0.02, 0.03, 0.05, 0.065, 0.08, 0.09, 0.1, 0.11, 0.13):
+        for after in MOMENTS:
             self.cut()
             self.join()
             self.say_until(partial(self.is_past, self.network.clock.seconds() + after))
