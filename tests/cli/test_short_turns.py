@@ -1,107 +1,22 @@
-"""The reactor of a process that is there for nodes."""
+"""The reactor of a process that is there for nodes: one turn."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
-from typing import Any
+from itertools import count
 
-from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.task import Clock
 from twisted.python import context, log
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from atbus.channels.turn_ends import TurnEnds, turn_ends_of
-from atbus.cli.short_turns import ShortTurns, shorten_turns
+from atbus.cli.short_turns import shorten_turns
+from tests.cli.turns import Late, Reader, TurnCase
 
 
-@implementer(IReadDescriptor)
-class Reader:
-    """
-    Something to read: one end of a pair of sockets, whose other end has spoken.
-
-    :param read: What becomes of it; gives why it has ended, if it has.
-    """
-
-    def __init__(self, reactor: Any, read: Callable[[], object]) -> None:
-        self._socket, self._other = socket.socketpair()
-        self._other.send(b"x")
-        self.read = read
-        self.lost: list[Failure] = []
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def logPrefix(self) -> str:
-        return "reader"
-
-    def doRead(self) -> Any:
-        self._socket.recv(1)
-        return self.read()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.lost.append(reason)
-
-    def hang_up(self) -> None:
-        self._other.close()
-
-    def close(self) -> None:
-        self._socket.close()
-        self._other.close()
-
-
-class Late:
-    """
-    Somebody who has put something off.
-
-    :param ends: Of the turns of a reactor.
-    """
-
-    def __init__(self, ends: TurnEnds) -> None:
-        self.calls: list[str] = []
-        self.then: Callable[[], object] = lambda: None
-        self._ends = ends
-        ends.deferring[self] = None
-
-    def look(self) -> None:
-        self.calls.append("look")
-
-    def do_now(self) -> None:
-        self.calls.append("now")
-        del self._ends.deferring[self]
-        self.then()
-
-
-class TurnTests(SynchronousTestCase):
+class TurnTests(TurnCase):
     """A turn of the reactor, in which several sockets have something to read."""
-
-    def reactor(self, kind: Callable[[], Any] = EPollReactor) -> Any:
-        reactor = kind()
-
-        def close() -> None:
-            for waker in reactor._internalReaders:
-                waker.connectionLost(Failure(CONNECTION_DONE))
-
-        self.addCleanup(close)
-        return reactor
-
-    def reader(self, reactor: Any, read: Callable[[], object]) -> Reader:
-        reader = Reader(reactor, read)
-        self.addCleanup(reader.close)
-        return reader
-
-    def shortened(self) -> Any:
-        reactor = self.reactor()
-        self.assertTrue(shorten_turns(reactor))
-        self.assertIsInstance(reactor, ShortTurns)
-        return reactor
 
     def test_everybody_reads_in_one_turn(self) -> None:
         """Who has something to read is asked to, in one turn, and no context is made for it."""
@@ -171,6 +86,8 @@ class TurnTests(SynchronousTestCase):
     def test_no_sleep_with_what_is_put_off(self) -> None:
         """What is put off is done before the process sleeps, and not while there is work."""
         reactor = self.shortened()
+        now = count(1)
+        reactor.seconds = lambda: float(next(now))
         late = Late(reactor.turn_ends)
         self.reader(reactor, lambda: None)
         reactor.iterate(60)
@@ -183,9 +100,25 @@ class TurnTests(SynchronousTestCase):
         reactor.iterate(60)
         self.assertEqual(late.calls, ["look"] * 3 + ["now"])
 
+    def test_short_turns_without_a_look(self) -> None:
+        """What is put off is not looked at in each turn of some microseconds, nor ever later."""
+        reactor = self.shortened()
+        late, now = Late(reactor.turn_ends), [0.0]
+        reactor.seconds = lambda: now[0]
+        looks = []
+        for now[0] in (5.0, 5.00001, 5.00009, 5.00011, 5.00012, 4.0, 4.00001, 4.0002):
+            reactor.callLater(0, lambda: None)
+            reactor.doIteration(0)
+            looks.append(len(late.calls))
+        # The clock was set back, by what may be an hour.
+        self.assertEqual(looks, [1, 1, 1, 2, 2, 3, 3, 4])
+        self.assertEqual(set(late.calls), {"look"})
+
     def test_put_off_before_sleep(self) -> None:
         """What is put off by what is done before the process would sleep does not wait either."""
         reactor = self.shortened()
+        now = count(1)
+        reactor.seconds = lambda: float(next(now))
         late, later = Late(reactor.turn_ends), Late(reactor.turn_ends)
         del reactor.turn_ends.deferring[later]
         late.then = lambda: reactor.turn_ends.deferring.setdefault(later)

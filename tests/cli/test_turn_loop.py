@@ -1,0 +1,289 @@
+"""The reactor of a process that is there for nodes: turn after turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.base import DelayedCall
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from tests.cli.turns import Late, TurnCase
+
+
+class Idle:
+    """
+    A poller that stops its reactor instead of waiting.
+
+    :param poller: Asks the kernel.
+    """
+
+    def __init__(self, reactor: Any, poller: Any) -> None:
+        self._reactor = reactor
+        self._poller = poller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._poller, name)
+
+    def poll(self, timeout: float, most: int) -> Any:
+        if timeout:
+            assert self._reactor.running, "one that has ended is not to wait"
+            self._reactor.stop()
+        return self._poller.poll(0, most)
+
+
+class Broken:
+    """A poller that fails."""
+
+    def poll(self, timeout: float, most: int) -> Any:
+        raise OSError("broken")
+
+
+class LoopTests(TurnCase):
+    """A reactor with short turns that runs, and what it calls."""
+
+    def setUp(self) -> None:
+        self.now = 100.0
+        self.seen: list[str] = []
+        self.loop = self.shortened()
+        self.loop.seconds = lambda: self.now
+
+    def see(self, what: str) -> None:
+        self.seen.append(what)
+
+    def said(self) -> list[str]:
+        """Give what is logged from now on."""
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        class Lines:
+            def __call__(self, event: LogEvent) -> None:
+                lines.append(formatEvent(event))
+
+        observer = Lines()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return lines
+
+    def run_loop(self, first: Callable[[], object]) -> None:
+        """
+        Run the reactor until nothing is to be called any more.
+
+        :param first: Called in its first turn.
+        """
+        self.loop._poller = Idle(self.loop, self.loop._poller)
+        self.loop.callWhenRunning(first)
+        self.loop.run(installSignalHandlers=False)
+
+    def test_order(self) -> None:
+        """What is due is called in the order of its time, or else in that of its asking."""
+
+        def ask() -> None:
+            self.loop.callLater(2, self.see, "third")
+            self.loop.callLater(1, self.see, "first")
+            self.loop.callLater(1, self.see, what="second")
+            self.now += 5
+            self.loop.callLater(0, self.see, "fourth")
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["first", "second", "third", "fourth"])
+
+    def test_one_that_is_older(self) -> None:
+        """What was asked for long ago is called before what is due since a moment."""
+        self.loop.callLater(5, self.see, "old")
+
+        def ask() -> None:
+            self.loop.callLater(3, self.see, "older")
+            self.now += 1
+            self.loop.callLater(0, later)
+
+        def later() -> None:
+            self.now += 9
+            self.loop.callLater(0, self.see, "new")
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["older", "old", "new"])
+
+    def test_later_turns(self) -> None:
+        """What is asked for by a call comes in the next turn, after what was to be read in this."""
+
+        def ask() -> None:
+            self.loop.callLater(0, again, 3)
+
+        def again(times: int) -> None:
+            self.see("called")
+            if times == 2:
+                self.reader(self.loop, lambda: self.see("read"))
+            if times:
+                self.loop.callLater(0, again, times - 1)
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["called", "called", "read", "called", "called"])
+
+    def test_second_thoughts(self) -> None:
+        """Who is called may cancel and put off what is due as well, and is told what still is."""
+
+        def ask() -> None:
+            self.loop.callLater(0, think)
+            calls.extend(self.loop.callLater(0, self.see, what) for what in ("1", "2", "3", "4"))
+            gone = self.loop.callLater(0, self.see, "0")
+            gone.cancel()
+
+        def think() -> None:
+            self.assertEqual(self.loop.getDelayedCalls(), calls)
+            calls[0].cancel()
+            calls[1].delay(7)
+            calls[2].reset(7)
+            self.assertEqual(self.loop.getDelayedCalls(), calls[1:])
+            self.loop.callLater(0, look)
+
+        def look() -> None:
+            self.assertEqual(self.seen, ["4"])
+            self.assertEqual(self.loop.getDelayedCalls(), calls[1:3])
+            self.assertEqual(self.loop._cancellations, 0)
+            self.now += 6
+            self.loop.callLater(0, wait)
+
+        def wait() -> None:
+            self.assertEqual(self.seen, ["4"])
+            self.now += 1
+
+        calls: list[Any] = []
+        self.run_loop(ask)
+        self.assertEqual(self.seen[0], "4")
+        self.assertEqual(sorted(self.seen), ["2", "3", "4"])
+
+    def test_one_that_fails(self) -> None:
+        """A call that raises is logged, with who has asked for it, and the others are made."""
+
+        def ask() -> None:
+            self.patch(DelayedCall, "debug", True)
+            self.loop.callLater(0, lambda: 1 / 0)
+            self.loop.callLater(0, self.see, "other")
+
+        said = self.said()
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["other"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        (line,) = [line for line in said if "failed" in line]
+        self.assertIn("test_one_that_fails", line)
+
+    def test_a_turn_that_fails(self) -> None:
+        """A turn that raises is logged, and the next one comes."""
+
+        def ask() -> None:
+            self.loop.callLater(0, setattr, self.loop, "_poller", Broken())
+            self.loop.callLater(0, self.loop.callLater, 0, go_on, self.loop._poller)
+
+        def go_on(poller: Idle) -> None:
+            self.see("next")
+            self.loop._poller = poller
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["next"])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_a_turn_in_a_turn(self) -> None:
+        """Who waits for a call by having turns made meanwhile, does not wait for ever."""
+
+        def ask() -> None:
+            self.loop.callLater(0, wait)
+            self.loop.callLater(0, self.see, "1")
+            self.loop.callLater(0, self.see, "2")
+
+        def wait() -> None:
+            self.loop.iterate(0)
+            self.see("waited")
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["1", "2", "waited"])
+
+    def test_threads(self) -> None:
+        """What a thread asks for is called as well while there are turns without end."""
+
+        def ask() -> None:
+            self.loop.callFromThread(self.see, "thread")
+            self.loop.callLater(0, again)
+
+        def again() -> None:
+            if not self.seen:
+                self.loop.callLater(0, again)
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["thread"])
+
+    def test_timers_beside_turns(self) -> None:
+        """A timer comes in time while there are turns without end, and cancelled ones go."""
+
+        def ask() -> None:
+            self.loop.callLater(0.5, self.see, "timer")
+            for _ in range(60):
+                self.loop.callLater(50, self.see, "never").cancel()
+            far.extend(self.loop.callLater(60, self.see, "never") for _ in range(70))
+            self.loop.callLater(0, again)
+
+        def again() -> None:
+            self.now += 0.1
+            if self.seen:
+                self.assertLess(self.now, 100.75)
+                self.loop.callLater(0, cancel)
+            else:
+                self.loop.callLater(0, again)
+
+        def cancel() -> None:
+            for call in far:
+                call.cancel()
+            self.loop.callLater(0, self.loop.callLater, 0, end)
+
+        def end() -> None:
+            self.assertEqual(self.loop._pendingTimedCalls, [])
+            self.see("end")
+
+        far: list[Any] = []
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["timer", "end"])
+
+    def test_ends_of_turns_without_end(self) -> None:
+        """What is asked for the end of one of many turns is done right then."""
+
+        def again(times: int) -> None:
+            self.see("turn")
+            if times == 2:
+                self.loop.turn_ends.calls.append(lambda: self.see("end"))
+            if times:
+                self.loop.callLater(0, again, times - 1)
+
+        self.run_loop(lambda: self.loop.callLater(0, again, 3))
+        self.assertEqual(self.seen, ["turn", "turn", "end", "turn", "turn"])
+
+    def test_looks_among_turns_without_end(self) -> None:
+        """What is put off is looked at while there are turns without end, now and then."""
+        late = Late(self.loop.turn_ends)
+
+        def again(times: int) -> None:
+            self.see(f"{len(late.calls)} looks")
+            self.now += 0.00006
+            if times:
+                self.loop.callLater(0, again, times - 1)
+
+        self.run_loop(lambda: self.loop.callLater(0, again, 5))
+        self.assertEqual(self.seen, [f"{looks} looks" for looks in (0, 1, 1, 1, 2, 2)])
+        self.assertEqual(late.calls[-1], "now")
+
+    def test_stop_among_turns(self) -> None:
+        """A reactor that is stopped ends, whatever is still to be called."""
+
+        def again() -> None:
+            self.see("called")
+            if len(self.seen) == 3:
+                self.loop.stop()
+            self.loop.callLater(0, again)
+
+        self.loop.addSystemEventTrigger("before", "shutdown", self.see, "shutdown")
+        said = self.said()
+        self.run_loop(again)
+        self.assertIn("Main loop terminated.", said)
+        self.assertEqual(self.seen[:3], ["called"] * 3)
+        self.assertIn("shutdown", self.seen)
+        self.assertRaises(AssertionError, self.loop.callLater, -1, again)
