@@ -86,12 +86,14 @@ class ShortTurns(EPollReactor):
             if (
                 (timed and timed[0].time <= now)
                 or self.threadCallQueue
-                or self._justStopped
                 or (cancelled > _CANCELLED_MAX and cancelled > len(timed) >> 1)
             ):
                 self.runUntilCurrent()
             elif new:
                 self._make_due(new, now)
+            if self._justStopped:
+                # By one of these, or by what was read: it ends before it waits again.
+                self.runUntilCurrent()
             new = self._newTimedCalls
             if not self.running:
                 self.doPoll(0)

@@ -28,7 +28,8 @@ class Idle:
 
     def poll(self, timeout: float, most: int) -> Any:
         if timeout:
-            assert self._reactor.running, "one that has ended is not to wait"
+            ends = self._reactor._justStopped or not self._reactor.running
+            assert not ends, "one that is stopped is not to wait"
             self._reactor.stop()
         return self._poller.poll(0, most)
 
@@ -270,6 +271,18 @@ class LoopTests(TurnCase):
         self.run_loop(lambda: self.loop.callLater(0, again, 5))
         self.assertEqual(self.seen, [f"{looks} looks" for looks in (0, 1, 1, 1, 2, 2)])
         self.assertEqual(late.calls[-1], "now")
+
+    def test_stop_in_the_last_turn(self) -> None:
+        """A reactor that is stopped by what it called or read does not wait before it ends."""
+        self.loop.callLater(60, self.see, "never")
+        self.loop.addSystemEventTrigger("before", "shutdown", self.see, "shutdown")
+        self.run_loop(lambda: self.loop.callLater(0, self.loop.stop))
+        self.loop = self.shortened()
+        self.loop.addSystemEventTrigger("before", "shutdown", self.see, "shutdown")
+        self.reader(self.loop, self.loop.stop)
+        self.loop.callLater(60, self.see, "never")
+        self.run_loop(lambda: self.loop.callLater(0, self.loop.callLater, 0, int))
+        self.assertEqual(self.seen, ["shutdown"] * 2)
 
     def test_stop_among_turns(self) -> None:
         """A reactor that is stopped ends, whatever is still to be called."""
