@@ -35,10 +35,12 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL, crypto
 
 from atbus import limits
+from atbus.busid import Subnet
 from atbus.channels.outlook import Outlook, outlook_of
 from atbus.channels.tls_fault import CERTIFICATE_FAULTS, TlsFault, TlsRefused
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
+from atbus.pem import open_to_us, whole
 
 #: Names the protocol to whoever shares a port among several (RFC 7301).
 ALPN: Final = b"atbus/1"
@@ -84,6 +86,8 @@ class TlsOptions:
     :param realm: The realm that all certificates of the bus are of.
     :param allow_tls_1_2: Whether a peer that cannot do better may use TLS 1.2.
     :param close_on_expiry: Whether a connection ends when the other side's certificate does.
+    :param bus_id: What the certificate has to let its owner register; 0 for no id.
+    :param subnets: Likewise.
     """
 
     certificate: str
@@ -93,6 +97,8 @@ class TlsOptions:
     realm: str
     allow_tls_1_2: bool = False
     close_on_expiry: bool = True
+    bus_id: int = 0
+    subnets: tuple[Subnet, ...] = ()
 
 
 @attrs.frozen
@@ -365,7 +371,7 @@ class _Loaded:
             if not path and name == "revoked":
                 continue
             try:
-                getattr(loaded, f"_read_{name}")(Path(path).read_bytes())
+                getattr(loaded, f"_read_{name}")(whole(Path(path).read_bytes()))
             except OSError as error:
                 loaded.faults.append(f"{name}: {path}: {error.strerror}")
             except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -378,7 +384,7 @@ class _Loaded:
         self.chain = x509.load_pem_x509_certificates(text)
 
     def _read_key(self, text: bytes) -> None:
-        texts = [each.group() for each in _KEY.finditer(text)] or [text]
+        texts = [each.group() for each in _KEY.finditer(open_to_us(text))] or [text]
         self.keys = [load_pem_private_key(each, None) for each in texts]
 
     def _read_authorities(self, text: bytes) -> None:
@@ -402,6 +408,10 @@ class _Loaded:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             uris = names.get_values_for_type(x509.UniformResourceIdentifier)
             self.identity = find_identity(uris, options.realm)
+            if not self.identity.allows(options.bus_id, options.subnets):
+                claimed = ", ".join(map(str, options.subnets)) or f"{options.bus_id:#x}"
+                allowed = self.identity.subnet
+                raise ValueError(f"allows {allowed}, this node is to register {claimed}")
         except x509.ExtensionNotFound:
             self.faults.append(f"certificate: {options.certificate}: has no alternative name")
         except ValueError as error:
@@ -463,7 +473,8 @@ def _stamp(path: str) -> object:
         status = Path(path).stat()
     except OSError as error:
         return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # The time of its last change as well: who could not read it may read it now.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _choose_protocol(_connection: Any, offered: list[bytes]) -> Any:
