@@ -8,7 +8,7 @@ revocation lists. What a certificate is meant for it asks in a handshake only, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 from cryptography import x509
@@ -75,6 +75,16 @@ def outlook_of(
         ends = [each.to_cryptography().not_valid_after_utc for each in verified]
         expires = min(ends)
     return Outlook((*faults, *misuses_of(own)), expires, is_foreign)
+
+
+def is_current(certificate: x509.Certificate) -> bool:
+    """
+    Tell whether a certificate has begun and has not ended.
+
+    :param certificate: Anybody's.
+    """
+    now = datetime.now(tz=UTC)
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
 
 
 def misuses_of(certificate: x509.Certificate) -> list[str]:

@@ -36,7 +36,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "registering_without_right", "node/config.py",
-        "if address.is_tcp and not (address.is_tls or address.is_loopback):",
+        "if not (is_safe or self.allow_insecure):",
     ),
     Mutation(
         "certificate_range", "routing/admission.py",
