@@ -13,6 +13,9 @@ from typing import Final
 
 _BEGIN: Final = b"-----BEGIN "
 _DASHES: Final = b"-----"
+_KEY: Final = re.compile(
+    rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL
+)
 # In PKCS 8, and in the older form.
 _ENCRYPTED: Final = re.compile(rb"^(?:-----BEGIN ENCRYPTED |Proc-Type: 4,ENCRYPTED)", re.MULTILINE)
 
@@ -51,3 +54,14 @@ def open_to_us(text: bytes) -> bytes:
     if _ENCRYPTED.search(text):
         raise ValueError("the key is encrypted, and nobody is asked for its password")
     return text
+
+
+def keys_in(text: bytes) -> list[bytes]:
+    """
+    Give the private keys in a text.
+
+    :param text: What a file has.
+    :returns: Each of them, in PEM; the text itself when it has none.
+    :raises ValueError: One is encrypted.
+    """
+    return [each.group() for each in _KEY.finditer(open_to_us(text))] or [text]

@@ -17,10 +17,9 @@ visible outside this module and `atbus.channels.tls`.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,11 +35,11 @@ from OpenSSL import SSL, crypto
 
 from atbus import limits
 from atbus.busid import Subnet
-from atbus.channels.outlook import Outlook, outlook_of
+from atbus.channels.outlook import Outlook, outlook_of, weak_keys_of
 from atbus.channels.tls_fault import CERTIFICATE_FAULTS, TlsFault, TlsRefused
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
-from atbus.pem import open_to_us, whole
+from atbus.pem import keys_in, whole
 
 #: Names the protocol to whoever shares a port among several (RFC 7301).
 ALPN: Final = b"atbus/1"
@@ -65,10 +64,6 @@ _NAMES: Final = ("certificate", "key", "authorities", "revoked")
 
 # How often files are read that change meanwhile.
 _READS_MAX: Final = 5
-
-_KEY: Final = re.compile(
-    rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL
-)
 
 # A certificate: who issued it, and its number there.
 _Numbered = tuple[str, int]
@@ -192,15 +187,16 @@ class Credentials:
             stamps = self._look()
             if stamps == self._stamps or not loaded.faults:
                 break
+        contexts = {} if loaded.faults else self._contexts_of(loaded)
         self.faults = loaded.faults
-        if loaded.faults:
+        if not contexts:
             return False
         assert loaded.identity is not None
         self.identity = loaded.identity
         self._revocations = loaded.revocations
         self._chain, self._authorities = loaded.chain, loaded.authorities
         self._anchors = loaded.anchors
-        self._contexts = {True: self._context(loaded), False: self._context(loaded)}
+        self._contexts = contexts
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
         self._contexts[True].set_alpn_protos([ALPN])
@@ -255,6 +251,14 @@ class Credentials:
         self._sessions.move_to_end(address)
         if len(self._sessions) > limits.PENDING_HANDSHAKES_MAX:
             self._sessions.popitem(last=False)
+
+    def _contexts_of(self, loaded: _Loaded) -> dict[bool, Any]:
+        try:
+            return {dials: self._context(loaded) for dials in (True, False)}
+        except SSL.Error as error:
+            fault = f"certificate: {self.options.certificate}: of no use for TLS: {error}"
+            loaded.faults.append(fault)
+            return {}
 
     def _context(self, loaded: _Loaded) -> Any:
         context = SSL.Context(SSL.TLS_METHOD)
@@ -384,8 +388,7 @@ class _Loaded:
         self.chain = x509.load_pem_x509_certificates(text)
 
     def _read_key(self, text: bytes) -> None:
-        texts = [each.group() for each in _KEY.finditer(open_to_us(text))] or [text]
-        self.keys = [load_pem_private_key(each, None) for each in texts]
+        self.keys = [load_pem_private_key(each, None) for each in keys_in(text)]
 
     def _read_authorities(self, text: bytes) -> None:
         self.authorities = x509.load_pem_x509_certificates(text)
@@ -400,6 +403,10 @@ class _Loaded:
 
     def _check(self, options: TlsOptions) -> None:
         own = self.chain[0]
+        weak = weak_keys_of(own)
+        if weak:
+            self.faults += (f"certificate: {options.certificate}: {what}" for what in weak)
+            return
         ours = own.public_key()
         self.key = next((key for key in self.keys if key.public_key() == ours), None)
         if self.key is None:
@@ -452,16 +459,6 @@ def _anchor(certificate: x509.Certificate) -> bytes:
     """Tell authorities apart: by name and key, whichever certificate of theirs it is."""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
-
-
-def seconds_until(moment: datetime) -> float:
-    """
-    Ask the calendar how long it is until a moment.
-
-    :param moment: With its time zone.
-    :returns: Seconds; negative when it is over.
-    """
-    return (moment - datetime.now(tz=UTC)).total_seconds()
 
 
 def _stamp(path: str) -> object:

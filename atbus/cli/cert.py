@@ -240,7 +240,7 @@ def _check_host(host: str) -> None:
 def _authority_in(folder: Path) -> Authority:
     """Read the authority of a folder, whose certificates somebody would believe."""
     from atbus.channels.authority import Authority
-    from atbus.channels.credentials import seconds_until
+    from atbus.channels.outlook import seconds_until
 
     try:
         authority = Authority(
@@ -375,8 +375,13 @@ def judge(
     :returns: The faults, and the days until the first of it and of those above it ends.
     :raises CommandFailed: That file cannot be used.
     """
-    from atbus.channels.credentials import seconds_until
-    from atbus.channels.outlook import misuses_of, outlook_of
+    from atbus.channels.outlook import (
+        misuses_of,
+        outlook_of,
+        seconds_until,
+        weak_keys_of,
+        weak_signatures_of,
+    )
 
     own = chain[0]
     faults = faults_in_name(own, realm)
@@ -388,7 +393,7 @@ def judge(
         faults += outlook.faults[outlook.is_foreign :]
         expires = outlook.expires
     else:
-        faults += misuses_of(own)
+        faults += (*weak_keys_of(own), *weak_signatures_of(own), *misuses_of(own))
         if seconds_until(own.not_valid_before_utc) > 0:
             faults.append("it is not valid yet")
         if seconds_until(expires) <= 0:

@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.busid import Subnet
+from atbus.channels import credentials as of_channels
 from atbus.channels.authority import Issued
 from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
-from tests.channels.certificates import DAY, Files
+from tests.channels.certificates import DAY, Files, signed_again
 
 NOBODY = 65_534
 
@@ -101,6 +104,23 @@ class ChangingFilesTests(SynchronousTestCase):
                 self.assert_used(credentials)
             else:
                 self.assert_kept(credentials, "allows 0x600/8, this node is to register 0x501")
+
+    def test_of_no_use(self) -> None:
+        """What OpenSSL does not take, or no other side would, is not used, and ends nothing."""
+        options = self.files.options()
+        credentials, issued = Credentials(options), self.files.issue()
+        short = rsa.generate_private_key(65537, 1024)
+        curve = ec.generate_private_key(ec.SECP256K1())
+        for key, fault in ((curve, "does not know"), (short, "too short"), (short, "of no use")):
+            text = signed_again(self.files.authority, issued.certificate, key)
+            Path(options.certificate).write_bytes(text)
+            Path(options.key).write_bytes(
+                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            )
+            self.assert_kept(credentials, fault)
+            # What OpenSSL wants of keys may be more than we know of.
+            if key is short:
+                self.patch(of_channels, "weak_keys_of", lambda _: [])
 
     def test_removed(self) -> None:
         """A file that is taken away is missed, once; another one in its place is used."""
