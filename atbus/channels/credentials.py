@@ -255,7 +255,7 @@ class Credentials:
     def _contexts_of(self, loaded: _Loaded) -> dict[bool, Any]:
         try:
             return {dials: self._context(loaded) for dials in (True, False)}
-        except SSL.Error as error:
+        except (SSL.Error, crypto.Error) as error:
             fault = f"certificate: {self.options.certificate}: of no use for TLS: {error}"
             loaded.faults.append(fault)
             return {}

@@ -23,10 +23,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.channels.authority import Authority
 from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.cli.main import atbus
 from atbus.cli.outcome import CommandFailed, ExitCode
-from tests.channels.certificates import DAY
+from tests.channels.certificates import DAY, signed_again
 
 HEADS = ["subject", "issuer", "serial", "uris", "hosts", "from", "until"]
 AUTHORITY = ["authority.key", "authority.pem"]
@@ -276,6 +277,16 @@ class CertTests(SynchronousTestCase):
         path.write_bytes(path.read_bytes() + ended.read_bytes())
         failure = self.failure("check", str(path), "--realm", "eu")
         self.assertEqual(failure.faults, ("one behind it in the file has expired",))
+
+    def test_a_key_that_nobody_takes(self) -> None:
+        """A key that TLS 1.3 has no use for is told, whether or not anybody is believed."""
+        path, pem = self.node("0x5"), self.folder / "authority.pem"
+        authority = Authority(pem.read_bytes(), pem.with_suffix(".key").read_bytes())
+        key = ec.generate_private_key(ec.SECP256K1())
+        path.write_bytes(signed_again(authority, path.read_bytes(), key))
+        for words in ((), ("--authorities", str(pem))):
+            failure = self.failure("check", str(path), "--realm", "eu", *words)
+            self.assertEqual(failure.faults, ("its key is of a kind that TLS 1.3 does not know",))
 
     def test_hosts(self) -> None:
         """Names, a whole domain, and addresses of both families are what others may dial."""
