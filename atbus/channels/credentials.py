@@ -51,6 +51,7 @@ _SESSION_SECONDS: Final = round(limits.CERTIFICATE_LOOK_SECONDS)
 # What cryptography says of a certificate that OpenSSL lets pass and it does not.
 _UNREADABLE: Final = (
     ValueError,
+    TypeError,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
@@ -378,7 +379,7 @@ class _Loaded:
                 getattr(loaded, f"_read_{name}")(whole(Path(path).read_bytes()))
             except OSError as error:
                 loaded.faults.append(f"{name}: {path}: {error.strerror}")
-            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            except _UNREADABLE as error:
                 loaded.faults.append(f"{name}: {path}: {error}")
         if not loaded.faults:
             loaded._check(options)  # our own
@@ -421,7 +422,7 @@ class _Loaded:
                 raise ValueError(f"allows {allowed}, this node is to register {claimed}")
         except x509.ExtensionNotFound:
             self.faults.append(f"certificate: {options.certificate}: has no alternative name")
-        except ValueError as error:
+        except _UNREADABLE as error:
             self.faults.append(f"certificate: {options.certificate}: {error}")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert, PEM_cert_to_DER_cert
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -121,6 +122,21 @@ class ChangingFilesTests(SynchronousTestCase):
             # What OpenSSL wants of keys may be more than we know of.
             if key is short:
                 self.patch(of_channels, "weak_keys_of", lambda _: [])
+
+    def test_damaged(self) -> None:
+        """A certificate that is damaged inside is not used, wherever the damage is."""
+        options = self.files.options()
+        credentials, path = Credentials(options), Path(options.certificate)
+        good = PEM_cert_to_DER_cert(path.read_text())
+        place = good.index(b"atbus://test") - 2
+        for damaged in (
+            # A version that there is none of, a second extension of a kind, a name of no kind.
+            good.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x22", 1),
+            good.replace(b"\x06\x03\x55\x1d\x0f", b"\x06\x03\x55\x1d\x25", 1),
+            good[:place] + b"\xa5" + good[place + 1 :],
+        ):
+            path.write_text(DER_cert_to_PEM_cert(damaged))
+            self.assert_kept(credentials, f"certificate: {path}: ")
 
     def test_removed(self) -> None:
         """A file that is taken away is missed, once; another one in its place is used."""
