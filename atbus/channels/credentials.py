@@ -342,7 +342,6 @@ class Credentials:
             for revocations in self._revocations
         )
 
-
     def is_believed(self, peer: PeerCertificate) -> bool:
         """
         Tell whether the authority that vouches for a certificate is one of those that we believe.
@@ -398,7 +397,10 @@ class _Loaded:
     def _read_revoked(self, text: bytes) -> None:
         end = b"-----END X509 CRL-----"
         for part in text.split(end)[:-1]:
-            self.revocations.append(x509.load_pem_x509_crl(part + end))
+            found = x509.load_pem_x509_crl(part + end)
+            # What is inside is not read before somebody asks for it.
+            found.issuer.rfc4514_string()
+            self.revocations.append(found)
         if not self.revocations:
             raise ValueError("no revocation list in PEM")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from ssl import DER_cert_to_PEM_cert, PEM_cert_to_DER_cert
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
@@ -137,6 +139,20 @@ class ChangingFilesTests(SynchronousTestCase):
         ):
             path.write_text(DER_cert_to_PEM_cert(damaged))
             self.assert_kept(credentials, f"certificate: {path}: ")
+
+    def test_damaged_lists(self) -> None:
+        """A revocation list whose issuer cannot be read is not used: nobody could be looked up."""
+        path, revoked = self.folder / "revoked.pem", self.files.issue()
+        good = self.files.authority.revoke([revoked.certificate], DAY)
+        path.write_bytes(good)
+        credentials = self.files.credentials(revoked=str(path))
+        der = x509.load_pem_x509_crl(good).public_bytes(Encoding.DER)
+        # The kind of a name, and a letter of it.
+        for place in (der.index(b"\x0c"), der.index(b"atbus")):
+            damaged = der[:place] + b"\xff" + der[place + 1 :]
+            text = base64.encodebytes(damaged).decode()
+            path.write_text(f"-----BEGIN X509 CRL-----\n{text}-----END X509 CRL-----\n")
+            self.assert_kept(credentials, f"revoked: {path}: ")
 
     def test_removed(self) -> None:
         """A file that is taken away is missed, once; another one in its place is used."""
