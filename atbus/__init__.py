@@ -11,7 +11,7 @@ The map. Each line imports only from the lines below it, never sideways across `
     rights                              decides: no twisted, socket, time, random, logging
     handshake | routing | subjects      likewise, one part of it each
     wire                                speaks: messages, construct schema, codec, framing
-    busid : address : libatbus : errors : limits   the words
+    busid : address : libatbus : errors : limits : pem   the words
 
 Start with `Node` and `NodeConfig`; give the node an `IMessageReceiver`. The names below are loaded
 when they are first asked for, so that the core can be imported without Twisted.

@@ -50,13 +50,23 @@ class Issued:
         """
         Write both to new files; the key is readable by its owner only.
 
-        :raises OSError: One of them cannot be written, or exists.
+        :raises OSError: One of them cannot be written, or exists; then there is no new file.
         """
-        for path, text, mode in ((key, self.key, 0o600), (certificate, self.certificate, 0o644)):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text)
-
+        made: list[Path] = []
+        try:
+            for path, text, mode in (
+                (key, self.key, 0o600),
+                (certificate, self.certificate, 0o644),
+            ):
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+                made.append(path)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(text)
+        except OSError:
+            # Half a pair beside the other half of an older one would be taken for a pair.
+            for path in made:
+                path.unlink()
+            raise
 
     def followed_by(self, above: Iterable[x509.Certificate]) -> Issued:
         """
@@ -104,29 +114,55 @@ class Authority:
 
     :param certificate: Its own, in PEM.
     :param key: Its private key, in PEM, not encrypted.
-    :raises ValueError: One of the two cannot be read.
+    :raises ValueError: One of the two cannot be read, or they are no pair.
     """
 
     def __init__(self, certificate: bytes, key: bytes) -> None:
         self._certificate = x509.load_pem_x509_certificate(certificate)
         self._key = _read_key(key)
         self.certificate = certificate
+        if self._certificate.public_key() != self._key.public_key():
+            raise ValueError("the key is not that of the certificate")
+
+    @property
+    def may_vouch(self) -> bool:
+        """Whether its certificate is that of an authority, so that anybody believes it."""
+        extensions = self._certificate.extensions
+        try:
+            return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            return False
+
+    @property
+    def expires(self) -> datetime:
+        """When nobody believes it any more."""
+        return self._certificate.not_valid_after_utc
 
     @classmethod
     def new(cls, realm: str, days: float) -> Issued:
         """
         Make an authority.
 
-        :param realm: Its name.
+        Each has a name of its own, also among those of one realm: by it OpenSSL finds whose key
+        has to fit, and while authorities are changed there are two of them.
+
+        :param realm: The realm of the bus.
         :param days: How long it is to be believed.
         :returns: Its certificate and key.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"atbus authority of {realm}")
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        name = x509.Name(
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, realm),
+                *_name(f"atbus authority {identifier.digest.hex()[:16]}"),
+            ]
+        )
         builder = (
             _builder(name, name, key.public_key(), timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(identifier, critical=False)
         )
         return Issued(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
@@ -174,8 +210,18 @@ class Authority:
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), False)
+            .add_extension(self._identifier(), critical=False)
         )
         return Issued(_pem(builder.sign(self._key, hashes.SHA256())), key or _key_pem(own))
+
+    def _identifier(self) -> x509.AuthorityKeyIdentifier:
+        """Say by which key others find this authority: as it calls it itself, if it does."""
+        try:
+            own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
 
     def has_signed(self, certificate: x509.Certificate) -> bool:
         """
@@ -203,6 +249,7 @@ class Authority:
             .issuer_name(self._certificate.subject)
             .last_update(now - _SLACK)
             .next_update(now + lifetime)
+            .add_extension(self._identifier(), critical=False)
         )
         for text in certificates:
             certificate = x509.load_pem_x509_certificate(text)
@@ -232,9 +279,12 @@ def _builder(
 
 
 def _read_key(text: bytes) -> ec.EllipticCurvePrivateKey:
-    loaded = load_pem_private_key(text, None)
+    try:
+        loaded = load_pem_private_key(text, None)
+    except TypeError:
+        raise ValueError("the key is encrypted, and nobody is asked for its password") from None
     if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-        raise ValueError("not a key of an elliptic curve")  # noqa: TRY004  # of a file
+        raise ValueError("the key is none of an elliptic curve")  # noqa: TRY004  # of a file
     return loaded
 
 

@@ -17,10 +17,9 @@ visible outside this module and `atbus.channels.tls`.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,10 +34,12 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL, crypto
 
 from atbus import limits
-from atbus.channels.outlook import Outlook, outlook_of
+from atbus.busid import Subnet
+from atbus.channels.outlook import Outlook, outlook_of, weak_keys_of
 from atbus.channels.tls_fault import CERTIFICATE_FAULTS, TlsFault, TlsRefused
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
+from atbus.pem import keys_in, whole
 
 #: Names the protocol to whoever shares a port among several (RFC 7301).
 ALPN: Final = b"atbus/1"
@@ -50,6 +51,7 @@ _SESSION_SECONDS: Final = round(limits.CERTIFICATE_LOOK_SECONDS)
 # What cryptography says of a certificate that OpenSSL lets pass and it does not.
 _UNREADABLE: Final = (
     ValueError,
+    TypeError,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
@@ -63,10 +65,6 @@ _NAMES: Final = ("certificate", "key", "authorities", "revoked")
 
 # How often files are read that change meanwhile.
 _READS_MAX: Final = 5
-
-_KEY: Final = re.compile(
-    rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL
-)
 
 # A certificate: who issued it, and its number there.
 _Numbered = tuple[str, int]
@@ -84,6 +82,8 @@ class TlsOptions:
     :param realm: The realm that all certificates of the bus are of.
     :param allow_tls_1_2: Whether a peer that cannot do better may use TLS 1.2.
     :param close_on_expiry: Whether a connection ends when the other side's certificate does.
+    :param bus_id: What the certificate has to let its owner register; 0 for no id.
+    :param subnets: Likewise.
     """
 
     certificate: str
@@ -93,6 +93,8 @@ class TlsOptions:
     realm: str
     allow_tls_1_2: bool = False
     close_on_expiry: bool = True
+    bus_id: int = 0
+    subnets: tuple[Subnet, ...] = ()
 
 
 @attrs.frozen
@@ -186,15 +188,16 @@ class Credentials:
             stamps = self._look()
             if stamps == self._stamps or not loaded.faults:
                 break
+        contexts = {} if loaded.faults else self._contexts_of(loaded)
         self.faults = loaded.faults
-        if loaded.faults:
+        if not contexts:
             return False
         assert loaded.identity is not None
         self.identity = loaded.identity
         self._revocations = loaded.revocations
         self._chain, self._authorities = loaded.chain, loaded.authorities
         self._anchors = loaded.anchors
-        self._contexts = {True: self._context(loaded), False: self._context(loaded)}
+        self._contexts = contexts
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
         self._contexts[True].set_alpn_protos([ALPN])
@@ -249,6 +252,14 @@ class Credentials:
         self._sessions.move_to_end(address)
         if len(self._sessions) > limits.PENDING_HANDSHAKES_MAX:
             self._sessions.popitem(last=False)
+
+    def _contexts_of(self, loaded: _Loaded) -> dict[bool, Any]:
+        try:
+            return {dials: self._context(loaded) for dials in (True, False)}
+        except (SSL.Error, crypto.Error) as error:
+            fault = f"certificate: {self.options.certificate}: of no use for TLS: {error}"
+            loaded.faults.append(fault)
+            return {}
 
     def _context(self, loaded: _Loaded) -> Any:
         context = SSL.Context(SSL.TLS_METHOD)
@@ -331,7 +342,6 @@ class Credentials:
             for revocations in self._revocations
         )
 
-
     def is_believed(self, peer: PeerCertificate) -> bool:
         """
         Tell whether the authority that vouches for a certificate is one of those that we believe.
@@ -365,10 +375,10 @@ class _Loaded:
             if not path and name == "revoked":
                 continue
             try:
-                getattr(loaded, f"_read_{name}")(Path(path).read_bytes())
+                getattr(loaded, f"_read_{name}")(whole(Path(path).read_bytes()))
             except OSError as error:
                 loaded.faults.append(f"{name}: {path}: {error.strerror}")
-            except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            except _UNREADABLE as error:
                 loaded.faults.append(f"{name}: {path}: {error}")
         if not loaded.faults:
             loaded._check(options)  # our own
@@ -378,8 +388,7 @@ class _Loaded:
         self.chain = x509.load_pem_x509_certificates(text)
 
     def _read_key(self, text: bytes) -> None:
-        texts = [each.group() for each in _KEY.finditer(text)] or [text]
-        self.keys = [load_pem_private_key(each, None) for each in texts]
+        self.keys = [load_pem_private_key(each, None) for each in keys_in(text)]
 
     def _read_authorities(self, text: bytes) -> None:
         self.authorities = x509.load_pem_x509_certificates(text)
@@ -388,12 +397,19 @@ class _Loaded:
     def _read_revoked(self, text: bytes) -> None:
         end = b"-----END X509 CRL-----"
         for part in text.split(end)[:-1]:
-            self.revocations.append(x509.load_pem_x509_crl(part + end))
+            found = x509.load_pem_x509_crl(part + end)
+            # What is inside is not read before somebody asks for it.
+            found.issuer.rfc4514_string()
+            self.revocations.append(found)
         if not self.revocations:
             raise ValueError("no revocation list in PEM")
 
     def _check(self, options: TlsOptions) -> None:
         own = self.chain[0]
+        weak = weak_keys_of(own)
+        if weak:
+            self.faults += (f"certificate: {options.certificate}: {what}" for what in weak)
+            return
         ours = own.public_key()
         self.key = next((key for key in self.keys if key.public_key() == ours), None)
         if self.key is None:
@@ -402,9 +418,13 @@ class _Loaded:
             names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             uris = names.get_values_for_type(x509.UniformResourceIdentifier)
             self.identity = find_identity(uris, options.realm)
+            if not self.identity.allows(options.bus_id, options.subnets):
+                claimed = ", ".join(map(str, options.subnets)) or f"{options.bus_id:#x}"
+                allowed = self.identity.subnet
+                raise ValueError(f"allows {allowed}, this node is to register {claimed}")
         except x509.ExtensionNotFound:
             self.faults.append(f"certificate: {options.certificate}: has no alternative name")
-        except ValueError as error:
+        except _UNREADABLE as error:
             self.faults.append(f"certificate: {options.certificate}: {error}")
 
 
@@ -444,16 +464,6 @@ def _anchor(certificate: x509.Certificate) -> bytes:
     return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
 
 
-def seconds_until(moment: datetime) -> float:
-    """
-    Ask the calendar how long it is until a moment.
-
-    :param moment: With its time zone.
-    :returns: Seconds; negative when it is over.
-    """
-    return (moment - datetime.now(tz=UTC)).total_seconds()
-
-
 def _stamp(path: str) -> object:
     """Tell one content of a file from the next, as far as the file system does."""
     if not path:
@@ -463,7 +473,8 @@ def _stamp(path: str) -> object:
         status = Path(path).stat()
     except OSError as error:
         return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # The time of its last change as well: who could not read it may read it now.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _choose_protocol(_connection: Any, offered: list[bytes]) -> Any:

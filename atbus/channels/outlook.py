@@ -8,10 +8,12 @@ revocation lists. What a certificate is meant for it asks in a handshake only, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
@@ -21,6 +23,12 @@ _PURPOSES = (
     (ExtendedKeyUsageOID.SERVER_AUTH, "it is not meant for listeners (serverAuth)"),
     (ExtendedKeyUsageOID.CLIENT_AUTH, "it is not meant for who dials (clientAuth)"),
 )
+# What OpenSSL wants at its usual level (2), and the curves that have names in TLS 1.3.
+_RSA_BITS_MIN = 2048
+_DIGEST_BYTES_MIN = 28
+_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+_KINDS = (rsa.RSAPublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
+_STRANGE_KEY = "its key is of a kind that TLS 1.3 does not know"
 # No signature of it, and of nobody above it, is by one of those who are believed.
 _SIGNED_BY_NOBODY = frozenset({2, 18, 19, 20, 21})
 
@@ -74,7 +82,65 @@ def outlook_of(
     else:
         ends = [each.to_cryptography().not_valid_after_utc for each in verified]
         expires = min(ends)
-    return Outlook((*faults, *misuses_of(own)), expires, is_foreign)
+    weaknesses = [each for certificate in chain for each in weak_signatures_of(certificate)]
+    weaknesses += weak_keys_of(own)
+    return Outlook((*faults, *weaknesses, *misuses_of(own)), expires, is_foreign)
+
+
+def seconds_until(moment: datetime) -> float:
+    """
+    Ask the calendar how long it is until a moment.
+
+    :param moment: With its time zone.
+    :returns: Seconds; negative when it is over.
+    """
+    return (moment - datetime.now(tz=UTC)).total_seconds()
+
+
+def is_current(certificate: x509.Certificate) -> bool:
+    """
+    Tell whether a certificate has begun and has not ended.
+
+    :param certificate: Anybody's.
+    """
+    begun = seconds_until(certificate.not_valid_before_utc) <= 0
+    return begun and seconds_until(certificate.not_valid_after_utc) > 0
+
+
+def weak_keys_of(certificate: x509.Certificate) -> list[str]:
+    """
+    Say why nobody uses the key of a certificate for TLS 1.3.
+
+    :param certificate: The node's.
+    :returns: In words; nothing when it can be used.
+    """
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return [_STRANGE_KEY]
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _RSA_BITS_MIN:
+        return [f"its key is too short, {key.key_size} bits where RSA has {_RSA_BITS_MIN}"]
+    is_curve = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES
+    return [] if is_curve or isinstance(key, _KINDS) else [_STRANGE_KEY]
+
+
+def weak_signatures_of(certificate: x509.Certificate) -> list[str]:
+    """
+    Say why OpenSSL believes nobody who has signed a certificate in this way.
+
+    :param certificate: The node's, or one behind it.
+    :returns: In words; nothing when it does.
+    """
+    if certificate.issuer == certificate.subject:
+        # Who is believed needs no signature.
+        return []
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return ["it is signed in a way that nobody knows"]
+    if algorithm is not None and algorithm.digest_size < _DIGEST_BYTES_MIN:
+        return [f"it is signed by way of {algorithm.name}, which is not believed"]
+    return []
 
 
 def misuses_of(certificate: x509.Certificate) -> list[str]:

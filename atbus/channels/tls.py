@@ -45,7 +45,6 @@ from atbus.channels.credentials import (
     Credentials,
     PeerCertificate,
     fault_of,
-    seconds_until,
 )
 from atbus.channels.interfaces import (
     Accept,
@@ -55,6 +54,7 @@ from atbus.channels.interfaces import (
     IChannelReceiver,
     IChannelScheme,
 )
+from atbus.channels.outlook import seconds_until
 from atbus.channels.stream import RECORD_BYTES, StreamFactory, StreamProtocol, dial
 from atbus.channels.tcp import TcpScheme, peer_text, set_up_socket
 from atbus.channels.tls_fault import TlsFault, TlsRefused, alert_in, fault_named

@@ -64,7 +64,10 @@ def new_ca(folder: Path, realm: str, days: float, output: Output) -> None:
 
     _identity(realm, "0x0", 0)
     issued = Authority.new(realm, days)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _failed(f"{folder}: {error.strerror}") from error
     paths = folder / "authority.pem", folder / "authority.key"
     _write(issued, *paths)
     _tell(output, paths, f"an authority for the realm {realm}")
@@ -161,12 +164,15 @@ def renew(path: Path, days: float, new_key: bool, output: Output) -> None:
 @output_option
 def show(path: Path, output: Output) -> None:
     """Print what a certificate says: the ids that it names, the hosts, until when it is good."""
+    from atbus.errors import printable
+
     shown = describe_certificate(load_certificates(path)[0])
     if output.is_json:
         output.value({"file": str(path), **shown})
         return
     for key, value in shown.items():
-        text = ", ".join(value) if isinstance(value, list) else value
+        # Whoever made it may have written anything, lines that look like ours as well.
+        text = printable(", ".join(value) if isinstance(value, list) else value)
         click.echo(f"{key:<10} {text}")
 
 
@@ -232,17 +238,23 @@ def _check_host(host: str) -> None:
 
 
 def _authority_in(folder: Path) -> Authority:
-    """Read the authority of a folder."""
+    """Read the authority of a folder, whose certificates somebody would believe."""
     from atbus.channels.authority import Authority
+    from atbus.channels.outlook import seconds_until
 
     try:
-        return Authority(
+        authority = Authority(
             (folder / "authority.pem").read_bytes(), (folder / "authority.key").read_bytes()
         )
     except OSError as error:
         raise _failed(f"{error.filename}: {error.strerror}") from error
     except ValueError as error:
-        raise _failed(f"{folder}: {error}") from error
+        raise _failed(f"{folder}: authority.pem and authority.key: {error}") from error
+    if not authority.may_vouch:
+        raise _failed(f"{folder}/authority.pem: it is not that of an authority")
+    if seconds_until(authority.expires) <= 0:
+        raise _failed(f"{folder}/authority.pem: it has expired")
+    return authority
 
 
 def _write(issued: Any, certificate: Path, key: Path) -> None:
@@ -285,8 +297,10 @@ def read_certificates(data: bytes, prefix: str = "") -> list[x509.Certificate]:
     """
     from cryptography import x509
 
+    from atbus.pem import whole
+
     try:
-        certificates = x509.load_pem_x509_certificates(data)
+        certificates = x509.load_pem_x509_certificates(whole(data))
         for certificate in certificates:
             # What is inside is not read before somebody asks for it.
             describe_certificate(certificate)
@@ -361,8 +375,13 @@ def judge(
     :returns: The faults, and the days until the first of it and of those above it ends.
     :raises CommandFailed: That file cannot be used.
     """
-    from atbus.channels.credentials import seconds_until
-    from atbus.channels.outlook import misuses_of, outlook_of
+    from atbus.channels.outlook import (
+        misuses_of,
+        outlook_of,
+        seconds_until,
+        weak_keys_of,
+        weak_signatures_of,
+    )
 
     own = chain[0]
     faults = faults_in_name(own, realm)
@@ -374,11 +393,15 @@ def judge(
         faults += outlook.faults[outlook.is_foreign :]
         expires = outlook.expires
     else:
-        faults += misuses_of(own)
+        faults += (*weak_keys_of(own), *weak_signatures_of(own), *misuses_of(own))
         if seconds_until(own.not_valid_before_utc) > 0:
             faults.append("it is not valid yet")
         if seconds_until(expires) <= 0:
             faults.append("it has expired")
+        # Whoever believes it does so for the sake of these.
+        expires = min(each.not_valid_after_utc for each in chain)
+        if seconds_until(expires) <= 0 < seconds_until(own.not_valid_after_utc):
+            faults.append("one behind it in the file has expired")
     return faults, seconds_until(expires) / 86_400
 
 

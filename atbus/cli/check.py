@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,32 +48,42 @@ def config(path: Path, output: Output) -> int:
     Tell whether a node could be started with a configuration file.
 
     Its application is imported, from the current directory if it is there. It warns of listeners
-    that other hosts can reach without TLS, and of private keys that every user can read.
+    that other hosts can reach without TLS, and of private keys that every user can read, also of
+    the gateway for clients of NATS.
     """
     from atbus.cli.outcome import CommandFailed
     from atbus.node.credentials import credentials_of
 
+    found: list[tuple[Verdict, str]] = []
     try:
         loaded = configurations.load(path, (), with_all_it_names=True)
+        found += [
+            (Verdict.CRITICAL, f"{file}: it has expired, or is not valid yet")
+            for file in _ended_certificates(loaded)
+        ]
     except CommandFailed as failure:
         # Of a file that cannot be read the fault begins with its name.
-        faults = "; ".join(failure.faults).removeprefix(f"{path}: ")
+        faults = "; ".join(failure.faults or (failure.message,)).removeprefix(f"{path}: ")
         return _tell(output, Verdict.CRITICAL, f"{path}: {faults}")
-    verdict, found = Verdict.OK, []
     credentials = credentials_of(loaded)
     outlook = None if credentials is None else credentials.outlook()
     if outlook is not None and outlook.faults:
         # Those who believe somebody else may take what nobody has signed whom this node believes.
         verdict = Verdict.WARNING if outlook.is_foreign else Verdict.CRITICAL
         refused = f"nodes like this one would refuse {loaded.tls_certificate}"
-        found.append(f"{refused}: {'; '.join(outlook.faults)}")
-    found += [f"{key}: every user of this host may read it" for key in _open_keys(loaded)]
+        found.append((verdict, f"{refused}: {'; '.join(outlook.faults)}"))
+    found += [
+        (Verdict.WARNING, f"{key}: every user of this host may read it")
+        for key in _open_keys(loaded)
+    ]
     plain = _plain_listeners(loaded)
     if plain:
-        found.append(f"without TLS at {', '.join(plain)}")
-    if found:
-        return _tell(output, verdict or Verdict.WARNING, f"{path}: {'; '.join(found)}")
-    return _tell(output, Verdict.OK, f"{path}: a valid configuration")
+        found.append((Verdict.WARNING, f"without TLS at {', '.join(plain)}"))
+    if not found:
+        return _tell(output, Verdict.OK, f"{path}: a valid configuration")
+    # The gravest first.
+    found.sort(key=lambda each: each[0], reverse=True)
+    return _tell(output, found[0][0], f"{path}: {'; '.join(text for _, text in found)}")
 
 
 @check.command()
@@ -116,37 +127,70 @@ def link(ctx: click.Context, target: int, output: Output) -> int:
     name = format_bus_id(target)
     try:
         links = session.ask(via_of(ctx), question)
+        return _tell(output, *_judge_links(name, links))
     except CommandFailed as failure:
         return _tell(output, Verdict.UNKNOWN, failure.message)
+    except (AttributeError, KeyError, TypeError):
+        # Whoever is at --via may be anybody.
+        return _tell(output, Verdict.UNKNOWN, "an answer that is no list of links")
+
+
+def _judge_links(name: str, links: Any) -> tuple[Verdict, str]:
     ours = [each for each in links if each["id"] == name]
     if not ours:
-        return _tell(output, Verdict.CRITICAL, f"no connection to {name}")
+        return Verdict.CRITICAL, f"no connection to {name}"
     used = [each for each in ours if each["used"]]
     if not used:
-        return _tell(output, Verdict.WARNING, f"{name}: no way for data")
+        return Verdict.WARNING, f"{name}: no way for data"
     if any(each["slow"] for each in ours):
-        return _tell(output, Verdict.WARNING, f"{name}: does not take what it is sent")
+        return Verdict.WARNING, f"{name}: does not take what it is sent"
     age = round(used[0]["age_seconds"])
-    return _tell(output, Verdict.OK, f"{name}: {used[0]['channel']}, for {age} s")
+    return Verdict.OK, f"{name}: {used[0]['channel']}, for {age} s"
 
 
 def _open_keys(loaded: NodeConfig) -> list[str]:
-    """Name the private keys, of nodes and of a gateway, that are not their owner's alone."""
-    keys = (loaded.tls_key, loaded.nats.get("key_file"))
+    """Name the private keys of a node and its gateway that are not their owner's alone."""
+    keys = [loaded.tls_key]
+    for table in _gateway_tables(loaded):
+        keys += [table.get(name) for name in ("key_file", "nkey_file", "credentials_file")]
     return [key for key in keys if key and Path(key).stat().st_mode & stat.S_IROTH]
 
 
-def _plain_listeners(loaded: NodeConfig) -> list[str]:
+def _ended_certificates(loaded: NodeConfig) -> list[str]:
+    """Name the certificates of a gateway that nobody would believe, whoever has signed them."""
+    from atbus.channels.outlook import is_current
+
+    files = [table.get("certificate_file") for table in _gateway_tables(loaded)]
     return [
+        file
+        for file in files
+        if file and not is_current(certificates.load_certificates(Path(file))[0])
+    ]
+
+
+def _gateway_tables(loaded: NodeConfig) -> list[Mapping[str, Any]]:
+    """Give the tables of a gateway that name files: its own, and those about its servers."""
+    nats = loaded.nats
+    return [nats, nats.get("cluster", {}), *nats.get("leaf_remotes", ())]
+
+
+def _plain_listeners(loaded: NodeConfig) -> list[str]:
+    from atbus.node.reading_nats import plain_listeners
+
+    plain = [
         str(address)
         for address in loaded.listen
         if address.is_tcp and not (address.is_tls or address.is_loopback)
     ]
+    return [*plain, *plain_listeners(loaded.nats)]
 
 
 def _tell(output: Output, verdict: Verdict, message: str) -> int:
+    from atbus.errors import printable
+
     if output.is_json:
         output.value({"verdict": verdict.name, "code": int(verdict), "message": message})
     else:
-        click.echo(f"{verdict.name}: {message}")
+        # One line, whatever is in the names of files and in what others have said.
+        click.echo(printable(f"{verdict.name}: {message}"))
     return int(verdict)

@@ -100,8 +100,8 @@ def load(path: Path, overrides: tuple[str, ...], *, with_all_it_names: bool = Fa
 
     :param path: The file.
     :param overrides: Lines stronger than those of the file.
-    :param with_all_it_names: Whether certificates, those of a gateway as well, and denied ids are
-        looked at, and the application is imported.
+    :param with_all_it_names: Whether certificates, those for a gateway and registries as well, and
+        denied ids are looked at, and the application is imported.
     :returns: The configuration.
     :raises CommandFailed: A node could not be started with it.
     """
@@ -117,6 +117,7 @@ def load(path: Path, overrides: tuple[str, ...], *, with_all_it_names: bool = Fa
             credentials_of(node_config)
             if node_config.denied_file is not None:
                 read_denied(node_config.denied_file)
+            _check_registries(node_config)
             _check_gateway(node_config)
             _check_application(node_config)
         return node_config
@@ -126,6 +127,26 @@ def load(path: Path, overrides: tuple[str, ...], *, with_all_it_names: bool = Fa
         raise CommandFailed(
             ExitCode.USAGE, "INVALID_CONFIGURATION", message, tuple(error.faults)
         ) from error
+
+
+def _check_registries(node_config: NodeConfig) -> None:
+    """
+    Look at the files with which registries are reached.
+
+    :raises ConfigurationError: One of them cannot be used.
+    """
+    from atbus.errors import ConfigurationError
+    from atbus.node.directory import check_files
+    from atbus.node.reading_discovery import read_registries
+
+    faults: list[str] = []
+    for places in read_registries(node_config):
+        try:
+            check_files(places)
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError([f"discovery.{fault}" for fault in faults])
 
 
 def _check_gateway(node_config: NodeConfig) -> None:

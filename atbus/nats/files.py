@@ -14,8 +14,8 @@ from atbus.errors import ConfigurationError
 
 T = TypeVar("T")
 
-#: When a file was written last, its size and which one it is; None where there is none.
-_Look: TypeAlias = tuple[int, int, int] | None
+#: When a file was written and changed last, its size and which one it is; None: it is not there.
+_Look: TypeAlias = tuple[int, int, int, int] | None
 
 _LOG: Final = Logger(namespace="atbus.nats")
 
@@ -64,4 +64,5 @@ def _looked_at(path: str) -> _Look:
         status = Path(path).stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # The time of its last change as well: who could not read it may read it now.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

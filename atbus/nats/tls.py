@@ -24,6 +24,7 @@ from atbus.nats.cluster_settings import ClusterSettings
 from atbus.nats.files import Latest
 from atbus.nats.leaf_settings import Remote
 from atbus.nats.settings import TlsSettings
+from atbus.pem import open_to_us, whole
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -142,9 +143,11 @@ def _certificates(path: str) -> list[bytes]:
 
 def _read(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return open_to_us(whole(Path(path).read_bytes()))
     except OSError as error:
         raise ConfigurationError([f"nats: {path}: {error.strerror or error}"]) from error
+    except ValueError as error:
+        raise ConfigurationError([f"nats: {path}: {error}"]) from error
 
 
 def client_context(remote: Remote, place: str) -> Any:

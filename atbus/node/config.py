@@ -412,14 +412,20 @@ class NodeConfig:
             about.add(record.bus_id)
 
     def _faults_in_addresses(self) -> Iterator[str]:
-        if self.allow_insecure:
-            return
+        own: dict[Address, int] = {}
         for index, address in _readable(self.listen):
-            if address.is_tcp and not (address.is_tls or address.is_loopback):
+            first = own.setdefault(address, index)
+            if first != index and address.is_dialable:
+                yield f"listen[{index}]: {address} is listen[{first}] as well"
+            is_safe = not address.is_tcp or address.is_tls or address.is_loopback
+            if not (is_safe or self.allow_insecure):
                 yield (
                     f"listen[{index}]: {address} takes connections from other hosts without TLS; "
                     f"use tls+{address}, or say allow_insecure = true if that is meant"
                 )
+        upstreams = [address for _, address in _readable(self.upstreams)]
+        if upstreams and all(address in own for address in upstreams):
+            yield f"upstreams: {upstreams[0]} is where this node listens itself"
 
     def _faults_between(self) -> Iterator[str]:
         if self.mode is Mode.AUTO and len(self._subnets) >= limits.SUBNETS_MAX:

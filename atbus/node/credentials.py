@@ -60,16 +60,13 @@ def credentials_of(config: NodeConfig) -> Credentials | None:
         realm=config.tls_realm,
         allow_tls_1_2=config.tls_allow_1_2,
         close_on_expiry=config.tls_close_on_expiry,
+        bus_id=config.id,
+        subnets=config.subnets,
     )
     try:
-        credentials = Credentials(options)
+        return Credentials(options)
     except ConfigurationError as error:
         raise ConfigurationError([f"tls.{fault}" for fault in error.faults]) from error
-    if not credentials.identity.allows(config.id, config.subnets):
-        claimed = ", ".join(str(subnet) for subnet in config.subnets)
-        fault = f"allows {credentials.identity.subnet}, this node is to register {claimed}"
-        raise ConfigurationError([f"tls.certificate: {config.tls_certificate}: {fault}"])
-    return credentials
 
 
 def refresh(credentials: Credentials | None, log: Logger, *, looked: bool = False) -> None:

@@ -51,6 +51,8 @@ class Permits:
         self._options = options
         self._changed = changed
         self._looked_at = context.now
+        # Of the file of denied ids: which one has been read last, and which one counts.
+        self._read_stamp: object = None
         self._stamp: object = None
         # Those that were there when the node was made have been told, or it would not be.
         self._told_faults = [] if options.tls is None else options.tls.faults
@@ -64,14 +66,16 @@ class Permits:
         :raises ConfigurationError: The file cannot be used.
         """
         denied = [*config.denied]
+        self._read_stamp = None
         if config.denied_file is not None:
+            # Before it is read: what is written afterwards is to be read again.
+            self._read_stamp = _stamp(config.denied_file)
             denied += read_denied(config.denied_file)
         return Rights(config.rights, merge_subnets(denied), self._labels_of)
 
     def use(self, rights: Rights) -> None:
-        """Ask other rights from now on, and end what they do not allow."""
-        path = self._context.config.denied_file
-        self._stamp = None if path is None else _stamp(path)
+        """Ask the rights that have been read from now on, and end what they do not allow."""
+        self._stamp = self._read_stamp
         self._context.rights = rights or None
         self._changed()
         self.on_used()
@@ -106,14 +110,21 @@ class Permits:
             self._told_faults = credentials.faults
         path = self._context.config.denied_file
         if path is not None and _stamp(path) != self._stamp:
-            self._reread(path)
+            self._reread()
 
-    def _reread(self, path: str) -> None:
-        stamp = _stamp(path)
+    def refresh(self) -> None:
+        """Use the files for TLS as they are now, and say so: somebody has asked for it."""
+        credentials = self._options.tls
+        if credentials is not None:
+            is_untold = credentials.faults is not self._told_faults
+            refresh(credentials, self._context.log, looked=is_untold)
+            self._told_faults = credentials.faults
+
+    def _reread(self) -> None:
         try:
             rights = self.read(self._context.config)
         except ConfigurationError as error:
-            self._stamp = stamp
+            self._stamp = self._read_stamp
             self._context.log.error(
                 "the denied ids stay what they were: {faults}", faults="; ".join(error.faults)
             )
@@ -187,4 +198,5 @@ def _stamp(path: str) -> object:
         status = Path(path).stat()
     except OSError as error:
         return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # The time of its last change as well: who could not read it may read it now.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

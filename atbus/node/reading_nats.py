@@ -109,9 +109,30 @@ def nats_faults(table: Mapping[str, Any]) -> Iterator[str]:
         yield ".tls_verify: without ca_file nobody is believed"
 
 
+def plain_listeners(table: Mapping[str, Any]) -> Iterator[str]:
+    """
+    Tell where other hosts reach the gateway without TLS.
+
+    :param table: Its table, without faults; empty for no gateway.
+    :returns: The options, with their values.
+    """
+    for key in _LISTENERS:
+        address = table.get(key)
+        if address and not _LOOPBACK.fullmatch(address) and not _is_encrypted(table, key):
+            yield f"nats.{key} {address}"
+    cluster = table.get("cluster", {})
+    address = cluster.get("listen")
+    if address and not _LOOPBACK.fullmatch(address) and not cluster.get("certificate_file"):
+        yield f"nats.cluster.listen {address}"
+
+
 def _is_protected(table: Mapping[str, Any], key: str) -> bool:
+    return table.get("allow_insecure") is True or _is_encrypted(table, key)
+
+
+def _is_encrypted(table: Mapping[str, Any], key: str) -> bool:
     has_tls = bool(table.get("certificate_file")) and not table.get("tls_optional")
-    return table.get("allow_insecure") is True or (has_tls and key != "monitor")
+    return has_tls and key != "monitor"
 
 
 def _faults_in_values(table: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 import attrs
 
 from atbus.node.config import NodeConfig, difference
-from atbus.node.credentials import refresh
 
 if TYPE_CHECKING:
     from atbus.node.node import Node
@@ -90,7 +89,7 @@ def reconfigure(node: Node, wanted: NodeConfig) -> Reload:
     # The files may have changed where their names have not.
     parts.sources.reconfigure()
     parts.discovering.reconfigure()
-    refresh(parts.channel_options.tls, parts.context.log)
+    parts.permits.refresh()
     for change in changes:
         change()
     return Reload(applied, waiting)

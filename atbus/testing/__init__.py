@@ -6,6 +6,7 @@ What tests of atbus use, and tests of programs on atbus may use too.
 * `route_storm`: the same for route tables alone; ``python -m atbus.testing.route_storm``.
 * `toxic`: a relay between two sockets that delays, slices, holds and breaks.
 * `namespace`, `tun_link`, `weather`: hosts of their own, joined by networks as bad as one likes.
+* `memory_group`, `small_disk`, `wall_clock`: little memory, a full disk, another time of day.
 * `fuzz`: hostile bytes against everything that reads what others send;
   ``python -m atbus.testing.fuzz``.
 

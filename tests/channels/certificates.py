@@ -130,6 +130,21 @@ def authority_below(top: trustme.CA, lifetime: timedelta) -> Authority:
     )
 
 
+def signed_again(authority: Authority, certificate: bytes, key: Any) -> bytes:
+    """Have an authority sign a certificate with another key in it."""
+    before = x509.load_pem_x509_certificate(certificate)
+    builder = x509.CertificateBuilder(
+        before.issuer,
+        before.subject,
+        key.public_key(),
+        x509.random_serial_number(),
+        before.not_valid_before_utc,
+        before.not_valid_after_utc,
+        list(before.extensions),
+    )
+    return builder.sign(authority._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
 def renewed(authority: Authority) -> bytes:
     """Make another certificate of an authority, for the same name and key."""
     before = x509.load_pem_x509_certificate(authority.certificate)

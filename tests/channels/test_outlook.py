@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.channels.authority import Authority
 from atbus.channels.outlook import Outlook, outlook_of
 from atbus.handshake.certificate import parse_identity
-from tests.channels.certificates import NODE, Files, authority_below
+from tests.channels.certificates import NODE, Files, authority_below, signed_again
+
+# Nothing that is at hand signs so any more.
+SIGNED_BY_SHA1 = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBADCBpwIBATAJBgcqhkjOPQQBMAwxCjAIBgNVBAMMAWEwIBcNMjYxMTMwMDkw
+NjMwWhgPMjA4MTA5MDIwOTA2MzBaMAwxCjAIBgNVBAMMAWIwWTATBgcqhkjOPQIB
+BggqhkjOPQMBBwNCAASZGnl+CHuSSrMwsqsFB0TgG1y+q/DddJOMwPVuv8dEPSyM
+uJ/dMRG0igNyT4Yoq7H4xFwj5dHhv/knysuFmB00MAkGByqGSM49BAEDSQAwRgIh
+AIIbiSUZgXChC0X7TUvjMp/BWxp0XelfguJHRL8PJcuBAiEAxryNaFDlHxFhzBfb
++OkF1782/z8MieYPaHJUZmk/UjM=
+-----END CERTIFICATE-----
+"""
 
 
 def _read(text: bytes) -> list[x509.Certificate]:
@@ -61,6 +75,25 @@ class OutlookTests(SynchronousTestCase):
         ):
             issued = self.files.issue(purposes=[purpose])
             self.assertIn(lacking, self.fault(issued.certificate))
+
+    def test_keys_and_signatures(self) -> None:
+        """A key that TLS 1.3 has no use for, and a signature that is too weak, are told of."""
+        issued = self.files.issue()
+        for key, fault in (
+            (rsa.generate_private_key(65537, 2048), ""),
+            (ed25519.Ed25519PrivateKey.generate(), ""),
+            (rsa.generate_private_key(65537, 1024), "too short, 1024 bits"),
+            (ec.generate_private_key(ec.SECP256K1()), "TLS 1.3 does not know"),
+        ):
+            faults = self.outlook(self.again(issued.certificate, key)).faults
+            self.assertEqual((len(faults), fault in "".join(faults)), (bool(fault), True))
+        believed = "it is signed by way of sha1, which is not believed"
+        self.assertIn(believed, self.outlook(SIGNED_BY_SHA1).faults)
+        self.assertIn(believed, self.outlook(issued.certificate + SIGNED_BY_SHA1).faults)
+
+    def again(self, certificate: bytes, key: Any) -> bytes:
+        """Have our authority sign it again, with another key in it."""
+        return signed_again(self.files.authority, certificate, key)
 
     def test_signed_by_somebody_else(self) -> None:
         """A good certificate behind one that nobody has signed does not make that good."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 
+from atbus.testing.wall_clock import WallClock, what_is_missing
 from tests.chaos.case import ChaosCase, need, node_file, speech
 from tests.chaos.programs import ASK_SECONDS, PATIENCE_SECONDS
 from tests.extent import extent
@@ -15,7 +15,6 @@ RELAY, HOST, GUEST = 0x20100, 0x20101, 0x20102
 LATEST_SECONDS = 1.0
 # A step of the clock is longer than all of them.
 BEATS = "[heartbeat]\nseconds = 0.5\ntolerance = 200"
-LIBRARIES = (*Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), Path())
 
 
 class ClockTests(ChaosCase):
@@ -23,21 +22,10 @@ class ClockTests(ChaosCase):
 
     def setUp(self) -> None:
         super().setUp()
-        need(LIBRARIES[0].is_file(), "libfaketime")
-        self.offset = self.folder / "offset"
-        self.environment = {
-            "LD_PRELOAD": str(LIBRARIES[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(self.offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-        self.set_clock(0)
-
-    def set_clock(self, hours: int) -> None:
-        """Let all processes have another time of day, so many hours from the real one."""
-        new = self.folder / "offset.new"
-        new.write_text(f"{hours * 3600:+d}\n")
-        new.rename(self.offset)
+        missing = what_is_missing()
+        need(missing is None, str(missing))
+        self.clock = WallClock(self.folder)
+        self.environment = dict(self.clock.environment)
 
     async def test_the_clock_is_set(self) -> None:
         """Nobody is given up, nothing ends early or late, whoever's clock is set by an hour."""
@@ -54,7 +42,7 @@ class ClockTests(ChaosCase):
             await process.says("looks at the clock")
         for turn in range(extent(2, 20)):
             hours = (1, 0, -1, 0)[turn % 4]
-            self.set_clock(hours)
+            self.clock.set(hours * 3600)
             await self.go_on(*askers)
         self.assertEqual(await host.stops(), -signal.SIGTERM)
         self.assertEqual(await guest.stops(), 0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 
+from atbus.testing.small_disk import SmallDisk, what_is_missing
 from tests.chaos.case import ChaosCase, need, node_file, speech
 
 RELAY, ONE, TWO, LATE = 0x20100, 0x20101, 0x20102, 0x20103
@@ -18,27 +17,10 @@ class FullDiskTests(ChaosCase):
 
     def setUp(self) -> None:
         super().setUp()
-        need(os.geteuid() == 0, "root, to mount a small disk")
-        self.disk = self.folder / "disk"
-        self.disk.mkdir()
-        options = f"size={DISK_BYTES},mode=700"
-        words = ["mount", "-t", "tmpfs", "-o", options, "atbus-chaos", str(self.disk)]
-        subprocess.run(words, check=True)
-        self.addCleanup(self.take_away)
-
-    def take_away(self) -> None:
-        """Take the disk away, also from who still writes to it."""
-        subprocess.run(["umount", "-l", str(self.disk)], check=True)
-
-    def fill(self) -> None:
-        """Leave no byte free."""
-        with (self.disk / "ballast").open("wb", buffering=0) as ballast:
-            for size in (4096, 1):
-                try:
-                    while True:
-                        ballast.write(bytes(size))
-                except OSError:
-                    continue
+        missing = what_is_missing()
+        need(missing is None, f"{missing}, for a small disk")
+        self.disk = SmallDisk(self.folder / "disk", DISK_BYTES)
+        self.addCleanup(self.disk.close)
 
     async def test_the_disk_is_full(self) -> None:
         """Messages pass as before, lines that are lost are counted, and the exit code is right."""
@@ -51,7 +33,7 @@ class FullDiskTests(ChaosCase):
             ("two", node_file("two", TWO, ["relay"], settings=speech(ONE))),
         )
         await one.says("received ")
-        self.fill()
+        self.disk.fill()
         # A line that is longer than what is left of the log's last page.
         self.write("relay.toml", "\n".join(f"unknown_{number} = 1" for number in range(500)))
         for process in (one, two):
@@ -60,7 +42,7 @@ class FullDiskTests(ChaosCase):
             await process.says("received ")
         await self.start_on_the_full_disk()
         await self.stop_all(one, two, relay)
-        self.assertFalse((self.disk / "relay.pid").exists())
+        self.assertFalse((self.disk.folder / "relay.pid").exists())
         self.check(RELAY)
         self.check_questions("one", "two", at_least=1)
         (statistics,) = self.notes("relay", "statistics")

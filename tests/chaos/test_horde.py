@@ -7,9 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
+from atbus.testing.memory_group import MemoryGroup
 from tests.chaos.case import ChaosCase, node_file, speech
 from tests.chaos.foes import FOES_MAX, ONE, RELAY, TWO
-from tests.chaos.memory_group import MemoryGroup
 from tests.extent import extent, is_soon
 from tests.processes.harness import NodeProcess
 

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SkipTest
 
 from atbus import limits
 from atbus.subjects.cost import cost_of
+from atbus.testing.memory_group import MemoryGroup
 from tests.chaos.case import RESUME_SECONDS, ChaosCase, node_file, speech
-from tests.chaos.memory_group import MemoryGroup
 from tests.chaos.programs import machine_seconds
 from tests.extent import extent
 from tests.processes.harness import NodeProcess

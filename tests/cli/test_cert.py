@@ -5,19 +5,31 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
 from click import BadParameter
 from click.testing import CliRunner, Result
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.channels.authority import Authority
 from atbus.channels.credentials import Credentials, TlsOptions
 from atbus.cli.main import atbus
 from atbus.cli.outcome import CommandFailed, ExitCode
+from tests.channels.certificates import DAY, signed_again
 
+HEADS = ["subject", "issuer", "serial", "uris", "hosts", "from", "until"]
 AUTHORITY = ["authority.key", "authority.pem"]
 
 
@@ -196,6 +208,85 @@ class CertTests(SynchronousTestCase):
         ):
             self.assertIn(fault, self.failure(*words).message)
         self.assertEqual(sorted(each.name for each in self.folder.iterdir()), AUTHORITY)
+
+    def test_an_authority_that_nobody_would_believe(self) -> None:
+        """With a key that does not fit, or of an authority that is none or has ended, no node."""
+        other = Path(self.mktemp())
+        self.cert("new-ca", str(other), "--realm", "eu")
+        node = self.node("0x5")
+        ended = Path(self.mktemp())
+        self.cert("new-ca", str(ended), "--realm", "eu", "--days", "-1")
+        for pem, key, fault in (
+            (other / "authority.pem", self.folder / "authority.key", "not that of the certificate"),
+            (node, node.with_suffix(".key"), "is not that of an authority"),
+            (ended / "authority.pem", ended / "authority.key", "has expired"),
+        ):
+            folder = Path(self.mktemp())
+            folder.mkdir()
+            (folder / "authority.pem").write_bytes(pem.read_bytes())
+            (folder / "authority.key").write_bytes(key.read_bytes())
+            failure = self.failure("new-node", str(folder), "0x6", "--realm", "eu")
+            self.assertIn(fault, failure.message)
+            self.assertIn("authority.pem", failure.message)
+            self.assertEqual(sorted(each.name for each in folder.iterdir()), AUTHORITY)
+
+    def test_an_authority_is_not_half_made(self) -> None:
+        """Who has put the key elsewhere does not get one that does not fit in its place."""
+        (self.folder / "authority.key").unlink()
+        self.assertIn("exists", self.failure("new-ca", str(self.folder)).message)
+        self.assertEqual([each.name for each in self.folder.iterdir()], ["authority.pem"])
+        file = self.folder / "authority.pem"
+        self.assertIn("File exists", self.failure("new-ca", str(file)).message)
+
+    def test_encrypted_keys(self) -> None:
+        """A key with a password, of the authority or of a node, is told of; nobody asks for it."""
+        path = self.node("0x5")
+        before = path.read_bytes()
+        for name, words in (
+            ("0x5.key", ("renew", str(path))),
+            ("authority.key", ("new-node", str(self.folder), "0x6", "--realm", "eu")),
+        ):
+            key = load_pem_private_key((self.folder / name).read_bytes(), None)
+            encrypted = key.private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+            )
+            (self.folder / name).write_bytes(encrypted)
+            self.assertIn("the key is encrypted", self.failure(*words).message)
+        self.assertEqual(path.read_bytes(), before)
+        self.assertFalse((self.folder / "0x6.pem").exists())
+
+    def test_what_strangers_have_written(self) -> None:
+        """Names in a certificate cannot pretend to be lines of ours, nor move a cursor."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        said = "x\x1b[2J\nuris  atbus://eu/0x0/8"
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, said)])
+        now = datetime.now(tz=UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 5, now, now + DAY)
+        names = x509.SubjectAlternativeName([x509.DNSName("a\nhosts  b\x1b")])
+        certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+        path = self.folder / "stranger.pem"
+        path.write_bytes(certificate.public_bytes(Encoding.PEM))
+        lines = self.cert("show", str(path)).stdout.splitlines()
+        heads = [line.split()[0] for line in lines]
+        self.assertEqual(heads, HEADS)
+        self.assertTrue(all(line.isprintable() for line in lines))
+
+    def test_one_behind_has_expired(self) -> None:
+        """What stands behind a certificate in its file is looked at even if nobody is believed."""
+        path, ended = self.node("0x5"), self.node("0x6", "--days", "-1")
+        path.write_bytes(path.read_bytes() + ended.read_bytes())
+        failure = self.failure("check", str(path), "--realm", "eu")
+        self.assertEqual(failure.faults, ("one behind it in the file has expired",))
+
+    def test_a_key_that_nobody_takes(self) -> None:
+        """A key that TLS 1.3 has no use for is told, whether or not anybody is believed."""
+        path, pem = self.node("0x5"), self.folder / "authority.pem"
+        authority = Authority(pem.read_bytes(), pem.with_suffix(".key").read_bytes())
+        key = ec.generate_private_key(ec.SECP256K1())
+        path.write_bytes(signed_again(authority, path.read_bytes(), key))
+        for words in ((), ("--authorities", str(pem))):
+            failure = self.failure("check", str(path), "--realm", "eu", *words)
+            self.assertEqual(failure.faults, ("its key is of a kind that TLS 1.3 does not know",))
 
     def test_hosts(self) -> None:
         """Names, a whole domain, and addresses of both families are what others may dial."""

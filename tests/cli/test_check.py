@@ -7,14 +7,23 @@ import json
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.channels.authority import Issued
+from atbus.channels.credentials import TlsOptions
 from atbus.cli.check import Verdict
 from atbus.cli.main import atbus
 from atbus.errors import Status
@@ -127,6 +136,116 @@ class FileTests(SynchronousTestCase):
             parts = [fault, "every user of this host may read it", "without TLS at ipv4://0.0.0.0"]
             places = [said.find(part) for part in parts]
             self.assertEqual((places, -1 in places), (sorted(places), False), said)
+
+    def gateway(self, issued: Issued | None = None, **keys: str) -> tuple[TlsOptions, str]:
+        """Write the files of a gateway, and what a configuration says of it."""
+        options = self.files.options(issued)
+        table = {"certificate_file": options.certificate, "key_file": options.key, **keys}
+        lines = "".join(f"{key} = '{value}'\n" for key, value in table.items())
+        return options, f"id = 5\n[nats]\n{lines}"
+
+    def test_listeners_of_a_gateway(self) -> None:
+        """What others reach of a gateway in the clear is told as well; what is encrypted is not."""
+        plain = "allow_insecure = true\nlisten = '0.0.0.0:1'\nmonitor = '127.0.0.1:2'\n"
+        code, said = self.config(f"id = 5\n[nats]\n{plain}")
+        self.assertEqual((code, said[-31:]), (1, "without TLS at nats.listen 0.0.0.0:1"[-31:]))
+        cluster = "[nats.cluster]\nname = 'x'\nlisten = '0.0.0.0:3'\n"
+        code, said = self.config(f"id = 5\n[nats]\n{plain}{cluster}")
+        self.assertEqual((code, said.endswith("nats.cluster.listen 0.0.0.0:3")), (1, True), said)
+        _, text = self.gateway(listen="0.0.0.0:1", websocket="0.0.0.0:2")
+        self.assertEqual(self.config(text)[0], Verdict.OK)
+        # Who comes may do without, and browsers of the monitor have to.
+        code, said = self.config(f"{text}tls_optional = true\nallow_insecure = true\n")
+        self.assertEqual((code, said.count("nats.")), (1, 2), said)
+        code, said = self.config(f"{text}monitor = '0.0.0.0:3'\nallow_insecure = true\n")
+        self.assertEqual((code, said.endswith("at nats.monitor 0.0.0.0:3")), (1, True), said)
+
+    def test_certificates_of_a_gateway(self) -> None:
+        """One that has ended, or has not begun, is believed by no client."""
+        hows: list[dict[str, Any]] = [
+            {"lifetime": timedelta(minutes=-1)},
+            {"begins_in": timedelta(hours=1)},
+        ]
+        for how in hows:
+            options, text = self.gateway(self.files.issue(**how), listen="127.0.0.1:0")
+            code, said = self.config(text)
+            fault = f"{options.certificate}: it has expired, or is not valid yet"
+            self.assertEqual((code, fault in said), (Verdict.CRITICAL, True), said)
+        options = self.files.options()
+        remote = f"certificate_file = '{options.certificate}'\nkey_file = '{options.key}'\n"
+        text = f"id = 5\n[[nats.leaf_remotes]]\nurls = ['a.example:1']\ntls = true\n{remote}"
+        self.assertEqual(self.config(text)[0], Verdict.OK)
+        Path(options.key).chmod(0o644)
+        code, said = self.config(text)
+        self.assertEqual((code, f"{options.key}: every user" in said), (1, True), said)
+
+    def test_files_for_registries(self) -> None:
+        """A node does not start without them, so a configuration that names others is not good."""
+        options = self.files.options()
+        own = f"certificate_file = '{options.certificate}'\nkey_file = '{options.key}'\n"
+        for name, servers in (
+            ("etcd", "endpoints = ['https://127.0.0.1:1']"),
+            ("zookeeper", "servers = ['127.0.0.1:1']"),
+        ):
+            table = f"id = 5\n[discovery.{name}]\n{servers}\n"
+            good = f"{table}ca_file = '{options.authorities}'\n{own}"
+            self.assertEqual(self.config(good)[0], Verdict.OK)
+            lost = "/missing.pem"
+            for text in (f"{table}ca_file = '{lost}'\n", good.replace(options.key, lost)):
+                code, said = self.config(text)
+                self.assertEqual((code, f": discovery.{name}." in said), (2, True), said)
+                self.assertIn(lost, said)
+
+    def test_keys_with_a_password(self) -> None:
+        """Nobody is asked for a password, on the terminal or elsewhere: the file is not good."""
+        key = load_pem_private_key(self.files.issue().key, None)
+        encrypted = self.folder / "encrypted.key"
+        encrypted.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+        )
+        _, text = self.gateway(listen="127.0.0.1:0", key_file=str(encrypted))
+        options = self.files.options(key=str(encrypted))
+        own = f"certificate_file = '{options.certificate}'\nkey_file = '{encrypted}'\n"
+        own += f"ca_file = '{options.authorities}'\n"
+        for each in (
+            text,
+            "id = 5\n" + tls_table(options),
+            f"id = 5\n[discovery.etcd]\nendpoints = ['https://127.0.0.1:1']\n{own}",
+            f"id = 5\n[discovery.zookeeper]\nservers = ['127.0.0.1:1']\n{own}",
+        ):
+            code, said = self.config(each)
+            fault = f"{encrypted}: the key is encrypted"
+            self.assertEqual((code, fault in said), (Verdict.CRITICAL, True), said)
+
+    def test_a_contradiction(self) -> None:
+        """A node cannot listen at one place twice, nor hang below itself alone."""
+        one, other = "unix:///x", "unix:///y"
+        for listens, upstreams, fault in (
+            ([one, other, one], [], f"listen[2]: {one} is listen[0] as well"),
+            ([one, other], [other, one], f"upstreams: {other} is where this node listens itself"),
+            # Several take what the kernel gives them, and one of several proxies is we.
+            (["ipv4://127.0.0.1:0"] * 2, [], ""),
+            ([one], [one, other], ""),
+        ):
+            code, said = self.config(f"id = 5\nlisten = {listens}\nupstreams = {upstreams}\n")
+            verdict = Verdict.CRITICAL if fault else Verdict.OK
+            self.assertEqual((code, said.endswith(fault)), (verdict, True), said)
+
+    def test_one_line(self) -> None:
+        """Whatever a name has in it, a verdict is one line."""
+        for words in (("cert", "x\nOK: y"), ("config", "x\nOK: y\x1b[1m")):
+            code, said = self.check(*words)
+            self.assertEqual((code, said.isprintable()), (Verdict.CRITICAL, True), said)
+        code, said = self.config('"a\\nOK: b" = 1\n')
+        self.assertEqual((code, said.isprintable()), (Verdict.CRITICAL, True), said)
+
+    def test_an_answer_that_makes_no_sense(self) -> None:
+        """Of a link that nobody can tell of nothing is known."""
+        words = ("link", "0x5", "--via", "unix:///x")
+        for links in ({"error": 1}, [1], None, [{"id": "0x5"}]):
+            with mock.patch("atbus.cli.session.ask", return_value=links):
+                code, said = self.check(*words)
+            self.assertEqual((code, said.partition(":")[0]), (Verdict.UNKNOWN, "UNKNOWN"))
 
     def test_cert_that_is_behind_another(self) -> None:
         """What stands in the file behind a certificate does not vouch for it."""

@@ -47,6 +47,12 @@ class LatestTests(SynchronousTestCase):
         [text] = map(formatEvent, events)
         self.assertEqual((self.made, text), (2, f"new files are in use: {self.path}"))
 
+    def test_who_may_read_it_now(self) -> None:
+        """A file is used as soon as we may read it: nothing else of it changes."""
+        self.path.chmod(0o640)
+        self.latest.get()
+        self.assertEqual(self.made, 2)
+
     def test_one_that_cannot_be_used(self) -> None:
         """The old one stays in use, and the log says why, once; then it is looked at again."""
         with capturedLogs() as events:

@@ -175,6 +175,20 @@ class TlsTests(SocketCase):
 class FileTests(TestCase):
     """Files of certificates."""
 
+    def test_files_half_written(self) -> None:
+        """Of authorities that are being written none is forgotten with all its clients."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        own = Files(folder).options()
+        path = Path(own.authorities)
+        text = path.read_bytes()
+        path.write_bytes(text + text[:-5])
+        settings = TlsSettings(
+            certificate_file=own.certificate, key_file=own.key, ca_file=str(path), verify=True
+        )
+        error = self.assertRaises(ConfigurationError, make_context, settings)
+        self.assertIn(f"nats: {path}: it ends too early", error.faults[0])
+
     def test_files_that_cannot_be_used(self) -> None:
         """A gateway with them is refused, and told which file it is."""
         folder = Path(self.mktemp())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
+
+from twisted.logger import capturedLogs, formatEvent
 
 from atbus.channels.credentials import read_certificate
 from atbus.errors import ConfigurationError, Status, Undeliverable
 from atbus.handshake.certificate import parse_identity
 from atbus.node import bounds
+from atbus.node.config import NodeConfig
 from atbus.node.node import Node
 from atbus.node.permits import read_denied
 from atbus.node.reload import reconfigure
@@ -206,6 +210,20 @@ class RegistrationRightsTests(MailTests):
         self.assertEqual(self.ids(child), [ROOT])
 
 
+class _Writer:
+    """Somebody beside a node who writes a file when the node gets another configuration."""
+
+    follows: frozenset[str] = frozenset()
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+
+    def prepare(self, config: NodeConfig) -> Callable[[], object]:
+        """Write it; see `atbus.node.reload.Follower`."""
+        self._write()
+        return lambda: None
+
+
 class DeniedTests(MailTests):
     """The list of those who may do nothing."""
 
@@ -245,6 +263,24 @@ class DeniedTests(MailTests):
         self.assertIs(self.ended(one.command(OTHER, b"atbus.ping")), Status.NO_RIGHT)
         self.assertEqual(self.mail[other].payloads, [b"1"])
         self.assert_quiet(root, one, other)
+
+    def test_written_while_it_is_read(self) -> None:
+        """What is written behind what a reload has read is read when the file is looked at next."""
+        root, _ = self.pair(denied_file=str(self.file))
+        root._parts.followers.append(_Writer(lambda: self.write(f"{CHILD:#x}\n")))
+        change(root, hops=5)
+        self.network.settle(5)
+        self.assertEqual(self.ids(root), [])
+
+    def test_who_may_read_it_now(self) -> None:
+        """The file is read again when somebody may read it who could not: nothing else changes."""
+        self.write(f"{CHILD:#x}\n")
+        root = self.root(denied_file=str(self.file))
+        self.network.start(root)
+        stamp = root._parts.permits._stamp
+        self.file.chmod(0o640)
+        self.network.settle(5)
+        self.assertNotEqual(root._parts.permits._stamp, stamp)
 
     def test_a_file_that_cannot_be_used(self) -> None:
         """A file that is broken while the node runs changes nothing; a good one is used again."""
@@ -330,6 +366,14 @@ class RevokedTests(MailTests):
         self.network.settle(5)
         self.assertEqual(known, [True])
         self.assertTrue(credentials.is_revoked(peer))
+        # Somebody asks for it, which does not make it news twice.
+        for text, told in ((b"none", "cannot be used"), (None, "new files for TLS are in use")):
+            lists.write_bytes(text or files.authority.revoke([], DAY))
+            with capturedLogs() as events:
+                reconfigure(root, root.config)
+                self.network.settle(60)
+            texts = [formatEvent(event) for event in events]
+            self.assertEqual(len([each for each in texts if told in each]), 1, texts)
 
 
 class ReloadTests(MailTests):

@@ -36,7 +36,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "registering_without_right", "node/config.py",
-        "if address.is_tcp and not (address.is_tls or address.is_loopback):",
+        "if not (is_safe or self.allow_insecure):",
     ),
     Mutation(
         "certificate_range", "routing/admission.py",
@@ -331,6 +331,10 @@ MUTATIONS: Final = (
         "return hashlib.sha256(certificate.signature).digest()",
     ),
     Mutation(
+        "unfinished_files", "channels/credentials.py",
+        "(whole(Path(path).read_bytes()))", "(Path(path).read_bytes())",
+    ),
+    Mutation(
         "forgotten_authority", "channels/tls.py",
         "elif self.certificate.between is None:", "elif False:",
     ),
@@ -341,6 +345,10 @@ MUTATIONS: Final = (
     Mutation(
         "denied_tools", "node/judging.py",
         "return rights.refuses_all(Who(who.allowed, who.labels, temporary=True))", "return None",
+    ),
+    Mutation(
+        "denied_meanwhile", "node/judging.py",
+        "return rights.refuses_all(Who.node(bus_id, who.labels))", "return None",
     ),
     Mutation(
         "file_of_denied_ids", "node/permits.py",

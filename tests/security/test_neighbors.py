@@ -14,6 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus import limits
 from atbus.busid import Subnet
 from atbus.errors import MalformedFrame, Status, SubjectError
+from atbus.handshake.effects import AskAdmission
+from atbus.node.connection import Connection
+from atbus.node.judging import Judge
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
 from atbus.rights import Rights, RightsRule, Who
@@ -29,6 +32,7 @@ from atbus.wire.messages import (
     Flags,
     Interest,
     InterestEntry,
+    Role,
     StreamOpen,
 )
 from atbus.wire.runs import pack_run
@@ -262,6 +266,27 @@ class RightTests(MailTests):
         self.network.settle(0.1)
         self.assertEqual(self.ids(root), [])
         self.network.settle(60)
+        self.assertEqual(self.ids(root), [])
+
+
+    def test_security_denied_meanwhile(self) -> None:
+        """Another connection of who is denied at that moment, and not gone yet, is refused."""
+        root, child = self.root(), self.child()
+        self.network.start(root)
+        judge = root._parts.registrar.judge
+        answers: list[Status] = []
+
+        def judged(connection: Connection, question: AskAdmission) -> None:
+            if question.hello.role is Role.DATA and not answers:
+                reconfigure(root, root.config.replace(denied=["0x10001"]))
+                self.assertEqual(self.ids(root), [CHILD])
+                root.events.on_register.observe(lambda *told: answers.append(told[2]))
+            Judge.judge(judge, connection, question)
+
+        self.patch(judge, "judge", judged)
+        child.start().addErrback(lambda _: None)
+        self.network.settle(60)
+        self.assertEqual(set(answers), {Status.NOT_ADMITTED})
         self.assertEqual(self.ids(root), [])
 
 

@@ -12,9 +12,13 @@ import socket
 import stat
 import struct
 import zlib
+from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from typing import cast
 from unittest import mock
 
+import attrs
+from cryptography import x509
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +26,7 @@ from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.channels import lane, unix
 from atbus.channels.bell import Bell, Rope
+from atbus.channels.credentials import _anchor, read_certificate
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
@@ -36,6 +41,7 @@ from atbus.node.toml import dump, plain_values
 from atbus.routing.record import Record
 from atbus.testing.lanes import read_damaged
 from atbus.testing.recording import Reception
+from tests.channels.certificates import DAY, Files
 from tests.channels.sockets import SocketTests
 from tests.house import repository
 from tests.node.bus import BusTests
@@ -54,6 +60,31 @@ UNPICKLERS = (
 def is_in(name: str, module: str) -> bool:
     """Tell whether something is a module, or in it."""
     return name == module or name.startswith(f"{module}.")
+
+
+class UnfinishedTests(SynchronousTestCase):
+    def test_security_unfinished_files(self) -> None:
+        """While a file is being written nobody who is revoked comes back, and none is cut off."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files, lists = Files(folder), folder / "revoked.pem"
+        other = files.new_authority("other")
+        believed = folder / "authority.pem"
+        believed.write_bytes(believed.read_bytes() + other.certificate)
+        theirs = files.issue(authority=other)
+        peer = read_certificate(PEM_cert_to_DER_cert(theirs.certificate.decode()), "test")
+        [anchor] = x509.load_pem_x509_certificates(other.certificate)
+        peer = attrs.evolve(peer, anchor=_anchor(anchor))
+        lists.write_bytes(
+            files.authority.revoke([], DAY) + other.revoke([theirs.certificate], DAY)
+        )
+        credentials = files.credentials(revoked=str(lists))
+        for path in (lists, believed):
+            path.write_bytes(path.read_bytes()[:-20])
+            self.assertFalse(credentials.refresh())
+            self.assertTrue(credentials.faults)
+            self.assertTrue(credentials.is_revoked(peer))
+            self.assertTrue(credentials.is_believed(peer))
 
 
 class LaneTests(SynchronousTestCase):

@@ -26,6 +26,7 @@ from zope.interface import implementer
 from atbus import limits
 from atbus.discovery.etcd.options import TlsFiles
 from atbus.errors import ConfigurationError
+from atbus.pem import open_to_us, whole
 
 
 class Connections:
@@ -166,15 +167,23 @@ class Places:
 def _certificates(path: str) -> list[ssl.Certificate]:
     """Read every certificate of a PEM file."""
     end = b"-----END CERTIFICATE-----"
-    pieces = Path(path).read_bytes().split(end)[:-1]
+    pieces = _text_of(path).split(end)[:-1]
     if not pieces:
         raise ValueError(f"{path}: no certificate")
     return [ssl.Certificate.loadPEM(piece + end + b"\n") for piece in pieces]
 
 
+def _text_of(path: str) -> bytes:
+    text = Path(path).read_bytes()
+    try:
+        return open_to_us(whole(text))
+    except ValueError as fault:
+        raise ValueError(f"{path}: {fault}") from fault
+
+
 def _own_certificate(tls: TlsFiles) -> ssl.PrivateCertificate:
-    text = Path(tls.certificate_file).read_bytes()
+    text = _text_of(tls.certificate_file)
     if tls.key_file:
-        text += b"\n" + Path(tls.key_file).read_bytes()
+        text += b"\n" + _text_of(tls.key_file)
     certificate: ssl.PrivateCertificate = ssl.PrivateCertificate.loadPEM(text)
     return certificate

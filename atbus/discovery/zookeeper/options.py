@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 import ssl
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -13,6 +14,7 @@ import attrs
 from atbus.discovery import bounds
 from atbus.discovery.zookeeper.bounds import RESUME_SECONDS
 from atbus.errors import ConfigurationError
+from atbus.pem import open_to_us
 
 PORT: Final = 2181
 """Where a server of ZooKeeper listens unless told otherwise."""
@@ -58,15 +60,20 @@ def check_files(tls: TlsFiles) -> None:
     :param tls: Which.
     :raises ConfigurationError: One cannot; names the option.
     """
-    context, option = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "ca_file"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    option, path = "ca_file", tls.ca_file
     try:
         if tls.ca_file:
             context.load_verify_locations(tls.ca_file)
-        option = "certificate_file"
+        option, path = "certificate_file", tls.certificate_file
         if tls.certificate_file:
+            path = tls.key_file or tls.certificate_file
+            open_to_us(Path(path).read_bytes())
+            path = tls.certificate_file
             context.load_cert_chain(tls.certificate_file, tls.key_file or None)
-    except OSError as fault:
-        raise ConfigurationError([f"zookeeper.{option}: {fault}"]) from fault
+    except (OSError, ValueError) as fault:
+        where = "" if path in str(fault) else f"{path}: "
+        raise ConfigurationError([f"zookeeper.{option}: {where}{fault}"]) from fault
 
 
 @attrs.frozen(kw_only=True)
