@@ -38,7 +38,7 @@ class TurnEnds:
         self.calls: list[Callable[[], None]] = []
         #: Who has put something off: as keys, for in a process with many nodes many may.
         self.deferring: dict[Deferring, None] = {}
-        self._looked_at = 0.0
+        self._looked_at = float("-inf")
 
     def are_to_look(self, now: float) -> bool:
         """

@@ -48,8 +48,9 @@ def config(path: Path, output: Output) -> int:
     Tell whether a node could be started with a configuration file.
 
     Its application is imported, from the current directory if it is there. It warns of listeners
-    that other hosts can reach without TLS, and of private keys that every user can read, also of
-    the gateway for clients of NATS.
+    that other hosts can reach without TLS, of private keys that every user can read, also of the
+    gateway for clients of NATS, and of the file itself, if it has secrets and every user can read
+    it.
     """
     from atbus.cli.outcome import CommandFailed
     from atbus.node.credentials import credentials_of
@@ -76,6 +77,8 @@ def config(path: Path, output: Output) -> int:
         (Verdict.WARNING, f"{key}: every user of this host may read it")
         for key in _open_keys(loaded)
     ]
+    if _holds_secrets(loaded) and _is_open(path):
+        found.append((Verdict.WARNING, "it has secrets, and every user of this host may read it"))
     plain = _plain_listeners(loaded)
     if plain:
         found.append((Verdict.WARNING, f"without TLS at {', '.join(plain)}"))
@@ -153,7 +156,32 @@ def _open_keys(loaded: NodeConfig) -> list[str]:
     keys = [loaded.tls_key]
     for table in _gateway_tables(loaded):
         keys += [table.get(name) for name in ("key_file", "nkey_file", "credentials_file")]
-    return [key for key in keys if key and Path(key).stat().st_mode & stat.S_IROTH]
+    return [key for key in keys if key and _is_open(Path(key))]
+
+
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IROTH)
+
+
+def _holds_secrets(loaded: NodeConfig) -> bool:
+    """Tell whether a configuration has a secret itself, and not only names files with some."""
+    from atbus.node.option import OPTIONS, TABLES_WITH_SECRETS
+
+    given = loaded.given()
+    return any(given[name] for name, option in OPTIONS.items() if option.secret) or any(
+        _has_secret(given[name]) for name in TABLES_WITH_SECRETS
+    )
+
+
+def _has_secret(value: object) -> bool:
+    from atbus.node.reading import is_secret
+
+    if isinstance(value, Mapping):
+        return any(
+            (is_secret(key) and not key.endswith("_file") and bool(inner)) or _has_secret(inner)
+            for key, inner in value.items()
+        )
+    return isinstance(value, list | tuple) and any(map(_has_secret, value))
 
 
 def _ended_certificates(loaded: NodeConfig) -> list[str]:

@@ -145,8 +145,8 @@ class Turn:
         """
         Put off a write.
 
-        :param write: Called soon: after the first turn in which nothing is queued, or when enough
-            is, or after `limits.GATHER_SECONDS_MAX`; and before the process sleeps, if that is
+        :param write: Called soon: after the first look that finds nothing more queued, or enough,
+            or after `limits.GATHER_SECONDS_MAX`; and before the process sleeps, if that is
             told and the program has put something off of its own accord.
         """
         if not self.is_gathering:

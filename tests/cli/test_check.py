@@ -27,9 +27,11 @@ from atbus.channels.credentials import TlsOptions
 from atbus.cli.check import Verdict
 from atbus.cli.main import atbus
 from atbus.errors import Status
+from atbus.nats.nkeys import Kind
 from atbus.node.node import Node
 from tests.channels.certificates import Files, tls_table
 from tests.cli.bus_case import BusTestCase
+from tests.nats.signing import Key
 
 NO_FILES = "certificate_file = '/no'\nkey_file = '/no'\n"
 
@@ -136,6 +138,39 @@ class FileTests(SynchronousTestCase):
             parts = [fault, "every user of this host may read it", "without TLS at ipv4://0.0.0.0"]
             places = [said.find(part) for part in parts]
             self.assertEqual((places, -1 in places), (sorted(places), False), said)
+
+    def test_secrets_for_everybody(self) -> None:
+        """Every user may read a file that names secrets, and not one that has some."""
+        file = self.folder / "secret.toml"
+
+        def told(text: str, mode: int) -> tuple[int, str]:
+            file.write_text(f"id = 5\n{text}", encoding="utf-8")
+            file.chmod(mode)
+            return self.check("config", str(file))
+
+        listen = "[nats]\nlisten = '127.0.0.1:0'\n"
+        etcd = "[discovery.etcd]\nendpoints = ['http://127.0.0.1:2379']\n"
+        leaf = f"{listen}[[nats.leaf_remotes]]\nurls = ['127.0.0.1:7422']\n"
+        for text in (
+            "access_tokens = ['secret']",
+            f"{listen}[[nats.users]]\nuser = 'a'\npassword = 'secret'",
+            f"{leaf}user = 'a'\npassword = 'secret'",
+            f"{etcd}user = 'a'\npassword = 'secret'",
+        ):
+            code, said = told(text, 0o644)
+            self.assertEqual(code, Verdict.WARNING, said)
+            self.assertIn("it has secrets, and every user of this host may read it", said)
+            self.assertEqual(told(text, 0o640)[0], Verdict.OK)
+        credentials = self.folder / "user.creds"
+        credentials.write_text(Key(Kind.USER).credentials("a.b.c"))
+        credentials.chmod(0o600)
+        for text in (
+            "",
+            "access_tokens = []",
+            f"{leaf}credentials_file = '{credentials}'",
+        ):
+            code, said = told(text, 0o644)
+            self.assertEqual(code, Verdict.OK, said)
 
     def gateway(self, issued: Issued | None = None, **keys: str) -> tuple[TlsOptions, str]:
         """Write the files of a gateway, and what a configuration says of it."""

@@ -161,6 +161,12 @@ class EndsTests(SynchronousTestCase):
         self.ends = TurnEnds()
         self.turn = Turn(self.clock, self.ends)
         self.written: list[str] = []
+        self.now = 0.0
+
+    def come(self) -> None:
+        """End a turn that took long enough for another look."""
+        self.now += 0.001
+        self.ends.come(self.now)
 
     def gather(self, name: str, *, is_own: bool = True) -> None:
         """Put a write off, the program's own or what an arrival brought about."""
@@ -177,9 +183,9 @@ class EndsTests(SynchronousTestCase):
         """What is to be done at the end of a turn is done in the same one, without a timer."""
         self.turn.at_end(lambda: self.written.append("a"))
         self.turn.at_end(lambda: self.turn.at_end(lambda: self.written.append("b")))
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a"])
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a", "b"])
 
     def test_before_sleep(self) -> None:
@@ -193,7 +199,7 @@ class EndsTests(SynchronousTestCase):
     def test_what_arrives_may_wait_asleep(self) -> None:
         """What an arrival brought about is written when nothing more has come, by a timer."""
         self.gather("a", is_own=False)
-        self.ends.come()
+        self.come()
         self.ends.before_sleep()
         self.assertEqual(self.written, [])
         self.turn.queued_bytes += 1
@@ -224,9 +230,9 @@ class EndsTests(SynchronousTestCase):
         self.turn.queued_bytes += 1
         self.clock.advance(0)
         self.assertEqual(self.written, ["a", "b"])
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a", "b"])
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a", "b", "c"])
 
     def test_as_long_as_there_is_more(self) -> None:
@@ -234,21 +240,21 @@ class EndsTests(SynchronousTestCase):
         self.gather("a")
         for _ in range(3):
             self.turn.queued_bytes += 1
-            self.ends.come()
+            self.come()
         self.assertEqual(self.written, [])
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a"])
 
     def test_enough(self) -> None:
         """Enough bytes, or a few milliseconds, end it at the end of the turn."""
         self.gather("a")
         self.turn.queued_bytes += limits.GATHER_BYTES
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a"])
         self.gather("b")
         self.turn.queued_bytes += 1
         self.clock.rightNow += limits.GATHER_SECONDS_MAX
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a", "b"])
 
     def test_whose_end_it_is(self) -> None:
@@ -259,7 +265,7 @@ class EndsTests(SynchronousTestCase):
             seen.append(self.turn.is_own_end)
 
         self.turn.at_end(look)
-        self.ends.come()
+        self.come()
         self.clock.rightNow += 1.0
         self.turn.arrival_begins()
         self.turn.at_end(look)
@@ -271,10 +277,10 @@ class EndsTests(SynchronousTestCase):
         self.turn.arrival_begins()
         self.turn.at_end(look)
         self.turn.arrival_ends()
-        self.ends.come()
+        self.come()
         self.assertEqual(seen, [True, False, False, False])
         self.turn.at_end(look)
-        self.ends.come()
+        self.come()
         self.assertEqual(seen, [True, False, False, False, True])
         seen.clear()
         without = Turn(self.clock)
@@ -293,7 +299,7 @@ class EndsTests(SynchronousTestCase):
         self.gather("a")
         self.ends.before_sleep()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        self.ends.come()
+        self.come()
         self.assertEqual(self.written, ["a"])
 
 
@@ -334,7 +340,7 @@ class GatherTests(MailTests):
         self.patch(turn, "writes", lambda: True)
         before = len(channel.sent)
         child.send(ROOT, b"a")
-        ends.come()
+        ends.come(0.0)
         self.assertEqual(len(channel.sent), before)
         ends.before_sleep()
         self.assertEqual(len(channel.sent), before + 1)
@@ -344,6 +350,6 @@ class GatherTests(MailTests):
         turn.arrival_ends()
         self.assertEqual(len(channel.sent), before + 2)
         self.network.settle(1)
-        ends.come()
+        ends.come(0.0)
         ends.before_sleep()
         self.assertEqual(self.mail[root].payloads, [b"a", b"b"])
