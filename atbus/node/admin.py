@@ -275,7 +275,7 @@ class Admin:
     def _send(self, words: Words) -> Deferred[object]:
         target = _bus_id(words, 1)
         payload = words[2] if len(words) > 2 else b""
-        kind = int(words[3]) if len(words) > 3 else 0
+        kind = _number(words, 3, "kind")
         began = self._context.now
         sequence = self._sender.send_with(target, payload, kind, flags=Flags.ANSWER)
 
@@ -348,6 +348,16 @@ def _bus_id(words: Words, place: int) -> int:
     if len(words) <= place:
         raise AtbusError("a bus id is missing")
     return parse_bus_id(words[place].decode("ascii", "replace"))
+
+
+def _number(words: Words, place: int, name: str) -> int:
+    """Read a whole number; 0 when nothing is said."""
+    if len(words) <= place:
+        return 0
+    try:
+        return int(words[place])
+    except ValueError as error:
+        raise AtbusError(f"{printable(repr(words[place])[:40])} is no {name}") from error
 
 
 def seconds_of(words: Words, place: int) -> float:

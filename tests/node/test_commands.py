@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -239,9 +240,27 @@ class CommandTests(MailTests):
             [b"atbus.ping", b"0x10001", b"soon"],
             [b"atbus.ping", b"0x10001", b"-1"],
             [b"atbus.subscribe", b"a..b"],
+            [b"atbus.send", b"0x10001", b"", b"inf"],
+            [b"atbus.send", b"0x10001", b"", b"99999999999"],
         ):
             self.assertIs(self.ended(child.command(ROOT, *words)), Status.HANDLER_FAILED, words)
         self.assertEqual(root.statistics.callback_failures, 0)
+
+    def test_any_word_in_any_place(self) -> None:
+        """Whatever a built-in command is given anywhere, the node has not failed."""
+        root, child = self.pair()
+        names = [name for name in root._parts.commands._built_in if name != b"atbus.drain"]
+        self.assertGreater(len(names), 18)
+        usual = ((b"0x10001", b"a", b"1", b"1", b"1"), (b"1", b"0x10001", b"1", b"1", b"1"))
+        odd = (b"", b"\0", b"\xff", b"nan", b"inf", b"-1", b"1e9", b"9" * 5_000, b"a..b", b"{")
+        for name in names:
+            for words in usual:
+                for place, word in itertools.product(range(len(words)), odd):
+                    child.command(
+                        ROOT, name, *words[:place], word, *words[place + 1 :]
+                    ).addErrback(lambda failure: failure.trap(Undeliverable))
+            self.network.settle(1)
+            self.assertEqual(root.statistics.callback_failures, 0, name)
 
     def test_unknown_commands(self) -> None:
         """A node without an executor, and a built-in command that is not one, say so."""
