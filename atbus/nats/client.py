@@ -73,6 +73,25 @@ class Wire(Protocol):
         """Read again."""
 
 
+class _NoWire:
+    """Carries nothing any more: a client that has ended is remembered, its connection is not."""
+
+    def write(self, data: bytes) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    abort = pause_reading = resume_reading = close
+
+    def taken_bytes(self) -> int:
+        """Tell of nothing."""
+        return 0
+
+
+_NO_WIRE: Final = _NoWire()
+
+
 class Client:
     """
     One client.
@@ -126,7 +145,7 @@ class Client:
         self._patience = WriteDeadline(
             gateway.timers,
             gateway.settings.write_seconds,
-            wire.taken_bytes,
+            lambda: self.taken_bytes,
             partial(self.give_up, Reason.SLOW_CONSUMER_TIME),
         )
         # Until when nothing is read; and what came meanwhile, and waits behind what is unread.
@@ -477,4 +496,5 @@ class Client:
         self._behind.clear()
         self._out, self.pending_bytes = [], 0
         self._is_closing = True
+        self._wire = _NO_WIRE  # Thousands are remembered, and a connection is much more.
         self._gateway.note_gone(self)

@@ -30,6 +30,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from twisted.logger import globalLogBeginner
+
 from atbus.testing.findings import Failure, Findings
 from atbus.testing.hostile import BATCH, read_again, run_batch
 
@@ -273,4 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # Until somebody says where they go, Twisted keeps 65,536 lines of the log, with all that they
+    # are about.
+    globalLogBeginner.beginLoggingTo((), discardBuffer=True, redirectStandardIO=False)
     sys.exit(main())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import weakref
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -340,6 +342,25 @@ class MonitorTests(HarborTests):
             caller.says(b"FOO\r\n")
             self.network.settle(0.1)
         self.assertEqual([each.number for each in gateway.closed], [3, 4])
+
+    def test_connections_are_not_remembered(self) -> None:
+        """Of a client that has ended what is told of it is kept, and not its connection."""
+        gateway = self.alone()
+        for ends in (b"FOO\r\n", b""):
+            caller = self.caller(gateway)
+            (client,) = gateway.clients.values()
+            carried = weakref.ref(client._wire)
+            self.assertIsNotNone(carried())
+            if ends:
+                caller.says(ends)
+            else:
+                caller.hangs_up()
+            self.network.settle(0.1)
+            self.assertIs(gateway.closed[-1], client)
+            self.assertEqual((client.pending_bytes, client.taken_bytes), (0, 0))
+            del caller
+            gc.collect()
+            self.assertIsNone(carried())
 
     def test_subscriptions(self) -> None:
         """All of them, or those that a subject would reach."""

@@ -184,6 +184,25 @@ class FuzzTests(SynchronousTestCase):
         self.assertTrue(said.startswith(b"fuzz: "), said)
         self.assertIn(b" inputs (seed 0)", said)
 
+    def test_nothing_is_kept(self) -> None:
+        """A long run keeps nothing of its inputs: connections of all kinds are gone after them."""
+        arguments = ["fuzz", "--count", str(3 * hostile.BATCH), "--jobs", "1"]
+        program = f"""
+import gc, runpy, sys
+sys.argv = {arguments}
+try:
+    runpy.run_module("atbus.testing.fuzz", run_name="__main__")
+finally:
+    gc.collect()
+    names = [type(each).__name__ for each in gc.get_objects()]
+    print(names.count("_Door"), names.count("Connection"))
+"""
+        said = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
+        counts = [int(word) for word in said.splitlines()[-1].split()]
+        self.assertLessEqual(max(counts), 2, said)
+
     def test_a_run_that_goes_on(self) -> None:
         """An interrupted run goes on with the next batch, and ends as if it had been one."""
         self.patch(fuzz, "BATCH", 200)
