@@ -222,6 +222,11 @@ MUTATIONS: Final = (
         "late_requests", "nats/websocket.py",
         "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)", "pass",
     ),
+    Mutation("remembered_clients", "nats/session.py", "self._grammar.end()", "pass"),
+    Mutation(
+        "remembered_clients", "nats/session.py", "self.options = self.options.remembered()", "pass"
+    ),
+    Mutation("remembered_answers", "nats/session.py", "self.rights.end()", "pass"),
     Mutation(
         "deep_subscriptions", "subjects/pattern.py", "if len(tokens) > limits.SUBJECT_TOKENS_MAX:"
     ),
