@@ -218,6 +218,7 @@ MUTATIONS: Final = (
     Mutation(
         "unfinished_requests", "nats/sites.py", "super().gotLength(0)", "super().gotLength(length)"
     ),
+    Mutation("names_of_headers", "nats/sites.py", 'b"" if is_long else line', "line"),
     Mutation(
         "late_requests", "nats/websocket.py",
         "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)", "pass",
