@@ -360,7 +360,7 @@ def _connect_streams(made: Parts) -> None:
     made.inbox.stream_received = made.streams.frame_received
     made.fates.on_stream = made.streams.told
     made.permits.on_used = made.streams.rights_changed
-    made.dialer.capabilities |= Capability.STREAMS
+    made.dialer.capabilities |= Capability.STREAMS | Capability.RETURNS
 
 
 def _connect_topology(context: Context, made: Parts) -> None:

@@ -83,6 +83,16 @@ class Verifier:
         former = self._context.former_places.upstreams(chain, self._context.now)
         return any(each == neighbor or table.may_speak(neighbor, each) for each in former)
 
+    def vouches(self, link: Link, source: int) -> bool:
+        """Tell whether the neighbor at the other end may speak for *source*; refusals count."""
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            return False
+        if self.believes(endpoint, source):
+            return True
+        self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
+        return False
+
     def doubt(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> None:
         """Let a frame wait for word of its source; refuse it when it cannot."""
         size_bytes = len(frame) + limits.WAITING_FRAME_BYTES

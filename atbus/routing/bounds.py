@@ -27,6 +27,10 @@ WAYS_MAX: Final = 32_768
 #: may take to drain.
 FORMER_PLACE_SECONDS: Final = 20.0
 
+#: So many frames of those that a neighbor answers for, the oldest, are looked through for one that
+#: it gives back: what is behind them will be among them when they are discharged.
+RETURNED_LOOK_FRAMES: Final = 512
+
 #: Nodes whose former upstream is remembered: what one proxy has below it.
 FORMER_PLACES_MAX: Final = 4_096
 

@@ -44,7 +44,7 @@ class PartsTests(MailTests):
             self.assertEqual(given, bound)
         link = root.endpoints[CHILD].data_link
         assert link is not None
-        self.assertEqual(link._outgoing.window, limits.UNACKNOWLEDGED_FRAMES_MAX)
+        self.assertEqual(link.outgoing.window, limits.UNACKNOWLEDGED_FRAMES_MAX)
         self.assertEqual(link.window_free, limits.UNACKNOWLEDGED_FRAMES_MAX)
 
     def test_messages_in_parts(self) -> None:

@@ -99,6 +99,15 @@ MUTATIONS: Final = (
         "route_poisoning", "routing/hearing.py",
         "if record.stamp.epoch > direct.peer.record.stamp.epoch:",
     ),
+    Mutation(
+        "frames_given_back", "node/stragglers.py",
+        "is_of_it = item.source == source and item.epoch == head[8]", "is_of_it = True",
+    ),
+    Mutation(
+        "given_back_once", "node/stragglers.py",
+        "if not self._former(target) or self.is_returned(origin, head):",
+        "if not self._former(target):",
+    ),
     Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
     Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
     Mutation(
