@@ -496,6 +496,5 @@ class Traffic:
 
     def _is_told(self, item: Relayed) -> bool:
         """Tell whether the origin of a fragment was told of its message when another one ended."""
-        if item.type != _FRAGMENT:
-            return False
-        return self._give_up((item.source, item.target, item.epoch), item.first_sequence)
+        flow = (item.source, item.target, item.epoch)
+        return item.type == _FRAGMENT and self._give_up(flow, item.first_sequence)
