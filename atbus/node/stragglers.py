@@ -114,6 +114,8 @@ class Stragglers:
         """
         Tell whether a frame that a neighbor brings is one that we have given to it.
 
+        What we have given back to it is not meant: of a message in pieces the others follow.
+
         :param origin: The neighbor.
         """
         source, target, sequence = head[5], head[6], head[7]
@@ -124,7 +126,7 @@ class Stragglers:
                     behind = sequence - item.first_sequence
                     is_of_it = item.source == source and item.epoch == head[8]
                     if is_of_it and 0 <= behind < max(1, item.count):
-                        return True
+                        return not _came_from(item, origin)
         return False
 
     def _former(self, target: int) -> list[int]:
@@ -132,3 +134,7 @@ class Stragglers:
         context = self._context
         chain = (target, *context.table.registry.tree.chain_of(target))
         return context.former_places.upstreams(chain, context.now)
+
+
+def _came_from(item: Run | Relayed, neighbor: Endpoint) -> bool:
+    return isinstance(item, Relayed) and item.custody.link.connection.bus_id == neighbor.bus_id

@@ -46,12 +46,18 @@ class Verifier:
         receive: Callable[[Link, Frame, Head], None],
         refuse: Callable[[Link, Head, Status], None],
     ) -> None:
+        # Set by the node, which wires its parts: somebody is spoken for whom we may not know long.
+        self.on_vouched: Callable[[int], None] = lambda _: None
         self._context = context
         self._endpoints = endpoints
         self._receive = receive
         self._refuse = refuse
         self._waiting: Unverified[tuple[Link, Frame, Head]] = Unverified(
-            limits.UNVERIFIED_SECONDS, bounds.UNVERIFIED_BYTES, limits.UNVERIFIED_RUNS_MAX
+            limits.UNVERIFIED_SECONDS,
+            bounds.UNVERIFIED_BYTES,
+            bounds.UNVERIFIED_SHARE_BYTES,
+            limits.UNVERIFIED_RUNS_MAX,
+            bounds.UNVERIFIED_SOURCES_MAX,
         )
         self._alarm = Alarm(context.timers, self._expire)
 
@@ -68,6 +74,7 @@ class Verifier:
         if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
             endpoint.vouched.clear()
         endpoint.vouched[source] = None
+        self.on_vouched(source)
         for link, frame, head in self._waiting.take(endpoint.bus_id, source):
             self._receive(link, frame, head)
         return True

@@ -289,3 +289,30 @@ class GivenBackTests(MovingBus):
                 source=TOP, destination=TWO, sequence=given, epoch=epoch, messages=((0, b"x"),)
             )
             self.assertIs(self.returned(top, NORTH, frame), expected)
+
+
+class NewcomerTests(MovingBus):
+    """What comes from a node sooner than the word that it is where it comes from."""
+
+    def test_many_that_send_all_the_time(self) -> None:
+        """
+        Nothing is refused when a proxy drains that has many below it who send all the time.
+
+        Those that follow the first one within 50 ms are not known yet above the next proxy, which
+        gathers what it tells.
+        """
+        _, north, south = self.region()
+        self.network.start(self.proxy(EAST))
+        far = self.leaf_of(FAR, EAST)
+        leaves = [self.leaf_of(0x200 + number, NORTH, SOUTH) for number in range(8)]
+        self.network.jitter_seconds = 0.01
+        for turn in range(400):
+            if turn == 50:
+                north.drain()
+            for leaf in leaves:
+                leaf.send(FAR, b"%d" % turn)
+            self.network.settle(0.001)
+        self.network.settle(3)
+        self.assertEqual(len(self.ids(south)), 1 + len(leaves))
+        for leaf in leaves:
+            self.assert_kept(leaf, far, [b"%d" % turn for turn in range(400)])
