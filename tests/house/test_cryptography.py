@@ -21,6 +21,7 @@ PLACES: Final = {
     "channels/tls.py": {"OpenSSL", "service_identity"},
     "channels/tls_layer.py": {"OpenSSL"},
     "channels/credentials.py": {"OpenSSL", "cryptography"},
+    "channels/tls_files.py": {"OpenSSL", "cryptography"},
     "channels/outlook.py": {"OpenSSL", "cryptography"},
     # An authority for tests and small deployments, and what it has made.
     "channels/authority.py": {"cryptography"},

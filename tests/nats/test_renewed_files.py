@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from atbus.channels.credentials import TlsOptions
+from atbus.channels.tls_files import TlsOptions
 from atbus.nats.gateway import Gateway
 from atbus.node.reload import reconfigure
 from tests.channels.certificates import Files

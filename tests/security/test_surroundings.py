@@ -26,12 +26,13 @@ from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.channels import lane, unix
 from atbus.channels.bell import Bell, Rope
-from atbus.channels.credentials import _anchor, read_certificate
+from atbus.channels.credentials import read_certificate
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
+from atbus.channels.tls_files import anchor_of
 from atbus.channels.unix import UnixScheme
 from atbus.discovery import bounds, documents
 from atbus.errors import AtbusError, MalformedFrame, Status, printable
@@ -74,7 +75,7 @@ class UnfinishedTests(SynchronousTestCase):
         theirs = files.issue(authority=other)
         peer = read_certificate(PEM_cert_to_DER_cert(theirs.certificate.decode()), "test")
         [anchor] = x509.load_pem_x509_certificates(other.certificate)
-        peer = attrs.evolve(peer, anchor=_anchor(anchor))
+        peer = attrs.evolve(peer, anchor=anchor_of(anchor))
         lists.write_bytes(
             files.authority.revoke([], DAY) + other.revoke([theirs.certificate], DAY)
         )
