@@ -31,6 +31,9 @@ PLACES: Final = {
     # Passwords and keys of clients of NATS are compared, and signatures verified.
     "nats/authentication.py": {"hmac"},
     "nats/nkeys.py": {"cryptography"},
+    # What certificates of a gateway say.
+    "nats/own_certificate.py": {"cryptography"},
+    "nats/tls.py": {"cryptography"},
     "nats/routes.py": {"hmac"},
     # Connections to registries, by their libraries.
     "discovery/etcd/connections.py": {"OpenSSL"},

@@ -29,7 +29,7 @@ GIVEN = re.compile(r"\b(bytes|memoryview|str|Document|Frame)\b")
 OURS = {
     ("atbus/channels/tls_files.py", "Reading._read"): "a file of who runs the node",
     ("atbus/discovery/addresses.py", "read_addresses"): "likewise",
-    ("atbus/nats/tls.py", "_read"): "likewise",
+    ("atbus/nats/own_certificate.py", "_read"): "likewise",
     ("atbus/node/permits.py", "read_denied"): "likewise",
     ("atbus/stream/strings.py", "read_client"): "a text of who runs the program",
     ("atbus/stream/strings.py", "read_server"): "likewise",

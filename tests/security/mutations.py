@@ -343,6 +343,10 @@ MUTATIONS: Final = (
         "if reading.faults and found == used:", "if reading.faults:",
     ),
     Mutation(
+        "worse_certificate_of_gateway", "nats/own_certificate.py",
+        "if outlook.standing >= before.standing:", "if True:",
+    ),
+    Mutation(
         "forgotten_authority", "channels/tls.py",
         "elif self.certificate.between is None:", "elif False:",
     ),

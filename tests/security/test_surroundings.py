@@ -36,6 +36,8 @@ from atbus.channels.tls_files import anchor_of
 from atbus.channels.unix import UnixScheme
 from atbus.discovery import bounds, documents
 from atbus.errors import AtbusError, MalformedFrame, Status, printable
+from atbus.nats.settings import TlsSettings
+from atbus.nats.tls import listener_contexts
 from atbus.node.config import NodeConfig
 from atbus.node.journal import Journal
 from atbus.node.toml import dump, plain_values
@@ -86,6 +88,36 @@ class UnfinishedTests(SynchronousTestCase):
             self.assertTrue(credentials.faults)
             self.assertTrue(credentials.is_revoked(peer))
             self.assertTrue(credentials.is_believed(peer))
+
+    def test_security_worse_certificate_of_gateway(self) -> None:
+        """
+        A certificate that every client refuses does not take the place of a good one, and does not
+        keep in an authority of clients that is believed no more.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files = Files(folder)
+        own = files.options()
+        settings = TlsSettings(
+            certificate_file=own.certificate,
+            key_file=own.key,
+            ca_file=own.authorities,
+            verify=True,
+        )
+        latest = listener_contexts(settings)
+        good = latest.get().certificate.to_cryptography()
+        expired, other = files.issue(lifetime=-DAY), files.new_authority("other")
+        for path, text in (
+            (own.certificate, expired.certificate),
+            (own.key, expired.key),
+            (own.authorities, other.certificate),
+        ):
+            Path(path).write_bytes(text)
+        made = latest.get()
+        self.assertEqual(made.certificate.to_cryptography(), good)
+        [believed] = made.trustRoot._caCerts
+        [authority] = x509.load_pem_x509_certificates(other.certificate)
+        self.assertEqual(believed.to_cryptography(), authority)
 
 
 class LaneTests(SynchronousTestCase):
