@@ -335,13 +335,25 @@ MUTATIONS: Final = (
     ),
     Mutation("removed_authority", "channels/tls.py", "if not self.credentials.is_believed(peer):"),
     Mutation(
-        "removed_authority", "channels/credentials.py",
+        "removed_authority", "channels/tls_files.py",
         "return hashlib.sha256(certificate.subject.public_bytes() + key).digest()",
         "return hashlib.sha256(certificate.signature).digest()",
     ),
     Mutation(
-        "unfinished_files", "channels/credentials.py",
+        "unfinished_files", "channels/tls_files.py",
         "(whole(Path(path).read_bytes()))", "(Path(path).read_bytes())",
+    ),
+    Mutation(
+        "worse_certificate", "channels/credentials.py",
+        "if outlook.standing >= kept.outlook().standing:", "if True:",
+    ),
+    Mutation(
+        "worse_certificate", "channels/credentials.py",
+        "if reading.faults and found == used:", "if reading.faults:",
+    ),
+    Mutation(
+        "worse_certificate_of_gateway", "nats/own_certificate.py",
+        "if outlook.standing >= before.standing:", "if True:",
     ),
     Mutation(
         "forgotten_authority", "channels/tls.py",
