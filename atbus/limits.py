@@ -270,8 +270,8 @@ PENDING_SECONDS: Final = 8.0
 #: Runs whose source cannot be verified yet wait so long: a record that vouches for it may travel
 #: on another connection. A FLUSH that waits behind them is not given up.
 UNVERIFIED_SECONDS: Final = 0.2
-#: And so many of them, per neighbor.
-UNVERIFIED_RUNS_MAX: Final = 64
+#: And so many of them, per neighbor: dozens of nodes may have moved to it at once.
+UNVERIFIED_RUNS_MAX: Final = 1_024
 
 # Links
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
+from atbus.routing import bounds as routing
 
 #: A type and a length, or a length alone, before each thing of varying size; the longest of them.
 PREFIX_BYTES = 4
@@ -250,8 +251,8 @@ class QueueTests(SynchronousTestCase):
 
     def test_held_runs_are_a_part_of_the_hard_bound(self) -> None:
         """Runs that wait for their source to be verified take no more than an endpoint may."""
-        held = limits.UNVERIFIED_RUNS_MAX * limits.FRAME_BYTES
-        self.assertLessEqual(held, limits.QUEUED_BYTES_HARD)
+        self.assertLessEqual(routing.UNVERIFIED_SHARE_BYTES, limits.QUEUED_BYTES_HARD)
+        self.assertLess(routing.UNVERIFIED_SHARE_BYTES, routing.UNVERIFIED_BYTES)
 
     def test_eight_slow_endpoints_fit_the_node(self) -> None:
         """A few endpoints at their hard bound do not use up the node's budget."""

@@ -2,44 +2,42 @@
 What a node proves itself with over TLS, and whom it believes: files, made into OpenSSL contexts.
 
 The files are looked at again before each connection and by `Credentials.refresh`, so a certificate
-that was renewed is used without a restart. Files that cannot be used are told once, and the old
-ones stay in use: a half-written file must not take a bus down.
+that was renewed is used without a restart. Files that cannot be used are told once, and what was
+there before stays in use: a half-written file must not take a bus down. So it does in the place of
+a certificate that stands worse with others than the one in use - an expired one, say - until that
+one is no better. Whom we believe, and who is revoked, changes meanwhile.
 
-A certificate and its key are two files, which nobody can replace at once. So the file of the key
-may have several, of which the one that fits is used, and files that change while they are read are
-read again: whoever writes old and new key, the new certificate, and the new key, in this order,
-leaves no moment in which a node could not start.
+Files that change while they are read are read again: whoever writes old and new key, the new
+certificate, and the new key, in this order, leaves no moment in which a node could not start.
 
 Certificates are read with cryptography, connections are made by pyOpenSSL; nothing of the two is
-visible outside this module and `atbus.channels.tls`.
+visible outside this module, `atbus.channels.tls_files` and `atbus.channels.tls`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
 from OpenSSL import SSL, crypto
 
 from atbus import limits
-from atbus.busid import Subnet
-from atbus.channels.outlook import Outlook, outlook_of, weak_keys_of
+from atbus.channels.outlook import Outlook, next_change, seconds_until
 from atbus.channels.tls_fault import CERTIFICATE_FAULTS, TlsFault, TlsRefused
+from atbus.channels.tls_files import (
+    UNREADABLE,
+    Contents,
+    Reading,
+    TlsOptions,
+    anchor_of,
+    stamps_of,
+)
 from atbus.errors import ConfigurationError
 from atbus.handshake.certificate import CertificateIdentity, find_identity
-from atbus.pem import keys_in, whole
 
 #: Names the protocol to whoever shares a port among several (RFC 7301).
 ALPN: Final = b"atbus/1"
@@ -48,53 +46,14 @@ ALPN: Final = b"atbus/1"
 # expired meanwhile is looked at, but not who signed it.
 _SESSION_SECONDS: Final = round(limits.CERTIFICATE_LOOK_SECONDS)
 
-# What cryptography says of a certificate that OpenSSL lets pass and it does not.
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-    UnsupportedAlgorithm,
-)
-
 # SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets and has no name for.
 _ONE_RECORD_A_WRITE: Final = 1
-
-_NAMES: Final = ("certificate", "key", "authorities", "revoked")
 
 # How often files are read that change meanwhile.
 _READS_MAX: Final = 5
 
 # A certificate: who issued it, and its number there.
 _Numbered = tuple[str, int]
-
-
-@attrs.frozen(kw_only=True)
-class TlsOptions:
-    """
-    Where the files are, and how strict we are.
-
-    :param certificate: Path of our certificate, with the chain up to an authority, in PEM.
-    :param key: Path of its private key, in PEM.
-    :param authorities: Path of the certificates of those whom we believe, in PEM.
-    :param revoked: Path of revocation lists of these authorities, in PEM; empty for none.
-    :param realm: The realm that all certificates of the bus are of.
-    :param allow_tls_1_2: Whether a peer that cannot do better may use TLS 1.2.
-    :param close_on_expiry: Whether a connection ends when the other side's certificate does.
-    :param bus_id: What the certificate has to let its owner register; 0 for no id.
-    :param subnets: Likewise.
-    """
-
-    certificate: str
-    key: str
-    authorities: str
-    revoked: str = ""
-    realm: str
-    allow_tls_1_2: bool = False
-    close_on_expiry: bool = True
-    bus_id: int = 0
-    subnets: tuple[Subnet, ...] = ()
 
 
 @attrs.frozen
@@ -140,7 +99,7 @@ class _Above:
         if not chain:
             return None
         expires = min(each.not_valid_after_utc for each in chain)
-        return cls(tuple(map(_number, chain[:-1])), _anchor(chain[-1]), expires)
+        return cls(tuple(map(_number, chain[:-1])), anchor_of(chain[-1]), expires)
 
 
 class Credentials:
@@ -153,62 +112,88 @@ class Credentials:
 
     def __init__(self, options: TlsOptions) -> None:
         self.options = options
-        #: Why the files, as they are now, are not in use; empty when they are.
+        #: Why some of the files, as they are now, are not in use; empty when all are.
         self.faults: list[str] = []
         #: Called each time other files are in use; they end what would not be opened now.
         self.watching: set[Callable[[], None]] = set()
         #: What our own certificate lets us register.
         self.identity: CertificateIdentity
         self._stamps: tuple[object, ...] = ()
-        self._revocations: list[x509.CertificateRevocationList] = []
-        self._chain: list[x509.Certificate] = []
-        self._authorities: list[x509.Certificate] = []
+        self._used: Contents
+        # When a certificate that is not used is looked at again, though it is the same.
+        self._judge_at: datetime | None = None
         self._anchors: frozenset[bytes] = frozenset()
         self._contexts: dict[bool, Any] = {}
         # What is left of connections that we dialled, by address: the next one is cheaper with it.
         self._sessions: OrderedDict[str, Any] = OrderedDict()
         # Who has vouched for a certificate: sessions do not tell again.
         self._above: OrderedDict[_Numbered, _Above] = OrderedDict()
-        if not self.refresh() and self.faults:
-            raise ConfigurationError(self.faults)
+        self._stamps, reading = self._read(stamps_of(options))
+        if reading.own is None or reading.authorities is None or reading.revocations is None:
+            raise ConfigurationError(reading.faults)
+        self._use(Contents(reading.own, reading.authorities, reading.revocations))
 
     def refresh(self) -> bool:
         """
-        Look whether the files have changed, and use them if they can be used.
+        Look whether the files have changed, and use what can be used of them.
 
-        :returns: Whether new ones are in use. If not, `faults` tells why those that are there
-            cannot be used; it stays empty when nothing has changed.
+        :returns: Whether something new is in use. What is not, and why, is in `faults`, which is
+            the same list as before when there is nothing new to tell.
         """
-        stamps = self._look()
-        if stamps == self._stamps:
+        stamps, moment = stamps_of(self.options), self._judge_at
+        is_changed = stamps != self._stamps
+        if not is_changed and (moment is None or seconds_until(moment) > 0):
             return False
+        self._stamps, reading = self._read(stamps)
+        used = self._used
+        found = self._best(reading.beside(used), reading.faults)
+        if is_changed or reading.faults != self.faults:
+            self.faults = reading.faults
+        if reading.faults and found == used:
+            return False
+        self._use(found)
+        for look_again in list(self.watching):
+            look_again()
+        return True
+
+    def _read(self, stamps: tuple[object, ...]) -> tuple[tuple[object, ...], Reading]:
+        """Read the files; gives what they were like before that, too."""
         for _ in range(_READS_MAX):
-            self._stamps = stamps
-            loaded = _Loaded.read(self.options)
-            stamps = self._look()
-            if stamps == self._stamps or not loaded.faults:
+            before, reading = stamps, Reading.of(self.options)
+            stamps = stamps_of(self.options)
+            if stamps == before or not reading.faults:
                 break
-        contexts = {} if loaded.faults else self._contexts_of(loaded)
-        self.faults = loaded.faults
-        if not contexts:
-            return False
-        assert loaded.identity is not None
-        self.identity = loaded.identity
-        self._revocations = loaded.revocations
-        self._chain, self._authorities = loaded.chain, loaded.authorities
-        self._anchors = loaded.anchors
-        self._contexts = contexts
+        return before, reading
+
+    def _best(self, found: Contents, faults: list[str]) -> Contents:
+        """
+        Keep the certificate that is in use, if the one that was found stands worse with others.
+
+        Both are judged by those whom we believe from now on.
+        """
+        self._judge_at = None
+        kept = attrs.evolve(found, own=self._used.own)
+        if found.own == kept.own:
+            return found
+        outlook = found.outlook()
+        if outlook.standing >= kept.outlook().standing:
+            return found
+        # Of the two one begins or ends, and then it may be the other way round.
+        self._judge_at = next_change((*found.own.chain, *kept.own.chain, *found.authorities))
+        why = "; ".join(outlook.faults)
+        faults.append(f"certificate: {self.options.certificate}: worse than the one in use: {why}")
+        return kept
+
+    def _use(self, contents: Contents) -> None:
+        self._used = contents
+        self.identity = contents.own.identity
+        self._anchors = frozenset(map(anchor_of, contents.authorities))
+        self._contexts = {dials: self._context(contents) for dials in (True, False)}
         self._contexts[False].set_alpn_select_callback(_choose_protocol)
         self._contexts[False].set_session_id(self.options.realm.encode()[:32])
         self._contexts[True].set_alpn_protos([ALPN])
         # Who is believed may be others now, and a session would not ask.
         self._sessions.clear()
-        for look_again in list(self.watching):
-            look_again()
-        return True
-
-    def _look(self) -> tuple[object, ...]:
-        return tuple(_stamp(getattr(self.options, name)) for name in _NAMES)
 
     def outlook(self) -> Outlook:
         """
@@ -216,7 +201,7 @@ class Credentials:
 
         :returns: What it says; nobody reads the files again for that.
         """
-        return outlook_of(self._chain, self._authorities, self._revocations)
+        return self._used.outlook()
 
     def context(self, *, dials: bool) -> Any:
         """
@@ -253,15 +238,7 @@ class Credentials:
         if len(self._sessions) > limits.PENDING_HANDSHAKES_MAX:
             self._sessions.popitem(last=False)
 
-    def _contexts_of(self, loaded: _Loaded) -> dict[bool, Any]:
-        try:
-            return {dials: self._context(loaded) for dials in (True, False)}
-        except (SSL.Error, crypto.Error) as error:
-            fault = f"certificate: {self.options.certificate}: of no use for TLS: {error}"
-            loaded.faults.append(fault)
-            return {}
-
-    def _context(self, loaded: _Loaded) -> Any:
+    def _context(self, contents: Contents) -> Any:
         context = SSL.Context(SSL.TLS_METHOD)
         oldest = SSL.TLS1_2_VERSION if self.options.allow_tls_1_2 else SSL.TLS1_3_VERSION
         context.set_min_proto_version(oldest)
@@ -271,20 +248,16 @@ class Credentials:
         # A piece of a queue is four records, and each call costs a third of a record's encryption.
         context.clear_mode(_ONE_RECORD_A_WRITE)
         context.set_timeout(_SESSION_SECONDS)
-        own, *chain = loaded.chain
-        context.use_certificate(own)
-        for certificate in chain:
-            context.add_extra_chain_cert(certificate)
-        context.use_privatekey(loaded.key)
+        contents.own.show_in(context)
         store = context.get_cert_store()
         assert store is not None
-        for authority in loaded.authorities:
+        for authority in contents.authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))
-        if loaded.revocations:
+        if contents.revocations:
             # Of the node's own certificate alone: those between are looked up by `is_revoked`, for
             # OpenSSL would refuse everybody where their issuers' lists are not in the file.
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
-        for revocations in loaded.revocations:
+        for revocations in contents.revocations:
             store.add_crl(revocations)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _note_fault)
         return context
@@ -315,7 +288,7 @@ class Credentials:
             return self._above.get(own)
         try:
             above = _Above.read([each.to_cryptography() for each in chain[1:]])
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             text = f"the certificate of an authority between cannot be read: {error}"
             raise TlsRefused(TlsFault.AUTHORITY, text) from error
         if above is None:
@@ -339,7 +312,7 @@ class Credentials:
             revocations.issuer.rfc4514_string() == issuer
             and revocations.get_revoked_certificate_by_serial_number(serial) is not None
             for issuer, serial in ((peer.issuer, peer.serial), *(peer.between or ()))
-            for revocations in self._revocations
+            for revocations in self._used.revocations
         )
 
     def is_believed(self, peer: PeerCertificate) -> bool:
@@ -352,80 +325,6 @@ class Credentials:
         :returns: Whether it is; True as well where it was forgotten who that is.
         """
         return not peer.anchor or peer.anchor in self._anchors
-
-
-@attrs.define(eq=False)
-class _Loaded:
-    """The contents of the files, or what is wrong with them."""
-
-    chain: list[x509.Certificate] = attrs.field(factory=list)
-    key: Any = None
-    keys: list[Any] = attrs.field(factory=list)
-    authorities: list[x509.Certificate] = attrs.field(factory=list)
-    anchors: frozenset[bytes] = frozenset()
-    revocations: list[x509.CertificateRevocationList] = attrs.field(factory=list)
-    identity: CertificateIdentity | None = None
-    faults: list[str] = attrs.field(factory=list)
-
-    @classmethod
-    def read(cls, options: TlsOptions) -> _Loaded:
-        loaded = cls()
-        for name in _NAMES:
-            path = getattr(options, name)
-            if not path and name == "revoked":
-                continue
-            try:
-                getattr(loaded, f"_read_{name}")(whole(Path(path).read_bytes()))
-            except OSError as error:
-                loaded.faults.append(f"{name}: {path}: {error.strerror}")
-            except _UNREADABLE as error:
-                loaded.faults.append(f"{name}: {path}: {error}")
-        if not loaded.faults:
-            loaded._check(options)  # our own
-        return loaded
-
-    def _read_certificate(self, text: bytes) -> None:
-        self.chain = x509.load_pem_x509_certificates(text)
-
-    def _read_key(self, text: bytes) -> None:
-        self.keys = [load_pem_private_key(each, None) for each in keys_in(text)]
-
-    def _read_authorities(self, text: bytes) -> None:
-        self.authorities = x509.load_pem_x509_certificates(text)
-        self.anchors = frozenset(map(_anchor, self.authorities))
-
-    def _read_revoked(self, text: bytes) -> None:
-        end = b"-----END X509 CRL-----"
-        for part in text.split(end)[:-1]:
-            found = x509.load_pem_x509_crl(part + end)
-            # What is inside is not read before somebody asks for it.
-            found.issuer.rfc4514_string()
-            self.revocations.append(found)
-        if not self.revocations:
-            raise ValueError("no revocation list in PEM")
-
-    def _check(self, options: TlsOptions) -> None:
-        own = self.chain[0]
-        weak = weak_keys_of(own)
-        if weak:
-            self.faults += (f"certificate: {options.certificate}: {what}" for what in weak)
-            return
-        ours = own.public_key()
-        self.key = next((key for key in self.keys if key.public_key() == ours), None)
-        if self.key is None:
-            self.faults.append(f"key: {options.key}: is not that of {options.certificate}")
-        try:
-            names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-            self.identity = find_identity(uris, options.realm)
-            if not self.identity.allows(options.bus_id, options.subnets):
-                claimed = ", ".join(map(str, options.subnets)) or f"{options.bus_id:#x}"
-                allowed = self.identity.subnet
-                raise ValueError(f"allows {allowed}, this node is to register {claimed}")
-        except x509.ExtensionNotFound:
-            self.faults.append(f"certificate: {options.certificate}: has no alternative name")
-        except _UNREADABLE as error:
-            self.faults.append(f"certificate: {options.certificate}: {error}")
 
 
 def read_certificate(content: bytes, realm: str) -> PeerCertificate:
@@ -444,7 +343,7 @@ def read_certificate(content: bytes, realm: str) -> PeerCertificate:
         uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
     except x509.ExtensionNotFound:
         uris = []
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         text = f"the certificate cannot be read: {error}"
         raise TlsRefused(TlsFault.IDENTITY, text) from error
     try:
@@ -456,25 +355,6 @@ def read_certificate(content: bytes, realm: str) -> PeerCertificate:
 
 def _number(certificate: x509.Certificate) -> _Numbered:
     return certificate.issuer.rfc4514_string(), certificate.serial_number
-
-
-def _anchor(certificate: x509.Certificate) -> bytes:
-    """Tell authorities apart: by name and key, whichever certificate of theirs it is."""
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(certificate.subject.public_bytes() + key).digest()
-
-
-def _stamp(path: str) -> object:
-    """Tell one content of a file from the next, as far as the file system does."""
-    if not path:
-        # Not the directory in which the process runs.
-        return None
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        return error.errno
-    # The time of its last change as well: who could not read it may read it now.
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _choose_protocol(_connection: Any, offered: list[bytes]) -> Any:

@@ -7,7 +7,8 @@ revocation lists. What a certificate is meant for it asks in a handshake only, s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import attrs
@@ -33,6 +34,17 @@ _STRANGE_KEY = "its key is of a kind that TLS 1.3 does not know"
 _SIGNED_BY_NOBODY = frozenset({2, 18, 19, 20, 21})
 
 
+class Standing(enum.IntEnum):
+    """How a certificate stands with those who look at it, the worst first."""
+
+    OVER = 0
+    """Its time is over, or that of one behind it: nobody takes it, and nobody will."""
+    REFUSED = 1
+    """It is refused now, but may be good later, or for whoever believes somebody else."""
+    GOOD = 2
+    """Nothing is wrong with it."""
+
+
 @attrs.frozen
 class Outlook:
     """
@@ -42,11 +54,20 @@ class Outlook:
     :param expires: When the first of it and of those between it and the authority ends.
     :param is_foreign: Whether a fault is that nobody has signed it who is believed: whoever
         believes others may take it.
+    :param is_over: Whether its time is over, or that of one behind it.
     """
 
     faults: tuple[str, ...]
     expires: datetime
     is_foreign: bool = False
+    is_over: bool = False
+
+    @property
+    def standing(self) -> Standing:
+        """How good it is, to be compared with others."""
+        if not self.faults:
+            return Standing.GOOD
+        return Standing.OVER if self.is_over else Standing.REFUSED
 
 
 def outlook_of(
@@ -64,6 +85,8 @@ def outlook_of(
     """
     own, *between = chain
     store = crypto.X509Store()
+    # One clock for all that is said of a certificate.
+    store.set_time(now())
     for each in authorities:
         store.add_cert(crypto.X509.from_cryptography(each))
     for revocation in revocations:
@@ -71,7 +94,8 @@ def outlook_of(
         store.add_crl(revocation)
     behind = [crypto.X509.from_cryptography(each) for each in between]
     context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(own), behind)
-    faults, expires, is_foreign = [], own.not_valid_after_utc, False
+    faults, expires = [], own.not_valid_after_utc
+    is_foreign = is_over = False
     try:
         verified = context.get_verified_chain()
     except crypto.X509StoreContextError as error:
@@ -79,12 +103,55 @@ def outlook_of(
         _, text = CERTIFICATE_FAULTS.get(number, (TlsFault.OTHER, said))
         faults.append(text if not depth else f"that of an authority above it: {text}")
         is_foreign = number in _SIGNED_BY_NOBODY
+        # OpenSSL stops at the first thing that is wrong, and this may be what never gets better.
+        dates = outlook_by_dates(chain)
+        faults += (each for each in dates.faults if each not in faults)
+        is_over = dates.is_over
     else:
         ends = [each.to_cryptography().not_valid_after_utc for each in verified]
         expires = min(ends)
     weaknesses = [each for certificate in chain for each in weak_signatures_of(certificate)]
     weaknesses += weak_keys_of(own)
-    return Outlook((*faults, *weaknesses, *misuses_of(own)), expires, is_foreign)
+    return Outlook((*faults, *weaknesses, *misuses_of(own)), expires, is_foreign, is_over)
+
+
+def outlook_by_dates(chain: Sequence[x509.Certificate]) -> Outlook:
+    """
+    Say what anybody says of a certificate today, whomever he believes.
+
+    :param chain: The certificate, then what stands behind it in its file.
+    :returns: What he says, of dates alone.
+    """
+    faults, is_over = [], False
+    for each in chain:
+        above = "" if each is chain[0] else "that of an authority above it: "
+        if seconds_until(each.not_valid_after_utc) <= 0:
+            is_over = True
+            faults.append(f"{above}it has expired")
+        elif seconds_until(each.not_valid_before_utc) > 0:
+            faults.append(f"{above}it is not valid yet")
+    expires = min(each.not_valid_after_utc for each in chain)
+    return Outlook(tuple(faults), expires, is_over=is_over)
+
+
+def next_change(certificates: Iterable[x509.Certificate]) -> datetime | None:
+    """
+    Say when certificates have to be judged again, though nobody replaces any.
+
+    :param certificates: Anybody's.
+    :returns: When the next of them begins or ends; None when none will.
+    """
+    moments = (
+        moment
+        for each in certificates
+        for moment in (each.not_valid_before_utc, each.not_valid_after_utc)
+    )
+    return min((each for each in moments if seconds_until(each) > 0), default=None)
+
+
+def now() -> datetime:
+    """Ask the calendar."""
+    return datetime.now(tz=UTC)
 
 
 def seconds_until(moment: datetime) -> float:
@@ -94,7 +161,7 @@ def seconds_until(moment: datetime) -> float:
     :param moment: With its time zone.
     :returns: Seconds; negative when it is over.
     """
-    return (moment - datetime.now(tz=UTC)).total_seconds()
+    return (moment - now()).total_seconds()
 
 
 def is_current(certificate: x509.Certificate) -> bool:

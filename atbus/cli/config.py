@@ -159,17 +159,17 @@ def _check_gateway(node_config: NodeConfig) -> None:
         return
     from atbus.nats.leafs import equip
     from atbus.nats.settings import read_gateway
-    from atbus.nats.tls import RouteContexts, make_context
+    from atbus.nats.tls import listener_contexts, route_contexts
 
     settings = read_gateway(node_config)
     if settings is None:
         return
     if settings.tls is not None:
-        make_context(settings.tls)
+        listener_contexts(settings.tls)
     for remote in settings.leafs.remotes:
         equip(remote)
     if settings.cluster is not None and settings.cluster.has_tls:
-        RouteContexts(settings.cluster)
+        route_contexts(settings.cluster)
 
 
 def _check_application(node_config: NodeConfig) -> None:

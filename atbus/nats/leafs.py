@@ -55,13 +55,16 @@ class Outfit:
         return tuple(sorted(self.remote.places))
 
 
-def equip(remote: Remote) -> Outfit:
+def equip(remote: Remote, before: Outfit | None = None) -> Outfit:
     """
     Read what a remote needs.
 
+    :param remote: It.
+    :param before: What it has had until now, if it was there.
     :raises ConfigurationError: A file cannot be used.
     """
-    return Outfit(remote, remote_contexts(remote), read_credentials(remote))
+    contexts = remote_contexts(remote, None if before is None else before.contexts)
+    return Outfit(remote, contexts, read_credentials(remote))
 
 
 class LeafDoor(Factory):
@@ -133,6 +136,12 @@ class Leafs(ServerLinks):
         if self._is_started:
             for solicitor in added:
                 solicitor.start()
+
+    def outfit_of(self, remote: Remote) -> Outfit | None:
+        """Give what a remote has, if it is one of ours, in whatever order its places are."""
+        places = sorted(remote.places)
+        there = (each.outfit for each in self._solicitors if not each.is_leaving)
+        return next((each for each in there if sorted(each.remote.places) == places), None)
 
     @property
     def remotes(self) -> list[Remote]:

@@ -43,11 +43,14 @@ class Renewal:
             raise ConfigurationError(faults)
         self._gateway = gateway
         self._settings = settings
-        self._tls = None if settings.tls is None else listener_contexts(settings.tls)
-        self._outfits = [equip(remote) for remote in settings.leafs.remotes]
+        tls, routes = settings.tls, gateway.routes
+        self._tls = None if tls is None else listener_contexts(tls, gateway.tls)
+        outfit_of = gateway.leafs.outfit_of
+        self._outfits = [equip(each, outfit_of(each)) for each in settings.leafs.remotes]
         cluster = settings.cluster
         has_tls = cluster is not None and cluster.has_tls
-        self._route_contexts = route_contexts(cluster) if cluster and has_tls else None
+        before = None if routes is None else routes.contexts
+        self._route_contexts = route_contexts(cluster, before) if cluster and has_tls else None
 
     def apply(self) -> None:
         """Change over; this never fails."""

@@ -9,38 +9,28 @@ with which the bus encrypts itself.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from cryptography import x509
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.ssl import CertificateOptions
 from zope.interface import implementer
 
+from atbus.channels.tls_files import UNREADABLE
 from atbus.errors import ConfigurationError
 from atbus.nats.cluster_settings import ClusterSettings
 from atbus.nats.files import Latest
 from atbus.nats.leaf_settings import Remote
+from atbus.nats.own_certificate import OwnCertificate, certificates_in
 from atbus.nats.settings import TlsSettings
-from atbus.pem import open_to_us, whole
-
-_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def make_context(settings: TlsSettings) -> Any:
-    """
-    Make what connections are encrypted with.
-
-    :param settings: Where the files are.
-    :returns: A factory of contexts, as Twisted wants it.
-    :raises ConfigurationError: A file cannot be used.
-    """
+def _context(settings: TlsSettings, certificate: OwnCertificate) -> Any:
+    """Make a factory of contexts, as Twisted wants it."""
     try:
-        own = _Own(settings.certificate_file, settings.key_file)
-        context = own.accepting(_trust(settings.ca_file) if settings.verify else None)
-        # A key that is another one's is found only now.
+        trust = _trust(settings.ca_file) if settings.verify else None
+        context = certificate.read().accepting(trust)
         context.getContext()
         return context
     except ConfigurationError:
@@ -49,34 +39,49 @@ def make_context(settings: TlsSettings) -> Any:
         raise ConfigurationError([f"nats.certificate_file: {error!r}"]) from error
 
 
-def listener_contexts(settings: TlsSettings) -> Latest[Any]:
+def listener_contexts(settings: TlsSettings, before: Latest[Any] | None = None) -> Latest[Any]:
     """
     Make what connections are encrypted with that others begin, again whenever a file changes.
 
+    :param settings: Where the files are.
+    :param before: What was made by other settings until now, if anything was.
     :raises ConfigurationError: A file cannot be used.
     """
+    own = _own(settings.certificate_file, settings.key_file, before)
     files = (settings.certificate_file, settings.key_file, settings.ca_file)
-    return Latest(files, lambda: make_context(settings))
+    return Latest(files, lambda: _context(settings, own), own)
 
 
-def remote_contexts(remote: Remote) -> Latest[Mapping[str, Any]]:
+def remote_contexts(
+    remote: Remote, before: Latest[Mapping[str, Any]] | None = None
+) -> Latest[Mapping[str, Any]]:
     """
     Make what connections to a remote are encrypted with, by place, likewise.
 
     :raises ConfigurationError: A file cannot be used.
     """
     files = (remote.ca_file, remote.certificate_file, remote.key_file)
-    return Latest(files, lambda: {place: client_context(remote, place) for place in remote.places})
+    if not remote.certificate_file:
+        return Latest(files, lambda: client_contexts(remote, None))
+    own = _own(remote.certificate_file, remote.key_file, before)
+    return Latest(files, lambda: client_contexts(remote, own), own)
 
 
-def route_contexts(settings: ClusterSettings) -> Latest[RouteContexts]:
+def route_contexts(
+    settings: ClusterSettings, before: Latest[RouteContexts] | None = None
+) -> Latest[RouteContexts]:
     """
     Make what routes are encrypted with, likewise.
 
     :raises ConfigurationError: A file cannot be used.
     """
     files = (settings.certificate_file, settings.key_file, settings.ca_file)
-    return Latest(files, lambda: RouteContexts(settings))
+    own = _own(settings.certificate_file, settings.key_file, before)
+    return Latest(files, lambda: RouteContexts(settings, own), own)
+
+
+def _own(certificate_file: str, key_file: str, before: Latest[Any] | None) -> OwnCertificate:
+    return OwnCertificate(certificate_file, key_file, None if before is None else before.own)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -95,75 +100,43 @@ class NewestContext:
         return self._newest().serverConnectionForTLS(protocol)
 
 
-class _Own:
-    """
-    What we show.
-
-    :param certificate_file: Our certificate, and what leads from it to an authority.
-    :raises ConfigurationError: A file cannot be read.
-    """
-
-    def __init__(self, certificate_file: str, key_file: str) -> None:
-        chain = _certificates(certificate_file)
-        self.certificate = ssl.PrivateCertificate.loadPEM(chain[0] + b"\n" + _read(key_file))
-        self.further = [ssl.Certificate.loadPEM(each).original for each in chain[1:]]
-
-    def accepting(self, trust: Any) -> Any:
-        """Make what connections are encrypted with that others have begun."""
-        return CertificateOptions(
-            privateKey=self.certificate.privateKey.original,
-            certificate=self.certificate.original,
-            extraCertChain=self.further,
-            trustRoot=trust,
-        )
-
-    def dialing(self, host: str, trust: Any) -> Any:
-        """Make what a connection is encrypted with that we begin."""
-        return ssl.optionsForClientTLS(
-            host,
-            trustRoot=trust,
-            clientCertificate=self.certificate,
-            extraCertificateOptions={"extraCertChain": self.further},
-        )
-
-
 def _trust(ca_file: str) -> Any:
     """Give whom to believe; without a file the authorities of the system."""
     if not ca_file:
         return ssl.platformTrust()
-    return ssl.trustRootFromCertificates(map(ssl.Certificate.loadPEM, _certificates(ca_file)))
+    return ssl.trustRootFromCertificates(map(ssl.Certificate.loadPEM, certificates_in(ca_file)))
 
 
-def _certificates(path: str) -> list[bytes]:
-    found = _PEM.findall(_read(path))
-    if not found:
-        raise ConfigurationError([f"nats: {path} has no certificate in it"])
-    return found
-
-
-def _read(path: str) -> bytes:
+def _authorities(ca_file: str) -> list[x509.Certificate]:
+    """Read whom to believe, to be looked at; nobody where it is the system that says so."""
+    if not ca_file:
+        return []
     try:
-        return open_to_us(whole(Path(path).read_bytes()))
-    except OSError as error:
-        raise ConfigurationError([f"nats: {path}: {error.strerror or error}"]) from error
-    except ValueError as error:
-        raise ConfigurationError([f"nats: {path}: {error}"]) from error
+        return x509.load_pem_x509_certificates(b"\n".join(certificates_in(ca_file)))
+    except UNREADABLE:
+        # OpenSSL takes more than can be looked at here.
+        return []
 
 
-def client_context(remote: Remote, place: str) -> Any:
+def client_contexts(remote: Remote, certificate: OwnCertificate | None) -> Mapping[str, Any]:
     """
-    Make what a connection to a server of NATS is encrypted with.
+    Make what connections to servers of NATS are encrypted with.
 
-    :param place: Where it is: the name that its certificate must have.
-    :returns: What Twisted's ``startTLS`` wants; it also verifies the server.
+    :param remote: Where they are, and whom we believe.
+    :param certificate: What is shown to them; None for nothing.
+    :returns: By place, for whose name the server's certificate must be: what Twisted's ``startTLS``
+        wants; it also verifies the server.
     :raises ConfigurationError: A file cannot be used.
     """
-    host = _host(place)
     try:
         trust = _trust(remote.ca_file)
-        if remote.certificate_file:
-            return _Own(remote.certificate_file, remote.key_file).dialing(host, trust)
-        return ssl.optionsForClientTLS(host, trustRoot=trust)
+        if certificate is None:
+            return {
+                place: ssl.optionsForClientTLS(_host(place), trustRoot=trust)
+                for place in remote.places
+            }
+        own = certificate.read()
+        return {place: own.dialing(_host(place), trust) for place in remote.places}
     except ConfigurationError:
         raise
     except Exception as error:
@@ -175,13 +148,15 @@ class RouteContexts:
     What routes are encrypted with; both sides show a certificate, as between servers.
 
     :param settings: Where the files are.
+    :param certificate: What is shown.
     :raises ConfigurationError: One of them cannot be used.
     """
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, settings: ClusterSettings, certificate: OwnCertificate) -> None:
         try:
-            self._own = _Own(settings.certificate_file, settings.key_file)
             self._trust = _trust(settings.ca_file)
+            # Members believe the same authorities.
+            self._own = certificate.read(_authorities(settings.ca_file))
             #: For those that others have dialed.
             self.accepting = self._own.accepting(self._trust)
             self.accepting.getContext()

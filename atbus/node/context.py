@@ -22,7 +22,7 @@ from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
 from atbus.node.statistics import Statistics
 from atbus.rights import Rights
-from atbus.routing.bounds import FORMER_PLACE_SECONDS, FORMER_PLACES_MAX, WAYS_MAX
+from atbus.routing import bounds as routing
 from atbus.routing.budget import Budget
 from atbus.routing.former_places import FormerPlaces
 from atbus.routing.table import Table
@@ -349,9 +349,11 @@ class Context:
             bytes_max=self.config.pending_bytes_max,
             count_max=self.config.pending_count_max,
             seconds=limits.FLUSH_SECONDS,
-            known_max=WAYS_MAX,
+            known_max=routing.WAYS_MAX,
         )
-        self.former_places = FormerPlaces(FORMER_PLACE_SECONDS, FORMER_PLACES_MAX)
+        self.former_places = FormerPlaces(
+            routing.FORMER_PLACE_SECONDS, routing.FORMER_PLACES_MAX, routing.FORMER_PLACES_EACH
+        )
 
     @property
     def now(self) -> float:

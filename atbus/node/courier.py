@@ -167,7 +167,10 @@ class Courier:
         if direct is not None and direct.control_link is not None and target != item.came_from:
             # Whether data may take this way is no matter.
             return direct
-        return self._traffic.hop_to(target, came_from=item.came_from)
+        hop = self._traffic.hop_to(target, came_from=item.came_from)
+        if hop is Status.LOOP and item.came_from is not None:
+            return self._traffic.stragglers.former_way(target, item.came_from)
+        return hop
 
     def forward(self, link: Link, frame: bytes, head: Head) -> Status | None:
         """

@@ -50,7 +50,8 @@ def credentials_of(config: NodeConfig) -> Credentials | None:
     if config.tls_certificate is None:
         return None
     # OpenSSL is loaded by those who use it.
-    from atbus.channels.credentials import Credentials, TlsOptions  # noqa: PLC0415
+    from atbus.channels.credentials import Credentials  # noqa: PLC0415
+    from atbus.channels.tls_files import TlsOptions  # noqa: PLC0415
 
     options = TlsOptions(
         certificate=config.tls_certificate,
@@ -74,19 +75,21 @@ def refresh(credentials: Credentials | None, log: Logger, *, looked: bool = Fals
     Use the files as they are now; connections that would not be made now end.
 
     :param credentials: The node's, if it has any.
-    :param log: Is told when they cannot be used; then the old ones stay in use.
+    :param log: Is told when some cannot be used; then what was there before stays in use.
     :param looked: Whether somebody has looked at them just now; then only the log is told.
     """
     if credentials is None:
         return
-    if credentials.refresh() or (looked and not credentials.faults):
-        log.info("new files for TLS are in use")
-        warn_of(credentials, log)
-    elif credentials.faults:
+    is_new = credentials.refresh() or (looked and not credentials.faults)
+    if credentials.faults:
         log.error(
-            "the files for TLS cannot be used, the old ones stay in use: {faults}",
+            "files for TLS cannot be used, what was there before stays in use: {faults}",
             faults="; ".join(f"tls.{fault}" for fault in credentials.faults),
         )
+    elif is_new:
+        log.info("new files for TLS are in use")
+    if is_new:
+        warn_of(credentials, log)
 
 
 def warn_of(credentials: Credentials | None, log: Logger) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from atbus import limits
 from atbus.busid import Subnet
@@ -220,13 +220,14 @@ class Endpoint:
         """Tell whether control and data are both registered; temporary nodes have no data."""
         return self.control_link is not None and (self._commands_only or self.data_link is not None)
 
-    def submit(self, item: Kept) -> Status | None:
+    def submit(self, item: Kept, *, follows: bool = False) -> Status | None:
         """
         Give one item to this endpoint: queue it on its link, or let it wait.
 
+        :param follows: Whether it goes behind what has come this way, and waits for no flush.
         :returns: None when it was taken, else why not. Items are sent in the order of calls.
         """
-        if self._held and isinstance(item, Run | Relayed) and item.target in self._held:
+        if self._held and not follows and self._is_held(item):
             return self._hold(item)
         if self.removed is not None:
             return Status.NOT_CONNECTED
@@ -259,6 +260,9 @@ class Endpoint:
         if link is None or self.removed is not None or item.target in self._held:
             return self.submit(item)
         return self.put(link, item)
+
+    def _is_held(self, item: Kept) -> TypeGuard[Run | Relayed]:
+        return isinstance(item, Run | Relayed) and item.target in self._held
 
     def _hold(self, item: Run | Relayed) -> Status | None:
         """Let an item wait until what went to its destination through another node has arrived."""

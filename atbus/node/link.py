@@ -64,10 +64,10 @@ class Link(Growth):
 
     __slots__ = (
         "_account", "_ack_heard", "_acking", "_bytes_measured", "_data_reader", "_incoming",
-        "_items", "_outgoing", "_pass_on", "_publication_reader", "_queued_bytes_max",
+        "_items", "_pass_on", "_publication_reader", "_queued_bytes_max",
         "_queued_measured", "_readers", "_reading", "_room_measured", "_spare_bytes", "_unreadable",
-        "closed", "connection", "finished", "frame_bytes_max", "is_long", "muted", "owed", "pace",
-        "sluice", "soft_bytes", "whole_bytes_max",
+        "closed", "connection", "finished", "frame_bytes_max", "is_long", "muted", "outgoing",
+        "owed", "pace", "sluice", "soft_bytes", "whole_bytes_max",
     )  # fmt: skip
 
     def __init__(
@@ -95,12 +95,12 @@ class Link(Growth):
         self._account, self.owed = context.budget.open(), Owed(context.owed)
         self._data_reader, self._publication_reader = data_reader, publication_reader
         self._readers, self._pass_on = readers, pass_on
-        self._outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
+        #: Only to be read: what the other side answers for.
+        self.outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
         self._incoming, self._ack_heard = IncomingLedger(), 0
         self._items: list[Item] = []
         self._acking = Acking(context, self._incoming, self._tell_acks)
-        self._unreadable = 0
-        self._reading = False
+        self._unreadable, self._reading = 0, False
         self.reconfigure()
 
     def reconfigure(self) -> None:
@@ -150,7 +150,7 @@ class Link(Growth):
     @property
     def is_heard_out(self) -> bool:
         """Whether the other side has nothing of ours that it has not dealt with, as far as seen."""
-        return self._outgoing.sent == self._ack_heard
+        return self.outgoing.sent == self._ack_heard
 
     def flush(self) -> None:
         """Make frames of what is queued and may leave, and hand them to the channel in one call."""
@@ -168,7 +168,7 @@ class Link(Growth):
     def feed(self) -> None:
         """Let more of what waits here go to the channel, as much as that can write soon."""
         channel = self.connection.channel
-        if self.closed or self.muted or channel is None or self._outgoing.full:
+        if self.closed or self.muted or channel is None or self.outgoing.full:
             return
         room = self.sluice.channel_bytes_max - channel.queued_bytes
         if room > 0:
@@ -190,10 +190,10 @@ class Link(Growth):
         statistics, takes_runs = self._context.statistics, self.sluice.takes_runs
         if len(items) == 1 and type(items[0]) is Run and items[0].size_bytes < _LITTLE_BYTES:
             run, ack = items[0], self._incoming.tell()
-            hand_over_one(channel, run, self._outgoing.record(run), ack, statistics, takes_runs)
+            hand_over_one(channel, run, self.outgoing.record(run), ack, statistics, takes_runs)
         elif items:
             ack = self._incoming.tell() if any(map(carries_ack, items)) else 0
-            hand_over(channel, items, self._outgoing.record, ack, statistics, takes_runs)
+            hand_over(channel, items, self.outgoing.record, ack, statistics, takes_runs)
         self.measure()
         backlog = self.sluice.backlog
         if backlog.busy and backlog.ready and not channel.queued_bytes:
@@ -214,7 +214,7 @@ class Link(Growth):
         if self.sluice.uncounted_bytes:
             queued -= self.sluice.count_less(self._context.config.queued_bytes_soft // 4)
         allowance = min(self._queued_bytes_max, budget.allowed_bytes)
-        spare = self._spare_bytes = 0 if self._outgoing.full else allowance - queued
+        spare = self._spare_bytes = 0 if self.outgoing.full else allowance - queued
         self.room = self._room_measured = min(spare, budget.grant_bytes)
         if queued or self._queued_measured:
             self._queued_measured = queued
@@ -274,7 +274,7 @@ class Link(Growth):
 
     def has_room_behind(self, size_bytes: int) -> bool:
         """Tell whether what passes can be taken although there is no room: it was on its way."""
-        if self._outgoing.full or size_bytes > self._context.budget.free_bytes:
+        if self.outgoing.full or size_bytes > self._context.budget.free_bytes:
             return False
         most = self._queued_bytes_max * limits.QUEUED_BEHIND_FACTOR
         return self.sluice.uncounted_bytes + size_bytes <= most
@@ -293,7 +293,7 @@ class Link(Growth):
 
     def narrow(self, frames: int) -> None:
         """Have so many frames on their way at most, but for answers, from now on."""
-        self._outgoing.window = frames
+        self.outgoing.window = frames
         self._let_go([])
 
     @property
@@ -309,7 +309,7 @@ class Link(Growth):
     @property
     def sight(self) -> Sight:
         """What is seen of the pace of the other side."""
-        channel, open_frames = self.connection.channel, len(self._outgoing)
+        channel, open_frames = self.connection.channel, len(self.outgoing)
         queued_bytes = 0 if channel is None else channel.queued_bytes
         if not (queued_bytes or open_frames):
             return AT_REST
@@ -317,7 +317,7 @@ class Link(Growth):
             channel_bytes=queued_bytes,
             written_bytes=0 if channel is None else channel.written_bytes,
             open_frames=open_frames,
-            acknowledged=self._outgoing.discharged,
+            acknowledged=self.outgoing.discharged,
             excused=bool(self.sluice.backlog.paused),
         )
 
@@ -338,12 +338,12 @@ class Link(Growth):
     @property
     def idle(self) -> bool:
         """Tell whether nothing is queued, unacknowledged, or arrived and not yet discharged."""
-        outgoing, incoming = self._outgoing, self._incoming.outstanding
+        outgoing, incoming = self.outgoing, self._incoming.outstanding
         return not (self._items or self.sluice.backlog or outgoing or incoming)
 
     def owes(self, target: int) -> bool:
         """Tell whether anything for a destination is queued here, or not acknowledged."""
-        queued = [*self._outgoing, *self._items]
+        queued = [*self.outgoing, *self._items]
         waits = self.sluice.backlog.bytes_of(target)
         return bool(waits) or any(getattr(each, "target", 0) == target for each in queued)
 
@@ -428,11 +428,11 @@ class Link(Growth):
 
     def _acknowledged(self, ack: int) -> None:
         self._ack_heard = ack
-        self._let_go(self._outgoing.acknowledge(ack))
+        self._let_go(self.outgoing.acknowledge(ack))
 
     def acknowledged_early(self, ranges: Ranges) -> None:
         """Let go frames behind one that is stuck."""
-        self._let_go(self._outgoing.acknowledge_early(ranges))
+        self._let_go(self.outgoing.acknowledge_early(ranges))
 
     def own_frame(self, message: Message) -> bytes:
         """Make a frame of the link itself, to be sent at once."""
@@ -497,4 +497,4 @@ class Link(Growth):
         self._items = []
         self._account.close()
         self.owed.close()
-        return self._outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]
+        return self.outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]

@@ -360,7 +360,7 @@ def _connect_streams(made: Parts) -> None:
     made.inbox.stream_received = made.streams.frame_received
     made.fates.on_stream = made.streams.told
     made.permits.on_used = made.streams.rights_changed
-    made.dialer.capabilities |= Capability.STREAMS
+    made.dialer.capabilities |= Capability.STREAMS | Capability.RETURNS
 
 
 def _connect_topology(context: Context, made: Parts) -> None:
@@ -369,6 +369,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     route_table = made.route_table
     route_table.hold = made.floodgate.hold
     made.traffic.courier.hold = made.floodgate.hold_debtor
+    made.traffic.verifier.on_vouched = route_table.hurry
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()

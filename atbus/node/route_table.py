@@ -255,6 +255,11 @@ class RouteTable:
         """Give the neighbors that carry a node."""
         return () if self.machine is None else self.machine.known.tellers(bus_id)
 
+    def hurry(self, bus_id: int) -> None:
+        """Tell of a node now, if it is to be told of: a message in its name is about to pass."""
+        if self.machine is not None and self.machine.hurry(bus_id, self._context.now):
+            self._do(self.machine.tick(self._context.now))
+
     def digest_of(self, bus_id: int) -> int:
         """Give the digest of what a neighbor has told, for a PING or PONG to it."""
         return 0 if self.machine is None else self.machine.digest_of(bus_id)

@@ -187,6 +187,8 @@ class Spreading:
         """Send an answer on the way to the node in whose inbox it belongs."""
         came_from = passing.came_from or None
         hop = self._traffic.hop_to(owner, came_from=came_from)
+        if hop is Status.LOOP:
+            hop = self._traffic.stragglers.former_way(owner, passing.came_from)
         if isinstance(hop, Status):
             self._publishing.dropped(hop)
         elif not hop.peer.capabilities & Capability.SUBJECTS:

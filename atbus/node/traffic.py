@@ -20,6 +20,7 @@ from atbus.node.events import Fate
 from atbus.node.moves import Moves, conditions_of
 from atbus.node.observing import show_dropped
 from atbus.node.outbox import Custody, Kept, Relayed, Routed, Run, Spread
+from atbus.node.stragglers import Stragglers
 from atbus.node.stream_port import refuses_frame
 from atbus.node.verifying import Verifier
 from atbus.routing.decision import Deliver, Forward, Hold
@@ -74,6 +75,8 @@ class Traffic:
         self._given_up: OrderedDict[tuple[int, int, int], int] = OrderedDict()
         self.courier = Courier(context, endpoints, self)
         self.verifier = Verifier(context, endpoints, self.data_received, self.refuse)
+        self.vouches = self.verifier.vouches
+        self.stragglers = Stragglers(context, self.hop_to)
         self.moves = Moves(context, endpoints, self)
         # Set by the node, which wires its parts.
         self.sent_before: Callable[[int], int]
@@ -146,7 +149,11 @@ class Traffic:
         if head[1] == _FLUSH and self.verifier.keeps_back(endpoint, link, frame, head):
             return
         if source not in endpoint.vouched and not self.verifier.believes(endpoint, source):
-            self.verifier.doubt(endpoint, link, frame, head)
+            if self.stragglers.is_returned(endpoint, head):
+                # Its rights were looked at when it came first.
+                self._forward(link, joined(frame), head, endpoint)
+            else:
+                self.verifier.doubt(endpoint, link, frame, head)
             return
         if head[1] == _FRAGMENT and self._given_up.get((source, head[6], head[8])) == head[7]:
             link.discharge(head[9])
@@ -180,16 +187,6 @@ class Traffic:
         if error.status is not Status.UNKNOWN_MANDATORY:
             link.unreadable(head, error)
 
-    def vouches(self, link: Link, source: int) -> bool:
-        """Tell whether the neighbor at the other end may speak for *source*; refusals count."""
-        endpoint = link.connection.endpoint
-        if endpoint is None or endpoint.temporary:
-            return False
-        if self.verifier.believes(endpoint, source):
-            return True
-        self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
-        return False
-
     def _forward(self, link: Link, frame: bytes, head: Head, origin: Endpoint) -> None:
         hop_limit = head[3]
         if hop_limit <= 1:
@@ -200,7 +197,9 @@ class Traffic:
         passage = self._passages.get(target)
         if passage is None or passage.generation != self.generation:
             passage = self.pressure.passage(target)
-        hop = self._hop_of(passage, origin, flags)
+        hop, follows = self._hop_of(passage, origin, flags), False
+        if hop is Status.LOOP or target in self._context.ways.held:
+            hop, follows = self.stragglers.way_of(head, origin, hop)
         if isinstance(hop, Status):
             if hop is not Status.NO_ROUTE or not self._let_wait(link, frame, head, passage):
                 self.refuse(link, head, hop)
@@ -214,12 +213,14 @@ class Traffic:
         if flags & Flags.TRACE:
             frame = self._traced(frame, hop)
         item = Relayed.of(frame, head, Custody(link, head[9], 1, passage))
-        status = hop.submit(item)
+        status = hop.submit(item, follows=follows)
         if status is not None and status in _LEAVING:
             second = self.alternative(
                 target, hop, origin.bus_id, no_upstream=bool(flags & Flags.NO_UPSTREAM)
             )
-            status = status if second is None else second.submit(item)
+            if second is None:
+                second, follows = self.stragglers.way_back(head, origin), True
+            status = status if second is None else second.submit(item, follows=follows)
         if status is not None:
             self.refuse(link, head, status)
             return
@@ -482,6 +483,8 @@ class Traffic:
         hop = self.way_to(
             item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
         )
+        if hop is Status.LOOP and came_from is not None:
+            hop = self.stragglers.former_way(item.target, came_from, no_upstream=no_upstream)
         if isinstance(hop, Status):
             return False
         status = hop.insist(item) if insist else hop.submit(item)
@@ -493,6 +496,5 @@ class Traffic:
 
     def _is_told(self, item: Relayed) -> bool:
         """Tell whether the origin of a fragment was told of its message when another one ended."""
-        if item.type != _FRAGMENT:
-            return False
-        return self._give_up((item.source, item.target, item.epoch), item.first_sequence)
+        flow = (item.source, item.target, item.epoch)
+        return item.type == _FRAGMENT and self._give_up(flow, item.first_sequence)

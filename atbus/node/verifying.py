@@ -46,12 +46,18 @@ class Verifier:
         receive: Callable[[Link, Frame, Head], None],
         refuse: Callable[[Link, Head, Status], None],
     ) -> None:
+        # Set by the node, which wires its parts: somebody is spoken for whom we may not know long.
+        self.on_vouched: Callable[[int], None] = lambda _: None
         self._context = context
         self._endpoints = endpoints
         self._receive = receive
         self._refuse = refuse
         self._waiting: Unverified[tuple[Link, Frame, Head]] = Unverified(
-            limits.UNVERIFIED_SECONDS, bounds.UNVERIFIED_BYTES, limits.UNVERIFIED_RUNS_MAX
+            limits.UNVERIFIED_SECONDS,
+            bounds.UNVERIFIED_BYTES,
+            bounds.UNVERIFIED_SHARE_BYTES,
+            limits.UNVERIFIED_RUNS_MAX,
+            bounds.UNVERIFIED_SOURCES_MAX,
         )
         self._alarm = Alarm(context.timers, self._expire)
 
@@ -68,6 +74,7 @@ class Verifier:
         if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
             endpoint.vouched.clear()
         endpoint.vouched[source] = None
+        self.on_vouched(source)
         for link, frame, head in self._waiting.take(endpoint.bus_id, source):
             self._receive(link, frame, head)
         return True
@@ -82,6 +89,16 @@ class Verifier:
         chain = (source, *table.registry.tree.chain_of(source))
         former = self._context.former_places.upstreams(chain, self._context.now)
         return any(each == neighbor or table.may_speak(neighbor, each) for each in former)
+
+    def vouches(self, link: Link, source: int) -> bool:
+        """Tell whether the neighbor at the other end may speak for *source*; refusals count."""
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary:
+            return False
+        if self.believes(endpoint, source):
+            return True
+        self._context.statistics.refused[Status.SOURCE_REFUSED] += 1
+        return False
 
     def doubt(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> None:
         """Let a frame wait for word of its source; refuse it when it cannot."""

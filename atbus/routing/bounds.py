@@ -15,9 +15,16 @@ SERVICE_DATA_BYTES: Final = 4_096
 #: Filters for which there is an index; beyond it the one that was asked for longest ago goes.
 SERVICE_FILTERS_MAX: Final = 256
 
-#: Frames whose source cannot be verified yet, of all neighbors together: a quarter of a megabyte is
-#: more than a move leaves behind, and nothing beside a node's budget.
-UNVERIFIED_BYTES: Final = 262_144
+#: Frames whose source cannot be verified yet, of one neighbor: a quarter of a megabyte is more than
+#: a move leaves behind, ...
+UNVERIFIED_SHARE_BYTES: Final = 262_144
+
+#: ... and of all neighbors together: several can have such moves, and it is nothing beside a node's
+#: budget.
+UNVERIFIED_BYTES: Final = 1_048_576
+
+#: Sources that cannot be verified yet, of one neighbor: each is looked at whenever more is known.
+UNVERIFIED_SOURCES_MAX: Final = 64
 
 #: Destinations whose last next hop is remembered, so that another one does not overtake it: those
 #: of all flows that a node remembers.
@@ -27,8 +34,16 @@ WAYS_MAX: Final = 32_768
 #: may take to drain.
 FORMER_PLACE_SECONDS: Final = 20.0
 
+#: So many frames of those that a neighbor answers for, the oldest, are looked through for one that
+#: it gives back: what is behind them will be among them when they are discharged.
+RETURNED_LOOK_FRAMES: Final = 512
+
 #: Nodes whose former upstream is remembered: what one proxy has below it.
 FORMER_PLACES_MAX: Final = 4_096
+
+#: Former upstreams of one node that are remembered: a node whose upstreams leave one after the
+#: other, as when all are replaced by newer ones, passes so many in that time.
+FORMER_PLACES_EACH: Final = 4
 
 #: When nothing has come for so long, nothing more comes along a way that others have left: as long
 #: as the answer to a FLUSH may take.

@@ -84,12 +84,12 @@ class RouteSync:
         # What a lost upstream has told.
         self._stale: Feed | None = None
         self._timers: Schedule[tuple[str, int]] = Schedule()
-        self._refuted_at = float("-inf")
         self._effects: list[Effect] = []
-        self._now = 0.0
-        self._is_over = False
+        self._now, self._is_over, self._refuted_at = 0.0, False, float("-inf")
         self._turn, self._shelf = Turn(), Shelf()
         self._telling = Telling(self._own, self.known, self._tombstones, self.times, self._effects)
+        #: Have a node told of with the next `tick`; see `Telling.hurry`.
+        self.hurry = self._telling.hurry
         self._hearing = Hearing(
             *(self._own, self.known, self._tombstones, self._links),
             *(self._changed, self._contradict, self._turn, self._effects),

@@ -9,8 +9,9 @@ What (the export rule; wire protocol, section 6.6):
 When:
 
 1. A change waits for `SyncTimes.gather`, and leaves with all changes of that time, of whatever
-   nodes; one that has moved is told of at once. A node that changes all the time waits longer
-   (`Damping`).
+   nodes; one that has moved is told of at once, and so is one whose messages pass this node
+   (`Telling.hurry`), for they should not come before it. A node that changes all the time waits
+   longer (`Damping`).
 2. That a node is not below us any more, but below somebody else, is told to those above after
    `SyncTimes.parting`: the word of its new place takes another way and may be slower, and between
    the two nobody should believe that it is nowhere. Until then it can be reached through us.
@@ -260,6 +261,19 @@ class Telling:
                 self._gathers_until = now + self.times.gather
             at = max(at, self._gathers_until)
         self._due.hasten(bus_id, at)
+
+    def hurry(self, bus_id: int, now: float) -> bool:
+        """
+        Let a node be told of without waiting for others: messages in its name are on their way.
+
+        :param bus_id: The node.
+        :param now: The time, seconds.
+        :returns: Whether anything is to be told of it that would have waited, and may be told now.
+        """
+        if bus_id not in self._due or self._damping.allowed_at(bus_id, now) > now:
+            return False
+        self._due.hasten(bus_id, now)
+        return True
 
     # Saying it.
 

@@ -8,13 +8,24 @@ is over they are refused. There is little room: who is lied to need not remember
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import attrs
 
 from atbus.routing.pending import PendingQueue
 
 T = TypeVar("T")
+
+
+class _Count(NamedTuple):
+    """How much of one neighbor waits."""
+
+    frames: int
+    sources: int
+    size_bytes: int
+
+
+_NOTHING: Final = _Count(0, 0, 0)
 
 
 @attrs.define(eq=False)
@@ -24,16 +35,22 @@ class Unverified(Generic[T]):
 
     :param seconds: How long it may wait.
     :param bytes_max: How many bytes may wait in all.
+    :param share_max: How many of them one neighbor may have brought.
     :param count_max: How many frames of one neighbor may wait.
+    :param sources_max: In the names of how many nodes they may be.
     """
 
     seconds: float
     bytes_max: int
+    share_max: int
     count_max: int
+    sources_max: int
     #: How many bytes wait.
     held_bytes: int = attrs.field(default=0, init=False)
     # By neighbor and source, the one that waits longest first.
     _waiting: dict[tuple[int, int], PendingQueue[T]] = attrs.field(factory=dict, init=False)
+    # By neighbor: how many frames of how many sources, and how many bytes.
+    _counts: dict[int, _Count] = attrs.field(factory=dict, init=False)
 
     @property
     def deadline(self) -> float | None:
@@ -59,16 +76,33 @@ class Unverified(Generic[T]):
         :param now: The time, seconds.
         :returns: Whether it waits; otherwise there is no room, and it is to be refused.
         """
-        count = sum(len(queue) for (who, _), queue in self._waiting.items() if who == neighbor)
-        if count >= self.count_max or self.held_bytes + size_bytes > self.bytes_max:
-            return False
         queue = self._waiting.get((neighbor, source))
+        count = self._counts.get(neighbor, _NOTHING)
+        if (
+            count.frames >= self.count_max
+            or (queue is None and count.sources >= self.sources_max)
+            or count.size_bytes + size_bytes > self.share_max
+            or self.held_bytes + size_bytes > self.bytes_max
+        ):
+            return False
         if queue is None:
-            queue = PendingQueue(self.bytes_max, self.count_max, self.seconds)
+            queue = PendingQueue(self.share_max, self.count_max, self.seconds)
             self._waiting[neighbor, source] = queue
+            self._add(neighbor, 0, 1, 0)
         queue.push(item, size_bytes, now)
-        self.held_bytes += size_bytes
+        self._add(neighbor, 1, 0, size_bytes)
         return True
+
+    def _add(self, neighbor: int, frames: int, sources: int, size_bytes: int) -> None:
+        count = self._counts.get(neighbor, _NOTHING)
+        count = _Count(
+            count.frames + frames, count.sources + sources, count.size_bytes + size_bytes
+        )
+        if count.sources:
+            self._counts[neighbor] = count
+        else:
+            del self._counts[neighbor]
+        self.held_bytes += size_bytes
 
     def waiting(self, neighbor: int, source: int) -> list[T]:
         """
@@ -92,7 +126,7 @@ class Unverified(Generic[T]):
         queue = self._waiting.pop((neighbor, source), None)
         if queue is None:
             return []
-        self.held_bytes -= queue.queued_bytes
+        self._add(neighbor, -len(queue), -1, -queue.queued_bytes)
         return queue.take()
 
     def expire(self, now: float) -> list[T]:

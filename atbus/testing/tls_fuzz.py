@@ -26,9 +26,10 @@ from twisted.python.failure import Failure
 
 from atbus.address import parse_address
 from atbus.channels.authority import Authority
-from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.credentials import Credentials
 from atbus.channels.interfaces import ChannelOptions, IChannelReceiver
 from atbus.channels.tls import TlsScheme
+from atbus.channels.tls_files import TlsOptions
 from atbus.handshake.certificate import parse_identity
 from atbus.testing.clock import HeapClock
 from atbus.testing.recording import RecordingReceiver, frame_of

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from atbus.channels.authority import Authority, Issued
-from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.credentials import Credentials
+from atbus.channels.tls_files import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity, parse_identity
 
 DAY = timedelta(days=1)

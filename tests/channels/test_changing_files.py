@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.busid import Subnet
-from atbus.channels import credentials as of_channels
+from atbus.channels import tls_files
 from atbus.channels.authority import Issued
-from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.credentials import Credentials
+from atbus.channels.tls_files import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
 from tests.channels.certificates import DAY, Files, signed_again
 
@@ -125,7 +126,7 @@ class ChangingFilesTests(SynchronousTestCase):
             self.assert_kept(credentials, fault)
             # What OpenSSL wants of keys may be more than we know of.
             if key is short:
-                self.patch(of_channels, "weak_keys_of", lambda _: [])
+                self.patch(tls_files, "weak_keys_of", lambda _: [])
 
     def test_damaged(self) -> None:
         """A certificate that is damaged inside is not used, wherever the damage is."""
@@ -207,10 +208,10 @@ class ChangingFilesTests(SynchronousTestCase):
     def test_as_containers_have_them(self) -> None:
         """All files are others at once when the one link that leads to them is replaced."""
         credentials = Credentials(self.deploy(1, self.files.issue()))
-        before = credentials._chain
+        before = credentials._used.own.chain
         self.deploy(2, self.files.issue())
         self.assert_used(credentials)
-        self.assertNotEqual(credentials._chain, before)
+        self.assertNotEqual(credentials._used.own.chain, before)
         self.assertFalse(credentials.refresh())
         (self.folder / "..data").unlink()
         self.assertFalse(credentials.refresh())

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.credentials import Credentials
+from atbus.channels.tls_files import TlsOptions
 from atbus.errors import ConfigurationError
 from tests.channels.test_tls import TlsTests
 

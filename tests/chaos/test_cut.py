@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from atbus.busid import Subnet
-from atbus.channels.credentials import TlsOptions
+from atbus.channels.tls_files import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
 from tests.channels.certificates import DAY, Files, tls_table
 from tests.chaos.case import ChaosCase

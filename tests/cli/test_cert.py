@@ -24,7 +24,8 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.channels.authority import Authority
-from atbus.channels.credentials import Credentials, TlsOptions
+from atbus.channels.credentials import Credentials
+from atbus.channels.tls_files import TlsOptions
 from atbus.cli.main import atbus
 from atbus.cli.outcome import CommandFailed, ExitCode
 from tests.channels.certificates import DAY, signed_again

@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.channels.authority import Issued
-from atbus.channels.credentials import TlsOptions
+from atbus.channels.tls_files import TlsOptions
 from atbus.cli.check import Verdict
 from atbus.cli.main import atbus
 from atbus.errors import Status

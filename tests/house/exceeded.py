@@ -124,13 +124,16 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
         "TOMBSTONES_MAX": "routing.test_tombstones.TombstoneTests.test_they_are_counted",
     },
     "atbus.routing.bounds": {
-        "UNVERIFIED_BYTES": (
-            "routing.test_unverified.UnverifiedTests.test_who_is_lied_to_keeps_little"
+        "UNVERIFIED_BYTES": "routing.test_unverified.UnverifiedTests.test_bytes_of_all",
+        "UNVERIFIED_SHARE_BYTES": (
+            "routing.test_unverified.UnverifiedTests.test_bytes_of_one_neighbor"
         ),
+        "UNVERIFIED_SOURCES_MAX": "routing.test_unverified.UnverifiedTests.test_sources",
         "WAYS_MAX": "routing.test_ways.NeighborTests.test_the_oldest_is_forgotten",
         "FORMER_PLACE_SECONDS": (
             "routing.test_former_places.FormerPlacesTests.test_a_move_is_remembered_for_a_while"
         ),
+        "FORMER_PLACES_EACH": "routing.test_former_places.FormerPlacesTests.test_so_many_of_one",
         "FORMER_PLACES_MAX": "routing.test_former_places.FormerPlacesTests.test_they_are_counted",
     },
     "atbus.subjects.bounds": {

@@ -21,6 +21,7 @@ PLACES: Final = {
     "channels/tls.py": {"OpenSSL", "service_identity"},
     "channels/tls_layer.py": {"OpenSSL"},
     "channels/credentials.py": {"OpenSSL", "cryptography"},
+    "channels/tls_files.py": {"OpenSSL", "cryptography"},
     "channels/outlook.py": {"OpenSSL", "cryptography"},
     # An authority for tests and small deployments, and what it has made.
     "channels/authority.py": {"cryptography"},
@@ -30,6 +31,9 @@ PLACES: Final = {
     # Passwords and keys of clients of NATS are compared, and signatures verified.
     "nats/authentication.py": {"hmac"},
     "nats/nkeys.py": {"cryptography"},
+    # What certificates of a gateway say.
+    "nats/own_certificate.py": {"cryptography"},
+    "nats/tls.py": {"cryptography"},
     "nats/routes.py": {"hmac"},
     # Connections to registries, by their libraries.
     "discovery/etcd/connections.py": {"OpenSSL"},

@@ -27,12 +27,9 @@ GIVEN = re.compile(r"\b(bytes|memoryview|str|Document|Frame)\b")
 
 #: What reads, and is not come to; and why not.
 OURS = {
-    ("atbus/channels/credentials.py", "_Loaded._read_authorities"): "a file of who runs the node",
-    ("atbus/channels/credentials.py", "_Loaded._read_certificate"): "likewise",
-    ("atbus/channels/credentials.py", "_Loaded._read_key"): "likewise",
-    ("atbus/channels/credentials.py", "_Loaded._read_revoked"): "likewise",
+    ("atbus/channels/tls_files.py", "Reading._read"): "a file of who runs the node",
     ("atbus/discovery/addresses.py", "read_addresses"): "likewise",
-    ("atbus/nats/tls.py", "_read"): "likewise",
+    ("atbus/nats/own_certificate.py", "_read"): "likewise",
     ("atbus/node/permits.py", "read_denied"): "likewise",
     ("atbus/stream/strings.py", "read_client"): "a text of who runs the program",
     ("atbus/stream/strings.py", "read_server"): "likewise",

@@ -6,13 +6,15 @@ import shutil
 import socket
 import ssl
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from atbus.channels.credentials import TlsOptions
+from atbus.channels.authority import Issued
+from atbus.channels.tls_files import TlsOptions
 from atbus.nats.gateway import Gateway
 from atbus.node.reload import reconfigure
 from tests.channels.certificates import Files
@@ -41,9 +43,9 @@ class CertificateTests(SocketCase):
         assert address is not None
         return _bare(await deferToThread(ssl.get_server_certificate, address))
 
-    def renew(self, *, with_key: bool = True) -> str:
+    def renew(self, issued: Issued | None = None, *, with_key: bool = True) -> str:
         """Put other files in the place of those of the gateway; gives the certificate."""
-        new = self.files.options()
+        new = self.files.options(issued)
         for old, path in ((self.own.key, new.key), (self.own.certificate, new.certificate)):
             if with_key or path is not new.key:
                 copy = Path(f"{path}.copy")
@@ -74,6 +76,29 @@ class CertificateTests(SocketCase):
                 self.assertEqual(shown, wanted if with_key else old)
         client.sendall(b"PING\r\n")
         self.assertEqual(await deferToThread(client.recv, 100), b"PONG\r\n")
+
+    def test_worse(self) -> Deferred[None]:
+        """
+        While the new certificate is one that has expired the old one is shown, at both doors, also
+        after a reload; then comes a good one.
+        """
+        return Deferred.fromCoroutine(self.worse())
+
+    async def worse(self) -> None:
+        files: dict[str, Any] = self.table(self.own)
+        doors: dict[str, Any] = {"websocket": "127.0.0.1:0", "tls_first": True, "tls_seconds": 60.0}
+        gateway = await self.gateway(**doors, **files)
+        old = _first(self.own)
+        self.renew(self.files.issue(lifetime=timedelta(minutes=-1)))
+        for more in ({}, {"connections_max": 1000}):
+            table = {**gateway.node.config.nats, **more}
+            reconfigure(gateway.node, gateway.node.config.replace(nats=table))
+            for door in ("listen", "websocket"):
+                self.assertEqual(await self.shown(gateway, door), old)
+        good = self.renew()
+        for door in ("listen", "websocket"):
+            self.assertEqual(await self.shown(gateway, door), good)
+        self.flushLoggedErrors()
 
     def test_other_names(self) -> Deferred[None]:
         """After a reload the files that are named now are used."""

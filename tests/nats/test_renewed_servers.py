@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
 
 from atbus.nats.gateway import Gateway
 from atbus.node.reload import reconfigure
+from tests.channels.certificates import DAY, Files
 from tests.nats.harbor import DOOR, Caller, HarborTests
 from tests.nats.test_routes import CLUSTER, CONNECT, info
 from tests.nats.transcripts import EOF
@@ -128,3 +132,37 @@ class RouteTests(ServersCase):
         quay.dialed.clear()
         self.network.settle(5.0)
         self.assertEqual(set(quay.dialed), {("127.0.0.1", 6002)})
+
+
+class CertificateTests(ServersCase):
+    """What is shown to servers that are dialed, and to members."""
+
+    def test_worse(self) -> None:
+        """A reload does not bring one that has expired in the place of a good one."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files = Files(folder)
+        own = files.options()
+        named = {
+            "certificate_file": own.certificate,
+            "key_file": own.key,
+            "ca_file": own.authorities,
+        }
+        table = {"leaf_remotes": [ONE | named], "cluster": CLUSTER | named}
+        gateway = self.alone(**table)
+        assert gateway.routes is not None
+        good = x509.load_pem_x509_certificates(Path(own.certificate).read_bytes())
+        for path in (own.certificate, own.key):
+            Path(path).unlink()
+        files.issue(lifetime=-DAY).write(Path(own.certificate), Path(own.key))
+        [solicitor] = gateway.leafs._solicitors
+        for number in range(2):
+            before = solicitor.outfit.contexts, gateway.routes.contexts
+            self.change(gateway, **table, pings_max=number + 3)
+            for each in (solicitor.outfit.contexts, gateway.routes.contexts):
+                assert each is not None
+                self.assertNotIn(each, before)
+                assert each.own is not None
+                assert each.own.shown is not None
+                self.assertEqual(each.own.shown.chain(), good)
+        self.flushLoggedErrors()

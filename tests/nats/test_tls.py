@@ -16,7 +16,7 @@ from atbus.nats import bounds
 from atbus.nats.faults import Reason
 from atbus.nats.gateway import Gateway
 from atbus.nats.settings import TlsSettings
-from atbus.nats.tls import make_context
+from atbus.nats.tls import listener_contexts
 from tests.channels.certificates import Files
 from tests.nats.sockets import SocketCase, Talker
 from tests.nats.test_gateway import info_of
@@ -186,7 +186,7 @@ class FileTests(TestCase):
         settings = TlsSettings(
             certificate_file=own.certificate, key_file=own.key, ca_file=str(path), verify=True
         )
-        error = self.assertRaises(ConfigurationError, make_context, settings)
+        error = self.assertRaises(ConfigurationError, listener_contexts, settings)
         self.assertIn(f"nats: {path}: it ends too early", error.faults[0])
 
     def test_files_that_cannot_be_used(self) -> None:
@@ -197,5 +197,5 @@ class FileTests(TestCase):
         for name in ("none.pem", "empty.pem"):
             path = str(folder / name)
             settings = TlsSettings(certificate_file=path, key_file=path)
-            fault = self.assertRaises(ConfigurationError, make_context, settings)
+            fault = self.assertRaises(ConfigurationError, listener_contexts, settings)
             self.assertIn(path, str(fault))

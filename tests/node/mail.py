@@ -190,7 +190,7 @@ class MailTests(BusTests):
         channel = self.data_channel(node, other) if data else self.control_channel(node, other)
         link = endpoint.data_link if data else endpoint.control_link
         assert link is not None
-        number = link._outgoing.record(Forged())  # type: ignore[arg-type]  # has no custody
+        number = link.outgoing.record(Forged())  # type: ignore[arg-type]  # has no custody
         hop_limit = peek(frame)[3]
         channel.send([codec.patch(frame, hop_limit=hop_limit, frame_number=number, ack=0)])
         self.network.settle(0.2)

@@ -240,7 +240,7 @@ class RelayTests(MailTests):
         back = root.endpoints[CHILD].data_link
         assert link is not None
         assert back is not None
-        link._outgoing.window = back._outgoing.window = 3
+        link.outgoing.window = back.outgoing.window = 3
         self.network.freeze(root)
         for _ in range(3):
             child.send(ROOT, b"x")
@@ -257,7 +257,7 @@ class RelayTests(MailTests):
         root, child = self.pair()
         link = child.endpoints[ROOT].control_link
         assert link is not None
-        link._outgoing.window = 1
+        link.outgoing.window = 1
         self.network.freeze(root)
         waiting = []
         for _ in range(3):
@@ -275,7 +275,7 @@ class RelayTests(MailTests):
             endpoint = one.endpoints[two.bus_id]
             for link in (endpoint.data_link, endpoint.control_link):
                 assert link is not None
-                link._outgoing.window = 2
+                link.outgoing.window = 2
         fates = []
         for _ in range(30):
             for source, target in ((child, SIBLING), (other, CHILD), (child, 0x10FFF)):

@@ -32,11 +32,14 @@ class PartsTests(MailTests):
             (parts.fates._told.ranges_max, limits.FATES_REMEMBERED_MAX),
             (doubts.seconds, limits.UNVERIFIED_SECONDS),
             (doubts.bytes_max, bounds.UNVERIFIED_BYTES),
+            (doubts.share_max, bounds.UNVERIFIED_SHARE_BYTES),
             (doubts.count_max, limits.UNVERIFIED_RUNS_MAX),
+            (doubts.sources_max, bounds.UNVERIFIED_SOURCES_MAX),
             (graves.count_max, limits.TOMBSTONES_MAX),
             (graves.seconds, limits.TOMBSTONE_SECONDS),
             (context.former_places.count_max, bounds.FORMER_PLACES_MAX),
             (context.former_places.seconds, bounds.FORMER_PLACE_SECONDS),
+            (context.former_places.each_max, bounds.FORMER_PLACES_EACH),
             (context.ways._known_max, bounds.WAYS_MAX),
             (asked[0].count_max, subject_bounds.INQUIRIES_MAX),
             (asked[1].count_max, subject_bounds.INQUIRIES_MAX),
@@ -44,7 +47,7 @@ class PartsTests(MailTests):
             self.assertEqual(given, bound)
         link = root.endpoints[CHILD].data_link
         assert link is not None
-        self.assertEqual(link._outgoing.window, limits.UNACKNOWLEDGED_FRAMES_MAX)
+        self.assertEqual(link.outgoing.window, limits.UNACKNOWLEDGED_FRAMES_MAX)
         self.assertEqual(link.window_free, limits.UNACKNOWLEDGED_FRAMES_MAX)
 
     def test_messages_in_parts(self) -> None:

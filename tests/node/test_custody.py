@@ -33,7 +33,7 @@ class AcknowledgementTests(MailTests):
         for node, after in way:
             link = node.endpoints[after.bus_id].data_link
             assert link is not None
-            self.assertEqual(len(link._outgoing), 1, f"{node.bus_id:x}")
+            self.assertEqual(len(link.outgoing), 1, f"{node.bus_id:x}")
         stuck.resume()
         self.network.settle()
         self.assertEqual(self.mail[two].payloads, [b"slow"])
@@ -50,7 +50,7 @@ class AcknowledgementTests(MailTests):
         self.assertEqual(self.mail[three].payloads, [b"free"])
         link = one.endpoints[NORTH].data_link
         assert link is not None
-        self.assertEqual(len(link._outgoing), 1)
+        self.assertEqual(len(link.outgoing), 1)
         self.data_channel(north, two).resume()
         self.network.settle()
         self.assertEqual(self.mail[two].payloads, [b"stuck"])
@@ -63,9 +63,9 @@ class AcknowledgementTests(MailTests):
         assert link is not None
         child.send(ROOT, b"x")
         self.network.settle(limits.ACK_DELAY_SECONDS / 2)
-        self.assertEqual(len(link._outgoing), 1)
+        self.assertEqual(len(link.outgoing), 1)
         self.network.settle(limits.ACK_DELAY_SECONDS / 2 + 0.01)
-        self.assertEqual(len(link._outgoing), 0)
+        self.assertEqual(len(link.outgoing), 0)
         acks = self.frames(self.data_channel(root, child), MessageType.LINK_ACK)
         self.assertEqual(len(acks), 1)
 
@@ -78,7 +78,7 @@ class AcknowledgementTests(MailTests):
         self.network.settle(0.01)
         root.send(child.bus_id, b"y")
         self.network.settle(0.01)
-        self.assertEqual(len(link._outgoing), 0)
+        self.assertEqual(len(link.outgoing), 0)
         acks = self.frames(self.data_channel(root, child), MessageType.LINK_ACK)
         self.assertEqual(acks, [])
 
@@ -91,7 +91,7 @@ class AcknowledgementTests(MailTests):
         self.network.settle(0.002)
         link = child.endpoints[ROOT].data_link
         assert link is not None
-        self.assertEqual(len(link._outgoing), 0)
+        self.assertEqual(len(link.outgoing), 0)
         acks = self.frames(self.data_channel(root, child), MessageType.LINK_ACK)
         self.assertEqual(len(acks), 1)
 
@@ -107,7 +107,7 @@ class AcknowledgementTests(MailTests):
             self.network.settle(0.001)
             one.send(NORTH + 3, b"x")
         self.network.settle(0.2)
-        self.assertEqual(len(link._outgoing), 1)
+        self.assertEqual(len(link.outgoing), 1)
         self.assertEqual(len(self.mail[three].letters), 100)
         self.network.cut(one, north)
         self.network.settle(0.1)
@@ -125,7 +125,7 @@ class AcknowledgementTests(MailTests):
         self.network.settle(0.5)
         link = child.endpoints[ROOT].data_link
         assert link is not None
-        self.assertEqual(len(link._outgoing), 1)
+        self.assertEqual(len(link.outgoing), 1)
         self.control_channel(root, child).resume()
         self.assertIs(self.ended(waiting).status, Status.OK)
         self.assert_quiet(root, child)

@@ -88,7 +88,7 @@ class ChainTests(FlowCase):
         self.assertTrue(1_000 < len(accepted) < limits.DESTINATION_FRAMES_SOFT + 100)
         link = one.endpoints[NORTH].data_link
         assert link is not None
-        self.assertLess(len(link._outgoing), limits.UNACKNOWLEDGED_FRAMES_MAX / 4)
+        self.assertLess(len(link.outgoing), limits.UNACKNOWLEDGED_FRAMES_MAX / 4)
         self.network.thaw(two)
         self.network.settle(0.5)
         self.assertEqual(self.arrived(two), accepted)

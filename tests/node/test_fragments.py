@@ -229,10 +229,10 @@ class NarrowTests(MailTests):
         self.network.settle(0.5)
         link = one.endpoints[NORTH].data_link
         assert link is not None
-        self.assertEqual(len(link._outgoing), 1)
+        self.assertEqual(len(link.outgoing), 1)
         last = south.endpoints[SOUTH + 1].data_link
         assert last is not None
-        self.assertTrue(len(last._outgoing) > 1)
+        self.assertTrue(len(last.outgoing) > 1)
         self.network.thaw(two)
         self.network.settle()
         self.assertEqual(len(self.mail[two].letters), 20)

@@ -93,8 +93,8 @@ class TlsNodeTests(SocketTests):
             assert channel is not None
             self.assertTrue(channel.peer.startswith("tls+ipv4://"), channel.peer)
 
-    async def test_a_certificate_that_others_refuse(self) -> None:
-        """A node says so when it starts, and when it gets such files, not each time it looks."""
+    def lines(self) -> list[str]:
+        """Give what the log says from now on."""
         lines: list[str] = []
 
         @provider(ILogObserver)
@@ -103,27 +103,67 @@ class TlsNodeTests(SocketTests):
 
         globalLogPublisher.addObserver(note)
         self.addCleanup(globalLogPublisher.removeObserver, note)
+        return lines
+
+    def renew(self, node: Node, **how: Any) -> None:
+        """Put another certificate and key where those of a root are."""
+        assert node.config.tls_certificate is not None
+        assert node.config.tls_key is not None
+        paths = Path(node.config.tls_certificate), Path(node.config.tls_key)
+        for path in paths:
+            path.unlink()
+        self.files.issue(CertificateIdentity("test", Subnet(ROOT, 16)), **how).write(*paths)
+
+    async def test_a_certificate_that_others_refuse(self) -> None:
+        """
+        A node that starts with one says so, and when it gets another such one, not each time it
+        looks.
+        """
+        lines = self.lines()
         root = await self.root()
         root._parts.permits.sweep()
         refused = f"other nodes will refuse the certificate {root.config.tls_certificate}: "
         self.assertEqual([each for each in lines if refused in each], [])
-        assert root.config.tls_certificate is not None
-        assert root.config.tls_key is not None
-        paths = Path(root.config.tls_certificate), Path(root.config.tls_key)
-        for path in paths:
-            path.unlink()
-        identity = CertificateIdentity("test", Subnet(ROOT, 16))
-        self.files.issue(identity, lifetime=timedelta(minutes=-1)).write(*paths)
-        reconfigure(root, root.config)
-        for _ in range(3):
-            root._parts.permits.sweep()
-        told = [each for each in lines if refused in each]
-        self.assertEqual(told, [f"{refused}it has expired"])
+        await root.stop()
+        self.renew(root, lifetime=timedelta(minutes=-1))
         again = Node(root.config, self.reactor)
         self.addCleanup(again.stop)
-        again._parts.permits._looked_at = -1e9
-        again._parts.permits.sweep()
-        self.assertEqual([each for each in lines if refused in each], told * 2)
+        for why, how in (
+            ("it has expired", {}),
+            ("it is not valid yet", {"begins_in": timedelta(hours=1)}),
+        ):
+            if how:
+                self.renew(again, **how)
+            for _ in range(3):
+                again._parts.permits._looked_at = -1e9
+                again._parts.permits.sweep()
+            told = [each for each in lines if refused in each]
+            self.assertEqual(told, [f"{refused}{why}"])
+            lines.clear()
+        self.flushLoggedErrors()
+
+    async def test_a_certificate_that_is_worse(self) -> None:
+        """
+        One that others would refuse does not take the place of a good one: nodes register as
+        before, and the log names the file and why, once. Then a good one is used.
+        """
+        root = await self.root()
+        lines = self.lines()
+        self.renew(root, lifetime=timedelta(minutes=-1))
+        for number in range(3):
+            root._parts.permits._looked_at = -1e9
+            root._parts.permits.sweep()
+            node = self.node(CHILD + number, of=CHILD + number, upstream=str(root.addresses[0]))
+            await node.start()
+        told = (
+            "files for TLS cannot be used, what was there before stays in use: tls.certificate: "
+            f"{root.config.tls_certificate}: worse than the one in use: it has expired"
+        )
+        self.assertEqual([each for each in lines if "TLS" in each or "refuse" in each], [told])
+        self.renew(root)
+        root._parts.permits._looked_at = -1e9
+        root._parts.permits.sweep()
+        self.assertEqual(lines[-1], "new files for TLS are in use")
         self.flushLoggedErrors()
 
     async def test_another_id(self) -> None:

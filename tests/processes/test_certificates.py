@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 
 from atbus.busid import Subnet
-from atbus.channels.credentials import TlsOptions
+from atbus.channels.tls_files import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
 from tests.channels.certificates import Files, tls_table
 from tests.processes.harness import UP, NodeProcess, ProcessCase

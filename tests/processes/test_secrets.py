@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 
 from atbus.busid import Subnet
-from atbus.channels.credentials import TlsOptions
+from atbus.channels.tls_files import TlsOptions
 from atbus.handshake.certificate import CertificateIdentity
 from atbus.nats.nkeys import Kind
 from tests.channels.certificates import Files, tls_table

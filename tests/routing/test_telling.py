@@ -65,6 +65,36 @@ class GatheringTests(SynchronousTestCase):
         talk.say(3, record(7, seq=2, upstream_id=8))
         self.assertEqual(talk.take(2), [record(7, seq=2, upstream_id=8)])
 
+    def test_whose_messages_pass_is_told_of_at_once(self) -> None:
+        """A node in whose name something is passed on does not wait for others either."""
+        talk = Talk()
+        talk.neighbor(2, UP)
+        talk.neighbor(3, DOWN)
+        talk.wait(1)
+        talk.take(2)
+        talk.say(3, record(7, upstream_id=3), record(8, upstream_id=3))
+        self.assertEqual(talk.take(2), [])
+        self.assertTrue(talk.machine.hurry(7, talk.now))
+        talk.do(talk.machine.tick(talk.now))
+        self.assertEqual(talk.take(2), [record(7, upstream_id=3)])
+        self.assertFalse(talk.machine.hurry(7, talk.now))
+        self.assertFalse(talk.machine.hurry(9, talk.now))
+        talk.wait(1)
+        self.assertEqual(talk.take(2), [record(8, upstream_id=3)])
+
+    def test_who_flaps_is_not_told_of_sooner_for_its_messages(self) -> None:
+        """A node that changes all the time waits for its turn, whatever it sends."""
+        talk = Talk()
+        talk.neighbor(2, UP)
+        talk.neighbor(3, DOWN)
+        talk.wait(1)
+        talk.take(2)
+        for seq in range(1, 50):
+            talk.say(3, record(7, seq=seq, upstream_id=3))
+            if talk.machine.hurry(7, talk.now):
+                talk.do(talk.machine.tick(talk.now))
+        self.assertEqual(len(talk.take(2)), limits.ROUTE_CHANGES_AT_ONCE)
+
     def test_who_has_moved_away_is_spoken_for_a_little_longer(self) -> None:
         """
         That a node is below somebody else now is told above when that one has had time to say so.

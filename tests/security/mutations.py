@@ -99,6 +99,15 @@ MUTATIONS: Final = (
         "route_poisoning", "routing/hearing.py",
         "if record.stamp.epoch > direct.peer.record.stamp.epoch:",
     ),
+    Mutation(
+        "frames_given_back", "node/stragglers.py",
+        "is_of_it = item.source == source and item.epoch == head[8]", "is_of_it = True",
+    ),
+    Mutation(
+        "given_back_once", "node/stragglers.py",
+        "if not self._former(target) or self.is_returned(origin, head):",
+        "if not self._former(target):",
+    ),
     Mutation("routing_loops", "routing/table.py", "if hop is not None and hop == came_from:"),
     Mutation("routing_loops", "node/traffic.py", "if hop_limit <= 1:"),
     Mutation(
@@ -332,13 +341,25 @@ MUTATIONS: Final = (
     ),
     Mutation("removed_authority", "channels/tls.py", "if not self.credentials.is_believed(peer):"),
     Mutation(
-        "removed_authority", "channels/credentials.py",
+        "removed_authority", "channels/tls_files.py",
         "return hashlib.sha256(certificate.subject.public_bytes() + key).digest()",
         "return hashlib.sha256(certificate.signature).digest()",
     ),
     Mutation(
-        "unfinished_files", "channels/credentials.py",
+        "unfinished_files", "channels/tls_files.py",
         "(whole(Path(path).read_bytes()))", "(Path(path).read_bytes())",
+    ),
+    Mutation(
+        "worse_certificate", "channels/credentials.py",
+        "if outlook.standing >= kept.outlook().standing:", "if True:",
+    ),
+    Mutation(
+        "worse_certificate", "channels/credentials.py",
+        "if reading.faults and found == used:", "if reading.faults:",
+    ),
+    Mutation(
+        "worse_certificate_of_gateway", "nats/own_certificate.py",
+        "if outlook.standing >= before.standing:", "if True:",
     ),
     Mutation(
         "forgotten_authority", "channels/tls.py",

@@ -26,15 +26,18 @@ from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.channels import lane, unix
 from atbus.channels.bell import Bell, Rope
-from atbus.channels.credentials import _anchor, read_certificate
+from atbus.channels.credentials import read_certificate
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
 from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
+from atbus.channels.tls_files import anchor_of
 from atbus.channels.unix import UnixScheme
 from atbus.discovery import bounds, documents
 from atbus.errors import AtbusError, MalformedFrame, Status, printable
+from atbus.nats.settings import TlsSettings
+from atbus.nats.tls import listener_contexts
 from atbus.node.config import NodeConfig
 from atbus.node.journal import Journal
 from atbus.node.toml import dump, plain_values
@@ -74,7 +77,7 @@ class UnfinishedTests(SynchronousTestCase):
         theirs = files.issue(authority=other)
         peer = read_certificate(PEM_cert_to_DER_cert(theirs.certificate.decode()), "test")
         [anchor] = x509.load_pem_x509_certificates(other.certificate)
-        peer = attrs.evolve(peer, anchor=_anchor(anchor))
+        peer = attrs.evolve(peer, anchor=anchor_of(anchor))
         lists.write_bytes(
             files.authority.revoke([], DAY) + other.revoke([theirs.certificate], DAY)
         )
@@ -85,6 +88,36 @@ class UnfinishedTests(SynchronousTestCase):
             self.assertTrue(credentials.faults)
             self.assertTrue(credentials.is_revoked(peer))
             self.assertTrue(credentials.is_believed(peer))
+
+    def test_security_worse_certificate_of_gateway(self) -> None:
+        """
+        A certificate that every client refuses does not take the place of a good one, and does not
+        keep in an authority of clients that is believed no more.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files = Files(folder)
+        own = files.options()
+        settings = TlsSettings(
+            certificate_file=own.certificate,
+            key_file=own.key,
+            ca_file=own.authorities,
+            verify=True,
+        )
+        latest = listener_contexts(settings)
+        good = latest.get().certificate.to_cryptography()
+        expired, other = files.issue(lifetime=-DAY), files.new_authority("other")
+        for path, text in (
+            (own.certificate, expired.certificate),
+            (own.key, expired.key),
+            (own.authorities, other.certificate),
+        ):
+            Path(path).write_bytes(text)
+        made = latest.get()
+        self.assertEqual(made.certificate.to_cryptography(), good)
+        [believed] = made.trustRoot._caCerts
+        [authority] = x509.load_pem_x509_certificates(other.certificate)
+        self.assertEqual(believed.to_cryptography(), authority)
 
 
 class LaneTests(SynchronousTestCase):

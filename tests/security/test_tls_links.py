@@ -6,15 +6,18 @@ import os
 import socket
 import ssl
 from datetime import timedelta
+from pathlib import Path
 from typing import cast
 
 from twisted.internet.threads import deferToThread
 
 from atbus import limits
 from atbus.channels import tls
+from atbus.channels.authority import Issued
 from atbus.channels.credentials import Credentials
 from atbus.channels.interfaces import IChannelListener
 from atbus.channels.tls_fault import TlsFault, TlsRefused
+from atbus.channels.tls_files import TlsOptions
 from atbus.errors import ConnectFailed, Status
 from atbus.handshake import bounds
 from atbus.handshake.certificate import parse_identity
@@ -95,6 +98,30 @@ class LinkTests(TlsTests):
         self.assertIn("refuses us", (await self.outcome(theirs, ours))[0])
         error: TlsRefused = self.assertRaises(TlsRefused, channel._factory.examine, connection)
         self.assertIs(error.fault, TlsFault.AUTHORITY)
+
+    async def test_security_worse_certificate(self) -> None:
+        """
+        A certificate that others refuse does not take the place of a good one, so nobody is kept
+        out for it; and it does not keep in who is revoked, no more than a file that is damaged.
+        """
+        lists = self.directory / "revoked.pem"
+        lists.write_bytes(self.files.authority.revoke([], DAY))
+        ours, reception = self.files.credentials(revoked=str(lists)), Reception()
+        listener = await self.listen_at(self.scheme_of(ours), reception)
+        expired = self.files.issue(lifetime=timedelta(minutes=-1))
+        other = self.files.issue(authority=self.files.new_authority("other"))
+        revoked: list[bytes] = []
+        for worse in (expired, other, Issued(b"damaged", b"damaged")):
+            overwrite(ours.options, worse)
+            issued = self.files.issue()
+            guest, receiver = await self.meet(listener, reception, self.files.credentials(issued))
+            self.assertTrue(ours.faults)
+            revoked.append(issued.certificate)
+            lists.write_bytes(self.files.authority.revoke(revoked, DAY))
+            self.assertTrue(ours.refresh())
+            status, detail = await self.in_time(guest.end(), "who is revoked keeps its link")
+            self.assertEqual((status, "revoked" in detail), (Status.ACCESS_DENIED, True))
+            await receiver.end()
 
     async def test_security_forgotten_authority(self) -> None:
         """A resumed link of which it is forgotten who vouched for it ends when the files change."""
@@ -208,6 +235,12 @@ class LinkTests(TlsTests):
         self.assertIn(let_in, range(1, 10_000))
         self.assertIn("connections in a second", errors[-1])
         self.assertEqual(root.statistics.turned_away, 1 + 10_000 - let_in)
+
+
+def overwrite(options: TlsOptions, issued: Issued) -> None:
+    """Write a certificate and its key over those of a node."""
+    Path(options.certificate).write_bytes(issued.certificate)
+    Path(options.key).write_bytes(issued.key)
 
 
 def refusal_of(port: int | None) -> str:

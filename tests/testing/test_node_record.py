@@ -75,7 +75,7 @@ class NodeRecordTests(BusTests):
         for _ in range(50):
             child.send(ROOT, b"x")
         self.network.clock.advance(0)
-        self.assertEqual(len(data.link._outgoing), 1)
+        self.assertEqual(len(data.link.outgoing), 1)
         self.network.settle(0.1)
         self.assertEqual(len(keeper.payloads), 51)
         self.assertEqual(child.statistics.sent_messages - before, 51)

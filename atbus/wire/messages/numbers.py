@@ -130,6 +130,7 @@ class Capability(enum.IntFlag):
     GATES = 0x80
     ZONES = 0x100
     TALLIES = 0x200
+    RETURNS = 0x400
 
 
 class Role(enum.IntEnum):
