@@ -233,9 +233,7 @@ MUTATIONS: Final = (
         "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)", "pass",
     ),
     Mutation("remembered_clients", "nats/session.py", "self._grammar.end()", "pass"),
-    Mutation(
-        "remembered_clients", "nats/session.py", "self.options = self.options.remembered()", "pass"
-    ),
+    Mutation("remembered_clients", "nats/session.py", "self.options.remembered()", "self.options"),
     Mutation("remembered_answers", "nats/session.py", "self.rights.end()", "pass"),
     Mutation(
         "deep_subscriptions", "subjects/pattern.py", "if len(tokens) > limits.SUBJECT_TOKENS_MAX:"
