@@ -241,8 +241,10 @@ class LoopTests(TurnCase):
     def test_one_alone(self) -> None:
         """One that is alone in its turn comes when it is due, and is not to come any more then."""
 
+        calls: list[DelayedCall] = []
+
         def ask() -> None:
-            call = self.loop.callLater(0, lambda: self.see(f"{call.active()}"))
+            calls.append(self.loop.callLater(0, lambda: self.see(f"{calls[0].active()}")))
 
         self.run_loop(ask)
         self.assertEqual(self.seen, ["False"])
