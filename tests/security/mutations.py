@@ -142,6 +142,9 @@ MUTATIONS: Final = (
     ),
     Mutation("shared_windows", "node/pacing.py", "link.narrow(window)\n", "pass\n"),
     Mutation("unacknowledged_answers", "node/link.py", "self.owed.keep(item)", "pass"),
+    Mutation("passing_answers", "node/courier.py", "debtor.has_room_to_pass(item)", "True"),
+    Mutation("shared_passing_answers", "node/owed.py", ", least_bytes)", ", 0)"),
+    Mutation("unanswered_questions", "node/courier.py", "else back.owed", "else None"),
     Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
     Mutation(
         "split_horizon", "routing/telling.py",
