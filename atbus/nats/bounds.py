@@ -208,6 +208,10 @@ PORTION_OPERATIONS: Final = 512
 #: So many messages that are published in a row, on one subject, count as one operation.
 PORTION_ALIKE: Final = 8
 
+#: The name of a header of HTTP: those of browsers have forty letters. Twisted remembers the first
+#: 10,000 names that anybody says as long as the process lives, each twice.
+HEADER_NAME_BYTES: Final = 256
+
 #: Frames of a client over WebSocket are taken in portions of at most so many, for one of seven
 #: bytes costs as much as any: 5 ms then. What answers them is counted as well.
 PORTION_FRAMES: Final = 512

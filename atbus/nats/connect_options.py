@@ -49,6 +49,14 @@ class ConnectOptions:
     nkey: str = ""
     sig: str = attrs.field(default="", repr=False)
 
+    def remembered(self) -> ConnectOptions:
+        """
+        Give what is told of a client after its end; thousands are remembered.
+
+        :returns: Without what it has proven itself with, and what it wanted.
+        """
+        return ConnectOptions(name=self.name, lang=self.lang, version=self.version)
+
 
 # By its name in the text, which for one of them is no name in Python.
 _FIELDS: Final = {

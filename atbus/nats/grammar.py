@@ -169,6 +169,16 @@ class Grammar:
             self._needed_bytes -= position
         return found
 
+    def end(self) -> None:
+        """
+        Forget what is not complete or unread, and ignore what comes from now on.
+
+        What is told of a client is remembered for long after its end; a payload of which the last
+        byte never came would be as well.
+        """
+        self._broken, self.is_unread = True, False
+        self._held, self._held_bytes = [], 0
+
     def _read(self, data: bytes, found: list[Operation]) -> int:
         """
         Read a portion of operations that are complete.

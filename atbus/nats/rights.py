@@ -59,3 +59,7 @@ class Rights:
             del self._answerable[next(iter(self._answerable))]
         until = now + seconds if seconds else float("inf")
         self._answerable[reply] = (self.permissions.responses, until)
+
+    def end(self) -> None:
+        """Forget what the client owes: nobody waits for answers of somebody who has gone."""
+        self._answerable = {}

@@ -488,6 +488,9 @@ class Session:
 
     def _close(self, fault: Fault | None, effects: list[Effect]) -> None:
         self.closed = True
+        self._grammar.end()
+        self.rights.end()
+        self.options = self.options.remembered()
         effects.extend(map(Detach, self.subscriptions.values()))
         self.subscriptions = {}
         if fault is not None:

@@ -7,9 +7,11 @@ from collections import deque
 from typing import Any, Final
 
 from twisted.python.failure import Failure
-from twisted.web.http import BAD_REQUEST
+from twisted.web.http import BAD_REQUEST, HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
+
+from atbus.nats import bounds
 
 #: An address with its host, as one asks a proxy.
 _WHOLE: Final = re.compile(rb"(?i:https?)://([^/]*)(/.*)?")
@@ -50,6 +52,18 @@ class _Request(Request):
         super().connectionLost(reason)  # type: ignore[no-untyped-call]  # likewise
 
 
+class _Channel(HTTPChannel):
+    """A connection whose headers have names of some length: Twisted remembers those for ever."""
+
+    def headerReceived(self, line: bytes) -> bool:  # noqa: N802  # Twisted's name
+        """Read a header; one whose name is too long is none, as one without a name is."""
+        is_long = line.find(b":") > bounds.HEADER_NAME_BYTES
+        good = super().headerReceived(  # type: ignore[no-untyped-call]  # untyped in Twisted
+            b"" if is_long else line
+        )
+        return bool(good)
+
+
 class QuietSite(Site):
     """
     A site that does not log each question, and begins one answer in a turn of the reactor: a chunk
@@ -60,6 +74,7 @@ class QuietSite(Site):
     """
 
     noisy = False
+    protocol = _Channel  # type: ignore[assignment]  # Twisted's own may become one of HTTP/2
     requestFactory = _Request  # noqa: N815  # Twisted's name
 
     def __init__(self, resource: Resource, reactor: Any) -> None:

@@ -37,6 +37,8 @@ class Pressure:
         self._endpoints = endpoints
         self.passages: dict[int, Passage] = {}
         self._watched: dict[int, Passage] = {}
+        # Whether a neighbor has gone since it was looked at last which passages lead to.
+        self._has_lost = False
         # Set by the node, which wires its parts.
         self.hop_to: Callable[[int], Endpoint | Status]
         self.on_paused: Callable[[int | None], None]
@@ -106,8 +108,18 @@ class Pressure:
         for passage in list(self._watched.values()):
             if self._is_relieved(passage):
                 self._relieve(passage)
+        if self._has_lost:
+            self._forget_lost()
         for endpoint in self._endpoints.values():
             endpoint.reckon()
+
+    def _forget_lost(self) -> None:
+        """Forget ways over neighbors that have gone, who would be in memory as long as these."""
+        self._has_lost = False
+        for passage in self.passages.values():
+            hop = passage.hop
+            if hop is not None and self._endpoints.get(hop.bus_id) is not hop:
+                passage.hop = None
 
     # What is for us.
 
@@ -229,3 +241,4 @@ class Pressure:
         self.control_lost(endpoint)
         self.flow.gone(endpoint.bus_id)
         endpoint.forget_account()
+        self._has_lost = True

@@ -39,6 +39,13 @@ COMMAND: Final = "python -m atbus.testing.fuzz"
 
 _INTERRUPTED: Final = 130
 
+FRESH_AFTER: Final = 250
+"""
+Batches that a process tries before a fresh one takes its place. How much memory an input takes is
+asked of ``tracemalloc``, which before Python 3.12.5 does not give back what it notes of each line
+that allocates (https://github.com/python/cpython/issues/121390): a quarter of a megabyte a batch.
+"""
+
 # Batches that are handed out in advance, so that no process waits for work.
 _AHEAD: Final = 4
 
@@ -119,10 +126,20 @@ class Campaign:
         """
         batches = [each for each in batches if each[0] >= self.batch]
         total = sum(count for _, count in batches)
-        if jobs == 1:
+        if jobs == 1 and len(batches) <= FRESH_AFTER:
             for batch, count in batches:
                 self._take(run_batch(self._seed, batch, count), total)
             return
+        portion = jobs * FRESH_AFTER
+        for start in range(0, len(batches), portion):
+            try:
+                self._run_fresh(batches[start : start + portion], jobs, total)
+            except BrokenProcessPool:
+                # It has been told.
+                return
+
+    def _run_fresh(self, batches: Sequence[Batch], jobs: int, total: int) -> None:
+        """Try inputs on processes that are new, and end with them."""
         with ProcessPoolExecutor(jobs, initializer=_leave_interrupts_to_parent) as pool:
             try:
                 for findings in self._results(pool, batches, jobs * _AHEAD):
@@ -133,23 +150,29 @@ class Campaign:
     def _results(
         self, pool: ProcessPoolExecutor, batches: Sequence[Batch], ahead: int
     ) -> Iterator[Findings]:
-        """Hand out batches, some in advance, and give what comes of them, in order."""
+        """
+        Hand out batches, some in advance, and give what comes of them, in order.
+
+        :raises BrokenProcessPool: A process has died, which was the last of what was given.
+        """
         rest = iter(batches)
-        under_way: deque[tuple[int, Future[Findings]]] = deque()
-        while True:
-            for batch, count in islice(rest, ahead - len(under_way)):
-                under_way.append((batch, pool.submit(run_batch, self._seed, batch, count)))
-            if not under_way:
-                return
-            batch, future = under_way.popleft()
-            try:
-                findings = future.result()
-            except BrokenProcessPool as error:
-                # Which of those that were under way it was, the commands will show.
-                lost = [batch, *(each for each, _ in under_way)]
-                yield Findings(failures=[Failure(each, 0, f"perhaps: {error}") for each in lost])
-                return
-            yield findings
+        under_way: deque[int] = deque()
+        futures: deque[Future[Findings]] = deque()
+        try:
+            while True:
+                for batch, count in islice(rest, ahead - len(futures)):
+                    under_way.append(batch)
+                    futures.append(pool.submit(run_batch, self._seed, batch, count))
+                if not futures:
+                    return
+                findings = futures.popleft().result()
+                under_way.popleft()
+                yield findings
+        except BrokenProcessPool as error:
+            # Which of those that were under way it was, the commands will show.
+            text = f"perhaps: {error}"
+            yield Findings(failures=[Failure(each, 0, text) for each in under_way])
+            raise
 
     def _take(self, findings: Findings, total: int) -> None:
         self.batch += 1

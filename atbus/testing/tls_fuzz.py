@@ -151,8 +151,10 @@ class _Conversation:
             for piece in (said[: len(said) // 2], said[len(said) // 2 :]):
                 if piece and not self._wire.is_closed:
                     protocol.dataReceived(piece)
-        if not self._wire.is_closed:
-            protocol.connectionLost(Failure(ConnectionLost()))
+        # A reactor says so as well where we have closed it.
+        protocol.connectionLost(Failure(ConnectionLost()))
+        if _credentials().watching:
+            raise AssertionError("a connection that has ended looks at the files")
         wrong = [frame for frame in self._receiver.frames if frame != _FRAME]
         if wrong:
             raise AssertionError(f"what was damaged was read: {wrong!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.base import DelayedCall
@@ -22,12 +23,16 @@ class Idle:
     def __init__(self, reactor: Any, poller: Any) -> None:
         self._reactor = reactor
         self._poller = poller
+        self.asked = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._poller, name)
 
     def poll(self, timeout: float, most: int) -> Any:
-        if timeout:
+        self.asked += 1
+        if timeout and "sleeps" in vars(self):
+            self.sleeps(timeout)
+        elif timeout:
             ends = self._reactor._justStopped or not self._reactor.running
             assert not ends, "one that is stopped is not to wait"
             self._reactor.stop()
@@ -122,6 +127,84 @@ class LoopTests(TurnCase):
         self.run_loop(ask)
         self.assertEqual(self.seen, ["called", "called", "read", "called", "called"])
 
+    def turns(self, count: int, seconds: float, each: Callable[[int], object]) -> None:
+        """
+        Take turns of which each asks for the next one.
+
+        :param count: How many.
+        :param seconds: How long one takes.
+        :param each: Called with its number in each.
+        """
+
+        def go_on(number: int) -> None:
+            each(number)
+            self.now += seconds
+            if number < count:
+                self.loop.callLater(0, go_on, number + 1)
+
+        self.run_loop(lambda: self.loop.callLater(0, go_on, 1))
+
+    def test_turns_without_end(self) -> None:
+        """
+        Who always has something due asks in vain so often, and then every 20 microseconds.
+
+        What there is to be read then waits for no longer than that.
+        """
+        read: list[float] = []
+
+        def each(number: int) -> None:
+            if number == 55:
+                self.reader(self.loop, lambda: read.append(self.now))
+                read.append(self.now)
+
+        self.turns(200, 1e-6, each)
+        added, found = read
+        self.assertTrue(1.5e-6 < found - added < 21e-6, found - added)
+        # Before it was there 16 times and twice, after it 16 times and six times.
+        self.assertTrue(38 <= self.loop._poller.asked <= 44, self.loop._poller.asked)
+
+    def test_turns_that_take_their_time(self) -> None:
+        """In turns that are longer the kernel is asked each time."""
+        self.turns(100, 20e-6, lambda number: None)
+        self.assertGreaterEqual(self.loop._poller.asked, 100)
+
+    def test_turns_of_a_clock_that_is_set_back(self) -> None:
+        """A time in the past is no reason not to ask."""
+        self.turns(100, -1e-6, lambda number: None)
+        self.assertGreaterEqual(self.loop._poller.asked, 100)
+
+    def test_turns_after_something(self) -> None:
+        """Who has found something, or has slept, asks in each of the next turns."""
+        asked: list[int] = []
+
+        def each(number: int) -> None:
+            asked.append(self.loop._poller.asked)
+            if number == 50:
+                self.reader(self.loop, lambda: self.see(f"{number}"))
+            elif number == 120:
+                self.loop._poller.sleeps = self.sleep
+                self.loop.callLater(1, self.turns_on, asked)
+
+        self.turns(120, 1e-6, each)
+        gaps = [later - one for one, later in pairwise(asked)]
+        self.assertEqual(sum(gaps[:16]), 16)
+        self.assertLessEqual(sum(gaps[20:50]), 2)
+        found = gaps.index(1, 50)
+        self.assertEqual(gaps[found : found + 16], [1] * 16)
+        self.assertLessEqual(sum(gaps[found + 20 : 119]), 3)
+        self.assertEqual(gaps[-10:], [1] * 10)
+
+    def turns_on(self, asked: list[int], left: int = 10) -> None:
+        """Take some turns more."""
+        asked.append(self.loop._poller.asked)
+        if left:
+            self.loop.callLater(0, self.turns_on, asked, left - 1)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, once."""
+        del self.loop._poller.sleeps
+        self.now += seconds
+
     def test_second_thoughts(self) -> None:
         """Who is called may cancel and put off what is due as well, and is told what still is."""
 
@@ -155,6 +238,33 @@ class LoopTests(TurnCase):
         self.assertEqual(self.seen[0], "4")
         self.assertEqual(sorted(self.seen), ["2", "3", "4"])
 
+    def test_one_alone(self) -> None:
+        """One that is alone in its turn comes when it is due, and is not to come any more then."""
+
+        def ask() -> None:
+            call = self.loop.callLater(0, lambda: self.see(f"{call.active()}"))
+
+        self.run_loop(ask)
+        self.assertEqual(self.seen, ["False"])
+        self.assertEqual(self.loop.getDelayedCalls(), [])
+
+    def test_one_alone_that_is_taken_back(self) -> None:
+        """It may be cancelled."""
+        self.run_loop(lambda: self.loop.callLater(0, self.see, "gone").cancel())
+        self.assertEqual((self.seen, self.loop._cancellations), ([], 0))
+
+    def test_one_alone_that_is_put_off(self) -> None:
+        """It may be put off, and it may not be due at all."""
+        self.run_loop(lambda: self.loop.callLater(0, self.see, "late").delay(3))
+        self.assertEqual(self.seen, [])
+        self.assertEqual(len(self.loop.getDelayedCalls()), 1)
+
+    def test_one_alone_that_is_not_due(self) -> None:
+        """It waits."""
+        self.run_loop(lambda: self.loop.callLater(3, self.see, "late"))
+        self.assertEqual(self.seen, [])
+        self.assertEqual(len(self.loop.getDelayedCalls()), 1)
+
     def test_one_that_fails(self) -> None:
         """A call that raises is logged, with who has asked for it, and the others are made."""
 
@@ -169,6 +279,11 @@ class LoopTests(TurnCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         (line,) = [line for line in said if "failed" in line]
         self.assertIn("test_one_that_fails", line)
+
+    def test_one_alone_that_fails(self) -> None:
+        """So it is with one that is alone in its turn."""
+        self.run_loop(lambda: self.loop.callLater(0, lambda: 1 / 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_turn_that_fails(self) -> None:
         """A turn that raises is logged, and the next one comes."""

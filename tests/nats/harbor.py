@@ -177,6 +177,11 @@ class Caller:
         """Carry them, as one."""
         self.write(b"".join(pieces))
 
+    @property
+    def disconnecting(self) -> bool:
+        """Whether it is to be closed."""
+        return self._is_closing
+
     def loseConnection(self) -> None:
         """Close when everything is sent."""
         self._is_closing = True

@@ -319,3 +319,12 @@ class BoundTests(SynchronousTestCase):
         grammar = Grammar()
         self.assertEqual(grammar.feed(b"PUB a 2\r\nhi"), [])
         self.assertEqual(grammar.feed(b"X"), [Broken(Fault.UNKNOWN_OPERATION, b"a")])
+
+    def test_an_end(self) -> None:
+        """After its end nothing of what was begun or unread is left, and nothing more is read."""
+        for begun in (b"PUB a 2\r\nh", b"CONNECT {}\r\nPUB a 2\r\nhi\r\n"):
+            grammar = Grammar()
+            grammar.feed(begun)
+            grammar.end()
+            self.assertFalse(grammar.is_unread)
+            self.assertEqual(grammar.feed(b"i\r\nPING\r\n"), [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.nats.authentication import Limits, User
+from atbus.nats.connect_options import ConnectOptions
 from atbus.nats.effects import Close, Terms, Write
 from atbus.nats.faults import Fault
 from atbus.nats.permissions import Permissions, rules
@@ -344,6 +345,14 @@ class MessageTests(SynchronousTestCase):
         self.yard.says(self.client, b'CONNECT {"pass":"geheim","auth_token":"geheim"}\r\n')
         self.assertEqual(self.client.options.password, "geheim")
         self.assertNotIn("geheim", repr(self.client.options))
+
+    def test_what_is_remembered(self) -> None:
+        """After its end it is known how a client was called, and not how it has proven itself."""
+        said = b'CONNECT {"name":"n","lang":"l","version":"1","user":"u","pass":"geheim"}\r\n'
+        self.yard.says(self.client, said)
+        self.assertEqual(self.client.options.user, "u")
+        self.client.end()
+        self.assertEqual(self.client.options, ConnectOptions(name="n", lang="l", version="1"))
 
     def test_an_end_may_be_told(self) -> None:
         """A gateway can end a session and say why."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections import Counter
 
 from atbus import limits
 from atbus.busid import format_bus_id
 from atbus.node.node import Node
 from atbus.wire.messages import Flow, FlowAction, FlowScope, MessageType
+from tests.node.bus import ROOT_ADDRESS
 from tests.node.flow_case import HARD, SMALL, FlowCase
-from tests.node.mail import NORTH, ROOT, SOUTH
+from tests.node.mail import NORTH, ROOT, SOUTH, Receiving
 
 
 class ChainTests(FlowCase):
@@ -324,6 +327,29 @@ class NeighborTests(FlowCase):
         most = 100 * limits.DESTINATION_FRAMES_HARD_FACTOR
         self.assertEqual(north._parts.pressure.passages[NORTH + 2].frames, most)
         self.assertEqual(self.mail[one].statuses(), ["BUFFER_LIMIT"] * (300 - most))
+
+    def test_a_neighbor_that_has_gone(self) -> None:
+        """Nothing of a neighbor is kept after its end, though something has passed to it."""
+        # Nobody keeps a diary of these.
+        usual = {"allow_insecure": True, "direct_notice": False}
+        relay = self.network.node(id=ROOT, subnets=[(0, 16)], listen=[ROOT_ADDRESS], **usual)
+        one, two = (
+            self.network.node(id=ROOT + number, upstream=ROOT_ADDRESS, **usual) for number in (1, 2)
+        )
+        got: list[bytes] = []
+        two.receiver = Receiving(lambda _, payload: got.append(payload))
+        for node in (relay, one, two):
+            self.network.start(node)
+        one.send(ROOT + 2, b"hello")
+        self.network.settle()
+        self.assertEqual(got, [b"hello"])
+        known = weakref.ref(relay.endpoints[ROOT + 2])
+        self.network.stop(two)
+        # What was to be done about it later has been done, too.
+        self.network.settle(60.0)
+        gc.collect()
+        self.assertIsNone(known())
+        self.network.stop(one, relay)
 
     def test_what_was_on_its_way_has_room(self) -> None:
         """

@@ -230,10 +230,14 @@ MUTATIONS: Final = (
     Mutation(
         "unfinished_requests", "nats/sites.py", "super().gotLength(0)", "super().gotLength(length)"
     ),
+    Mutation("names_of_headers", "nats/sites.py", 'b"" if is_long else line', "line"),
     Mutation(
         "late_requests", "nats/websocket.py",
         "self._waiting = gateway.timers.callLater(seconds, transport.abortConnection)", "pass",
     ),
+    Mutation("remembered_clients", "nats/session.py", "self._grammar.end()", "pass"),
+    Mutation("remembered_clients", "nats/session.py", "self.options.remembered()", "self.options"),
+    Mutation("remembered_answers", "nats/session.py", "self.rights.end()", "pass"),
     Mutation(
         "deep_subscriptions", "subjects/pattern.py", "if len(tokens) > limits.SUBJECT_TOKENS_MAX:"
     ),

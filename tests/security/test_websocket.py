@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import tracemalloc
 from io import BytesIO
+from typing import Any
 
 from atbus.nats import bounds
 from tests.nats.frames import CLOSE, CONTINUATION, UPGRADE, frame, frames_in
@@ -12,6 +14,7 @@ from tests.nats.harbor import Caller, HarborTests
 from tests.nats.transcripts import EOF
 
 READ_BYTES = 16 * 1024
+NAMES = 64
 
 
 class UnfinishedTests(HarborTests):
@@ -65,6 +68,32 @@ class UnfinishedTests(HarborTests):
             stranger.hangs_up()
         self.assertEqual((gateway.clients, files), ({}, []))
 
+    def test_security_names_of_headers(self) -> None:
+        """
+        Names of headers that are longer than any there is are not read, at no door: Twisted
+        remembers names for as long as the process lives.
+        """
+        self.alone(websocket="127.0.0.1:8080", monitor="127.0.0.1:8222")
+        question = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+        monitor, door = (self.door(number) for number in (8222, 8080))
+        most = bounds.HEADER_NAME_BYTES
+        for place, request, good in ((monitor, question, b" 200 "), (door, UPGRADE[:-2], b" 101 ")):
+            for length in (most, most + 1, READ_BYTES - 200):
+                tracemalloc.start()
+                self.addCleanup(tracemalloc.stop)
+                for number in range(NAMES):
+                    stranger = self.stranger(place)
+                    name = b"%d-%d-" % (place, number)
+                    stranger.says(request + name.ljust(length, b"x") + b": 1\r\n\r\n")
+                    self.network.settle(0.01)
+                    self.assertEqual(good in stranger.hears(), length <= most)
+                    stranger.hangs_up()
+                del stranger
+                gc.collect()
+                kept, _ = tracemalloc.get_traced_memory()
+                tracemalloc.stop()
+                self.assertLess(kept / NAMES, READ_BYTES / 2, length)
+
     def test_security_late_requests(self) -> None:
         """
         Who does not ask for frames has as long as a login over TCP has, whatever he says meanwhile;
@@ -83,6 +112,12 @@ class UnfinishedTests(HarborTests):
         self.assertEqual(len(gateway.clients), 1)
         strangers[2].hangs_up()
 
-    def stranger(self) -> Caller:
+    def door(self, number: int) -> int:
+        """Give the place of a port among those of the gateway."""
+        [quay] = self.quays.values()
+        hosts: list[Any] = [port.getHost() for port in quay.ports]
+        return [host.port for host in hosts].index(number)
+
+    def stranger(self, door: int = 1) -> Caller:
         """Connect."""
-        return Caller(self.network.clock, self.quays[next(iter(self.quays))].ports[1])
+        return Caller(self.network.clock, self.quays[next(iter(self.quays))].ports[door])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import os
 import select
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from operator import sub
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -16,8 +21,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.testing import frame_fuzz, fuzz, hostile, mutation
+from atbus.nats import bounds
+from atbus.testing import frame_fuzz, fuzz, hostile, mutation, web_fuzz
 from atbus.testing.examples import example_messages
+from atbus.testing.findings import Findings
 from atbus.testing.tls_fuzz import hostile_connection
 from atbus.wire import codec
 from atbus.wire.messages import Message, MessageType
@@ -33,6 +40,36 @@ _ONE_OF_EACH = {
     **dict.fromkeys(("lane", "services", "stream", "handshake", "neighbor", "tls"), b"7"),
     "id": b"5",
 }
+
+
+#: Of one process, drawn where it is asked for first.
+_NAMES: list[str] = []
+
+
+def _tell_process(_seed: int, batch: int, count: int) -> Findings:
+    """Try nothing, and tell in which process."""
+    if not _NAMES:
+        _NAMES.append(os.urandom(8).hex())
+    return Findings(count, outcomes=Counter([f"batch {batch}", _NAMES[0]]))
+
+
+def _die(_seed: int, batch: int, count: int) -> Findings:
+    """Try nothing, and end the process at the third batch."""
+    if batch == 2:
+        os._exit(3)
+    return Findings(count)
+
+
+def _blocks_after(make: Callable[[Random], hostile.Hostile], random: Random, count: int) -> int:
+    """Try inputs of a kind; give how many blocks of memory the interpreter has given out then."""
+    for _ in range(count):
+        hostile._try(Findings(), make(random), sampled=False)
+    # Calls that were cancelled are forgotten when their time comes.
+    reactor, _ = web_fuzz._doors()
+    reactor.advance(600.0)
+    reactor.turns_seconds.clear()
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 class FuzzTests(SynchronousTestCase):
@@ -146,7 +183,7 @@ class FuzzTests(SynchronousTestCase):
         self.assertIn("no end within", findings.failures[0].text)
 
     def test_a_process_that_dies(self) -> None:
-        """When a process is gone, the batches that were under way are named."""
+        """When a process is gone, the batches that were under way are named, and it is the end."""
 
         class Dead:
             def submit(self, *_what: object) -> Any:
@@ -157,9 +194,47 @@ class FuzzTests(SynchronousTestCase):
 
         campaign = fuzz.Campaign(5)
         dead: Any = Dead()
-        [findings] = campaign._results(dead, [(0, 10), (1, 10), (2, 10)], 2)
+        results = campaign._results(dead, [(0, 10), (1, 10), (2, 10)], 2)
+        findings = next(results)
+        self.assertRaises(BrokenProcessPool, next, results)
         self.assertEqual([each.batch for each in findings.failures], [0, 1])
         self.assertIn("terminated", findings.failures[0].text)
+
+    def test_a_process_that_dies_idle(self) -> None:
+        """It is noticed as well when a process is gone to which something was to be handed out."""
+
+        class Gone:
+            def submit(self, *_what: object) -> Any:
+                raise BrokenProcessPool("a process was terminated")
+
+        gone: Any = Gone()
+        findings = next(fuzz.Campaign(5)._results(gone, [(7, 10), (8, 10)], 2))
+        self.assertEqual([each.batch for each in findings.failures], [7])
+
+    def test_processes_are_replaced(self) -> None:
+        """A process that has tried its batches gives way to a fresh one; all is tried once."""
+        self.patch(fuzz, "FRESH_AFTER", 3)
+        self.patch(fuzz, "run_batch", _tell_process)
+        for jobs, each_most, at_least in ((2, 6, 4), (1, 3, 7)):
+            campaign = fuzz.Campaign(5)
+            campaign.run([(batch, 10) for batch in range(20)], jobs)
+            outcomes = campaign.findings.outcomes
+            tried = [outcomes.pop(f"batch {batch}") for batch in range(20)]
+            self.assertEqual((tried, campaign.findings.inputs), ([1] * 20, 200))
+            self.assertEqual(campaign.batch, 20)
+            self.assertGreaterEqual(len(outcomes), at_least)
+            self.assertLessEqual(max(outcomes.values()), each_most)
+
+    def test_a_process_that_dies_is_not_replaced(self) -> None:
+        """After a process has died nothing more is tried, and the run is red."""
+        self.patch(fuzz, "FRESH_AFTER", 1)
+        self.patch(fuzz, "run_batch", _die)
+        self.assertEqual(fuzz.main(["--count", "20000", "--seed", "5", "--jobs", "2"]), 1)
+        said = self.printed.getvalue()
+        self.assertIn("# perhaps: ", said)
+        self.assertIn("--seed 5 --batch 2 ", said)
+        self.assertNotIn("--batch 4 ", said)
+        self.assertIn("fuzz: 4,000 inputs (seed 5)", said)
 
     def test_a_run_that_is_interrupted(self) -> None:
         """Ctrl-C ends a run with the summary of what was done, and a status of its own."""
@@ -202,6 +277,18 @@ finally:
         ).stdout
         counts = [int(word) for word in said.splitlines()[-1].split()]
         self.assertLessEqual(max(counts), 2, said)
+
+    def test_no_kind_is_kept(self) -> None:
+        """However many inputs of a kind are tried, nothing of those before is left."""
+        self.patch(bounds, "CLOSED_REMEMBERED", 10)
+        web_fuzz._doors.cache_clear()
+        self.addCleanup(web_fuzz._doors.cache_clear)
+        for place, (share, make) in enumerate(hostile._OTHERS):
+            random, count = Random(place), max(60, int(share * 20_000))
+            # What is remembered once, such as a module that is not needed before, is remembered in
+            # one round or two.
+            blocks = [_blocks_after(make, random, count) for _ in range(4)]
+            self.assertLess(min(map(sub, blocks[1:], blocks)), count, place)
 
     def test_a_run_that_goes_on(self) -> None:
         """An interrupted run goes on with the next batch, and ends as if it had been one."""
