@@ -128,10 +128,7 @@ MUTATIONS: Final = (
         "shared_questions", "subjects/barrier.py",
         "return self._held.get(bus_id, 0) + _cost(wanted, others) <= left", "return True",
     ),
-    Mutation(
-        "shared_services", "routing/offer_room.py",
-        "bounds.SERVICES_BYTES - self._kept_bytes", "bounds.SERVICES_BYTES",
-    ),
+    Mutation("shared_services", "routing/offer_room.py", "_BYTES - self._kept_bytes", "_BYTES"),
     Mutation(
         "shared_pauses", "routing/flow_control.py",
         "most = min(self._count_max, self._heard_max - self._heard_count)",
