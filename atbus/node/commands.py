@@ -226,12 +226,7 @@ class Commands:
             self._ask_instead(link, frame, head)
             return
         if head[6] != self._context.bus_id:
-            status = self._traffic.courier.forward(link, frame, head)
-            if status is Status.SOURCE_REFUSED:
-                self._disbelieve(link, head)
-            elif status is not None:
-                rule = self._rule_against(head) if status is Status.NO_RIGHT else []
-                self._respond(head[5], head[7], status, rule, Custody(link, head[9]))
+            self._pass_on(link, frame, head)
             return
         custody = Custody(link, head[9])
         source, sequence = head[5], head[7]
@@ -259,6 +254,27 @@ class Commands:
         if held:
             # An answer that takes its time holds back neither this frame nor those behind it.
             held.pop().discharge()
+
+    def _pass_on(self, link: Link, frame: bytes, head: Head) -> None:
+        """Pass on a command that is for others, or refuse it."""
+        # What others ask by way of a neighbor says nothing about it.
+        if link.owed.is_full_of_passing and head[5] == link.connection.bus_id:
+            self._context.statistics.refused[Status.OVERLOADED] += 1
+            self._refuse_passing(link, head, *_TOO_MUCH)
+            return
+        status = self._traffic.courier.forward(link, frame, head)
+        if status is Status.SOURCE_REFUSED:
+            self._disbelieve(link, head)
+        elif status is not None:
+            rule = self._rule_against(head) if status is Status.NO_RIGHT else []
+            self._refuse_passing(link, head, status, rule)
+
+    def _refuse_passing(self, link: Link, head: Head, status: Status, lines: list[bytes]) -> None:
+        """Answer a command in the stead of whom it is for."""
+        custody = Custody(link, head[9])
+        for item in self._parts(head[5], head[7], status, lines, custody):
+            item.refuses_passing = True
+            self._traffic.courier.route(item)
 
     def _disbelieve(self, link: Link, head: Head) -> None:
         """Tell who has brought a command that he may not speak for who asks: he can tell him."""

@@ -20,6 +20,7 @@ from atbus import limits
 from atbus.node import bounds
 from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
+from atbus.node.owed import Passing
 from atbus.node.statistics import Statistics
 from atbus.rights import Rights
 from atbus.routing import bounds as routing
@@ -332,6 +333,8 @@ class Context:
     budget: Budget = attrs.field(init=False)
     #: The bytes of answers and commands that may wait for their acknowledgement.
     owed: Budget = attrs.field(init=False)
+    #: How many of them may be what others say to neighbors.
+    passing: Passing = attrs.field(init=False)
     #: Which neighbor takes what goes where, and what waits while that changes.
     ways: Ways[Kept] = attrs.field(init=False)
     #: Below whom nodes were that have moved.
@@ -345,6 +348,7 @@ class Context:
         self.first_epoch = self.epoch
         self.budget = Budget(self.config.queued_bytes_node)
         self.owed = Budget(bounds.OWED_BYTES_MAX)
+        self.passing = Passing(bounds.OWED_BYTES_MAX)
         self.ways = Ways(
             bytes_max=self.config.pending_bytes_max,
             count_max=self.config.pending_count_max,

@@ -30,15 +30,13 @@ if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
     from atbus.node.link import Link
+    from atbus.node.owed import Owed
     from atbus.node.traffic import Traffic
 
 _NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK})
 
 # What is said to the neighbor that has brought a frame, whoever its source is.
 _TOLD_TO_THE_BRINGER = frozenset({Status.SOURCE_REFUSED, Status.NOT_REGISTERED})
-# What others answer a neighbor may have of what may be kept for one: whoever is on the way to this
-# node keeps it as well until it is acknowledged, and has to have room for answers to others here.
-_PASSING_PART = 4
 # Where the status of a response stands behind its extras.
 _STATUS_AT = {MessageType.DATA_RESPONSE: 32, MessageType.COMMAND_RESPONSE: 0}
 
@@ -142,8 +140,9 @@ class Courier:
         if item.size_bytes > link.room and not link.has_room_for_answer(item.size_bytes):
             return Status.BUFFER_LIMIT
         is_last = item.destination == link.connection.bus_id
-        part = _PASSING_PART if is_last and item.came_from is not None else 1
-        if not link.owed.has_room_for_word(item.size_bytes, part):
+        item.debtor = debtor = self._debtor_of(link, item)
+        has_room = link.owed.has_room_for_word(item.size_bytes)
+        if not has_room or not (debtor is None or debtor.has_room_to_pass(item)):
             item.may_wait = False
             if is_last and item.type in _NEWS:
                 # It has asked for this itself.
@@ -151,6 +150,20 @@ class Courier:
             return Status.OVERLOADED
         link.put(item)
         return None
+
+    def _debtor_of(self, link: Link, item: Routed) -> Owed | None:
+        """
+        Tell because of which neighbor something is kept that others say, or are to answer.
+
+        What comes from further away, or goes there, has a bound at the one behind whom that is.
+        """
+        if item.came_from is None and not item.refuses_passing:
+            return None
+        if item.type in _NEWS:
+            return link.owed if item.destination == link.connection.bus_id else None
+        asker = self._endpoints.get(item.source) if item.source == item.came_from else None
+        back = None if asker is None else asker.control_link
+        return None if back is None else back.owed
 
     def takes_all(self, items: Sequence[Routed]) -> bool:
         """Tell whether all parts of an answer may be kept on the way that they go."""

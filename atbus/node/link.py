@@ -92,7 +92,7 @@ class Link(Growth):
         # queued in all, and what could be queued besides, at that time.
         self._room_measured = self._bytes_measured = self._queued_measured = self._spare_bytes = 0
         self.is_long = self.closed = self.muted = self.finished = False
-        self._account, self.owed = context.budget.open(), Owed(context.owed)
+        self._account, self.owed = context.budget.open(), Owed(context.owed, context.passing)
         self._data_reader, self._publication_reader = data_reader, publication_reader
         self._readers, self._pass_on = readers, pass_on
         #: Only to be read: what the other side answers for.
@@ -493,8 +493,8 @@ class Link(Growth):
         self.closed = True
         self._close_runs()
         self._acking.stop()
-        items = self.sluice.backlog.take_all() + self._items
-        self._items = []
+        items, self._items = [*self.sluice.backlog.take_all(), *self._items], []
+        sent, unsent = self.outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]
         self._account.close()
-        self.owed.close()
-        return self.outgoing.abandon(), [i for i in items if not isinstance(i, Notice)]
+        self.owed.close([*sent, *unsent])
+        return sent, unsent

@@ -32,6 +32,7 @@ from atbus.wire.runs import TABLE_ENTRY, fragment_pieces, pack_run, run_pieces
 
 if TYPE_CHECKING:
     from atbus.node.link import Link
+    from atbus.node.owed import Owed
     from atbus.node.passage import Passage
     from atbus.node.statistics import Statistics
 
@@ -267,6 +268,8 @@ class Routed:
 
     :param came_from: The neighbor that it came from; None when it begins here.
     :param may_wait: Whether it is worth waiting for a way.
+    :param refuses_passing: Whether it refuses what a neighbor asks others by way of this node.
+    :param debtor: The neighbor because of which it is kept, if it asks others or is told by them.
     """
 
     #: Responses and commands have no flags.
@@ -281,6 +284,8 @@ class Routed:
     custody: Answerable | None = None
     came_from: int | None = None
     may_wait: bool = True
+    refuses_passing: bool = False
+    debtor: Owed | None = None
 
     @classmethod
     def of(cls, message: Message, custody: Answerable | None = None) -> Routed:

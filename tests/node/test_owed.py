@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,7 +11,7 @@ from atbus.errors import Status
 from atbus.node import bounds
 from atbus.node.node import Node
 from atbus.node.outbox import Routed
-from atbus.node.owed import Owed
+from atbus.node.owed import Owed, Passing
 from atbus.routing.budget import Budget
 from atbus.wire.messages import CommandRequest, CommandResponse, Data
 from tests.node.bus import ROOT_ADDRESS
@@ -24,13 +25,18 @@ def frame() -> Routed:
     return Routed.of(CommandResponse(source=1, destination=2, sequence=1, lines=(b"line",)))
 
 
+def part(budget: Budget) -> Owed:
+    """Make the part of a link that nothing passes to."""
+    return Owed(budget, Passing(budget.bytes_max))
+
+
 class PartTests(SynchronousTestCase):
     """What one link keeps."""
 
     def test_what_is_counted(self) -> None:
         """A frame counts with what it costs besides, until it is acknowledged."""
         budget = Budget(1_000_000)
-        owed, item = Owed(budget), frame()
+        owed, item = part(budget), frame()
         owed.keep(item)
         owed.keep(item)
         cost = item.size_bytes + limits.WAITING_FRAME_BYTES
@@ -41,7 +47,7 @@ class PartTests(SynchronousTestCase):
     def test_the_end_of_a_link(self) -> None:
         """It keeps nothing then, whatever is still queued there and acknowledged."""
         budget = Budget(1_000_000)
-        owed, other, item = Owed(budget), Owed(budget), frame()
+        owed, other, item = part(budget), part(budget), frame()
         owed.keep(item)
         for each in (owed, other):
             each.close()
@@ -51,7 +57,7 @@ class PartTests(SynchronousTestCase):
 
     def test_what_is_left_for_words(self) -> None:
         """Where no answer may be kept any more, there is room for words of refusal."""
-        owed = Owed(Budget(8_000))
+        owed = part(Budget(8_000))
         while not owed.is_full:
             owed.keep(frame())
         self.assertFalse(owed.takes([frame()]))
@@ -62,6 +68,87 @@ class PartTests(SynchronousTestCase):
         most = bounds.OWED_WORDS_BYTES // (frame().size_bytes + limits.WAITING_FRAME_BYTES)
         # The more is kept the less may be.
         self.assertIn(words, range(most // 2 - 1, most + 2))
+
+
+class PassingTests(SynchronousTestCase):
+    """What is kept for neighbors of what others say to them."""
+
+    def setUp(self) -> None:
+        self.passing = Passing(1_000_000)
+
+    def keep(self, owed: Owed) -> None:
+        """Keep as much as may be."""
+        while owed.has_room_to_pass(item := self.item(owed)):
+            owed.keep(item)
+
+    def item(self, owed: Owed, *, refuses: bool = False) -> Routed:
+        """Make what passes to a neighbor."""
+        return attrs.evolve(frame(), debtor=owed, refuses_passing=refuses)
+
+    def parts(self, count: int) -> list[Owed]:
+        """Make the parts of some links."""
+        return [Owed(Budget(1_000_000), self.passing) for _ in range(count)]
+
+    def test_shares(self) -> None:
+        """One may have half of a quarter of all, and some together little more than a quarter."""
+        few = self.parts(8)
+        self.keep(few[0])
+        self.assertIn(few[0].passing_bytes, range(124_000, 125_001))
+        for each in few:
+            self.keep(each)
+        self.assertEqual(self.passing.used_bytes, sum(each.passing_bytes for each in few))
+        self.assertIn(self.passing.used_bytes, range(245_000, 255_001))
+
+    def test_the_least(self) -> None:
+        """However many keep all that they may, one after the other, each has an equal part."""
+        many = self.parts(100)
+        self.passing.neighbors = many
+        for each in many:
+            self.keep(each)
+            self.assertGreater(each.passing_bytes, 0)
+        self.assertLess(self.passing.used_bytes, 250_000 + 62_500)
+
+    def test_until_half_is_free(self) -> None:
+        """Who has had no room is asked for nothing more before that."""
+        (owed,) = self.parts(1)
+        items = []
+        while owed.has_room_to_pass(item := self.item(owed)):
+            self.assertFalse(owed.is_full_of_passing)
+            owed.keep(item)
+            items.append(item)
+        for _ in range(len(items) // 4):
+            self.assertTrue(owed.is_full_of_passing)
+            owed.let_go([items.pop()])
+        owed.let_go(items)
+        self.assertFalse(owed.is_full_of_passing)
+        self.assertEqual(self.passing.used_bytes, 0)
+
+    def test_words(self) -> None:
+        """That its questions are refused it may be told some times more."""
+        self.patch(bounds, "OWED_WORDS_BYTES", 40_000)
+        (owed,) = self.parts(1)
+        self.keep(owed)
+        full_bytes = owed.passing_bytes
+        while owed.has_room_to_pass(item := self.item(owed, refuses=True)):
+            owed.keep(item)
+        # What is left for others shrinks as well.
+        self.assertIn(owed.passing_bytes - full_bytes, range(4_000, 10_001))
+
+    def test_questions_on_the_way(self) -> None:
+        """They count for who asks, wherever they are kept, until that link ends, or his own."""
+        asker, above, late = self.parts(3)
+        item, other = self.item(asker), self.item(asker)
+        above.keep(item)
+        above.keep(other)
+        self.assertEqual((asker.passing_bytes, asker.held_bytes), (above.held_bytes, 0))
+        self.assertEqual(self.passing.used_bytes, above.held_bytes)
+        above.let_go([item])
+        asker.close()
+        self.assertEqual(self.passing.used_bytes, 0)
+        above.let_go([other])
+        late.close()
+        above.keep(self.item(late))
+        self.assertEqual(self.passing.used_bytes, 0)
 
 
 class OwedTests(MailTests):
@@ -242,7 +329,7 @@ class OwedTests(MailTests):
         it would be no help, and a node that is busy reads words late.
         """
         root, _, silent = self.started()
-        others = Owed(root._parts.context.owed)
+        others = part(root._parts.context.owed)
         while root._parts.context.owed.used_bytes < bounds.OWED_BYTES_MAX // 4:
             others.keep(frame())
         root.send(silent.bus_id, b"x")

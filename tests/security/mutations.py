@@ -128,10 +128,7 @@ MUTATIONS: Final = (
         "shared_questions", "subjects/barrier.py",
         "return self._held.get(bus_id, 0) + _cost(wanted, others) <= left", "return True",
     ),
-    Mutation(
-        "shared_services", "routing/offer_room.py",
-        "bounds.SERVICES_BYTES - self._kept_bytes", "bounds.SERVICES_BYTES",
-    ),
+    Mutation("shared_services", "routing/offer_room.py", "_BYTES - self._kept_bytes", "_BYTES"),
     Mutation(
         "shared_pauses", "routing/flow_control.py",
         "most = min(self._count_max, self._heard_max - self._heard_count)",
@@ -142,6 +139,9 @@ MUTATIONS: Final = (
     ),
     Mutation("shared_windows", "node/pacing.py", "link.narrow(window)\n", "pass\n"),
     Mutation("unacknowledged_answers", "node/link.py", "self.owed.keep(item)", "pass"),
+    Mutation("passing_answers", "node/courier.py", "debtor.has_room_to_pass(item)", "True"),
+    Mutation("shared_passing_answers", "node/owed.py", ", least_bytes)", ", 0)"),
+    Mutation("unanswered_questions", "node/courier.py", "else back.owed", "else None"),
     Mutation("dear_reads", "channels/stream.py", "if seconds > READ_SECONDS:"),
     Mutation(
         "split_horizon", "routing/telling.py",
