@@ -42,18 +42,26 @@ _file = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 
 @check.command()
 @_file
+@click.option(
+    "--memory",
+    "memory_bytes",
+    metavar="BYTES",
+    type=click.IntRange(1),
+    help="What the node's control group has; it warns where others could make the node hold more.",
+)
 @output_option
-def config(path: Path, output: Output) -> int:
+def config(path: Path, memory_bytes: int | None, output: Output) -> int:
     """
     Tell whether a node could be started with a configuration file.
 
     Its application is imported, from the current directory if it is there. It warns of listeners
     that other hosts can reach without TLS, of private keys that every user can read, also of the
     gateway for clients of NATS, and of the file itself, if it has secrets and every user can read
-    it.
+    it; and of too little memory, if it is told how much there is (atbus config memory).
     """
     from atbus.cli.outcome import CommandFailed
     from atbus.node.credentials import credentials_of
+    from atbus.node.footprint import holdings
 
     found: list[tuple[Verdict, str]] = []
     try:
@@ -82,6 +90,9 @@ def config(path: Path, output: Output) -> int:
     plain = _plain_listeners(loaded)
     if plain:
         found.append((Verdict.WARNING, f"without TLS at {', '.join(plain)}"))
+    most_bytes = sum(each.most_bytes for each in holdings(loaded))
+    if memory_bytes is not None and memory_bytes < most_bytes:
+        found.append((Verdict.WARNING, f"others can make it hold {most_bytes} bytes"))
     if not found:
         return _tell(output, Verdict.OK, f"{path}: a valid configuration")
     # The gravest first.

@@ -1,5 +1,5 @@
 """
-Configuration files: ``config check``, ``config show``, ``config default``.
+Configuration files: ``config check``, ``config show``, ``config memory``, ``config default``.
 """
 
 from __future__ import annotations
@@ -67,6 +67,34 @@ def show(path: Path, overrides: tuple[str, ...], output: Output) -> None:
         output.value(plain_values(node_config))
     else:
         click.echo(dump(node_config), nl=False)
+
+
+@config.command()
+@_file
+@_set
+@output_option
+def memory(path: Path, overrides: tuple[str, ...], output: Output) -> None:
+    """
+    Show what others can make a node hold, kind by kind.
+
+    Each kind has a bound, and here they are added up: a container with as much memory is enough
+    whatever neighbors do. What the node's own program has asked for and does not take comes on top:
+    each subscription, stream and client of a gateway has a bound of its own. So does each lane of
+    shared memory that a neighbor of the same host offers.
+    """
+    node_config = load(path, overrides)
+    from atbus.node.footprint import holdings
+
+    rows = [
+        {"what": each.what, "most_bytes": each.most_bytes, "option": each.option}
+        for each in holdings(node_config)
+    ]
+    total_bytes = sum(each.most_bytes for each in holdings(node_config))
+    if output.is_json:
+        output.value({"most_bytes": total_bytes, "parts": rows})
+        return
+    rows.append({"what": "all together", "most_bytes": total_bytes, "option": None})
+    output.rows(rows, ("what", "most_bytes", "option"))
 
 
 @config.command()

@@ -22,6 +22,7 @@ from atbus import limits
 from atbus.busid import format_bus_id
 from atbus.errors import Status, printable
 from atbus.handshake.doorkeeper import account_of
+from atbus.node.footprint import holdings
 
 if TYPE_CHECKING:
     from atbus.address import Address
@@ -112,8 +113,12 @@ class Journal:
         if isinstance(log.observer, LogPublisher):
             log.observer.addObserver(self._losses)
 
-    def started(self) -> None:
-        """Say who the node is, and where."""
+    def started(self, memory_bytes: int | None) -> None:
+        """
+        Say who the node is, and where, and what its memory is not enough for.
+
+        :param memory_bytes: How much memory the process may have; None where there is no bound.
+        """
         config = self._node.config
         listens = [str(address) for address in self._node.addresses or config.listen]
         upstreams = [str(address) for address in config.upstreams]
@@ -122,6 +127,13 @@ class Journal:
             f"listens on {', '.join(listens) or 'nothing'}; "
             f"upstream {' or '.join(upstreams) or 'none'}",
         )
+        most_bytes = sum(each.most_bytes for each in holdings(config))
+        if memory_bytes is not None and memory_bytes < most_bytes:
+            self.write(
+                "memory",
+                f"may hold {most_bytes} bytes for others where all of them want it to, and its "
+                f"control group has {memory_bytes}: see atbus config memory",
+            )
 
     def write(self, event: str, sentence: str, level: Level = LogLevel.info) -> None:
         """

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from atbus.errors import AtbusError, ConfigurationError
 from atbus.node.application import Application, load_application
 from atbus.node.config import NodeConfig
+from atbus.node.footprint import memory_limit
 from atbus.node.journal import Journal
 from atbus.node.life import LOST_UPSTREAM, RUNNING, STARTING
 from atbus.node.node import Node
@@ -63,7 +64,7 @@ class NodeService(MultiService):
                 service.setServiceParent(self)
         starting = self.node.start()
         if self.node.state in (STARTING, RUNNING):
-            self._journal.started()
+            self._journal.started(memory_limit())
         starting.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:

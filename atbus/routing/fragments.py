@@ -116,6 +116,17 @@ def split(payload: bytes | memoryview, room: int) -> list[tuple[int, memoryview]
     return [(at, whole[at : at + room]) for at in range(0, max(1, len(payload)), room)]
 
 
+def room_bytes(message_bytes_max: int, queued_bytes_max: int) -> int:
+    """
+    Tell how much memory messages in fragments have, those of one kind together.
+
+    :param message_bytes_max: How large a message may be, bytes. One of them fits in any case.
+    :param queued_bytes_max: What the node may queue, bytes: all together have half of it.
+    :returns: Bytes.
+    """
+    return max(min(limits.REASSEMBLY_BYTES_MAX, queued_bytes_max // 2), message_bytes_max)
+
+
 @attrs.define(eq=False)
 class Reassembly:
     """
@@ -154,10 +165,10 @@ class Reassembly:
         :param message_bytes_max: How large a message may be. One of them fits in any case.
         :param queued_bytes_max: What the node may queue, bytes: all together have half of it.
         """
-        all_bytes = min(limits.REASSEMBLY_BYTES_MAX, queued_bytes_max // 2)
-        source_bytes = min(limits.REASSEMBLY_SOURCE_BYTES_MAX, all_bytes // 4)
+        self.bytes_max = room_bytes(message_bytes_max, queued_bytes_max)
+        shared_bytes = room_bytes(0, queued_bytes_max)
+        source_bytes = min(limits.REASSEMBLY_SOURCE_BYTES_MAX, shared_bytes // 4)
         self.message_bytes_max = message_bytes_max
-        self.bytes_max = max(all_bytes, message_bytes_max)
         self.source_bytes_max = max(source_bytes, message_bytes_max)
 
     @property

@@ -28,6 +28,8 @@ from atbus.cli.check import Verdict
 from atbus.cli.main import atbus
 from atbus.errors import Status
 from atbus.nats.nkeys import Kind
+from atbus.node.config import NodeConfig
+from atbus.node.footprint import holdings
 from atbus.node.node import Node
 from tests.channels.certificates import Files, tls_table
 from tests.cli.bus_case import BusTestCase
@@ -80,6 +82,17 @@ class FileTests(SynchronousTestCase):
         none = self.folder / "none"
         code, said = self.check("config", str(none))
         self.assertEqual((code, said), (2, f"CRITICAL: {none}: No such file or directory"))
+
+    def test_little_memory(self) -> None:
+        """What others can make a node hold is more than it has, or is not, or nobody asked."""
+        path = self.folder / "node.toml"
+        path.write_text("id = 5\n")
+        most_bytes = sum(each.most_bytes for each in holdings(NodeConfig(id=5)))
+        for words in ((), ("--memory", f"{most_bytes}")):
+            self.assertEqual(self.check("config", str(path), *words)[0], Verdict.OK)
+        code, said = self.check("config", str(path), "--memory", f"{most_bytes - 1}")
+        self.assertEqual(code, Verdict.WARNING)
+        self.assertEqual(said, f"WARNING: {path}: others can make it hold {most_bytes} bytes")
 
     def test_an_application_lies_beside(self) -> None:
         """As by twistd it is found in the current directory, which is on the path only then."""

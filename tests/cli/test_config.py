@@ -1,4 +1,4 @@
-"""``config check``, ``config show`` and ``config default``."""
+"""``config check``, ``config show``, ``config memory`` and ``config default``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus import limits
 from atbus.cli.main import atbus
 from atbus.cli.outcome import CommandFailed, ExitCode
 from atbus.node.option import OPTIONS
@@ -104,6 +105,20 @@ class ConfigTests(SynchronousTestCase):
         values = json.loads(self.config("show", str(self.path), "-o", "json").stdout)
         self.assertEqual((values["id"], values["access_tokens"]), ("0x12340001", None))
         self.assertEqual(values["listen"], ["ipv4://127.0.0.1:7000"])
+
+    def test_memory(self) -> None:
+        """What others can make a node hold is listed, the largest first, with its sum."""
+        lines = self.config("memory", str(self.path)).stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["WHAT", "MOST", "OPTION"])
+        self.assertIn("limits.interest_bytes", lines[1])
+        self.assertTrue(lines[-1].startswith("all together"), lines[-1])
+        told = json.loads(self.config("memory", str(self.path), "-o", "json").stdout)
+        self.assertEqual(told["most_bytes"], sum(part["most_bytes"] for part in told["parts"]))
+        less = self.config(
+            *("memory", str(self.path), "--set", "limits.interest_bytes=4194304", "-o", "json")
+        )
+        saved = told["most_bytes"] - json.loads(less.stdout)["most_bytes"]
+        self.assertEqual(saved, 4 * (limits.INTEREST_BYTES - 4_194_304))
 
     def test_default(self) -> None:
         """The default file is one that can be read, and names every option."""

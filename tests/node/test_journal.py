@@ -20,6 +20,7 @@ from atbus.address import parse_address
 from atbus.busid import BusId
 from atbus.channels.tls_fault import TlsFault
 from atbus.errors import MalformedFrame, Status
+from atbus.node.footprint import holdings
 from atbus.node.journal import Journal
 from atbus.node.node import Node
 from tests.node.bus import CHILD, ROOT, ROOT_ADDRESS, BusTests
@@ -73,6 +74,22 @@ class JournalTests(BusTests):
         lines = [formatEvent(event) for event in kept if event["log_level"] is LogLevel.info]
         self.assertEqual(lines, ["0x10000 is starting", "0x10000 is running"])
 
+    def test_too_little_memory(self) -> None:
+        """What the bounds add up to is told at the start, where the control group has less."""
+        root = self.root()
+        journal = self.journal(root)
+        most_bytes = sum(each.most_bytes for each in holdings(root.config))
+        for memory_bytes in (None, most_bytes):
+            journal.started(memory_bytes)
+            self.assertEqual(len(self.lines), 1)
+        journal.started(most_bytes - 1)
+        _, line = self.lines
+        self.assertEqual(
+            line,
+            f"0x10000 may hold {most_bytes} bytes for others where all of them want it to, and its "
+            f"control group has {most_bytes - 1}: see atbus config memory",
+        )
+
     def test_the_life_of_a_node(self) -> None:
         """A line for each state, each neighbor that comes or goes, and the upstream."""
         root, child = self.root(), self.child(name="child")
@@ -112,12 +129,12 @@ class JournalTests(BusTests):
         root = self.node(1, listen=["ipv4://10.0.0.1:0", "unix:///a"])
         self.network.start(root)
         journal = self.journal(root)
-        journal.started()
+        journal.started(None)
         first = root.addresses[0]
         self.assertNotEqual(first.port, 0)
         self.assertEqual(self.lines, [f"0x1 listens on {first}, unix:///a; upstream none"])
         child = self.node(2, upstreams=["unix:///a", "unix:///b"])
-        self.journal(child).started()
+        self.journal(child).started(None)
         wanted = "0x2 listens on nothing; upstream unix:///a or unix:///b"
         self.assertEqual(self.lines, [wanted])
 
@@ -260,11 +277,11 @@ class JournalTests(BusTests):
     def test_secrets_are_not_told(self) -> None:
         """No token comes into the log, whichever way a registration goes."""
         root = self.root(access_tokens=["swordfish"])
-        self.journal(root).started()
+        self.journal(root).started(None)
         self.network.start(root)
         for token in ("swordfish", "catfish"):
             child = self.child(access_tokens=[token])
-            self.journal(child).started()
+            self.journal(child).started(None)
             child.start().addErrback(lambda _: None)
             self.network.settle()
         written = "\n".join(map(repr, self.events))

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from atbus.errors import ConfigurationError, ListenFailed, RegistrationRefused, Status
@@ -144,6 +145,17 @@ class ServiceTests(BusTests):
             service.startService()
         self.assertEqual(len(Application.made), 1)
         self.assertEqual(len(Application.made[0].notes), 6)
+
+    def test_the_memory_of_its_control_group(self) -> None:
+        """It is looked at when the node starts; what is too little is told."""
+        with (
+            capturedLogs() as events,
+            patch("atbus.node.service.memory_limit", return_value=2**28),
+        ):
+            self.serve(self.root())
+        told = [event["sentence"] for event in events if event.get("event") == "memory"]
+        self.assertEqual(len(told), 1)
+        self.assertIn("control group has 268435456", told[0])
 
     def test_what_cannot_start(self) -> None:
         """A node that cannot listen, or is refused, ends its service with the reason, once."""

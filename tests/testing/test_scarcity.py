@@ -76,6 +76,20 @@ class MemoryGroupTests(SynchronousTestCase):
                 self.assertEqual(process.returncode, code)
         self.assertFalse(folder.exists())
 
+    def test_a_process_knows(self) -> None:
+        """A process reads how much memory it has, as a node does at its start."""
+        with self.group as group:
+            program = "input(); from atbus.node.footprint import memory_limit as m; print(m())"
+            process = subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+            group.add(process.pid)
+            told, _ = process.communicate(b"go on\n")
+            self.assertEqual(told, b"67108864\n")
+
     def test_of_a_test_that_was_killed(self) -> None:
         """What such a one has left goes when the next one is made."""
         self.group.remove()
