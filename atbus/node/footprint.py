@@ -1,6 +1,6 @@
 """
-How much memory others can make a node hold: its bounds, added up (:doc:`/design/security`).
-How much memory others can make a node hold: its bounds, added up (the page on security has why).
+How much memory others can make a node hold: its bounds, added up.
+
 What a node holds for others has a bound each, and a container has one for everything. Those of a
 node are rarely full at once, so their sum may be more than a container has where neighbors are
 friends; where some are hostile it must not be.
