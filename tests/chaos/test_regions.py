@@ -122,10 +122,10 @@ class FarRegionTests(ChaosCase):
         for enough of them.
         """
         bus = await self.bus(PATIENT_BEATS)
-        await self._talk(bus)
+        await self._talk(bus, near=extent(6, 300), far=extent(3, 100))
         changed = machine_seconds()
         self.link.weather(DREADFUL)
-        await self._talk(bus)
+        await self._talk(bus, near=extent(6, 300), far=extent(3, 100))
         self.link.weather(FAIR)
         mended = machine_seconds()
         bus["fifth"].forget()
@@ -138,13 +138,18 @@ class FarRegionTests(ChaosCase):
         if LONG:
             self.assertLessEqual(during, 1.2 * before)
 
-    async def _talk(self, bus: dict[str, NodeProcess]) -> None:
-        """Let messages pass within both regions, and from the good one to the far one."""
+    async def _talk(self, bus: dict[str, NodeProcess], *, near: int, far: int) -> None:
+        """
+        Let messages pass within both regions, and from the good one to the far one.
+
+        :param near: Thousands within the good region.
+        :param far: Thousands within the far one.
+        """
         for process in bus.values():
             process.forget()
-        for _ in range(extent(6, 300)):
+        for _ in range(near):
             await bus["two"].says("received ")
-        for _ in range(extent(3, 100)):
+        for _ in range(far):
             await bus["fifth"].says("received ")
         await bus["fourth"].says("received ")
 
@@ -160,7 +165,7 @@ class FarRegionTests(ChaosCase):
         A link that is cut on one way is down for both sides; whoever asks is told.
         """
         bus = await self.bus(QUICK_BEATS)
-        await self._talk(bus)
+        await self._talk(bus, near=6, far=3)
         began = machine_seconds()
         for ways in ((Way.TO_THERE,), tuple(Way), (Way.TO_HERE,)) * extent(1, 10):
             for process in bus.values():
@@ -174,7 +179,7 @@ class FarRegionTests(ChaosCase):
                 await bus[name].says("received ")
             self.link.mend()
             await self.is_answered(bus["caller"])
-            await self._talk(bus)
+            await self._talk(bus, near=6, far=3)
         ended = machine_seconds()
         for name in TALKERS:
             # What is asked of one who stops meanwhile is refused.
