@@ -175,12 +175,11 @@ class Credentials:
         kept = attrs.evolve(found, own=self._used.own)
         if found.own == kept.own:
             return found
-        outlook = found.outlook()
-        if outlook.standing >= kept.outlook().standing:
+        if found.rank() >= kept.rank():
             return found
         # Of the two one begins or ends, and then it may be the other way round.
         self._judge_at = next_change((*found.own.chain, *kept.own.chain, *found.authorities))
-        why = "; ".join(outlook.faults)
+        why = "; ".join(found.outlook().faults)
         faults.append(f"certificate: {self.options.certificate}: worse than the one in use: {why}")
         return kept
 

@@ -26,7 +26,13 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL, crypto
 
 from atbus.busid import Subnet
-from atbus.channels.outlook import Outlook, outlook_of, weak_keys_of
+from atbus.channels.outlook import (
+    Outlook,
+    Standing,
+    outlook_of,
+    seconds_until,
+    weak_keys_of,
+)
 from atbus.handshake.certificate import CertificateIdentity, find_identity
 from atbus.pem import keys_in, whole
 
@@ -118,6 +124,19 @@ class Contents:
     def outlook(self) -> Outlook:
         """Say what a node that believes the same says of our certificate now."""
         return outlook_of(self.own.chain, self.authorities, self.revocations)
+
+    def rank(self) -> tuple[Standing, Standing]:
+        """
+        Say how good our certificate is, to be compared with others for the same place.
+
+        :returns: How it stands now, and how it would if no list had lapsed: with one that has, all
+            are refused alike, those of strangers and those that will be good again with the next.
+        """
+        standing = self.outlook().standing
+        ends = (each.next_update_utc for each in self.revocations)
+        if all(end is None or seconds_until(end) > 0 for end in ends):
+            return standing, standing
+        return standing, outlook_of(self.own.chain, self.authorities).standing
 
 
 @attrs.define(eq=False)

@@ -137,6 +137,22 @@ class WorseFilesTests(SynchronousTestCase):
         self.lists.write_bytes(other.revoke([], 9 * DAY))
         self.put_better(credentials, issued)
 
+    def test_while_a_list_has_lapsed(self) -> None:
+        """All are refused then; a stranger's is still worse than one that will be good again."""
+        issued = self.files.issue(lifetime=50 * DAY)
+        credentials, next_one = self.begin(issued), self.files.issue(lifetime=50 * DAY)
+        self.go_to(10 * DAY)
+        self.assertEqual(credentials.outlook().faults, ("the revocation list has expired",))
+        foreign = self.files.issue(
+            authority=self.files.new_authority("other"), lifetime=50 * DAY
+        )
+        self.put_worse(credentials, foreign, "its authority is not believed")
+        self.put_better(credentials, next_one)
+        self.put_worse(credentials, foreign, "its authority is not believed")
+        self.lists.write_bytes(self.files.authority.revoke([], 30 * DAY))
+        self.assertTrue(credentials.refresh())
+        self.assertEqual(credentials.outlook().faults, ())
+
     def test_less_bad(self) -> None:
         """Of two that others refuse one whose time is not over is used, and else the new one."""
         credentials = self.begin(self.expired())
