@@ -349,7 +349,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "worse_certificate", "channels/credentials.py",
-        "if outlook.standing >= kept.outlook().standing:", "if True:",
+        "if found.rank() >= kept.rank():", "if True:",
     ),
     Mutation(
         "worse_certificate", "channels/credentials.py",
