@@ -48,6 +48,14 @@ ETCD_ANSWER_BYTES: Final = 8_388_608
 #: What is read of an answer that is a refusal.
 ETCD_FAULT_BYTES: Final = 16_384
 
+#: The head of an answer; etcd's have less than a kilobyte, and one that a proxy has written may
+#: have ten times as much. What comes together with the last of it is read besides: 64 KiB.
+ETCD_HEAD_BYTES: Final = 16_384
+
+#: The name of a header in it: those of proxies have forty letters. Twisted remembers the first
+#: 10,000 names that anybody says as long as the process lives, each twice.
+ETCD_HEADER_NAME_BYTES: Final = 256
+
 #: Keys in one answer to a snapshot, at first: half a megabyte of records of usual length.
 ETCD_PAGE_KEYS: Final = 512
 

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web._newclient import RequestNotSent  # Agent fails with it; it has no other place
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
+from twisted.web.client import Agent, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
@@ -36,6 +36,7 @@ from atbus.discovery.etcd.faults import (
     EtcdUnreadable,
     read_fault,
 )
+from atbus.discovery.etcd.heads import BoundedPool
 from atbus.discovery.etcd.options import TlsFiles
 from atbus.discovery.etcd.packer import Document
 
@@ -113,7 +114,7 @@ class Gateway:
     ) -> None:
         self._timers = timers
         self._connections = Connections()
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool = BoundedPool(reactor)
         self._pool.maxPersistentPerHost = bounds.ETCD_IDLE_CONNECTIONS
         self._places = Places(reactor, tls or TlsFiles(), self._connections)
         self._agent = Agent.usingEndpointFactory(reactor, self._places, pool=self._pool)
@@ -266,6 +267,8 @@ def _translated(url: str, failed: BaseException) -> Exception:
     if isinstance(failed, error.ConnectingCancelledError):
         return CancelledError()
     what = reasons[0].value if reasons else failed
+    if isinstance(what, EtcdUnreadable):
+        return what
     return EtcdUnreachable(f"{url}: {what}")
 
 

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.tcp import Client
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.http_headers import _nameEncoder
 
 from atbus.channels.timers import MonotonicTimers
 from atbus.discovery import bounds
@@ -125,6 +126,31 @@ class GatewayTests(TestCase):
         self.patch(bounds, "ETCD_FAULT_BYTES", 1_000)
         much = http("500 Internal Server Error", b"x" * 100_000)
         self.assertIsInstance(await self.fault(self.ask(much)), EtcdUnreadable)
+
+    async def test_a_head_without_end(self) -> None:
+        """However many headers a server has, no more are read than an answer may have."""
+        line = b"X-Header: " + b"x" * 90 + b"\r\n"
+        for answer in (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + line * 10_000 + b"\r\n{}",
+            b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000 + http("200 OK", b"{}"),
+        ):
+            failed = await self.fault(self.ask(answer))
+            self.assertIsInstance(failed, EtcdUnreadable)
+            self.assertIn("more than 16384 bytes", str(failed))
+        # What a proxy writes into a head does no harm, nor does a long answer behind it.
+        much = http("200 OK", b'{"a": "' + b"x" * 200_000 + b'"}', *["Via: 1.1 a.proxy"] * 500)
+        self.assertEqual(len((await self.ask(much))["a"]), 200_000)
+
+    async def test_the_name_of_a_header(self) -> None:
+        """A name that is too long is not remembered: its answer is none."""
+        name = "x-" + "y" * (bounds.ETCD_HEADER_NAME_BYTES - 2)
+        self.assertEqual(await self.ask(http("200 OK", b"{}", f"{name}: z")), {})
+        failed = await self.fault(self.ask(http("200 OK", b"{}", f"{name}y: z")))
+        self.assertIsInstance(failed, EtcdUnreadable)
+        self.assertIn("the name of a header has more than 256 bytes", str(failed))
+        known = _nameEncoder._canonicalHeaderCache
+        self.assertIn(name.encode(), known)
+        self.assertNotIn(f"{name}y".encode(), known)
 
     async def test_connections_that_are_kept(self) -> None:
         """Of connections that were needed at once a few stay for the next request."""
