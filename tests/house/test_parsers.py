@@ -37,6 +37,7 @@ OURS = {
     ("atbus/cli/options.py", "SecretType.split_envvar_value"): "takes any text as it is",
     ("atbus/discovery/etcd/gateway.py", "_Body.dataReceived"): "keeps it, up to a bound",
     ("atbus/discovery/etcd/gateway.py", "_Lines.dataReceived"): "hands it on to LineSplitter",
+    ("atbus/discovery/etcd/heads.py", "_Connection.dataReceived"): "counts it, for Twisted",
     ("atbus/cli/bench/party.py", "Lines.lineReceived"): "hands it on to read_line",
     ("atbus/cli/bench/task.py", "Task.from_json"): "what our own process has written",
     ("atbus/cli/demo/story.py", "Story._counts_of"): "likewise",
