@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,16 @@ class DocumentedPrograms(SynchronousTestCase):
         self.assertEqual(printed.splitlines(), expected)
         heard = [greeter.stdout.readline() for _ in range(2)]
         self.assertEqual("".join(heard), code_blocks("tutorial.rst", "console")[-1])
+
+    def test_readme(self) -> None:
+        """The program of the README prints what stands beside its lines."""
+        readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+        (text,) = re.findall(r"(?ms)^```python\n(.*?)^```$", readme)
+        file = self.folder / "readme.py"
+        file.write_text(text.replace("/tmp/atbus-readme", str(self.folder)), encoding="utf-8")
+        told = re.findall(r"(?m)^ +print\(.*  # (.*)$", text)
+        self.assertEqual(self.run_program(file).splitlines(), told)
+        self.assertEqual(told, ["b'hello, worker'", "NO_ROUTE says 0x100"])
 
     def test_embedded_node(self) -> None:
         """A node inside a service reports to another one in the same process."""
