@@ -67,7 +67,8 @@ class BusyPoller:
         self._seconds = seconds
         self._clock = clock
         self._give_way = give_way
-        self._watched: list[Wakeful] = []
+        # Made anew at each change: whoever is looked at may come to its end meanwhile, and others.
+        self._watched: tuple[Wakeful, ...] = ()
         self._skipped = 0
         self._to_skip = 0
         self._crowded = False
@@ -89,7 +90,7 @@ class BusyPoller:
             return True
         if self._to_skip or len(self._watched) >= _WATCHED_MAX:
             return False
-        self._watched.append(wakeful)
+        self._watched += (wakeful,)
         return True
 
     def forget(self, wakeful: Wakeful) -> None:
@@ -98,8 +99,7 @@ class BusyPoller:
 
         :param wakeful: What has come to its end.
         """
-        if wakeful in self._watched:
-            self._watched.remove(wakeful)
+        self._watched = tuple(each for each in self._watched if each is not wakeful)
 
     def poll(self, timeout: float = -1, maxevents: int = -1) -> list[tuple[int, int]]:
         """
@@ -123,12 +123,10 @@ class BusyPoller:
         seconds = self._seconds if timeout < 0 else min(timeout, self._seconds)
         began = now = clock()
         crowded = False
-        while not crowded:
-            if self._watched and self._look():
-                self._skipped = 0
-                return ask(0, maxevents)
-            events = ask(0, maxevents)
-            if events:
+        # In each call the sockets are asked and the lanes looked at, whichever is busier.
+        events = ask(0, maxevents)
+        while True:
+            if (self._watched and self._look()) or events:
                 self._skipped = 0
                 return events
             if now - began >= seconds:
@@ -137,6 +135,13 @@ class BusyPoller:
             give_way()
             now = clock()
             crowded = now - before >= self._seconds
+            # Who has brought something meanwhile was mostly the one who had the processor.
+            if self._watched and self._look():
+                self._skipped = 0
+                return []
+            if crowded:
+                break
+            events = ask(0, maxevents)
         if 0 < timeout <= now - began or (self._watched and not self._all_sleep()):
             return ask(0, maxevents)
         self._crowded = crowded
@@ -146,14 +151,14 @@ class BusyPoller:
 
     def _look(self) -> bool:
         worked = False
-        for wakeful in tuple(self._watched):
+        for wakeful in self._watched:
             if wakeful.look_awake():
                 worked = True
         return worked
 
     def _all_sleep(self) -> bool:
         # Who looks again from now on, and does not sleep, is told to sleep by itself.
-        watched, self._watched = self._watched, []
+        watched, self._watched = self._watched, ()
         asleep = [wakeful.fall_asleep() for wakeful in watched]
         return all(asleep)
 

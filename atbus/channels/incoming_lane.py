@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -34,6 +35,9 @@ LANE_TURN_BYTES: Final = 262_144
 #: And in so many reads: what comes while the first is dealt with, as the answer to an answer does,
 #: need not wait for the next turn; but others must get theirs.
 LANE_TURN_READS: Final = 16
+
+# What a frame begins with.
+_LENGTH: Final = struct.Struct("<I")
 
 
 @implementer(IChannel, IReadDescriptor)
@@ -222,9 +226,8 @@ class IncomingLane(LaneChannel):
 
         :returns: Whether there was anything to do.
         """
-        if self._ended or not self._reading:
-            return False
-        if self._lane.is_quiet:
+        # Mostly there is nothing.
+        if self._ended or self._lane.is_quiet or not self._reading:
             return False
         self._drain()
         return True
@@ -251,37 +254,43 @@ class IncomingLane(LaneChannel):
 
     def _drain(self) -> None:
         """Deliver one turn's share, then go to sleep or come again."""
-        until = self._lane.read_bytes + LANE_TURN_BYTES
+        lane = self._lane
+        until = lane.read_bytes + LANE_TURN_BYTES
         self._has_told = False
         try:
             for _ in range(LANE_TURN_READS):
                 if self._ended or not self._reading or self._receiver is None:
                     return
-                self._deliver(self._receiver, until - self._lane.read_bytes)
+                self._deliver(self._receiver, until - lane.read_bytes)
                 if self._ended or not self._reading:
                     return
-                if not self._lane.unread_bytes:
+                if not lane.unread_bytes:
                     if self._rests():
                         return
                     if self._has_told:
                         break
-                if self._lane.read_bytes >= until:
+                if lane.read_bytes >= until:
                     break
             self._soon(0, self._drain)
         except RemoteProtocolError as error:
             self._fault(error)
 
     def _deliver(self, receiver: IChannelReceiver, bytes_max: int) -> None:
-        self._lane.wake()
-        frames = self._lane.read(bytes_max)
+        lane = self._lane
+        lane.wake()
+        frames = lane.read(bytes_max)
         for frame in frames:
             size = len(frame)
-            if size < limits.FRAME_HEAD_BYTES or int.from_bytes(frame[:4], "little") != size:
+            if size < limits.FRAME_HEAD_BYTES or _LENGTH.unpack_from(frame)[0] != size:
                 raise MalformedFrame(f"a record of {size} bytes is no frame")
         # Before these are dealt with, so that the writer fills the lane meanwhile.
-        self._look_for_writer()
+        if lane.must_tell_room():
+            self._say_room()
         if frames:
-            self._tell("frames_received", receiver.frames_received, frames)
+            try:
+                receiver.frames_received(frames)
+            except Exception:  # noqa: BLE001 - whatever it is, only this channel suffers
+                self._failed("frames_received")
 
     def _rests(self) -> bool:
         """Stay awake where somebody looks here, else go to sleep."""
@@ -312,8 +321,11 @@ class IncomingLane(LaneChannel):
     def _look_for_writer(self) -> None:
         """Tell a writer that waits for room that there is enough."""
         if self._lane.must_tell_room():
-            self._has_told = True
-            self._tell("tell_room", self.tell_room)
+            self._say_room()
+
+    def _say_room(self) -> None:
+        self._has_told = True
+        self._tell("tell_room", self.tell_room)
 
     def _fault(self, error: RemoteProtocolError) -> None:
         if self._receiver is not None:

@@ -272,6 +272,31 @@ class LaneWriter:
         self.written_bytes += size
         return True
 
+    def write_one(self, frame: bytes) -> bool:
+        """
+        Write a lone frame where that is easy: there is room, and it ends before the ring does.
+
+        :param frame: As `put` takes it; of what is put and not committed there must be nothing.
+        :returns: Whether it is written and committed; else nothing has changed, and `put` knows.
+        """
+        numbers, capacity, place, size = self._numbers, self._capacity, self._place, len(frame)
+        consumed = numbers[_AT_CONSUMED]
+        start = place % capacity + _RECORD_HEAD_BYTES
+        end = start + size
+        after = place + size + _RECORD_HEAD_BYTES + 7 & ~7
+        if end > capacity or size > self.record_max or after - consumed > capacity:
+            return False
+        if not self._consumed <= consumed <= place or consumed % 8:
+            return False
+        self._consumed = consumed
+        check = crc32(frame[: self._checked], place + size & _SEED_MASK)
+        _RECORD.pack_into(self._records, start - _RECORD_HEAD_BYTES, size, check)
+        self._records[start:end] = frame
+        numbers[_AT_RINGING] = 1
+        self._committed = self._place = numbers[_AT_COMMITTED] = after
+        self.written_bytes += size
+        return True
+
     def commit(self) -> bool:
         """
         Let all that was put exist.
@@ -407,45 +432,40 @@ class LaneReader:
         :raises MalformedFrame: When what the writer left is no record. What was read before it is
             lost with the lane: the writer broke the rules.
         """
-        unread = self.unread_bytes
+        records, capacity = self._records, self._capacity
         frames: list[bytes] = []
         count = 0
         place = self._consumed
-        end = place + min(unread, bytes_max)
-        limit = place + unread
+        limit = place + self.unread_bytes
+        end = min(limit, place + bytes_max)
         while place < end:
-            frame = self._take(place, limit - place)
-            size = len(frame)
+            # A head never wraps; what is behind it may begin at the beginning of the ring.
+            start = place % capacity
+            size, check = _RECORD.unpack_from(records, start)
+            start += _RECORD_HEAD_BYTES
+            if not 0 < size <= self.record_max or place + _RECORD_HEAD_BYTES + size > limit:
+                raise MalformedFrame(f"a record of {size} bytes where {limit - place} are unread")
+            stop = start + size
+            if stop <= capacity:
+                frame = bytes(records[start:stop])
+            else:
+                frame = b"".join((records[start:], records[: stop - capacity]))
+            if crc32(frame[: self._checked], place + size & _SEED_MASK) != check:
+                raise MalformedFrame(f"a record of {size} bytes fails its check")
             place += size + _RECORD_HEAD_BYTES + 7 & ~7
             count += size
             frames.append(frame)
-        if place != self._consumed:
+        if frames:
             self._consumed = place
             # Read completely: now the writer may use the room.
             self._numbers[_AT_CONSUMED] = place
-        if frames and not self.proven:
-            if frames.pop(0) != self._nonce:
-                raise MalformedFrame("the first record of a lane is not its nonce")
-            self.proven = True
-            count -= len(self._nonce)
-        self.read_bytes += count
+            if not self.proven:
+                if frames.pop(0) != self._nonce:
+                    raise MalformedFrame("the first record of a lane is not its nonce")
+                self.proven = True
+                count -= len(self._nonce)
+            self.read_bytes += count
         return frames
-
-    def _take(self, place: int, unread: int) -> bytes:
-        # A head never wraps.
-        size, check = _RECORD.unpack_from(self._records, place % self._capacity)
-        if not size or size > self.record_max or _RECORD_HEAD_BYTES + size > unread:
-            raise MalformedFrame(f"a record of {size} bytes where {unread} are unread")
-        start = (place + _RECORD_HEAD_BYTES) % self._capacity
-        end = start + size
-        if end <= self._capacity:
-            frame = bytes(self._records[start:end])
-        else:
-            first, second = self._records[start:], self._records[: end - self._capacity]
-            frame = b"".join((first, second))
-        if crc32(frame[: self._checked], place + size & _SEED_MASK) != check:
-            raise MalformedFrame(f"a record of {size} bytes fails its check")
-        return frame
 
     def sleep(self) -> None:
         """Say that we sleep; afterwards, behind a fence, `unread_bytes` must be looked at again."""

@@ -107,13 +107,17 @@ class LaneChannel:
         try:
             method(*arguments)
         except Exception:  # noqa: BLE001 - whatever it is, only this channel suffers
-            self._log.failure(
-                "{call} failed for the lane of {peer} at {address}",
-                call=call,
-                peer=self.peer,
-                address=str(self.address),
-            )
-            self.abort(f"{call} failed on this side")
+            self._failed(call)
+
+    def _failed(self, call: str) -> None:
+        """End, for a call of the receiver's has failed; called where it is dealt with."""
+        self._log.failure(
+            "{call} failed for the lane of {peer} at {address}",
+            call=call,
+            peer=self.peer,
+            address=str(self.address),
+        )
+        self.abort(f"{call} failed on this side")
 
     def abort(self, detail: str, status: Status = Status.LINK_LOST) -> None:
         if self._ended:

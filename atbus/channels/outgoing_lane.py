@@ -119,9 +119,9 @@ class OutgoingLane(LaneChannel):
 
     @property
     def room_bytes(self) -> int:
-        """What can be committed now, at least about."""
+        """What can be committed now, at least about, when nothing waits here."""
         try:
-            return 0 if self._ended else max(0, self._lane.room_bytes - self.queued_bytes)
+            return 0 if self._ended or self.queued_bytes else self._lane.room_bytes
         except MalformedFrame:
             return 0
 
@@ -138,11 +138,11 @@ class OutgoingLane(LaneChannel):
     def send(self, frames: Sequence[bytes]) -> None:
         if self._ended or self._closing is not None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
-        if len(frames) == 1 and not (self._queue or self._was_full) and self._put(frames):
+        if len(frames) == 1 and not (self._queue or self._was_full):
             # One that comes alone, as most do, has a short way.
-            if self._lane.commit():
+            if self._lane.write_one(frames[0]):
                 self._ring()
-            return
+                return
         most = self._lane.record_max
         for frame in frames:
             if len(frame) > most:

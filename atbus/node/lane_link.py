@@ -129,8 +129,7 @@ class LaneLink(Link):
         if isinstance(channel, OutgoingLane):
             # At least one frame goes there, whose departure tells that there is room again. Behind
             # one that waits nothing can leave: what is sent meanwhile costs a full lane nothing.
-            room = 0 if channel.queued_bytes else max(1, channel.room_bytes)
-            self.sluice.channel_bytes_max = channel.queued_bytes + room
+            self.sluice.channel_bytes_max = channel.queued_bytes or channel.room_bytes or 1
 
     def acknowledged(self, ack: int, early: Ranges) -> None:
         """

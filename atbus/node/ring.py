@@ -98,12 +98,15 @@ class RingConnection(Connection):
             self.endpoint.rings.append(self)
             self._registrar.on_data(self.endpoint)
 
-    def frames_received(self, frames: Sequence[Frame]) -> None:
-        """Take frames; those of a ring that is not attached are nobody's."""
+    def _register(self, frames: Sequence[Frame]) -> None:
+        """
+        Take frames for which there is no link, or none any more.
+
+        :raises OutOfTurn: Those of a ring that is not attached are nobody's.
+        """
         if self.link is None and self.closed is None:
-            self.breach(OutOfTurn("frames on a ring that was not attached"))
-            return
-        super().frames_received(frames)
+            raise OutOfTurn("frames on a ring that was not attached")
+        super()._register(frames)
 
     def register_with(self, frame: bytes) -> None:
         """

@@ -206,4 +206,4 @@ class AwakeLaneTests(SocketTests):
         self.writer.channel.send([frame_of(100, 1)])
         self.poller.poll(1.0, 16)
         self.assertEqual(len(self.reader.frames), 1)
-        self.assertEqual(self.poller._watched, [])
+        self.assertEqual(self.poller._watched, ())

@@ -188,7 +188,7 @@ class BusyPollerTests(SynchronousTestCase):
         """Work that is found by a look ends the wait: it may have set timers."""
         thing = Thing()
         self.poller.watch(thing)
-        thing.works_at = 3
+        thing.works_at = 4
         self.assertEqual(self.poller.poll(-1, 16), [])
         self.assertEqual((self.epoll.now, self.epoll.sleeps, thing.slept), (20.0, [], 0))
 
