@@ -40,18 +40,28 @@ class Acking:
         self._tell = tell
         self._call: IDelayedCall | None = None
 
-    def soon(self, rides: bool) -> None:
+    def soon(
+        self,
+        rides: bool,
+        frames_max: int = limits.ACK_FRAMES_MAX,
+        at_once: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         """
         See to it that the other side is told in time.
 
         :param rides: Whether something is about to go back that says it besides.
+        :param frames_max: For how many it is told at once.
+        :param at_once: Called with what tells it, to do that when nothing else is waited for.
         """
         incoming = self._incoming
         due = incoming.early if rides else incoming.early + incoming.untold
         if not due:
             return
-        if due >= limits.ACK_FRAMES_MAX:
-            self._now()
+        if due >= frames_max:
+            if at_once is None:
+                self._now()
+            else:
+                at_once(self._now)
         elif self._call is None:
             self._call = self._context.timers.callLater(limits.ACK_DELAY_SECONDS, self._now)
 

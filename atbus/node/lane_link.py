@@ -9,13 +9,15 @@ still, and can take another way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from atbus import limits
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.errors import Status
+from atbus.node import bounds
 from atbus.node.acking import Ranges
 from atbus.node.link import Link
 from atbus.node.outbox import Notice
@@ -103,10 +105,15 @@ class Lane:
 class LaneLink(Link):
     """Numbering, custody and the outgoing queue of one lane."""
 
-    __slots__ = ("tell_ack",)
+    __slots__ = ("_told_bytes", "tell_ack")
 
     #: Set by who attaches a lane that is read here.
     tell_ack: TellAck
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # What had been read when an acknowledgement was told last.
+        self._told_bytes = 0
 
     @property
     def is_heard_out(self) -> bool:
@@ -147,5 +154,31 @@ class LaneLink(Link):
         """Tell the writer, which waits for it, that there is room: the word for that is any."""
         self._tell_acks(())
 
+    def _acknowledge_soon(self) -> None:
+        """
+        Have it told in time what is discharged here.
+
+        The word takes another channel than what is acknowledged, and nothing that could carry it
+        goes there: together it costs both sides as much as an answer does. So it comes less often
+        while it is about little, and behind the answer to what was read.
+        """
+        if self.closed or self.muted:
+            return
+        most, channel = limits.ACK_FRAMES_MAX, self.connection.channel
+        if self._incoming.untold >= most and channel is not None:
+            read_bytes = channel.read_bytes
+            if read_bytes - self._told_bytes < bounds.LANE_ACK_BYTES:
+                most = bounds.LANE_ACK_FRAMES_MAX
+        self._acking.soon(False, most, self._behind_the_answer)
+
+    def _behind_the_answer(self, say: Callable[[], None]) -> None:
+        def unless_closed() -> None:
+            if not self.closed and not self.muted:
+                say()
+
+        self._turn.at_end(unless_closed)
+
     def _tell_acks(self, early: Ranges) -> None:
+        if self.connection.channel is not None:
+            self._told_bytes = self.connection.channel.read_bytes
         self.tell_ack(self._incoming.tell(), early)

@@ -192,6 +192,27 @@ class BusyPollerTests(SynchronousTestCase):
         self.assertEqual(self.poller.poll(-1, 16), [])
         self.assertEqual((self.epoll.now, self.epoll.sleeps, thing.slept), (20.0, [], 0))
 
+    def test_neither_keeps_the_other_waiting(self) -> None:
+        """Sockets are asked in each turn in which lanes have work, and lanes where sockets have."""
+        thing = Thing()
+        self.poller.watch(thing)
+        self.near.send(b"x")
+        for _ in range(50):
+            self.far.send(b"x")
+            thing.works_at = thing.looks + 1
+            self.assertEqual(self.poller.poll(-1, 16), [(self.near.fileno(), select.EPOLLIN)])
+            self.near.recv(1)
+        self.assertEqual((thing.looks, self.epoll.looks, self.epoll.now), (50, 50, 0.0))
+
+    def test_who_had_the_processor_has_brought_something(self) -> None:
+        """Lanes are looked at before the sockets are asked again, which the next turn does."""
+        thing = Thing()
+        self.poller.watch(thing)
+        for turn in range(1, 5):
+            thing.works_at = thing.looks + 2
+            self.assertEqual(self.poller.poll(-1, 16), [])
+            self.assertEqual((self.epoll.looks, self.epoll.now), (turn, 10.0 * turn))
+
     def test_watched_things_sleep(self) -> None:
         """
         Before the process sleeps all must; one that cannot keeps it awake, and who comes later is

@@ -85,6 +85,42 @@ class PutTests(SynchronousTestCase):
         reader.read(10_000)
         self.assertEqual(writer.room_bytes, 512)
 
+    def test_a_lone_frame(self) -> None:
+        """The short way leaves in the lane what the long one does, whatever number a frame has."""
+        frames = [bytes((number,)) * (40 + number) for number in range(60)]
+        memories = []
+        for has_short_way in (True, False):
+            memory = memoryview(bytearray(HEADER_BYTES + 512))
+            reader = make_lane(memory, b"n" * 16)
+            writer = join_lane(memory, reader.record_max)
+            reader.read(10_000)
+            short = 0
+            for frame in frames:
+                if has_short_way and writer.write_one(frame):
+                    short += 1
+                else:
+                    self.assertEqual(writer.write([frame]), 1)
+                self.assertEqual((reader.read(10_000), writer.unread_bytes), ([frame], 0))
+            # Those that go around the end do not go that way.
+            self.assertTrue(short > 40 if has_short_way else not short)
+            memories.append((bytes(memory), writer.written_bytes, reader.read_bytes))
+        self.assertEqual(memories[0], memories[1])
+
+    def test_no_short_way(self) -> None:
+        """Where there is no room, and for a frame that is too long, nothing changes."""
+        reader, writer = both_ends(512)
+        self.assertFalse(writer.write_one(bytes(writer.record_max + 1)))
+        for _ in range(7):
+            self.assertTrue(writer.write_one(b"x" * 56))
+        reader.read(64)
+        # There is room for eight of them, of which one goes around the end.
+        self.assertEqual(writer.write([b"y" * 56] * 3), 2)
+        self.assertFalse(writer.write_one(b"z" * 56))
+        self.assertFalse(writer.commit())
+        self.assertEqual(reader.read(10_000), [b"x" * 56] * 6 + [b"y" * 56] * 2)
+        self.assertTrue(writer.write_one(b"z" * 56))
+        self.assertEqual(reader.read(10_000), [b"z" * 56])
+
     def test_a_frame_that_is_too_long(self) -> None:
         """What the reader would take for a breach is not put, and changes nothing."""
         _, writer = both_ends(512)

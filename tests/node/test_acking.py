@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -64,6 +65,18 @@ class AckingTests(SynchronousTestCase):
         for frame in range(1, limits.ACK_FRAMES_MAX + 1):
             self.incoming.discharge(frame)
             self.acking.soon(rides=False)
+        self.assertEqual(self.said, [()])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_at_once_for_more(self) -> None:
+        """How many are many, and when is at once, may be said."""
+        asked: list[Callable[[], None]] = []
+        self.arrive(90)
+        for frame in range(1, 91):
+            self.incoming.discharge(frame)
+            self.acking.soon(False, 90, asked.append)
+            self.assertEqual((len(asked), self.said), (frame // 90, []))
+        asked[0]()
         self.assertEqual(self.said, [()])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
