@@ -259,9 +259,23 @@ class IncomingLane(LaneChannel):
         self._has_told = False
         try:
             for _ in range(LANE_TURN_READS):
-                if self._ended or not self._reading or self._receiver is None:
+                receiver = self._receiver
+                if self._ended or not self._reading or receiver is None:
                     return
-                self._deliver(self._receiver, until - lane.read_bytes)
+                lane.wake()
+                frames = lane.read(until - lane.read_bytes)
+                for frame in frames:
+                    size = len(frame)
+                    if size < limits.FRAME_HEAD_BYTES or _LENGTH.unpack_from(frame)[0] != size:
+                        raise MalformedFrame(f"a record of {size} bytes is no frame")
+                # Before these are dealt with, so that the writer fills the lane meanwhile.
+                if lane.must_tell_room():
+                    self._say_room()
+                if frames:
+                    try:
+                        receiver.frames_received(frames)
+                    except Exception:  # noqa: BLE001 - only this channel suffers
+                        self._failed("frames_received")
                 if self._ended or not self._reading:
                     return
                 if not lane.unread_bytes:
@@ -274,23 +288,6 @@ class IncomingLane(LaneChannel):
             self._soon(0, self._drain)
         except RemoteProtocolError as error:
             self._fault(error)
-
-    def _deliver(self, receiver: IChannelReceiver, bytes_max: int) -> None:
-        lane = self._lane
-        lane.wake()
-        frames = lane.read(bytes_max)
-        for frame in frames:
-            size = len(frame)
-            if size < limits.FRAME_HEAD_BYTES or _LENGTH.unpack_from(frame)[0] != size:
-                raise MalformedFrame(f"a record of {size} bytes is no frame")
-        # Before these are dealt with, so that the writer fills the lane meanwhile.
-        if lane.must_tell_room():
-            self._say_room()
-        if frames:
-            try:
-                receiver.frames_received(frames)
-            except Exception:  # noqa: BLE001 - whatever it is, only this channel suffers
-                self._failed("frames_received")
 
     def _rests(self) -> bool:
         """Stay awake where somebody looks here, else go to sleep."""

@@ -150,6 +150,10 @@ def _is_half_free(unread: int, capacity: int) -> bool:
     return unread <= capacity // 2
 
 
+def _nonsense(capacity: int, unread: int) -> str:
+    return f"a lane of {capacity} bytes has {unread} unread"
+
+
 class LaneWriter:
     """
     The writing end.
@@ -411,7 +415,7 @@ class LaneReader:
         """
         unread = self._numbers[_AT_COMMITTED] - self._consumed
         if not 0 <= unread <= self._capacity or unread % 8:
-            raise MalformedFrame(f"a lane of {self._capacity} bytes has {unread} unread")
+            raise MalformedFrame(_nonsense(self._capacity, unread))
         return unread
 
     @property
@@ -436,7 +440,9 @@ class LaneReader:
         frames: list[bytes] = []
         count = 0
         place = self._consumed
-        limit = place + self.unread_bytes
+        limit = self._numbers[_AT_COMMITTED]
+        if not place <= limit <= place + capacity or limit % 8:
+            raise MalformedFrame(_nonsense(capacity, limit - place))
         end = min(limit, place + bytes_max)
         while place < end:
             # A head never wraps; what is behind it may begin at the beginning of the ring.

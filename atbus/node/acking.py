@@ -40,6 +40,11 @@ class Acking:
         self._tell = tell
         self._call: IDelayedCall | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether the other side is going to be told of what is discharged when a time is over."""
+        return self._call is not None
+
     def soon(
         self,
         rides: bool,

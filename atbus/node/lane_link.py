@@ -105,15 +105,16 @@ class Lane:
 class LaneLink(Link):
     """Numbering, custody and the outgoing queue of one lane."""
 
-    __slots__ = ("_told_bytes", "tell_ack")
+    __slots__ = ("_look_at", "_told_bytes", "tell_ack")
 
     #: Set by who attaches a lane that is read here.
     tell_ack: TellAck
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        # What had been read when an acknowledgement was told last.
-        self._told_bytes = 0
+        # What had been read when an acknowledgement was told last, and the frame with which it may
+        # be time for one, if it is not told before.
+        self._told_bytes = self._look_at = 0
 
     @property
     def is_heard_out(self) -> bool:
@@ -123,8 +124,9 @@ class LaneLink(Link):
 
     def flush(self) -> None:
         """Make frames of what may leave and has room in the lane as it is now."""
-        self._look_for_room()
-        super().flush()
+        if self._items:
+            self._look_for_room()
+            super().flush()
 
     def feed(self) -> None:
         """Let more of what waits here go to the lane, as much as has room in it now."""
@@ -162,13 +164,16 @@ class LaneLink(Link):
         goes there: together it costs both sides as much as an answer does. So it comes less often
         while it is about little, and behind the answer to what was read.
         """
+        incoming = self._incoming
+        if incoming.arrived < self._look_at and self._acking.waits:
+            # As is mostly so: there are not that many yet, and they will be told in time.
+            return
         if self.closed or self.muted:
             return
         most, channel = limits.ACK_FRAMES_MAX, self.connection.channel
-        if self._incoming.untold >= most and channel is not None:
-            read_bytes = channel.read_bytes
-            if read_bytes - self._told_bytes < bounds.LANE_ACK_BYTES:
-                most = bounds.LANE_ACK_FRAMES_MAX
+        self._look_at = incoming.arrived + most - (incoming.early + incoming.untold) % most
+        if channel is not None and channel.read_bytes - self._told_bytes < bounds.LANE_ACK_BYTES:
+            most = bounds.LANE_ACK_FRAMES_MAX
         self._acking.soon(False, most, self._behind_the_answer)
 
     def _behind_the_answer(self, say: Callable[[], None]) -> None:

@@ -64,10 +64,12 @@ class LaneAcknowledgementTests(MailTests):
         self.assertEqual(self.told, [])
         self.arrive(1, each)
         self.assertEqual(self.told, [self.count])
-        # Counted from there.
+        # Counted from there, and looked at after each so many.
         self.arrive(limits.ACK_FRAMES_MAX, each - 1)
         self.assertEqual(len(self.told), 1)
-        self.arrive(1, limits.ACK_FRAMES_MAX)
+        self.arrive(limits.ACK_FRAMES_MAX - 1)
+        self.assertEqual(len(self.told), 1)
+        self.arrive(1)
         self.assertEqual(len(self.told), 2)
 
     def test_in_time(self) -> None:
