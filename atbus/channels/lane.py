@@ -150,10 +150,6 @@ def _is_half_free(unread: int, capacity: int) -> bool:
     return unread <= capacity // 2
 
 
-def _nonsense(capacity: int, unread: int) -> str:
-    return f"a lane of {capacity} bytes has {unread} unread"
-
-
 class LaneWriter:
     """
     The writing end.
@@ -169,23 +165,13 @@ class LaneWriter:
         self.written_bytes = 0
         self._numbers = memory.cast("Q")
         self._records = memory[HEADER_BYTES:]
-        self._capacity = len(self._records)
+        self.capacity = len(self._records)
         self._committed = 0
         # Where the next record goes: behind what is put and not committed yet.
         self._place = 0
-        self._consumed = 0
+        self.consumed_bytes = 0  # bytes of records; when that was last looked at
         self._rung = 0
         self._ticket = 0
-
-    @property
-    def capacity(self) -> int:
-        """Bytes of records."""
-        return self._capacity
-
-    @property
-    def consumed_bytes(self) -> int:
-        """Bytes of records that had been read when that was last looked at."""
-        return self._consumed
 
     @property
     def is_half_free(self) -> bool:
@@ -194,7 +180,7 @@ class LaneWriter:
 
         :raises MalformedFrame: When the reader says what cannot be.
         """
-        return _is_half_free(self.unread_bytes, self._capacity)
+        return _is_half_free(self.unread_bytes, self.capacity)
 
     @property
     def unread_bytes(self) -> int:
@@ -205,11 +191,11 @@ class LaneWriter:
         """
         consumed = self._numbers[_AT_CONSUMED]
         # Records begin at whole words; half of a lane would not be room for any frame otherwise.
-        if not self._consumed <= consumed <= self._committed or consumed % 8:
+        if not self.consumed_bytes <= consumed <= self._committed or consumed % 8:
             raise MalformedFrame(
-                f"a lane's reader is at {consumed}, not in {self._consumed}..{self._committed}"
+                f"a lane's reader is at {consumed}, not in {self.consumed_bytes}..{self._committed}"
             )
-        self._consumed = consumed
+        self.consumed_bytes = consumed
         return self._committed - consumed
 
     @property
@@ -219,10 +205,10 @@ class LaneWriter:
 
         :raises MalformedFrame: When the reader says what cannot be.
         """
-        capacity, place = self._capacity, self._place
-        if place - self._consumed > capacity // 2:
+        capacity, place = self.capacity, self._place
+        if place - self.consumed_bytes > capacity // 2:
             _ = self.unread_bytes
-        return self._consumed + capacity - place
+        return self.consumed_bytes + capacity - place
 
     def write(self, frames: Iterable[bytes]) -> int:
         """
@@ -256,18 +242,18 @@ class LaneWriter:
         place = self._place
         needed = size + _RECORD_HEAD_BYTES + 7 & ~7
         # Looked at with the first of a batch, and where what was seen then is not enough.
-        if place == self._committed or needed > self._consumed + self._capacity - place:
+        if place == self._committed or needed > self.consumed_bytes + self.capacity - place:
             _ = self.unread_bytes
-            if needed > self._consumed + self._capacity - place:
+            if needed > self.consumed_bytes + self.capacity - place:
                 return False
-        start = place % self._capacity
+        start = place % self.capacity
         check = self._check(pieces, place + size & _SEED_MASK)
         # Records begin at multiples of 8, and so does the end of the ring: a head never wraps.
         _RECORD.pack_into(self._records, start, size, check)
         start += _RECORD_HEAD_BYTES
         for piece in pieces:
             end = start + len(piece)
-            if end <= self._capacity:
+            if end <= self.capacity:
                 self._records[start:end] = piece
             else:
                 self._copy_around(start, piece)
@@ -283,16 +269,16 @@ class LaneWriter:
         :param frame: As `put` takes it; of what is put and not committed there must be nothing.
         :returns: Whether it is written and committed; else nothing has changed, and `put` knows.
         """
-        numbers, capacity, place, size = self._numbers, self._capacity, self._place, len(frame)
+        numbers, capacity, place, size = self._numbers, self.capacity, self._place, len(frame)
         consumed = numbers[_AT_CONSUMED]
         start = place % capacity + _RECORD_HEAD_BYTES
         end = start + size
         after = place + size + _RECORD_HEAD_BYTES + 7 & ~7
-        if end > capacity or size > self.record_max or after - consumed > capacity:
+        has_room = after - consumed <= capacity and end <= capacity and size <= self.record_max
+        # What cannot be is for `put` to say.
+        if not has_room or not self.consumed_bytes <= consumed <= place or consumed % 8:
             return False
-        if not self._consumed <= consumed <= place or consumed % 8:
-            return False
-        self._consumed = consumed
+        self.consumed_bytes = consumed
         check = crc32(frame[: self._checked], place + size & _SEED_MASK)
         _RECORD.pack_into(self._records, start - _RECORD_HEAD_BYTES, size, check)
         self._records[start:end] = frame
@@ -325,9 +311,9 @@ class LaneWriter:
 
     def _copy_around(self, start: int, piece: bytes | memoryview) -> None:
         """Copy what ends behind the end of the ring, where that is its beginning."""
-        first = max(0, self._capacity - start)
-        self._records[self._capacity - first :] = piece[:first]
-        start = max(0, start - self._capacity)
+        first = max(0, self.capacity - start)
+        self._records[self.capacity - first :] = piece[:first]
+        start = max(0, start - self.capacity)
         self._records[start : start + len(piece) - first] = piece[first:]
 
     def must_ring(self) -> bool:
@@ -391,15 +377,8 @@ class LaneReader:
         self._checked = checked
         self._numbers = memory.cast("Q")
         self._records = memory[HEADER_BYTES:]
-        self._capacity = len(self._records)
-        self._consumed = 0
-        self._ticket = 0
-        self._told = 0
-
-    @property
-    def capacity(self) -> int:
-        """Bytes of records."""
-        return self._capacity
+        self.capacity = len(self._records)
+        self._consumed = self._ticket = self._told = 0
 
     @property
     def consumed_bytes(self) -> int:
@@ -414,8 +393,8 @@ class LaneReader:
         :raises MalformedFrame: When the writer says what cannot be.
         """
         unread = self._numbers[_AT_COMMITTED] - self._consumed
-        if not 0 <= unread <= self._capacity or unread % 8:
-            raise MalformedFrame(_nonsense(self._capacity, unread))
+        if not 0 <= unread <= self.capacity or unread % 8:
+            raise MalformedFrame(f"a lane of {self.capacity} bytes has {unread} unread")
         return unread
 
     @property
@@ -436,13 +415,13 @@ class LaneReader:
         :raises MalformedFrame: When what the writer left is no record. What was read before it is
             lost with the lane: the writer broke the rules.
         """
-        records, capacity = self._records, self._capacity
+        records, capacity = self._records, self.capacity
         frames: list[bytes] = []
-        count = 0
-        place = self._consumed
+        count, place = 0, self._consumed
         limit = self._numbers[_AT_COMMITTED]
         if not place <= limit <= place + capacity or limit % 8:
-            raise MalformedFrame(_nonsense(capacity, limit - place))
+            # Raises, unless it is another one now.
+            limit = place + self.unread_bytes
         end = min(limit, place + bytes_max)
         while place < end:
             # A head never wraps; what is behind it may begin at the beginning of the ring.
@@ -497,7 +476,7 @@ class LaneReader:
         ticket = self._numbers[_AT_WAITING]
         if not ticket & 1 or ticket == self._told:
             return False
-        if not _is_half_free(self.unread_bytes, self._capacity):
+        if not _is_half_free(self.unread_bytes, self.capacity):
             return False
         self._told = ticket
         return True

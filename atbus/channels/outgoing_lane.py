@@ -138,11 +138,11 @@ class OutgoingLane(LaneChannel):
     def send(self, frames: Sequence[bytes]) -> None:
         if self._ended or self._closing is not None:
             raise ChannelClosed(f"{self.address} to {self.peer}")
-        if len(frames) == 1 and not (self._queue or self._was_full):
+        is_first = not (self._queue or self._was_full)
+        if len(frames) == 1 and is_first and self._lane.write_one(frames[0]):
             # One that comes alone, as most do, has a short way.
-            if self._lane.write_one(frames[0]):
-                self._ring()
-                return
+            self._ring()
+            return
         most = self._lane.record_max
         for frame in frames:
             if len(frame) > most:

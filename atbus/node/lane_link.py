@@ -170,11 +170,17 @@ class LaneLink(Link):
             return
         if self.closed or self.muted:
             return
-        most, channel = limits.ACK_FRAMES_MAX, self.connection.channel
+        most = limits.ACK_FRAMES_MAX
         self._look_at = incoming.arrived + most - (incoming.early + incoming.untold) % most
-        if channel is not None and channel.read_bytes - self._told_bytes < bounds.LANE_ACK_BYTES:
+        if self._read_bytes - self._told_bytes < bounds.LANE_ACK_BYTES:
             most = bounds.LANE_ACK_FRAMES_MAX
         self._acking.soon(False, most, self._behind_the_answer)
+
+    @property
+    def _read_bytes(self) -> int:
+        # Any: only channels that are read have it, and such a one this is.
+        channel: Any = self.connection.channel
+        return 0 if channel is None else int(channel.read_bytes)
 
     def _behind_the_answer(self, say: Callable[[], None]) -> None:
         def unless_closed() -> None:
@@ -184,6 +190,5 @@ class LaneLink(Link):
         self._turn.at_end(unless_closed)
 
     def _tell_acks(self, early: Ranges) -> None:
-        if self.connection.channel is not None:
-            self._told_bytes = self.connection.channel.read_bytes
+        self._told_bytes = self._read_bytes
         self.tell_ack(self._incoming.tell(), early)

@@ -79,7 +79,7 @@ class LaneAcknowledgementTests(MailTests):
         self.assertEqual(self.told, [1])
 
     def test_the_answer_comes_first(self) -> None:
-        """What was read is answered before it is acknowledged, unless the lane has ended by then."""
+        """What was read is answered before it is acknowledged, unless the lane has ended then."""
         turn, order = self.context.turn, self.told
         for has_ended in (False, True):
             order.clear()

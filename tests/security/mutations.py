@@ -258,13 +258,13 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "shared_memory", "channels/lane.py",
-        "if not size or size > self.record_max or _RECORD_HEAD_BYTES + size > unread:",
+        "if not 0 < size <= self.record_max or place + _RECORD_HEAD_BYTES + size > limit:",
         "if not size:",
     ),
     Mutation(
         "shared_memory", "channels/lane.py",
-        "        if not 0 <= unread <= self._capacity or unread % 8:\n"
-        '            raise MalformedFrame(f"a lane of {self._capacity} bytes '
+        "        if not 0 <= unread <= self.capacity or unread % 8:\n"
+        '            raise MalformedFrame(f"a lane of {self.capacity} bytes '
         'has {unread} unread")\n        return unread\n\n    @property\n'
         "    def is_quiet",
         "        return unread\n\n    @property\n    def is_quiet",
