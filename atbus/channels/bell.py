@@ -12,7 +12,6 @@ Nobody receives at the end that was given away: who else holds it could make tha
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import Final
 
@@ -108,8 +107,10 @@ class Rope:
         """Ring, without waiting whatever the reader has made of the bell."""
         # No room is strokes that were not answered yet. Whatever else is wrong with his bell, or
         # that he is gone, the reader knows himself.
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105 - a context costs a third of the stroke
             self._socket.send(_STROKE, _RINGING)
+        except OSError:
+            pass
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -64,11 +64,11 @@ ROUTE_NOTICES_MAX: Final = 4
 #: than a whole window, past which only answers go: somebody reads and never acknowledges.
 UNACKNOWLEDGED_ALL_MAX: Final = 65_536
 
-#: So many frames of a lane are acknowledged at once, or those of so many bytes, but at least as
-#: many as on other channels. Nothing on the lane carries the word: it takes the stream, and costs
-#: both sides together as much as a message does. With a lane for each of 64 neighbors what is on
-#: its way is still a quarter of `UNACKNOWLEDGED_ALL_MAX`.
+#: So many frames of a lane are acknowledged at once. Nothing on the lane carries the word: it takes
+#: the stream, and costs both sides together as much as a message does. With a lane for each of 64
+#: neighbors what is on its way is still a quarter of `UNACKNOWLEDGED_ALL_MAX`.
 LANE_ACK_FRAMES_MAX: Final = 256
+#: With so many bytes as few are as on other channels: what is read at once, which costs more.
 LANE_ACK_BYTES: Final = 262_144
 
 #: Memory for answers and commands that are queued or not acknowledged, of all links, each
