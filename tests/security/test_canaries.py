@@ -76,7 +76,7 @@ class Watch:
         for name, signal in vars(node.events).items():
             if isinstance(signal, Signal):
                 signal.observe(self._telling(name))
-        Journal(node, node._parts.context.timers, Logger()).started()
+        Journal(node, node._parts.context.timers, Logger()).started(None)
 
     def _telling(self, name: str) -> Callable[..., None]:
         return lambda *told: self.said.append(f"{name} {told!r} {' '.join(map(str, told))}")
