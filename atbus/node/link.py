@@ -86,8 +86,8 @@ class Link(Growth):
         self.frame_bytes_max = frame_bytes_max
         # An item of this size needs no cutting, whatever it is and whatever goes with it.
         self.whole_bytes_max = self.run_bytes_max - _BESIDES_BYTES
-        self.sluice = Sluice(takes_runs=IRunChannel.providedBy(connection.channel))
-        self.pace = Pace()
+        takes_runs = IRunChannel.providedBy(connection.channel)
+        self.sluice, self.pace = Sluice(connection.bus_id, takes_runs=takes_runs), Pace()
         # What `room` was reckoned from: it, the bytes that were queued here and those that were
         # queued in all, and what could be queued besides, at that time.
         self._room_measured = self._bytes_measured = self._queued_measured = self._spare_bytes = 0

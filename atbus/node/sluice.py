@@ -6,6 +6,10 @@ The channel is given no more than it can write soon; the rest waits by destinati
 the link itself never waits, nor do responses. A reply to a request is not paused with its
 destination - there somebody waits for it, perhaps in order to take messages again - unless it would
 overtake a message of the same sender.
+
+A FLUSH is in order with what is for its destination, so it waits behind that and behind nothing
+else: one destination that is stuck would keep the way to every other one shut. The neighbor's own
+is about all that has taken this channel, and waits for all of it; so does the last word.
 """
 
 from __future__ import annotations
@@ -25,12 +29,16 @@ class Sluice:
     """
     The way from a link's items to its channel.
 
+    :param neighbor: The bus id of the other side.
     :param takes_runs: Whether messages go through the channel as they are, and wait so.
     """
 
-    __slots__ = ("_uncounted", "backlog", "channel_bytes_max", "takes_runs", "uncounted_bytes")
+    __slots__ = (
+        "_neighbor", "_uncounted", "backlog", "channel_bytes_max", "takes_runs", "uncounted_bytes",
+    )  # fmt: skip
 
-    def __init__(self, *, takes_runs: bool = False) -> None:
+    def __init__(self, neighbor: int, *, takes_runs: bool = False) -> None:
+        self._neighbor = neighbor
         self.takes_runs = takes_runs
         self.backlog: Backlog[Item] = Backlog()
         self.channel_bytes_max = limits.CHANNEL_BYTES
@@ -85,7 +93,7 @@ class Sluice:
         # Nothing that is new goes before what may leave and has waited.
         queues = backlog.ready
         for item in items:
-            if not isinstance(item, Run | Relayed | Spread) or _is_flush(item):
+            if not isinstance(item, Run | Relayed | Spread) or _flushed(item) is not None:
                 self._let_through_special(item, through)
             elif not queues and room_bytes > 0 and backlog.is_free(item.target):
                 room_bytes -= item.size_bytes
@@ -106,9 +114,13 @@ class Sluice:
 
     def _let_through_special(self, item: Item, through: list[Item]) -> None:
         """Pass on what does not wait, or waits for everything before it."""
-        last_word = isinstance(item, Notice) and isinstance(item.message, DrainAck)
-        if self.backlog and (last_word or _is_flush(item)):
-            self.backlog.push_barrier(item, item.size_bytes)
+        backlog = self.backlog
+        flushed = _flushed(item)
+        is_last = isinstance(item, Notice) and isinstance(item.message, DrainAck)
+        if backlog and (is_last or flushed == self._neighbor):
+            backlog.push_barrier(item, item.size_bytes)
+        elif flushed is not None and backlog.bytes_of(flushed):
+            backlog.push(flushed, item, item.size_bytes + limits.WAITING_FRAME_BYTES)
         else:
             through.append(item)
 
@@ -123,5 +135,8 @@ class Sluice:
         return not any(isinstance(w, Run | Relayed) and w.source == item.source for w in waiting)
 
 
-def _is_flush(item: Item) -> bool:
-    return isinstance(item, Relayed | Routed) and item.type == _FLUSH
+def _flushed(item: Item) -> int | None:
+    """Say whose way an item flushes; None for anything but a FLUSH."""
+    if not isinstance(item, Relayed | Routed) or item.type != _FLUSH:
+        return None
+    return item.target if isinstance(item, Relayed) else item.destination

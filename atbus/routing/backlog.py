@@ -9,7 +9,8 @@ section 6.4). Then:
 2. Destinations take turns, by bytes: one with much to send costs another at most one turn.
 3. A paused destination waits, and no other waits for it.
 4. A *barrier* leaves behind everything that was pushed before it, whatever its destination; what
-   comes later does not wait for it. A FLUSH is one, and the last word before a link is left.
+   comes later does not wait for it. The FLUSH between two channels of one neighbor is one, and the
+   last word before a link is left.
 5. No destination may take all the room: each gets as much as is still free for all (`has_share`).
    So a few that are stuck share most of it, and the rest is there for those that move.
 """

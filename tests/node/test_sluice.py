@@ -19,7 +19,7 @@ from atbus.wire.messages import (
     MessageType,
 )
 
-ME, OTHER, NORTH, SOUTH = 1, 2, 100, 200
+ME, OTHER, NORTH, SOUTH, EAST = 1, 2, 100, 200, 300
 ROOM = 10_000
 NOBODY: Any = None
 
@@ -65,7 +65,7 @@ def flush(target: int) -> Relayed:
 
 class SluiceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.sluice = Sluice()
+        self.sluice = Sluice(EAST)
         self.backlog = self.sluice.backlog
 
     def through(self, *items: Item, room: int = ROOM) -> list[Item]:
@@ -110,15 +110,35 @@ class SluiceTests(SynchronousTestCase):
         self.assertEqual(self.through(response, ack, room=0), [response, ack])
 
     def test_last_words_wait_for_everything_before_them(self) -> None:
-        """A flush, and the word that nothing more comes, leave behind what is held."""
+        """The neighbor's flush, and the word that nothing more comes, leave behind what is held."""
         self.backlog.pause(NORTH)
         held = run(NORTH)
-        own_flush = Routed.of(Flush(source=ME, destination=SOUTH, token=1))
-        passing, last = flush(SOUTH), Notice(DrainAck(source=ME))
+        own_flush = Routed.of(Flush(source=ME, destination=EAST, token=1))
+        passing, last = flush(EAST), Notice(DrainAck(source=ME))
         self.assertEqual(self.through(held, own_flush, passing, last), [])
         self.backlog.resume(NORTH)
         self.assertEqual(self.through(), [held, own_flush, passing, last])
         self.assertEqual(self.through(own_flush, last), [own_flush, last])
+
+    def test_a_flush_waits_for_its_destination_only(self) -> None:
+        """Own or passing, it is behind what is for its destination, and nothing else delays it."""
+        self.backlog.pause(NORTH)
+        held = run(NORTH)
+        stuck = Routed.of(Flush(source=ME, destination=NORTH, token=1))
+        free: list[Item] = [Routed.of(Flush(source=ME, destination=SOUTH, token=2)), flush(SOUTH)]
+        self.assertEqual(self.through(held, stuck, flush(NORTH), *free), free)
+        later = run(NORTH)
+        self.assertEqual(self.through(later), [])
+        self.backlog.resume(NORTH)
+        left = self.through()
+        self.assertEqual([left[0], left[1], left[-1]], [held, stuck, later])
+        self.assertEqual(len(left), 4)
+
+    def test_a_flush_of_what_waits_for_the_channel(self) -> None:
+        """Where a destination waits because the channel is full its flush waits as well."""
+        waiting, own_flush = run(SOUTH), Routed.of(Flush(source=ME, destination=SOUTH, token=1))
+        self.assertEqual(self.through(waiting, own_flush, room=0), [])
+        self.assertEqual(self.through(), [waiting, own_flush])
 
     def test_replies_are_not_paused(self) -> None:
         """Who asked waits for them; but they overtake nothing of the same sender."""
@@ -139,7 +159,7 @@ class SluiceTests(SynchronousTestCase):
 
     def test_what_waits_for_a_channel_within_a_process(self) -> None:
         """Where messages go through the channel as they are, they wait so, short ones as well."""
-        self.sluice = Sluice(takes_runs=True)
+        self.sluice = Sluice(EAST, takes_runs=True)
         payload = b"%d" % 1234
         waiting = run(NORTH, payload)
         self.assertEqual(self.sluice.let_through([waiting], 0), [])
