@@ -20,11 +20,13 @@ from atbus import limits
 from atbus.node import bounds
 from atbus.node.config import NodeConfig
 from atbus.node.events import NodeEvents
+from atbus.node.outbox import Kept, is_rest
 from atbus.node.owed import Passing
 from atbus.node.statistics import Statistics
 from atbus.rights import Rights
 from atbus.routing import bounds as routing
-from atbus.routing.budget import Budget
+from atbus.routing.budget import Account, Budget
+from atbus.routing.change import Portion
 from atbus.routing.former_places import FormerPlaces
 from atbus.routing.table import Table
 from atbus.routing.ways import Ways
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from atbus.node.growth import Growth
     from atbus.node.identity import Identity
     from atbus.node.observing import MessageObserver
-    from atbus.node.outbox import Kept
     from atbus.node.sending import Flow
 
 
@@ -337,6 +338,8 @@ class Context:
     passing: Passing = attrs.field(init=False)
     #: Which neighbor takes what goes where, and what waits while that changes.
     ways: Ways[Kept] = attrs.field(init=False)
+    #: What waits there.
+    ways_account: Account = attrs.field(init=False)
     #: Below whom nodes were that have moved.
     former_places: FormerPlaces = attrs.field(init=False)
     #: By target the flows whose next message may join a run at once, without any question.
@@ -354,7 +357,9 @@ class Context:
             count_max=self.config.pending_count_max,
             seconds=limits.FLUSH_SECONDS,
             known_max=routing.WAYS_MAX,
+            portion=Portion(routing.PORTION_BYTES, routing.PORTION_COUNT, is_rest),
         )
+        self.ways_account = self.budget.open()
         self.former_places = FormerPlaces(
             routing.FORMER_PLACE_SECONDS, routing.FORMER_PLACES_MAX, routing.FORMER_PLACES_EACH
         )

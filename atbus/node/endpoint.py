@@ -250,15 +250,21 @@ class Endpoint:
             has_room = has_room and link.has_share(item.target, size_bytes)
         return self.put(link, item) if has_room else Status.BUFFER_LIMIT
 
-    def insist(self, item: Run | Relayed) -> Status | None:
+    def insist(self, item: Run | Relayed, *, follows: bool = False) -> Status | None:
         """
         Give one item that has waited to this endpoint, whatever waits there.
 
+        :param follows: As in `submit`.
         :returns: As `submit`.
         """
         link = self.open_link
-        if link is None or self.removed is not None or item.target in self._held:
-            return self.submit(item)
+        is_held = item.target in self._held and not follows
+        if link is None or self.removed is not None or is_held:
+            return self.submit(item, follows=follows)
+        if item.flags & _COMPRESSED:
+            status = suit(item, self.peer.capabilities)
+            if status is not None:
+                return status
         return self.put(link, item)
 
     def _is_held(self, item: Kept) -> TypeGuard[Run | Relayed]:
@@ -267,9 +273,20 @@ class Endpoint:
     def _hold(self, item: Run | Relayed) -> Status | None:
         """Let an item wait until what went to its destination through another node has arrived."""
         context = self._context
-        if item.size_bytes > context.budget.free_bytes:
+        size_bytes = item.size_bytes
+        if size_bytes > context.budget.free_bytes:
             return Status.BUFFER_LIMIT
-        return context.ways.hold(item.target, item, item.size_bytes, context.now)
+        status = context.ways.hold(
+            item.target, item, size_bytes, context.now, behind_bytes=self._behind_bytes(item)
+        )
+        context.ways_account.hold(context.ways.held_bytes)
+        return status
+
+    def _behind_bytes(self, item: Kept) -> int:
+        """Say how much room an item has besides if it was on its way when its feeder was told."""
+        config = self._context.config
+        is_passing = isinstance(item, Relayed)
+        return config.queued_bytes_hard * limits.QUEUED_BEHIND_FACTOR if is_passing else 0
 
     def _take_behind(self, link: Link, item: Relayed) -> Status | None:
         """Take what was on its way before its feeder heard that it should pause."""
@@ -324,7 +341,9 @@ class Endpoint:
     def _let_wait(self, item: Kept) -> Status | None:
         if item.size_bytes > self._room_for_pending():
             return Status.BUFFER_LIMIT
-        return self.pending.push(item, item.size_bytes, self._context.now)
+        return self.pending.push(
+            item, item.size_bytes, self._context.now, behind_bytes=self._behind_bytes(item)
+        )
 
     def _room_for_pending(self) -> int:
         """Give how many bytes more may wait, as far as the node is concerned."""
@@ -350,12 +369,7 @@ class Endpoint:
     def judge_queue(self) -> None:
         """Look whether more is queued for this endpoint than there should be for long."""
         link = self.open_link
-        pending = self.pending
-        if link is not None:
-            self.is_long = link.is_long
-        else:
-            many = len(pending) * 2 > pending.count_max
-            self.is_long = many or pending.queued_bytes * 2 > pending.bytes_max
+        self.is_long = self.pending.is_long if link is None else link.is_long
 
     @property
     def is_over(self) -> bool:
@@ -376,11 +390,17 @@ class Endpoint:
         self.judge_queue()
         return not self.is_long and (link is None or link.room > 0)
 
-    @property
-    def soft_bytes(self) -> int:
-        """How much may be queued for it before those who feed it are told to pause."""
+    def soft_bytes_of(self, destination: int) -> int:
+        """Say how much may be queued this way before those who feed a destination are to pause."""
         link = self.open_link
-        return self.pending.bytes_max // 2 if link is None else link.soft_bytes
+        if link is None or destination in self._held:
+            return self.pending.bytes_max // 2
+        return link.soft_bytes
+
+    @property
+    def takes_portions(self) -> bool:
+        """Tell whether what has waited for the way to somebody can begin to leave."""
+        return self.open_link is not None and self.removed is None
 
     def load(self, destination: int, frames: int) -> Load:
         """Describe what a destination asks of the way through this endpoint."""

@@ -14,7 +14,7 @@ everything for its destination on the same link, nothing is left that could be o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from atbus import limits
 from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.joining import joined
 from atbus.node.outbox import Kept, Relayed, Routed, Run
 from atbus.routing.change import OpenPath, SendFlush
 from atbus.routing.ways import WayEffect
@@ -74,9 +75,10 @@ class Moves:
         self._endpoints = endpoints
         self._traffic = traffic
         self._alarm = Alarm(context.timers, self._tick)
-        self._account = context.budget.open()
         # Destinations whose FLUSH is not under way any more, with its token.
         self._flushed: dict[int, int] = {}
+        # Those whose next portion waits until their new way takes more, with the token answered.
+        self._paused: dict[int, int] = {}
         # Which state of the ways was looked at last by those who wait.
         self._diverted_at = 0
 
@@ -84,8 +86,12 @@ class Moves:
         """Note that messages to *target* are about to be given to *hop*, if it has a way."""
         if hop.gate in _FLOWING and self._ways.is_new(target, hop.bus_id):
             last = self._ways.last(target)
-            owed = last is not None and self.owes(last, target)
+            is_held = target in self._ways.held
+            owed = last is not None and not is_held and self.owes(last, target)
             self._obey(self._ways.take(target, hop.bus_id, self._context.now, owed=owed))
+            if target in self._paused:
+                # There may be another way by now.
+                self._arrived(target, self._paused.pop(target))
 
     def divert(self, generation: int) -> None:
         """
@@ -99,7 +105,9 @@ class Moves:
         for endpoint in list(self._endpoints.values()):
             if endpoint.pending:
                 items = endpoint.pending.pick(partial(self._is_elsewhere, endpoint))
-                self._traffic.resubmit(items, Status.NOT_CONNECTED, insist=True)
+                self._traffic.resubmit(
+                    self._joined(items), Status.NOT_CONNECTED, insist=True
+                )
 
     def _is_elsewhere(self, endpoint: Endpoint, item: Kept) -> bool:
         """Tell whether another endpoint is the way for something that waits for this one."""
@@ -163,10 +171,32 @@ class Moves:
 
     def answered(self, source: int, token: int) -> None:
         """Take the answer to a flush."""
-        self._obey(self._ways.acknowledged(source, token & ~MOVE))
+        self._arrived(source, token & ~MOVE)
+
+    def _arrived(self, destination: int, token: int) -> None:
+        """Go on, unless the new way has had enough for the moment."""
+        ways, path = self._ways, self._ways.last(destination)
+        if not ways.awaits(destination, token):
+            return
+        pressure = self._traffic.pressure
+        is_paused = path is not None and pressure.is_paused(path, destination)
+        if is_paused and ways.goes_on(destination):
+            self._paused[destination] = token
+        else:
+            self._obey(ways.acknowledged(destination, token))
+
+    def paused(self, destination: int) -> None:
+        """Take note that a neighbor takes a destination no more for the moment."""
+        self._ways.slow_down(destination)
+
+    def resumed(self) -> None:
+        """Go on with what neighbors take again."""
+        paused, self._paused = self._paused, {}
+        for destination, token in paused.items():
+            self._arrived(destination, token)
 
     def _discharged(self, destination: int, token: int) -> None:
-        if destination in self._ways.held:
+        if self._ways.awaits(destination, token):
             self._flushed[destination] = token
             self._set_alarm()
 
@@ -177,35 +207,68 @@ class Moves:
                 del self._flushed[destination]
             elif not self.owes(old, destination):
                 del self._flushed[destination]
-                self._obey(self._ways.acknowledged(destination, token))
+                self._arrived(destination, token)
         self._obey(self._ways.tick(self._context.now))
 
     def _set_alarm(self) -> None:
         deadline = self._ways.deadline
-        if self._flushed and deadline is not None:
-            deadline = min(deadline, self._context.now + limits.LEAVING_POLL_SECONDS)
+        if self._flushed:
+            look_at = self._context.now + limits.LEAVING_POLL_SECONDS
+            deadline = look_at if deadline is None else min(deadline, look_at)
         self._alarm.set(deadline)
+
+    def give_up(self) -> None:
+        """Answer for all that is held: the node leaves, and it can go nowhere any more."""
+        self._traffic.lost(self._ways.give_up(), Status.CLOSING)
+        self.sweep()
 
     def sweep(self) -> None:
         """Say how much is held."""
-        self._account.hold(self._ways.held_bytes)
+        self._context.ways_account.hold(self._ways.held_bytes)
 
     def close(self) -> None:
         """Wait for nothing any more."""
         self._alarm.set(None)
 
     def _obey(self, effects: list[WayEffect[Kept]]) -> None:
+        opened = False
         for effect in effects:
             match effect:
                 case SendFlush(destination=destination, path=path, token=token):
-                    self._send_flush(destination, path, token)
+                    if destination in self._ways.held:
+                        self._send_flush(destination, path, token)
                 case OpenPath():
+                    opened = True
                     if not effect.order_kept:
                         order_given_up(self._context, effect)
-                    self._traffic.changed()
-                    self._traffic.resubmit(effect.held, Status.NOT_CONNECTED, insist=True)
+                    self._open(effect)
+        if opened:
+            # What the last neighbor on a way had paused counts no longer.
+            self._traffic.pressure.look_again()
         self._set_alarm()
         self.sweep()
+
+    def _open(self, effect: OpenPath[int, Kept]) -> None:
+        """Let what was held take its new way, all of it or a portion."""
+        held = [*effect.held]
+        if not effect.is_whole:
+            endpoint = self._endpoints.get(effect.path)
+            if endpoint is not None and endpoint.takes_portions:
+                for item in self._joined(held):
+                    assert isinstance(item, Run | Relayed), "nothing else is held"
+                    status = endpoint.insist(item, follows=True)
+                    if status is not None:
+                        self._traffic.lost((item,), status)
+                return
+            # It goes the way that the table has now, and so does what waits behind it.
+            for rest in self._ways.broken(effect.destination):
+                if isinstance(rest, OpenPath):
+                    held += rest.held
+        self._traffic.changed()
+        self._traffic.resubmit(self._joined(held), Status.NOT_CONNECTED, insist=True)
+
+    def _joined(self, items: Iterable[Kept]) -> list[Kept]:
+        return joined(items, self._context.config.frame_bytes_far)
 
     def _send_flush(self, destination: int, path: int, token: int) -> None:
         context = self._context
@@ -217,8 +280,12 @@ class Moves:
             token=token | MOVE,
         )
         old = self._endpoints.get(path)
-        flushed = Flushed(destination, token, self._discharged)
-        if old is None or old.submit(Routed.of(flush, flushed)) is not None:
+        item = Routed.of(flush, Flushed(destination, token, self._discharged))
+        link = None if old is None else old.open_link
+        if link is not None:
+            # Whatever waits there: what it goes behind has been taken.
+            link.put(item)
+        elif old is None or old.submit(item) is not None:
             self._obey(self._ways.broken(destination))
 
 

@@ -377,6 +377,13 @@ Item = Run | Relayed | Routed | Spread | Notice
 Kept = Run | Relayed | Routed | Spread
 
 
+def is_rest(item: Kept) -> bool:
+    """Tell whether an item is the rest of a message that another one has begun."""
+    if isinstance(item, Run):
+        return item.fragment is not None and item.fragment[0] > 0
+    return isinstance(item, Relayed) and item.type == _FRAGMENT and not item.begins_messages
+
+
 def carries_ack(item: Item) -> bool:
     """Tell whether an item's frame says what was discharged on its own link, not on a lane."""
     return not isinstance(item, Notice) or item.ack is None

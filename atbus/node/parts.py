@@ -288,8 +288,6 @@ def _connect(context: Context, made: Parts) -> None:
         made.services.control_up(endpoint)
 
     pressure.hop_to = traffic.hop_to
-    pressure.on_paused = made.sender.paused
-    pressure.on_resumed = made.writers.look_soon
     made.sender.on_backpressure = made.writers.refused
     context.on_relief = made.writers.look_soon
 
@@ -325,6 +323,16 @@ def _connect_moves(made: Parts) -> None:
         made.subjects.talk.moved(endpoint)
         made.services.moved(endpoint)
 
+    def paused(destination: int | None) -> None:
+        made.sender.paused(destination)
+        if destination is not None:
+            made.traffic.moves.paused(destination)
+
+    def resumed() -> None:
+        made.traffic.moves.resumed()
+        made.writers.look_soon()
+
+    made.pressure.on_paused, made.pressure.on_resumed = paused, resumed
     made.registrar.judge.may_move = made.running.may_move
     made.registrar.on_gate = made.rehoming.data_up
     made.rehoming.on_gate = made.paths.data_up
@@ -386,6 +394,10 @@ def _connect_topology(context: Context, made: Parts) -> None:
         if (endpoint := registrar.endpoints.get(bus_id)) is not None:
             made.data_streams.addresses_changed(endpoint)
 
+    def parting() -> None:
+        made.traffic.moves.give_up()
+        route_table.stop()
+
     def leaving(endpoint: Endpoint) -> None:
         made.subjects.talk.lost(endpoint)
         made.services.lost(endpoint)
@@ -399,7 +411,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     made.paths.leaving = leaving
     made.pulse.digest_of = route_table.digest_of
     made.pulse.on_digest = route_table.compare
-    made.leaving.on_parting = route_table.stop
+    made.leaving.on_parting = parting
     topology.on_described = route_table.described
     topology.on_known = directs.known
     topology.on_moved = directs.moved

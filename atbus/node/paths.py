@@ -28,6 +28,7 @@ from atbus.errors import Status
 from atbus.node import bounds
 from atbus.node.context import Alarm
 from atbus.node.endpoint import Endpoint, Gate
+from atbus.node.joining import joined
 from atbus.node.moves import MOVE, Flushed, order_given_up
 from atbus.node.outbox import Notice, Relayed, Routed, Run
 from atbus.node.ring import RingConnection
@@ -293,7 +294,7 @@ class Paths:
         if link is None or endpoint.removed is not None:
             return
         endpoint.gate = Gate.OPEN
-        for item in endpoint.pending.take():
+        for item in joined(endpoint.pending.take(), link.frame_bytes_max):
             if isinstance(item, Run | Relayed):
                 self._moves.take(item.target, endpoint)
                 status = endpoint.insist(item)

@@ -71,7 +71,7 @@ class Pressure:
         """
         destination = passage.destination
         if not passage.watched:
-            marks = Marks(hop.soft_bytes, frames_mark(link.window_free))
+            marks = Marks(hop.soft_bytes_of(destination), frames_mark(link.window_free))
             load = hop.load(destination, passage.frames)
             if not (self.is_paused(hop.bus_id, destination) or load.is_over(marks)):
                 if passage.frames >= passage.mark:
@@ -94,7 +94,7 @@ class Pressure:
             return True
         if self.is_paused(hop.bus_id, passage.destination):
             return False
-        marks = Marks(hop.soft_bytes, passage.frames_mark)
+        marks = Marks(hop.soft_bytes_of(passage.destination), passage.frames_mark)
         return hop.load(passage.destination, passage.frames).is_low(marks)
 
     def _relieve(self, passage: Passage) -> None:
@@ -134,7 +134,16 @@ class Pressure:
     # Words.
 
     def is_paused(self, next_hop: int, destination: int) -> bool:
-        """Tell whether what goes to a destination through a neighbor has to wait."""
+        """
+        Tell whether what goes to a destination through a neighbor has to wait.
+
+        While the way there is being changed, what the last neighbor on it has said still counts.
+        """
+        ways = self._context.ways
+        if destination in ways.held:
+            last = ways.last(destination)
+            if last is not None and self.flow.is_paused(last, destination):
+                return True
         return self.flow.is_paused(next_hop, destination)
 
     def _tell(self, tells: Iterable[Tell]) -> None:
@@ -187,7 +196,7 @@ class Pressure:
         if shut:
             self.on_paused(None)
         else:
-            self._look_again()
+            self.look_again()
 
     def _paused(self, endpoint: Endpoint, destination: int) -> None:
         self._context.statistics.pauses_received += 1
@@ -204,9 +213,10 @@ class Pressure:
             link = connection.link
             if link is not None and link.sluice.backlog.resume(destination):
                 self._context.turn.at_end(link.feed)
-        self._look_again()
+        self.look_again()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
+        """Look who can go on: a neighbor takes a destination again, or there is another way."""
         self.sweep()
         self.on_resumed()
 

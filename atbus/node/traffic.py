@@ -225,7 +225,7 @@ class Traffic:
             self.refuse(link, head, status)
             return
         passage.frames += 1
-        if passage.frames >= passage.mark or hop.is_long:
+        if passage.frames >= passage.mark or hop.is_long or target in self._context.ways.held:
             self.pressure.arrived(passage, hop, link)
         self._forwarded(frame, head)
         if head[1] != _FLUSH:

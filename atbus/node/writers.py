@@ -2,9 +2,10 @@
 Who waits until a target takes messages again.
 
 A target takes messages when nobody on the way has asked for a pause and the queue on our side is
-not long. Between "no more" and "go on" lies half a queue, so that a program which waits each time
-sends many messages in between. What is waited for always ends: when the target is written to again,
-when it cannot be reached, or when the node stops.
+not long, also that of what waits while the way to it is being changed. Between "no more" and "go
+on" lies half a queue, so that a program which waits each time sends many messages in between. What
+is waited for always ends: when the target is written to again, when it cannot be reached, or when
+the node stops.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ class Writers:
             return not self._window.closed if hop is Status.OK else hop
         if self._traffic.pressure.is_paused(hop.bus_id, target):
             return False
+        ways = self._context.ways
+        if target in ways.held:
+            return not ways.is_long(target)
         if target in self._refused or target in self._waiting:
             return hop.takes_more
         return not hop.is_over

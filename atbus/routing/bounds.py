@@ -112,3 +112,10 @@ UNANSWERED_FACTOR: Final = 4
 #: Pauses that all neighbors together may ask for, about 100 bytes each. One may have as many as are
 #: left for all others.
 PAUSES_HEARD_MAX: Final = 131_072
+
+#: Of what has waited for a way so much goes first when that opens; TCP begins with half of it
+#: (RFC 6928). Five hundred neighbors that move together then send 16 MiB at once, which a relay
+#: takes besides what is queued there (`atbus.limits.QUEUED_BEHIND_FACTOR`).
+PORTION_BYTES: Final = 32_768
+#: And so many frames, if they are not ours and cannot become one: fewer than are ever too many.
+PORTION_COUNT: Final = 64

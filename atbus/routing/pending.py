@@ -47,6 +47,12 @@ class PendingQueue(Generic[T]):
         return (item for item, _, _ in self._waiting)
 
     @property
+    def is_long(self) -> bool:
+        """Whether more waits than should for long: half of what may, by bytes or by count."""
+        is_many = len(self._waiting) * 2 > self.count_max
+        return is_many or self.queued_bytes * 2 > self.bytes_max
+
+    @property
     def deadline(self) -> float | None:
         """When the oldest message's time is over; None when nothing waits."""
         return self._waiting[0][2] if self._waiting else None
@@ -62,16 +68,20 @@ class PendingQueue(Generic[T]):
         fits = self.queued_bytes + size_bytes <= self.bytes_max
         return fits and len(self._waiting) + count <= self.count_max
 
-    def push(self, item: T, size_bytes: int, now: float) -> Status | None:
+    def push(
+        self, item: T, size_bytes: int, now: float, *, behind_bytes: int = 0
+    ) -> Status | None:
         """
         Let a message wait behind all others.
 
         :param item: The message.
         :param size_bytes: What it counts.
         :param now: The time, seconds.
+        :param behind_bytes: How much room there is for it besides: it was on its way when its
+            feeder was told to pause.
         :returns: None when it waits, `Status.BUFFER_LIMIT` when there is no room for it.
         """
-        if not self.has_room(size_bytes):
+        if not self.has_room(size_bytes - behind_bytes):
             return Status.BUFFER_LIMIT
         self.queued_bytes += size_bytes
         self._waiting.append((item, size_bytes, now + self.seconds))
@@ -85,6 +95,31 @@ class PendingQueue(Generic[T]):
         :returns: The oldest messages, in order.
         """
         return self._take(len(self._waiting) if count_max is None else count_max)
+
+    def is_more_than(self, size_bytes: int, count: int) -> bool:
+        """Tell whether more than one message waits, and more than so many, or so many bytes."""
+        waiting = len(self._waiting)
+        return waiting > 1 and (waiting > count or self.queued_bytes > size_bytes)
+
+    def take_portion(
+        self, size_bytes: int, count: int, is_rest: Callable[[T], bool] = lambda _: False
+    ) -> list[T]:
+        """
+        Take one message from the front, and more as long as they are not more than that.
+
+        :param size_bytes: How many bytes at most, but for the first message.
+        :param count: How many messages at most.
+        :param is_rest: Tells of an item whether it is not to be parted from the one before it.
+        :returns: The oldest messages, in order.
+        """
+        taken = 0
+        for item, each_bytes, _ in self._waiting:
+            size_bytes -= each_bytes
+            is_enough = size_bytes < 0 or taken >= count
+            if taken and is_enough and not is_rest(item):
+                break
+            taken += 1
+        return self._take(taken)
 
     def pick(self, is_wanted: Callable[[T], bool]) -> list[T]:
         """

@@ -11,7 +11,9 @@ one must not be overtaken:
    the way is changed as `atbus.routing.change` says: a FLUSH goes through the last one, addressed
    to the destination, and everything for the destination is held until it is answered.
 3. When nothing is on its way there, the new one is taken at once.
-4. Before a neighbor is left, all ways through it are looked at (`Ways.through`): once it has been
+4. When the new way opens, what was held takes it by portions, and what comes meanwhile is held
+   behind it.
+5. Before a neighbor is left, all ways through it are looked at (`Ways.through`): once it has been
    told that nothing more comes, no FLUSH can follow.
 
 What passes through this node and what begins here share one way per destination. Of destinations
@@ -24,7 +26,7 @@ from collections import OrderedDict
 from typing import Generic, TypeAlias, TypeVar
 
 from atbus.errors import Status
-from atbus.routing.change import Effect, OpenPath, PathChanges
+from atbus.routing.change import Effect, OpenPath, PathChanges, Portion
 
 T = TypeVar("T")
 
@@ -40,14 +42,23 @@ class Ways(Generic[T]):
     :param count_max: How many items may be held for one destination.
     :param seconds: How long the answer to a FLUSH is awaited.
     :param known_max: Of how many destinations the way is remembered.
+    :param portion: What takes a new way first of all that was held.
     """
 
     def __init__(
-        self, *, bytes_max: int, count_max: int, seconds: float, known_max: int
+        self,
+        *,
+        bytes_max: int,
+        count_max: int,
+        seconds: float,
+        known_max: int,
+        portion: Portion[T] | None = None,
     ) -> None:
         #: The destinations for which everything is held; only to be read.
         self.held: set[int] = set()
-        self._changes: PathChanges[int, T] = PathChanges(bytes_max, count_max, seconds)
+        self._changes: PathChanges[int, T] = PathChanges(
+            bytes_max, count_max, seconds, portion
+        )
         self._last: OrderedDict[int, int] = OrderedDict()
         # The same by neighbor: one that is lost is to cost what has gone through it.
         self._through: dict[int, dict[int, None]] = {}
@@ -143,7 +154,9 @@ class Ways(Generic[T]):
             if not through:
                 del self._through[neighbor]
 
-    def hold(self, destination: int, item: T, size_bytes: int, now: float) -> Status | None:
+    def hold(
+        self, destination: int, item: T, size_bytes: int, now: float, *, behind_bytes: int = 0
+    ) -> Status | None:
         """
         Let an item wait for the new way.
 
@@ -151,9 +164,11 @@ class Ways(Generic[T]):
         :param item: What waits.
         :param size_bytes: What it counts.
         :param now: The time, seconds.
+        :param behind_bytes: How much room there is for it besides: it was on its way when its
+            feeder was told to pause.
         :returns: None when it waits, `Status.BUFFER_LIMIT` when there is no room for it.
         """
-        return self._changes.push(destination, item, size_bytes, now)
+        return self._changes.push(destination, item, size_bytes, now, behind_bytes=behind_bytes)
 
     def has_room(self, destination: int, size_bytes: int, count: int) -> bool:
         """
@@ -175,6 +190,39 @@ class Ways(Generic[T]):
         """
         return self._changes.held_bytes_of(destination)
 
+    def goes_on(self, destination: int) -> bool:
+        """
+        Tell whether a new way is open, and what still waits takes it by portions.
+
+        :param destination: The bus id.
+        """
+        return self._changes.goes_on(destination)
+
+    def awaits(self, destination: int, token: int) -> bool:
+        """
+        Tell whether the answer to a FLUSH is awaited.
+
+        :param destination: The bus id.
+        :param token: Its token.
+        """
+        return self._changes.awaits(destination, token)
+
+    def slow_down(self, destination: int) -> None:
+        """
+        Learn that a way takes no more for the moment: the next portion is half of the last one.
+
+        :param destination: The bus id.
+        """
+        self._changes.slow_down(destination)
+
+    def is_long(self, destination: int) -> bool:
+        """
+        Tell whether more waits for one destination than should for long: half of what may.
+
+        :param destination: The bus id.
+        """
+        return self._changes.is_long(destination)
+
     def acknowledged(self, destination: int, token: int) -> list[WayEffect[T]]:
         """
         Receive the answer to a FLUSH.
@@ -187,7 +235,7 @@ class Ways(Generic[T]):
 
     def broken(self, destination: int) -> list[WayEffect[T]]:
         """
-        Learn that a FLUSH cannot be sent.
+        Learn that a FLUSH, or a portion, cannot be sent.
 
         :param destination: Whose way is being changed.
         :returns: The new way to open, with the order given up.
@@ -215,6 +263,16 @@ class Ways(Generic[T]):
         """
         return self._opened(self._changes.tick(now))
 
+    def give_up(self) -> list[T]:
+        """
+        Hold nothing any more.
+
+        :returns: What was held, in order for each destination.
+        """
+        held = [item for each in sorted(self.held) for item in self._changes.forget(each)]
+        self.held.clear()
+        return held
+
     def forget(self, destination: int) -> None:
         """
         Forget the way of a destination whose messages have been flushed otherwise.
@@ -235,8 +293,14 @@ class Ways(Generic[T]):
             self._remember(destination, neighbor)
 
     def _opened(self, effects: list[WayEffect[T]]) -> list[WayEffect[T]]:
+        """Remember the ways that open, and let a FLUSH follow each portion."""
+        together: list[WayEffect[T]] = []
         for effect in effects:
+            together.append(effect)
             if isinstance(effect, OpenPath):
-                self.held.discard(effect.destination)
                 self._remember(effect.destination, effect.path)
-        return effects
+                if effect.is_whole:
+                    self.held.discard(effect.destination)
+                else:
+                    together += self._changes.go_on(effect.destination)
+        return together

@@ -129,6 +129,8 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
             "routing.test_unverified.UnverifiedTests.test_bytes_of_one_neighbor"
         ),
         "UNVERIFIED_SOURCES_MAX": "routing.test_unverified.UnverifiedTests.test_sources",
+        "PORTION_BYTES": "routing.test_change.PortionTests.test_twice_as_much_each_time",
+        "PORTION_COUNT": "routing.test_pending.PortionTests.test_a_portion_is_as_much_as_fits",
         "WAYS_MAX": "routing.test_ways.NeighborTests.test_the_oldest_is_forgotten",
         "FORMER_PLACE_SECONDS": (
             "routing.test_former_places.FormerPlacesTests.test_a_move_is_remembered_for_a_while"

@@ -27,6 +27,8 @@ class PartsTests(MailTests):
         machine = parts.route_table.machine
         assert machine is not None
         graves = machine._tombstones
+        first = context.ways._changes.portion
+        assert first is not None
         asked = (parts.subjects.inquiries._open, parts.subjects.publishing.counting._asked._open)
         for given, bound in (
             (parts.fates._told.ranges_max, limits.FATES_REMEMBERED_MAX),
@@ -37,6 +39,8 @@ class PartsTests(MailTests):
             (doubts.sources_max, bounds.UNVERIFIED_SOURCES_MAX),
             (graves.count_max, limits.TOMBSTONES_MAX),
             (graves.seconds, limits.TOMBSTONE_SECONDS),
+            (first.size_bytes, bounds.PORTION_BYTES),
+            (first.count, bounds.PORTION_COUNT),
             (context.former_places.count_max, bounds.FORMER_PLACES_MAX),
             (context.former_places.seconds, bounds.FORMER_PLACE_SECONDS),
             (context.former_places.each_max, bounds.FORMER_PLACES_EACH),

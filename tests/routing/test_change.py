@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import LocalProtocolError, Status
-from atbus.routing.change import OpenPath, PathChanges, SendFlush
+from atbus.routing.change import OpenPath, PathChanges, Portion, SendFlush
 
 NEAR, FAR = 0x101, 0x202
 
@@ -123,6 +123,127 @@ class OneDestinationTests(SynchronousTestCase):
         changes.push(NEAR, "a", 1, 10.0)
         self.assertEqual((changes.forget(NEAR), changes.forget(NEAR)), (["a"], []))
         self.assertEqual((changes.acknowledged(NEAR, 1), changes.tick(99.0)), ([], []))
+
+
+class PortionTests(SynchronousTestCase):
+    """What has waited takes its new way by portions."""
+
+    def waiting(self, count: int = 9) -> PathChanges[str, str]:
+        """Let some messages wait, of ten bytes each; portions are of twenty."""
+        changes: PathChanges[str, str] = PathChanges(
+            1000, 100, 1.0, Portion(20, 5, str.isupper)
+        )
+        changes.begin(NEAR, "tcp", "unix", 10.0)
+        for item in "abcdefghi"[:count]:
+            changes.push(NEAR, item, 10, 10.0)
+        return changes
+
+    def opened(self, changes: PathChanges[str, str], token: int) -> tuple[str, bool]:
+        """Answer a FLUSH; what goes then, and whether that is all. Another FLUSH follows."""
+        [opening] = changes.acknowledged(NEAR, token)
+        assert isinstance(opening, OpenPath)
+        self.assertEqual((opening.path, opening.status), ("unix", Status.OK))
+        if not opening.is_whole:
+            self.assertEqual(changes.go_on(NEAR), [SendFlush(NEAR, "unix", token + 1)])
+        return "".join(opening.held), opening.is_whole
+
+    def test_twice_as_much_each_time(self) -> None:
+        """Each answer lets twice as much go, in order, until nothing waits any more."""
+        changes = self.waiting()
+        self.assertEqual(self.opened(changes, 1), ("ab", False))
+        self.assertEqual((changes.held_bytes, changes.goes_on(NEAR)), (70, True))
+        self.assertTrue(changes.awaits(NEAR, 2))
+        self.assertEqual(self.opened(changes, 2), ("cdef", False))
+        changes.push(NEAR, "j", 10, 11.0)
+        self.assertEqual(self.opened(changes, 3), ("ghij", True))
+        self.assertEqual((len(changes), changes.held_bytes), (0, 0))
+
+    def test_little_goes_at_once(self) -> None:
+        """No more than a portion needs no second FLUSH; nor does one message, however long."""
+        self.assertEqual(self.opened(self.waiting(2), 1), ("ab", True))
+        changes = self.waiting(0)
+        changes.push(NEAR, "x", 900, 10.0)
+        self.assertEqual(self.opened(changes, 1), ("x", True))
+
+    def test_a_message_in_parts_is_not_parted(self) -> None:
+        """The rest of one goes with its beginning, whatever its length; so all may go at once."""
+        changes = self.waiting(1)
+        for item in "bCDEfGh":
+            changes.push(NEAR, item, 10, 10.0)
+        self.assertEqual(self.opened(changes, 1), ("abCDE", False))
+        self.assertEqual((changes.held_bytes, len(changes)), (30, 1))
+        changes = self.waiting(2)
+        for item in "CD":
+            changes.push(NEAR, item, 10, 10.0)
+        self.assertEqual(self.opened(changes, 1), ("abCD", True))
+        self.assertEqual((changes.held_bytes, len(changes)), (0, 0))
+
+    def test_no_time_is_set(self) -> None:
+        """Nothing can be overtaken; old answers change nothing."""
+        changes = self.waiting()
+        self.opened(changes, 1)
+        self.assertEqual((changes.deadline, changes.tick(99.0)), (None, []))
+        self.assertEqual((changes.acknowledged(NEAR, 1), changes.acknowledged(NEAR, 0)), ([], []))
+        changes.begin(FAR, "tcp", "unix", 20.0)
+        self.assertEqual(changes.deadline, 21.0)
+
+    def test_half_as_much_after_a_pause(self) -> None:
+        """A way that takes no more gets half of the last portion next, at least the first one."""
+        changes = self.waiting()
+        self.opened(changes, 1)
+        changes.slow_down(NEAR)
+        self.assertEqual(self.opened(changes, 2), ("cd", False))
+        self.assertEqual(self.opened(changes, 3), ("efgh", False))
+        changes.slow_down(NEAR)
+        for item in "jkl":
+            changes.push(NEAR, item, 10, 11.0)
+        self.assertEqual(self.opened(changes, 4), ("ij", False))
+        changes.slow_down(FAR)
+
+    def test_asking_for_the_same_way_changes_nothing(self) -> None:
+        """Whoever sends meanwhile asks for the way, and waits behind the rest."""
+        changes = self.waiting()
+        self.opened(changes, 1)
+        self.assertEqual(changes.begin(NEAR, "tcp", "unix", 10.5), [])
+        self.assertEqual((len(changes), changes.deadline), (1, None))
+
+    def test_another_way_meanwhile(self) -> None:
+        """The FLUSH under way serves it, in its time; it begins with a first portion."""
+        changes = self.waiting()
+        self.opened(changes, 1)
+        self.assertEqual(changes.begin(NEAR, "tcp", "shm", 10.5), [])
+        self.assertEqual((changes.deadline, changes.goes_on(NEAR)), (11.5, False))
+        [opening] = changes.acknowledged(NEAR, 2)
+        self.assertEqual(
+            opening, OpenPath(NEAR, "shm", ("c", "d"), Status.OK, is_whole=False)
+        )
+        self.assertEqual(changes.go_on(NEAR), [SendFlush(NEAR, "shm", 3)])
+
+    def test_another_way_that_waits_too_long(self) -> None:
+        """What was sent last may be overtaken then, which is told."""
+        changes = self.waiting()
+        self.opened(changes, 1)
+        changes.begin(NEAR, "tcp", "shm", 10.5)
+        [opening] = changes.tick(11.5)
+        assert isinstance(opening, OpenPath)
+        self.assertEqual((opening.path, opening.order_kept), ("shm", False))
+
+    def test_another_way_that_breaks(self) -> None:
+        """Then all goes on as it was."""
+        changes = self.waiting()
+        self.opened(changes, 1)
+        changes.begin(NEAR, "tcp", "shm", 10.5)
+        self.assertEqual((changes.lost("shm"), changes.deadline), ([], None))
+        self.assertEqual(self.opened(changes, 2), ("cdef", False))
+
+    def test_the_way_breaks(self) -> None:
+        """All that waits is let go, for it has to go elsewhere; so it is if nothing can be sent."""
+        for is_lost in (True, False):
+            changes = self.waiting()
+            self.opened(changes, 1)
+            effects = changes.lost("unix") if is_lost else changes.broken(NEAR)
+            self.assertEqual(effects, [OpenPath(NEAR, "unix", tuple("cdefghi"), Status.OK)])
+            self.assertEqual((len(changes), changes.held_bytes), (0, 0))
 
 
 class SeveralDestinationsTests(SynchronousTestCase):

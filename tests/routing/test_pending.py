@@ -147,3 +147,55 @@ class PendingQueueTests(SynchronousTestCase):
             self.assertEqual(len(waiting), len(model))
             self.assertEqual(waiting.queued_bytes, sum(size for _, size, _ in model))
             self.assertEqual(waiting.deadline, model[0][2] if model else None)
+
+
+class PortionTests(SynchronousTestCase):
+    def test_a_portion_is_as_much_as_fits(self) -> None:
+        """It ends at its bytes or at its count; one message goes however long it is."""
+        waiting = queue()
+        for item, size in zip("abcdef", (500, 10, 10, 20, 1, 1), strict=True):
+            waiting.push(item, size, 0.0)
+        self.assertEqual(waiting.take_portion(30, 5), ["a"])
+        self.assertEqual(waiting.take_portion(39, 5), ["b", "c"])
+        self.assertEqual((waiting.queued_bytes, len(waiting)), (22, 3))
+        self.assertEqual(waiting.take_portion(30, 2), ["d", "e"])
+        self.assertEqual(waiting.take_portion(0, 1), ["f"])
+        self.assertEqual(waiting.take_portion(9, 9), [])
+
+    def test_what_belongs_together(self) -> None:
+        """What is not to be parted from the one before it goes with it."""
+        waiting = queue()
+        for item in "aBCdE":
+            waiting.push(item, 10, 0.0)
+        self.assertEqual(waiting.take_portion(10, 1, str.isupper), ["a", "B", "C"])
+        self.assertEqual(waiting.take_portion(10, 1, str.isupper), ["d", "E"])
+
+    def test_more_than_a_portion(self) -> None:
+        """One message is no more than a portion; of several, bytes and count are looked at."""
+        waiting = queue()
+        waiting.push("a", 900, 0.0)
+        self.assertFalse(waiting.is_more_than(10, 1))
+        waiting.push("b", 10, 0.0)
+        asked = [waiting.is_more_than(*each) for each in ((909, 9), (910, 2), (910, 1))]
+        self.assertEqual(asked, [True, False, True])
+
+    def test_half_of_what_may_is_long(self) -> None:
+        """By bytes or by count."""
+        waiting = queue(bytes_max=100, count_max=10)
+        waiting.push("a", 50, 0.0)
+        self.assertFalse(waiting.is_long)
+        waiting.push("b", 1, 0.0)
+        self.assertTrue(waiting.is_long)
+        waiting.take()
+        for _ in range(6):
+            waiting.push("c", 0, 0.0)
+        self.assertTrue(waiting.is_long)
+
+    def test_room_for_what_was_on_its_way(self) -> None:
+        """What passes has room besides, and no more than that."""
+        waiting = queue(bytes_max=100)
+        waiting.push("a", 100, 0.0)
+        self.assertIs(waiting.push("b", 1, 0.0), Status.BUFFER_LIMIT)
+        self.assertIsNone(waiting.push("b", 50, 0.0, behind_bytes=50))
+        self.assertIs(waiting.push("c", 1, 0.0, behind_bytes=50), Status.BUFFER_LIMIT)
+        self.assertEqual(waiting.queued_bytes, 150)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from atbus.errors import Status
-from atbus.routing.change import OpenPath, SendFlush
+from atbus.routing.change import OpenPath, Portion, SendFlush
 from atbus.routing.ways import Ways
 
 LEAF, OTHER = 0x101, 0x102
@@ -139,3 +139,58 @@ class NeighborTests(SynchronousTestCase):
         for destination in (LEAF, OTHER, 0x103):
             made.take(destination, OLD, 0.0, owed=False)
         self.assertEqual(made.destinations, [OTHER, 0x103])
+
+
+class PortionTests(SynchronousTestCase):
+    """What was held takes its new way by portions."""
+
+    def held(self) -> Ways[str]:
+        """Change a way, with four items that wait for the new one, which is open for the first."""
+        made: Ways[str] = Ways(
+            bytes_max=100, count_max=9, seconds=1.0, known_max=9, portion=Portion(20, 9)
+        )
+        made.take(LEAF, OLD, 0.0, owed=False)
+        made.take(LEAF, NEW, 0.0, owed=True)
+        for item in "abcd":
+            made.hold(LEAF, item, 20, 0.0)
+        self.assertEqual(
+            made.acknowledged(LEAF, 1),
+            [OpenPath(LEAF, NEW, ("a",), Status.OK, is_whole=False), SendFlush(LEAF, NEW, 2)],
+        )
+        return made
+
+    def test_what_comes_meanwhile_waits(self) -> None:
+        """The old neighbor is left, the new one is the way; what comes goes behind the rest."""
+        made = self.held()
+        self.assertEqual((made.held, made.last(LEAF), made.deadline), ({LEAF}, NEW, None))
+        self.assertEqual((made.is_leaving(OLD), made.goes_on(LEAF)), (False, True))
+        self.assertEqual(made.take(LEAF, NEW, 0.5, owed=True), [])
+        self.assertTrue(made.is_long(LEAF))
+        made.hold(LEAF, "e", 20, 0.5)
+        self.assertTrue(made.awaits(LEAF, 2))
+        opening, flush = made.acknowledged(LEAF, 2)
+        self.assertEqual((opening, flush), (
+            OpenPath(LEAF, NEW, ("b", "c"), Status.OK, is_whole=False), SendFlush(LEAF, NEW, 3)
+        ))
+        self.assertFalse(made.is_long(LEAF))
+        self.assertEqual(made.acknowledged(LEAF, 3), [OpenPath(LEAF, NEW, ("d", "e"), Status.OK)])
+        self.assertEqual((made.held, made.goes_on(LEAF)), (set(), False))
+
+    def test_a_way_that_takes_no_more(self) -> None:
+        """The next portion is no longer than the first one."""
+        made = self.held()
+        made.slow_down(LEAF)
+        opening, _ = made.acknowledged(LEAF, 2)
+        self.assertEqual(opening, OpenPath(LEAF, NEW, ("b",), Status.OK, is_whole=False))
+
+    def test_the_new_neighbor_is_lost(self) -> None:
+        """What waits is given back; no way is known any more."""
+        made = self.held()
+        self.assertEqual(made.lost(NEW), [OpenPath(LEAF, NEW, ("b", "c", "d"), Status.OK)])
+        self.assertEqual((made.held, made.last(LEAF)), (set(), None))
+
+    def test_everything_is_given_up(self) -> None:
+        """A node that leaves answers for what it holds."""
+        made = self.held()
+        self.assertEqual(made.give_up(), ["b", "c", "d"])
+        self.assertEqual((made.held, made.held_bytes, made.acknowledged(LEAF, 2)), (set(), 0, []))
