@@ -84,6 +84,21 @@ class OpeningBus(DrainBus):
         """Count the flushes that ONE has written to a node."""
         return len(self.frames(self.data_channel(self.one, node), MessageType.FLUSH))
 
+    def portions(self) -> list[int]:
+        """Count the messages between the flushes that ONE has written to SOUTH."""
+        counts = [0]
+        channel = self.data_channel(self.one, self.south)
+        for each in self.frames(channel, MessageType.DATA, MessageType.FLUSH):
+            if each.message_type is MessageType.FLUSH:
+                counts.append(0)
+            else:
+                counts[-1] += len(each.messages)
+        return counts
+
+    def fit(self, *times: int) -> list[int]:
+        """Say how many messages are so many times the first portion."""
+        return [bounds.PORTION_BYTES * each // (SIZE + 8) for each in times]
+
     def assert_arrived(self) -> None:
         """Assert that everything has arrived, in order, and nothing waits."""
         self.assertEqual(
@@ -109,7 +124,9 @@ class HoldingTests(OpeningBus):
         waiting = self.one.writable(TWO)
         self.assertNoResult(waiting)
         self.stuck.resume()
-        self.assertIsNone(self.ended(waiting, 1))
+        self.until(lambda: not self.held)
+        self.network.settle(0)
+        self.assertIsNone(self.successResultOf(waiting))
         self.assertTrue(self.one._parts.pressure.flow.is_paused(NORTH, TWO))
         self.send()
         self.network.settle(5)
@@ -149,6 +166,12 @@ class HoldingTests(OpeningBus):
         self.assertEqual(context.ways_account.held_bytes, context.ways.held_bytes)
         self.assertGreater(context.ways.held_bytes, 100 * SIZE)
 
+    def test_half_of_what_may_wait_is_long(self) -> None:
+        """Those who feed a relay are told to pause at half of what may wait, or of the queue."""
+        self.changing(pending_bytes_max=50_000)
+        self.assertEqual(self.way.soft_bytes_of(TWO), 25_000)
+        self.assertEqual(self.way.soft_bytes_of(TOP), limits.QUEUED_BYTES_SOFT)
+
     def test_a_node_that_stops(self) -> None:
         """What can go nowhere until its time is over is answered, each message once."""
         self.changing(drain_seconds=0.3)
@@ -180,17 +203,10 @@ class OpeningTests(OpeningBus):
         self.stuck.resume()
         self.network.settle(1)
         self.assert_arrived()
-        channel = self.data_channel(self.one, self.south)
-        portions, counts = [0], []
-        for each in self.frames(channel, MessageType.DATA, MessageType.FLUSH):
-            if each.message_type is MessageType.FLUSH:
-                portions.append(0)
-            else:
-                portions[-1] += len(each.messages)
-                counts.append(len(each.messages))
-        fit = [bounds.PORTION_BYTES * times // (SIZE + 8) for times in (1, 2, 4, 8)]
-        self.assertEqual(portions, [*fit, self.number - 1 - sum(fit)])
-        self.assertLess(len(counts), 20)
+        fit = self.fit(1, 2, 4, 8)
+        self.assertEqual(self.portions(), [*fit, self.number - 1 - sum(fit)])
+        frames = self.frames(self.data_channel(self.one, self.south), MessageType.DATA)
+        self.assertLess(len(frames), 20)
 
     def test_the_new_upstream_takes_no_more(self) -> None:
         """Then nothing goes until it does, and then half as much as the last time."""
@@ -210,7 +226,8 @@ class OpeningTests(OpeningBus):
         self.assertIsNone(self.ended(waiting, 1))
         self.network.settle(1)
         self.assert_arrived()
-        self.assertEqual(self.flushes(self.south), 4)
+        fit = self.fit(1, 1, 2, 4)
+        self.assertEqual(self.portions(), [*fit, self.number - 1 - sum(fit)])
 
     def test_the_word_to_go_on_is_lost(self) -> None:
         """With the connection over which a pause came it ends, and so it does here."""
@@ -289,6 +306,32 @@ class OpeningTests(OpeningBus):
         self.assertEqual(self.mail[two].payloads, [self.payload(n) for n in range(300)])
         frames = self.frames(self.data_channel(root, two), MessageType.DATA)
         self.assertLess(len(frames), 8)
+
+
+class RelayTests(DrainBus):
+    """A relay that holds what is for a node that moves."""
+
+    def test_what_is_compressed_is_restored_for_who_cannot(self) -> None:
+        """What has waited suits the next hop that it goes to, as what does not wait does."""
+        packs: dict[str, Any] = {"compression": ["deflate"]}
+        top, north, south = self.proxy(TOP, **packs), self.proxy(NORTH, **packs), self.proxy(SOUTH)
+        self.network.start(top, north, south)
+        one, two = self.leaf_of(ONE, TOP, **packs), self.leaf_of(TWO, **packs)
+        stuck = self.data_channel(north, two)
+        stuck.stall()
+        payloads = [bytes(5_000), b"x" * 5_000]
+        one.send(TWO, payloads[0])
+        self.network.settle(0.01)
+        self.assertGreater(one.statistics.saved_bytes, 0)
+        north.drain()
+        self.assertTrue(self.network.clock.run_until(lambda: top.next_hop(TWO).id == SOUTH, 5))
+        one.send(TWO, payloads[1])
+        self.network.settle(0.02)
+        self.assertEqual(top._parts.context.ways.held, {TWO})
+        stuck.resume()
+        self.network.settle(1)
+        self.assertEqual(self.mail[two].payloads, payloads)
+        self.assertEqual(self.mail[one].statuses(), [])
 
 
 class Deaf:
