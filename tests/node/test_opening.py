@@ -272,6 +272,23 @@ class OpeningTests(OpeningBus):
         self.assertEqual(len(arrived) + len(statuses), self.number)
         self.assertEqual(arrived, sorted(arrived))
 
+    def test_the_data_connection_breaks(self) -> None:
+        """What has not left waits for the next one; what was on it is uncertain."""
+        self.changing()
+        self.send(500)
+        self.data_channel(self.south, self.top).stall()
+        self.stuck.resume()
+        self.until(lambda: self.flushes(self.south) == 1)
+        self.data_channel(self.one, self.south).abort("cut")
+        self.network.settle(0.1)
+        self.assertEqual(self.held, set())
+        self.data_channel(self.south, self.top).resume()
+        self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
+        statuses = self.mail[self.one].statuses()
+        self.assertEqual(statuses, ["UNCERTAIN"] * 32)
+        arrived = self.mail[self.two].payloads
+        self.assertEqual(arrived, [self.payload(n) for n in range(self.number)])
+
     def test_the_next_move_while_nothing_may_leave(self) -> None:
         """The new upstream takes nothing, and leaves as well: the third one gets it, in order."""
         self.changing()
