@@ -16,7 +16,7 @@ from typing import Final
 from atbus.errors import MalformedFrame
 from atbus.wire.head import HEAD, HEAD_SIZE, Head, body_start, peek
 from atbus.wire.messages import MessageType
-from atbus.wire.runs import TABLE_ENTRY, iter_run, pack_run
+from atbus.wire.runs import TABLE_ENTRY, iter_run, pack_run, read_fragment
 
 _FRAGMENT: Final = struct.Struct("<IIi")
 _STREAM: Final = struct.Struct("<8sQ")
@@ -39,10 +39,8 @@ def cut(frame: bytes, frame_bytes_max: int) -> list[bytes]:
     start = body_start(frame, head)
     room = frame_bytes_max - start
     if head[1] == MessageType.FRAGMENT:
-        if len(frame) < start + FRAGMENT_BYTES:
-            raise MalformedFrame(f"a fragment of {len(frame) - start} bytes")
-        offset, total, kind = _FRAGMENT.unpack_from(frame, start)
-        payload = frame[start + FRAGMENT_BYTES :]
+        # One that reaches beyond its message could have parts at places that no number tells.
+        offset, total, kind, payload = read_fragment(frame, head)
         return list(_fragments(frame, head, 0, (offset, total, kind), payload, room))
     if head[1] == MessageType.STREAM_DATA:
         return _cut_stream(frame, head, start, frame_bytes_max)
@@ -131,7 +129,7 @@ def _fragments(
     head: Head,
     place: int,
     message: tuple[int, int, int],
-    payload: bytes,
+    payload: bytes | memoryview,
     room: int,
 ) -> Iterable[bytes]:
     offset, total, kind = message

@@ -9,6 +9,8 @@ import attrs
 from atbus import limits
 from atbus.errors import Status
 from atbus.node.node import Node
+from atbus.wire import codec
+from atbus.wire.head import HEAD_SIZE
 from atbus.wire.messages import Data, Extra, Flags, Fragment, MessageType
 from tests.node.mail import NORTH, ROOT, SOUTH, MailTests
 
@@ -206,6 +208,26 @@ class NarrowTests(MailTests):
     def test_the_narrowest_first(self) -> None:
         """What has been cut stays cut, and is put together at the end."""
         self.check(self.narrow(one=4_096))
+
+    def test_a_fragment_that_reaches_beyond_its_message(self) -> None:
+        """It is refused where it would be cut, and costs nobody else's link."""
+        nodes = self.narrow(two=4_096)
+        _, north, _, one, two = nodes
+        self.pretend_sent(one, SOUTH + 1)
+        fragment = Fragment(
+            source=NORTH + 1, destination=SOUTH + 1, sequence=10, epoch=one.epoch,
+            offset=0, total=2**32 - 1, kind=0, payload=bytes(10_000),
+        )  # fmt: skip
+        frame = bytearray(codec.encode(fragment))
+        frame[HEAD_SIZE : HEAD_SIZE + 4] = (2**32 - 5_000).to_bytes(4, "little")
+        self.say_raw(one, north, bytes(frame))
+        self.network.settle()
+        self.assertEqual(self.mail[one].statuses(), ["MALFORMED_FRAME"])
+        for node in nodes:
+            self.assertEqual(self.diaries[node].of("on_close_connection"), [])
+        one.send(SOUTH + 1, b"afterwards")
+        self.network.settle()
+        self.assertEqual(self.mail[two].payloads, [b"afterwards"])
 
     def test_a_run_is_cut_between_messages(self) -> None:
         """A run that is too long for a link becomes several; each message keeps its sequence."""

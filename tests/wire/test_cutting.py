@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from atbus.errors import MalformedFrame
 from atbus.wire import codec
 from atbus.wire.cutting import begins_message, chunks, cut
-from atbus.wire.head import peek
+from atbus.wire.head import HEAD_SIZE, peek
 from atbus.wire.messages import Data, Extra, Flush, Fragment, MessageType, StreamData
 
 SMALLEST = 4_096
@@ -129,7 +129,12 @@ class CuttingTests(SynchronousTestCase):
         flush[0:4] = len(flush).to_bytes(4, "little")
         broken = bytearray(codec.encode(Data(messages=((0, bytes(9_000)),))))
         broken[48] ^= 1
-        for frame in (flush, broken):
+        beyond = bytearray(
+            codec.encode(Fragment(offset=0, total=2**32 - 1, kind=0, payload=bytes(9_000)))
+        )
+        # Its second part would be where no number tells.
+        beyond[HEAD_SIZE : HEAD_SIZE + 4] = (2**32 - 4_000).to_bytes(4, "little")
+        for frame in (flush, broken, beyond):
             with self.assertRaises(MalformedFrame):
                 cut(bytes(frame), SMALLEST)
 
