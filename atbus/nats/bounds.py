@@ -135,7 +135,12 @@ SUCCESSION_SECONDS: Final = 0.05
 #: before is written. Nothing is held up meanwhile.
 HANDOVER_GRACE_SECONDS: Final = 0.25
 
-#: What is kept while a server is handed over, which takes some milliseconds, bytes.
+#: How long a server may take to write what it has matched with a group after it has said that it
+#: knows that we have left that: a thread of it does the one, another one the other, and may have to
+#: wait for a processor. Longer than some turns of others; what comes to the bus is held up so long.
+HANDOVER_WRITTEN_SECONDS: Final = 0.05
+
+#: What is kept while a server is handed over, which takes less than a tenth of a second, bytes.
 HANDOVER_BYTES: Final = 16_777_216
 
 #: What the gateway that has served keeps of that for the other one, bytes; it says it in one

@@ -13,9 +13,10 @@ and join it wherever the bus wants something:
 3. The taker keeps what comes. It tells the bus what the server wants, waits until everybody knows,
    keeps what the bus publishes for the server as well, and tells the giver. Since it has seen that
    the other one was drawn, the giver keeps what it should pass on: that may be behind the other's.
-4. The giver sends no more, leaves the mark, and asks the server when it knows. Then it tells the
-   taker what it has kept, and the numbers of what it has sent, and to whom. What it had passed on
-   of what came from the server is on the bus before that.
+4. The giver leaves the mark, and asks the server when it knows. What was drawn for it before may be
+   written a moment after that: it waits for that, and keeps it as well. Then it sends no more, asks
+   again, and tells the taker what it has kept, and the numbers of what it has sent, and to whom.
+   What it had passed on of what came from the server is on the bus before that.
 5. The taker asks the server as well, so that it has all that the giver had, and passes on what it
    has kept, in order: what was marked or is among what the giver has kept, and what the giver has
    not sent, or not to the group for which the taker has it. It leaves the mark, and the giver hangs
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from atbus.subjects.interest import Wanted
 
 # What the server is asked for, as barriers: nobody else has negative ones.
-_IS_MARKED, _HAS_STOPPED, _HAS_JOINED, _HAS_ALL = -1, -2, -3, -4
+_IS_MARKED, _HAS_LEFT, _HAS_STOPPED, _HAS_JOINED, _HAS_ALL = -1, -2, -3, -4, -5
 
 
 class Handover(ABC):
@@ -153,7 +154,7 @@ class Giving(Handover):
         #: What the other one is to pass on in its place, since it has been drawn for another one.
         self.kept: list[Message] = []
         self._kept_bytes = 0
-        self._is_keeping = self._has_stopped = self._is_over = False
+        self._is_keeping = self._has_left = self._has_stopped = self._is_over = False
         #: All that are handed over together, this one among them: what one of them has put on the
         #: bus is not for the others.
         self.together: Sequence[Giving] = (self,)
@@ -171,11 +172,11 @@ class Giving(Handover):
         if subject.startswith(LOOP_SUBJECTS):
             return [interest]
         if not queue:
-            marked = Interest(subject, self.mark, weight)
+            marks = [] if self._has_left else [Interest(subject, self.mark, weight)]
             if weight:
-                return [marked, *self._plainly(subject)]
+                return [*marks, *self._plainly(subject)]
             self._asked.discard(subject)
-            return [marked, interest]
+            return [*marks, interest]
         if self._has_stopped:
             return []
         return [interest, *self._plainly(subject)] if weight else [interest]
@@ -191,21 +192,29 @@ class Giving(Handover):
         self._wanted = frozenset(pattern for pattern, queue in self.link.interests if not queue)
 
     def stop(self) -> None:
-        """Send no more, and leave the mark and the groups."""
-        if self._has_stopped:
+        """Leave the mark, and then, when nothing comes by it any more, send no more."""
+        if self._has_left:
+            return
+        self._has_left = True
+        self.leave()
+        self.link.ask(_HAS_LEFT)
+
+    def _stop(self) -> None:
+        """Send no more, and leave the groups."""
+        link = self.link
+        if link.handover is not self:
             return
         self._has_stopped = True
-        link = self.link
         left = [wanted for wanted in link.asked if wanted.queue]
         link.say([Interest(pattern, queue, 0) for pattern, queue in left])
-        self.leave()
         link.withdraw_groups()
+        # A process that has stood still finds its clock to be late before it reads what has come.
         link.ask(_HAS_STOPPED)
 
     def let_go(self) -> None:
         """Pass on what was kept: there is nobody else who does."""
         kept, self.kept = self.kept, []
-        self._is_keeping = False
+        self._is_over = True
         for message in kept:
             self._put(message, is_ours=True)
 
@@ -220,8 +229,9 @@ class Giving(Handover):
         """The server knows that we have joined, or left."""
         if barrier == _IS_MARKED:
             self._is_ready()
+        elif barrier == _HAS_LEFT:
+            self.link.later(bounds.HANDOVER_WRITTEN_SECONDS, self._stop)
         elif barrier == _HAS_STOPPED:
-            self._is_over = True
             self._is_done()
 
     def takes(self, publication: Publication, passing: Passing) -> bool:
@@ -291,6 +301,7 @@ class Giving(Handover):
     def forget_kept(self) -> None:
         """Take note that the other one passes on what was kept."""
         self.kept = []
+        self._is_over = True
 
     def _has_room(self, size_bytes: int) -> bool:
         # What is not kept is not lost: it may come before what was said before it.

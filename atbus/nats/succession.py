@@ -212,6 +212,8 @@ class Succession:
         self._subscription: Subscription | None = None
         self._patience: IDelayedCall | None = None
         self._giving: Gives | None = None
+        # Whether the other one has been told all, and goes on alone.
+        self._is_through = False
         # Who is to be told when we are ready, or done.
         self._reply_to = ""
         # The gateway that we take over from, what it is asked, and what it has said.
@@ -263,8 +265,12 @@ class Succession:
         if subscription is not None:
             subscription.unsubscribe()
         giving, self._giving, self._link = self._giving, None, None
+        self._is_through = False
         if giving is not None:
             giving.let_go()
+            if self._reply_to and giving.is_shared:
+                # Whoever takes over would wait for it, and keep what comes meanwhile.
+                self._answer(_NO)
         self._reunion.ended()
         self._be_patient(None)
         asking, self._asking = self._asking, None
@@ -281,7 +287,8 @@ class Succession:
             return True
         is_able = first[_ID_DIGITS:].split(".")[1:2] == [TAKES_OVER]
         if not is_able or self._prefix + first[:_ID_DIGITS] in self._serving:
-            return False
+            # What was drawn for us may still come; we hang up when that is over.
+            return self._is_through
         if self.is_taking_over(link):
             # What is kept for us nobody else has; the other one waits until we are through.
             return True
@@ -295,6 +302,7 @@ class Succession:
         """Take note that it is our turn, perhaps again."""
         self._be_patient(None)
         giving, self._giving = self._giving, None
+        self._is_through = False
         if giving is not None:
             giving.end()
         self._reunion.stays()
@@ -348,9 +356,10 @@ class Succession:
 
     def _answer(self, text: bytes) -> bool:
         """Answer, or say that we cannot; tell which of the two it was."""
+        reply_to, self._reply_to = self._reply_to, ""
         for said in (text, _NO):
             try:
-                self._node.publish(self._reply_to, said)
+                self._node.publish(reply_to, said)
             except AtbusError as refused:
                 # It is longer than the longest message, or the node publishes nothing at all.
                 self._log.warn("a server is not handed over in order: {why}", why=str(refused))
@@ -363,6 +372,7 @@ class Succession:
         if giving is not None and link is not None:
             if self._answer(giving.done(self._inboxes)):
                 giving.forget_kept()
+                self._is_through = True
             else:
                 giving.let_go()
             link.settled().addCallback(lambda _: self._hang_up())

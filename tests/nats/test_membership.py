@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from atbus.nats import bounds
 from atbus.nats.routes import Routes
 from atbus.node.node import Node
-from tests.nats import test_handover, test_leaving, test_three_gateways
+from tests.nats import test_handover, test_leaving, test_stalls, test_three_gateways
 from tests.nats.harbor import DOOR, Caller
 from tests.nats.test_routes import info
 from tests.node.bus import CHILD, SIBLING
@@ -49,6 +49,10 @@ class MemberCase(test_handover.HandoverCase):
 
 class OrderTests(MemberCase, test_handover.OrderTests):
     """One with a lower id joins: all comes once, in order, and is answered."""
+
+
+class ThreadTests(MemberCase, test_stalls.ThreadTests):
+    """A member stands still for a moment between drawing and writing."""
 
 
 class StopTests(MemberCase, test_leaving.LeavingCase, test_handover.OrderTests):

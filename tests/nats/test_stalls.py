@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -132,3 +133,108 @@ class UnreadTests(HandoverCase):
     def heard_late(self) -> list[int]:
         """Count for each client how often it has heard that."""
         return [heard.count(654321) for heard in self.listen()]
+
+
+class ThreadTests(HandoverCase):
+    """
+    A server has threads: one that has drawn for a message stands still before it writes that.
+
+    Meanwhile another one says that the server knows that the giver has left the mark.
+    """
+
+    #: What was drawn for the giver, and what anybody has said.
+    drawn = rb"[LR]MSG [^\r]*%s[^\r]*\r\n\d{6}\r\n"
+    said_line = rb"[LR]MSG (?:\S+ )?said [^\r]*\r\n\d{6}\r\n"
+
+    def test_the_giver_gets_it_late(self) -> None:
+        """It is in order, whether the taker would be through before that or not."""
+        for seconds in (0.003, 0.03):
+            self.stands_still("giver", self.drawn, seconds)
+            self.assert_order()
+
+    def test_the_taker_gets_it_late(self) -> None:
+        """Likewise: the giver says that it has it when it is there as well."""
+        self.stands_still("taker", self.said_line, 0.03)
+        self.assert_order()
+
+    def test_later_than_is_waited_for(self) -> None:
+        """Nothing of it is lost."""
+        self.stands_still("giver", self.drawn, bounds.HANDOVER_WRITTEN_SECONDS + 0.03)
+        for heard in self.listen():
+            self.assertEqual(set(heard), {*range(self.said)})
+        super().end()
+
+    def test_what_is_new_then(self) -> None:
+        """What the bus begins to want meanwhile is drawn for the taker alone."""
+        givings = self.stops()
+        self.grow()
+        self.change()
+        self.until(lambda: bool(givings))
+        self.clients[1].says(b"SUB new 5\r\n")
+        self.network.settle(bounds.HANDOVER_WRITTEN_SECONDS / 2)
+        links = self.links_of(self.hub).links
+        for queue, count in (("", 2), (givings[0].mark, 1)):
+            self.assertEqual(sum(("new", queue) in link.interests for link in links), count)
+        super().end()
+
+    def stops(self, and_then: Callable[[Giving], None] = lambda _: None) -> list[Giving]:
+        """
+        Watch givers.
+
+        :param and_then: Called with one that has been told to stop.
+        :returns: Those, in order.
+        """
+        givings: list[Giving] = []
+        original = Giving.stop
+
+        def stop(giving: Giving) -> None:
+            original(giving)
+            givings.append(giving)
+            and_then(giving)
+
+        self.patch(Giving, "stop", stop)
+        return givings
+
+    def stands_still(self, who: str, lines: bytes, seconds: float) -> None:
+        """
+        Hand over.
+
+        :param who: Who gets something later when the giver leaves the mark,
+        :param lines: and what; ``%s`` is the mark.
+        """
+        late: list[bytes] = []
+
+        def holds(giving: Giving) -> None:
+            pattern = re.compile(lines.replace(b"%s", giving.mark.encode()))
+            until = self.network.clock.seconds() + seconds
+            end = self.ends[getattr(self, who)][-1]
+            arrived = end.arrived
+
+            def arrives(data: bytes) -> None:
+                if not self.is_past(until):
+                    late.extend(pattern.findall(data))
+                    data = pattern.sub(b"", data)
+                arrived(data)
+
+            self.patch(end, "arrived", arrives)
+            self.network.clock.callLater(seconds, lambda: arrived(b"".join(late)))
+
+        self.stops(holds)
+        self.grow()
+        self.subscribe()
+        for _ in range(20):
+            self.say()
+        self.change()
+        self.say_until(self.is_handed_over)
+        self.assertNotEqual(late, [])
+        for _ in range(20):
+            self.say()
+
+    def assert_order(self) -> None:
+        """All came once, and in order."""
+        for heard in self.listen():
+            self.assertEqual(sorted(heard), [*range(self.said)])
+            for client in self.clients:
+                numbers = [each for each in heard if self.said_by[each] is client]
+                self.assertEqual(numbers, sorted(numbers))
+        super().end()
