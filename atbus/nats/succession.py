@@ -268,8 +268,9 @@ class Succession:
         self._is_through = False
         if giving is not None:
             giving.let_go()
-            if self._reply_to and giving.is_shared:
-                # Whoever takes over would wait for it, and keep what comes meanwhile.
+            is_in_time = self._patience is not None and self._patience.active()
+            if self._reply_to and giving.is_shared and is_in_time:
+                # Whoever takes over would wait for us, and keep what comes meanwhile.
                 self._answer(_NO)
         self._reunion.ended()
         self._be_patient(None)

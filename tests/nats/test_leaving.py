@@ -143,9 +143,9 @@ class BoundTests(LeavingCase):
         self.grow()
         self.subscribe()
         [solicitor] = self.gateways[self.taker].leafs._solicitors
-        later = partial(self.network.clock.callLater, 0.5, solicitor.stop_at_once)
-        self.patch(solicitor, "stop_at_once", later)
-        self.patch(solicitor._succession, "_hang_up", lambda: None)
+        succession = solicitor._succession
+        later = partial(self.network.clock.callLater, 0.5, succession._hang_up)
+        self.patch(succession, "_hang_up", later)
         self.change()
         self.until(self.is_handed_over, 2.0)
         self.network.settle(2.0)
