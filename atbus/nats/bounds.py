@@ -137,7 +137,7 @@ HANDOVER_GRACE_SECONDS: Final = 0.25
 
 #: How long a server may take to write what it has matched with a group after it has said that it
 #: knows that we have left that: a thread of it does the one, another one the other, and may have to
-#: wait for a processor. Longer than some turns of others; what comes to the bus is held up so long.
+#: wait for a processor. Longer than some turns of others; what crosses is held up so long.
 HANDOVER_WRITTEN_SECONDS: Final = 0.05
 
 #: What is kept while a server is handed over, which takes less than a tenth of a second, bytes.

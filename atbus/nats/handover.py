@@ -13,10 +13,10 @@ and join it wherever the bus wants something:
 3. The taker keeps what comes. It tells the bus what the server wants, waits until everybody knows,
    keeps what the bus publishes for the server as well, and tells the giver. Since it has seen that
    the other one was drawn, the giver keeps what it should pass on: that may be behind the other's.
-4. The giver leaves the mark, and asks the server when it knows. What was drawn for it before may be
-   written a moment after that: it waits for that, and keeps it as well. Then it sends no more, asks
-   again, and tells the taker what it has kept, and the numbers of what it has sent, and to whom.
-   What it had passed on of what came from the server is on the bus before that.
+4. The giver sends no more, leaves the mark, and asks the server when it knows. What was drawn for
+   it before may be written a moment after that, so it waits, and asks again. Then it tells the
+   taker what it has kept, and the numbers of what it has sent, and to whom. What it had passed on
+   of what came from the server is on the bus before that.
 5. The taker asks the server as well, so that it has all that the giver had, and passes on what it
    has kept, in order: what was marked or is among what the giver has kept, and what the giver has
    not sent, or not to the group for which the taker has it. It leaves the mark, and the giver hangs
@@ -154,7 +154,7 @@ class Giving(Handover):
         #: What the other one is to pass on in its place, since it has been drawn for another one.
         self.kept: list[Message] = []
         self._kept_bytes = 0
-        self._is_keeping = self._has_left = self._has_stopped = self._is_over = False
+        self._is_keeping = self._has_stopped = self._is_over = False
         #: All that are handed over together, this one among them: what one of them has put on the
         #: bus is not for the others.
         self.together: Sequence[Giving] = (self,)
@@ -172,7 +172,7 @@ class Giving(Handover):
         if subject.startswith(LOOP_SUBJECTS):
             return [interest]
         if not queue:
-            marks = [] if self._has_left else [Interest(subject, self.mark, weight)]
+            marks = [] if self._has_stopped else [Interest(subject, self.mark, weight)]
             if weight:
                 return [*marks, *self._plainly(subject)]
             self._asked.discard(subject)
@@ -192,24 +192,21 @@ class Giving(Handover):
         self._wanted = frozenset(pattern for pattern, queue in self.link.interests if not queue)
 
     def stop(self) -> None:
-        """Leave the mark, and then, when nothing comes by it any more, send no more."""
-        if self._has_left:
-            return
-        self._has_left = True
-        self.leave()
-        self.link.ask(_HAS_LEFT)
-
-    def _stop(self) -> None:
-        """Send no more, and leave the groups."""
-        link = self.link
-        if link.handover is not self:
+        """Send no more, and leave the mark and the groups."""
+        if self._has_stopped:
             return
         self._has_stopped = True
+        link = self.link
         left = [wanted for wanted in link.asked if wanted.queue]
         link.say([Interest(pattern, queue, 0) for pattern, queue in left])
+        self.leave()
         link.withdraw_groups()
-        # A process that has stood still finds its clock to be late before it reads what has come.
-        link.ask(_HAS_STOPPED)
+        link.ask(_HAS_LEFT)
+
+    def _look_again(self) -> None:
+        """Ask once more: who has stood still finds its clock late before it reads what has come."""
+        if self.link.handover is self:
+            self.link.ask(_HAS_STOPPED)
 
     def let_go(self) -> None:
         """Pass on what was kept: there is nobody else who does."""
@@ -230,7 +227,7 @@ class Giving(Handover):
         if barrier == _IS_MARKED:
             self._is_ready()
         elif barrier == _HAS_LEFT:
-            self.link.later(bounds.HANDOVER_WRITTEN_SECONDS, self._stop)
+            self.link.later(bounds.HANDOVER_WRITTEN_SECONDS, self._look_again)
         elif barrier == _HAS_STOPPED:
             self._is_done()
 
