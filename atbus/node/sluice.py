@@ -7,9 +7,10 @@ the link itself never waits, nor do responses. A reply to a request is not pause
 destination - there somebody waits for it, perhaps in order to take messages again - unless it would
 overtake a message of the same sender.
 
-A FLUSH is in order with what is for its destination, so it waits behind that and behind nothing
-else: one destination that is stuck would keep the way to every other one shut. The neighbor's own
-is about all that has taken this channel, and waits for all of it; so does the last word.
+A FLUSH is in order with what is for its destination and with publications, which may be for those
+behind it, so it waits behind these and behind nothing else: one destination that is stuck would
+keep the way to every other one shut. The neighbor's own is about all that has taken this channel,
+and waits for all of it; so does the last word.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from atbus.routing.backlog import Backlog
 from atbus.wire.messages import DrainAck, Flags, MessageType
 
 _FLAGS_AT = 5
+# What publications wait as, which have no destination.
+_EVERYBODY = 0
 _FLUSH = int(MessageType.FLUSH)
 
 
@@ -119,6 +122,8 @@ class Sluice:
         is_last = isinstance(item, Notice) and isinstance(item.message, DrainAck)
         if backlog and (is_last or flushed == self._neighbor):
             backlog.push_barrier(item, item.size_bytes)
+        elif flushed is not None and backlog.bytes_of(_EVERYBODY):
+            backlog.push_barrier(item, item.size_bytes, (flushed, _EVERYBODY))
         elif flushed is not None and backlog.bytes_of(flushed):
             backlog.push(flushed, item, item.size_bytes + limits.WAITING_FRAME_BYTES)
         else:

@@ -8,9 +8,9 @@ section 6.4). Then:
 1. Order is kept per destination: what was pushed first leaves first.
 2. Destinations take turns, by bytes: one with much to send costs another at most one turn.
 3. A paused destination waits, and no other waits for it.
-4. A *barrier* leaves behind everything that was pushed before it, whatever its destination; what
-   comes later does not wait for it. The FLUSH between two channels of one neighbor is one, and the
-   last word before a link is left.
+4. A *barrier* leaves behind everything that was pushed before it, whatever its destination, or
+   behind that of some destinations; what comes later does not wait for it. The FLUSH between two
+   channels of one neighbor is one, and the last word before a link is left.
 5. No destination may take all the room: each gets as much as is still free for all (`has_share`).
    So a few that are stuck share most of it, and the rest is there for those that move.
 """
@@ -18,7 +18,8 @@ section 6.4). Then:
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Collection
+from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
@@ -37,6 +38,10 @@ class _Queue(Generic[T]):
     credit_bytes: int = 0
 
 
+_Barrier: TypeAlias = tuple[int, T, int, Collection[int] | None]
+"""Number of pushing, item, size in bytes, and behind which destinations; None: behind all."""
+
+
 # What is empty on most links is a list or a dict: an empty deque takes ten times as much memory, an
 # empty set three times.
 @attrs.define(eq=False)
@@ -53,7 +58,7 @@ class Backlog(Generic[T]):
     # Destinations that wait and are not paused, in the order of their turns.
     _turns: list[int] = attrs.field(factory=list, init=False, repr=False)
     _paused: dict[int, None] = attrs.field(factory=dict, init=False)
-    _barriers: list[tuple[int, T, int]] = attrs.field(factory=list, init=False, repr=False)
+    _barriers: list[_Barrier[T]] = attrs.field(factory=list, init=False, repr=False)
     _pushed: int = attrs.field(default=0, init=False)
     _count: int = attrs.field(default=0, init=False)
 
@@ -120,10 +125,16 @@ class Backlog(Generic[T]):
         self._count += 1
         self.busy = True
 
-    def push_barrier(self, item: T, size_bytes: int) -> None:
-        """Let an item wait behind everything that waits now."""
+    def push_barrier(
+        self, item: T, size_bytes: int, behind: Collection[int] | None = None
+    ) -> None:
+        """
+        Let an item wait behind everything that waits now.
+
+        :param behind: Only behind what waits for these destinations.
+        """
         self._pushed += 1
-        self._barriers.append((self._pushed, item, size_bytes))
+        self._barriers.append((self._pushed, item, size_bytes, behind))
         self.queued_bytes += size_bytes
         self._count += 1
         self.busy = True
@@ -204,14 +215,24 @@ class Backlog(Generic[T]):
         return size_bytes
 
     def _has_free_barrier(self) -> bool:
-        if not self._barriers:
-            return False
-        oldest = min((queue.waiting[0][0] for queue in self._queues.values()), default=None)
-        return oldest is None or self._barriers[0][0] < oldest
+        return bool(self._barriers) and self._free_barrier() is not None
+
+    def _free_barrier(self) -> int | None:
+        """Find the place of the first barrier before which nothing waits that it is behind."""
+        heads = {each: queue.waiting[0][0] for each, queue in self._queues.items()}
+        for place, (number, _, _, behind) in enumerate(self._barriers):
+            if behind is None:
+                # Behind other barriers, too.
+                is_free = not place and all(number < head for head in heads.values())
+            else:
+                is_free = all(number < heads[each] for each in behind if each in heads)
+            if is_free:
+                return place
+        return None
 
     def _take_barriers(self, taken: list[T]) -> None:
-        while self._has_free_barrier():
-            _, item, size_bytes = self._barriers.pop(0)
+        while self._barriers and (place := self._free_barrier()) is not None:
+            _, item, size_bytes, _ = self._barriers.pop(place)
             self.queued_bytes -= size_bytes
             self._count -= 1
             taken.append(item)
@@ -223,7 +244,7 @@ class Backlog(Generic[T]):
         :returns: All items in the order of pushing; what is paused stays paused.
         """
         entries = [entry for queue in self._queues.values() for entry in queue.waiting]
-        entries += self._barriers
+        entries += [(number, item, size) for number, item, size, _ in self._barriers]
         self._queues.clear()
         self._turns.clear()
         self._barriers.clear()

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from atbus.node.outbox import Custody, Item, Notice, Relayed, Routed, Run
+from atbus.node.outbox import Custody, Item, Notice, Relayed, Routed, Run, Spread
 from atbus.node.sluice import Sluice
 from atbus.wire import codec
 from atbus.wire.messages import (
@@ -54,6 +54,10 @@ def relayed(target: int, source: int = OTHER, flags: int = 0) -> Relayed:
         custody=Custody(NOBODY, 1),
         size_bytes=57,
     )
+
+
+def spread() -> Spread:
+    return Spread(frame=b"", hop_limit=9, size_bytes=100)
 
 
 def flush(target: int) -> Relayed:
@@ -133,6 +137,17 @@ class SluiceTests(SynchronousTestCase):
         left = self.through()
         self.assertEqual([left[0], left[1], left[-1]], [held, stuck, later])
         self.assertEqual(len(left), 4)
+
+    def test_a_flush_does_not_overtake_publications(self) -> None:
+        """They may be for those behind its destination; and what is stuck still keeps nobody."""
+        self.backlog.pause(NORTH)
+        held, publication = run(NORTH), spread()
+        own_flush = Routed.of(Flush(source=ME, destination=SOUTH, token=1))
+        waiting, passing = run(SOUTH), flush(SOUTH)
+        self.assertEqual(
+            self.through(held, publication, own_flush, waiting, passing, room=0), []
+        )
+        self.assertEqual(self.through(), [publication, own_flush, waiting, passing])
 
     def test_a_flush_of_what_waits_for_the_channel(self) -> None:
         """Where a destination waits because the channel is full its flush waits as well."""

@@ -94,6 +94,28 @@ class BacklogTests(SynchronousTestCase):
         self.assertTrue(backlog.ready)
         self.assertEqual(backlog.take(1), ["alone"])
 
+    def test_a_barrier_behind_some(self) -> None:
+        """It waits for some destinations, and for others it does not; the last word for it, too."""
+        backlog: Backlog[str] = Backlog()
+        for destination, item in ((NORTH, "a"), (SOUTH, "b"), (EAST, "c")):
+            backlog.pause(destination)
+            backlog.push(destination, item, 1)
+        backlog.push_barrier("flush", 1, (NORTH, SOUTH))
+        backlog.push_barrier("last", 1)
+        backlog.push_barrier("free", 1, (5, 6))
+        self.assertTrue(backlog.ready)
+        self.assertEqual(backlog.take(100), ["free"])
+        backlog.resume(NORTH)
+        self.assertEqual(backlog.take(100), ["a"])
+        backlog.push(NORTH, "later", 1)
+        self.assertEqual(backlog.take(100), ["later"])
+        backlog.resume(EAST)
+        self.assertEqual(backlog.take(100), ["c"])
+        self.assertFalse(backlog.ready)
+        backlog.resume(SOUTH)
+        self.assertEqual(backlog.take(100), ["b", "flush", "last"])
+        self.assertEqual((len(backlog), backlog.queued_bytes, backlog.ready), (0, 0, False))
+
     def test_a_share_is_what_is_left(self) -> None:
         """A destination that is stuck can have half of the room; two get a third each."""
         backlog: Backlog[int] = Backlog()
