@@ -13,7 +13,7 @@ answer; who is to get that is not read for a while, for it asks for more than it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from atbus.node.owed import Owed
     from atbus.node.traffic import Traffic
 
-_NEWS = frozenset({MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK})
+#: What must not get lost, does no harm when it arrives twice, and is answered by nothing.
+NEWS: Final = frozenset(
+    {MessageType.DATA_RESPONSE, MessageType.COMMAND_RESPONSE, MessageType.FLUSH_ACK}
+)
 
 # What is said to the neighbor that has brought a frame, whoever its source is.
 _TOLD_TO_THE_BRINGER = frozenset({Status.SOURCE_REFUSED, Status.NOT_REGISTERED})
@@ -91,7 +94,7 @@ class Courier:
         :returns: None when it was taken, or is parked, else why a request has no way.
         """
         status = self._try_route(item)
-        is_news = item.type in _NEWS
+        is_news = item.type in NEWS
         if status is None or not (is_news or self._is_prospective(item, status)):
             return status
         if not item.may_wait or not self._has_place(item):
@@ -144,7 +147,7 @@ class Courier:
         has_room = link.owed.has_room_for_word(item.size_bytes)
         if not has_room or not (debtor is None or debtor.has_room_to_pass(item)):
             item.may_wait = False
-            if is_last and item.type in _NEWS:
+            if is_last and item.type in NEWS:
                 # It has asked for this itself.
                 self.hold(link)
             return Status.OVERLOADED
@@ -159,7 +162,7 @@ class Courier:
         """
         if item.came_from is None and not item.refuses_passing:
             return None
-        if item.type in _NEWS:
+        if item.type in NEWS:
             return link.owed if item.destination == link.connection.bus_id else None
         asker = self._endpoints.get(item.source) if item.source == item.came_from else None
         back = None if asker is None else asker.control_link
@@ -262,7 +265,7 @@ class Courier:
 
     def lost(self, item: Routed, status: Status) -> None:
         """Take back what a dead link held: news go another way, a request is answered."""
-        if item.type in _NEWS:
+        if item.type in NEWS:
             self.route(item)
         elif item.type == MessageType.COMMAND_REQUEST:
             self.command_lost(item, status)
@@ -291,13 +294,13 @@ class Courier:
         self._parked_bytes = sum(place.item.size_bytes for place in self._parked)
 
     def _may_wait_on(self, item: Routed, status: Status) -> bool:
-        if item.type in _NEWS:
+        if item.type in NEWS:
             return item.may_wait
         # Who was dialled is there before there is a way for data to it.
         return status is Status.NOT_CONNECTED or self._is_prospective(item, status)
 
     def _give_up(self, item: Routed, status: Status) -> None:
-        if item.type in _NEWS:
+        if item.type in NEWS:
             self.drop(item)
         else:
             self.command_lost(item, status)

@@ -91,7 +91,7 @@ def holdings(config: NodeConfig) -> tuple[Holding, ...]:
         Holding("publications held at a gate", subject_bounds.GATE_HELD_BYTES),
         Holding("pauses", routing_bounds.PAUSES_HEARD_MAX * _PAUSE_BYTES),
         Holding("lanes of shared memory", lanes, "shm.lanes_max"),
-        Holding("messages of unknown sources", routing_bounds.UNVERIFIED_BYTES),
+        Holding("messages and news of unknown sources", 2 * routing_bounds.UNVERIFIED_BYTES),
     )
     return tuple(sorted(found, key=lambda each: -each.most_bytes))
 

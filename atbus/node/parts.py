@@ -306,7 +306,7 @@ def _connect(context: Context, made: Parts) -> None:
     registrar.data_reader = traffic.data_received
     registrar.publication_reader = made.subjects.spreading.publish_received
     registrar.readers = _readers(made)
-    registrar.pass_on = traffic.courier.pass_on_unknown
+    registrar.pass_on = traffic.verifier.before(traffic.courier.pass_on_unknown)
     registrar.on_control, registrar.on_control_lost = controlled, pressure.control_lost
     registrar.on_data = pressure.data_up
     registrar.on_leaving = made.paths.leave
@@ -493,4 +493,5 @@ def _readers(made: Parts) -> dict[int, FrameReader]:
         **made.subjects.readers,
     }
     announcements = (MessageType.ROUTE_BATCH, MessageType.INTEREST, MessageType.SERVICE_BATCH)
+    readers = made.traffic.verifier.before_all(readers)
     return readers | {each: made.floodgate.before(readers[each]) for each in announcements}

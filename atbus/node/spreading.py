@@ -311,7 +311,12 @@ class Spreading:
     # From neighbors.
 
     def publish_received(self, link: Link, frame: Frame, head: Head) -> None:
-        """Take a PUBLISH frame."""
+        """Take a PUBLISH frame when it is known that its neighbor may bring it, or may not."""
+        lets_wait = self._traffic.verifier.lets_wait
+        if self._is_returned(head) or not lets_wait(link, frame, head, self._read, self._read):
+            self._read(link, frame, head)
+
+    def _read(self, link: Link, frame: Frame, head: Head) -> None:
         headers: bytes | None = None
         if isinstance(frame, LoosePublication):
             message: Message | None = frame.message
@@ -323,10 +328,10 @@ class Spreading:
         link.discharge(head[9])
         endpoint = link.connection.endpoint
         if endpoint is None or endpoint.temporary:
-            self._publishing.dropped(Status.NOT_REGISTERED)
+            self._publishing.dropped(Status.NOT_REGISTERED, head[10])
             return
-        if not self._is_credible(link, message):
-            self._publishing.dropped(Status.SOURCE_REFUSED)
+        if not (self._is_returned(head) or self._traffic.vouches(link, message.source)):
+            self._publishing.dropped(Status.SOURCE_REFUSED, head[10])
             return
         endpoint.in_publication_bytes += len(frame)
         try:
@@ -383,13 +388,11 @@ class Spreading:
         )
         self._publishing.run_arrived(run, passing)
 
-    def _is_credible(self, link: Link, message: Publish) -> bool:
-        """Tell whether a neighbor may pass a publication on, or may return it."""
-        if message.flags & HANDED_BACK and self._publishing.has_entrusted(
-            message.source, message.epoch, message.sequence
-        ):
-            return True
-        return self._traffic.vouches(link, message.source)
+    def _is_returned(self, head: Head) -> bool:
+        """Tell whether a neighbor gives a publication back that was given to it."""
+        return bool(head[2] & HANDED_BACK) and self._publishing.has_entrusted(
+            head[5], head[8], head[7]
+        )
 
     def _arrived(
         self,

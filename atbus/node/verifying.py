@@ -3,7 +3,8 @@ Who is believed about the source of what it brings.
 
 The rules are the table's; for a while after a node has moved, those that could speak for it before
 still can (`atbus.routing.former_places`). What a neighbor brings in the name of others waits a
-moment if nobody knows that it may (`atbus.routing.unverified`).
+moment if nobody knows that it may (`atbus.routing.unverified`). News wait longer, and apart from
+the rest: there is nobody to be told that they were not believed, and nothing waits behind them.
 
 Where this process was held up, what has arrived meanwhile is read before the moment is over (see
 `atbus.node.context.Alarm`). It cannot be longer for others that are held up: a FLUSH waits behind
@@ -12,30 +13,41 @@ what waits here, and that is given up after `atbus.limits.FLUSH_SECONDS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from atbus import limits
 from atbus.busid import BusId
 from atbus.errors import Status
 from atbus.node.context import Alarm
+from atbus.node.courier import NEWS
 from atbus.routing import bounds
 from atbus.routing.unverified import Unverified
 from atbus.wire.head import Head
-from atbus.wire.loose import Frame
+from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import MessageType
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
     from atbus.node.link import Link
+    from atbus.node.readers import DataReader, FrameReader
+
+class _Waiting(NamedTuple):
+    """A frame, who takes it when its source is believed, and who answers it when it is not."""
+
+    link: Link
+    frame: Frame
+    head: Head
+    receive: DataReader
+    refuse: DataReader
 
 
 class Verifier:
     """
     Believe neighbors, or not, or not yet.
 
-    :param receive: Takes a frame whose source is believed.
+    :param receive: Takes a frame of data whose source is believed.
     :param refuse: Answers one whose source is not.
     """
 
@@ -43,7 +55,7 @@ class Verifier:
         self,
         context: Context,
         endpoints: dict[int, Endpoint],
-        receive: Callable[[Link, Frame, Head], None],
+        receive: DataReader,
         refuse: Callable[[Link, Head, Status], None],
     ) -> None:
         # Set by the node, which wires its parts: somebody is spoken for whom we may not know long.
@@ -52,8 +64,15 @@ class Verifier:
         self._endpoints = endpoints
         self._receive = receive
         self._refuse = refuse
-        self._waiting: Unverified[tuple[Link, Frame, Head]] = Unverified(
+        self._waiting: Unverified[_Waiting] = Unverified(
             limits.UNVERIFIED_SECONDS,
+            bounds.UNVERIFIED_BYTES,
+            bounds.UNVERIFIED_SHARE_BYTES,
+            limits.UNVERIFIED_RUNS_MAX,
+            bounds.UNVERIFIED_SOURCES_MAX,
+        )
+        self._news: Unverified[_Waiting] = Unverified(
+            bounds.UNVERIFIED_NEWS_SECONDS,
             bounds.UNVERIFIED_BYTES,
             bounds.UNVERIFIED_SHARE_BYTES,
             limits.UNVERIFIED_RUNS_MAX,
@@ -75,8 +94,10 @@ class Verifier:
             endpoint.vouched.clear()
         endpoint.vouched[source] = None
         self.on_vouched(source)
-        for link, frame, head in self._waiting.take(endpoint.bus_id, source):
-            self._receive(link, frame, head)
+        for each in self._waiting.take(endpoint.bus_id, source):
+            each.receive(each.link, each.frame, each.head)
+        for each in self._news.take(endpoint.bus_id, source):
+            each.receive(each.link, each.frame, each.head)
         return True
 
     def _may_speak(self, neighbor: int, source: int) -> bool:
@@ -101,56 +122,118 @@ class Verifier:
         return False
 
     def doubt(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> None:
-        """Let a frame wait for word of its source; refuse it when it cannot."""
-        size_bytes = len(frame) + limits.WAITING_FRAME_BYTES
-        item = (link, frame, head)
-        now = self._context.now
-        if head[5] and self._waiting.hold(endpoint.bus_id, head[5], item, size_bytes, now):
-            self._alarm.set(self._waiting.deadline)
-        else:
-            self._refuse(link, head, Status.SOURCE_REFUSED)
+        """Let a frame of data wait for word of its source; refuse it when it cannot."""
+        item = _Waiting(link, frame, head, self._receive, self._refuse_data)
+        if not self._hold(endpoint, item):
+            self._refuse_data(link, frame, head)
+
+    def _refuse_data(self, link: Link, _: Frame, head: Head) -> None:
+        self._refuse(link, head, Status.SOURCE_REFUSED)
+
+    def before(self, reader: FrameReader) -> FrameReader:
+        """
+        Have frames wait for word of their source before they are read.
+
+        :param reader: Reads them, and refuses those whose source it does not believe. It gets
+            those for which word has not come as well, and those for which there is no room.
+        :returns: Who reads them instead.
+        """
+
+        def read_later(link: Link, frame: Frame, head: Head) -> None:
+            reader(link, joined(frame), head)
+
+        def read(link: Link, frame: bytes, head: Head) -> None:
+            if not self.lets_wait(link, frame, head, read_later, read_later):
+                reader(link, frame, head)
+
+        return read
+
+    def before_all(self, readers: Mapping[int, FrameReader]) -> dict[int, FrameReader]:
+        """
+        Have commands and news wait for word of their source before they are read.
+
+        :param readers: By type of frame.
+        :returns: Who reads them instead, and the others as they are.
+        """
+        doubted = (MessageType.COMMAND_REQUEST, *NEWS)
+        return {**readers, **{each: self.before(readers[each]) for each in doubted}}
+
+    def lets_wait(
+        self, link: Link, frame: Frame, head: Head, receive: DataReader, refuse: DataReader
+    ) -> bool:
+        """
+        Let a frame wait for word of its source, if there is none and there is room.
+
+        :param receive: Gets it when there is word.
+        :param refuse: Gets it when there was none.
+        """
+        endpoint = link.connection.endpoint
+        if endpoint is None or endpoint.temporary or self.believes(endpoint, head[5]):
+            return False
+        return self._hold(endpoint, _Waiting(link, frame, head, receive, refuse))
+
+    def _hold(self, endpoint: Endpoint, item: _Waiting) -> bool:
+        source, now = item.head[5], self._context.now
+        size_bytes = len(item.frame) + limits.WAITING_FRAME_BYTES
+        waiting = self._news if item.head[1] in NEWS else self._waiting
+        if not source or not waiting.hold(endpoint.bus_id, source, item, size_bytes, now):
+            return False
+        self._set_alarm()
+        return True
 
     def keeps_back(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> bool:
-        """Let a flush wait behind what waits here for its destination: it may not overtake that."""
+        """
+        Let a flush wait behind what waits here for its destination: it may not overtake that.
+
+        It waits behind publications as well, which may be for those behind its destination.
+        """
         for neighbor, source in self._waiting.flows if self._waiting.held_bytes else ():
             if neighbor == endpoint.bus_id and any(
-                behind[6] == head[6] for _, _, behind in self._waiting.waiting(neighbor, source)
+                each.head[6] == head[6] or each.head[1] == MessageType.PUBLISH
+                for each in self._waiting.waiting(neighbor, source)
             ):
-                item = (link, frame, head)
+                item = _Waiting(link, frame, head, self._receive, self._refuse_data)
                 now = self._context.now
                 return self._waiting.hold(neighbor, source, item, len(frame), now)
         return False
 
     def changed(self) -> None:
         """Look again at what waits: more is known now."""
-        if self._waiting.held_bytes:
+        if self._waiting.held_bytes or self._news.held_bytes:
             self._context.turn.at_end(self._look)
 
     def _look(self) -> None:
-        for neighbor, source in self._waiting.flows:
+        for neighbor, source in (*self._waiting.flows, *self._news.flows):
             endpoint = self._endpoints.get(neighbor)
             if endpoint is not None:
                 self.believes(endpoint, source)
-        self._alarm.set(self._waiting.deadline)
+        self._set_alarm()
 
     def _expire(self) -> None:
-        for link, frame, head in self._waiting.expire(self._context.now):
+        now = self._context.now
+        for each in (*self._waiting.expire(now), *self._news.expire(now)):
+            link, head = each.link, each.head
             is_flush = head[1] == MessageType.FLUSH
             if is_flush and self._may_speak(link.connection.bus_id, head[5]):
                 # It has waited for others only.
-                self._receive(link, frame, head)
+                each.receive(link, each.frame, head)
             else:
-                self._refuse(link, head, Status.SOURCE_REFUSED)
-        self._alarm.set(self._waiting.deadline)
+                each.refuse(link, each.frame, head)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        deadlines = (self._waiting.deadline, self._news.deadline)
+        self._alarm.set(min((at for at in deadlines if at is not None), default=None))
 
     def forget(self, endpoint: Endpoint) -> None:
         """Drop what waits of a neighbor that is gone: its origin is told so by others."""
         self._waiting.drop(endpoint.bus_id)
+        self._news.drop(endpoint.bus_id)
 
     @property
     def waiting(self) -> int:
         """How many bytes wait."""
-        return self._waiting.held_bytes
+        return self._waiting.held_bytes + self._news.held_bytes
 
     def close(self) -> None:
         """Wait for nothing any more: the node has stopped."""

@@ -26,6 +26,10 @@ UNVERIFIED_BYTES: Final = 1_048_576
 #: Sources that cannot be verified yet, of one neighbor: each is looked at whenever more is known.
 UNVERIFIED_SOURCES_MAX: Final = 64
 
+#: News whose source cannot be verified yet wait so long, as long as those that have no way: nobody
+#: is told when they are not believed.
+UNVERIFIED_NEWS_SECONDS: Final = 5.0
+
 #: Destinations whose last next hop is remembered, so that another one does not overtake it: those
 #: of all flows that a node remembers.
 WAYS_MAX: Final = 32_768

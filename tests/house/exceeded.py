@@ -129,6 +129,7 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
             "routing.test_unverified.UnverifiedTests.test_bytes_of_one_neighbor"
         ),
         "UNVERIFIED_SOURCES_MAX": "routing.test_unverified.UnverifiedTests.test_sources",
+        "UNVERIFIED_NEWS_SECONDS": "node.test_verifying.NewsTests.test_news_of_nobody_are_dropped",
         "PORTION_BYTES": "routing.test_change.PortionTests.test_twice_as_much_each_time",
         "PORTION_COUNT": "routing.test_pending.PortionTests.test_a_portion_is_as_much_as_fits",
         "WAYS_MAX": "routing.test_ways.NeighborTests.test_the_oldest_is_forgotten",

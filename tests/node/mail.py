@@ -179,12 +179,28 @@ class MailTests(BusTests):
         """Give the messages of some types that were written to a channel, in order."""
         return [codec.decode(frame) for frame in channel.sent if peek(frame)[1] in types]
 
-    def say(self, node: Node, other: Node, *messages: Message, data: bool = True) -> None:
+    def say(
+        self,
+        node: Node,
+        other: Node,
+        *messages: Message,
+        data: bool = True,
+        settle_seconds: float = 0.2,
+    ) -> None:
         """Make *node* send frames to *other* that no node would send."""
         for message in messages:
-            self.say_raw(node, other, codec.encode(message), data=data)
+            frame = codec.encode(message)
+            self.say_raw(node, other, frame, data=data, settle_seconds=settle_seconds)
 
-    def say_raw(self, node: Node, other: Node, frame: bytes, *, data: bool = True) -> None:
+    def say_raw(
+        self,
+        node: Node,
+        other: Node,
+        frame: bytes,
+        *,
+        data: bool = True,
+        settle_seconds: float = 0.2,
+    ) -> None:
         """Make *node* send a frame to *other*, numbered as the next one of its link."""
         endpoint = node.endpoints[other.bus_id]
         channel = self.data_channel(node, other) if data else self.control_channel(node, other)
@@ -193,7 +209,7 @@ class MailTests(BusTests):
         number = link.outgoing.record(Forged())  # type: ignore[arg-type]  # has no custody
         hop_limit = peek(frame)[3]
         channel.send([codec.patch(frame, hop_limit=hop_limit, frame_number=number, ack=0)])
-        self.network.settle(0.2)
+        self.network.settle(settle_seconds)
 
     def pretend_sent(self, node: Node, target: int) -> None:
         """Make a node believe that it has sent whatever a test sends in its name."""

@@ -23,7 +23,8 @@ class PartsTests(MailTests):
         """What others make a node keep has the room that its bound gives it, and no more."""
         root, _ = self.pair()
         parts, context = root._parts, root._parts.context
-        doubts = parts.traffic.verifier._waiting
+        verifier = parts.traffic.verifier
+        doubts, news = verifier._waiting, verifier._news
         machine = parts.route_table.machine
         assert machine is not None
         graves = machine._tombstones
@@ -37,6 +38,11 @@ class PartsTests(MailTests):
             (doubts.share_max, bounds.UNVERIFIED_SHARE_BYTES),
             (doubts.count_max, limits.UNVERIFIED_RUNS_MAX),
             (doubts.sources_max, bounds.UNVERIFIED_SOURCES_MAX),
+            (news.seconds, bounds.UNVERIFIED_NEWS_SECONDS),
+            (news.bytes_max, bounds.UNVERIFIED_BYTES),
+            (news.share_max, bounds.UNVERIFIED_SHARE_BYTES),
+            (news.count_max, limits.UNVERIFIED_RUNS_MAX),
+            (news.sources_max, bounds.UNVERIFIED_SOURCES_MAX),
             (graves.count_max, limits.TOMBSTONES_MAX),
             (graves.seconds, limits.TOMBSTONE_SECONDS),
             (first.size_bytes, bounds.PORTION_BYTES),

@@ -147,7 +147,7 @@ class SpreadTests(GardenTests):
         channel = None if link is None else link.connection.channel
         assert channel is not None
         channel.send([codec.encode(forged, frame=1)])
-        self.settle()
+        self.settle(limits.UNVERIFIED_SECONDS + 0.1)
         self.assertEqual(self.got[TOP], [])
         self.assertEqual(top.statistics.publications_dropped, {Status.SOURCE_REFUSED: 1})
         right.publish("a", b"mine")

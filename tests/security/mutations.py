@@ -89,7 +89,7 @@ MUTATIONS: Final = (
     Mutation("certified_speech", "node/verifying.py", " or not known.is_certified(source):", ":"),
     Mutation("spoofed_command", "node/commands.py", "if not self._traffic.vouches(link, source):"),
     Mutation(
-        "spoofed_publication", "node/spreading.py", "if not self._is_credible(link, message):"
+        "spoofed_publication", "node/spreading.py", "vouches(link, message.source)", "vouches"
     ),
     Mutation(
         "route_poisoning", "routing/hearing.py",
