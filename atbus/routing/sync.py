@@ -162,13 +162,14 @@ class RouteSync:
         self._now, bus_id = now, peer.bus_id
         link = self._links.get(bus_id)
         was_alive = link is not None and link.alive
+        was_above = link is not None and was_alive and link.peer.position is Position.UPSTREAM
         if link is None:
             feed = self._hearing.feed_of(bus_id, peer.position)
             link = self._links[bus_id] = RouteLink(peer, feed, intake=Intake(shelf=self._shelf))
         self._timers.clear((_GRACE, bus_id))
         link.peer, link.alive, link.is_contested = peer, True, False
         self._rank(link)
-        if peer.position is Position.UPSTREAM and not was_alive:
+        if peer.position is Position.UPSTREAM and not was_above:
             self._upstream_gained(link)
         if was_alive:
             # What was under way on the other connection is lost, and nobody will say that it left.

@@ -76,6 +76,37 @@ class RemovalTests(SynchronousTestCase):
         talk.wait(0.2)
         self.assertEqual(talk.machine.own.upstream_id, 0)
 
+    def test_an_upstream_that_comes_back_as_a_peer(self) -> None:
+        """
+        A lost upstream that is a neighbor beside us first, and above us again over its next
+        connection, is our upstream, whether that was a short break or not.
+        """
+        for seconds in (0.1, 2 * limits.UPSTREAM_PATIENCE_SECONDS):
+            with self.subTest(seconds):
+                talk = Talk()
+                talk.neighbor(2, UP)
+                talk.lose(2)
+                talk.wait(0.1)
+                talk.available(2, PEER)
+                talk.wait(seconds)
+                talk.available(2, UP)
+                talk.wait(10)
+                self.assertEqual(talk.machine.own.upstream_id, 2)
+
+    def test_a_peer_that_becomes_the_upstream(self) -> None:
+        """That a neighbor is above us now is told under a new stamp, though it was there before."""
+        talk = Talk()
+        talk.neighbor(2, PEER)
+        talk.neighbor(3, PEER)
+        talk.take(3)
+        stamp = talk.machine.own.stamp
+        talk.available(2, UP)
+        talk.answer(2, record(2), snapshot_id=2)
+        talk.wait(1)
+        self.assertEqual(talk.machine.own.upstream_id, 2)
+        self.assertGreater(talk.machine.own.stamp, stamp)
+        self.assertEqual(talk.take(3)[-1], talk.machine.own)
+
     def test_the_next_upstream_replaces_the_last(self) -> None:
         """What a lost upstream has told ends with the snapshot of the next one."""
         talk = Talk()
