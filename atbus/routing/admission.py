@@ -225,7 +225,7 @@ def _why_other_stays(own: OwnNode, applicant: Applicant, holder: Registered) -> 
         was_ranked = holder.position is not Position.PEER
         if is_ranked and not was_ranked:
             return None
-        if was_ranked and not is_ranked and not _has_moved(own, applicant):
+        if was_ranked and not is_ranked and not _has_moved(own, applicant, holder):
             return f"it is registered as {holder.position.value} over the stream that stays"
     has_crossed = holder.control_dialled is (not applicant.dialled)
     if has_crossed and applicant.dialled != keep_dialled(own.bus_id, applicant.bus_id):
@@ -233,10 +233,12 @@ def _why_other_stays(own: OwnNode, applicant: Applicant, holder: Registered) -> 
     return None
 
 
-def _has_moved(own: OwnNode, applicant: Applicant) -> bool:
-    """Tell whether the applicant is below somebody else now, by its record."""
+def _has_moved(own: OwnNode, applicant: Applicant, holder: Registered) -> bool:
+    """Tell whether who was below us is below somebody else now, by its record."""
     record = applicant.record
-    return record is not None and record.upstream_id not in (0, own.bus_id)
+    is_elsewhere = record is not None and record.upstream_id not in (0, own.bus_id)
+    # That our upstream is below somebody says nothing of us.
+    return is_elsewhere and holder.position is Position.DOWNSTREAM
 
 
 def _judge_newcomer(

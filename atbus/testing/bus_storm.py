@@ -44,6 +44,8 @@ QUIET_SECONDS: Final = 40.0
 _DURATIONS: Final = (0.05, 0.5, 2.0, 6.0)
 _BURSTS: Final = 120
 _SAMPLES: Final = 60
+# How long they take, at most: first a FLUSH and its answer, where the way is another one than before.
+_SAMPLE_SECONDS: Final = 3.0
 # How many connections programs ask for, beyond those that are made by themselves.
 _CONNECTS: Final = (2, 6, 20)
 _ASKING: Final = ("auto", "full")
@@ -253,7 +255,7 @@ class BusStorm:
             self.bus[source].send(target, b"x")
             passes.update(model.way(hops, source, target)[1:-1])
             arrivals[target] += 1
-        self.bus.run(1.0)
+        self.bus.run(_SAMPLE_SECONDS)
         for bus_id, (forwarded, received) in before.items():
             now = self._passed_on(bus_id)
             if now != (forwarded + passes[bus_id], received + arrivals[bus_id]):

@@ -18,6 +18,7 @@ from tests.node.stranger import HalfWay, Stranger
 
 SMALL, LARGE = 0x100, 0x20000
 SMALL_ADDRESS, LARGE_ADDRESS = "ipv4://10.0.0.1:1", "ipv4://10.0.0.2:1"
+TOP, TOP_ADDRESS = 0x1, "ipv4://10.0.0.3:1"
 
 
 class CrossedTests(BusTests):
@@ -177,6 +178,33 @@ class CrossedTests(BusTests):
             self.assert_family(root, child)
             self.end()
 
+    def test_an_upstream_that_is_below_somebody(self) -> None:
+        """
+        The same where the upstream has one itself: nothing is lost on the way down meanwhile.
+
+        Scenario: H24
+        """
+        for above, below in ((SMALL, LARGE), (LARGE, SMALL)):
+            self.begin(VirtualNetwork(delay_seconds=0.01))
+            top = self.node(TOP, listen=[TOP_ADDRESS], topology="records")
+            root, child = self.family(above, below, upstream=TOP_ADDRESS)
+            self.network.start(top, root, child)
+            self.network.settle(1)
+            keeper = child.receiver = Keeper()
+            dialling = root.connect(LARGE_ADDRESS)
+            for number in range(50):
+                top.send(below, b"%d" % number)
+                self.network.settle(0.005)
+            met = self.network.result_of(dialling)
+            self.assertIs(met, root.endpoints[below])
+            self.network.settle(45)
+            self.assertEqual(keeper.payloads, [b"%d" % number for number in range(50)])
+            self.assertIs(child.endpoints[above].position, Position.UPSTREAM)
+            for node in (top, root, child):
+                self.assertEqual(self.diaries[node].errors(), [])
+                self.assertEqual(self.diaries[node].removed(), [])
+            self.end()
+
     def test_parent_and_child_dial_each_other_by_records(self) -> None:
         """
         Whoever dials first, and in whatever order things arrive: who says that it is below, is.
@@ -206,11 +234,19 @@ class CrossedTests(BusTests):
                 raise
             self.end()
 
-    def family(self, above: int, below: int) -> tuple[Node, Node]:
+    def family(
+        self, above: int, below: int, upstream: str | None = None
+    ) -> tuple[Node, Node]:
         """Make a node and one below it, by records."""
-        root = self.node(above, listen=[SMALL_ADDRESS], topology="records")
+        root = self.node(
+            above, listen=[SMALL_ADDRESS], upstream=upstream, topology="records"
+        )
         child = self.node(
-            below, listen=[LARGE_ADDRESS], upstream=SMALL_ADDRESS, topology="records"
+            below,
+            listen=[LARGE_ADDRESS],
+            upstream=SMALL_ADDRESS,
+            topology="records",
+            route_table="full",
         )
         return root, child
 

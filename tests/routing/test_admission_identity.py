@@ -113,6 +113,11 @@ class SameIdTests(AdmissionCase):
                     holder = registered(peer, position, dialled=not dialled)
                     refused = judge(own, [holder], again)
                     self.assert_refused(refused, Status.CROSSED_DIAL, position.value)
+                # An upstream has one itself: it has not moved.
+                record = Record(bus_id=0x2000, upstream_id=0x99)
+                holder = registered(peer, Position.UPSTREAM, dialled=not dialled)
+                refused = judge(own, [holder], attrs.evolve(again, record=record))
+                self.assert_refused(refused, Status.CROSSED_DIAL, "upstream")
                 # What makes the other one more than a peer counts, whoever dialed first.
                 holder = registered(peer, Position.PEER, dialled=dialled)
                 for ranked, position in (
