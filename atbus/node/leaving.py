@@ -4,7 +4,8 @@ Leaving without losing anything.
 In this order, each step waiting for the one before it, and all of them together no longer than
 `NodeConfig.drain_seconds`:
 
-1. Accept nothing new: no messages of the program, no registrations.
+1. Accept nothing new: no messages of the program, no registrations. What waits for a neighbor that
+   has registered without data, and cannot open that any more, takes another way.
 2. DRAIN on every data connection: the neighbor sends nothing more through it and says DRAIN_ACK
    after its last frame.
 3. Pass on, deliver or answer everything that is here, until every link is empty.
@@ -84,7 +85,13 @@ class Leaving:
         self._connections = connections
         self._busy = busy
         self._farewells: list[_Farewell] = []
+        self._is_stopping = False
         self._alarm = Alarm(context.timers, self._look)
+
+    def begin(self) -> None:
+        """Take note that the node stops and listens no more."""
+        self._is_stopping = True
+        self._look()
 
     def leave(
         self,
@@ -162,10 +169,14 @@ class Leaving:
 
     def _look(self) -> None:
         """Go on with every farewell that can."""
+        if self._is_stopping:
+            for endpoint in list(self._registrar.endpoints.values()):
+                if not self._may_open(endpoint):
+                    self._paths.leave(endpoint)
         for farewell in list(self._farewells):
             self._advance(farewell)
         again = self._context.now + limits.LEAVING_POLL_SECONDS
-        self._alarm.set(again if self._farewells else None)
+        self._alarm.set(again if self._farewells or self._is_stopping else None)
 
     def _advance(self, farewell: _Farewell) -> None:
         now = self._context.now
@@ -174,8 +185,6 @@ class Leaving:
         if not farewell.parting:
             for endpoint in present:
                 self._ask(farewell, endpoint)
-                if farewell.everything and not self._may_open(endpoint):
-                    self._traffic.lost(endpoint.pending.take(), Status.CLOSING)
             farewell.unanswered = {c for c in farewell.unanswered if c.registered}
             if not late and (farewell.unanswered or not self._empty(farewell, present)):
                 return
@@ -221,4 +230,5 @@ class Leaving:
 
     def stop(self) -> None:
         """Look no more."""
+        self._is_stopping = False
         self._alarm.set(None)

@@ -337,6 +337,7 @@ class Running:
         self._dialer.cancel_attempts()
         listening = self._dialer.stop_listening()
         self._dialer.refuse_unfinished()
+        self._leaving.begin()
         seconds = self._context.config.drain_seconds
         deadline = self._context.now + seconds
         draining = self._parts.draining.before_stop(seconds * bounds.DRAIN_MOVE_FRACTION)

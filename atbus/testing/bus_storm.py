@@ -44,7 +44,7 @@ QUIET_SECONDS: Final = 40.0
 _DURATIONS: Final = (0.05, 0.5, 2.0, 6.0)
 _BURSTS: Final = 120
 _SAMPLES: Final = 60
-# How long they take, at most: first a FLUSH and its answer, where the way is another one than before.
+# How long they take, at most: a FLUSH and its answer go first where the way is a new one.
 _SAMPLE_SECONDS: Final = 3.0
 # How many connections programs ask for, beyond those that are made by themselves.
 _CONNECTS: Final = (2, 6, 20)

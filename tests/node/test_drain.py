@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from atbus import limits
-from atbus.errors import LocalProtocolError, Status
+from atbus.errors import AtbusError, LocalProtocolError, Status
+from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.routing.drain import Drained
+from atbus.testing.network import VirtualNetwork
 from atbus.wire.messages import MessageType
 from tests.node.mail import MailTests
 
@@ -273,6 +275,33 @@ class MoveTests(DrainBus):
         self.assertEqual(self.mail[two].payloads, [b"1", b"2"])
         written = self.frames(self.data_channel(one, self.nodes[2]), MessageType.FLUSH)
         self.assertEqual(written, [])
+
+
+class DeadEndTests(DrainBus):
+    """A neighbor that has registered when the node stops, without data yet."""
+
+    def test_what_waits_for_it_takes_another_way(self) -> None:
+        """
+        Nobody listens any more, so it cannot open: what is for it goes by way of the upstream.
+        """
+        self.begin(VirtualNetwork(delay_seconds=0.02))
+        top, north, south = self.region()
+        leaf = self.leaf_of(ONE, NORTH)
+        self.network.settle(1)
+        south.connect(address_of(NORTH)).addErrback(lambda why: why.trap(AtbusError))
+        while SOUTH not in north.endpoints:
+            self.network.settle(0.005)
+        self.assertIs(north.endpoints[SOUTH].gate, Gate.CLOSED)
+        leaf.send(SOUTH, b"before")
+        self.network.settle(0.025)
+        self.assertEqual(len(north.endpoints[SOUTH].pending), 1)
+        stopping = north.stop()
+        leaf.send(SOUTH, b"behind")
+        self.network.result_of(stopping)
+        self.network.settle(1)
+        self.assertEqual(self.mail[south].payloads, [b"before", b"behind"])
+        self.assertEqual(self.mail[leaf].fates, [])
+        self.assertEqual(top.statistics.uncertain_messages, 0)
 
 
 class UnverifiedTests(DrainBus):
