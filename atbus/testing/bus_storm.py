@@ -4,8 +4,9 @@ Bad weather for a whole bus: real nodes, all kinds of faults, then quiet, then e
 Each seed makes another bus: a cross-region proxy, two or three regions of one to three proxies that
 are connected to each other, and leaves that choose among the proxies of their region. All of them
 start at once. While random nodes talk, links break, stick and part, processes die, freeze and come
-back. When the weather is over, `atbus.testing.bus_model` says what every node must know and where
-every message must go, and in the end the checker judges all that was sent.
+back. Some leave in good order, and come back; where nothing else happens, no message may be left
+uncertain. When the weather is over, `atbus.testing.bus_model` says what every node must know and
+where every message must go, and in the end the checker judges all that was sent.
 
 ``python -m atbus.testing.bus_storm --seeds 1000`` runs many; ``make simulate`` does so at length.
 A seed that fails is printed with what was wrong, and with the command that repeats it.
@@ -21,6 +22,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
+import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -51,6 +53,10 @@ _CONNECTS: Final = (2, 6, 20)
 _ASKING: Final = ("auto", "full")
 # Of so many seeds in one a node leaves in the end, which takes its time.
 _LEAVING: Final = 4
+# How many nodes there are: what goes wrong differs, and few of them take little time.
+_NODES: Final = (8, 12, 30)
+# How many leave meanwhile, and how many things break.
+_EVENTS: Final = ((0, 8), (0, 8), (5, 8), (5, 0))
 # What a node may have to take within one turn, beyond what it may queue.
 _FRAME_BYTES: Final = 65_536
 # So little that messages are refused for want of room.
@@ -91,6 +97,7 @@ class BusStorm:
         self.bus = bus
         self.random = bus.random
         self.found: list[str] = []
+        self._is_fine = False
         #: Upstreams that a node may have, the best first.
         self.candidates: dict[int, tuple[int, ...]] = {}
         self._proxies: list[tuple[int, ...]] = []
@@ -150,8 +157,9 @@ class BusStorm:
 
     # What happens.
 
-    def rage(self, faults: int) -> None:
+    def rage(self, faults: int, departures: int) -> None:
         """Start everybody, and let things happen while they talk."""
+        self._is_fine = not faults
         everybody = list(self.candidates)
         for number, bus_id in enumerate(everybody):
             # Leaves together, some before the proxies are quite ready.
@@ -164,6 +172,14 @@ class BusStorm:
         for at, source, target in self._connects():
             self.bus.later(at, source, partial(self._connect, target=target))
         self.bus.weather(STORM_SECONDS, faults, durations=_DURATIONS)
+        lot = Random(f"departures of {self.bus.seed}")
+        for _ in range(departures):
+            away = lot.choice(_DURATIONS[:-1])
+            self.bus.later(
+                lot.uniform(0, STORM_SECONDS),
+                lot.choice(everybody),
+                partial(self.bus.leave, seconds=away),
+            )
         for _ in range(int(STORM_SECONDS)):
             self.bus.run(1)
             self._look_at_queues()
@@ -290,6 +306,8 @@ class BusStorm:
         verdict = self.bus.finish(calm_seconds=1.0)
         if not verdict.sent:
             self.found.append("nothing was sent")
+        if self._is_fine and verdict.uncertain:
+            self.found.append(f"nothing broke, and {verdict.uncertain} messages are uncertain")
         counted: Counter[tuple[int, Status]] = Counter()
         for node in self._lives:
             for status, count in node.statistics.refused.items():
@@ -307,23 +325,45 @@ def _is_refusal(status: Status) -> bool:
     return status.is_fate and status is not Status.UNCERTAIN
 
 
-def storm(seed: int, count: int = 30, faults: int = 8) -> tuple[VirtualBus, list[str]]:
+@attrs.frozen
+class Shape:
+    """
+    What kind of storm it is.
+
+    :param count: How many nodes there are.
+    :param faults: How many things break.
+    :param departures: How many nodes leave in good order, and come back.
+    """
+
+    count: int = 30
+    faults: int = 8
+    departures: int = 0
+
+
+def shape_of(seed: int) -> Shape:
+    """Draw what kind of storm a seed is."""
+    lot = Random(f"shape of {seed}")
+    departures, faults = lot.choice(_EVENTS)
+    return Shape(lot.choice(_NODES), faults, departures)
+
+
+def storm(seed: int, shape: Shape | None = None) -> tuple[VirtualBus, list[str]]:
     """
     Let one seed happen.
 
     :param seed: The seed.
-    :param count: How many nodes there are.
-    :param faults: How many things break.
+    :param shape: What kind of storm it is; None for the seed's.
     :returns: The bus, which tells what was done, and what was wrong.
     """
+    shape = shape or shape_of(seed)
     lots = Random(seed)
     least, mean = lots.uniform(0.0, 0.03), lots.uniform(0.03, 0.1)
     bus = VirtualBus(seed, delay_seconds=least, jitter_seconds=2 * (mean - least))
     # A fifth of the time would go into looking for garbage of which there is next to none.
     gc.disable()
     try:
-        happened = BusStorm(bus, count)
-        happened.rage(faults)
+        happened = BusStorm(bus, shape.count)
+        happened.rage(shape.faults, shape.departures)
         return bus, happened.rest()
     except Exception as error:  # noqa: BLE001 - whatever happened, its seed is to be named
         return bus, [f"{type(error).__name__}: {error}"]

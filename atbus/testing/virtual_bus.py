@@ -231,6 +231,29 @@ class VirtualBus:
             place.record.close()
             self._later(1.0, self.restart, bus_id)
 
+    def leave(self, node: Node, seconds: float) -> None:
+        """
+        Stop a node in good order, and begin another life of it some time after that.
+
+        :param node: The node; nothing happens if it is not up.
+        :param seconds: How long it is away.
+        """
+        self._note(f"leave {node.config.id:#x} for {seconds:.3f} s")
+        self._clear_within(node.config.drain_seconds + seconds)
+
+        def stop() -> None:
+            if node.state == "running":
+                node.stop().addCallback(lambda _: self._left(node, seconds))
+
+        self.network.process_of(node).arrive(stop)
+
+    def _left(self, node: Node, seconds: float) -> None:
+        place = self._places[node.config.id]
+        if place.node is node and place.alive:
+            place.alive = False
+            place.record.close()
+            self._later(seconds, self.restart, node.config.id)
+
     def freeze(self, node: Node, seconds: float) -> None:
         """Let a process stand still for some time."""
         self._note(f"freeze {node.config.id:#x} for {seconds:.3f} s")
@@ -311,9 +334,11 @@ class VirtualBus:
                 raise ValueError(f"{kind!r} is no fault; there are {', '.join(FAULTS)}")
 
     def _later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
-        clock = self.network.clock
-        self._clear_at = max(self._clear_at, clock.seconds() + seconds)
-        clock.callLater(seconds, call, *arguments)
+        self._clear_within(seconds)
+        self.network.clock.callLater(seconds, call, *arguments)
+
+    def _clear_within(self, seconds: float) -> None:
+        self._clear_at = max(self._clear_at, self.network.clock.seconds() + seconds)
 
     def _note(self, text: str) -> None:
         self.log.append(f"{self.network.clock.seconds():.4f} {text}")

@@ -1,4 +1,4 @@
-"""Storms over buses of thirty nodes, for several test modules: two workers share them."""
+"""Storms over buses of up to thirty nodes, for several test modules: two workers share them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atbus.testing.bus_storm import tell
 
 class BusStormTests(SynchronousTestCase):
     """
-    Regions of proxies and leaves, in bad weather and after it.
+    Regions of proxies and leaves, in bad weather and after it, or when nodes leave and come back.
 
     Every message has one fate, arrives once, whole, in order and at nobody else; nobody holds more
     than it may. In the end all links, tables and next hops are what a naive model says, messages

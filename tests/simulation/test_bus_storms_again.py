@@ -6,6 +6,7 @@ Whole buses in bad weather: the second half of two hundred seeds.
 
 from __future__ import annotations
 
+from atbus.testing.bus_storm import Shape, storm
 from tests.simulation.bus_storms import BusStormTests
 from tests.simulation.case import seeds
 
@@ -13,9 +14,9 @@ from tests.simulation.case import seeds
 class SecondHalfTests(BusStormTests):
     """A hundred seeds."""
 
-    def test_thirty_nodes(self) -> None:
+    def test_up_to_thirty_nodes(self) -> None:
         """
-        Thirty nodes, each seed another bus: links break, processes die, and in the end all is well.
+        Each seed is another bus: links break, processes die, and in the end all is well.
 
         Scenario: BB21, K21, K29
         """
@@ -23,4 +24,4 @@ class SecondHalfTests(BusStormTests):
 
     def test_a_way_that_is_left(self) -> None:
         """Messages are counted on their ways when no node is on the way to another one any more."""
-        self.ride_out([477])
+        self.assertEqual(storm(477, Shape())[1], [])

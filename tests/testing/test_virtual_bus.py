@@ -102,6 +102,34 @@ class VirtualBusTests(SynchronousTestCase):
                 verdict = bus.finish()
             self.assertGreater(verdict.delivered, 100)
 
+    def test_who_leaves_comes_back(self) -> None:
+        """What a node has taken before it leaves arrives; its next life is another one."""
+        with VirtualBus(seed=5) as bus:
+            self.tree(bus)
+            first = bus[PROXIES[0]]
+            bus.leave(first, 0.5)
+            self.chatter(bus, seconds=1)
+            verdict = bus.finish()
+        second = bus[PROXIES[0]]
+        self.assertIsNot(first, second)
+        self.assertGreater(second.epoch, first.epoch)
+        self.assertEqual((verdict.lost, verdict.uncertain), (0, 0))
+        self.assertIn(f"leave {PROXIES[0]:#x} for 0.500 s", bus.story())
+
+    def test_who_dies_while_it_leaves_is_restarted_once(self) -> None:
+        """It is not begun twice; nor is one that is asked to leave and is not up."""
+        with VirtualBus(seed=6) as bus:
+            self.tree(bus)
+            node = bus[PROXIES[0]]
+            bus.leave(node, 0.5)
+            bus.kill(node)
+            bus.leave(node, 0.5)
+            bus.run(3)
+            second = bus.restart(PROXIES[0])
+            bus.run(10)
+            self.assertIs(bus[PROXIES[0]], second)
+            self.assertEqual(second.state, "running")
+
     def test_a_seed_is_always_the_same_story(self) -> None:
         """What happened under a seed happens again under it."""
         stories = []
