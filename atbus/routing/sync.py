@@ -81,8 +81,7 @@ class RouteSync:
         self._early: set[int] = set()
         # Whether neighbors are asked for everything.
         self._asks = False
-        # What a lost upstream has told.
-        self._stale: Feed | None = None
+        self._stale: Feed | None = None  # What a lost upstream has told.
         self._timers: Schedule[tuple[str, int]] = Schedule()
         self._effects: list[Effect] = []
         self._now, self._is_over, self._refuted_at = 0.0, False, float("-inf")
@@ -162,7 +161,7 @@ class RouteSync:
         self._now, bus_id = now, peer.bus_id
         link = self._links.get(bus_id)
         was_alive = link is not None and link.alive
-        was_above = link is not None and was_alive and link.peer.position is Position.UPSTREAM
+        was_above = was_alive and self._links[bus_id].peer.position is Position.UPSTREAM
         if link is None:
             feed = self._hearing.feed_of(bus_id, peer.position)
             link = self._links[bus_id] = RouteLink(peer, feed, intake=Intake(shelf=self._shelf))

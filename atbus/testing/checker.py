@@ -19,7 +19,8 @@ its files. It reads all ``*.events`` files of a folder and asks of every message
 
 2. It was received once (else *duplicated*), by its target (else *misdelivered*), with the payload
    that was sent (else *corrupted*), and after those that its sender sent to that target before it
-   in the same epoch (else *reordered*).
+   in the same epoch (else *reordered*). One that its sender was told to be uncertain may be *late*:
+   it was held somewhere when the way that it had taken broke, and what came after it took another.
 
 The verdict lists the runs of nodes (a run is one epoch) that did not write that they stopped: they
 were killed, or they still run. A line that was cut off by the end of its process is counted and
@@ -89,6 +90,7 @@ class Verdict:
 
     :param refused: For each reason how many messages.
     :param dropped: For each reason how many messages; only those that can be told apart.
+    :param late: Messages received after later ones whose sender was told that they are uncertain.
     :param unrecorded: Messages received from a node that was killed before it could write down
         that it had sent them.
     :param foreign: Messages received from nodes that wrote nothing down.
@@ -112,6 +114,7 @@ class Verdict:
     corrupted: int
     misdelivered: int
     contradictions: int
+    late: int
     unrecorded: int
     foreign: int
     drops: Mapping[str, int]
@@ -162,6 +165,8 @@ class Verdict:
         if self.unfinished:
             runs = (f"{format_bus_id(node)} (epoch {epoch})" for node, epoch in self.unfinished)
             lines.append(f"not stopped: {', '.join(runs)}")
+        if self.late:
+            lines.append(f"uncertain ones that came after later ones {self.late}")
         if self.truncated or self.unrecorded or self.foreign:
             lines.append(
                 f"lines cut off {self.truncated}, received from a killed sender's last moment "
@@ -234,8 +239,8 @@ class _Judge:
             self._accuse("contradictions", key, "sent twice under one sequence")
         for text in history.unreadable:
             self._offend("unreadable", text)
-        self._match_receipts()
         self._match_news()
+        self._match_receipts()
         pairs, refused, dropped = self._classify()
         total = Pair(
             *(sum(column) for column in zip(*map(attrs.astuple, pairs.values()), strict=True))
@@ -253,6 +258,7 @@ class _Judge:
             corrupted=self._counts["corrupted"],
             misdelivered=self._counts["misdelivered"],
             contradictions=self._counts["contradictions"],
+            late=self._counts["late"],
             unrecorded=self._counts["unrecorded"],
             foreign=self._counts["foreign"],
             drops=dict(history.drops),
@@ -274,12 +280,19 @@ class _Judge:
             flow = receipt.file, receipt.source, receipt.source_epoch, receipt.node
             if received[key] > 1:
                 self._accuse("duplicated", key, f"received {received[key]} times")
-            elif receipt.sequence < latest.get(flow, 0):
+            elif receipt.sequence >= latest.get(flow, 0):
+                latest[flow] = receipt.sequence
+            elif self._is_uncertain(key):
+                self._counts["late"] += 1
+            else:
                 self._accuse("reordered", key, f"received after #{latest[flow]}")
-            latest[flow] = max(latest.get(flow, 0), receipt.sequence)
         for key, count in received.items():
             if key in self._history.sent:
                 self._history.sent[key].received = count
+
+    def _is_uncertain(self, key: Key) -> bool:
+        sent = self._history.sent.get(key)
+        return sent is not None and Status.UNCERTAIN.name in sent.told
 
     def _recognize(self, receipt: Receipt) -> bool:
         """Tell whether a node received what was meant for it, or what nobody can judge."""

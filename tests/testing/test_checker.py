@@ -179,6 +179,23 @@ class ReceptionTests(FolderCase):
         self.assertEqual((verdict.reordered, verdict.delivered), (1, 10))
         self.assertIn("#4: received after #5", verdict.offenders["reordered"][0])
 
+    def test_an_uncertain_message_may_be_late(self) -> None:
+        """What its sender was told to be uncertain may come after others, which may not."""
+        sender, _ = self.run_of_ten()
+
+        def hold_back(lines: list[str]) -> None:
+            lines[2:9] = [*lines[4:9], *lines[2:4]]
+
+        self.mutate(B, hold_back)
+        sender.fate(B, 2, 1, Status.UNCERTAIN)
+        verdict = self.verdict()
+        self.assertEqual((verdict.late, verdict.reordered, verdict.delivered), (1, 1, 10))
+        self.assertIn("#3: received after #8", verdict.offenders["reordered"][0])
+        self.assertIn("uncertain ones that came after later ones 1", str(verdict))
+        sender.fate(B, 3, 1, Status.UNCERTAIN)
+        verdict = self.verdict()
+        self.assertEqual((verdict.late, verdict.ok), (2, True))
+
     def test_order_is_between_two_nodes_and_within_an_epoch(self) -> None:
         """Other senders, other targets and a restarted sender count for themselves."""
         receiver = self.record(B)
