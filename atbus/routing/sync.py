@@ -168,14 +168,14 @@ class RouteSync:
         self._timers.clear((_GRACE, bus_id))
         link.peer, link.alive, link.is_contested = peer, True, False
         self._rank(link)
-        if peer.position is Position.UPSTREAM and not was_above:
-            self._upstream_gained(link)
         if was_alive:
             # What was under way on the other connection is lost, and nobody will say that it left.
             self._telling.sent(link)
         if was_alive and link.subscription.stage is not Stage.IDLE:
             self._ask(link)
         self._ask_if_wanted(link)
+        if peer.position is Position.UPSTREAM and not was_above:
+            self._upstream_gained(link)
         self._list(link)
         if link.has_told_all(asks=self._asks):
             self._sweep_stale()
@@ -469,8 +469,8 @@ class RouteSync:
     # Our own record.
 
     def _upstream_gained(self, link: RouteLink) -> None:
-        is_short_break = self._timers.clear((_PATIENCE, _NOBODY))
-        if not (is_short_break and self.own.upstream_id == link.bus_id and link.peer.tells):
+        was_short = self._timers.clear((_PATIENCE, _NOBODY)) and self.own.upstream_id == link.bus_id
+        if not was_short or link.subscription.stage is Stage.IDLE:
             self._move(link.bus_id)
 
     def _upstream_lost(self, feed: Feed, *, could_tell: bool) -> None:

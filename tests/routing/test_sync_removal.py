@@ -76,6 +76,26 @@ class RemovalTests(SynchronousTestCase):
         talk.wait(0.2)
         self.assertEqual(talk.machine.own.upstream_id, 0)
 
+    def test_a_short_break_of_who_asks_no_more(self) -> None:
+        """
+        A node that is told nothing any more says anew where it is: it cannot hear that it was taken
+        for dead meanwhile.
+        """
+        talk = Talk(RouteSync(record(OWN), TableMode.AUTO))
+        talk.neighbor(2, UP, record(7))
+        talk.neighbor(3, PEER)
+        talk.answer(2, record(2), record(7), snapshot_id=2)
+        for alone in (False, True):
+            stamp = talk.machine.own.stamp
+            if alone:
+                talk.lose(3)
+            talk.lose(2)
+            talk.wait(0.1)
+            talk.available(2, UP)
+            self.assertEqual(talk.machine.own.upstream_id, 2)
+            self.assertEqual(talk.machine.own.stamp > stamp, alone)
+            talk.answer(2, record(2), record(7), snapshot_id=3)
+
     def test_an_upstream_that_comes_back_as_a_peer(self) -> None:
         """
         A lost upstream that is a neighbor beside us first, and above us again over its next
