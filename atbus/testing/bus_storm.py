@@ -262,7 +262,7 @@ class BusStorm:
 
     def _send_samples(self, model: BusModel) -> None:
         """Messages of a quiet time pass the nodes that the model names, and no others."""
-        before = {bus_id: self._passed_on(bus_id) for bus_id in self.nodes}
+        before = self._wait_for_stragglers()
         passes: Counter[int] = Counter()
         arrivals: Counter[int] = Counter()
         hops = model.hops()
@@ -279,6 +279,14 @@ class BusStorm:
                     f"{bus_id:#x} has passed on and received {now}, before {forwarded, received}, "
                     f"of {passes[bus_id]} and {arrivals[bus_id]}"
                 )
+
+    def _wait_for_stragglers(self) -> dict[int, tuple[int, int]]:
+        """Let what was held somewhere arrive, or be given up; say what nodes have passed on."""
+        before: dict[int, tuple[int, int]] = {}
+        while before != (now := {bus_id: self._passed_on(bus_id) for bus_id in self.nodes}):
+            before = now
+            self.bus.run(_SAMPLE_SECONDS)
+        return before
 
     def _passed_on(self, bus_id: int) -> tuple[int, int]:
         statistics = self.bus[bus_id].statistics
