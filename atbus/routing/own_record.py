@@ -3,9 +3,10 @@ The record of this node, which nobody else may stamp.
 
 1. The stamp rises with every change of the content, with every registration with an upstream and
    with every loss of one: whoever was above us will have reported us dead under the old stamp.
-2. A short break is an exception: when the same upstream is back within a second, could have told us
-   before that it took us for dead, and is asked to tell us now, nothing has changed, and nothing is
-   told. It may have been short for us only, who stood still meanwhile.
+2. A short break is an exception: when the same upstream, in the same life, is back within a second,
+   could have told us before that it took us for dead, and is asked to tell us now, nothing has
+   changed, and nothing is told. It may have been short for us only, who stood still meanwhile; and
+   another life of the upstream does not know whom the former one has reported dead.
 3. Whoever claims that we are dead, or tells what we said in another life, is answered with a larger
    stamp, at most once a second.
 4. Two processes with one id: the larger epoch is the newer one, between equal ones the larger
@@ -30,6 +31,8 @@ class OwnRecord:
     """
 
     record: Record
+    #: Which life of which upstream was lost last.
+    lost: tuple[int, int] = attrs.field(default=(0, 0), init=False)
     #: The process that has our id now; empty while it is ours.
     lost_to: str = attrs.field(default="", init=False)
     # What our next stamp must be larger than.

@@ -206,7 +206,7 @@ class RouteSync:
         link.subscription.stage = Stage.IDLE
         if link.feed.kind is Position.UPSTREAM:
             del self._links[bus_id]
-            self._upstream_lost(link.feed, could_tell=could_tell and not in_order)
+            self._upstream_lost(link, could_tell=could_tell and not in_order)
         elif link.feed.kind is Position.DOWNSTREAM and bus_id in link.feed.heard and not in_order:
             self._timers.set((_GRACE, bus_id), now + self.times.child_grace)
         else:
@@ -469,12 +469,13 @@ class RouteSync:
     # Our own record.
 
     def _upstream_gained(self, link: RouteLink) -> None:
-        was_short = self._timers.clear((_PATIENCE, _NOBODY)) and self.own.upstream_id == link.bus_id
+        was_short = self._timers.clear((_PATIENCE, _NOBODY)) and link.peer.life == self._own.lost
         if not was_short or link.subscription.stage is Stage.IDLE:
             self._move(link.bus_id)
 
-    def _upstream_lost(self, feed: Feed, *, could_tell: bool) -> None:
+    def _upstream_lost(self, lost: RouteLink, *, could_tell: bool) -> None:
         """Keep what the upstream told, unless another one has told everything already."""
+        feed, self._own.lost = lost.feed, lost.peer.life
         if any(link.has_told_all(asks=self._asks) for link in self._links.values()):
             self._hearing.drop_feed(feed)
         else:
@@ -483,12 +484,10 @@ class RouteSync:
             self._stale = feed
             feed.is_stale = True
             self._timers.set((_STALE, _NOBODY), self._now + self.times.parent_grace)
-        if self.own.upstream_id != feed.bus_id:
-            # We have moved before it went.
-            return
-        if could_tell:
+        if could_tell and self.own.upstream_id == feed.bus_id:
             self._timers.set((_PATIENCE, _NOBODY), self._now + self.times.upstream_patience)
-        else:
+        elif self.own.upstream_id == feed.bus_id:
+            # Else we have moved before it went.
             self._move(0)
 
     def _move(self, upstream_id: int) -> None:

@@ -71,6 +71,11 @@ class Peer:
         """Who it is."""
         return self.record.bus_id
 
+    @property
+    def life(self) -> tuple[int, int]:
+        """Which life of which node it is: its id and its epoch."""
+        return self.record.bus_id, self.record.stamp.epoch
+
     def is_certified(self, record: Record) -> bool:
         """
         Tell whether its certificate lets it tell of a node.

@@ -96,6 +96,18 @@ class RemovalTests(SynchronousTestCase):
             self.assertEqual(talk.machine.own.stamp > stamp, alone)
             talk.answer(2, record(2), record(7), snapshot_id=3)
 
+    def test_a_short_break_after_which_the_upstream_is_another_one(self) -> None:
+        """Its next life cannot know that the former one has reported us dead."""
+        for epoch in (1, 2):
+            talk = Talk()
+            talk.neighbor(2, UP, record(7))
+            stamp = talk.machine.own.stamp
+            talk.lose(2)
+            talk.wait(0.1)
+            talk.available(2, UP, epoch=epoch)
+            self.assertEqual(talk.machine.own.upstream_id, 2)
+            self.assertEqual(talk.machine.own.stamp > stamp, epoch == 2)
+
     def test_an_upstream_that_comes_back_as_a_peer(self) -> None:
         """
         A lost upstream that is a neighbor beside us first, and above us again over its next
