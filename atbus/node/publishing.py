@@ -290,7 +290,7 @@ class Publishing:
                 subject=way.tokens,
                 came_from=passing.came_from,
                 served=passing.served,
-                ours=run.source == self._context.bus_id,
+                source=run.source, ours=run.source == self._context.bus_id,
             )
         )
         if what.nobody:
@@ -399,7 +399,7 @@ class Publishing:
                 served=passing.served,
                 queues_only=passing.queues_only,
                 handed_back=passing.handed_back,
-                ours=publication.source == self._context.bus_id,
+                source=publication.source, ours=publication.source == self._context.bus_id,
                 absent=way.absent(publication),
                 zone=passing.zone,
                 only=self.spreading.believer(publication) if passing.handed_back else None,

@@ -135,6 +135,7 @@ def make_subjects(
     publishing.counting.has_entrusted = publishing.has_entrusted
     distributor.may_have = publishing.spreading.may_have
     distributor.takes_back = publishing.spreading.counts
+    distributor.line_of = context.table.line_of
     beyond.talk = talk
     talk.foreign = publishing.spreading.foreign = beyond.foreign
     return SubjectParts(

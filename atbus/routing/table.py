@@ -275,6 +275,16 @@ class Table:
         rule = f"second chance through upstream after {format_bus_id(failed_hop)}"
         return Forward(upstream, self.relation_to(target), rule)
 
+    def line_of(self, bus_id: int) -> tuple[int, ...]:
+        """
+        Name a node below us, and all that are above it and below us, by their records.
+
+        :param bus_id: Any id.
+        :returns: They, from below; none when it is not below us, as far as is known.
+        """
+        line = (bus_id, *self._tree.chain_of(bus_id))
+        return line[: line.index(self.own_id)] if self.own_id in line else ()
+
     def relation_to(self, bus_id: int) -> Relation:
         """
         Say how a node stands to us; see `IRouter.relation_to`.

@@ -7,7 +7,9 @@ The rules (wire protocol, 6.6 and 7.20):
    a peer goes down only. So a way leads up, over at most one link between peers, and down.
 2. It never goes back to where it came from, nor to a branch that somebody before has served
    himself. Those are named in the publication: the peers that a node on the way has sent it to.
-   Without this, two peers under one upstream would each get it twice.
+   Without this, two peers under one upstream would each get it twice. Nor does it go to its source,
+   or to somebody above that and below here: they would not believe that it comes from here. They
+   can be other neighbors where programs connect nodes past those between.
 3. Of a queue group one member gets it. Where it begins, every group that matches is noted; each is
    given to just one branch, or to a member here, and travels with that branch alone. A branch that
    needs nothing but groups is told so (QUEUES_ONLY).
@@ -83,6 +85,7 @@ class Incoming:
     :param counted: The neighbors among whose members the one before has drawn himself.
     :param left: Who has handed them back, and has others that are not in the zone.
     :param far: Whether no zone is to be preferred any more.
+    :param source: Who has published it; `HERE` where that is no matter.
     """
 
     subject: tuple[str, ...]
@@ -100,6 +103,7 @@ class Incoming:
     counted: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
     far: bool = False
+    source: int = HERE
 
 
 @attrs.frozen(kw_only=True)
@@ -170,6 +174,8 @@ class Distributor:
         self.zone = zone
         #: Tells whether a neighbor may have what is published on a subject; None: all may.
         self.may_have: Callable[[int, tuple[str, ...]], bool] | None = None
+        #: Names a node that is below us, and all that are above it and below us.
+        self.line_of: Callable[[int], tuple[int, ...]] = lambda _: ()
         #: Tells whether a neighbor takes back what was handed back before; None: all do.
         self.takes_back: Callable[[int], bool] | None = None
         self._interests = interests
@@ -190,7 +196,7 @@ class Distributor:
                 return self._distribute_plain(incoming, places)
         sides = self._interests.neighbors
         takers = self._interests.match(incoming.subject)
-        allowed = _allowed(incoming, sides)
+        allowed = _allowed(incoming, sides).difference(self._home(incoming))
         allies = self._interests.clusters.among(incoming.served)
         here, plain = self._plain(incoming, takers, allowed - allies)
         alone = _takers_of_groups_alone(takers, sides)
@@ -267,6 +273,7 @@ class Distributor:
         sides = self._interests.neighbors
         came_from = incoming.came_from
         onward = _onward(incoming, sides)
+        home = self._home(incoming)
         avoided = incoming.served
         if avoided:
             avoided = (*avoided, *self._interests.clusters.among(avoided))
@@ -274,6 +281,7 @@ class Distributor:
             place
             for place in places
             if place not in (HERE, came_from)
+            and place not in home
             and sides[place] in onward
             and place not in avoided
         ]
@@ -291,6 +299,16 @@ class Distributor:
                 if place not in barred
             ),
         )
+
+    def _home(self, incoming: Incoming) -> tuple[int, ...]:
+        """Name the source and those between it and us, if it is below us (rule 2)."""
+        source = incoming.source
+        if source == HERE:
+            return ()
+        if source == incoming.came_from and self._interests.neighbors.get(source) is Side.BELOW:
+            # As nearly always.
+            return ()
+        return self.line_of(source)
 
     def _barred(self, places: Collection[int], subject: tuple[str, ...]) -> frozenset[int]:
         """Find those who may not have it (rule 7)."""

@@ -78,6 +78,14 @@ class RecordRouteTests(SynchronousTestCase):
         table.set_usable(PEER, False)
         self.assertIsInstance(table.next_hop(0x31), Hold)
 
+    def test_who_is_between_us_and_a_node_below(self) -> None:
+        """They are named from below; nobody is of a node that is not below us, nor of our own."""
+        table = table_of((ME, UP), (CHILD, ME), (0x21, CHILD), (0x22, 0x21), (PEER, UP))
+        self.assertEqual(table.line_of(0x22), (0x22, 0x21, CHILD))
+        self.assertEqual(table.line_of(CHILD), (CHILD,))
+        for bus_id in (ME, UP, PEER, STRANGER):
+            self.assertEqual(table.line_of(bus_id), (), hex(bus_id))
+
     def test_up_the_chain(self) -> None:
         """
         What is above us goes to our upstream.
