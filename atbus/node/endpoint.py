@@ -282,6 +282,18 @@ class Endpoint:
         context.ways_account.hold(context.ways.held_bytes)
         return status
 
+    def _hold_all(self, items: Sequence[Run], size_bytes: int) -> Status | None:
+        """Let the fragments of a message wait like that, all or none."""
+        context, target = self._context, items[0].target
+        has_room = context.ways.has_room(target, size_bytes, len(items))
+        if not has_room or size_bytes > context.budget.free_bytes:
+            return Status.BUFFER_LIMIT
+        for item in items:
+            # The budget is asked for all of them before: each that waits leaves less of it.
+            context.ways.hold(target, item, item.size_bytes, context.now)
+        context.ways_account.hold(context.ways.held_bytes)
+        return None
+
     def _behind_bytes(self, item: Kept) -> int:
         """Say how much room an item has besides if it was on its way when its feeder was told."""
         config = self._context.config
@@ -313,21 +325,10 @@ class Endpoint:
                 suit(item, self.peer.capabilities)
         size_bytes = sum(item.size_bytes for item in items)
         if isinstance(items[0], Run) and items[0].target in self._held:
-            if not self._context.ways.has_room(items[0].target, size_bytes, len(items)):
-                return Status.BUFFER_LIMIT
-            return next((s for s in map(self.submit, items) if s is not None), None)
+            return self._hold_all([each for each in items if isinstance(each, Run)], size_bytes)
         link = self.open_link
         if link is None:
-            if self._holds and not self.pending.has_room(size_bytes, len(items)):
-                return Status.BUFFER_LIMIT
-            if size_bytes > self._room_for_pending():
-                return Status.BUFFER_LIMIT
-            for item in items:
-                status = self._without_way(item)
-                if status is not None:
-                    # Not held, and all items are of one message: the first is refused already.
-                    return status
-            return None
+            return self._all_without_way(items, size_bytes)
         if size_bytes > link.room and not link.has_room(size_bytes):
             return Status.BUFFER_LIMIT
         for item in items:
@@ -336,6 +337,20 @@ class Endpoint:
             link.sluice.take_turns(items[0].target, size_bytes)
             # What the channel does not take now begins to wait by destination.
             link.flush()
+        return None
+
+    def _all_without_way(self, items: Sequence[Run | Spread], size_bytes: int) -> Status | None:
+        """Do with the fragments of a message what is done with one that is whole."""
+        if not self._holds:
+            # All are of one message: when one is refused, the first is.
+            return next((s for s in map(self._without_way, items) if s is not None), None)
+        has_room = self.pending.has_room(size_bytes, len(items))
+        if not has_room or size_bytes > self._room_for_pending():
+            return Status.BUFFER_LIMIT
+        for item in items:
+            # The budget is asked for all of them before: each that waits leaves less of it.
+            self.pending.push(item, item.size_bytes, self._context.now)
+        self.reckon()
         return None
 
     def _let_wait(self, item: Kept) -> Status | None:

@@ -245,6 +245,30 @@ class MoveTests(DrainBus):
         self.network.settle(3)
         self.assertEqual(self.mail[two].payloads, [b"1", b"3", b"2"])
 
+    def test_fragments_are_held_all_or_none(self) -> None:
+        """A message that is longer than there is room for is refused whole while others wait."""
+        _, north, _ = self.region()
+        one, two = self.leaf_of(ONE, queued_bytes_node=400_000), self.leaf_of(TWO)
+        one.send(TWO, b"1")
+        self.network.settle()
+        stuck = self.data_channel(north, two)
+        stuck.stall()
+        one.send(TWO, b"2")
+        north.drain()
+        self.network.settle(0.3)
+        one.send(TWO, b"3")
+        ways = one._parts.context.ways
+        before = ways.held_bytes
+        self.assertGreater(before, 0)
+        self.assertEqual(self.refused(one, TWO, bytes(360_000)), "BACKPRESSURE")
+        self.assertEqual(ways.held_bytes, before)
+        one.send(TWO, bytes(200_000))
+        one.send(TWO, b"5")
+        stuck.resume()
+        self.network.settle(2)
+        self.assertEqual([len(p) for p in self.mail[two].payloads], [1, 1, 1, 200_000, 1])
+        self.assertEqual(self.mail[one].fates, [])
+
     def test_a_flush_that_nobody_carries(self) -> None:
         """A flush that a relay drops keeps nobody waiting: nothing is on its way any more."""
         top, north, _ = self.region()

@@ -57,6 +57,25 @@ class WaitingTests(MailTests):
         self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
         self.assertEqual([len(p) for p in self.mail[child].payloads], [9_000, 1, 1])
 
+    def test_fragments_wait_all_or_none(self) -> None:
+        """
+        A message in fragments waits whole, or is refused whole, and the next one is another one.
+
+        Each fragment that waits leaves less room for the others than it takes itself.
+        """
+        root, child = self.half_open(queued_bytes_node=400_000)
+        pending = root.endpoints[child.bus_id].pending
+        root.send(child.bus_id, bytes(120_000))
+        self.assertEqual(len(pending), 2)
+        root.send(child.bus_id, bytes(100_000))
+        self.assertEqual(len(pending), 4)
+        self.assertEqual(self.refused(root, child.bus_id, bytes(90_000)), "BACKPRESSURE")
+        self.assertEqual(len(pending), 4)
+        self.network.unreachable.clear()
+        self.network.settle(limits.DATA_REDIAL_SECONDS + 1)
+        self.assertEqual([len(p) for p in self.mail[child].payloads], [120_000, 100_000])
+        self.assertEqual(self.mail[root].fates, [])
+
     def test_a_relay_is_bounded_too(self) -> None:
         """
         What does not fit at a relay is answered by name, exactly once each.
