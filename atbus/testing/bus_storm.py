@@ -57,8 +57,8 @@ _LEAVING: Final = 4
 _NODES: Final = (8, 12, 30)
 # How many leave meanwhile, and how many things break.
 _EVENTS: Final = ((0, 8), (0, 8), (5, 8), (5, 0))
-# What a node may have to take within one turn, beyond what it may queue.
-_FRAME_BYTES: Final = 65_536
+# How long messages are: with and without payload, and in fragments.
+_SIZES_BYTES: Final = (0, 10, 1_000, 20_000, 150_000)
 # So little that messages are refused for want of room.
 _TIGHT: Final = {
     "queued_bytes_soft": 20_000,
@@ -188,7 +188,7 @@ class BusStorm:
         target = self.random.choice([each for each in self.candidates if each != node.config.id])
         for _ in range(self.random.choice((1, 1, 3))):
             try:
-                node.send(target, bytes(self.random.choice((0, 10, 1_000, 20_000))))
+                node.send(target, bytes(self.random.choice(_SIZES_BYTES)))
             except Undeliverable:
                 return
 
@@ -208,10 +208,10 @@ class BusStorm:
         asked.addErrback(lambda failure: failure.trap(AtbusError))
 
     def _look_at_queues(self) -> None:
-        """No node holds more than it may, but for the last frame."""
+        """No node holds more than it may, but for the last message."""
         for bus_id, node in self.nodes.items():
             used = node._parts.context.budget.used_bytes  # noqa: SLF001 - no program needs it
-            if used > node.config.queued_bytes_node + _FRAME_BYTES:
+            if used > node.config.queued_bytes_node + max(_SIZES_BYTES):
                 self.found.append(f"{bus_id:#x} holds {used} bytes")
 
     # What has to be so afterwards.
