@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from atbus.node.link import Link
     from atbus.node.readers import DataReader, FrameReader
 
+
 class _Waiting(NamedTuple):
     """A frame, who takes it when its source is believed, and who answers it when it is not."""
 
