@@ -171,7 +171,10 @@ class Leaving:
         """Go on with every farewell that can."""
         if self._is_stopping:
             for endpoint in list(self._registrar.endpoints.values()):
-                if not self._may_open(endpoint):
+                control = endpoint.control
+                # Where it is for us to dial, that goes on until we take leave.
+                is_ours = control is not None and control.dialled
+                if not (is_ours or self._may_open(endpoint)):
                     self._paths.leave(endpoint)
         for farewell in list(self._farewells):
             self._advance(farewell)
@@ -185,6 +188,8 @@ class Leaving:
         if not farewell.parting:
             for endpoint in present:
                 self._ask(farewell, endpoint)
+                if farewell.everything and not self._may_open(endpoint):
+                    self._paths.leave(endpoint)
             farewell.unanswered = {c for c in farewell.unanswered if c.registered}
             if not late and (farewell.unanswered or not self._empty(farewell, present)):
                 return

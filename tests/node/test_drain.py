@@ -328,6 +328,25 @@ class DeadEndTests(DrainBus):
         self.assertEqual(top.statistics.uncertain_messages, 0)
 
 
+    def test_what_is_for_us_to_dial_may_still_open(self) -> None:
+        """While those below have not moved, a stopping node dials what it has lost."""
+        top, north, _ = self.region()
+        leaf = self.leaf_of(ONE, NORTH)
+        self.network.unreachable.add(top.addresses[0])
+        self.data_channel(north, top).abort("a test")
+        self.network.settle(0.1)
+        self.assertIs(north.endpoints[TOP].gate, Gate.CLOSED)
+        # The leaf does not hear that it is to move.
+        self.control_channel(north, leaf).stall()
+        stopping = north.stop()
+        leaf.send(TOP, b"up")
+        self.network.settle(0.2)
+        self.assertEqual(self.mail[top].payloads, [])
+        self.network.unreachable.clear()
+        self.network.result_of(stopping)
+        self.assertEqual(self.mail[top].payloads, [b"up"])
+
+
 class UnverifiedTests(DrainBus):
     """A neighbor that brings something before it is known that it may."""
 
