@@ -209,7 +209,7 @@ class Field:
         for subscription, got in everybody:
             if subscription.queue:
                 continue
-            wanted = sorted(p for s, p in published if _is_for(subscription, s))
+            wanted = sorted(p for s, p in published if is_for(subscription.pattern, s))
             found = sorted(publication.payload for publication in got)
             if found != wanted:
                 lost = set(wanted) - set(found)
@@ -224,7 +224,7 @@ class Field:
             members = [pair for pair in everybody if pair[0].queue == queue]
             self._check_near(members)
             wanted = sorted(
-                p for s, p in published if any(_is_for(member, s) for member, _ in members)
+                p for s, p in published if any(is_for(member.pattern, s) for member, _ in members)
             )
             found = sorted(publication.payload for _, got in members for publication in got)
             if found != wanted:
@@ -237,7 +237,8 @@ class Field:
         for member, got in members if self.zones else ():
             for publication in got:
                 source, zone = publication.source, self.zone_of(publication.source)
-                known = [homes[each] for each, _ in members if _is_for(each, publication.subject)]
+                subject = publication.subject
+                known = [homes[each] for each, _ in members if is_for(each.pattern, subject)]
                 near = [home for home in known if self.zone_of(home) == zone]
                 if homes[member] not in ({source} if source in known else near or known):
                     self.faults.append(f"{member} got {publication.payload!r}, and is not near")
@@ -301,9 +302,9 @@ class Field:
         return {bus_id for bus_id in self.upstream if top in self.line(bus_id)}
 
 
-def _is_for(subscription: Subscription, subject: str) -> bool:
+def is_for(pattern: str, subject: str) -> bool:
     """Tell whether a pattern matches, in another way than the bus does."""
-    tokens = [re.escape(token) for token in subscription.pattern.split(".")]
+    tokens = [re.escape(token) for token in pattern.split(".")]
     kinds = {re.escape("*"): "[^.]+", re.escape(">"): ".+"}
-    pattern = re.escape(".").join(kinds.get(token, token) for token in tokens)
-    return re.fullmatch(pattern, subject) is not None
+    expression = re.escape(".").join(kinds.get(token, token) for token in tokens)
+    return re.fullmatch(expression, subject) is not None
