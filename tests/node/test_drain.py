@@ -9,6 +9,7 @@ from atbus.errors import AtbusError, LocalProtocolError, Status
 from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.routing.drain import Drained
+from atbus.testing.channel import VirtualChannel
 from atbus.testing.network import VirtualNetwork
 from atbus.wire.messages import MessageType
 from tests.node.mail import MailTests
@@ -226,17 +227,23 @@ class MoveTests(DrainBus):
         self.assertEqual(self.mail[one].payloads, [b"%d" % number for number in range(12)])
         self.assertEqual([f for f in self.mail[top].fates if f.status is not Status.OK], [])
 
-    def test_an_order_that_is_given_up(self) -> None:
-        """When the old way is stuck for more than a second the new one opens, and this is told."""
-        _, north, _ = self.region()
-        one, two = self.leaf_of(ONE), self.leaf_of(TWO)
+    def moved_while_stuck(self, north: Node, one: Node, two: Node) -> VirtualChannel:
+        """Let NORTH drain while what one leaf has sent to the other is stuck on its last hop."""
         one.send(TWO, b"1")
         self.network.settle()
         stuck = self.data_channel(north, two)
         stuck.stall()
         one.send(TWO, b"2")
         north.drain()
-        self.network.settle(0.5)
+        self.network.settle(0.3)
+        return stuck
+
+    def test_an_order_that_is_given_up(self) -> None:
+        """When the old way is stuck for more than a second the new one opens, and this is told."""
+        _, north, _ = self.region()
+        one, two = self.leaf_of(ONE), self.leaf_of(TWO)
+        stuck = self.moved_while_stuck(north, one, two)
+        self.network.settle(0.2)
         one.send(TWO, b"3")
         self.network.settle(limits.FLUSH_SECONDS + 0.1)
         self.assertEqual(self.mail[two].payloads, [b"1", b"3"])
@@ -249,13 +256,7 @@ class MoveTests(DrainBus):
         """A message that is longer than there is room for is refused whole while others wait."""
         _, north, _ = self.region()
         one, two = self.leaf_of(ONE, queued_bytes_node=400_000), self.leaf_of(TWO)
-        one.send(TWO, b"1")
-        self.network.settle()
-        stuck = self.data_channel(north, two)
-        stuck.stall()
-        one.send(TWO, b"2")
-        north.drain()
-        self.network.settle(0.3)
+        stuck = self.moved_while_stuck(north, one, two)
         one.send(TWO, b"3")
         ways = one._parts.context.ways
         before = ways.held_bytes
