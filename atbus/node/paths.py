@@ -147,7 +147,7 @@ class Paths:
         told = partial(self._discharged, effect.path)
         flushed = Flushed(effect.destination, effect.token, told)
         if old is None or old.submit(Routed.of(flush, flushed)) is not None:
-            self._obey(self._changes.lost(effect.path))
+            self._obey(self._changes.broken(effect.destination))
 
     def _discharged(self, path: int, destination: int, token: int) -> None:
         """Learn that a FLUSH has arrived, or was dropped by who had no way for it."""

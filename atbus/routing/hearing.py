@@ -27,7 +27,7 @@ from atbus.errors import Status
 from atbus.routing.batch import Removal, kept_bytes
 from atbus.routing.bounds import ROUTE_HEARD_BYTES
 from atbus.routing.feed import NOT_ITS_OWN, Bar, Feed
-from atbus.routing.known import Known
+from atbus.routing.known import Known, is_same
 from atbus.routing.own_record import OwnRecord
 from atbus.routing.record import Record, Stamp
 from atbus.routing.route_link import RouteLink
@@ -277,7 +277,8 @@ class Hearing:
         for bus_id in missing:
             self._count(None, feed.heard[bus_id])
             record = feed.believed(bus_id)
-            if record is not None:
+            # It is no news: a node may have moved here since, under the same stamp.
+            if record is not None and is_same(record, self.known.best.get(bus_id)):
                 self.known.believe(feed, record)
         self.drop_feed(older)
 

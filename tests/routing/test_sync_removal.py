@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.routing.sync import RouteSync
-from atbus.routing.sync_terms import TableMode
+from atbus.routing.sync_terms import Learn, TableMode
 from tests.routing.route_talk import DOWN, OWN, PEER, UP, Talk, dead, gone, record
 
 
@@ -65,6 +65,29 @@ class RemovalTests(SynchronousTestCase):
         self.assertEqual(talk.machine.known.tellers(7), ())
         talk.wait(2)
         self.assertEqual(talk.ids, [])
+
+    def test_the_upstream_is_lost_twice_and_a_node_has_come(self) -> None:
+        """
+        What the upstream has told before a node came here is no news when it is lost again.
+
+        The node tells nothing of itself, so that what is said of it has the same stamp wherever it
+        hangs.
+        """
+        talk = Talk()
+        talk.neighbor(2, UP, record(9, 0, upstream_id=3), record(3, upstream_id=2))
+        talk.lose(2)
+        talk.available(9, DOWN, tells=False)
+        talk.available(2, UP)
+        talk.lose(2)
+        self.assertEqual(self.place_of(9, talk), OWN)
+
+    def place_of(self, bus_id: int, talk: Talk) -> int:
+        """Say below whom a node hangs, for the table and for those who were told of changes."""
+        (best,) = (each for each in talk.machine.known.records() if each.bus_id == bus_id)
+        changes = [each.record for each in talk.learned if isinstance(each, Learn)]
+        (*_, last) = (each for each in changes if each.bus_id == bus_id)
+        self.assertEqual(last, best)
+        return best.upstream_id
 
     def test_an_upstream_that_does_not_come_back(self) -> None:
         """A short break changes nothing; after a while the node says that it hangs below nobody."""
