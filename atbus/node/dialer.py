@@ -320,9 +320,15 @@ class Dialer:
             attempt.tell(Failure(ConnectFailed(attempt.address, "the node stops")))
 
     def refuse_unfinished(self) -> None:
-        """Tell everybody who is about to register that the node is leaving."""
+        """
+        Tell everybody who is about to register that the node is leaving.
+
+        Data connections to those who are registered may still open: something may wait for them.
+        """
         for connection in list(self.connections):
-            if connection.link is None and connection.hello_id not in self._registrar.endpoints:
+            is_ours = connection.dialled and connection.role is Role.DATA
+            is_known = is_ours or connection.hello_id in self._registrar.endpoints
+            if connection.link is None and not is_known:
                 connection.say_goodbye(Status.CLOSING, "this node is leaving")
 
     def end(self) -> Deferred[None]:

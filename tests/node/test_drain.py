@@ -328,6 +328,29 @@ class DeadEndTests(DrainBus):
         self.assertEqual(self.mail[leaf].fates, [])
         self.assertEqual(top.statistics.uncertain_messages, 0)
 
+    def test_what_is_being_opened_goes_on(self) -> None:
+        """
+        A data connection that the stopping node has just dialled is registered, and used.
+
+        It was refused, and what waited for it was so for seconds.
+        """
+        self.begin(VirtualNetwork(delay_seconds=0.02))
+        _, north, south = self.region()
+        leaf = self.leaf_of(ONE, NORTH)
+        self.network.settle(1)
+        north.connect(address_of(SOUTH)).addErrback(lambda why: why.trap(AtbusError))
+        while SOUTH not in north.endpoints:
+            self.network.settle(0.005)
+        leaf.send(SOUTH, b"before")
+        self.network.settle(0.025)
+        self.assertEqual(len(north.endpoints[SOUTH].pending), 1)
+        # The leaf does not hear that it is to move.
+        self.control_channel(north, leaf).stall()
+        stopping = north.stop()
+        self.network.settle(0.3)
+        self.assertEqual(self.mail[south].payloads, [b"before"])
+        self.network.result_of(stopping)
+        self.assertEqual(self.mail[leaf].fates, [])
 
     def test_what_is_for_us_to_dial_may_still_open(self) -> None:
         """While those below have not moved, a stopping node dials what it has lost."""
