@@ -300,6 +300,8 @@ def conditions_of(item: Run | Relayed) -> tuple[int | None, Collection[int], boo
 def order_given_up(context: Context, effect: OpenPath[Any, Any]) -> None:
     """Count, and tell, that messages may overtake others."""
     context.statistics.order_given_up += 1
+    if context.observer is not None:
+        context.observer.order_given_up(effect.destination)
     context.events.on_error(
         effect.status, f"order towards {effect.destination:#x} was given up"
     )

@@ -62,6 +62,9 @@ class MessageObserver(Protocol):
         :param epoch: The sender's.
         """
 
+    def order_given_up(self, target: int) -> object:
+        """See that messages to a target, of whatever sender, may overtake others from now on."""
+
 
 def observe(node: Node, observer: MessageObserver) -> None:
     """

@@ -21,6 +21,8 @@ its files. It reads all ``*.events`` files of a folder and asks of every message
    that was sent (else *corrupted*), and after those that its sender sent to that target before it
    in the same epoch (else *reordered*). One that its sender was told to be uncertain may be *late*:
    it was held somewhere when the way that it had taken broke, and what came after it took another.
+   A node may give up the order of what is for one target, and writes that down; such a message is
+   *reordered* all the same, and counted as *unordered* as well.
 
 The verdict lists the runs of nodes (a run is one epoch) that did not write that they stopped: they
 were killed, or they still run. A line that was cut off by the end of its process is counted and
@@ -90,6 +92,7 @@ class Verdict:
 
     :param refused: For each reason how many messages.
     :param dropped: For each reason how many messages; only those that can be told apart.
+    :param unordered: Those of the reordered ones to whose target a node had given up the order.
     :param late: Messages received after later ones whose sender was told that they are uncertain.
     :param unrecorded: Messages received from a node that was killed before it could write down
         that it had sent them.
@@ -114,6 +117,7 @@ class Verdict:
     corrupted: int
     misdelivered: int
     contradictions: int
+    unordered: int
     late: int
     unrecorded: int
     foreign: int
@@ -165,6 +169,8 @@ class Verdict:
         if self.unfinished:
             runs = (f"{format_bus_id(node)} (epoch {epoch})" for node, epoch in self.unfinished)
             lines.append(f"not stopped: {', '.join(runs)}")
+        if self.unordered:
+            lines.append(f"reordered where a node had given up the order {self.unordered}")
         if self.late:
             lines.append(f"uncertain ones that came after later ones {self.late}")
         if self.truncated or self.unrecorded or self.foreign:
@@ -258,6 +264,7 @@ class _Judge:
             corrupted=self._counts["corrupted"],
             misdelivered=self._counts["misdelivered"],
             contradictions=self._counts["contradictions"],
+            unordered=self._counts["unordered"],
             late=self._counts["late"],
             unrecorded=self._counts["unrecorded"],
             foreign=self._counts["foreign"],
@@ -286,6 +293,7 @@ class _Judge:
                 self._counts["late"] += 1
             else:
                 self._accuse("reordered", key, f"received after #{latest[flow]}")
+                self._counts["unordered"] += receipt.node in self._history.unordered
         for key, count in received.items():
             if key in self._history.sent:
                 self._history.sent[key].received = count

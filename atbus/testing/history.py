@@ -78,6 +78,7 @@ class History:
     :param fates: What senders were told.
     :param dropped: What nodes dropped and could name.
     :param drops: For each reason how many messages nodes dropped.
+    :param unordered: Targets towards which some node gave up the order of messages.
     :param runs: The nodes and epochs that wrote anything.
     :param unfinished: Those of them that did not write that they had stopped.
     :param truncated: How many lines were cut off by the end of their process.
@@ -91,6 +92,7 @@ class History:
     dropped: list[News] = attrs.field(factory=list)
     receipts: list[Receipt] = attrs.field(factory=list)
     drops: Counter[str] = attrs.field(factory=Counter)
+    unordered: set[int] = attrs.field(factory=set)
     runs: set[Run] = attrs.field(factory=set)
     unfinished: set[Run] = attrs.field(factory=set)
     truncated: int = 0
@@ -151,6 +153,8 @@ class History:
                     source = _bus_id(event["source"]), int(event["source_epoch"])
                     self.dropped.append(_news(event, source))
                 self.drops[_reason(event)] += int(event["count"])
+            case "unorder":
+                self.unordered.add(_bus_id(event["target"]))
             case "up" | "down" | "stop":
                 pass
             case unknown:

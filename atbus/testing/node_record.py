@@ -99,6 +99,10 @@ class NodeRecord:
 
         self._write(drop)
 
+    def order_given_up(self, target: int) -> None:
+        """Write down that messages to a target may overtake others."""
+        self._write(EventRecorder.unorder, target)
+
     def _told(self, fate: Fate) -> None:
         sequences, epochs = self._epochs.get(fate.target, ([], []))
         place = bisect_right(sequences, fate.first_sequence) - 1

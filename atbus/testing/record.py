@@ -20,6 +20,8 @@ Every line has ``event``, ``node`` (the bus id as text) and ``epoch``. The event
     The application was given a message.
 ``drop``: status, count; source, source_epoch, target, sequence where they are known
     Messages ended here and nobody could be told.
+``unorder``: target
+    Messages to the target, from whomever, may overtake others that came here before.
 ``up``; ``down``: status; ``stop``
     The node is up, is down, has stopped in good order.
 """
@@ -209,6 +211,14 @@ class EventRecorder:
             sequence=first_sequence,
             count=count,
         )
+
+    def unorder(self, target: int) -> None:
+        """
+        Note that the node gave up the order of messages.
+
+        :param target: The bus id of those that they are meant for.
+        """
+        self._write("unorder", target=format_bus_id(target))
 
     def up(self) -> None:
         """Note that the node is up."""

@@ -386,7 +386,5 @@ class VirtualBus:
         return verdict
 
     def _keeps_promises(self, verdict: Verdict) -> bool:
-        """Tell whether all is well; a node may give up an order, if it says so."""
-        if self.orders_given_up:
-            verdict = attrs.evolve(verdict, reordered=0)
-        return verdict.ok
+        """Tell whether all is well; a node may give up the order to a target, if it says so."""
+        return attrs.evolve(verdict, reordered=verdict.reordered - verdict.unordered).ok

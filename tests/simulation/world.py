@@ -68,6 +68,9 @@ class Witness:
     def received(self, *_: object) -> None:
         """What the program is given it tells itself."""
 
+    def order_given_up(self, target: int) -> None:
+        """The world hears of it as an error of the node."""
+
     def dropped(
         self, source: int, epoch: int, target: int, first_sequence: int, count: int, status: Status
     ) -> None:

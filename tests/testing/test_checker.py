@@ -196,6 +196,22 @@ class ReceptionTests(FolderCase):
         verdict = self.verdict()
         self.assertEqual((verdict.late, verdict.ok), (2, True))
 
+    def test_an_order_that_was_given_up(self) -> None:
+        """What overtakes then is counted as such, if it is for the target that was named."""
+        self.run_of_ten()
+
+        def swap(lines: list[str]) -> None:
+            lines[4], lines[5] = lines[5], lines[4]
+
+        self.mutate(B, swap)
+        relay = self.record(C)
+        relay.unorder(A)
+        self.assertEqual((self.verdict().reordered, self.verdict().unordered), (1, 0))
+        relay.unorder(B)
+        verdict = self.verdict()
+        self.assertEqual((verdict.reordered, verdict.unordered, verdict.ok), (1, 1, False))
+        self.assertIn("reordered where a node had given up the order 1", str(verdict))
+
     def test_order_is_between_two_nodes_and_within_an_epoch(self) -> None:
         """Other senders, other targets and a restarted sender count for themselves."""
         receiver = self.record(B)

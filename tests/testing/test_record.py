@@ -69,6 +69,7 @@ class RecorderTests(FolderCase):
         recorder.send(B, 1, -5, memoryview(b"payload"))
         recorder.fate(B, 1, 2, Status.NO_ROUTE, C, epoch=6)
         recorder.receive(B, 3, 4, 5, bytearray(b"payload"), hops=2)
+        recorder.unorder(B)
         recorder.down(Status.STOPPED)
         recorder.stop()
         recorder.up()
@@ -86,6 +87,7 @@ class RecorderTests(FolderCase):
                 ours
                 | {"event": "receive", "source": "0xb", "source_epoch": 3, "sequence": 4}
                 | {"kind": 5, "digest": digest, "hops": 2},
+                ours | {"event": "unorder", "target": "0xb"},
                 ours | {"event": "down", "status": "STOPPED"},
                 ours | {"event": "stop"},
             ],

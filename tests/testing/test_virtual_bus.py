@@ -15,6 +15,7 @@ from zope.interface import implementer
 from atbus.errors import Undeliverable
 from atbus.node.interfaces import IMessageReceiver
 from atbus.node.node import Node
+from atbus.testing.node_record import NodeRecord
 from atbus.testing.virtual_bus import VirtualBus
 from tests.documents import captioned_blocks, commands
 from tests.simulation.case import seeds
@@ -49,8 +50,8 @@ class Counter:
 class VirtualBusTests(SynchronousTestCase):
     """Services on a bus that exists for the length of a test."""
 
-    def tree(self, bus: VirtualBus, **options: Any) -> None:
-        """Start a root, two proxies and six leaves, each of which counts."""
+    def tree(self, bus: VirtualBus, *, listening: bool = False, **options: Any) -> None:
+        """Start a root, two proxies and six leaves, each of which counts and perhaps listens."""
         tree = {"listen": [address_of(ROOT)], "subnets": [(0, 16)]}
         bus.start(bus.node(ROOT, program=Counter, **tree, **options))
         for proxy in PROXIES:
@@ -59,7 +60,10 @@ class VirtualBusTests(SynchronousTestCase):
             bus.start(bus.node(proxy, program=Counter, upstream=upstream, **tree, **options))
         for leaf in LEAVES:
             upstream = address_of(leaf & ~0xFF)
-            bus.start(bus.node(leaf, program=Counter, upstream=upstream, **options))
+            listen = [address_of(leaf)] if listening else []
+            bus.start(
+                bus.node(leaf, program=Counter, upstream=upstream, listen=listen, **options)
+            )
         bus.run(1)
 
     def chatter(self, bus: VirtualBus, seconds: float) -> None:
@@ -158,6 +162,36 @@ class VirtualBusTests(SynchronousTestCase):
             lonely = bus.node(0x20000, upstream="ipv4://10.9.9.9:1")
             lonely.start().addErrback(lambda _: None)
         self.assertIn("0x20000 is starting", str(raised.exception))
+
+    def overtake(self, bus: VirtualBus) -> None:
+        """Let a message overtake another one that is stuck, when its node gives up the order."""
+        self.tree(bus, listening=True)
+        near, far, proxy = bus[LEAVES[0]], bus[LEAVES[1]], bus[PROXIES[0]]
+        bus.clog(proxy, far, 4.0)
+        near.send(LEAVES[1], b"stuck")
+        bus.run(0.2)
+        near.connect(address_of(LEAVES[1]))
+        bus.run(0.2)
+        near.send(LEAVES[1], b"later")
+
+    def test_an_order_that_was_given_up(self) -> None:
+        """A message may overtake another one where a node has given up the order to its target."""
+        with VirtualBus(seed=1) as bus:
+            self.overtake(bus)
+            verdict = bus.finish()
+        self.assertEqual((verdict.reordered, verdict.unordered, verdict.lost), (1, 1, 0))
+        # Each of the two has given up the order to the other one.
+        self.assertEqual(bus.orders_given_up, 2)
+
+    def test_the_order_to_somebody_else(self) -> None:
+        """That an order was given up excuses only what is for the same target."""
+        recorded = NodeRecord.order_given_up
+        self.patch(
+            NodeRecord, "order_given_up", lambda record, target: recorded(record, target + 0x100)
+        )
+        with self.assertRaises(AssertionError) as raised, VirtualBus(seed=1) as bus:
+            self.overtake(bus)
+        self.assertIn("reordered 1", str(raised.exception))
 
     def test_an_unknown_fault(self) -> None:
         """A kind of weather that does not exist is a mistake of the test."""
