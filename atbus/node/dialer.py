@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -189,6 +189,11 @@ class Dialer:
         """Allow connections again, for a node that is started once more."""
         self._stopping = False
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nobody new is dialled or let in: the node stops."""
+        return self._stopping
+
     # Dialling.
 
     def connect(
@@ -204,6 +209,9 @@ class Dialer:
         :returns: Fires when the endpoint can take messages; fails with `ConnectFailed`,
             `RegistrationRefused` or `ChannelBroken`.
         """
+        if self._stopping:
+            # Whoever registered now would not be among those of whom we take leave.
+            return fail(ConnectFailed(address, "the node stops"))
         for attempt in self._attempts:
             if not upstream and (attempt.address, attempt.expected_id) == (address, expected_id):
                 return self._wait_for(attempt)

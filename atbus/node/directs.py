@@ -118,6 +118,8 @@ class Directs:
             return Stay("direct connections are switched off")
         if own is None:
             return Stay("this node has no id")
+        if self._dialer.is_stopping:
+            return Stay("this node stops")
         return choose(context.table, context.config.policy, own, target, relayed=relayed)
 
     def wanted(self, target: int, *, relayed: bool = False) -> None:

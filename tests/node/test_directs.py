@@ -66,6 +66,27 @@ class CrossRegionTests(MeshTests):
         self.assertEqual(str(hop.address), address_of(EU2))
         self.assertIn("below neighbor 0x12", hop.rule)
 
+    def test_a_node_that_stops(self) -> None:
+        """
+        What it passes on meanwhile makes it dial nobody, nor does a notice.
+
+        Who registered then was not told that it left: what was on its way there was uncertain.
+        """
+        nodes = self.regions()
+        eu1, sender, receiver = nodes[EU1], nodes[EU_LEAF], nodes[EU_OTHER]
+        # The leaf does not hear that it is to move.
+        self.control_channel(eu1, sender).stall()
+        stopping = eu1.stop()
+        dialled = len(self.network.dials)
+        for number in range(20):
+            sender.send(EU_OTHER, b"%d" % number)
+            self.network.settle(0.01)
+        self.assertEqual(self.network.dials[dialled:], [])
+        self.assertEqual(len(self.mail[receiver].payloads), 20)
+        self.network.result_of(stopping)
+        self.network.settle()
+        self.assertEqual(self.mail[sender].fates, [])
+
     def test_across_regions(self) -> None:
         """
         Proxies of two regions never connect: all that goes across takes the cross-region proxy.
