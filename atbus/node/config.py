@@ -128,6 +128,9 @@ class NodeConfig:
     _accept_subnets: tuple[GivenSubnet, ...] = attrs.field(
         default=(), converter=read_subnets, eq=False
     )
+    _reserved_subnets: tuple[GivenSubnet, ...] = attrs.field(
+        default=(), converter=read_subnets, eq=False
+    )
     access_tokens: tuple[bytes, ...] = attrs.field(default=(), converter=read_tokens)
     allow_insecure: bool = attrs.field(default=False, converter=read_boolean)
     overwrite_listen_path: bool = attrs.field(default=False, converter=read_boolean)
@@ -223,6 +226,7 @@ class NodeConfig:
     upstreams: tuple[Address, ...] = attrs.field(init=False)
     subnets: tuple[Subnet, ...] = attrs.field(init=False)
     accept_subnets: tuple[Subnet, ...] = attrs.field(init=False)
+    reserved_subnets: tuple[Subnet, ...] = attrs.field(init=False)
     frame_bytes_max: int = attrs.field(init=False)
     frame_bytes_far: int = attrs.field(init=False)
     heartbeat_seconds: float = attrs.field(init=False)
@@ -353,9 +357,9 @@ class NodeConfig:
         self._set("mode", mode)
 
     def _settle_subnets(self) -> Iterator[str]:
-        for name, given in (("subnets", self._subnets), ("accept_subnets", self._accept_subnets)):
+        for name in ("subnets", "accept_subnets", "reserved_subnets"):
             good: list[tuple[int, int]] = []
-            for index, subnet in _readable(given):
+            for index, subnet in _readable(getattr(self, f"_{name}")):
                 try:
                     good.extend(_pairs([subnet], self.mask))
                 except BusIdError as fault:

@@ -21,8 +21,10 @@ from atbus.handshake.terms import Admitted, PeerTerms, Rejected
 from atbus.node.endpoint import Gate
 from atbus.rights import Who
 from atbus.routing import applicant as judged
+from atbus.routing import bounds
 from atbus.routing.admission import after_challenge, judge
 from atbus.routing.applicant import Applicant, Challenge, Judgement, OwnNode, Registered
+from atbus.routing.former_ranges import FormerRanges
 from atbus.routing.record import Record
 from atbus.routing.table import Position
 from atbus.wire.messages import Mode, RegisterRequest, Role
@@ -82,6 +84,7 @@ class Judge:
         # Who is registered, as the rules see it, with what that follows from: it is asked for each
         # who comes, and nearly all of them are as they were.
         self._described: dict[Endpoint, tuple[object, Registered]] = {}
+        self._former = FormerRanges(bounds.FORMER_RANGES_MAX)
 
     def judge(self, connection: Connection, question: AskAdmission) -> None:
         """Answer a connection's question, now or when the holder of the id has been asked."""
@@ -212,6 +215,10 @@ class Judge:
     def forget(self, endpoint: Endpoint) -> None:
         """Keep nothing of somebody who is removed."""
         self._described.pop(endpoint, None)
+        peer = endpoint.peer
+        # An automatic node that has gone asks for any range when it comes back.
+        if endpoint.position is Position.DOWNSTREAM and peer.mode is Mode.NODE:
+            self._former.left(endpoint.bus_id, peer.request.subnets)
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -246,6 +253,8 @@ class Judge:
             process=context.identity.process,
             temporary=context.mode is Mode.TEMPORARY,
             accept_subnets=context.config.accept_subnets,
+            reserved_subnets=context.config.reserved_subnets,
+            former_subnets=self._former.subnets(self._registrar.endpoints),
             endpoints_max=context.config.endpoints_max,
             upstream_id=self._upstream_id(),
             may_move=self.may_move(),

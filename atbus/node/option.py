@@ -82,6 +82,12 @@ _CONNECTIONS: Final = {
         meaning="The ids that may register here; empty: any.",
         reloadable=True,
     ),
+    "reserved_subnets": Option(
+        kind="list of subnets",
+        meaning='Ids that nodes with the id "auto" do not get here: the ranges of proxies that may '
+        "come later than they do. Whoever has been here and has gone is not in need of it.",
+        reloadable=True,
+    ),
     "access_tokens": Option(
         kind="list of texts",
         meaning="Secrets. Two nodes register if they have one in common, or if both have none.",

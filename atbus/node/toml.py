@@ -260,7 +260,7 @@ def _write_line(key: str, name: str, value: object, *, set_: bool) -> str:
         return f"#{key} ="
     if name == "id" and not isinstance(value, str):
         text = f'"{value:#x}"'
-    elif name in {"subnets", "accept_subnets"}:
+    elif name in {"subnets", "accept_subnets", "reserved_subnets"}:
         text = f"[{', '.join(map(_write_subnet, value))}]" if isinstance(value, tuple) else ""
     else:
         text = _write(_without_secrets(value) if name in TABLES_WITH_SECRETS else value)

@@ -9,7 +9,8 @@ The checks that follow version and proof, in this order; the first that fails na
    ourselves, else `ID_CONFLICT`. Over TLS, its certificate names the id and all its subnets, and
    whatever an automatic node gets: `NOT_ADMITTED`, `NO_FREE_ID`.
 3. An automatic node gets a free id out of our subnets, with as wide a range around it as it asks
-   for; the id it had before if that is still free: `NO_FREE_ID` when there is none.
+   for; the id it had before if that is still free: `NO_FREE_ID` when there is none. Ids that are
+   reserved it does not get; those of nodes that were below us, and may come back, last of all.
 4. The same id is registered already. A further connection of the same process joins it. A second
    control stream of the same process replaces the first, unless the two dials crossed, when the
    one that the smaller id dialed stays: `CROSSED_DIAL` for the other. Where records say who is
@@ -188,9 +189,13 @@ def _choose_id(
         if _owns_alone(each):
             taken += each.subnets
     around = Subnet(wanted, applicant.wanted_bits)
-    if wanted and covers(mine, [around]) and first_conflict([around], taken) is None:
-        return BusId(wanted)
-    return assign_auto_id(mine, taken, number, applicant.wanted_bits)
+    for avoided in ([*taken, *own.former_subnets], taken):
+        if wanted and covers(mine, [around]) and first_conflict([around], avoided) is None:
+            return BusId(wanted)
+        found = assign_auto_id(mine, avoided, number, applicant.wanted_bits)
+        if found is not None:
+            return found
+    return None
 
 
 def _judge_same_id(

@@ -35,6 +35,8 @@ class OwnNode:
     :param upstream_id: The id by which our configured upstream is known, if it is.
     :param may_move: Whether another upstream may register while there is one, to take its place.
     :param reserved_subnets: Ids that automatic nodes never get.
+    :param former_subnets: Ids that they get only when no other one is free: those of nodes that
+        were below us and may come back.
     :param endpoints_max: How many nodes may be registered here at once.
     :param by_records: Whether it is records that say who is below whom, and not subnets.
     :param record: Our record, for the policy; without it there is none.
@@ -54,6 +56,7 @@ class OwnNode:
     accept_subnets: tuple[Subnet, ...] = ()
     upstream_id: int | None = None
     reserved_subnets: tuple[Subnet, ...] = ()
+    former_subnets: tuple[Subnet, ...] = ()
     endpoints_max: int = limits.ENDPOINTS_MAX
 
 

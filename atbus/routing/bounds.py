@@ -49,6 +49,10 @@ FORMER_PLACES_MAX: Final = 4_096
 #: other, as when all are replaced by newer ones, passes so many in that time.
 FORMER_PLACES_EACH: Final = 4
 
+#: Of how many nodes that were below us, and have left, automatic nodes get no id of their ranges:
+#: as many as one root has proxies. A hundred and thirty bytes for each range.
+FORMER_RANGES_MAX: Final = 256
+
 #: When nothing has come for so long, nothing more comes along a way that others have left: as long
 #: as the answer to a FLUSH may take.
 QUIET_SECONDS: Final = 1.0

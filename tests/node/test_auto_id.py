@@ -69,6 +69,35 @@ class AutoIdTests(BusTests):
         for child in children:
             self.assertEqual(self.diaries[child].added(), [ROOT])
 
+    def test_a_proxy_that_comes_back(self) -> None:
+        """
+        While it was away nobody has got an id of its range.
+
+        One such id would keep it out for as long as somebody has it.
+        """
+        root = self.root(subnets=["0/4"])
+        proxy = self.child(ROOT + 8, subnets=["0/3"])
+        self.network.start(root, proxy)
+        self.kill(proxy)
+        self.network.settle()
+        children = [self.child("auto") for _ in range(7)]
+        self.network.start(*children)
+        self.assertEqual(sorted(each.bus_id for each in children), list(range(ROOT + 1, ROOT + 8)))
+        again = self.child(ROOT + 8, subnets=["0/3"])
+        self.network.start(again)
+        self.assertIn(ROOT + 8, self.ids(root))
+
+    def test_an_automatic_proxy_that_has_gone(self) -> None:
+        """It asks for any range when it comes back, so what it had is free at once."""
+        root = self.root(subnets=["0/6"])
+        proxy = self.child("auto", subnets=["0/5"])
+        self.network.start(root, proxy)
+        former = Subnet(proxy.bus_id, 5)
+        self.network.stop(proxy)
+        children = [self.child("auto") for _ in range(20)]
+        self.network.start(*children)
+        self.assertTrue(any(former.contains(each.bus_id) for each in children))
+
     def test_two_of_them_talk(self) -> None:
         """What one sends under its assigned id can be answered."""
         root = self.root()

@@ -37,6 +37,7 @@ REGISTRIES: dict[str, Any] = {
 }
 
 OTHERS: dict[str, Any] = {
+    "reserved_subnets": ["0x12345600/8"],
     "upstream_labels": {"role": "proxy"},
     "upstream_return_seconds": 60,
     "peer_labels": {"role": "peer"},

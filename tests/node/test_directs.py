@@ -67,11 +67,7 @@ class CrossRegionTests(MeshTests):
         self.assertIn("below neighbor 0x12", hop.rule)
 
     def test_a_node_that_stops(self) -> None:
-        """
-        What it passes on meanwhile makes it dial nobody, nor does a notice.
-
-        Who registered then was not told that it left: what was on its way there was uncertain.
-        """
+        """What it passes on makes it dial nobody: who registered then was not told that it left."""
         nodes = self.regions()
         eu1, sender, receiver = nodes[EU1], nodes[EU_LEAF], nodes[EU_OTHER]
         # The leaf does not hear that it is to move.

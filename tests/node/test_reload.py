@@ -95,6 +95,15 @@ class EffectTests(ReloadCase):
         self.assertIs(self.refusal_of(third.start()), Status.NOT_ADMITTED)
         self.assertEqual(self.ids(root), [CHILD, SIBLING])
 
+    def test_reserved_subnets(self) -> None:
+        """Automatic nodes that come now get no id out of them; those that have one keep it."""
+        root = self.root(subnets=[(0, 1)])
+        first = self.child("auto")
+        self.network.start(root, first)
+        self.change(root, subnets=[(0, 1)], reserved_subnets=[(first.bus_id, 0)])
+        self.network.stop(first)
+        self.assertIs(self.refusal_of(self.child("auto").start()), Status.NO_FREE_ID)
+
     def test_access_tokens(self) -> None:
         """New registrations need a token of the new list; those that are there stay."""
         root = self.root(access_tokens=["old"])

@@ -40,6 +40,7 @@ LINES = {
     "topology": 'topology = "records"',
     "subnets": 'subnets = [[0, 16], "0x5500/8"]',
     "accept_subnets": 'accept_subnets = ["0x5500/8"]',
+    "reserved_subnets": 'reserved_subnets = ["0x5510/4"]',
     "access_tokens": 'access_tokens = ["geheim"]',
     "allow_insecure": "allow_insecure = true",
     "overwrite_listen_path": "overwrite_listen_path = true",

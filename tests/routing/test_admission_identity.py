@@ -303,6 +303,23 @@ class AutomaticTests(AdmissionCase):
             assert isinstance(verdict, Admit)
             self.assertNotEqual(verdict.bus_id, wanted)
 
+    def test_ids_of_those_who_may_come_back(self) -> None:
+        """They are given last of all, also to who had one before; reserved ones never are."""
+        own = attrs.evolve(
+            OWN,
+            subnets=(Subnet(ME, 2),),
+            former_subnets=(Subnet(ME + 2, 1),),
+            reserved_subnets=(Subnet(ME + 3, 0),),
+        )
+        holder = registered(applicant(ME + 1))
+        for wanted in (0, ME + 2):
+            for holders, assigned in (([], ME + 1), ([holder], ME + 2)):
+                verdict = judge(own, holders, self.auto(wanted_id=wanted), 1)
+                assert isinstance(verdict, Admit)
+                self.assertEqual(verdict.bus_id, assigned)
+        both = [holder, registered(applicant(ME + 2, process="2"))]
+        self.assert_refused(judge(own, both, self.auto()), Status.NO_FREE_ID)
+
     def test_a_range_of_its_own(self) -> None:
         """A node that wants a range gets an id around which it is free, and owns it."""
         own = attrs.evolve(OWN, subnets=(Subnet(ME, 8),))
