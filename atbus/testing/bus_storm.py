@@ -355,12 +355,15 @@ def shape_of(seed: int) -> Shape:
     return Shape(lot.choice(_NODES), faults, departures)
 
 
-def storm(seed: int, shape: Shape | None = None) -> tuple[VirtualBus, list[str]]:
+def storm(
+    seed: int, shape: Shape | None = None, kind: type[BusStorm] = BusStorm
+) -> tuple[VirtualBus, list[str]]:
     """
     Let one seed happen.
 
     :param seed: The seed.
     :param shape: What kind of storm it is; None for the seed's.
+    :param kind: What else the nodes do.
     :returns: The bus, which tells what was done, and what was wrong.
     """
     shape = shape or shape_of(seed)
@@ -370,7 +373,7 @@ def storm(seed: int, shape: Shape | None = None) -> tuple[VirtualBus, list[str]]
     # A fifth of the time would go into looking for garbage of which there is next to none.
     gc.disable()
     try:
-        happened = BusStorm(bus, shape.count)
+        happened = kind(bus, shape.count)
         happened.rage(shape.faults, shape.departures)
         return bus, happened.rest()
     except Exception as error:  # noqa: BLE001 - whatever happened, its seed is to be named

@@ -36,6 +36,8 @@ class NodeRecord:
         self._node = node
         self._path = path
         self._up = False
+        #: Under which ids the node has written something: an id may be assigned, and given up.
+        self.ids: set[int] = set()
         self._recorder: EventRecorder | None = EventRecorder(path, node.bus_id, node.epoch)
         # For each target the sequences from which on messages were sent in another epoch.
         self._epochs: dict[int, tuple[list[int], list[int]]] = {}
@@ -147,6 +149,7 @@ class NodeRecord:
         # An id may be assigned, and an epoch raised, while the node runs.
         recorder.node_id = self._node.bus_id
         recorder.epoch = self._node.epoch
+        self.ids.add(recorder.node_id)
         try:
             event(recorder, *values)
         except OSError:

@@ -87,6 +87,8 @@ class VirtualBus:
         #: How often a node gave up the order of messages, which it says.
         self.orders_given_up = 0
         self._places: dict[int, _Place] = {}
+        # Under which number each life of each node is known here.
+        self._numbers: dict[Node, int] = {}
         self._killed: set[int] = set()
         self._clear_at = 0.0
         self._verdict: Verdict | None = None
@@ -123,7 +125,8 @@ class VirtualBus:
         """
         Make a node, not started yet.
 
-        :param bus_id: Its id.
+        :param bus_id: Its id. With ``id="auto"`` among the options it is only the number under which
+            the bus knows the node.
         :param program: Called with the node, and again with each further life of it: what makes
             your service of a node.
         :param options: As for `NodeConfig`.
@@ -135,7 +138,8 @@ class VirtualBus:
     def _bear(
         self, bus_id: int, options: dict[str, Any], program: Callable[[Node], object] | None
     ) -> _Place:
-        node = self.network.node(id=bus_id, **{"allow_insecure": True, **options})
+        node = self.network.node(**{"id": bus_id, "allow_insecure": True, **options})
+        self._numbers[node] = bus_id
         record = NodeRecord(node, Path(self._folder.name) / f"{bus_id:x}{SUFFIX}")
         node.events.on_error.observe(self._heard_error)
         if program is not None:
@@ -201,12 +205,12 @@ class VirtualBus:
         self._end(node, self.network.power_off)
 
     def _end(self, node: Node, how: Callable[[Node], None]) -> None:
-        bus_id = node.config.id
+        bus_id = self._numbers[node]
         place = self._places[bus_id]
         if place.node is not node or not place.alive:
             return
         self._note(f"{how.__name__} {bus_id:#x}")
-        self._killed.add(bus_id)
+        self._killed |= place.record.ids
         place.alive = False
         how(node)
         place.record.close()
@@ -238,7 +242,7 @@ class VirtualBus:
         :param node: The node; nothing happens if it is not up.
         :param seconds: How long it is away.
         """
-        self._note(f"leave {node.config.id:#x} for {seconds:.3f} s")
+        self._note(f"leave {self._numbers[node]:#x} for {seconds:.3f} s")
         self._clear_within(node.config.drain_seconds + seconds)
 
         def stop() -> None:
@@ -248,33 +252,34 @@ class VirtualBus:
         self.network.process_of(node).arrive(stop)
 
     def _left(self, node: Node, seconds: float) -> None:
-        place = self._places[node.config.id]
+        number = self._numbers[node]
+        place = self._places[number]
         if place.node is node and place.alive:
             place.alive = False
             place.record.close()
-            self._later(seconds, self.restart, node.config.id)
+            self._later(seconds, self.restart, number)
 
     def freeze(self, node: Node, seconds: float) -> None:
         """Let a process stand still for some time."""
-        self._note(f"freeze {node.config.id:#x} for {seconds:.3f} s")
+        self._note(f"freeze {self._numbers[node]:#x} for {seconds:.3f} s")
         self.network.freeze(node)
         self._later(seconds, self.network.thaw, node)
 
     def cut(self, one: Node, other: Node) -> None:
         """End every connection between two nodes; both sides learn of it."""
-        self._note(f"cut {one.config.id:#x} {other.config.id:#x}")
+        self._note(f"cut {self._numbers[one]:#x} {self._numbers[other]:#x}")
         self.network.cut(one, other)
 
     def half_cut(self, one: Node, other: Node, seconds: float) -> None:
         """Let nothing pass from the first node to the second for some time; nobody is told."""
-        self._note(f"half cut {one.config.id:#x} to {other.config.id:#x} for {seconds:.3f} s")
+        self._note(f"half cut {self._numbers[one]:#x} to {self._numbers[other]:#x} for {seconds:.3f} s")
         for channel in self.network.between(one, other):
             channel.stall()
             self._later(seconds, channel.resume)
 
     def clog(self, one: Node, other: Node, seconds: float) -> None:
         """Let nothing pass on the connections of two nodes for some time; nobody is told."""
-        self._note(f"clog {one.config.id:#x} {other.config.id:#x} for {seconds:.3f} s")
+        self._note(f"clog {self._numbers[one]:#x} {self._numbers[other]:#x} for {seconds:.3f} s")
         for near in self.network.between(one, other):
             for channel in (near, near.other):
                 channel.stall()
@@ -283,7 +288,7 @@ class VirtualBus:
     def part(self, ones: Sequence[Node], others: Sequence[Node], seconds: float) -> None:
         """Let nothing pass between two groups for some time, no dials either; nobody is told."""
         pairs = [(one, other) for one in ones for other in others]
-        names = " ".join(f"{one.config.id:#x}" for one in ones)
+        names = " ".join(f"{self._numbers[one]:#x}" for one in ones)
         self._note(f"part {names} from the others for {seconds:.3f} s")
         for pair in pairs:
             self.network.split(*pair)
@@ -320,7 +325,7 @@ class VirtualBus:
         match kind:
             case "kill" | "power_off":
                 getattr(self, kind)(node)
-                self._later(lasts, self.restart, node.config.id)
+                self._later(lasts, self.restart, self._numbers[node])
             case "freeze":
                 self.freeze(node, lasts)
             case "cut":
@@ -370,7 +375,7 @@ class VirtualBus:
         clock = self.network.clock
         clock.advance(calm_seconds)
         living = [place.node for place in self._places.values() if place.alive]
-        found = [f"{n.config.id:#x} is {n.state}" for n in living if n.state != "running"]
+        found = [f"{self._numbers[n]:#x} is {n.state}" for n in living if n.state != "running"]
         for stopping in [node.stop() for node in living]:
             self.network.result_of(stopping)
         clock.advance(1.0)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from atbus.testing.bus_storm import BusStorm, storm
 from atbus.testing.seeds import parse_seeds
 from tests.simulation.world import World
 
@@ -23,6 +24,12 @@ def seeds(first: int, count: int) -> Iterable[int]:
     if not text:
         return range(first, first + count)
     return parse_seeds(text if "-" in text else f"{text}-{text}")
+
+
+def ride_out(seed: int, kind: type[BusStorm]) -> list[str]:
+    """Let a storm over a whole bus happen; give what was wrong, and what was done."""
+    bus, found = storm(seed, kind=kind)
+    return [*found[:10], bus.story()] if found else []
 
 
 class SimulationTests(SynchronousTestCase):

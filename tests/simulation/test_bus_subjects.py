@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,9 +15,9 @@ from atbus.errors import Undeliverable
 from atbus.node.node import Node
 from atbus.node.publication import Publication
 from atbus.testing.bus_model import BusModel
-from atbus.testing.bus_storm import BusStorm, shape_of
+from atbus.testing.bus_storm import BusStorm
 from atbus.testing.virtual_bus import VirtualBus
-from tests.simulation.case import seeds
+from tests.simulation.case import ride_out, seeds
 from tests.simulation.field import GROUPS, PATTERNS, SUBJECTS, is_for
 
 # What was published and by whom, for one subscriber or one group: may come once.
@@ -113,20 +112,6 @@ class SubjectStorm(BusStorm):
 class BusSubjectTests(SynchronousTestCase):
     """Regions of proxies and leaves, all of which publish and subscribe."""
 
-    def ride_out(self, seed: int) -> list[str]:
-        """Let a seed happen; give what was wrong."""
-        lots, shape = Random(seed), shape_of(seed)
-        least, mean = lots.uniform(0.0, 0.03), lots.uniform(0.03, 0.1)
-        delays: dict[str, Any] = {"delay_seconds": least, "jitter_seconds": 2 * (mean - least)}
-        bus = VirtualBus(seed, **delays)
-        try:
-            storm = SubjectStorm(bus, shape.count)
-            storm.rage(shape.faults, shape.departures)
-            found = storm.rest()
-            return [*found[:10], bus.story()] if found else []
-        finally:
-            bus.close()
-
     def test_storms(self) -> None:
         """
         Whatever has happened, afterwards each publication finds everybody it is for, once.
@@ -135,4 +120,4 @@ class BusSubjectTests(SynchronousTestCase):
         """
         for seed in seeds(1, 25):
             with self.subTest(seed):
-                self.assertEqual(self.ride_out(seed), [])
+                self.assertEqual(ride_out(seed, SubjectStorm), [])
