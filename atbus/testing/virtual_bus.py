@@ -125,8 +125,8 @@ class VirtualBus:
         """
         Make a node, not started yet.
 
-        :param bus_id: Its id. With ``id="auto"`` among the options it is only the number under which
-            the bus knows the node.
+        :param bus_id: Its id. With ``id="auto"`` among the options it is only the number under
+            which the bus knows the node.
         :param program: Called with the node, and again with each further life of it: what makes
             your service of a node.
         :param options: As for `NodeConfig`.
@@ -272,7 +272,8 @@ class VirtualBus:
 
     def half_cut(self, one: Node, other: Node, seconds: float) -> None:
         """Let nothing pass from the first node to the second for some time; nobody is told."""
-        self._note(f"half cut {self._numbers[one]:#x} to {self._numbers[other]:#x} for {seconds:.3f} s")
+        pair = f"{self._numbers[one]:#x} to {self._numbers[other]:#x}"
+        self._note(f"half cut {pair} for {seconds:.3f} s")
         for channel in self.network.between(one, other):
             channel.stall()
             self._later(seconds, channel.resume)

@@ -38,7 +38,7 @@ _CHANGES: Final[tuple[dict[str, tuple[Any, ...]], ...]] = (
     {"upstream_return_seconds": (0.5, 2.0)},
     {"pending_seconds": (2.0, 8.0)},
     {"window_bytes": (100_000, 8_388_608), "window_count": (10, 8_192)},
-    {"queued_bytes_soft": (20_000, 2_097_152)},
+    {"queued_bytes_soft": (20_000, 200_000)},
 )
 
 
