@@ -244,6 +244,7 @@ def _sweeps(made: Parts) -> tuple[Callable[[], None], ...]:
         made.registrar.expire_pending,
         made.traffic.courier.retry_parked,
         made.writers.look,
+        made.sender.sweep,
     )
 
 

@@ -117,6 +117,7 @@ class Sender:
         self._inbox = inbox
         self._flows: OrderedDict[int, Flow] = OrderedDict()
         self._floor = 0
+        self._swept = 0
         self.reconfigure()
         # Set by the node, which wires its parts.
         self.on_backpressure: Callable[[int], None]
@@ -370,8 +371,7 @@ class Sender:
         hop = self._hop(target, (), no_upstream=False)
         if isinstance(hop, Endpoint) and not hop.peer.capabilities & Capability.STREAMS:
             raise self.refused(Status.UNKNOWN_MANDATORY, target, "the next node has no streams")
-        flow = self._flows.get(target)
-        if flow is not None:
+        if (flow := self._flows.get(target)) is not None:
             flow.close()
         if hop is not None:
             self._submit(hop, [run], no_upstream=False)
@@ -382,10 +382,17 @@ class Sender:
         if target is None:
             self._ask_again()
             return
-        flow = self._flows.get(target)
-        if flow is not None:
+        if (flow := self._flows.get(target)) is not None:
             flow.link = None
             self._context.open_flows.pop(target, None)
+
+    def sweep(self) -> None:
+        """Keep no link that has ended: each holds some kilobytes, and flows are many."""
+        if self._swept != self._traffic.generation:
+            self._swept = self._traffic.generation
+            for flow in self._flows.values():
+                if flow.link is not None and flow.link.closed:
+                    flow.link = None
 
     def _is_paused(self, hop: Endpoint | Prospect, target: int) -> bool:
         return self._traffic.pressure.is_paused(hop.bus_id, target)
@@ -429,8 +436,7 @@ class Sender:
         return self._floor if flow is None else flow.next_sequence
 
     def _flow(self, target: int) -> Flow:
-        flow = self._flows.get(target)
-        if flow is not None:
+        if (flow := self._flows.get(target)) is not None:
             return flow
         if len(self._flows) >= limits.FLOWS_MAX:
             # Sequences of a forgotten flow must not come again: all new flows begin above it.

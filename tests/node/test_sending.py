@@ -269,6 +269,18 @@ class RouteTests(MailTests):
         self.assertIs(hop.connection, north.endpoints[ROOT].data[0])
         self.assertEqual(north.next_hop(NORTH + 1).id, NORTH + 1)
 
+    def test_a_link_that_has_ended_is_not_kept(self) -> None:
+        """A flow goes on counting; the link that it took, which is some kilobytes, goes."""
+        root, child = self.pair()
+        root.send(CHILD, b"1")
+        self.network.settle()
+        flow = root._parts.sender._flows[CHILD]
+        self.assertIsNotNone(flow.link)
+        self.kill(child)
+        self.network.settle(1)
+        self.assertIsNone(flow.link)
+        self.assertIs(root._parts.sender._flows[CHILD], flow)
+
 
 class RunTests(MailTests):
     """How messages are written."""
