@@ -77,13 +77,13 @@ class DataStreams:
         return (
             endpoint.removed is None
             and not endpoint.data_dialling
-            and not self._is_registering(endpoint)
+            and not self.is_registering(endpoint)
             and endpoint.control is not None
             and endpoint.control.dialled
             and self._context.mode is not Mode.TEMPORARY
         )
 
-    def _is_registering(self, endpoint: Endpoint) -> bool:
+    def is_registering(self, endpoint: Endpoint) -> bool:
         """Tell whether a stream that was dialled just now may come yet: two would be too many."""
         dialled = self._dialled.get(endpoint)
         if dialled is None:

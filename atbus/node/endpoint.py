@@ -68,7 +68,7 @@ class Endpoint:
         "data_missing_since", "gate", "heartbeat", "in_publication_bytes", "in_publications",
         "is_long", "last_pong_at", "out_publication_bytes", "out_publications", "peer",
         "pending", "position", "removed", "ring", "rings", "rtt_seconds", "stream", "temporary",
-        "vouched", "was_upstream",
+        "vouched", "was_upstream", "came_from",
     )  # fmt: skip
 
     def __init__(self, context: Context, peer: PeerTerms, position: Position) -> None:
@@ -87,6 +87,8 @@ class Endpoint:
         self.is_long = False
         self.removed: Status | None = None
         self.was_upstream = False
+        # Whom its record said that it was below when it registered.
+        self.came_from = 0
         self.added_at = context.now
         self.vouched: dict[int, None] = {}
         self.pending: PendingQueue[Kept] = PendingQueue(

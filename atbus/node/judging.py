@@ -287,7 +287,7 @@ class Judge:
         for endpoint in (*self._registrar.endpoints.values(), *self._registrar.temporary):
             control = endpoint.control
             dialled = None if control is None else control.dialled
-            matters = (endpoint.peer, endpoint.position, dialled)
+            matters = (endpoint.peer, endpoint.position, dialled, endpoint.came_from)
             known = self._described.get(endpoint)
             if known is None or known[0] != matters:
                 known = self._described[endpoint] = (matters, _as_registered(endpoint))
@@ -306,5 +306,6 @@ def _as_registered(endpoint: Endpoint) -> Registered:
         process=request.process,
         epoch=endpoint.peer.epoch,
         control_dialled=None if control is None else control.dialled,
+        came_from=endpoint.came_from,
         temporary=endpoint.temporary,
     )

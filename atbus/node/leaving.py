@@ -78,6 +78,8 @@ class Leaving:
         self.on_answered: Callable[[Endpoint, DrainAck], None]
         # And who uses another data stream, when the neighbor sends nothing on one any more.
         self.on_stream_left: Callable[[Connection], None]
+        # Tells whether a data stream that we have dialled to a neighbor may yet register.
+        self.is_registering_data: Callable[[Endpoint], bool]
         self._context = context
         self._registrar = registrar
         self._traffic = traffic
@@ -225,6 +227,8 @@ class Leaving:
         return not (farewell.everything and self._busy())
 
     def _is_registering(self, endpoint: Endpoint) -> bool:
+        if self.is_registering_data(endpoint):
+            return True
         return any(c.link is None and c.endpoint is endpoint for c in self._connections)
 
     def _may_open(self, endpoint: Endpoint) -> bool:

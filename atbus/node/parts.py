@@ -253,6 +253,7 @@ def _is_busy(
 ) -> bool:
     """Tell whether the node owes anybody an answer, or a message."""
     waiting = registrar.count_waiting() or inbox.held or directs.waiting or context.ways.held
+    waiting = waiting or registrar.traffic.verifier.has_news
     return bool(inbox.answering.unfinished or commands.unfinished or waiting)
 
 
@@ -357,6 +358,7 @@ def _connect_rings(made: Parts) -> None:
     registrar.on_stream = made.data_streams.choose = made.rings.choose
     registrar.on_stream_lost = made.paths.channel_lost
     made.leaving.on_stream_left = made.data_streams.left_by_peer
+    made.leaving.is_registering_data = made.data_streams.is_registering
     registrar.on_ring_lost = made.rings.lost
     registrar.on_data_stream = made.lanes.data_stream_up
     registrar.on_stream_closed = made.lanes.stream_closed

@@ -104,9 +104,15 @@ class Registrar:
         endpoint.control = connection
         connection.endpoint = endpoint
         self.endpoints[peer.bus_id] = endpoint
-        self._remember_epoch(peer)
-        self._enter(endpoint)
+        self._come(endpoint)
         self._context.events.on_endpoint_added(endpoint)
+
+    def _come(self, endpoint: Endpoint) -> None:
+        """Take in what an endpoint says of itself, whether it is new or registers again."""
+        tree = self._context.table.registry.tree
+        endpoint.came_from = tree.upstream_of(endpoint.bus_id) or 0
+        self._remember_epoch(endpoint.peer)
+        self._enter(endpoint)
 
     def _enter(self, endpoint: Endpoint) -> None:
         """Enter an endpoint, or what it says of itself now, into the table."""
@@ -141,8 +147,7 @@ class Registrar:
         if endpoint.position is not Position.UPSTREAM:
             endpoint.position = self.judge.position_of(connection, peer)
         connection.endpoint = endpoint
-        self._remember_epoch(peer)
-        self._enter(endpoint)
+        self._come(endpoint)
         if old is not None and old is not connection:
             old.say_goodbye(Status.REPLACED, "another control stream stays")
 

@@ -232,6 +232,11 @@ class Verifier:
         self._news.drop(endpoint.bus_id)
 
     @property
+    def has_news(self) -> bool:
+        """Whether news wait of which messages may be ours."""
+        return self._news.held_bytes > 0
+
+    @property
     def waiting(self) -> int:
         """How many bytes wait."""
         return self._waiting.held_bytes + self._news.held_bytes

@@ -241,7 +241,9 @@ def _why_other_stays(own: OwnNode, applicant: Applicant, holder: Registered) -> 
 def _has_moved(own: OwnNode, applicant: Applicant, holder: Registered) -> bool:
     """Tell whether who was below us is below somebody else now, by its record."""
     record = applicant.record
-    is_elsewhere = record is not None and record.upstream_id not in (0, own.bus_id)
+    # Until it is quite here, its record says where it has come from.
+    here = (0, own.bus_id, holder.came_from)
+    is_elsewhere = record is not None and record.upstream_id not in here
     # That our upstream is below somebody says nothing of us.
     return is_elsewhere and holder.position is Position.DOWNSTREAM
 

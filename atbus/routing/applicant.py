@@ -72,6 +72,7 @@ class Registered:
     :param process: Identity of its process.
     :param epoch: When it started, by its own clock.
     :param control_dialled: Whether we dialed its control stream; None when it has none now.
+    :param came_from: Whom its record said that it was below when it registered; 0 for nobody.
     :param temporary: Whether it is a temporary node.
     :param alive: False when it is known not to answer any more; True is no proof.
     """
@@ -83,6 +84,7 @@ class Registered:
     process: str = ""
     epoch: int = 0
     control_dialled: bool | None = None
+    came_from: int = 0
     temporary: bool = False
     alive: bool = True
 

@@ -131,6 +131,8 @@ class SameIdTests(AdmissionCase):
             verdict = judge(own, [registered(peer, Position.DOWNSTREAM)], moved)
             assert isinstance(verdict, Replace), verdict
             self.assertIs(verdict.position, Position.PEER)
+            coming = attrs.evolve(registered(peer, Position.DOWNSTREAM), came_from=0x99)
+            self.assert_refused(judge(own, [coming], moved), Status.CROSSED_DIAL, "downstream")
 
     def test_a_second_process(self) -> None:
         """

@@ -26,10 +26,15 @@ def seeds(first: int, count: int) -> Iterable[int]:
     return parse_seeds(text if "-" in text else f"{text}-{text}")
 
 
-def ride_out(seed: int, kind: type[BusStorm]) -> list[str]:
-    """Let a storm over a whole bus happen; give what was wrong, and what was done."""
+def ride_out(seed: int, kind: type[BusStorm]) -> None:
+    """
+    Let a storm over a whole bus happen.
+
+    :raises AssertionError: Something was wrong; says what, and what was done.
+    """
     bus, found = storm(seed, kind=kind)
-    return [*found[:10], bus.story()] if found else []
+    if found:
+        raise AssertionError("\n".join([*found[:10], bus.story()]))
 
 
 class SimulationTests(SynchronousTestCase):
