@@ -98,13 +98,14 @@ class NewsTests(LateRecordBus):
     def test_who_stops_waits_for_the_record(self) -> None:
         """While news wait a node is not done with what it has sent, and does not take leave."""
         top, south, leaf, _ = self.late()
-        _, news = self.asked(top, leaf)
+        waiting, news = self.asked(top, leaf)
         self.assertFalse(top._parts.leaving._busy())
         self.say(south, top, news, settle_seconds=_SOON)
         self.assertTrue(top._parts.leaving._busy())
         self.stuck.resume()
         self.network.settle(_SOON)
         self.assertFalse(top._parts.leaving._busy())
+        self.failureResultOf(waiting, Undeliverable)
 
     def test_every_kind_of_news(self) -> None:
         """Answers to commands and to flushes wait as well, and come in their order."""
