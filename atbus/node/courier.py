@@ -124,6 +124,8 @@ class Courier:
 
     def _try_route(self, item: Routed) -> Status | None:
         hop = self._hop_of(item)
+        if hop is Status.LOOP and self._traffic.stragglers.was_here(item.destination):
+            return self._send_back(item)
         if isinstance(hop, Status):
             return Status.NO_ROUTE if hop is Status.OK else hop
         link = hop.control_link
@@ -133,6 +135,23 @@ class Courier:
             item.may_wait = False
             return Status.MESSAGE_TOO_LARGE
         return self.hand(link, item)
+
+    def _send_back(self, item: Routed) -> Status | None:
+        """
+        Send an answer for a node that has left us back to who has brought it.
+
+        In our own name, for it does not take from us what others say that are behind it.
+        """
+        response = _read_response(item.frame)
+        bringer = self._endpoints.get(item.came_from or 0)
+        back = None if bringer is None else bringer.control_link
+        if response is None or back is None:
+            return Status.LOOP
+        context = self._context
+        ours = attrs.evolve(
+            response, source=context.bus_id, epoch=context.epoch, hop_limit=item.hop_limit
+        )
+        return self.hand(back, Routed.of(ours, item.custody))
 
     def hand(self, link: Link, item: Routed) -> Status | None:
         """

@@ -107,8 +107,11 @@ class Stragglers:
             return None
         if head[2] & Flags.NO_UPSTREAM and origin.position is Position.UPSTREAM:
             return None
-        was_here = self._context.bus_id in self._former(head[6])
-        return origin if was_here and not self.is_returned(origin, head) else None
+        return origin if self.was_here(head[6]) and not self.is_returned(origin, head) else None
+
+    def was_here(self, target: int) -> bool:
+        """Tell whether a node, or one above it, was below us until a moment ago."""
+        return self._context.bus_id in self._former(target)
 
     def is_returned(self, origin: Endpoint, head: Head) -> bool:
         """

@@ -13,7 +13,7 @@ from atbus.node.node import Node
 from atbus.routing import bounds
 from atbus.wire import codec
 from atbus.wire.head import peek
-from atbus.wire.messages import Capability, Data, Message
+from atbus.wire.messages import Capability, Data, DataResponse, Message, MessageType
 from tests.node.test_drain import NORTH, ONE, SOUTH, TOP, TWO, DrainBus, address_of
 
 EAST, FAR = 0x13, 0x103
@@ -57,6 +57,39 @@ class MovingBus(DrainBus):
         refused = [sum(node.statistics.refused.values()) for node in self.mail]
         self.assertEqual(sum(refused), 0, refused)
         self.assertEqual(sum(node.statistics.order_given_up for node in self.mail), 0)
+
+
+class AnswerTests(MovingBus):
+    """The answer to a message of a node that has moved comes to where it was."""
+
+    def answer(self, two: Node) -> DataResponse:
+        """Make word of the top that it has refused a message of the leaf."""
+        return DataResponse(
+            source=TOP,
+            destination=TWO,
+            target=TOP,
+            first_sequence=two.send(TOP, b"x"),
+            origin_epoch=two.epoch,
+            status=Status.NO_ROUTE,
+            gave_up_at=TOP,
+        )
+
+    def test_it_goes_back_and_arrives(self) -> None:
+        """
+        In the name of who sends it back, who is believed by the one that has brought it.
+
+        Its hops go on being counted, so that it cannot go to and fro for ever.
+        """
+        top, north, two = self.moving()
+        self.move(two)
+        answer = self.answer(two)
+        self.say(top, north, answer, data=False)
+        (fate,) = self.mail[two].fates
+        self.assertEqual((fate.status, fate.gave_up_at), (Status.NO_ROUTE, TOP))
+        self.assertEqual(north.statistics.responses_dropped, 0)
+        channel = self.control_channel(north, top)
+        (back,) = self.frames(channel, MessageType.DATA_RESPONSE)
+        self.assertEqual((back.source, back.hop_limit), (NORTH, answer.hop_limit - 1))
 
 
 class OvertakenTests(MovingBus):
