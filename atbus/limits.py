@@ -488,7 +488,8 @@ CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: (``DRAIN_MOVE_FRACTION``).
 DRAIN_SECONDS: Final = 20.0
 
-#: The part of it in which links are closed: every one has had its GOODBYE by then.
+#: The part of it in which links are closed: every one has had its GOODBYE by then. Of one neighbor
+#: that is left it counts from when something arrived there last.
 DRAIN_CLOSE_SECONDS: Final = 2.0
 
 # Logs

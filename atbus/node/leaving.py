@@ -41,13 +41,22 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class _Farewell:
-    """Some endpoints that are being left."""
+    """
+    Some endpoints that are being left.
+
+    :param deadline: When it is over whatever is still on its way, unless some of that arrives.
+    :param seconds: How long it goes on after something has arrived.
+    :param ends_at: When it is over in any case.
+    """
 
     endpoints: list[Endpoint]
     status: Status
     deadline: float
+    seconds: float
+    ends_at: float
     everything: bool
     result: Deferred[None]
+    left: list[tuple[int, int]] = attrs.field(factory=list)
     asked: set[Connection] = attrs.field(factory=set)
     unanswered: set[Connection] = attrs.field(factory=set)
     connections: list[Connection] = attrs.field(factory=list)
@@ -107,12 +116,21 @@ class Leaving:
         Close all connections to some endpoints, in good order.
 
         :param status: Why.
-        :param seconds: How long it may take at most.
+        :param seconds: How long it may take at most; if not the node itself leaves, how long while
+            nothing of what is on its way to them arrives, and `NodeConfig.drain_seconds` in all.
         :param everything: Whether the node itself leaves: then nothing may be left anywhere.
         :returns: Fires when they are gone; never fails.
         """
+        now = self._context.now
+        longest = seconds if everything else max(seconds, self._context.config.drain_seconds)
         farewell = _Farewell(
-            list(endpoints), status, self._context.now + seconds, everything, Deferred()
+            list(endpoints),
+            status,
+            deadline=now + seconds,
+            seconds=seconds,
+            ends_at=now + longest,
+            everything=everything,
+            result=Deferred(),
         )
         for endpoint in farewell.endpoints:
             self._ask(farewell, endpoint)
@@ -185,8 +203,10 @@ class Leaving:
 
     def _advance(self, farewell: _Farewell) -> None:
         now = self._context.now
-        late = now >= farewell.deadline
         present = [e for e in farewell.endpoints if e.removed is None]
+        if not farewell.parting:
+            self._extend(farewell, present)
+        late = now >= farewell.deadline
         if not farewell.parting:
             for endpoint in present:
                 self._ask(farewell, endpoint)
@@ -215,6 +235,14 @@ class Leaving:
             for endpoint in present:
                 self._registrar.remove(endpoint, farewell.status)
             farewell.result.callback(None)
+
+    def _extend(self, farewell: _Farewell, present: list[Endpoint]) -> None:
+        """Give more time where something arrives: a link may be slow, and much on its way."""
+        links = [c.link for e in present for c in e.data if c.link is not None]
+        left = [(len(link.outgoing), link.queued_bytes) for link in links]
+        if left != farewell.left:
+            farewell.left = left
+            farewell.deadline = min(self._context.now + farewell.seconds, farewell.ends_at)
 
     def _empty(self, farewell: _Farewell, present: list[Endpoint]) -> bool:
         """Tell whether nothing is on its way that the closing would lose."""
