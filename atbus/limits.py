@@ -488,8 +488,7 @@ CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: (``DRAIN_MOVE_FRACTION``).
 DRAIN_SECONDS: Final = 20.0
 
-#: The part of it in which links are closed: every one has had its GOODBYE by then. Of one neighbor
-#: that is left it counts from when something arrived there last.
+#: In which links are closed; of one that is left, from when something last arrived there.
 DRAIN_CLOSE_SECONDS: Final = 2.0
 
 # Logs
