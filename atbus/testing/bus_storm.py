@@ -57,6 +57,9 @@ _LEAVING: Final = 4
 _NODES: Final = (8, 12, 30)
 # How many leave meanwhile, and how many things break.
 _EVENTS: Final = ((0, 8), (0, 8), (5, 8), (5, 0))
+# How much a link takes; the others take any amount.
+_RATES_PER_SECOND: Final = (300_000.0, 3_000_000.0)
+_SLOW: Final = 3
 # How long messages are: with and without payload, and in fragments.
 _SIZES_BYTES: Final = (0, 10, 1_000, 20_000, 150_000)
 # So little that messages are refused for want of room.
@@ -355,6 +358,12 @@ def shape_of(seed: int) -> Shape:
     return Shape(lot.choice(_NODES), faults, departures)
 
 
+def _rate_of(seed: int) -> float | None:
+    """Draw how fast links are; in a third of the seeds they have a rate."""
+    lot = Random(f"rate of {seed}")
+    return lot.uniform(*_RATES_PER_SECOND) if not lot.randrange(_SLOW) else None
+
+
 def storm(
     seed: int, shape: Shape | None = None, kind: type[BusStorm] = BusStorm
 ) -> tuple[VirtualBus, list[str]]:
@@ -369,7 +378,12 @@ def storm(
     shape = shape or shape_of(seed)
     lots = Random(seed)
     least, mean = lots.uniform(0.0, 0.03), lots.uniform(0.03, 0.1)
-    bus = VirtualBus(seed, delay_seconds=least, jitter_seconds=2 * (mean - least))
+    bus = VirtualBus(
+        seed,
+        delay_seconds=least,
+        jitter_seconds=2 * (mean - least),
+        bytes_per_second=_rate_of(seed),
+    )
     # A fifth of the time would go into looking for garbage of which there is next to none.
     gc.disable()
     try:

@@ -4,15 +4,17 @@ One virtual channel between two processes: what a stream does, without a socket.
 Kept of the real thing: frames arrive whole, in order and later; closing writes what is queued, says
 so, and reads on until the other side has ended too, but not for ever; a channel that is aborted,
 or whose process was killed, ends at once, and the other side learns of it later, or, when the
-network is split, not at all.
+network is split, not at all. Where the network has a rate, frames leave one after the other: the
+kernel takes some ahead, and the rest waits in the channel.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from atbus import limits
@@ -24,6 +26,9 @@ from atbus.handshake.certificate import CertificateIdentity
 if TYPE_CHECKING:
     from atbus.testing.network import VirtualNetwork
     from atbus.testing.process import ProcessCall, VirtualProcess
+
+#: What a kernel takes before it has sent it, where the network has a rate.
+AHEAD_BYTES: Final = 64 * 1024
 
 _numbers = itertools.count()
 
@@ -62,6 +67,9 @@ class VirtualChannel:
         self._unread: list[bytes] = []
         self._patience: ProcessCall | None = None
         self._arrives_at = 0.0
+        # Until when the wire is busy with what the kernel has taken, and when it takes more.
+        self._busy_until = 0.0
+        self._more: IDelayedCall | None = None
         self.number = next(_numbers)
 
     def __repr__(self) -> str:
@@ -84,7 +92,7 @@ class VirtualChannel:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that a stalled link holds."""
+        """Bytes that a stalled or slow link holds."""
         return sum(map(len, self._queue)) if self._queue else 0
 
     def send(self, frames: Sequence[bytes]) -> None:
@@ -96,12 +104,35 @@ class VirtualChannel:
             self._flush()
 
     def _flush(self) -> None:
-        frames, self._queue = self._queue, []
-        if not frames:
+        if self._network.bytes_per_second is not None:
+            self._trickle(self._network.bytes_per_second)
             return
+        frames, self._queue = self._queue, []
+        if frames:
+            self._write(frames)
+
+    def _write(self, frames: list[bytes], leaves_at: float = 0.0) -> None:
         self.sent.extend(frames)
         self.written_bytes += sum(len(frame) for frame in frames)
-        self.carry(lambda: self.other.arrive(frames))
+        self.carry(lambda: self.other.arrive(frames), leaves_at)
+
+    def _trickle(self, rate: float) -> None:
+        """Let the kernel take what it takes now, and the rest when it has sent half of that."""
+        now = self._network.clock.seconds()
+        busy_until = max(now, self._busy_until)
+        while self._queue and busy_until - now < AHEAD_BYTES / rate:
+            frame = self._queue.pop(0)
+            busy_until += len(frame) / rate
+            self._write([frame], busy_until)
+        self._busy_until = busy_until
+        if self._queue and self._more is None:
+            wait = busy_until - now - AHEAD_BYTES / 2 / rate
+            self._more = self._network.clock.callLater(wait, self._go_on)
+
+    def _go_on(self) -> None:
+        self._more = None
+        if self.open and not self.stalled:
+            self.process.arrive(self.resume)
 
     def close(self, status: Status = Status.DISCONNECTED, detail: str = "") -> None:
         """End after what is queued, and after the other side's end, if that comes soon."""
@@ -172,7 +203,10 @@ class VirtualChannel:
             return
         had_any = bool(self._queue)
         self._flush()
-        if self._closing is not None:
+        if self._queue:
+            if self._closing is not None:
+                self._await_progress()
+        elif self._closing is not None:
             self._end_writing()
             self._await_progress()
         elif had_any:
@@ -180,12 +214,17 @@ class VirtualChannel:
 
     # The wire.
 
-    def carry(self, call: Callable[[], object]) -> None:
-        """Do something at the other end: later, and not before what was sent before."""
+    def carry(self, call: Callable[[], object], leaves_at: float = 0.0) -> None:
+        """
+        Do something at the other end: later, and not before what was sent before.
+
+        :param leaves_at: When it is on the wire, if that is not now.
+        """
         if self._network.holds(self, call):
             return
         clock = self._network.clock
-        self._arrives_at = max(self._arrives_at, clock.seconds() + self._network.transit_seconds())
+        leaves_at = max(leaves_at, clock.seconds())
+        self._arrives_at = max(self._arrives_at, leaves_at + self._network.transit_seconds())
         clock.callLater(self._arrives_at - clock.seconds(), self.other.process.arrive, call)
 
     def arrive(self, frames: list[bytes]) -> None:
@@ -240,13 +279,20 @@ class VirtualChannel:
         """End without a word to this side: its process is dead."""
         self.open = False
         self._stop_waiting()
+        self._forget_rest()
         self._network.channels.discard(self)
+
+    def _forget_rest(self) -> None:
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
 
     def _report(self, status: Status, detail: str) -> None:
         if not self.open:
             return
         self.open = False
         self._stop_waiting()
+        self._forget_rest()
         self._network.channels.discard(self)
         self.process.channels.discard(self)
         self.receiver.channel_closed(status, detail)

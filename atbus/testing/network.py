@@ -100,11 +100,17 @@ class VirtualNetwork:
     :param delay_seconds: How long a frame, a dial or the news of an end takes one way.
     :param seed: Makes the jitter and the automatic ids of its nodes, and the delays.
     :param jitter_seconds: By how much any one delay may be longer; order on a link is kept.
+    :param bytes_per_second: How much a link takes in each direction; None for any amount.
     """
 
     def __init__(
-        self, delay_seconds: float = 0.001, seed: int = 1, jitter_seconds: float = 0.0
+        self,
+        delay_seconds: float = 0.001,
+        seed: int = 1,
+        jitter_seconds: float = 0.0,
+        bytes_per_second: float | None = None,
     ) -> None:
+        self.bytes_per_second = bytes_per_second
         self.clock = HeapClock()
         self.delay_seconds = delay_seconds
         self.jitter_seconds = jitter_seconds

@@ -72,16 +72,22 @@ class VirtualBus:
     :param seed: Where all lots come from.
     :param delay_seconds: How long a frame takes one way; None draws it.
     :param jitter_seconds: By how much any one delay may be longer; None draws it.
+    :param bytes_per_second: How much a link takes in each direction; None for any amount.
     """
 
     def __init__(
-        self, seed: int, *, delay_seconds: float | None = None, jitter_seconds: float | None = None
+        self,
+        seed: int,
+        *,
+        delay_seconds: float | None = None,
+        jitter_seconds: float | None = None,
+        bytes_per_second: float | None = None,
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
         delay = self.random.uniform(0.000_5, 0.03) if delay_seconds is None else delay_seconds
         jitter = self.random.choice((0.0, delay)) if jitter_seconds is None else jitter_seconds
-        self.network = VirtualNetwork(delay, seed, jitter)
+        self.network = VirtualNetwork(delay, seed, jitter, bytes_per_second)
         #: What was done, with the time.
         self.log: list[str] = []
         #: How often a node gave up the order of messages, which it says.

@@ -11,7 +11,7 @@ from atbus import limits
 from atbus.address import parse_address
 from atbus.channels.interfaces import IChannel, IChannelListener, IChannelReceiver, IChannelScheme
 from atbus.errors import ChannelClosed, ConnectFailed, FrameTooLarge, ListenFailed, Status
-from atbus.testing.channel import VirtualChannel
+from atbus.testing.channel import AHEAD_BYTES, VirtualChannel
 from atbus.testing.network import VirtualNetwork
 from atbus.testing.process import VirtualProcess
 from atbus.testing.recording import RecordingReceiver, frame_of
@@ -67,6 +67,64 @@ class ChannelTests(NetworkTests):
         self.assertEqual(far.frames, [])
         self.network.settle()
         self.assertEqual(far.frames, FRAMES * 10)
+
+    def slow(self, bytes_per_second: float) -> tuple[RecordingReceiver, RecordingReceiver]:
+        """Connect the two over a link with a rate."""
+        self.network = VirtualNetwork(bytes_per_second=bytes_per_second)
+        self.here = VirtualProcess(self.network.clock)
+        self.there = VirtualProcess(self.network.clock)
+        near, far = self.met()
+        far.channel.frame_limit = AHEAD_BYTES
+        return near, far
+
+    def test_a_link_with_a_rate(self) -> None:
+        """Frames leave one after the other; the rest waits, and is told when it does no more."""
+        near, far = self.slow(100_000)
+        frames = [frame_of(20_000, number) for number in range(10)]
+        length = len(frames[0])
+        near.channel.send(frames)
+        waiting = near.channel.queued_bytes
+        self.assertEqual(waiting, 10 * length - -(-AHEAD_BYTES // length) * length)
+        self.network.settle(0.002)
+        for count in range(1, 11):
+            self.network.settle(length / 100_000 - 0.01)
+            self.assertEqual(len(far.frames), count - 1)
+            self.network.settle(0.01)
+            self.assertEqual(len(far.frames), count)
+            is_drained = not near.channel.queued_bytes
+            self.assertEqual(near.calls.count("channel_drained"), int(is_drained))
+        self.assertEqual(far.frames, frames)
+        near.channel.send(frames[:1])
+        self.network.settle(length / 100_000 + 0.002)
+        self.assertEqual(len(far.frames), 11)
+
+    def test_a_link_with_a_rate_ends(self) -> None:
+        """One that is closed writes everything first; one that is aborted does not."""
+        near, far = self.slow(100_000)
+        frames = [frame_of(20_000, number) for number in range(10)]
+        near.channel.send(frames)
+        near.channel.close(Status.GOODBYE)
+        self.network.settle(1.5)
+        self.assertEqual(near.ends, [])
+        self.network.settle(1.0)
+        self.assertEqual((far.frames, self.ends_of(near)), (frames, [Status.GOODBYE]))
+        near, far = self.slow(100_000)
+        near.channel.send(frames)
+        near.channel.abort("enough")
+        self.network.settle(5)
+        self.assertLess(len(far.frames), 5)
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_a_link_with_a_rate_is_stuck(self) -> None:
+        """What waits goes on when the link does."""
+        near, far = self.slow(100_000)
+        near.channel.send([frame_of(20_000, number) for number in range(10)])
+        near.channel.stall()
+        self.network.settle(5)
+        self.assertEqual(len(far.frames), -(-AHEAD_BYTES // 20_000))
+        near.channel.resume()
+        self.network.settle(5)
+        self.assertEqual(len(far.frames), 10)
 
     def test_closing_writes_everything_and_reads_on(self) -> None:
         """What was sent before the end arrives, in both directions, and then both are told."""
