@@ -318,7 +318,10 @@ class Dialer:
         if attempt.dialling is not None:
             attempt.dialling.cancel()
         connection = attempt.connection
-        if connection is not None and connection.endpoint is None:
+        if connection is None or connection.endpoint is not None:
+            return
+        # To who is registered already it may be the control stream by now, in place of another one.
+        if connection.hello_id not in self._registrar.endpoints:
             connection.say_goodbye(Status.DISCONNECTED, "the attempt was given up")
 
     def cancel_attempts(self) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from atbus.errors import AtbusError, Status
 from atbus.handshake.terms import Rejected
 from atbus.node.endpoint import Endpoint
+from atbus.node.events import Fate
 from atbus.node.node import Node
 from atbus.routing.table import Position
 from atbus.testing.conversation import make_terms
@@ -23,6 +24,33 @@ TOP, TOP_ADDRESS = 0x1, "ipv4://10.0.0.3:1"
 
 class CrossedTests(BusTests):
     """Both dial; one stream stays."""
+
+    def test_who_stops_during_a_second_dial(self) -> None:
+        """
+        It does not give up a stream that may have taken the place of the first one by then.
+
+        The other side took it for the only one, and ended the data stream with it.
+        """
+        for steps in range(12):
+            with self.subTest(steps):
+                self.begin(VirtualNetwork(delay_seconds=0.02, bytes_per_second=1_000_000))
+                small, large = self.node(SMALL), self.node(LARGE, listen=[LARGE_ADDRESS])
+                self.network.start(small, large)
+                keeper = large.receiver = Keeper()
+                fates: list[Fate] = []
+                small.events.on_forward_response.observe(fates.append)
+                self.network.result_of(small.connect(LARGE_ADDRESS))
+                self.network.settle()
+                small.connect(LARGE_ADDRESS).addErrback(lambda why: why.trap(AtbusError))
+                self.network.settle(0.01 * steps)
+                for _ in range(4):
+                    small.send(LARGE, bytes(100_000))
+                self.network.settle(0.001)
+                self.network.result_of(small.stop())
+                self.network.settle()
+                self.assertEqual([len(each) for each in keeper.payloads], [100_000] * 4)
+                self.assertEqual(fates, [])
+                self.end()
 
     def cross(self, network: VirtualNetwork, gap: float) -> None:
         """Have two peers dial each other, the larger id so many seconds later; look at both."""
