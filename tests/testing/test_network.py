@@ -118,11 +118,13 @@ class ChannelTests(NetworkTests):
     def test_a_link_with_a_rate_is_stuck(self) -> None:
         """What waits goes on when the link does."""
         near, far = self.slow(100_000)
-        near.channel.send([frame_of(20_000, number) for number in range(10)])
-        near.channel.stall()
+        channel = near.channel
+        assert isinstance(channel, VirtualChannel)
+        channel.send([frame_of(20_000, number) for number in range(10)])
+        channel.stall()
         self.network.settle(5)
         self.assertEqual(len(far.frames), -(-AHEAD_BYTES // 20_000))
-        near.channel.resume()
+        channel.resume()
         self.network.settle(5)
         self.assertEqual(len(far.frames), 10)
 
