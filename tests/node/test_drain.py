@@ -305,21 +305,32 @@ class MoveTests(DrainBus):
 class DeadEndTests(DrainBus):
     """A neighbor that has registered when the node stops, without data yet."""
 
-    def test_what_waits_for_it_takes_another_way(self) -> None:
+    def waiting(self, *, south_dials: bool) -> tuple[Node, Node, Node, Node]:
         """
-        Nobody listens any more, so it cannot open: what is for it goes by way of the upstream.
+        Have NORTH and SOUTH meet, and a message wait at NORTH for the data connection.
+
+        :returns: TOP, NORTH, SOUTH, and the leaf of NORTH that has sent it.
         """
         self.begin(VirtualNetwork(delay_seconds=0.02))
         top, north, south = self.region()
         leaf = self.leaf_of(ONE, NORTH)
         self.network.settle(1)
-        south.connect(address_of(NORTH)).addErrback(lambda why: why.trap(AtbusError))
+        dialler, place = (south, NORTH) if south_dials else (north, SOUTH)
+        dialling = dialler.connect(address_of(place))
+        dialling.addErrback(lambda why: why.trap(AtbusError))
         while SOUTH not in north.endpoints:
             self.network.settle(0.005)
         self.assertIs(north.endpoints[SOUTH].gate, Gate.CLOSED)
         leaf.send(SOUTH, b"before")
         self.network.settle(0.025)
         self.assertEqual(len(north.endpoints[SOUTH].pending), 1)
+        return top, north, south, leaf
+
+    def test_what_waits_for_it_takes_another_way(self) -> None:
+        """
+        Nobody listens any more, so it cannot open: what is for it goes by way of the upstream.
+        """
+        top, north, south, leaf = self.waiting(south_dials=True)
         stopping = north.stop()
         leaf.send(SOUTH, b"behind")
         self.network.result_of(stopping)
@@ -334,16 +345,7 @@ class DeadEndTests(DrainBus):
 
         It was refused, and what waited for it was so for seconds.
         """
-        self.begin(VirtualNetwork(delay_seconds=0.02))
-        _, north, south = self.region()
-        leaf = self.leaf_of(ONE, NORTH)
-        self.network.settle(1)
-        north.connect(address_of(SOUTH)).addErrback(lambda why: why.trap(AtbusError))
-        while SOUTH not in north.endpoints:
-            self.network.settle(0.005)
-        leaf.send(SOUTH, b"before")
-        self.network.settle(0.025)
-        self.assertEqual(len(north.endpoints[SOUTH].pending), 1)
+        _, north, south, leaf = self.waiting(south_dials=False)
         # The leaf does not hear that it is to move.
         self.control_channel(north, leaf).stall()
         stopping = north.stop()
