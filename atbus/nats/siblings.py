@@ -206,13 +206,17 @@ class Siblings:
     def _miss(self) -> None:
         """Forget those who stood there, and have not come back for long enough."""
         self._missed = None
-        until = self._timers.seconds() - bounds.SIBLING_MISSED_SECONDS
-        gone = [name for name, since in self._missing.items() if since <= until]
+        now = self._timers.seconds()
+        # Reckoned forwards, as the clock does it: backwards, what is due can round to later, and
+        # the time that is left to nothing.
+        due = {
+            name: since + bounds.SIBLING_MISSED_SECONDS for name, since in self._missing.items()
+        }
+        gone = [name for name, at in due.items() if at <= now]
         for name in gone:
-            del self._missing[name]
-        if self._missing:
-            wait = min(self._missing.values()) - until
-            self._missed = self._timers.callLater(wait, self._miss)
+            del self._missing[name], due[name]
+        if due:
+            self._missed = self._timers.callLater(min(due.values()) - now, self._miss)
         self._forget(gone)
 
     def _forget(self, names: Iterable[str]) -> None:

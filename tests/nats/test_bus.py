@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from atbus.errors import Status, Undeliverable
@@ -11,10 +14,13 @@ from atbus.nats.siblings import SUBJECT, Place
 from atbus.node.node import Node
 from atbus.node.publication import Publication
 from atbus.subjects.bounds import QUIET_SECONDS
+from atbus.testing.network import VirtualNetwork
 from tests.nats.harbor import Caller, HarborTests
 from tests.nats.test_gateway import INFORMED, info_of
 from tests.nats.transcripts import QUIET
 
+# At how many a gateway dies: shortly before a power of two what is due is rounded most.
+_MOMENTS = 14
 WEST, EAST = "ipv4://10.0.0.2:1", "ipv4://10.0.0.3:1"
 
 
@@ -175,6 +181,10 @@ class SiblingTests(HarborTests):
 
     def setUp(self) -> None:
         super().setUp()
+        self.plant()
+
+    def plant(self) -> None:
+        """Start two gateways, of which one is up."""
         places = {0x10000: "127.0.0.1:4222", 0x10001: "127.0.0.1:4223"}
         root = self.root(nats={"listen": places[0x10000]})
         child = self.child(nats={"listen": places[0x10001]})
@@ -242,6 +252,27 @@ class SiblingTests(HarborTests):
         self.assertEqual(len(self.root_gateway.siblings.others), 1)
         self.network.settle(0.2)
         self.assertEqual(self.urls(caller), [])
+
+    def test_who_is_missed_is_looked_for_once(self) -> None:
+        """Whenever a gateway dies: when that is due it is forgotten, whatever is rounded."""
+        for number in range(_MOMENTS):
+            self.end()
+            self.begin(VirtualNetwork())
+            self.plant()
+            self.both()
+            self.network.clock.advance(30.0 + 0.1 * number - self.network.clock.seconds())
+            self.kill(self.child_gateway.node)
+            del self.gateways[self.child_gateway.node]
+            siblings, looks = self.root_gateway.siblings, Counter[float]()
+            self.patch(siblings, "_miss", partial(self.miss, siblings._miss, looks))
+            self.network.settle(bounds.SIBLINGS_LOOK_SECONDS + bounds.SIBLING_MISSED_SECONDS + 1)
+            self.assertEqual((siblings.others, looks.total()), ((), 1))
+
+    def miss(self, forget: Callable[[], None], looks: Counter[float]) -> None:
+        """Note that it is looked who is missed; not for ever."""
+        looks[self.network.clock.seconds()] += 1
+        assert looks.total() < 5, looks
+        forget()
 
     def test_one_that_stands_nowhere_is_forgotten(self) -> None:
         """Of one that does not stand where others look all goes by its answers."""
