@@ -303,10 +303,14 @@ class Directs:
             # Perhaps because it has come in this very turn.
             self._go_on(target, wanted)
 
+    def prospects(self) -> list[Prospect]:
+        """Give the nodes that are being dialled, and for which something may wait."""
+        return [w.prospect for w in self._wanted.values() if w.prospect is not None]
+
     @property
     def waiting(self) -> int:
         """How many items wait for nodes that are being dialled."""
-        return sum(len(w.prospect.pending) for w in self._wanted.values() if w.prospect)
+        return sum(len(prospect.pending) for prospect in self.prospects())
 
     def close(self) -> None:
         """Answer what waits: the node stops."""

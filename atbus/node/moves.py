@@ -5,7 +5,8 @@ What that means, and when anything has to wait, is said in `atbus.routing.ways`.
 still on its way, sends the FLUSHes, and gives what was held to the new way.
 
 What waits for a way to a neighbor, and is for somebody beyond it who is now to be found elsewhere,
-goes there before anything that comes later.
+goes there before anything that comes later. So does what waits for a node that is being dialled,
+when there is a way to it before that has ended.
 
 The answer to a FLUSH may be lost, and a relay that has no way for one drops it. Both do no harm: a
 frame is acknowledged when nobody answers for it any more, and when that is so of the FLUSH, and of
@@ -32,6 +33,7 @@ from atbus.wire.messages import Flags, Flush
 
 if TYPE_CHECKING:
     from atbus.node.context import Context
+    from atbus.node.directs import Prospect
     from atbus.node.traffic import Traffic
 
 #: Marks the tokens of the flushes that are sent from here.
@@ -81,6 +83,8 @@ class Moves:
         self._paused: dict[int, int] = {}
         # Which state of the ways was looked at last by those who wait.
         self._diverted_at = 0
+        #: Set by the node, which wires its parts: what waits for nodes that are being dialled.
+        self.prospects: Callable[[], Iterable[Prospect]]
 
     def take(self, target: int, hop: Endpoint) -> None:
         """Note that messages to *target* are about to be given to *hop*, if it has a way."""
@@ -97,19 +101,22 @@ class Moves:
         """
         Let what waits for an endpoint go where its target is to be found now, before others do.
 
+        So does what waits for a node that is being dialled, as soon as there is a way without that.
+
         :param generation: The state of the ways: in one that was looked at nothing is to be done.
         """
         if generation == self._diverted_at:
             return
         self._diverted_at = generation
-        for endpoint in list(self._endpoints.values()):
-            if endpoint.pending:
-                items = endpoint.pending.pick(partial(self._is_elsewhere, endpoint))
+        hops: list[Endpoint | Prospect] = [*self._endpoints.values(), *self.prospects()]
+        for hop in hops:
+            if hop.pending:
+                items = hop.pending.pick(partial(self._is_elsewhere, hop))
                 self._traffic.resubmit(
                     self._joined(items), Status.NOT_CONNECTED, insist=True
                 )
 
-    def _is_elsewhere(self, endpoint: Endpoint, item: Kept) -> bool:
+    def _is_elsewhere(self, waits_for: Endpoint | Prospect, item: Kept) -> bool:
         """Tell whether another endpoint is the way for something that waits for this one."""
         if not isinstance(item, Run | Relayed):
             return False
@@ -117,7 +124,7 @@ class Moves:
         hop = self._traffic.hop_to(
             item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
         )
-        return isinstance(hop, Endpoint) and hop is not endpoint
+        return isinstance(hop, Endpoint) and hop is not waits_for
 
     def owes(self, neighbor: int, target: int) -> bool:
         """Tell whether anything for *target* that went through a neighbor is on its way."""

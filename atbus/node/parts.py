@@ -405,10 +405,9 @@ def _connect_topology(context: Context, made: Parts) -> None:
         made.subjects.talk.lost(endpoint)
         made.services.lost(endpoint)
 
-    made.dialer.capabilities |= route_table.capability | made.subjects.talk.capability
     talk = made.subjects.talk
+    made.dialer.capabilities |= route_table.capability | talk.capability | made.services.capability
     made.subjects.admin.peer_links = PeerLinks(context, registrar, made.sources, talk)
-    made.dialer.capabilities |= made.services.capability
     made.pulse.interest_digest_of = made.subjects.talk.digest_of
     made.pulse.on_interest_digest = made.subjects.talk.compare
     made.paths.leaving = leaving
@@ -429,6 +428,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     made.traffic.on_wanted = partial(directs.wanted, relayed=True)
     made.sender.on_wanted = directs.wanted
     made.traffic.hold = directs.hold
+    made.traffic.moves.prospects = directs.prospects
     made.traffic.courier.is_dialled = directs.is_dialled
     made.sender.instead = directs.instead
     directs.passive.leaving = made.leaving
