@@ -488,7 +488,7 @@ CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: (``DRAIN_MOVE_FRACTION``).
 DRAIN_SECONDS: Final = 20.0
 
-#: In which links are closed; of one that is left, from when something last arrived there.
+#: In which links are closed; of a neighbor that is left, since it took, or kept, something.
 DRAIN_CLOSE_SECONDS: Final = 2.0
 
 # Logs

@@ -184,13 +184,17 @@ class Judge:
 
     # The holder of an id is asked whether it lives.
 
+    def ask_for_life(self, endpoint: Endpoint) -> None:
+        """Ask a neighbor for a sign of life, now."""
+        self._pulse.ping(endpoint, _CHALLENGE_SEQUENCE)
+
     def _challenge(self, connection: Connection, who: Applicant, challenge: Challenge) -> None:
         holder = self._registrar.endpoints.get(challenge.holder.bus_id)
         if holder is None:
             self._apply(connection, who, self._after(challenge, who, alive=False))
             return
         asking = _Asking(connection, who, challenge, holder, self._context.now)
-        self._pulse.ping(holder, _CHALLENGE_SEQUENCE)
+        self.ask_for_life(holder)
         self._look_later(asking)
 
     def _look_later(self, asking: _Asking) -> None:

@@ -44,7 +44,8 @@ class _Farewell:
     """
     Some endpoints that are being left.
 
-    :param deadline: When it is over whatever is still on its way, unless some of that arrives.
+    :param deadline: When it is over whatever is still on its way, unless some of that arrives, or
+        a neighbor that has all of it is alive.
     :param seconds: How long it goes on after something has arrived.
     :param ends_at: When it is over in any case.
     """
@@ -57,6 +58,8 @@ class _Farewell:
     everything: bool
     result: Deferred[None]
     left: list[tuple[int, int]] = attrs.field(factory=list)
+    # When somebody was asked last whether he lives.
+    asked_at: float = 0.0
     asked: set[Connection] = attrs.field(factory=set)
     unanswered: set[Connection] = attrs.field(factory=set)
     connections: list[Connection] = attrs.field(factory=list)
@@ -117,7 +120,8 @@ class Leaving:
 
         :param status: Why.
         :param seconds: How long it may take at most; if not the node itself leaves, how long while
-            nothing of what is on its way to them arrives, and `NodeConfig.drain_seconds` in all.
+            nothing of what is on its way to them arrives and none of them that keeps something
+            answers, and `NodeConfig.drain_seconds` in all.
         :param everything: Whether the node itself leaves: then nothing may be left anywhere.
         :returns: Fires when they are gone; never fails.
         """
@@ -243,6 +247,27 @@ class Leaving:
         if left != farewell.left:
             farewell.left = left
             farewell.deadline = min(self._context.now + farewell.seconds, farewell.ends_at)
+        elif not farewell.everything:
+            self._wait_for_keepers(farewell, present)
+
+    def _wait_for_keepers(self, farewell: _Farewell, present: list[Endpoint]) -> None:
+        """
+        Give more time where what was sent has arrived, and is kept there or here for somebody else.
+
+        A neighbor that keeps something is waited for as long as it answers.
+        """
+        now, seconds = self._context.now, farewell.seconds
+        keepers = [each for each in present if any(map(_is_kept, each.carriers))]
+        for endpoint in keepers:
+            if now >= max(endpoint.heartbeat.heard_at, farewell.asked_at) + seconds / 4:
+                farewell.asked_at = now
+                self._registrar.judge.ask_for_life(endpoint)
+        alive_at = [each.heartbeat.heard_at for each in keepers]
+        if any(_keeps(carrier) for each in present for carrier in each.carriers):
+            alive_at = [now]
+        if alive_at:
+            until = min(alive_at) + seconds
+            farewell.deadline = min(max(farewell.deadline, until), farewell.ends_at)
 
     def _empty(self, farewell: _Farewell, present: list[Endpoint]) -> bool:
         """Tell whether nothing is on its way that the closing would lose."""
@@ -269,3 +294,15 @@ class Leaving:
         """Look no more."""
         self._is_stopping = False
         self._alarm.set(None)
+
+
+def _is_kept(carrier: Connection) -> bool:
+    """Tell whether the other side has all that was sent to it, and answers for some of it still."""
+    link = carrier.link
+    return link is not None and bool(link.outgoing) and not link.queued_bytes
+
+
+def _keeps(carrier: Connection) -> bool:
+    """Tell whether something that came on a connection is still here."""
+    link = carrier.link
+    return link is not None and link.window_free < limits.UNACKNOWLEDGED_FRAMES_MAX

@@ -82,7 +82,11 @@ class Neighborhood:
         """
         Leave an endpoint in good order. An upstream is dialled again.
 
-        :returns: Fires when it is gone; fails with `Undeliverable` when there is none.
+        What is on its way to it comes first, and what either side keeps for somebody else, as long
+        as it answers and something arrives.
+
+        :returns: Fires when it is gone, after `NodeConfig.drain_seconds` at the latest; fails with
+            `Undeliverable` when there is none.
         :raises LocalProtocolError: It is no bus id.
         """
         return self._parts.running.disconnect(bus_id)
