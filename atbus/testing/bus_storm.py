@@ -5,8 +5,9 @@ Each seed makes another bus: a cross-region proxy, two or three regions of one t
 are connected to each other, and leaves that choose among the proxies of their region. All of them
 start at once. While random nodes talk, links break, stick and part, processes die, freeze and come
 back. Some leave in good order, and come back; where nothing else happens, no message may be left
-uncertain. When the weather is over, `atbus.testing.bus_model` says what every node must know and
-where every message must go, and in the end the checker judges all that was sent.
+uncertain. Most storms last three seconds, some twenty. When the weather is over,
+`atbus.testing.bus_model` says what every node must know and where every message must go, and in the
+end the checker judges all that was sent.
 
 ``python -m atbus.testing.bus_storm --seeds 1000`` runs many; ``make simulate`` does so at length.
 A seed that fails is printed with what was wrong, and with the command that repeats it.
@@ -38,13 +39,17 @@ from atbus.testing.virtual_bus import VirtualBus
 TOP: Final = 1
 #: How long the weather lasts, seconds.
 STORM_SECONDS: Final = 3.0
+# And with one of so many seeds, in which as much happens in each second: what has been there before
+# a node came back, or a neighbor was left, is then there for it.
+_LONG_SECONDS: Final = 20.0
+_LONG: Final = 8
 #: How long everything takes to come to rest after the last fault, at most: silence that is noticed,
 #: pauses between dials, graces of the route table, and the way back to a better upstream.
 QUIET_SECONDS: Final = 40.0
 
 # Shorter and longer than the silence after which a node is taken for dead.
 _DURATIONS: Final = (0.05, 0.5, 2.0, 6.0)
-_BURSTS: Final = 120
+_BURSTS_PER_SECOND: Final = 40
 _SAMPLES: Final = 60
 # How long they take, at most: a FLUSH and its answer go first where the way is a new one.
 _SAMPLE_SECONDS: Final = 3.0
@@ -100,6 +105,8 @@ class BusStorm:
         self.bus = bus
         self.random = bus.random
         self.found: list[str] = []
+        #: How long the weather lasts.
+        self.seconds = STORM_SECONDS
         self._is_fine = False
         #: Upstreams that a node may have, the best first.
         self.candidates: dict[int, tuple[int, ...]] = {}
@@ -160,30 +167,31 @@ class BusStorm:
 
     # What happens.
 
-    def rage(self, faults: int, departures: int) -> None:
+    def rage(self, shape: Shape) -> None:
         """Start everybody, and let things happen while they talk."""
-        self._is_fine = not faults
+        self._is_fine = not shape.faults
+        self.seconds = shape.seconds
         everybody = list(self.candidates)
         for number, bus_id in enumerate(everybody):
             # Leaves together, some before the proxies are quite ready.
             self.bus.run(0.2 if number <= self._proxy_count else 0.0)
             self.bus[bus_id].start()
         self.bus.run(1.5)
-        for _ in range(_BURSTS):
-            at, source = self.random.uniform(0, STORM_SECONDS), self.random.choice(everybody)
+        for _ in range(int(_BURSTS_PER_SECOND * self.seconds)):
+            at, source = self.random.uniform(0, self.seconds), self.random.choice(everybody)
             self.bus.later(at, source, self._burst)
         for at, source, target in self._connects():
             self.bus.later(at, source, partial(self._connect, target=target))
-        self.bus.weather(STORM_SECONDS, faults, durations=_DURATIONS)
+        self.bus.weather(self.seconds, shape.faults, durations=_DURATIONS)
         lot = Random(f"departures of {self.bus.seed}")
-        for _ in range(departures):
+        for _ in range(shape.departures):
             away = lot.choice(_DURATIONS[:-1])
             self.bus.later(
-                lot.uniform(0, STORM_SECONDS),
+                lot.uniform(0, self.seconds),
                 lot.choice(everybody),
                 partial(self.bus.leave, seconds=away),
             )
-        for _ in range(int(STORM_SECONDS)):
+        for _ in range(int(self.seconds)):
             self.bus.run(1)
             self._look_at_queues()
 
@@ -202,7 +210,7 @@ class BusStorm:
         able = [each for each, node in self.nodes.items() if node.config.route_table in _ASKING]
         for _ in range(0 if self.bus.seed % 2 else lot.choice(_CONNECTS)):
             source, target = lot.sample(able, 2)
-            yield lot.uniform(0, STORM_SECONDS), source, target
+            yield lot.uniform(0, self.seconds), source, target
 
     def _connect(self, node: Node, target: int) -> None:
         self.bus.log.append(f"connect {node.config.id:#x} to {target:#x}")
@@ -344,18 +352,32 @@ class Shape:
     :param count: How many nodes there are.
     :param faults: How many things break.
     :param departures: How many nodes leave in good order, and come back.
+    :param seconds: How long it lasts.
     """
 
     count: int = 30
     faults: int = 8
     departures: int = 0
+    seconds: float = STORM_SECONDS
+
+    def lasting(self, seconds: float) -> Shape:
+        """Give a storm in which as much happens in each second, but for so long."""
+        factor = seconds / self.seconds
+        return attrs.evolve(
+            self,
+            faults=int(self.faults * factor),
+            departures=int(self.departures * factor),
+            seconds=seconds,
+        )
 
 
 def shape_of(seed: int) -> Shape:
     """Draw what kind of storm a seed is."""
     lot = Random(f"shape of {seed}")
     departures, faults = lot.choice(_EVENTS)
-    return Shape(lot.choice(_NODES), faults, departures)
+    shape = Shape(lot.choice(_NODES), faults, departures)
+    is_long = not Random(f"length of {seed}").randrange(_LONG)
+    return shape.lasting(_LONG_SECONDS) if is_long else shape
 
 
 def _rate_of(seed: int) -> float | None:
@@ -388,7 +410,7 @@ def storm(
     gc.disable()
     try:
         happened = kind(bus, shape.count)
-        happened.rage(shape.faults, shape.departures)
+        happened.rage(shape)
         return bus, happened.rest()
     except Exception as error:  # noqa: BLE001 - whatever happened, its seed is to be named
         return bus, [f"{type(error).__name__}: {error}"]

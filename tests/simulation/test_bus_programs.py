@@ -22,7 +22,7 @@ from atbus.node.node import Node
 from atbus.node.publication import Publication
 from atbus.node.reload import reconfigure
 from atbus.testing.bus_model import BusModel
-from atbus.testing.bus_storm import STORM_SECONDS, BusStorm
+from atbus.testing.bus_storm import BusStorm, Shape
 from atbus.testing.virtual_bus import VirtualBus
 from tests.simulation.case import ride_out, seeds
 
@@ -102,16 +102,16 @@ class ProgramStorm(BusStorm):
         if self.habits.dawdle:
             _Dawdler(node, self.bus)
 
-    def rage(self, faults: int, departures: int) -> None:
+    def rage(self, shape: Shape) -> None:
         """Let programs act as well, once all are up."""
         everybody = list(self.candidates)
-        for _ in range(self.lot.choice((3, 10, 30))):
-            at = 2.0 + self.lot.uniform(0, STORM_SECONDS)
+        for _ in range(int(self.lot.choice((1, 3, 10)) * shape.seconds)):
+            at = 2.0 + self.lot.uniform(0, shape.seconds)
             if self.habits.leave:
                 self.bus.later(at, self.lot.choice(everybody), self._leave_somebody)
             if self.habits.change:
                 self.bus.later(at, self.lot.choice(everybody), self._change_something)
-        super().rage(faults, departures)
+        super().rage(shape)
 
     def _leave_somebody(self, node: Node) -> None:
         if node.endpoints:

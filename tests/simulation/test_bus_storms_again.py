@@ -25,3 +25,7 @@ class SecondHalfTests(BusStormTests):
     def test_a_way_that_is_left(self) -> None:
         """Messages are counted on their ways when no node is on the way to another one any more."""
         self.assertEqual(storm(477, Shape())[1], [])
+
+    def test_half_a_minute(self) -> None:
+        """Nodes leave and come back all the time, and no message is uncertain."""
+        self.assertEqual(storm(293, Shape(20, 0, 60, 30.0))[1], [])
