@@ -23,7 +23,7 @@ The rules (wire protocol, 6.6 and 7.20):
    mesh that is not ours is one hop. Who is outside gives what it gets to its plain subscribers as
    well, and cannot be told that they have it. So it gets nothing for a group alone where it has
    such subscribers; and where it has none, it also gets what somebody else outside has sent for a
-   group of which nobody else is a member any more.
+   group without another member. A leaf that is no node and has such subscribers gets it last.
 6. Servers of one cluster give each other what they publish. So what one of them has sent names the
    cluster as a branch that is served: no other one gets it, on whatever node, but for a group that
    has no other member.
@@ -47,6 +47,7 @@ from itertools import islice
 import attrs
 
 from atbus import limits
+from atbus.busid import ID_MAX
 from atbus.subjects.interest import HERE, ONWARD, Interests, Side, Taker
 from atbus.subjects.weights import drawn, weights_of
 from atbus.wire.bounds import COUNTED_SIBLINGS_MAX
@@ -204,10 +205,10 @@ class Distributor:
         barred = self._barred({taker.neighbor for taker in takers} & allowed, incoming.subject)
         wanting = len(plain)
         plain = {place: None for place in plain if place not in barred}
-        allowed -= barred
-        alone -= barred
+        allowed, alone = allowed - barred, alone - barred
         if incoming.queues_only or incoming.handed_back:
             allowed -= {place for place in allowed - alone if sides[place] is Side.OUTSIDE}
+            incoming = _last(incoming, takers, sides)
         groups: dict[str, list[Taker]] = {}
         for taker in takers:
             if taker.wanted.queue:
@@ -479,6 +480,13 @@ def _takers_of_groups_alone(takers: Sequence[Taker], sides: Mapping[int, Side]) 
     """Name those outside that may get a publication for a group alone (rule 5)."""
     places = {taker.neighbor for taker in takers if sides.get(taker.neighbor) is Side.OUTSIDE}
     return places - {taker.neighbor for taker in takers if not taker.wanted.queue}
+
+
+def _last(incoming: Incoming, takers: Sequence[Taker], sides: Mapping[int, Side]) -> Incoming:
+    """Give groups last to leafs that are no nodes, and have plain subscribers as well (rule 5)."""
+    plain = {each.neighbor for each in takers if not each.wanted.queue and each.neighbor > ID_MAX}
+    servers = (place for place in plain if sides[place] is Side.BELOW)
+    return attrs.evolve(incoming, counted=(*incoming.counted, *servers))
 
 
 def _served(
