@@ -58,7 +58,7 @@ class _Farewell:
     everything: bool
     result: Deferred[None]
     left: list[tuple[int, int]] = attrs.field(factory=list)
-    # When somebody was asked last whether he lives.
+    # When they were asked last whether they live.
     asked_at: float = 0.0
     asked: set[Connection] = attrs.field(factory=set)
     unanswered: set[Connection] = attrs.field(factory=set)
@@ -258,11 +258,11 @@ class Leaving:
         """
         now, seconds = self._context.now, farewell.seconds
         keepers = [each for each in present if any(map(_is_kept, each.carriers))]
-        for endpoint in keepers:
-            if now >= max(endpoint.heartbeat.heard_at, farewell.asked_at) + seconds / 4:
-                farewell.asked_at = now
-                self._registrar.judge.ask_for_life(endpoint)
         alive_at = [each.heartbeat.heard_at for each in keepers]
+        if alive_at and now >= max(min(alive_at), farewell.asked_at) + seconds / 4:
+            farewell.asked_at = now
+            for endpoint in keepers:
+                self._registrar.judge.ask_for_life(endpoint)
         if any(_keeps(carrier) for each in present for carrier in each.carriers):
             alive_at = [now]
         if alive_at:

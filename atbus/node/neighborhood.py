@@ -82,8 +82,8 @@ class Neighborhood:
         """
         Leave an endpoint in good order. An upstream is dialled again.
 
-        What is on its way to it comes first, and what either side keeps for somebody else, as long
-        as it answers and something arrives.
+        What is on its way to it comes first, as long as something of that arrives, and what either
+        side keeps for somebody else, as long as it answers.
 
         :returns: Fires when it is gone, after `NodeConfig.drain_seconds` at the latest; fails with
             `Undeliverable` when there is none.
