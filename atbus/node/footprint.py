@@ -62,6 +62,7 @@ def holdings(config: NodeConfig) -> tuple[Holding, ...]:
     queues = config.queued_bytes_node
     pieces = room_bytes(config.message_bytes_max, queues)
     lanes = min(config.shm_bytes_max, config.shm_lanes_max * config.shm_lane_bytes)
+    doubted = 2 * routing_bounds.UNVERIFIED_BYTES + routing_bounds.EARLY_BYTES
     found = (
         Holding("the process itself", PROCESS_BYTES),
         Holding(
@@ -91,7 +92,7 @@ def holdings(config: NodeConfig) -> tuple[Holding, ...]:
         Holding("publications held at a gate", subject_bounds.GATE_HELD_BYTES),
         Holding("pauses", routing_bounds.PAUSES_HEARD_MAX * _PAUSE_BYTES),
         Holding("lanes of shared memory", lanes, "shm.lanes_max"),
-        Holding("messages and news of unknown sources", 2 * routing_bounds.UNVERIFIED_BYTES),
+        Holding("messages and news of unknown sources", doubted),
     )
     return tuple(sorted(found, key=lambda each: -each.most_bytes))
 

@@ -381,7 +381,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     route_table.hold = made.floodgate.hold
     made.traffic.courier.hold = made.floodgate.hold_debtor
     context.passing.neighbors = registrar.endpoints
-    made.traffic.verifier.on_vouched = route_table.hurry
+    made.traffic.verifier.word = route_table
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()

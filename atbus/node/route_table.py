@@ -25,9 +25,11 @@ from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.outbox import Notice
 from atbus.node.route_notices import RouteNotices
+from atbus.routing import bounds
 from atbus.routing.batch import Batch
 from atbus.routing.record import Record, Stamp
 from atbus.routing.registry import Feeder
+from atbus.routing.subscription import Stage
 from atbus.routing.sync import RouteSync
 from atbus.routing.sync_terms import (
     Announce,
@@ -250,6 +252,17 @@ class RouteTable:
             self._begin(own)
         machine = cast("RouteSync", self.machine)
         self._do(machine.receive(endpoint.bus_id, message, self._context.now))
+
+    def awaits(self, endpoint: Endpoint) -> bool:
+        """Tell whether a neighbor has registered lately, and is still to tell its table."""
+        age_seconds = self._context.now - endpoint.added_at
+        if self.machine is None or age_seconds > bounds.EARLY_TABLE_SECONDS:
+            return False
+        if endpoint.bus_id in self._controls:
+            return self.machine.stage_of(endpoint.bus_id) in (Stage.ASKED, Stage.SYNCING)
+        # It is not available yet, and will be asked like any other.
+        tells = bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE)
+        return tells and self.machine.mode in (TableMode.AUTO, TableMode.FULL)
 
     def tellers(self, bus_id: int) -> tuple[int, ...]:
         """Give the neighbors that carry a node."""

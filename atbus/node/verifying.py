@@ -2,9 +2,15 @@
 Who is believed about the source of what it brings.
 
 The rules are the table's; for a while after a node has moved, those that could speak for it before
-still can (`atbus.routing.former_places`). What a neighbor brings in the name of others waits a
-moment if nobody knows that it may (`atbus.routing.unverified`). News wait longer, and apart from
-the rest: there is nobody to be told that they were not believed, and nothing waits behind them.
+still can (`atbus.routing.former_places`). What a neighbor brings in the name of others waits if
+nobody knows that it may (`atbus.routing.unverified`):
+
+1. As a rule a moment: word of them travels another connection, which can be the slower one.
+2. Longer, and with more room, while the neighbor has not told its table. It is asked for that over
+   the whole way and back, and by then all those behind it have sent. When much waits, no more is
+   read of it for a while.
+3. News longer still, and apart from the rest: there is nobody to be told that they were not
+   believed, and nothing waits behind them.
 
 Where this process was held up, what has arrived meanwhile is read before the moment is over (see
 `atbus.node.context.Alarm`). It cannot be longer for others that are held up: a FLUSH waits behind
@@ -14,7 +20,7 @@ what waits here, and that is given up after `atbus.limits.FLUSH_SECONDS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from atbus import limits
 from atbus.busid import BusId
@@ -28,6 +34,7 @@ from atbus.wire.loose import Frame, joined
 from atbus.wire.messages import MessageType
 
 if TYPE_CHECKING:
+    from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
     from atbus.node.link import Link
@@ -42,6 +49,19 @@ class _Waiting(NamedTuple):
     head: Head
     receive: DataReader
     refuse: DataReader
+
+
+class Word(Protocol):
+    """What neighbors tell each other of all nodes, as `atbus.node.route_table` knows it."""
+
+    def hurry(self, bus_id: int) -> None:
+        """Tell of a node now: a message in its name is about to pass."""
+
+    def awaits(self, endpoint: Endpoint) -> bool:
+        """Tell whether a neighbor has registered lately, and is still to tell its table."""
+
+    def hold(self, connection: Connection) -> object:
+        """Read nothing of a connection for a while."""
 
 
 class Verifier:
@@ -59,8 +79,8 @@ class Verifier:
         receive: DataReader,
         refuse: Callable[[Link, Head, Status], None],
     ) -> None:
-        # Set by the node, which wires its parts: somebody is spoken for whom we may not know long.
-        self.on_vouched: Callable[[int], None] = lambda _: None
+        # Set by the node, which wires its parts.
+        self.word: Word
         self._context = context
         self._endpoints = endpoints
         self._receive = receive
@@ -72,6 +92,14 @@ class Verifier:
             limits.UNVERIFIED_RUNS_MAX,
             bounds.UNVERIFIED_SOURCES_MAX,
         )
+        # What came before the table of its neighbor, and what came behind that.
+        self._early: Unverified[_Waiting] = Unverified(
+            bounds.EARLY_SECONDS,
+            bounds.EARLY_BYTES,
+            bounds.EARLY_SHARE_BYTES,
+            bounds.EARLY_SHARE_BYTES // limits.WAITING_FRAME_BYTES,
+            bounds.EARLY_SOURCES_MAX,
+        )
         self._news: Unverified[_Waiting] = Unverified(
             bounds.UNVERIFIED_NEWS_SECONDS,
             bounds.UNVERIFIED_BYTES,
@@ -79,6 +107,7 @@ class Verifier:
             limits.UNVERIFIED_RUNS_MAX,
             bounds.UNVERIFIED_SOURCES_MAX,
         )
+        self._stores = (self._early, self._waiting, self._news)
         self._alarm = Alarm(context.timers, self._expire)
 
     def believes(self, endpoint: Endpoint, source: int) -> bool:
@@ -94,11 +123,11 @@ class Verifier:
         if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
             endpoint.vouched.clear()
         endpoint.vouched[source] = None
-        self.on_vouched(source)
-        for each in self._waiting.take(endpoint.bus_id, source):
-            each.receive(each.link, each.frame, each.head)
-        for each in self._news.take(endpoint.bus_id, source):
-            each.receive(each.link, each.frame, each.head)
+        # Others may not know it long.
+        self.word.hurry(source)
+        for store in self._stores:
+            for each in store.take(endpoint.bus_id, source):
+                each.receive(each.link, each.frame, each.head)
         return True
 
     def _may_speak(self, neighbor: int, source: int) -> bool:
@@ -175,12 +204,26 @@ class Verifier:
 
     def _hold(self, endpoint: Endpoint, item: _Waiting) -> bool:
         source, now = item.head[5], self._context.now
-        size_bytes = len(item.frame) + limits.WAITING_FRAME_BYTES
-        waiting = self._news if item.head[1] in NEWS else self._waiting
-        if not source or not waiting.hold(endpoint.bus_id, source, item, size_bytes, now):
+        if not source:
             return False
+        size_bytes = len(item.frame) + limits.WAITING_FRAME_BYTES
+        store = self._store_for(endpoint, item)
+        if not store.hold(endpoint.bus_id, source, item, size_bytes, now):
+            return False
+        if store is self._early and store.held_of(endpoint.bus_id) > bounds.EARLY_ENOUGH_BYTES:
+            self.word.hold(item.link.connection)
         self._set_alarm()
         return True
+
+    def _store_for(self, endpoint: Endpoint, item: _Waiting) -> Unverified[_Waiting]:
+        if item.head[1] in NEWS:
+            return self._news
+        # What comes later in the same name waits behind it.
+        if self._early.has(endpoint.bus_id, item.head[5]):
+            return self._early
+        if self._waiting.has(endpoint.bus_id, item.head[5]) or not self.word.awaits(endpoint):
+            return self._waiting
+        return self._early
 
     def keeps_back(self, endpoint: Endpoint, link: Link, frame: Frame, head: Head) -> bool:
         """
@@ -188,23 +231,23 @@ class Verifier:
 
         It waits behind publications as well, which may be for those behind its destination.
         """
-        for neighbor, source in self._waiting.flows if self._waiting.held_bytes else ():
-            if neighbor == endpoint.bus_id and any(
-                each.head[6] == head[6] or each.head[1] == MessageType.PUBLISH
-                for each in self._waiting.waiting(neighbor, source)
-            ):
-                item = _Waiting(link, frame, head, self._receive, self._refuse_data)
-                now = self._context.now
-                return self._waiting.hold(neighbor, source, item, len(frame), now)
+        for store in (self._early, self._waiting):
+            for neighbor, source in store.flows if store.held_bytes else ():
+                if neighbor == endpoint.bus_id and any(
+                    each.head[6] == head[6] or each.head[1] == MessageType.PUBLISH
+                    for each in store.waiting(neighbor, source)
+                ):
+                    item = _Waiting(link, frame, head, self._receive, self._refuse_data)
+                    return store.hold(neighbor, source, item, len(frame), self._context.now)
         return False
 
     def changed(self) -> None:
         """Look again at what waits: more is known now."""
-        if self._waiting.held_bytes or self._news.held_bytes:
+        if self.waiting:
             self._context.turn.at_end(self._look)
 
     def _look(self) -> None:
-        for neighbor, source in (*self._waiting.flows, *self._news.flows):
+        for neighbor, source in [flow for store in self._stores for flow in store.flows]:
             endpoint = self._endpoints.get(neighbor)
             if endpoint is not None:
                 self.believes(endpoint, source)
@@ -212,7 +255,7 @@ class Verifier:
 
     def _expire(self) -> None:
         now = self._context.now
-        for each in (*self._waiting.expire(now), *self._news.expire(now)):
+        for each in [late for store in self._stores for late in store.expire(now)]:
             link, head = each.link, each.head
             is_flush = head[1] == MessageType.FLUSH
             if is_flush and self._may_speak(link.connection.bus_id, head[5]):
@@ -223,13 +266,13 @@ class Verifier:
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        deadlines = (self._waiting.deadline, self._news.deadline)
+        deadlines = [store.deadline for store in self._stores]
         self._alarm.set(min((at for at in deadlines if at is not None), default=None))
 
     def forget(self, endpoint: Endpoint) -> None:
         """Drop what waits of a neighbor that is gone: its origin is told so by others."""
-        self._waiting.drop(endpoint.bus_id)
-        self._news.drop(endpoint.bus_id)
+        for store in self._stores:
+            store.drop(endpoint.bus_id)
 
     @property
     def has_news(self) -> bool:
@@ -239,7 +282,7 @@ class Verifier:
     @property
     def waiting(self) -> int:
         """How many bytes wait."""
-        return self._waiting.held_bytes + self._news.held_bytes
+        return sum(store.held_bytes for store in self._stores)
 
     def close(self) -> None:
         """Wait for nothing any more: the node has stopped."""

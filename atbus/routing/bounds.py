@@ -30,6 +30,29 @@ UNVERIFIED_SOURCES_MAX: Final = 64
 #: is told when they are not believed.
 UNVERIFIED_NEWS_SECONDS: Final = 5.0
 
+#: The longest that a frame waits for word of its source while the neighbor that has brought it has
+#: not told its table yet: longer than a satellite and back, and a FLUSH behind it is not given up.
+EARLY_SECONDS: Final = 0.8
+
+#: For so long after it has registered a neighbor may still be about to tell its table: that of a
+#: thousand nodes comes in half of it over the slowest link that a bus is meant for. After that its
+#: frames wait no longer than those of others.
+EARLY_TABLE_SECONDS: Final = 5.0
+
+#: When so much of a neighbor waits for its table, no more is read of it for a moment: what it holds
+#: for those behind it waits with it.
+EARLY_ENOUGH_BYTES: Final = 131_072
+
+#: What may wait of one neighbor all the same: the rest of what was read at once, in short frames,
+#: each of which counts more than its bytes, ...
+EARLY_SHARE_BYTES: Final = 1_048_576
+
+#: ... and of all together: eight regions whose proxies come back at the same moment.
+EARLY_BYTES: Final = 8_388_608
+
+#: Sources of which a neighbor brings something before its table: as many as a proxy has below it.
+EARLY_SOURCES_MAX: Final = 1_024
+
 #: Destinations whose last next hop is remembered, so that another one does not overtake it: those
 #: of all flows that a node remembers.
 WAYS_MAX: Final = 32_768

@@ -65,6 +65,14 @@ class Unverified(Generic[T]):
         """Of which neighbors and sources something waits."""
         return list(self._waiting)
 
+    def held_of(self, neighbor: int) -> int:
+        """
+        Say how many bytes of a neighbor wait.
+
+        :param neighbor: The neighbor.
+        """
+        return self._counts.get(neighbor, _NOTHING).size_bytes
+
     def hold(self, neighbor: int, source: int, item: T, size_bytes: int, now: float) -> bool:
         """
         Let something wait.
@@ -103,6 +111,15 @@ class Unverified(Generic[T]):
         else:
             del self._counts[neighbor]
         self.held_bytes += size_bytes
+
+    def has(self, neighbor: int, source: int) -> bool:
+        """
+        Tell whether something waits that a neighbor has brought in the name of a source.
+
+        :param neighbor: The neighbor.
+        :param source: The source.
+        """
+        return (neighbor, source) in self._waiting
 
     def waiting(self, neighbor: int, source: int) -> list[T]:
         """

@@ -128,6 +128,10 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
         "UNVERIFIED_SHARE_BYTES": (
             "routing.test_unverified.UnverifiedTests.test_bytes_of_one_neighbor"
         ),
+        "EARLY_SECONDS": "node.test_far_neighbors.FarNeighborTests.test_table_that_does_not_come",
+        "EARLY_BYTES": "routing.test_unverified.UnverifiedTests.test_bytes_of_all",
+        "EARLY_SHARE_BYTES": "routing.test_unverified.UnverifiedTests.test_bytes_of_one_neighbor",
+        "EARLY_SOURCES_MAX": "routing.test_unverified.UnverifiedTests.test_sources",
         "UNVERIFIED_SOURCES_MAX": "routing.test_unverified.UnverifiedTests.test_sources",
         "UNVERIFIED_NEWS_SECONDS": "node.test_verifying.NewsTests.test_news_of_nobody_are_dropped",
         "PORTION_BYTES": "routing.test_change.PortionTests.test_twice_as_much_each_time",
@@ -147,6 +151,9 @@ _PARTS: Final[dict[str, dict[str, str]]] = {
 # The test says what follows from it, in seconds or by numbers.
 _AS_IT_IS: Final[dict[str, dict[str, str]]] = {
     "atbus.routing.bounds": {
+        "EARLY_ENOUGH_BYTES": (
+            "node.test_far_neighbors.FarNeighborTests.test_relay_that_brings_much"
+        ),
         "DRAIN_MOVE_FRACTION": "node.test_stop.SilenceTests.test_a_shorter_drain",
         "QUIET_SECONDS": "node.test_stop.SilenceTests.test_a_neighbor_that_dies_meanwhile",
     },

@@ -24,7 +24,7 @@ class PartsTests(MailTests):
         root, _ = self.pair()
         parts, context = root._parts, root._parts.context
         verifier = parts.traffic.verifier
-        doubts, news = verifier._waiting, verifier._news
+        doubts, news, early = verifier._waiting, verifier._news, verifier._early
         machine = parts.route_table.machine
         assert machine is not None
         graves = machine._tombstones
@@ -38,6 +38,11 @@ class PartsTests(MailTests):
             (doubts.share_max, bounds.UNVERIFIED_SHARE_BYTES),
             (doubts.count_max, limits.UNVERIFIED_RUNS_MAX),
             (doubts.sources_max, bounds.UNVERIFIED_SOURCES_MAX),
+            (early.seconds, bounds.EARLY_SECONDS),
+            (early.bytes_max, bounds.EARLY_BYTES),
+            (early.share_max, bounds.EARLY_SHARE_BYTES),
+            (early.count_max, bounds.EARLY_SHARE_BYTES // limits.WAITING_FRAME_BYTES),
+            (early.sources_max, bounds.EARLY_SOURCES_MAX),
             (news.seconds, bounds.UNVERIFIED_NEWS_SECONDS),
             (news.bytes_max, bounds.UNVERIFIED_BYTES),
             (news.share_max, bounds.UNVERIFIED_SHARE_BYTES),

@@ -24,9 +24,13 @@ class UnverifiedTests(SynchronousTestCase):
         made = self.waiting()
         self.assertEqual(made.flows, [(NEIGHBOR, SOURCE)])
         self.assertEqual(made.waiting(NEIGHBOR, SOURCE), ["a", "b"])
+        self.assertTrue(made.has(NEIGHBOR, SOURCE))
+        self.assertFalse(made.has(OTHER, SOURCE))
+        self.assertEqual((made.held_of(NEIGHBOR), made.held_of(OTHER)), (20, 0))
         self.assertEqual(made.take(NEIGHBOR, SOURCE), ["a", "b"])
         self.assertEqual(made.take(NEIGHBOR, SOURCE), [])
         self.assertEqual((made.held_bytes, made.deadline), (0, None))
+        self.assertEqual((made.has(NEIGHBOR, SOURCE), made.held_of(NEIGHBOR)), (False, 0))
         self.assertEqual(made.waiting(NEIGHBOR, SOURCE), [])
 
     def test_no_word_comes(self) -> None:
