@@ -155,17 +155,18 @@ class Directs:
         self._context.turn.at_end(lambda: self._try(target, wanted))
         return wanted
 
-    def hold(self, item: Relayed) -> bool:
+    def hold(self, item: Relayed) -> Status | None:
         """
         Let a frame of somebody else wait that has no way.
 
-        :returns: Whether it waits; if not, nobody will be dialled for it, or there is no room.
+        :returns: None if it waits; `NO_ROUTE` when nobody will be dialled for it, or why there is
+            no room.
         """
         try:
             prospect = self.instead(item.target, relayed=True)
         except Undeliverable:
-            return False
-        return prospect.submit_all([item]) is None
+            return Status.NO_ROUTE
+        return prospect.submit_all([item])
 
     def instead(self, target: int, *, relayed: bool = False) -> Prospect:
         """

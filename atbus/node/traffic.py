@@ -82,7 +82,7 @@ class Traffic:
         self.sent_before: Callable[[int], int]
         self.notify: Callable[[Endpoint, Endpoint, Relayed], None]
         self.on_wanted: Callable[[int], None]
-        self.hold: Callable[[Relayed], bool] = lambda _: False
+        self.hold: Callable[[Relayed], Status | None] = lambda _: Status.NO_ROUTE
 
     def changed(self) -> None:
         """Forget what was compiled: the table, a gate or a data connection is another now."""
@@ -201,8 +201,9 @@ class Traffic:
         if hop is Status.LOOP or target in self._context.ways.held:
             hop, follows = self.stragglers.way_of(head, origin, hop)
         if isinstance(hop, Status):
-            if hop is not Status.NO_ROUTE or not self._let_wait(link, frame, head, passage):
-                self.refuse(link, head, hop)
+            status = self._let_wait(link, frame, head, passage) if hop is Status.NO_ROUTE else hop
+            if status is not None:
+                self.refuse(link, head, status)
             return
         if head[1] >= _STREAM and not hop.peer.capabilities & Capability.STREAMS:
             self.refuse(link, head, Status.UNKNOWN_MANDATORY, "the next node has no streams")
@@ -231,14 +232,13 @@ class Traffic:
         if head[1] != _FLUSH:
             self.notify(origin, hop, item)
 
-    def _let_wait(self, link: Link, frame: bytes, head: Head, passage: Passage) -> bool:
-        """Let a frame without a way wait for a node that is dialled now, if one is."""
-        if head[1] == _FLUSH:
-            return False
-        taken = self.hold(Relayed.of(frame, head, Custody(link, head[9], 1, passage)))
-        if taken:
+    def _let_wait(self, link: Link, frame: bytes, head: Head, passage: Passage) -> Status | None:
+        """Let a frame without a way wait for a node that is dialled now; say why it does not."""
+        item = Relayed.of(frame, head, Custody(link, head[9], 1, passage))
+        status = Status.NO_ROUTE if head[1] == _FLUSH else self.hold(item)
+        if status is None:
             passage.frames += 1
-        return taken
+        return status
 
     def _hop_of(self, passage: Passage, origin: Endpoint, flags: int) -> Endpoint | Status:
         """Give the next hop of what passes, as it is remembered or as the table has it."""
@@ -474,25 +474,25 @@ class Traffic:
         :param insist: Whether they are taken whatever waits there: they have waited long enough.
         """
         for item in items:
-            if isinstance(item, Routed | Spread) or not self._resubmit(item, insist=insist):
-                self.lost((item,), status)
+            if (refused := self._resubmit(item, status, insist=insist)) is not None:
+                self.lost((item,), refused)
 
-    def _resubmit(self, item: Run | Relayed, *, insist: bool) -> bool:
-        """Give an item to its next hop, or to the upstream if that is leaving; tell if one took."""
-        came_from, exclude, no_upstream = conditions_of(item)
-        hop = self.way_to(
-            item.target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
-        )
+    def _resubmit(self, item: Kept, reason: Status, *, insist: bool) -> Status | None:
+        """Give an item to its next hop, or to the upstream if that is leaving; else say why not."""
+        if isinstance(item, Routed | Spread):
+            return reason
+        target, (came_from, exclude, no_upstream) = item.target, conditions_of(item)
+        hop = self.way_to(target, came_from=came_from, exclude=exclude, no_upstream=no_upstream)
         if hop is Status.LOOP and came_from is not None:
-            hop = self.stragglers.former_way(item.target, came_from, no_upstream=no_upstream)
+            hop = self.stragglers.former_way(target, came_from, no_upstream=no_upstream)
         if isinstance(hop, Status):
-            return False
+            return reason
         status = hop.insist(item) if insist else hop.submit(item)
         if status in _LEAVING:
-            second = self.alternative(item.target, hop, came_from, no_upstream=no_upstream)
+            second = self.alternative(target, hop, came_from, no_upstream=no_upstream)
             if second is not None and second.bus_id not in exclude:
                 status = second.submit(item)
-        return status is None
+        return reason if status in _LEAVING else status
 
     def _is_told(self, item: Relayed) -> bool:
         """Tell whether the origin of a fragment was told of its message when another one ended."""

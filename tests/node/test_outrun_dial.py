@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from atbus.errors import Status
 from atbus.node.node import Node
 from tests.node.mesh import CROSS, EU1, EU2, EU_LEAF, MeshTests, address_of
 
@@ -9,9 +12,9 @@ from tests.node.mesh import CROSS, EU1, EU2, EU_LEAF, MeshTests, address_of
 class OutrunDialTests(MeshTests):
     """A proxy that has lost its upstream, and dials the other one of its region."""
 
-    def without_upstream(self) -> dict[int, Node]:
+    def without_upstream(self, **options: Any) -> dict[int, Node]:
         """Part a proxy from its upstream, and from whom it will dial; it hears of neither."""
-        nodes = self.mesh(CROSS, EU1, EU2, EU_LEAF)
+        nodes = self.mesh(CROSS, EU1, EU2, EU_LEAF, **options)
         for other in (CROSS, EU2):
             self.network.split(nodes[EU1], nodes[other])
         lost = self.network.clock.run_until(lambda: nodes[EU1].state == "lost_upstream")
@@ -40,3 +43,18 @@ class OutrunDialTests(MeshTests):
     def test_of_others(self) -> None:
         """So do those that it passes on."""
         self.outrun(self.without_upstream(), EU_LEAF)
+
+    def test_no_more_than_has_room(self) -> None:
+        """What there is no room for is refused for that, not because there is no way."""
+        nodes = self.without_upstream(pending_count_max=1)
+        leaf = nodes[EU_LEAF]
+        leaf.send(EU2, b"waits")
+        self.network.settle(0.1)
+        late = leaf.send(EU2, b"is too much")
+        self.network.settle(0.1)
+        fates = [(f.first_sequence, f.status, f.gave_up_at) for f in self.mail[leaf].fates]
+        self.assertEqual(fates, [(late, Status.BUFFER_LIMIT, EU1)])
+        self.network.heal(nodes[EU1], nodes[CROSS])
+        self.network.clock.run_until(lambda: nodes[EU1].state == "running")
+        self.network.settle(0.5)
+        self.assertEqual(self.mail[nodes[EU2]].payloads, [b"waits"])

@@ -76,6 +76,17 @@ class WaitingTests(MailTests):
         self.assertEqual([len(p) for p in self.mail[child].payloads], [120_000, 100_000])
         self.assertEqual(self.mail[root].fates, [])
 
+    def test_what_has_waited_elsewhere_is_bounded_too(self) -> None:
+        """What does not fit where it goes now is refused for that, not for what has gone before."""
+        root, child = self.half_open(pending_count_max=2)
+        self.send_all(root, child.bus_id, [b"1"])
+        late = root.send(child.bus_id, b"2")
+        items = root.endpoints[child.bus_id].pending.take()
+        root.send(child.bus_id, b"3")
+        root._parts.traffic.resubmit(items, Status.NOT_CONNECTED)
+        self.network.settle(0.1)
+        self.assertEqual(self.mail[root].news, [(child.bus_id, late, 1, "BUFFER_LIMIT")])
+
     def test_a_relay_is_bounded_too(self) -> None:
         """
         What does not fit at a relay is answered by name, exactly once each.
