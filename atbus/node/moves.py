@@ -83,6 +83,7 @@ class Moves:
         self._paused: dict[int, int] = {}
         # Which state of the ways was looked at last by those who wait.
         self._diverted_at = 0
+        self._divert_asked = False
         #: Set by the node, which wires its parts: what waits for nodes that are being dialled.
         self.prospects: Callable[[], Iterable[Prospect]]
 
@@ -115,6 +116,16 @@ class Moves:
                 self._traffic.resubmit(
                     self._joined(items), Status.NOT_CONNECTED, insist=True
                 )
+
+    def divert_soon(self) -> None:
+        """Do so at the end of this turn: nobody else need come for what waits to go its way."""
+        if not self._divert_asked:
+            self._divert_asked = True
+            self._context.turn.at_end(self._divert_now)
+
+    def _divert_now(self) -> None:
+        self._divert_asked = False
+        self.divert(self._traffic.generation)
 
     def _is_elsewhere(self, waits_for: Endpoint | Prospect, item: Kept) -> bool:
         """Tell whether another endpoint is the way for something that waits for this one."""

@@ -91,6 +91,7 @@ class Traffic:
         self._context.ways_changed()
         self.verifier.changed()
         self.courier.retry_soon()
+        self.moves.divert_soon()
 
     def hop_to(
         self,
@@ -130,9 +131,7 @@ class Traffic:
     ) -> Endpoint | Status:
         """Ask for the next hop of something that is given to it now, as `hop_to` does."""
         self.moves.divert(self.generation)
-        hop = self.hop_to(
-            target, came_from=came_from, exclude=exclude, no_upstream=no_upstream
-        )
+        hop = self.hop_to(target, came_from=came_from, exclude=exclude, no_upstream=no_upstream)
         if not (isinstance(hop, Status) or exclude or no_upstream):
             self.moves.take(target, hop)
         return hop

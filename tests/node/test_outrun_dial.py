@@ -44,6 +44,16 @@ class OutrunDialTests(MeshTests):
         """So do those that it passes on."""
         self.outrun(self.without_upstream(), EU_LEAF)
 
+    def test_alone(self) -> None:
+        """Nobody need send anything more for it to go."""
+        nodes = self.without_upstream()
+        nodes[EU_LEAF].send(EU2, b"waits")
+        self.network.settle(0.2)
+        self.network.heal(nodes[EU1], nodes[CROSS])
+        self.network.clock.run_until(lambda: nodes[EU1].state == "running")
+        self.network.settle(0.5)
+        self.assertEqual(self.mail[nodes[EU2]].payloads, [b"waits"])
+
     def test_no_more_than_has_room(self) -> None:
         """What there is no room for is refused for that, not because there is no way."""
         nodes = self.without_upstream(pending_count_max=1)
