@@ -119,7 +119,7 @@ class Moves:
 
     def divert_soon(self) -> None:
         """Do so at the end of this turn: nobody else need come for what waits to go its way."""
-        if not self._divert_asked:
+        if self._endpoints and not self._divert_asked:
             self._divert_asked = True
             self._context.turn.at_end(self._divert_now)
 

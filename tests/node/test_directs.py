@@ -482,14 +482,14 @@ class RelayTests(MeshTests):
         self.assert_quiet(nodes[EU1], nodes[EU_LEAF])
 
     def test_no_more_than_may_wait(self) -> None:
-        """What there is no room for is answered at once, as before."""
+        """What there is no room for is answered at once."""
         nodes = self.two_proxies(pending_count_max=3)
         nodes[EU2].stop()
         self.network.settle()
         for _ in range(5):
             nodes[EU_LEAF].send(EU_OTHER, b"x")
             self.network.settle(0.01)
-        self.assertEqual(self.mail[nodes[EU_LEAF]].statuses(), ["NO_ROUTE", "NO_ROUTE"])
+        self.assertEqual(self.mail[nodes[EU_LEAF]].statuses(), ["BUFFER_LIMIT", "BUFFER_LIMIT"])
 
     def test_where_nothing_waits(self) -> None:
         """Nodes that shall answer at once what has no way do so for others as well."""
