@@ -84,6 +84,12 @@ class Floodgate:
         self._context.statistics.reading_held += 1
         return True
 
+    def release(self, connection: Connection) -> None:
+        """Read a connection again whose while is not over yet."""
+        channel = connection.channel
+        if channel is not None and self._held.pop(channel, None) is not None:
+            channel.resume_reading()
+
     def hold_debtor(self, link: Link) -> None:
         """
         Read less of who asks for more than it acknowledges, and name it once.

@@ -378,7 +378,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     """Keep records in step with registrations, and connections with what messages ask for."""
     registrar, topology, directs = made.registrar, made.topology, made.directs
     route_table = made.route_table
-    route_table.hold = made.floodgate.hold
+    route_table.floodgate = made.floodgate
     made.traffic.courier.hold = made.floodgate.hold_debtor
     context.passing.neighbors = registrar.endpoints
     made.traffic.verifier.word = route_table

@@ -15,7 +15,6 @@ connections, and gives what it learns to the records of the node (`Feeder.SYNC`)
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
+    from atbus.node.floodgate import Floodgate
     from atbus.node.link import Link
     from atbus.node.registrar import Registrar
     from atbus.node.topology import Topology
@@ -68,8 +68,8 @@ class RouteTable:
 
     def __init__(self, context: Context, registrar: Registrar, topology: Topology) -> None:
         self.machine: RouteSync | None = None
-        # Set by the node, which wires its parts: does not read a connection for a while.
-        self.hold: Callable[[Connection], object]
+        #: Set by the node, which wires its parts: does not read a connection for a while.
+        self.floodgate: Floodgate
         self._context = context
         self._registrar = registrar
         self._topology = topology
@@ -340,7 +340,7 @@ class RouteTable:
         bus_id = effect.bus_id
         endpoint = self._registrar.endpoints.get(bus_id)
         if effect.is_long and endpoint is not None and endpoint.control is not None:
-            self.hold(endpoint.control)
+            self.floodgate.hold(endpoint.control)
         if effect.is_first:
             who = endpoint or bus_id
             detail = f"{who} tells of nodes faster than it may, and is read later"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from atbus.node.connection import Connection
     from atbus.node.context import Context
     from atbus.node.endpoint import Endpoint
+    from atbus.node.floodgate import Floodgate
     from atbus.node.link import Link
     from atbus.node.readers import DataReader, FrameReader
 
@@ -60,8 +61,9 @@ class Word(Protocol):
     def awaits(self, endpoint: Endpoint) -> bool:
         """Tell whether a neighbor has registered lately, and is still to tell its table."""
 
-    def hold(self, connection: Connection) -> object:
-        """Read nothing of a connection for a while."""
+    @property
+    def floodgate(self) -> Floodgate:
+        """Who does not read a connection for a while."""
 
 
 class Verifier:
@@ -108,6 +110,8 @@ class Verifier:
             bounds.UNVERIFIED_SOURCES_MAX,
         )
         self._stores = (self._early, self._waiting, self._news)
+        # Those of whom nothing more is read for a moment, because so much waits.
+        self._held_back: dict[int, Connection] = {}
         self._alarm = Alarm(context.timers, self._expire)
 
     def believes(self, endpoint: Endpoint, source: int) -> bool:
@@ -211,7 +215,8 @@ class Verifier:
         if not store.hold(endpoint.bus_id, source, item, size_bytes, now):
             return False
         if store is self._early and store.held_of(endpoint.bus_id) > bounds.EARLY_ENOUGH_BYTES:
-            self.word.hold(item.link.connection)
+            self._held_back[endpoint.bus_id] = item.link.connection
+            self.word.floodgate.hold(item.link.connection)
         self._set_alarm()
         return True
 
@@ -251,7 +256,15 @@ class Verifier:
             endpoint = self._endpoints.get(neighbor)
             if endpoint is not None:
                 self.believes(endpoint, source)
+        self._read_on()
         self._set_alarm()
+
+    def _read_on(self) -> None:
+        """Read those again of whom less waits now."""
+        for neighbor, connection in list(self._held_back.items()):
+            if self._early.held_of(neighbor) <= bounds.EARLY_ENOUGH_BYTES:
+                del self._held_back[neighbor]
+                self.word.floodgate.release(connection)
 
     def _expire(self) -> None:
         now = self._context.now
@@ -263,6 +276,7 @@ class Verifier:
                 each.receive(link, each.frame, head)
             else:
                 each.refuse(link, each.frame, head)
+        self._read_on()
         self._set_alarm()
 
     def _set_alarm(self) -> None:
@@ -273,6 +287,7 @@ class Verifier:
         """Drop what waits of a neighbor that is gone: its origin is told so by others."""
         for store in self._stores:
             store.drop(endpoint.bus_id)
+        self._held_back.pop(endpoint.bus_id, None)
 
     @property
     def has_news(self) -> bool:

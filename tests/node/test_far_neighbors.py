@@ -99,6 +99,22 @@ class FarNeighborTests(SynchronousTestCase):
         self.assertGreater(verdict.delivered, 500)
         self.assertGreater(top.statistics.reading_held, 0)
 
+    def test_is_read_again(self) -> None:
+        """As soon as the table is there, not only when the moment is over."""
+        self.leaves(10, 2_000, 0.02)
+        top = self.node(TOP)
+        self.bus.start(top)
+        parts = top._parts
+        while not parts.floodgate._held:
+            self.bus.run(0.005)
+        self.assertGreater(parts.traffic.verifier.waiting, bounds.EARLY_ENOUGH_BYTES)
+        while parts.traffic.verifier.waiting:
+            self.assertNotEqual(parts.floodgate._held, {})
+            self.bus.run(0.005)
+        self.assertEqual(parts.floodgate._held, {})
+        self.bus.run(8.0)
+        self.assertEqual(self.bus.finish().refused.get("SOURCE_REFUSED", 0), 0)
+
     def stuck(self) -> float:
         """Have a relay register whose table stays on its way; when its first message is there."""
         relay, top = self.bus[RELAY], self.bus[TOP]
