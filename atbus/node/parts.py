@@ -381,7 +381,7 @@ def _connect_topology(context: Context, made: Parts) -> None:
     route_table.floodgate = made.floodgate
     made.traffic.courier.hold = made.floodgate.hold_debtor
     context.passing.neighbors = registrar.endpoints
-    made.traffic.verifier.word = route_table
+    made.traffic.verifier.listen(route_table)
 
     def available(endpoint: Endpoint) -> None:
         topology.refresh()

@@ -15,6 +15,7 @@ connections, and gives what it learns to the records of the node (`Feeder.SYNC`)
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -70,6 +71,8 @@ class RouteTable:
         self.machine: RouteSync | None = None
         #: Set by the node, which wires its parts: does not read a connection for a while.
         self.floodgate: Floodgate
+        #: Called when somebody may have told the rest of a table.
+        self.on_told: Callable[[], object] = lambda: None
         self._context = context
         self._registrar = registrar
         self._topology = topology
@@ -264,6 +267,10 @@ class RouteTable:
         tells = bool(endpoint.peer.capabilities & Capability.ROUTE_TABLE)
         return tells and self.machine.mode in (TableMode.AUTO, TableMode.FULL)
 
+    def awaits_word(self, endpoint: Endpoint) -> bool:
+        """Tell whether a neighbor has registered lately, and is still to tell of itself."""
+        return self.awaits(endpoint) and endpoint.bus_id not in self.tellers(endpoint.bus_id)
+
     def tellers(self, bus_id: int) -> tuple[int, ...]:
         """Give the neighbors that carry a node."""
         return () if self.machine is None else self.machine.known.tellers(bus_id)
@@ -303,6 +310,7 @@ class RouteTable:
                 self._perform(self._effects.popleft())
         finally:
             self._performing = False
+        self.on_told()
         self._alarm.set(None if self.machine is None else self.machine.deadline)
 
     def _perform(self, effect: Effect) -> None:

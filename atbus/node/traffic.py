@@ -147,7 +147,7 @@ class Traffic:
         source = head[5]
         if head[1] == _FLUSH and self.verifier.keeps_back(endpoint, link, frame, head):
             return
-        if source not in endpoint.vouched and not self.verifier.believes(endpoint, source):
+        if source not in endpoint.vouched and not self.verifier.lets_pass(endpoint, head):
             if self.stragglers.is_returned(endpoint, head):
                 # Its rights were looked at when it came first.
                 self._forward(link, joined(frame), head, endpoint)

@@ -9,6 +9,8 @@ nobody knows that it may (`atbus.routing.unverified`):
 2. Longer, and with more room, while the neighbor has not told its table. It is asked for that over
    the whole way and back, and by then all those behind it have sent. When much waits, no more is
    read of it for a while.
+   What it says for itself is believed, but passed on only when it has told of itself: others
+   would not know it.
 3. News longer still, and apart from the rest: there is nobody to be told that they were not
    believed, and nothing waits behind them.
 
@@ -28,6 +30,7 @@ from atbus.errors import Status
 from atbus.node.context import Alarm
 from atbus.node.courier import NEWS
 from atbus.routing import bounds
+from atbus.routing.table import Position
 from atbus.routing.unverified import Unverified
 from atbus.wire.head import Head
 from atbus.wire.loose import Frame, joined
@@ -55,11 +58,17 @@ class _Waiting(NamedTuple):
 class Word(Protocol):
     """What neighbors tell each other of all nodes, as `atbus.node.route_table` knows it."""
 
+    #: Called when somebody may have told the rest of a table.
+    on_told: Callable[[], object]
+
     def hurry(self, bus_id: int) -> None:
         """Tell of a node now: a message in its name is about to pass."""
 
     def awaits(self, endpoint: Endpoint) -> bool:
         """Tell whether a neighbor has registered lately, and is still to tell its table."""
+
+    def awaits_word(self, endpoint: Endpoint) -> bool:
+        """Tell whether a neighbor has registered lately, and is still to tell of itself."""
 
     @property
     def floodgate(self) -> Floodgate:
@@ -81,7 +90,6 @@ class Verifier:
         receive: DataReader,
         refuse: Callable[[Link, Head, Status], None],
     ) -> None:
-        # Set by the node, which wires its parts.
         self.word: Word
         self._context = context
         self._endpoints = endpoints
@@ -110,20 +118,58 @@ class Verifier:
             bounds.UNVERIFIED_SOURCES_MAX,
         )
         self._stores = (self._early, self._waiting, self._news)
+        # Those who have said something for themselves before that.
+        self._ahead: set[int] = set()
         # Those of whom nothing more is read for a moment, because so much waits.
         self._held_back: dict[int, Connection] = {}
         self._alarm = Alarm(context.timers, self._expire)
 
-    def believes(self, endpoint: Endpoint, source: int) -> bool:
+    def listen(self, word: Word) -> None:
+        """Ask the route table from now on, and hear when more of it is known."""
+        self.word = word
+        word.on_told = self._told
+
+    def _told(self) -> None:
+        """Pass on what those have said for themselves whose table has come, behind that."""
+        for neighbor in list(self._ahead):
+            endpoint = self._endpoints.get(neighbor)
+            if endpoint is None or not self.word.awaits_word(endpoint):
+                self._ahead.discard(neighbor)
+                self._context.turn.at_end(self._look)
+
+    def believes(self, endpoint: Endpoint, source: int, *, beyond: bool = False) -> bool:
         """
         Tell whether a neighbor may speak for a source; remembered, bounded.
 
         What it has brought in the name of the source, and waits, is received first.
+
+        :param beyond: Whether others are to believe it as well: those above us and beside us know
+            nothing of a neighbor that has not told of itself.
         """
         if source in endpoint.vouched:
             return True
         if not self._may_speak(endpoint.bus_id, source):
             return False
+        if self._is_unknown(endpoint, source):
+            return not beyond
+        self._trust(endpoint, source)
+        return True
+
+    def _is_unknown(self, endpoint: Endpoint, source: int) -> bool:
+        """Tell whether a neighbor speaks for itself before anybody else can know it."""
+        if source != endpoint.bus_id or endpoint.position is Position.UPSTREAM:
+            return False
+        return self.word.awaits_word(endpoint)
+
+    def _is_own(self, endpoint: Endpoint, source: int) -> bool:
+        """Tell whether a neighbor speaks for itself, and may: that waits only for the others."""
+        return source == endpoint.bus_id and self._may_speak(endpoint.bus_id, source)
+
+    def lets_pass(self, endpoint: Endpoint, head: Head) -> bool:
+        """Tell whether a neighbor is believed about the source of a frame, by all who get it."""
+        return self.believes(endpoint, head[5], beyond=head[6] != self._context.bus_id)
+
+    def _trust(self, endpoint: Endpoint, source: int) -> None:
         if len(endpoint.vouched) >= limits.VOUCHED_SOURCES_MAX:
             endpoint.vouched.clear()
         endpoint.vouched[source] = None
@@ -132,7 +178,6 @@ class Verifier:
         for store in self._stores:
             for each in store.take(endpoint.bus_id, source):
                 each.receive(each.link, each.frame, each.head)
-        return True
 
     def _may_speak(self, neighbor: int, source: int) -> bool:
         table = self._context.table
@@ -159,7 +204,8 @@ class Verifier:
         """Let a frame of data wait for word of its source; refuse it when it cannot."""
         item = _Waiting(link, frame, head, self._receive, self._refuse_data)
         if not self._hold(endpoint, item):
-            self._refuse_data(link, frame, head)
+            is_own = self._is_own(endpoint, head[5])
+            (self._receive if is_own else self._refuse_data)(link, frame, head)
 
     def _refuse_data(self, link: Link, _: Frame, head: Head) -> None:
         self._refuse(link, head, Status.SOURCE_REFUSED)
@@ -202,7 +248,10 @@ class Verifier:
         :param refuse: Gets it when there was none.
         """
         endpoint = link.connection.endpoint
-        if endpoint is None or endpoint.temporary or self.believes(endpoint, head[5]):
+        beyond = head[1] == MessageType.PUBLISH
+        if endpoint is None or endpoint.temporary or (
+            self.believes(endpoint, head[5], beyond=beyond)
+        ):
             return False
         return self._hold(endpoint, _Waiting(link, frame, head, receive, refuse))
 
@@ -212,8 +261,14 @@ class Verifier:
             return False
         size_bytes = len(item.frame) + limits.WAITING_FRAME_BYTES
         store = self._store_for(endpoint, item)
+        is_own = self._is_own(endpoint, source)
         if not store.hold(endpoint.bus_id, source, item, size_bytes, now):
+            if is_own:
+                # It may go, behind what waits.
+                self._trust(endpoint, source)
             return False
+        if is_own:
+            self._ahead.add(source)
         if store is self._early and store.held_of(endpoint.bus_id) > bounds.EARLY_ENOUGH_BYTES:
             self._held_back[endpoint.bus_id] = item.link.connection
             self.word.floodgate.hold(item.link.connection)
@@ -271,7 +326,12 @@ class Verifier:
         for each in [late for store in self._stores for late in store.expire(now)]:
             link, head = each.link, each.head
             is_flush = head[1] == MessageType.FLUSH
-            if is_flush and self._may_speak(link.connection.bus_id, head[5]):
+            endpoint = link.connection.endpoint
+            if endpoint is not None and self._is_own(endpoint, head[5]):
+                # Others may know it by now, or not. What else it has said goes before.
+                self._trust(endpoint, head[5])
+                each.receive(link, each.frame, head)
+            elif is_flush and self._may_speak(link.connection.bus_id, head[5]):
                 # It has waited for others only.
                 each.receive(link, each.frame, head)
             else:
@@ -288,6 +348,7 @@ class Verifier:
         for store in self._stores:
             store.drop(endpoint.bus_id)
         self._held_back.pop(endpoint.bus_id, None)
+        self._ahead.discard(endpoint.bus_id)
 
     @property
     def has_news(self) -> bool:

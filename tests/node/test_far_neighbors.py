@@ -129,6 +129,57 @@ class FarNeighborTests(SynchronousTestCase):
             self.bus.run(0.01)
         return self.bus.network.clock.seconds()
 
+    def new_leaf(self) -> Node:
+        """Start a leaf below a relay that knows nothing of it; the one above that is there."""
+        top, relay, leaf = self.node(TOP), self.node(RELAY, TOP), self.node(0x110, RELAY)
+        self.bus.start(top, relay)
+        self.bus.run(2.0)
+        leaf.events.on_forward_response.observe(self._heard)
+        leaf.start()
+        return leaf
+
+    def test_leaf_that_registers(self) -> None:
+        """What it says itself goes on when its relay can tell others where it is."""
+        leaf = self.new_leaf()
+        while leaf.state != "running":
+            self.bus.run(0.01)
+        for number in range(100):
+            self.bus.later(0.01 * number, 0x110, lambda node: self._send(node, 10))
+        self.bus.run(3.0)
+        self.assertEqual(self.fates, {})
+        self.assertEqual(self.bus.finish().delivered, 100)
+
+    def test_leaf_that_publishes(self) -> None:
+        """So do its publications, none of which is dropped."""
+        leaf = self.new_leaf()
+        got: list[bytes] = []
+        self.bus[TOP].subscribe("a", lambda message: got.append(message.payload))
+        self.bus.run(0.5)
+        while leaf.state != "running":
+            self.bus.run(0.01)
+        for number in range(100):
+            self.bus.later(0.01 * number, 0x110, lambda node: node.publish("a", b"x"))
+        self.bus.run(3.0)
+        self.assertEqual(len(got), 100)
+
+    def test_leaf_whose_table_does_not_come(self) -> None:
+        """Its relay passes on what it says itself all the same; others decide."""
+        leaf, relay = self.new_leaf(), self.bus[RELAY]
+        while not (0x110 in relay.endpoints and RELAY in leaf.endpoints):
+            self.bus.run(0.01)
+        while not leaf.endpoints[RELAY].available:
+            self.bus.run(0.01)
+        control = leaf.endpoints[RELAY].control
+        assert control is not None and isinstance(control.channel, VirtualChannel)
+        control.channel.stall()
+        self._send(leaf, 10)
+        self.bus.run(_ONE_WAY_SECONDS + 0.01)
+        self.assertGreater(relay._parts.traffic.verifier.waiting, 0)
+        self.bus.run(bounds.EARLY_SECONDS)
+        self.assertEqual(relay._parts.traffic.verifier.waiting, 0)
+        self.assertEqual(relay.statistics.refused[Status.SOURCE_REFUSED], 0)
+        self.assertEqual(relay.statistics.forwarded_messages, 1)
+
     def test_whose_table_is_awaited(self) -> None:
         """That of who has been asked or will be, and tells; but for some seconds only."""
         self.leaves(1, 10, 10.0)
