@@ -271,7 +271,7 @@ PENDING_SECONDS: Final = 8.0
 #: on another connection. A FLUSH that waits behind them is not given up.
 UNVERIFIED_SECONDS: Final = 0.2
 #: And so many of them, per neighbor: dozens of nodes may have moved to it at once.
-UNVERIFIED_RUNS_MAX: Final = 1_024
+UNVERIFIED_RUNS_MAX: Final = 4_096
 
 # Links
 

@@ -15,13 +15,13 @@ SERVICE_DATA_BYTES: Final = 4_096
 #: Filters for which there is an index; beyond it the one that was asked for longest ago goes.
 SERVICE_FILTERS_MAX: Final = 256
 
-#: Frames whose source cannot be verified yet, of one neighbor: a quarter of a megabyte is more than
-#: a move leaves behind, ...
-UNVERIFIED_SHARE_BYTES: Final = 262_144
+#: Frames whose source cannot be verified yet, of one neighbor: what has waited somewhere for word
+#: of a node comes in one go when that is there, and it travels another connection, ...
+UNVERIFIED_SHARE_BYTES: Final = 1_048_576
 
-#: ... and of all neighbors together: several can have such moves, and it is nothing beside a node's
+#: ... and of all neighbors together: several can have such news, and it is little beside a node's
 #: budget.
-UNVERIFIED_BYTES: Final = 1_048_576
+UNVERIFIED_BYTES: Final = 4_194_304
 
 #: Sources that cannot be verified yet, of one neighbor: each is looked at whenever more is known.
 UNVERIFIED_SOURCES_MAX: Final = 64
