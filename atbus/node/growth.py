@@ -9,11 +9,16 @@ matter. A program that sends to many in turn is granted nothing, for it would be
 instead its messages join too, each of its kind and counted at once, as long as there is room: such
 a flow is *mingled*, from its first message on when the node gathers what several turns bring, from
 the second one of a run otherwise.
+
+Nobody counts the messages that join. As many bytes are granted as a run's most messages would have
+if all were as long as those before; where much shorter ones have followed, the run is cut in two.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from atbus import limits
 from atbus.node.outbox import Item, Run
@@ -49,6 +54,7 @@ class Growth:
         "_context",
         "_granted",
         "_growing",
+        "_items",
         "_observer",
         "_open_flows",
         "_turn",
@@ -64,6 +70,8 @@ class Growth:
         self._turn = context.turn
         self._open_flows = context.open_flows
         self._observer = context.observer
+        # What is queued, runs that may still grow among it.
+        self._items: list[Item] = []
         # By target the flows that have a run here which may still grow.
         self._growing: dict[int, Flow] = {}
         # Those of them that were granted something.
@@ -87,9 +95,9 @@ class Growth:
         run = flow.run
         if run is not None:
             if flow.granted_bytes:
-                self._settle(flow)
+                run = self._settle(flow)
             elif flow.mingles:
-                self._part(flow)
+                run = self._part(flow)
             if run.size_bytes + cost > self.run_bytes_max or run.count >= _COUNT_MAX:
                 run = None
         if run is None:
@@ -128,7 +136,7 @@ class Growth:
             room = self.room
         granted = min(
             self.run_bytes_max - run.size_bytes,
-            (_COUNT_MAX - run.count) * _ENTRY_BYTES,
+            (_COUNT_MAX - run.count) * (run.size_bytes // run.count),
             max(room >> 2, min(room, _GRANTED_WHOLE_BYTES)),
         )
         if granted > 0:
@@ -143,7 +151,8 @@ class Growth:
     def _mingle(self, flow: Flow, run: Run) -> None:
         """Let messages of a flow that takes turns with others join while the link has room."""
         left = min(
-            self.run_bytes_max - run.size_bytes, (_COUNT_MAX - run.count) * _ENTRY_BYTES
+            self.run_bytes_max - run.size_bytes,
+            (_COUNT_MAX - run.count) * (run.size_bytes // run.count),
         )
         flow.left_bytes = left
         flow.full_bytes = run.size_bytes + left
@@ -152,8 +161,12 @@ class Growth:
         flow.mingles = True
         self._open_flows[flow.target] = flow
 
-    def _part(self, flow: Flow) -> None:
-        """Count in its run what has joined a mingled flow, and let nothing more join."""
+    def _part(self, flow: Flow) -> Run:
+        """
+        Count in its run what has joined a mingled flow, and let nothing more join.
+
+        :returns: The run that it may go on with.
+        """
         run = flow.run
         assert run is not None
         if self._observer is not None:
@@ -162,9 +175,14 @@ class Growth:
         run.count = len(run.payloads)
         flow.left_bytes = 0
         flow.mingles = False
+        return self._within_bounds(flow, run)
 
-    def _settle(self, flow: Flow) -> None:
-        """Take back what a flow was granted and did not use."""
+    def _settle(self, flow: Flow) -> Run:
+        """
+        Take back what a flow was granted and did not use.
+
+        :returns: The run that it may go on with.
+        """
         run, left = flow.run, flow.left_bytes
         assert run is not None
         run.size_bytes += flow.granted_bytes - left
@@ -176,6 +194,31 @@ class Growth:
         flow.granted_bytes = flow.left_bytes = 0
         self.room += left
         self._turn.queued_bytes -= left
+        return self._within_bounds(flow, run)
+
+    def _within_bounds(self, flow: Flow, run: Run) -> Run:
+        """
+        Let others have what a run has beyond the most messages: shorter ones than were expected.
+
+        :returns: The last of them, with which the flow goes on.
+        """
+        while run.count > _COUNT_MAX:
+            payloads = run.payloads[_COUNT_MAX:]
+            rest = attrs.evolve(
+                run,
+                first_sequence=run.first_sequence + _COUNT_MAX,
+                kinds=run.kinds[_COUNT_MAX:],
+                payloads=payloads,
+                count=len(payloads),
+                size_bytes=sum(map(len, payloads)) + len(payloads) * _ENTRY_BYTES,
+            )
+            del run.kinds[_COUNT_MAX:], run.payloads[_COUNT_MAX:]
+            run.count = _COUNT_MAX
+            run.size_bytes -= rest.size_bytes
+            self._items.insert(self._items.index(run) + 1, rest)
+            flow.run, flow.payloads, flow.kinds = rest, rest.payloads, rest.kinds
+            run = rest
+        return run
 
     def _show(self, run: Run, first: int, observer: MessageObserver) -> None:
         """Show the messages that have joined a run."""

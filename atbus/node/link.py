@@ -64,7 +64,7 @@ class Link(Growth):
 
     __slots__ = (
         "_account", "_ack_heard", "_acking", "_bytes_measured", "_data_reader", "_incoming",
-        "_items", "_pass_on", "_publication_reader", "_queued_bytes_max",
+        "_pass_on", "_publication_reader", "_queued_bytes_max",
         "_queued_measured", "_readers", "_reading", "_room_measured", "_spare_bytes", "_unreadable",
         "closed", "connection", "finished", "frame_bytes_max", "is_long", "muted", "outgoing",
         "owed", "pace", "sluice", "soft_bytes", "whole_bytes_max",
@@ -98,7 +98,6 @@ class Link(Growth):
         #: Only to be read: what the other side answers for.
         self.outgoing: OutgoingLedger[Kept] = OutgoingLedger(limits.UNACKNOWLEDGED_FRAMES_MAX)
         self._incoming, self._ack_heard = IncomingLedger(), 0
-        self._items: list[Item] = []
         self._acking = Acking(context, self._incoming, self._tell_acks)
         self._unreadable, self._reading = 0, False
         self.reconfigure()

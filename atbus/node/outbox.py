@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import attrs
 
@@ -43,6 +43,9 @@ _FRAGMENT = int(MessageType.FRAGMENT)
 _ENTRY_BYTES = TABLE_ENTRY.size
 # From this average on, a buffer of its own for each payload costs less than copying them.
 _BULKY_BYTES = 8 * 1024
+# What a run has of its messages when its frame is made. It is kept until that is acknowledged, and
+# so are hundreds: two empty lists more of each would call the collector of garbage time and again.
+_GONE: Any = ()
 
 
 class Answerable(Protocol):
@@ -148,8 +151,8 @@ class Run:
                 ack=ack,
                 extras=pack_extras(self.extras) if self.extras else b"",
             )
-            self.payloads = []
-            self.kinds = []
+            self.payloads = _GONE
+            self.kinds = _GONE
             return frame
         return b"".join(self.build_in_pieces(number, ack))
 
@@ -166,8 +169,8 @@ class Run:
         """
         if self._packed or self.flags & _COMPRESSED:
             return self.build(number, ack)
-        payloads, self.payloads = self.payloads, []
-        kinds, self.kinds = self.kinds, []
+        payloads, self.payloads = self.payloads, _GONE
+        kinds, self.kinds = self.kinds, _GONE
         extras = pack_extras(self.extras) if self.extras else b""
         size_bytes = HEAD_SIZE + len(extras) + self.size_bytes
         fragment, kind = self.fragment, _DATA
@@ -188,8 +191,8 @@ class Run:
 
         :returns: What joined together is the frame.
         """
-        payloads, self.payloads = self.payloads, []
-        kinds, self.kinds = self.kinds, []
+        payloads, self.payloads = self.payloads, _GONE
+        kinds, self.kinds = self.kinds, _GONE
         extras = pack_extras(self.extras) if self.extras else b""
         flow = (self.source, self.target, self.first_sequence, self.epoch)
         if self.fragment is None:

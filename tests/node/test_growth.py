@@ -179,6 +179,38 @@ class GrowthTests(MailTests):
         self.assertLessEqual(max(lengths), limits.FRAME_BYTES)
         self.assertGreater(max(lengths), limits.FRAME_BYTES - 2000)
 
+    def test_long_messages_join_unasked(self) -> None:
+        """Of a run of long messages as well only the first two are asked for."""
+        root, child = self.pair()
+        flows = child._parts.context.open_flows
+        joined = 0
+        for _ in range(15):
+            flow = flows.get(ROOT)
+            joined += flow is not None and flow.left_bytes >= 4_008
+            child.send(ROOT, bytes(4_000))
+        self.assertEqual(joined, 13)
+        self.network.settle()
+        self.assertEqual([len(each.messages) for each in self.runs(child, root)], [15])
+
+    def test_short_messages_behind_long_ones(self) -> None:
+        """Though long ones were expected, no run has more messages than it may."""
+        root, child = self.pair()
+        most, payloads = limits.RUN_COUNT_MAX, [bytes(2_000)] * 3
+        payloads += [b"%d" % number for number in range(2 * most + 7)]
+        sequences = self.send_all(child, ROOT, payloads)
+        sequences.append(child.send(ROOT, b"last", 7))
+        self.assertEqual(sequences, list(range(sequences[0], sequences[0] + len(sequences))))
+        sent_bytes = sum(map(len, payloads)) + 4
+        self.assertEqual(self.queued(child, root), sent_bytes + 8 * len(sequences))
+        self.network.settle()
+        self.assertEqual(
+            [len(each.messages) for each in self.runs(child, root)], [most, most, 11]
+        )
+        expected = [(0, *each) for each in zip(sequences, payloads, strict=False)]
+        self.assertEqual(self.letters(root), [*expected, (7, sequences[-1], b"last")])
+        self.assertEqual(child.statistics.sent_bytes, sent_bytes)
+        self.assertEqual(self.queued(child, root), 0)
+
     def test_stopped_in_the_middle(self) -> None:
         """What was accepted before a stop arrives; after it nothing joins."""
         root, child = self.pair()

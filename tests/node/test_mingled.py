@@ -8,6 +8,7 @@ from atbus import limits
 from atbus.errors import Undeliverable
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
+from atbus.wire.messages import MessageType
 from tests.node.mail import NORTH, NORTH_ADDRESS, Letter, MailTests
 
 _LEAVES = 8
@@ -245,3 +246,25 @@ class MingledTests(MailTests):
         arrived = {letter.sequence for letter in self.mail[leaf].letters}
         self.assertEqual(sorted(told.keys() | arrived), [s.sequence for s in self.sent[leaf]])
         self.assertLessEqual({told[each] for each in told.keys() & arrived}, {"UNCERTAIN"})
+
+    def test_short_messages_behind_long_ones(self) -> None:
+        """A run of a flow that takes turns with others has no more messages than it may, either."""
+        self.turns(200)
+        self.network.clock.advance(0)
+        turn = self.top._parts.context.turn
+        self.assertTrue(turn.is_gathering)
+        one, other = self.leaves[:2]
+        most = limits.RUN_COUNT_MAX
+        for place in range(most + 200):
+            for leaf in (one, other):
+                payload = bytes(2_000) if place < 2 else b"%d" % place
+                sequence = self.top.send(leaf.bus_id, payload, place)
+                self.sent[leaf].append(Letter(NORTH, place, sequence, payload))
+        for leaf in (one, other):
+            link = self.top.endpoints[leaf.bus_id].data_link
+            assert link is not None
+            link.settle()
+        self.check()
+        for leaf in (one, other):
+            frames = self.frames(self.data_channel(self.top, leaf), MessageType.DATA)
+            self.assertEqual(max(len(each.messages) for each in frames), most)

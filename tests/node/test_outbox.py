@@ -105,7 +105,7 @@ class PiecesTests(SynchronousTestCase):
             front, *rest = item.build_in_pieces(4, 2)
             self.assertEqual(b"".join((front, *rest)), made().build(4, 2))
             self.assertTrue(all(a is b for a, b in zip(rest, payloads, strict=True)))
-            self.assertEqual((item.payloads, item.kinds), ([], []))
+            self.assertEqual((item.payloads, item.kinds), ((), ()))
 
     def test_only_long_ones_come_in_pieces(self) -> None:
         """Short payloads, notices and what is a frame already leave whole, all in their order."""
@@ -142,7 +142,7 @@ class PiecesTests(SynchronousTestCase):
             self.assertIs(loose.payloads, payloads)
             self.assertEqual(loose.head, codec.peek(frame))
             self.assertEqual(loose.join(), frame)
-            self.assertEqual((item.payloads, item.kinds), ([], []))
+            self.assertEqual((item.payloads, item.kinds), ((), ()))
 
     def test_a_part_that_is_handed_over(self) -> None:
         """A part of a message stays a view of it, and is the frame that it would have been."""
@@ -155,7 +155,7 @@ class PiecesTests(SynchronousTestCase):
             self.assertIs(loose.piece, piece)
             self.assertEqual(loose.head, codec.peek(frame))
             self.assertEqual((len(loose), loose.join()), (len(frame), frame))
-            self.assertEqual((item.payloads, item.kinds), ([], []))
+            self.assertEqual((item.payloads, item.kinds), ((), ()))
 
     def test_a_publication_that_is_handed_over(self) -> None:
         """It stays what it is for memory, each time with its number, and is a frame for others."""
@@ -195,7 +195,7 @@ class ItemTests(SynchronousTestCase):
         self.assertEqual(message.messages, ((0, b"a"), (1, b""), (2, b"ccc")))
         self.assertEqual((message.source, message.destination, message.sequence), (1, 2, 10))
         self.assertEqual((codec.peek(frame)[9], codec.peek(frame)[12]), (5, 6))
-        self.assertEqual((item.payloads, item.kinds, item.count), ([], [], 3))
+        self.assertEqual((item.payloads, item.kinds, item.count), ((), (), 3))
 
     def test_a_fragment(self) -> None:
         """A part of a message becomes a FRAGMENT frame."""

@@ -168,7 +168,7 @@ class SluiceTests(SynchronousTestCase):
         """What waits is one frame, and becomes the same bytes as one that left at once."""
         waiting, direct = run(NORTH, b"abc"), run(NORTH, b"abc")
         self.through(waiting, room=0)
-        self.assertEqual(waiting.payloads, [])
+        self.assertEqual(waiting.payloads, ())
         self.assertEqual(self.through(), [waiting])
         self.assertEqual(waiting.build(9, 4), direct.build(9, 4))
 
