@@ -13,7 +13,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.interfaces import IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
@@ -23,11 +23,13 @@ from atbus import limits
 from atbus.address import Address
 from atbus.channels.bell import Bell
 from atbus.channels.busy_polling import busy_poller_of
-from atbus.channels.interfaces import IChannel, IChannelReceiver
-from atbus.channels.lane import CHECKED_HEAD, CHECKED_WHOLE, LaneReader, make_lane
+from atbus.channels.interfaces import IChannel, IChannelReceiver, IRunReceiver
+from atbus.channels.lane import CHECKED_HEAD, CHECKED_WHOLE
 from atbus.channels.lane_channel import SEALS, Fence, LaneChannel, map_memory
+from atbus.channels.lane_reader import LaneReader, make_lane
 from atbus.channels.shm import has_strong_order
 from atbus.errors import ChannelClosed, MalformedFrame, RemoteProtocolError, Status
+from atbus.wire.loose import Frame
 
 #: What a lane delivers in one turn of the reactor: as much as is read from a socket at once.
 LANE_TURN_BYTES: Final = 262_144
@@ -51,6 +53,8 @@ class IncomingLane(LaneChannel):
     :param timers: The node's timers.
     :param fence: The node's.
     :param size_bytes: Size of the mapping.
+    :param bus_id: Who reads: long runs for it are handed over loosely to an `IRunReceiver`. 0:
+        nobody, all are handed over in one piece.
     :raises OSError: When there is no memory or no descriptor for it.
     """
 
@@ -62,6 +66,7 @@ class IncomingLane(LaneChannel):
         timers: IReactorTime,
         fence: Fence,
         size_bytes: int,
+        bus_id: int = 0,
     ) -> None:
         super().__init__(address, peer, timers)
         # Whole words.
@@ -71,6 +76,7 @@ class IncomingLane(LaneChannel):
         self._reactor = reactor
         self._poller = busy_poller_of(reactor)
         self._reading = True
+        self._bus_id = bus_id
         #: Tells a writer that waits that it may go on; set by who knows a way to it.
         self.tell_room: Callable[[], None] = _tell_nobody
         self._fence = fence
@@ -131,6 +137,8 @@ class IncomingLane(LaneChannel):
 
         :param receiver: Whom the channel reports to.
         """
+        if not IRunReceiver.providedBy(receiver):
+            self._bus_id = 0
         super().start(receiver)
         if not self._ended:
             self._reactor.addReader(self)
@@ -263,17 +271,14 @@ class IncomingLane(LaneChannel):
                 if self._ended or not self._reading or receiver is None:
                     return
                 lane.wake()
-                frames = lane.read(until - lane.read_bytes)
-                for frame in frames:
-                    size = len(frame)
-                    if size < limits.FRAME_HEAD_BYTES or _LENGTH.unpack_from(frame)[0] != size:
-                        raise MalformedFrame(f"a record of {size} bytes is no frame")
+                frames = self._read(until - lane.read_bytes)
                 # Before these are dealt with, so that the writer fills the lane meanwhile.
                 if lane.must_tell_room():
                     self._say_room()
                 if frames:
                     try:
-                        receiver.frames_received(frames)
+                        # Loose ones are among them only where it takes them.
+                        receiver.frames_received(cast("list[bytes]", frames))
                     except Exception:  # noqa: BLE001 - only this channel suffers
                         self._failed("frames_received")
                 if self._ended or not self._reading:
@@ -288,6 +293,22 @@ class IncomingLane(LaneChannel):
             self._soon(0, self._drain)
         except RemoteProtocolError as error:
             self._fault(error)
+
+    def _read(self, bytes_max: int) -> list[Frame]:
+        """
+        Take frames out of the lane.
+
+        :raises MalformedFrame: One of them is none.
+        """
+        lone = self._lane.read_one()
+        frames: list[Frame] = [lone] if lone else self._lane.read_runs(bytes_max, self._bus_id)
+        for frame in frames:
+            # What is loose was measured when it was loosened.
+            if isinstance(frame, bytes):
+                size = len(frame)
+                if size < limits.FRAME_HEAD_BYTES or _LENGTH.unpack_from(frame)[0] != size:
+                    raise MalformedFrame(f"a record of {size} bytes is no frame")
+        return frames
 
     def _rests(self) -> bool:
         """Stay awake where somebody looks here, else go to sleep."""

@@ -21,8 +21,8 @@ from zope.interface import implementer
 from atbus.address import Address
 from atbus.channels.bell import Rope
 from atbus.channels.interfaces import ChannelOptions, IRecordChannel
-from atbus.channels.lane import LaneWriter, join_lane
 from atbus.channels.lane_channel import SEALS, Fence, LaneChannel, map_memory
+from atbus.channels.lane_writer import LaneWriter, join_lane
 from atbus.errors import (
     ChannelClosed,
     LocalProtocolError,
@@ -132,6 +132,11 @@ class OutgoingLane(LaneChannel):
             return 0 if self._ended else self._lane.unread_bytes
         except MalformedFrame:
             return 0
+
+    @property
+    def is_heard_out(self) -> bool:
+        """Whether the reader says that it has read everything; as its word it is not checked."""
+        return self._ended or not self._lane.has_unread
 
     # What a channel offers
 

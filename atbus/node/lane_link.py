@@ -120,7 +120,7 @@ class LaneLink(Link):
     def is_heard_out(self) -> bool:
         """Whether the reader has read everything: acknowledgements come late, over the stream."""
         channel = self.connection.channel
-        return not (isinstance(channel, OutgoingLane) and channel.unread_bytes)
+        return not isinstance(channel, OutgoingLane) or channel.is_heard_out
 
     def flush(self) -> None:
         """Make frames of what may leave and has room in the lane as it is now."""

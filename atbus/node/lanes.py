@@ -146,7 +146,8 @@ class Lanes:
         timers = cast("IReactorTime", self._context.timers)
         try:
             channel = IncomingLane(
-                self._reactor, address, peer, timers, self._crossing(), config.shm_lane_bytes
+                *(self._reactor, address, peer, timers, self._crossing()),
+                *(config.shm_lane_bytes, self._context.bus_id),
             )
         except OSError as error:
             self._context.events.on_error(Status.OVERLOADED, f"{peer}: no lane: {error}")

@@ -13,14 +13,9 @@ from collections import Counter
 from random import Random
 from typing import Final
 
-from atbus.channels.lane import (
-    CHECKED_WHOLE,
-    HEADER_BYTES,
-    LaneReader,
-    join_lane,
-    make_lane,
-    record_max_of,
-)
+from atbus.channels.lane import CHECKED_WHOLE, HEADER_BYTES, record_max_of
+from atbus.channels.lane_reader import LaneReader, make_lane
+from atbus.channels.lane_writer import join_lane
 from atbus.errors import MalformedFrame
 
 _NONCE: Final = bytes(range(16))
@@ -96,7 +91,9 @@ def _read(
     taken = 0
     try:
         for _ in range(capacity):
-            frames = reader.read(capacity)
+            # A lone frame is read in another way than many.
+            lone = reader.read_one()
+            frames = [lone] if lone is not None else reader.read(capacity)
             taken += sum(map(len, frames))
             if not {(len(each), each[:checked]) for each in frames} <= sent or taken > capacity:
                 raise AssertionError(f"read what was never written: {frames!r}")

@@ -14,7 +14,7 @@ from atbus.address import Address, Scheme
 from atbus.channels.busy_polling import BusyPoller
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
-from atbus.channels.lane import _AT_WAITING
+from atbus.channels.lane import AT_WAITING
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.errors import Status
@@ -166,7 +166,7 @@ class AwakeLaneTests(SocketTests):
         numbers = reading._lane._numbers
 
         def wait() -> None:
-            numbers[_AT_WAITING] |= 1
+            numbers[AT_WAITING] |= 1
 
         reading._fence = SimpleNamespace(cross=wait)
         reading.tell_room = lambda: told.append(True)

@@ -21,7 +21,7 @@ from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.channels.incoming_lane import LANE_TURN_BYTES, IncomingLane
 from atbus.channels.interfaces import ChannelOptions
-from atbus.channels.lane import _AT_COMMITTED, _AT_CONSUMED, _AT_SLEEPING, _AT_WAITING
+from atbus.channels.lane import AT_COMMITTED, AT_CONSUMED, AT_SLEEPING, AT_WAITING
 from atbus.channels.lane_channel import Fence
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.testing.recording import RecordingReceiver, Watched, frame_of
@@ -93,16 +93,16 @@ class FenceTests(Case):
 
     def test_a_reader_that_falls_asleep_as_one_commits(self) -> None:
         """What is committed is there before the fence; a reader that sleeps by then is rung."""
-        before = self.numbers[_AT_COMMITTED]
+        before = self.numbers[AT_COMMITTED]
         committed = []
 
         def falls_asleep() -> None:
-            committed.append(self.numbers[_AT_COMMITTED])
-            self.numbers[_AT_SLEEPING] = 1
+            committed.append(self.numbers[AT_COMMITTED])
+            self.numbers[AT_SLEEPING] = 1
 
         self.meanwhile = falls_asleep
         self.ends.send([frame_of(100)])
-        self.assertEqual(committed, [self.numbers[_AT_COMMITTED]])
+        self.assertEqual(committed, [self.numbers[AT_COMMITTED]])
         self.assertGreater(committed[0], before)
         self.assertEqual(self.rung, 1)
 
@@ -110,7 +110,7 @@ class FenceTests(Case):
         """Ringing is a fence itself; one that is awake is not rung."""
         self.ends.send([frame_of(100, 1)])
         self.assertEqual((self.fences, self.rung), (1, 0))
-        self.numbers[_AT_SLEEPING] = 1
+        self.numbers[AT_SLEEPING] = 1
         self.ends.send([frame_of(100, 2)])
         self.assertEqual((self.fences, self.rung), (1, 1))
 
@@ -120,8 +120,8 @@ class FenceTests(Case):
 
         def reads_all() -> None:
             if self.ends._lane.waits:
-                waiting.append(self.numbers[_AT_WAITING] % 2)
-                self.numbers[_AT_CONSUMED] = self.numbers[_AT_COMMITTED]
+                waiting.append(self.numbers[AT_WAITING] % 2)
+                self.numbers[AT_CONSUMED] = self.numbers[AT_COMMITTED]
 
         self.meanwhile = reads_all
         self.ends.send([frame_of(5_000, seed) for seed in range(20)])
@@ -139,7 +139,7 @@ class FenceTests(Case):
 
         def commits() -> None:
             if not sleeping:
-                sleeping.append(self.numbers[_AT_SLEEPING] % 2)
+                sleeping.append(self.numbers[AT_SLEEPING] % 2)
                 self.ends._lane.write([frame])
 
         self.lane._lane.wake()
@@ -156,8 +156,8 @@ class FenceTests(Case):
         consumed = []
 
         def waits() -> None:
-            consumed.append(self.numbers[_AT_CONSUMED])
-            self.numbers[_AT_WAITING] = 1
+            consumed.append(self.numbers[AT_CONSUMED])
+            self.numbers[AT_WAITING] = 1
 
         self.lane._lane.read(limits.LANE_BYTES_MIN)
         self.meanwhile = waits

@@ -6,7 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from atbus import limits
 from atbus.channels.incoming_lane import LANE_TURN_READS
-from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
+from atbus.channels.lane import HEADER_BYTES, record_max_of
+from atbus.channels.lane_reader import make_lane
+from atbus.channels.lane_writer import join_lane
 from atbus.errors import MalformedFrame
 from atbus.testing.recording import RecordingReceiver, frame_of
 from tests.channels.test_lane import NONCE, Lane

@@ -11,17 +11,10 @@ from atbus import limits
 from atbus.address import Address, Scheme
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
-from atbus.channels.lane import (
-    CHECKED_HEAD,
-    CHECKED_WHOLE,
-    HEADER_BYTES,
-    LaneReader,
-    LaneWriter,
-    join_lane,
-    make_lane,
-    record_max_of,
-)
+from atbus.channels.lane import CHECKED_HEAD, CHECKED_WHOLE, HEADER_BYTES, record_max_of
 from atbus.channels.lane_channel import Fence
+from atbus.channels.lane_reader import LaneReader, make_lane
+from atbus.channels.lane_writer import LaneWriter, join_lane
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.errors import ChannelClosed, LocalProtocolError
 from atbus.testing.recording import RecordingReceiver, frame_of

@@ -29,8 +29,9 @@ from atbus.channels import outgoing_lane
 from atbus.channels.bell import Rope
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
-from atbus.channels.lane import join_lane, record_max_of
+from atbus.channels.lane import record_max_of
 from atbus.channels.lane_channel import Fence
+from atbus.channels.lane_writer import join_lane
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.testing.lanes import read_damaged
 from atbus.testing.recording import RecordingReceiver

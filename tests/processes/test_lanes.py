@@ -10,16 +10,17 @@ from typing import Any
 from atbus import limits
 from atbus.busid import BusId
 from atbus.channels import lane as lane_module
-from atbus.channels import outgoing_lane
+from atbus.channels import lane_reader, outgoing_lane
 from atbus.errors import Status
 from atbus.node import lanes as lanes_module
 from atbus.node.config import NodeConfig
 from atbus.node.endpoint import Gate
 from atbus.node.node import Node
 from atbus.node.reload import reconfigure
+from atbus.wire.loose import Frame, LooseRun
 from atbus.wire.messages import Capability
 from benchmarks import lane_memory
-from tests.node.bus import CHILD, ROOT, Keeper
+from tests.node.bus import CHILD, ROOT, SIBLING, Keeper
 from tests.processes.lanes import LaneCase, lanes_of
 
 FRAME = b"x" * 1000
@@ -72,6 +73,41 @@ class LaneTests(LaneCase):
         link = lane.ring.link
         await self.until(lambda: link.idle)
         self.assertGreater(lane.channel.written_bytes, limits.MESSAGE_BYTES)
+
+    async def test_long_messages(self) -> None:
+        """
+        Long messages for the reader are copied out of the lane one by one; those that go on through
+        it stay the frames they are. All of them arrive, in order, among short ones.
+        """
+        root, child = await self.pair()
+        sibling = await self.node(SIBLING, upstream=f"unix://{self.directory}/root.sock")
+        sibling.receiver = Keeper()
+        await self.until(lambda: child.next_hop(SIBLING).connection is not None)
+        [lane] = lanes_of(root)
+        receiver: Any = lane.channel._receiver
+        seen: list[Frame] = []
+
+        def see(frames: list[Frame]) -> None:
+            seen.extend(frames)
+            take(frames)
+
+        take = receiver.frames_received
+        self.patch(receiver, "frames_received", see)
+        sent = [os.urandom(size) for size in (200_000, 5, 140_000, 131_072, 16_384)]
+        for turn in range(3):
+            for payload in sent:
+                child.send(ROOT, b"%d" % turn + payload)
+                child.send(SIBLING, payload + b"%d" % turn)
+                if turn:
+                    await self.pause()
+        await self.until(lambda: len(self.received(root)) == len(self.received(sibling)) == 15)
+        expected = [(b"%d" % turn, payload) for turn in range(3) for payload in sent]
+        self.assertEqual(self.received(root), [turn + payload for turn, payload in expected])
+        self.assertEqual(self.received(sibling), [payload + turn for turn, payload in expected])
+        loose = [frame for frame in seen if isinstance(frame, LooseRun)]
+        self.assertEqual({frame.head[6] for frame in loose}, {ROOT})
+        lengths = [len(payload) for frame in loose for payload in frame.payloads]
+        self.assertEqual(sum(length > 131_072 for length in lengths), 9)
 
     async def test_many_changes(self) -> None:
         """
@@ -324,7 +360,7 @@ class LaneTests(LaneCase):
         """See that a lane of another version is refused by name, and that data goes on."""
         root, child = await self.pair(offered=False)
         child.send(ROOT, b"before")
-        known = self.patch(lane_module, "_VERSION", version)
+        known = self.patch(lane_reader, "VERSION", version)
         self.offer(root)
         known.restore()
         await self.until(lambda: root.statistics.lanes_refused)
@@ -345,11 +381,11 @@ class LaneTests(LaneCase):
         A neighbor that was not replaced yet offers a lane of an older version: it is refused as
         one, both sides are told, and data goes on over the stream, none lost.
         """
-        await self.refused_for_its_version(lane_module._VERSION - 1)
+        await self.refused_for_its_version(lane_module.VERSION - 1)
 
     async def test_a_newer_version(self) -> None:
         """The same with a neighbor that was replaced first."""
-        await self.refused_for_its_version(lane_module._VERSION + 1)
+        await self.refused_for_its_version(lane_module.VERSION + 1)
 
 
 class ReloadTests(LaneCase):

@@ -257,12 +257,12 @@ MUTATIONS: Final = (
         "is_kept_out = False",
     ),
     Mutation(
-        "shared_memory", "channels/lane.py",
-        "if not 0 < size <= self.record_max or place + _RECORD_HEAD_BYTES + size > limit:",
+        "shared_memory", "channels/lane_reader.py",
+        "if not 0 < size <= self.record_max or place + RECORD_HEAD_BYTES + size > limit:",
         "if not size:",
     ),
     Mutation(
-        "shared_memory", "channels/lane.py",
+        "shared_memory", "channels/lane_reader.py",
         "        if not 0 <= unread <= self.capacity or unread % 8:\n"
         '            raise MalformedFrame(f"a lane of {self.capacity} bytes '
         'has {unread} unread")\n        return unread\n\n    @property\n'

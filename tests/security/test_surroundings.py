@@ -29,8 +29,10 @@ from atbus.channels.bell import Bell, Rope
 from atbus.channels.credentials import read_certificate
 from atbus.channels.incoming_lane import IncomingLane
 from atbus.channels.interfaces import ChannelOptions
-from atbus.channels.lane import HEADER_BYTES, join_lane, make_lane, record_max_of
+from atbus.channels.lane import HEADER_BYTES, record_max_of
 from atbus.channels.lane_channel import Fence
+from atbus.channels.lane_reader import make_lane
+from atbus.channels.lane_writer import join_lane
 from atbus.channels.outgoing_lane import OutgoingLane
 from atbus.channels.tls_files import anchor_of
 from atbus.channels.unix import UnixScheme
