@@ -52,7 +52,7 @@ def make_lane(memory: memoryview, nonce: bytes, checked: int = CHECKED_HEAD) -> 
 
     :param memory: All zeros, a multiple of 8 bytes.
     :param nonce: What the writer has to repeat in its first record.
-    :param checked: How much of each frame is checked, bytes: `CHECKED_HEAD` or `CHECKED_WHOLE`.
+    :param checked: How much of each frame is checked, bytes: ``CHECKED_HEAD`` or ``CHECKED_WHOLE``.
     :returns: The reading end.
     """
     capacity = len(memory) - HEADER_BYTES
