@@ -28,7 +28,7 @@ class System:
     :param name: As it is called in the tables.
     :param module: In `benchmarks.systems`.
     :param needs: Python package without which it is absent.
-    :param channels: ``unix``, ``tcp``, ``shm`` and ``mem``, as far as there are.
+    :param channels: ``unix``, ``tcp``, ``tls``, ``shm`` and ``mem``, as far as there are.
     :param server: A program that the runner starts for it.
     :param share: The part of the usual count that gives a measurement of the usual length.
     :param size_max: Of one message, bytes.
@@ -139,6 +139,10 @@ NATS = System(
 # Its values are at most 65,535 bytes long.
 AMP = System(name="Twisted AMP", module="amp", needs="twisted", share=0.05, size_max=65_535)
 STRINGS = System(name="Twisted strings", module="twisted_strings", needs="twisted", share=0.3)
+# What encryption costs without a bus.
+BARE_SSL = System(
+    name="Python's ssl, no event loop", module="bare_ssl", needs="ssl", channels=("tls",)
+)
 # Ours again, in other clothes.
 OVER_UNIX = attrs.evolve(ATBUS, name="atbus, unix", channels=("unix",))
 ICEORYX2 = System(
@@ -293,6 +297,8 @@ def _shown() -> list[Comparison]:
         for workload in (MANY, MANY_SINGLE):
             part = COUNTS[_USUAL] // _PARTS[workload.name]
             found.append(_shown_one(STRINGS, channel, workload, _USUAL, part))
+    for size in (_USUAL, 1024, 16_384, 262_144):
+        found.append(_shown_one(BARE_SSL, "tls", ONE_WAY, size, COUNTS[size]))
     for channel in ("unix", "tcp"):
         count = COUNTS[_USUAL]
         found.append(_shown_one(PYZMQ_PYTHON_RELAY, channel, RELAY, _USUAL, count))

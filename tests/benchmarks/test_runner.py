@@ -46,7 +46,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_over_tls(self) -> None:
         """With and without TLS the same messages arrive; each side takes its own channel."""
-        for system in (ATBUS, plan.ATBUS_TCP):
+        for system in (ATBUS, plan.ATBUS_TCP, plan.BARE_SSL):
             figures = measure.measure(system, "tls", plan.ONE_WAY, 1024, 200)
             self.assertGreater(figures["value"], 0, system.name)
         aims = {c.size: c.at_least["value"] for c in plan.comparisons() if c.target == "T9"}
