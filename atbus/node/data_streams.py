@@ -157,8 +157,12 @@ class DataStreams:
         best = endpoint.best_stream
         if best is None:
             return
-        announced = self._addresses(endpoint, control.address)
-        better = [address for address in announced if address.rank < best.address.rank]
+        rank, neighbor = best.address.rank, self._context.table.get(BusId(endpoint.bus_id))
+        told = () if neighbor is None else neighbor.listens
+        # Every sweep asks this of every neighbor, and hardly any has one.
+        if not any(each.rank < rank and each.is_duplex for each in (*told, control.address)):
+            return
+        better = [each for each in self._addresses(endpoint, control.address) if each.rank < rank]
         if not better:
             return
         longest = bounds.BETTER_STREAM_SECONDS_MAX

@@ -252,7 +252,7 @@ class LongRunTests(SynchronousTestCase):
         lanes = [Lane(1 << 19), Lane(1 << 19)]
         start = 8 * data.draw(st.integers(8, (1 << 16) - 1))
         sizes = data.draw(
-            st.lists(st.one_of(st.integers(0, 200), st.integers(20_000, 160_000)), max_size=4)
+            st.lists(st.one_of(st.integers(0, 200), st.integers(20_000, 130_000)), max_size=4)
         )
         frames = [run_of(*sizes[:2] or [150_000]), run_of(*sizes[2:] or [1])]
         changes = data.draw(
